@@ -1,0 +1,4 @@
+//! What gets put on a request.
+mod settings;
+
+pub use settings::CredentialSettings;

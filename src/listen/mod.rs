@@ -1,0 +1,4 @@
+//! Sockets in.
+mod settings;
+
+pub use settings::{Limits, ListenAddress};

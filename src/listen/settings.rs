@@ -1,0 +1,68 @@
+//! What `[listeners.X]` and `[limits]` say. Plain data; `config` fills it in.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// An IP address and port; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// `unix:/path`.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// Loopback and unix sockets: nobody from outside this machine can connect.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Open caller connections in all; at the limit accepting pauses.
+    pub connections: usize,
+    /// Bytes of a request head (431 above).
+    pub header_bytes: usize,
+    /// From the first byte of a request head to its last.
+    pub header_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub keep_alive: Duration,
+    /// Requests per second over all listeners; 429 above.
+    pub requests_per_second: Option<u32>,
+    /// Bytes of all replay buffers together.
+    pub replay_memory: u64,
+    /// How long requests in flight may take after SIGTERM.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            header_bytes: 64 * 1024,
+            header_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(300),
+            requests_per_second: None,
+            replay_memory: 64 * 1024 * 1024,
+            drain: Duration::from_secs(30),
+        }
+    }
+}

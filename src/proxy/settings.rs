@@ -1,0 +1,64 @@
+//! What a listener does with requests, and `[forward]`. Plain data; `config` fills it in.
+
+use ipnet::IpNet;
+
+/// `mode`, with what goes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerMode {
+    /// Callers name the target themselves (`HTTP_PROXY`).
+    Forward {
+        /// The upstreams that this listener knows: all, unless the configuration lists some.
+        upstreams: Vec<String>,
+    },
+    /// Callers use the listener as a base URL.
+    Reverse {
+        /// At least one upstream.
+        upstreams: Vec<String>,
+        /// Which `Host` values are accepted.
+        hosts: AcceptedHosts,
+    },
+}
+
+/// `listeners.L.hosts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AcceptedHosts {
+    /// Any host.
+    Any,
+    /// Loopback names, addresses of this listener, and the upstreams' own hosts: what a rebound browser name is not.
+    LocalAndUpstream,
+    /// These canonical hosts only.
+    Listed(Vec<String>),
+}
+
+/// `[forward]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ForwardSettings {
+    /// What happens to a target that no upstream covers.
+    pub unmatched: Unmatched,
+    /// Which addresses an unmatched target may resolve to.
+    pub private_addresses: PrivateAddresses,
+}
+
+/// `[forward] unmatched`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unmatched {
+    /// 403.
+    #[default]
+    Deny,
+    /// Untouched.
+    Pass,
+    /// Passed, logged and counted as would-be denied.
+    Report,
+}
+
+/// `[forward] private_addresses`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PrivateAddresses {
+    /// Loopback, link-local, private and other special addresses are refused.
+    #[default]
+    Deny,
+    /// Every address may be dialled.
+    Allow,
+    /// Special addresses only within these networks.
+    Networks(Vec<IpNet>),
+}

@@ -1,0 +1,93 @@
+//! What `[upstreams.X]` says about requests. Plain data; `config` fills it in.
+
+use http::{Method, StatusCode};
+
+use super::pattern::{PathPattern, PathPrefix};
+
+/// What may pass to an upstream, and what happens to it on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSettings {
+    /// Matched by whole segments on a reverse listener, and stripped.
+    pub path_prefix: Option<PathPrefix>,
+    /// What may pass; empty for everything.
+    pub allow: Vec<AllowRule>,
+    /// What happens to the caller's own `Authorization`.
+    pub caller_authorization: CallerAuthorization,
+    /// When a request is sent again with a new token.
+    pub retry: RetrySettings,
+    /// What happens when no token can be had.
+    pub on_token_error: OnTokenError,
+    /// What happens to a caller's `http://` for an `https` origin.
+    pub http: HttpScheme,
+    /// A credential may go out in clear.
+    pub allow_plaintext: bool,
+}
+
+impl Default for RouteSettings {
+    fn default() -> Self {
+        Self {
+            path_prefix: None,
+            allow: Vec::new(),
+            caller_authorization: CallerAuthorization::Replace,
+            retry: RetrySettings::default(),
+            on_token_error: OnTokenError::Fail,
+            http: HttpScheme::Upgrade,
+            allow_plaintext: false,
+        }
+    }
+}
+
+/// One entry of `allow`: a method **and** a path have to match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowRule {
+    /// Empty for every method.
+    pub methods: Vec<Method>,
+    /// Empty for every path.
+    pub paths: Vec<PathPattern>,
+}
+
+/// `caller_authorization`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallerAuthorization {
+    /// Ours takes its place.
+    Replace,
+    /// The caller's goes through and nothing is injected.
+    Keep,
+    /// The request is refused with 400.
+    Reject,
+}
+
+/// `retry = { … }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// The statuses that mean "this token is no good".
+    pub on: Vec<StatusCode>,
+    /// Bytes of a request body that are kept for the replay.
+    pub max_body: u64,
+    /// False: the answer goes back as it is.
+    pub enabled: bool,
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self { on: vec![StatusCode::UNAUTHORIZED], max_body: 1024 * 1024, enabled: true }
+    }
+}
+
+/// `on_token_error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnTokenError {
+    /// 503 or 502.
+    Fail,
+    /// The request passes without a token, counted.
+    Pass,
+}
+
+/// `http`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpScheme {
+    /// It goes out as the origin's `https`.
+    Upgrade,
+    /// 403.
+    Refuse,
+}

@@ -1,0 +1,72 @@
+//! Why there is no token. One value is shared by all who waited for it.
+
+use std::time::Duration;
+
+/// A failed token request, or none made.
+///
+/// The text names the endpoint's host and the OAuth error; never a secret, a token or a response body.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TokenError {
+    /// What kind of failure: decides the status towards the caller and how soon to try again.
+    pub kind: TokenErrorKind,
+    /// The `error` member of an RFC 6749 section 5.2 answer, filtered to its own character set.
+    pub code: Option<String>,
+    /// A sentence for a person: what happened, lower case, no full stop.
+    pub message: String,
+    /// The server's own `Retry-After`, or how long the remembered failure still stands.
+    pub retry_after: Option<Duration>,
+}
+
+/// The kinds of product and library interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TokenErrorKind {
+    /// The authorization server refused: nothing changes until the configuration does.
+    Permanent,
+    /// Down, overloaded or unreachable: trying again can help.
+    Transient,
+    /// An answer that is none: HTML, a redirect, a token that may not enter a header.
+    InvalidResponse,
+    /// Nothing was sent: a secret cannot be read, an argument is blank.
+    Configuration,
+    /// The one who asked no longer wants it.
+    Cancelled,
+    /// No answer in time.
+    Timeout,
+}
+
+impl TokenErrorKind {
+    /// The word in `token --json`, in logs and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Permanent => "permanent",
+            Self::Transient => "transient",
+            Self::InvalidResponse => "invalid_response",
+            Self::Configuration => "configuration",
+            Self::Cancelled => "cancelled",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// True where only a person can mend it, so that the back-off is long.
+    #[must_use]
+    pub const fn is_permanent(self) -> bool {
+        matches!(self, Self::Permanent | Self::Configuration)
+    }
+}
+
+impl TokenError {
+    /// An error of this kind with a sentence.
+    #[must_use]
+    pub fn new(kind: TokenErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, code: None, message: message.into(), retry_after: None }
+    }
+
+    /// The same error with the server's or our own `Retry-After`.
+    #[must_use]
+    pub fn with_retry_after(mut self, after: Option<Duration>) -> Self {
+        self.retry_after = after;
+        self
+    }
+}

@@ -1,0 +1,62 @@
+//! What a token source gives: the one trait between holding tokens and obtaining them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::TokenError;
+use crate::secret::Secret;
+
+/// Where tokens come from. A trait, because tests script it.
+pub trait TokenSource: Send + Sync + 'static {
+    /// Makes one token request. Has its own deadline; never waits for ever.
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>>;
+}
+
+/// A successful answer (RFC 6749 section 5.1), checked.
+#[derive(Debug)]
+pub struct FetchedToken {
+    /// Only `b64token` characters (RFC 6750 section 2.1): it may enter a header.
+    pub access_token: Secret,
+    /// How it is presented.
+    pub token_type: TokenType,
+    /// What the server said about its life.
+    pub expires: Expires,
+    /// `scope`, if the server sent one.
+    pub scope: Option<String>,
+    /// When the request was **sent**: lifetimes count from here, so that a slow answer never extends a token.
+    pub requested_at: Instant,
+}
+
+/// `token_type`, in any case (RFC 6749 section 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenType {
+    /// RFC 6750.
+    Bearer,
+    /// RFC 9449.
+    DPoP,
+}
+
+impl TokenType {
+    /// The authentication scheme in its registered spelling.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::DPoP => "DPoP",
+        }
+    }
+}
+
+/// How long a token lives, in the server's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expires {
+    /// `expires_in`; zero or less is zero: for those who wait on it only.
+    In(Duration),
+    /// No `expires_in`, but the token is a JWT with this `exp`.
+    At(SystemTime),
+    /// Neither: the configured default stands.
+    Unsaid,
+}

@@ -1,0 +1,80 @@
+//! What `[upstreams.X]` says about connections. Plain data; `config` fills it in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::OriginPattern;
+
+/// How an upstream is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// The name in `[upstreams.NAME]`: the label of metrics, logs and the pool.
+    pub name: String,
+    /// The only place its credential may go.
+    pub origin: OriginPattern,
+    /// Dial this host and port instead; Host, SNI and verification keep the origin's name.
+    pub connect: Option<ConnectTo>,
+    /// TLS towards the origin; ignored for an `http` origin.
+    pub tls: TlsSettings,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// Bounds of the connection pool.
+    pub pool: PoolSettings,
+}
+
+/// `connect = "host:port"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectTo {
+    /// A host name or address, resolved when it is dialled; brackets removed from IPv6.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// `tls = { … }` of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsSettings {
+    /// PEM certificates that are trusted **instead of** the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The name sent in SNI and verified, where it differs from the origin's host.
+    pub server_name: Option<String>,
+}
+
+/// `timeouts = { … }` of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name resolution, TCP and TLS together.
+    pub connect: Duration,
+    /// From the sent request until the response head.
+    pub response: Duration,
+    /// How long an unused connection stays in the pool, and how long a tunnel may be silent.
+    pub idle: Duration,
+    /// How long a body may stand still, in either direction.
+    pub body: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            response: Duration::from_secs(60),
+            idle: Duration::from_secs(90),
+            body: Duration::from_secs(300),
+        }
+    }
+}
+
+/// `pool = { … }` of an upstream. Both bounds are for the whole process and divided among the workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Idle connections that are kept.
+    pub max_idle: usize,
+    /// Connections in all; one more request waits for the connect timeout and is then refused.
+    pub max: usize,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self { max_idle: 64, max: 1024 }
+    }
+}
