@@ -1,14 +1,45 @@
 //! The only place that knows the file format.
 //!
 //! [`Config::load`] reads `proxy.toml`, checks all of it, and gives plain settings with every default filled in, or
-//! **all** the problems of the file at once.
+//! **all** the problems of the file at once. The work is done in four steps:
+//!
+//! 1. `file` parses the text and collects problems with their place;
+//! 2. `reader` and `value` take tables and values apart, `section` those whose keys are names;
+//! 3. `listeners`, `credentials` (with `token_request`, `extra_fields` and `secrets`), `upstreams` and `limits` know the
+//!    keys;
+//! 4. `check` holds the tables against each other, and `unused` warns of what has no effect.
+//!
+//! A key is added in step 3: one line that asks for it, and its description in `proxy.toml`.
 
+mod check;
+mod credentials;
 mod error;
-
+mod extra_fields;
+mod file;
+mod limits;
+mod listeners;
+mod reader;
+mod secrets;
+mod section;
+#[cfg(test)]
+mod testing;
+mod token_request;
+mod unused;
+mod upstreams;
+mod value;
 
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 pub use error::{ConfigErrors, Problem};
+
+use check::Tables;
+use file::{Environment, File};
+use listeners::Mode;
+use reader::TableReader;
+use section::Section;
+use value::At;
 
 use crate::credential::CredentialSettings;
 use crate::listen::{Limits, ListenAddress};
@@ -69,20 +100,224 @@ pub struct UpstreamConfig {
     pub credential: Option<String>,
 }
 
+/// A short commented `proxy.toml` to begin with; loads once `ORDERS_CLIENT_SECRET` is set.
+pub const STARTER: &str = include_str!("starter.toml");
+
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file. Relative paths in it start at its directory.
     ///
     /// # Errors
     /// Every problem of the file, or that it cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        todo!()
+        let source = path.display().to_string();
+        // The text may hold secrets, so it is not left behind in memory.
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => Zeroizing::new(text),
+            Err(error) => {
+                let what = format!("the configuration file cannot be read: {error}");
+                let remedy = "name a file with --config or ATTACHE_CONFIG, or write one with `attache init`".to_owned();
+                return Err(ConfigErrors { source, problems: vec![Problem { at: None, what, remedy }] });
+            }
+        };
+        Self::parse_with(&source, &text, path.parent().unwrap_or(path), &environment)
     }
 
-    /// Checks a text. `source` is the name that problems are reported under.
+    /// Checks a text. `source` is the name that problems are reported under; relative paths start at the current
+    /// directory.
     ///
     /// # Errors
     /// Every problem of the text.
     pub fn parse(source: &str, text: &str) -> Result<Self, ConfigErrors> {
-        todo!()
+        Self::parse_with(source, text, Path::new(""), &environment)
+    }
+
+    fn parse_with(source: &str, text: &str, dir: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
+        let (file, tree) = File::parse(text, dir, environment);
+        let mut root = TableReader::new(&file, String::new(), 0, &tree);
+
+        let listeners = Section::read(&mut root, "listeners");
+        let credentials = Section::read(&mut root, "credentials");
+        let upstreams = Section::read(&mut root, "upstreams");
+        if listeners.names.is_empty() && !listeners.broken {
+            let remedy = "add [listeners.proxy] with address = \"127.0.0.1:8080\" and mode = \"forward\"";
+            root.missing("listeners", remedy);
+        }
+        let tables = Tables {
+            listeners: listeners.tables.into_iter().map(|(name, table)| listeners::listener(name, table)).collect(),
+            admin: root.table("admin").and_then(listeners::admin),
+            upstream_names: upstreams.names,
+            upstreams: upstreams
+                .tables
+                .into_iter()
+                .filter_map(|(name, table)| upstreams::upstream(name, table))
+                .collect(),
+            credential_names: credentials.names,
+            credentials: credentials
+                .tables
+                .into_iter()
+                .filter_map(|(name, table)| Some(At { at: table.at, it: credentials::credential(name, table)? }))
+                .collect(),
+            forward: root.table("forward").map(limits::forward).unwrap_or_default(),
+        };
+        let limits = root.table("limits").map(limits::limits).unwrap_or_default();
+        root.not_yet(
+            "intercept",
+            "remove it; callers reach upstreams by their http:// URL, or through a reverse listener",
+        );
+        root.not_yet("callers", "remove it; a listener on a unix socket or on 127.0.0.1 keeps other machines out");
+        root.not_yet("cache", "remove it; each process keeps its own tokens");
+        root.not_yet("telemetry", "remove it; the metrics are at /metrics of the [admin] listener");
+        root.finish();
+        check::check(&file, &tables);
+
+        let config = tables.into_config(source, limits);
+        let (problems, warnings) = file.into_findings();
+        if problems.is_empty() {
+            Ok(Self { warnings, ..config })
+        } else {
+            Err(ConfigErrors { source: source.to_owned(), problems })
+        }
+    }
+}
+
+impl Tables<'_> {
+    /// The plain settings. Whatever could not be read is left out here, and is a problem already.
+    fn into_config(self, source: &str, limits: Limits) -> Config {
+        let listeners = self.listeners.iter().filter_map(|listener| {
+            let upstreams = check::reached(listener, &self.upstreams);
+            let upstreams = upstreams.iter().map(|upstream| upstream.config.connection.name.clone()).collect();
+            let mode = match listener.mode? {
+                Mode::Forward => ListenerMode::Forward { upstreams },
+                Mode::Reverse => ListenerMode::Reverse { upstreams, hosts: listener.hosts.clone() },
+            };
+            Some(ListenerConfig { name: listener.name.clone(), address: listener.address.as_ref()?.it.clone(), mode })
+        });
+        Config {
+            source: source.to_owned(),
+            listeners: listeners.collect(),
+            admin: self.admin.map(|admin| admin.it),
+            credentials: self.credentials.into_iter().map(|credential| credential.it).collect(),
+            upstreams: self.upstreams.into_iter().map(|upstream| upstream.config).collect(),
+            forward: self.forward,
+            limits,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{config, problems};
+    use super::*;
+
+    #[test]
+    fn the_reference_file_loads_as_it_stands() {
+        let read = config(include_str!("../../proxy.toml"));
+        assert_eq!(read.listeners.len(), 2);
+        assert_eq!(read.warnings, []);
+        assert_eq!(read.limits, Limits::default());
+        assert_eq!(read.forward, ForwardSettings::default());
+    }
+
+    /// Takes the comment signs away from `#key = …` and `#[table]`, so that what the file shows is checked too.
+    #[test]
+    fn everything_the_reference_file_shows_in_comments_is_understood() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
+        let shown: String = include_str!("../../proxy.toml")
+            .lines()
+            .map(|line| {
+                let bare = line.strip_prefix('#').unwrap_or(line);
+                let code = bare.starts_with('[') || bare.starts_with(|first: char| first.is_ascii_lowercase());
+                format!("{}\n", if code { bare } else { line })
+            })
+            .collect();
+        let read = testing::parse_in(dir.path(), &shown).map_err(|errors| errors.to_string()).unwrap();
+        assert!(read.upstreams.len() > 1 && read.credentials.len() > 1);
+    }
+
+    #[test]
+    fn the_starter_loads_without_a_warning() {
+        let read = config(STARTER);
+        assert_eq!((read.listeners.len(), read.warnings.len()), (1, 0));
+    }
+
+    #[test]
+    fn three_mistakes_are_three_messages_in_the_order_of_the_file() {
+        let found = problems(
+            "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"froward\"\n\n[credentials.a]\n\
+             token_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n\
+             \x20 scop = \"x\"\n\n[upstreams.a]\norigin = \"https://a.test\"\ncredential = \"b\"\nretry = { max_body = 5 }\n",
+        );
+        assert_eq!(
+            found,
+            [
+                "proxy.toml:3:8: `listeners.proxy.mode` cannot be \"froward\"; did you mean \"forward\"?",
+                "proxy.toml:9:3: unknown key `scop` in [credentials.a]; did you mean `scope`?",
+                "proxy.toml:13:14: there is no credential \"b\"; did you mean \"a\"?",
+                "proxy.toml:14:22: `upstreams.a.retry.max_body` is a number without a unit; \
+                 write the unit and the quotes too, such as \"5B\" or \"1MiB\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn broken_syntax_does_not_hide_the_other_mistakes_nor_invent_new_ones() {
+        let found = problems(
+            "[listeners.proxy]\naddress = 127.0.0.1:0\nmode = \"froward\"\n[upstreams.a]\norigin = \"https://a.test\n",
+        );
+        let places: Vec<_> = found.iter().map(|line| line.split(": ").next().unwrap()).collect();
+        assert_eq!(places, ["proxy.toml:2:16", "proxy.toml:3:8", "proxy.toml:5:25"], "{found:#?}");
+    }
+
+    #[test]
+    fn keys_below_a_broken_header_are_not_called_unknown() {
+        let found = problems("[credentials orders]\nclient_id = \"a\"\nscope = 1\n[admin]\nadress = \"127.0.0.1:0\"\n");
+        assert_eq!(
+            found,
+            [
+                "proxy.toml:1:13: unclosed table; write `]` here",
+                "proxy.toml:5:1: unknown key `adress` in [admin]; did you mean `address`?",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_empty_file_says_what_to_add() {
+        assert_eq!(
+            problems(""),
+            [
+                "proxy.toml: `listeners` is missing; add [listeners.proxy] with address = \"127.0.0.1:8080\" and mode = \"forward\""
+            ]
+        );
+        assert_eq!(
+            problems("[listener.a]\nmode = 1\n"),
+            ["proxy.toml:1:2: unknown key `listener`; did you mean `listeners`?"]
+        );
+        assert!(problems("[listeners]\n")[0].starts_with("proxy.toml: `listeners` is missing; "));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_one_problem_under_the_given_name() {
+        let errors = Config::load(Path::new("surely/not/there.toml")).unwrap_err();
+        assert_eq!(errors.problems.len(), 1);
+        assert!(errors.to_string().starts_with("surely/not/there.toml: the configuration file cannot be read: "));
+    }
+
+    #[test]
+    fn a_file_is_loaded_under_its_path_and_with_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("proxy.toml");
+        let text = STARTER.replace("env = \"ORDERS_CLIENT_SECRET\"", "file = \"secret\"");
+        std::fs::write(&path, text).unwrap();
+        let errors = Config::load(&path).unwrap_err().to_string();
+        assert!(errors.starts_with(&format!("{}:", path.display())) && errors.contains("cannot read "), "{errors}");
+        std::fs::write(dir.path().join("secret"), "sentinel").unwrap();
+        assert_eq!(Config::load(&path).unwrap().source, path.display().to_string());
     }
 }

@@ -1,4 +1,494 @@
-//! A request's way through.
-mod settings;
+//! A request's way through, top to bottom. Knows HTTP, not TOML.
+//!
+//! [`Proxy::handle`] is the whole story; each step is a function or a module with one job, and the order of the calls is
+//! the order in ARCHITECTURE.md. A failure on the way is a [`Refusal`], and one place turns it into a response.
 
+mod body;
+mod challenge;
+mod destination;
+mod error;
+mod explain;
+mod forward;
+mod headers;
+mod rate;
+mod record;
+mod replay;
+mod retry;
+mod reverse;
+mod settings;
+mod target;
+mod tunnel;
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, TE, UPGRADE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use body::{CallerBody, RequestBody};
+pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
+pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId};
+pub use explain::{Explanation, explain};
+pub use headers::ViaIdentity;
+pub use rate::RateLimit;
+pub use replay::ReplayBudget;
 pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, Unmatched};
+
+use self::destination::{Destination, Reached};
+use self::headers::HopWishes;
+use self::record::Record;
+use self::replay::ReplayBody;
+use self::retry::{Sent, SentBody};
+use crate::credential::{Authorization, Credential};
+use crate::route::{CallerAuthorization, OnTokenError, Permission};
+use crate::runtime::{ListenerRuntime, Runtime, RuntimeReader};
+use crate::telemetry::RequestMetrics;
+use crate::upstream::{ExchangeError, Origin, Pool, ResponseBody, Upstream};
+
+/// A refused answer's body is read to here, so that its connection can be used again; beyond, the connection is closed.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// One worker's request path.
+pub struct Proxy {
+    runtime: RuntimeReader,
+    pool: Pool<RequestBody>,
+    shared: Arc<ProxyShared>,
+    /// Tunnels and drained bodies: what outlives its request.
+    tasks: TaskTracker,
+    /// Ends them at the shutdown deadline.
+    stop: CancellationToken,
+}
+
+/// What all workers share besides the runtime.
+#[derive(Debug)]
+pub struct ProxyShared {
+    /// Who we are in `Via`.
+    pub via: ViaIdentity,
+    /// Memory of all replay buffers.
+    pub replay_budget: Arc<ReplayBudget>,
+    /// `limits.requests_per_second`.
+    pub rate: Option<RateLimit>,
+    /// Counters.
+    pub metrics: RequestMetrics,
+}
+
+impl Proxy {
+    /// The request path of one of `workers` workers.
+    #[must_use]
+    pub fn new(runtime: RuntimeReader, shared: Arc<ProxyShared>, workers: usize, stop: CancellationToken) -> Rc<Self> {
+        Rc::new(Self { runtime, pool: Pool::new(workers), shared, tasks: TaskTracker::new(), stop })
+    }
+
+    /// Answers one request of a listener's. Cannot fail: every failure is a response.
+    pub async fn handle(&self, listener: usize, request: Request<Incoming>) -> Response<CallerBody> {
+        let began = Instant::now();
+        // One request uses one snapshot, whatever is reloaded meanwhile.
+        let runtime = self.runtime.current();
+        let Some(listener) = runtime.listeners.get(listener) else {
+            let refusal = Refusal::denied("this listener is no longer part of the configuration");
+            return refusal.into_response(&RequestId::random(), true);
+        };
+        let caller = CallerFacts::of(&request);
+        let request_id = request.headers().get(REQUEST_ID).cloned();
+        match self.forward(&runtime, listener, request, began).await {
+            Ok(response) => self.finish(response, caller),
+            Err((refusal, record)) => {
+                let request_id = request_id.map_or_else(RequestId::random, |value| RequestId::of_value(&value));
+                record_refusal(listener, &refusal, &request_id, began, record);
+                refusal.into_response(&request_id, caller.must_close())
+            }
+        }
+    }
+
+    /// Steps 3 to 11: target, policy, authorization, head, body, exchange, 401.
+    async fn forward(
+        &self,
+        runtime: &Runtime,
+        listener: &ListenerRuntime,
+        request: Request<Incoming>,
+        began: Instant,
+    ) -> Result<Response<CallerBody>, Failure> {
+        if let Some(rate) = &self.shared.rate {
+            rate.admit().map_err(|after| (Refusal::too_many_requests(after), None))?;
+        }
+        let (head, body) = request.into_parts();
+        if self.shared.via.is_loop(&head.headers) {
+            return Err((Refusal::proxy_loop("the request has passed this proxy before (Via)"), None));
+        }
+        match destination::of(listener, &head).map_err(|refusal| (refusal, None))? {
+            Destination::Route(reached) => {
+                let lane = Arc::clone(&reached.lane);
+                self.to_upstream(reached, head, body, began).await.map_err(|refusal| (refusal, Some(lane)))
+            }
+            Destination::Unmatched(origin) => {
+                self.to_unmatched(runtime, listener, &origin, head, body, began).await.map_err(|refusal| (refusal, None))
+            }
+            Destination::Tunnel(lane, origin) => {
+                let request = Request::from_parts(head, body);
+                // Boxed: tunnels are rare, and their state would be carried by every request.
+                let opening = Box::pin(tunnel::open(self, runtime, listener, lane.as_deref(), &origin, request));
+                opening.await.map_err(|refusal| (refusal, lane))
+            }
+            Destination::Itself => Ok(options_of_proxy()),
+        }
+    }
+
+    /// A request to a configured upstream.
+    async fn to_upstream(
+        &self,
+        reached: Reached,
+        mut head: Parts,
+        body: Incoming,
+        began: Instant,
+    ) -> Result<Response<CallerBody>, Refusal> {
+        let (route, metrics) = (&reached.lane.route, &reached.lane.metrics);
+        check_policy(&reached, &head)?;
+        let credential = caller_authorization(&reached, &head)?;
+        let authorization = match credential {
+            Some(credential) => authorize(&reached, credential).await?,
+            None => None,
+        };
+        let upgrade = self.rewrite(&mut head, reached.path.clone(), route.credential.is_some());
+        if let Some(authorization) = &authorization {
+            authorization.apply(&mut head.headers);
+        }
+        let outcome = if authorization.is_some() { &metrics.injected } else { &metrics.passed };
+        let response = self.send(&reached, head, body, authorization).await;
+        let response = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
+        let record = Record::new(began, metrics, outcome);
+        self.answer(response, upgrade, &route.upstream, record)
+    }
+
+    /// A request to an origin that nothing is known about: it passes untouched, if policy lets it.
+    async fn to_unmatched(
+        &self,
+        runtime: &Runtime,
+        listener: &ListenerRuntime,
+        origin: &Origin,
+        mut head: Parts,
+        body: Incoming,
+        began: Instant,
+    ) -> Result<Response<CallerBody>, Refusal> {
+        let upstream = tunnel::unmatched(runtime, listener, origin)?;
+        if let Some(answer) = max_forwards(&mut head)? {
+            return Ok(answer);
+        }
+        let upgrade = self.rewrite(&mut head, None, false);
+        let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Streaming(body) };
+        let response = self.pool.exchange(upstream, origin, Request::from_parts(head, body)).await;
+        let response = response.map_err(|error| Refusal::exchange(&origin.to_string(), &error))?;
+        self.answer(response, upgrade, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
+    }
+
+    /// Makes the caller's head ours: hop-by-hop fields and twins go, `Via` comes, the path is the upstream's.
+    fn rewrite(&self, head: &mut Parts, path: Option<http::uri::PathAndQuery>, injecting: bool) -> Option<OnUpgrade> {
+        let HopWishes { trailers, websocket } = headers::strip_hop_by_hop(&mut head.headers);
+        if injecting {
+            headers::strip_underscore_twins(&mut head.headers);
+        }
+        if head.version == Version::HTTP_2 {
+            headers::join_cookies(&mut head.headers);
+        }
+        if trailers {
+            head.headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        self.shared.via.append(&mut head.headers, head.version);
+        if let Some(path) = path {
+            head.uri = Uri::from(path);
+        }
+        if !(websocket && head.method == Method::GET && head.version == Version::HTTP_11) {
+            return None;
+        }
+        head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        head.extensions.remove::<OnUpgrade>()
+    }
+
+    /// Sends the request, and once more where a token or a stale connection was the trouble.
+    async fn send(
+        &self,
+        reached: &Reached,
+        head: Parts,
+        body: Incoming,
+        authorization: Option<Authorization>,
+    ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
+        let route = &reached.lane.route;
+        let Some(authorization) = authorization else {
+            let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Streaming(body) };
+            return self.pool.exchange(&route.upstream, reached.origin(), Request::from_parts(head, body)).await;
+        };
+        let (body, sent_body) = self.keep_body(reached, body);
+        let sent = Sent { head: clone_head(&head), body: sent_body, authorization };
+        let first = Request::from_parts(head, body);
+        let response = match self.pool.exchange(&route.upstream, reached.origin(), first).await {
+            Err(error) if error.stale_connection && sent.may_be_repeated() => {
+                let again = Request::from_parts(clone_head(&sent.head), RequestBody::Empty);
+                self.pool.exchange(&route.upstream, reached.origin(), again).await?
+            }
+            other => other?,
+        };
+        if route.settings.retry.on.contains(&response.status()) {
+            return Box::pin(retry::after_refusal(self, reached, sent, response)).await;
+        }
+        route.hold.accepted(sent.authorization.generation());
+        Ok(response)
+    }
+
+    /// Wraps the body for a replay, if it may be replayed at all.
+    fn keep_body(&self, reached: &Reached, body: Incoming) -> (RequestBody, SentBody) {
+        if body.is_end_stream() {
+            return (RequestBody::Empty, SentBody::Empty);
+        }
+        let retry = &reached.lane.route.settings.retry;
+        if !retry.enabled {
+            return (RequestBody::Streaming(body), SentBody::Gone);
+        }
+        match ReplayBody::new(body, retry.max_body, &self.shared.replay_budget) {
+            Ok(body) => {
+                let replay = body.replay();
+                (RequestBody::Replayable(body), SentBody::Kept(replay))
+            }
+            Err(body) => (RequestBody::Streaming(body), SentBody::Gone),
+        }
+    }
+
+    /// Makes the upstream's answer ours, or joins the two sides of an upgrade.
+    fn answer(
+        &self,
+        mut response: Response<ResponseBody<RequestBody>>,
+        upgrade: Option<OnUpgrade>,
+        upstream: &Upstream,
+        record: Record,
+    ) -> Result<Response<CallerBody>, Refusal> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let agreed = response.headers().get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+            let Some(caller) = upgrade.filter(|_| agreed) else {
+                return Err(Refusal::bad_response("the upstream switched protocols without being asked"));
+            };
+            tunnel::switch(self, caller, hyper::upgrade::on(&mut response), upstream.settings.timeouts.idle);
+            let (mut head, _) = response.into_parts();
+            headers::clean_response(&mut head.headers, head.status);
+            head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            return Ok(Response::from_parts(head, CallerBody::empty().with_record(record)));
+        }
+        let (mut head, body) = response.into_parts();
+        if !headers::has_plain_framing(&head.headers) {
+            return Err(Refusal::bad_response("its Transfer-Encoding is not exactly \"chunked\""));
+        }
+        headers::clean_response(&mut head.headers, head.status);
+        self.shared.via.append(&mut head.headers, head.version);
+        Ok(Response::from_parts(head, CallerBody::upstream(body).with_record(record)))
+    }
+
+    /// The last touch for the version that the caller speaks.
+    fn finish(&self, mut response: Response<CallerBody>, caller: CallerFacts) -> Response<CallerBody> {
+        // hyper writes the version of its own connection; what came from upstream must not downgrade it.
+        *response.version_mut() = caller.version;
+        // RFC 9112 section 9.3: no persistent connection with an HTTP/1.0 client.
+        if caller.version == Version::HTTP_10 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Runs something that outlives its request, until the shutdown deadline.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let stop = self.stop.clone();
+        let task = async move {
+            tokio::select! {
+                () = task => {}
+                () = stop.cancelled() => {}
+            }
+        };
+        // Owned by the tracker, which the worker waits for.
+        drop(tokio::task::spawn_local(self.tasks.track_future(task)));
+    }
+
+    /// Reads an answer that nobody wants, within bounds, so that its connection can be used again.
+    fn discard_body(&self, mut body: ResponseBody<RequestBody>) {
+        if body.is_end_stream() {
+            return;
+        }
+        self.spawn(async move {
+            let drained = async {
+                let mut left = DRAIN_BYTES;
+                while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
+                    let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+                    let Some(rest) = left.checked_sub(length) else { break };
+                    left = rest;
+                }
+            };
+            // Either way the body is dropped here: read to its end it frees the connection, otherwise it closes it.
+            let _in_time = tokio::time::timeout(DRAIN_TIME, drained).await;
+        });
+    }
+
+    /// Closes connections that have been idle for too long; the worker calls it every few seconds.
+    pub fn sweep(&self) {
+        self.pool.sweep();
+    }
+
+    /// Waits for tunnels and the like; they are ended by the token given to [`Proxy::new`].
+    pub async fn drained(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// A refusal, and the lane it happened on, if it came that far.
+type Failure = (Refusal, Option<Arc<crate::runtime::Lane>>);
+
+/// What is still needed of the request once it has been taken apart.
+#[derive(Clone, Copy)]
+struct CallerFacts {
+    version: Version,
+    has_body: bool,
+}
+
+impl CallerFacts {
+    fn of(request: &Request<Incoming>) -> Self {
+        Self { version: request.version(), has_body: !request.body().is_end_stream() }
+    }
+
+    /// A request that is answered before its body has been read ends an HTTP/1 connection (RFC 9112 section 9.3).
+    fn must_close(self) -> bool {
+        self.version == Version::HTTP_10 || (self.version == Version::HTTP_11 && self.has_body)
+    }
+}
+
+/// `allow`, TRACE, and `Max-Forwards`.
+fn check_policy(reached: &Reached, head: &Parts) -> Result<(), Refusal> {
+    let route = &reached.lane.route;
+    let path = reached.path.as_ref().map_or_else(|| head.uri.path(), http::uri::PathAndQuery::path);
+    match route.permits(&head.method, path) {
+        Permission::Granted => {}
+        Permission::Denied => {
+            let (name, method) = (route.name(), &head.method);
+            return Err(Refusal::denied(format!("the `allow` rules of upstream {name:?} do not cover {method} {path}")));
+        }
+        Permission::Ambiguous => {
+            let detail = "the path has dot segments, encoded slashes or backslashes, which `allow` rules cannot be held against";
+            return Err(Refusal::bad_request(detail));
+        }
+    }
+    if head.method == Method::TRACE && route.credential.is_some() {
+        return Err(Refusal::method("TRACE would send the token back in the response; it is not forwarded here"));
+    }
+    Ok(())
+}
+
+/// What happens to the caller's own Authorization, and which credential takes its place.
+fn caller_authorization<'a>(reached: &'a Reached, head: &Parts) -> Result<Option<&'a Credential>, Refusal> {
+    let Some(credential) = &reached.lane.route.credential else { return Ok(None) };
+    if !head.headers.contains_key(AUTHORIZATION) {
+        return Ok(Some(credential));
+    }
+    let metrics = &reached.lane.metrics;
+    match reached.lane.route.settings.caller_authorization {
+        CallerAuthorization::Replace => {
+            metrics.replaced.inc();
+            Ok(Some(credential))
+        }
+        CallerAuthorization::Keep => {
+            metrics.kept.inc();
+            Ok(None)
+        }
+        CallerAuthorization::Reject => {
+            metrics.rejected.inc();
+            let detail = "this upstream's requests are authorized by the proxy: leave out the Authorization field";
+            Err(Refusal::bad_request(detail))
+        }
+    }
+}
+
+/// The token for a request: from the snapshot, or from the token request in flight.
+async fn authorize(reached: &Reached, credential: &Credential) -> Result<Option<Authorization>, Refusal> {
+    if let Some(authorization) = credential.ready() {
+        return Ok(Some(authorization));
+    }
+    match Box::pin(credential.obtain()).await {
+        Ok(authorization) => Ok(Some(authorization)),
+        Err(_) if reached.lane.route.settings.on_token_error == OnTokenError::Pass => Ok(None),
+        Err(error) => Err(Refusal::token(&credential.name, &error)),
+    }
+}
+
+impl Sent {
+    /// A request whose connection ended without a word may be sent again if that changes nothing (RFC 9110 section 9.2.2).
+    fn may_be_repeated(&self) -> bool {
+        self.head.method.is_idempotent() && matches!(self.body, SentBody::Empty)
+    }
+}
+
+/// The head as it can be sent again. Extensions belong to one exchange and stay behind.
+fn clone_head(head: &Parts) -> Parts {
+    let (mut copy, ()) = Request::new(()).into_parts();
+    copy.method = head.method.clone();
+    copy.uri = head.uri.clone();
+    copy.version = head.version;
+    copy.headers = head.headers.clone();
+    copy
+}
+
+/// `Max-Forwards` of TRACE and OPTIONS (RFC 9110 section 7.6.2): at zero we are the one who answers.
+fn max_forwards(head: &mut Parts) -> Result<Option<Response<CallerBody>>, Refusal> {
+    if head.method != Method::TRACE && head.method != Method::OPTIONS {
+        return Ok(None);
+    }
+    let Some(value) = head.headers.get(MAX_FORWARDS) else { return Ok(None) };
+    let left: Option<u32> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    match left {
+        None => Err(Refusal::bad_request("Max-Forwards is not a number")),
+        Some(0) if head.method == Method::TRACE => Err(Refusal::method("TRACE is not answered by this proxy")),
+        Some(0) => Ok(Some(options_of_proxy())),
+        Some(left) => {
+            head.headers.insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+            Ok(None)
+        }
+    }
+}
+
+/// What this proxy itself says to OPTIONS.
+fn options_of_proxy() -> Response<CallerBody> {
+    let mut response = Response::new(CallerBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT");
+    response.headers_mut().insert(http::header::ALLOW, methods);
+    response
+}
+
+/// Counts and logs a refusal, once.
+fn record_refusal(
+    listener: &ListenerRuntime,
+    refusal: &Refusal,
+    request_id: &RequestId,
+    began: Instant,
+    lane: Option<Arc<crate::runtime::Lane>>,
+) {
+    let metrics = lane.as_ref().map_or(&listener.metrics, |lane| &lane.metrics);
+    let outcome = if refusal.is_denial() { &metrics.denied } else { &metrics.failed };
+    drop(Record::new(began, metrics, outcome));
+    let upstream = lane.as_ref().map_or(crate::telemetry::UNMATCHED, |lane| lane.route.name());
+    let (listener, status, request_id) = (&listener.name, refusal.status().as_u16(), request_id.text());
+    if refusal.is_denial() {
+        tracing::info!(target: "attache::proxy", %listener, upstream, status, request_id, "refused: {}", refusal.detail());
+    } else {
+        tracing::warn!(target: "attache::proxy", %listener, upstream, status, request_id, "failed: {}", refusal.detail());
+    }
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy").finish_non_exhaustive()
+    }
+}

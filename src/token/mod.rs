@@ -1,8 +1,88 @@
 //! Access tokens over time. Knows nothing of OAuth, sockets or configuration.
+//!
+//! A [`TokenCache`] holds one token for one identity. The request path reads a snapshot ([`cache`]); everything that
+//! replaces it, single flight, schedule and back-off, is in [`refresh`] and runs on the control runtime. What it asks is a
+//! [`TokenSource`].
+
+mod cache;
+mod clock;
 mod error;
+mod expiry;
+mod metrics;
+mod refresh;
 mod settings;
 mod source;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::HeaderValue;
+
+pub use cache::{TokenCache, TokenStatus};
+pub use clock::{Clock, Now};
 pub use error::{TokenError, TokenErrorKind};
+pub use expiry::Expiry;
+pub use metrics::TokenMetrics;
 pub use settings::RefreshSettings;
 pub use source::{Expires, FetchedToken, TokenSource, TokenType};
+
+/// One access token and its ready-made header value. Immutable but for two marks.
+#[derive(Debug)]
+pub struct AccessToken {
+    /// Counts the tokens of one cache, from 1: a late 401 names the token it is about.
+    pub generation: u64,
+    /// What the server granted, if it said.
+    pub scope: Option<String>,
+    /// How it is presented.
+    pub token_type: TokenType,
+    /// Its life.
+    pub expiry: Expiry,
+    injectable: Injectable,
+    used: AtomicBool,
+    refresh_claimed: AtomicBool,
+}
+
+/// What a request takes from a token: a reference-counted header value, and enough to report a 401 about it.
+#[derive(Debug, Clone)]
+pub struct Injectable {
+    /// `Bearer …`, marked sensitive: it prints as `Sensitive` and stays out of HPACK's dynamic table.
+    pub value: HeaderValue,
+    /// The token's generation.
+    pub generation: u64,
+    /// The token was itself obtained because an upstream refused its predecessor.
+    pub after_unauthorized: bool,
+}
+
+impl AccessToken {
+    /// Makes the header value once, for every request that will carry it. `None` if the token may not enter a header.
+    fn new(fetched: &FetchedToken, expiry: Expiry, generation: u64, after_unauthorized: bool) -> Option<Self> {
+        let text = zeroize::Zeroizing::new(format!(
+            "{} {}",
+            fetched.token_type.as_str(),
+            fetched.access_token.expose()
+        ));
+        let mut value = HeaderValue::from_str(&text).ok()?;
+        value.set_sensitive(true);
+        Some(Self {
+            generation,
+            scope: fetched.scope.clone(),
+            token_type: fetched.token_type,
+            expiry,
+            injectable: Injectable { value, generation, after_unauthorized },
+            used: AtomicBool::new(false),
+            refresh_claimed: AtomicBool::new(false),
+        })
+    }
+
+    /// Marks the token as in use; an unused token is not refreshed ahead. A read comes first, so that a cache line that
+    /// all workers share is written once for each token and not once for each request.
+    fn mark_used(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// True for the one who may start this token's refresh.
+    fn claim_refresh(&self) -> bool {
+        !self.refresh_claimed.load(Ordering::Relaxed) && !self.refresh_claimed.swap(true, Ordering::Relaxed)
+    }
+}

@@ -1,6 +1,119 @@
-//! Sockets out.
+//! Sockets out. The only user of hyper's client.
+//!
+//! [`Pool::exchange`] is the one interface: a request head and a body stream go in, a response comes out, and behind it the
+//! HTTP/1 and HTTP/2 senders may change. What is dialled, verified and named in `Host` comes from the [`Upstream`] and
+//! the [`Origin`], never from the request.
+
+mod address;
+mod body;
+mod connector;
+mod error;
+mod exchange;
 mod origin;
+mod pool;
 mod settings;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::HeaderValue;
+use http::uri::{self, PathAndQuery};
+use prometheus_client::metrics::gauge::Gauge;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+
+pub use address::{AddressPolicy, OwnAddresses};
+pub use body::{BodyError, ResponseBody};
+pub use error::{ExchangeError, ExchangeErrorKind};
 pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Scheme};
+pub use pool::Pool;
 pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
+
+use crate::tls::{self, TlsError};
+
+/// A configured upstream, live: shared by all workers, immutable.
+pub struct Upstream {
+    /// What the configuration says.
+    pub settings: UpstreamSettings,
+    /// Open connections of all workers.
+    pub connections: Gauge,
+    /// Keys the pools: two upstreams never share a connection, even to one origin.
+    id: u64,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    addresses: AddressPolicy,
+    own: Arc<OwnAddresses>,
+    /// Ready-made for an upstream with one origin.
+    authority: Option<(HeaderValue, uri::Authority)>,
+}
+
+impl Upstream {
+    /// Makes the TLS configuration and the ready-made `Host`.
+    ///
+    /// # Errors
+    /// When the trust store cannot be loaded.
+    pub fn new(
+        settings: UpstreamSettings,
+        addresses: AddressPolicy,
+        own: Arc<OwnAddresses>,
+        connections: Gauge,
+    ) -> Result<Self, TlsError> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let tls = match settings.origin.base().scheme {
+            Scheme::Http => None,
+            Scheme::Https => {
+                let ca_file = settings.tls.ca_file.as_deref();
+                Some(Arc::new(tls::client_config(ca_file, &[b"h2", b"http/1.1"])?))
+            }
+        };
+        let authority = match &settings.origin {
+            OriginPattern::Exact(origin) => authority_of(origin),
+            OriginPattern::Wildcard { .. } => None,
+        };
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { settings, connections, id, tls, addresses, own, authority })
+    }
+
+    /// A TCP connection to the origin (or its `connect`), for a tunnel.
+    ///
+    /// # Errors
+    /// As for any exchange: resolution, policy, refusal, timeout.
+    pub async fn dial(&self, origin: &Origin) -> Result<TcpStream, ExchangeError> {
+        connector::connect_tcp(self, origin).await
+    }
+
+    const fn is_single_origin(&self) -> bool {
+        matches!(self.settings.origin, OriginPattern::Exact(_))
+    }
+
+    /// The name in SNI and in the certificate.
+    fn server_name(&self, origin: &Origin) -> Result<ServerName<'static>, ExchangeError> {
+        let host = origin.host.as_str().trim_start_matches('[').trim_end_matches(']');
+        let name = self.settings.tls.server_name.as_deref().unwrap_or(host);
+        ServerName::try_from(name.to_owned()).map_err(|_| {
+            let detail = format!("{name} is no name that a certificate could be for");
+            ExchangeError::new(ExchangeErrorKind::TlsCertificateError, detail)
+        })
+    }
+
+    /// `Host` and `:authority` for this origin.
+    fn authority(&self, origin: &Origin) -> Option<(HeaderValue, uri::Authority)> {
+        self.authority.clone().or_else(|| authority_of(origin))
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream").field("name", &self.settings.name).finish_non_exhaustive()
+    }
+}
+
+/// `None` never comes of a canonical host; the type of `http` cannot know that.
+fn authority_of(origin: &Origin) -> Option<(HeaderValue, uri::Authority)> {
+    let text = origin.authority();
+    Some((HeaderValue::from_str(&text).ok()?, text.parse().ok()?))
+}
+
+/// Path and query of a URI; `/` for one without.
+fn path_and_query(uri: &http::Uri) -> PathAndQuery {
+    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}

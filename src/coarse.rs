@@ -1,0 +1,210 @@
+//! Deadlines of a quarter of a second's grain, for everything on the data path that nearly never expires.
+//!
+//! A precise timer costs an insertion, a removal and a lock for each request. Here a worker has one ticker; waiting is an
+//! entry in a slab that the ticker sweeps, and reading the time is reading a cell. Deadlines fire up to [`TICK`] late and
+//! never early. Durations below two seconds fall back on tokio's timer, where a quarter of a second would matter.
+//!
+//! Thread-local: each worker runtime drives its own clock by spawning [`drive`].
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// How far apart two looks at the deadlines are.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// Below this a deadline is given to tokio's timer instead.
+const PRECISE_BELOW: Duration = Duration::from_secs(2);
+
+thread_local! {
+    static CLOCK: Clock = const { Clock { now: Cell::new(Tick(0)), waiting: RefCell::new(Vec::new()), free: RefCell::new(Vec::new()) } };
+}
+
+struct Clock {
+    now: Cell<Tick>,
+    waiting: RefCell<Vec<Option<Entry>>>,
+    free: RefCell<Vec<usize>>,
+}
+
+struct Entry {
+    at: Tick,
+    waker: Waker,
+}
+
+/// A moment of this thread's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(u64);
+
+impl Tick {
+    /// The latest tick.
+    #[must_use]
+    pub fn now() -> Self {
+        CLOCK.with(|clock| clock.now.get())
+    }
+
+    /// As a number, to be kept in an atomic.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The inverse of [`Tick::to_bits`].
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The first tick that is at least this much later.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        let ticks = wait.as_millis().div_ceil(TICK.as_millis());
+        // One more, because now is anywhere between the last tick and the next.
+        Self(self.0.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)).saturating_add(1))
+    }
+}
+
+/// Turns this thread's clock; spawn it once on each runtime that uses coarse deadlines.
+pub async fn drive() {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let start = tokio::time::Instant::now();
+    loop {
+        let now = interval.tick().await;
+        // Computed from the time and not counted, so that a stalled thread catches up.
+        let ticks = now.duration_since(start).as_millis() / TICK.as_millis();
+        wake_expired(Tick(u64::try_from(ticks).unwrap_or(u64::MAX)));
+    }
+}
+
+fn wake_expired(now: Tick) {
+    CLOCK.with(|clock| {
+        clock.now.set(now);
+        for entry in clock.waiting.borrow().iter().flatten() {
+            if entry.at <= now {
+                // The task runs later: a waker of tokio never polls from here, so the borrow is safe.
+                entry.waker.wake_by_ref();
+            }
+        }
+    });
+}
+
+/// A deadline that can be polled, moved, and forgotten by dropping it.
+#[derive(Debug)]
+pub struct Deadline {
+    at: Tick,
+    slot: Option<usize>,
+}
+
+impl Deadline {
+    /// Expires at this tick.
+    #[must_use]
+    pub const fn at(at: Tick) -> Self {
+        Self { at, slot: None }
+    }
+
+    /// Moves the deadline; cheap, and takes effect with the next poll.
+    pub fn move_to(&mut self, at: Tick) {
+        self.at = at;
+        if let Some(slot) = self.slot {
+            CLOCK.with(|clock| {
+                if let Some(Some(entry)) = clock.waiting.borrow_mut().get_mut(slot) {
+                    entry.at = at;
+                }
+            });
+        }
+    }
+
+    /// Ready once the deadline has passed; otherwise this task is woken when it does.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        CLOCK.with(|clock| {
+            if clock.now.get() >= self.at {
+                return Poll::Ready(());
+            }
+            let mut waiting = clock.waiting.borrow_mut();
+            match self.slot.and_then(|slot| waiting.get_mut(slot)) {
+                Some(Some(entry)) => entry.waker.clone_from(cx.waker()),
+                _ => {
+                    let entry = Some(Entry { at: self.at, waker: cx.waker().clone() });
+                    let slot = clock.free.borrow_mut().pop();
+                    self.slot = Some(match slot {
+                        Some(slot) => {
+                            waiting[slot] = entry;
+                            slot
+                        }
+                        None => {
+                            waiting.push(entry);
+                            waiting.len() - 1
+                        }
+                    });
+                }
+            }
+            Poll::Pending
+        })
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            // `try_with`: a task that is dropped while its thread ends finds no clock any more.
+            let _gone = CLOCK.try_with(|clock| {
+                clock.waiting.borrow_mut()[slot] = None;
+                clock.free.borrow_mut().push(slot);
+            });
+        }
+    }
+}
+
+/// The time was up first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed;
+
+/// Runs a future for at most this long. The future is dropped on expiry.
+///
+/// # Errors
+/// [`Elapsed`] when the time is up first.
+pub async fn timeout<F: Future>(wait: Duration, future: F) -> Result<F::Output, Elapsed> {
+    if wait < PRECISE_BELOW {
+        return tokio::time::timeout(wait, future).await.map_err(|_| Elapsed);
+    }
+    let mut future = std::pin::pin!(future);
+    let mut deadline = Deadline::at(Tick::now().after(wait));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = Pin::as_mut(&mut future).poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        deadline.poll(cx).map(|()| Err(Elapsed))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_never_early_and_at_most_two_ticks_late() {
+        let ticker = tokio::spawn(drive());
+        tokio::task::yield_now().await;
+        let start = tokio::time::Instant::now();
+        let result = timeout(Duration::from_secs(10), std::future::pending::<()>()).await;
+        let took = start.elapsed();
+        assert_eq!(result, Err(Elapsed));
+        assert!(took >= Duration::from_secs(10) && took <= Duration::from_secs(10) + 2 * TICK, "{took:?}");
+        ticker.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_future_that_is_ready_leaves_nothing_behind() {
+        let ticker = tokio::spawn(drive());
+        for _ in 0..100 {
+            assert_eq!(timeout(Duration::from_secs(10), async { 7 }).await, Ok(7));
+            let slow = tokio::time::sleep(Duration::from_millis(1));
+            assert_eq!(timeout(Duration::from_secs(10), slow).await, Ok(()));
+        }
+        CLOCK.with(|clock| assert!(clock.waiting.borrow().len() <= 1));
+        ticker.abort();
+    }
+}

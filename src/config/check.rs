@@ -1,0 +1,304 @@
+//! Checks across tables: names that lead nowhere, addresses taken twice, upstreams that cannot be told apart.
+
+use super::AdminConfig;
+use super::file::File;
+use super::listeners::{Listener, Mode};
+use super::reader::{listed, nearest, shortened};
+use super::unused;
+use super::upstreams::Upstream;
+use super::value::At;
+use crate::credential::CredentialSettings;
+use crate::listen::ListenAddress;
+use crate::proxy::ForwardSettings;
+use crate::upstream::{Host, OriginPattern, Scheme};
+
+/// Every table of a file, read but not yet held against each other.
+pub(super) struct Tables<'a> {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) admin: Option<At<AdminConfig>>,
+    pub(super) upstreams: Vec<Upstream>,
+    /// Where each credential stands.
+    pub(super) credentials: Vec<At<CredentialSettings>>,
+    pub(super) forward: ForwardSettings,
+    /// Every name in the file, also of tables that could not be read.
+    pub(super) upstream_names: Vec<&'a str>,
+    pub(super) credential_names: Vec<&'a str>,
+}
+
+/// Reports what is wrong between the tables.
+pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
+    // Where the syntax is broken, whole tables may be missing from the tree.
+    if !file.is_whole() {
+        return;
+    }
+    names(file, tables);
+    addresses(file, tables);
+    for listener in &tables.listeners {
+        upstreams_are_distinct(file, listener, &reached(listener, &tables.upstreams));
+    }
+    plaintext(file, &tables.upstreams);
+    unused::warn(file, tables);
+}
+
+/// The upstreams that a listener knows: the ones it names, or all on a forward listener that names none.
+pub(super) fn reached<'t>(listener: &Listener, upstreams: &'t [Upstream]) -> Vec<&'t Upstream> {
+    match (&listener.upstreams, listener.mode) {
+        (Some(names), _) => {
+            names.iter().filter_map(|name| upstreams.iter().find(|upstream| upstream.name() == name.it)).collect()
+        }
+        (None, Some(Mode::Forward)) => upstreams.iter().collect(),
+        (None, _) => Vec::new(),
+    }
+}
+
+impl Upstream {
+    pub(super) fn name(&self) -> &str {
+        &self.config.connection.name
+    }
+
+    pub(super) const fn origin(&self) -> &OriginPattern {
+        &self.config.connection.origin
+    }
+}
+
+fn names(file: &File<'_>, tables: &Tables<'_>) {
+    for listener in &tables.listeners {
+        let mut seen: Vec<&str> = Vec::new();
+        for name in listener.upstreams.iter().flatten() {
+            exists(file, name.at, "upstream", &name.it, &tables.upstream_names);
+            if seen.contains(&name.it.as_str()) {
+                file.problem(
+                    name.at,
+                    format!("the upstream \"{}\" is listed twice", shortened(&name.it)),
+                    "keep one of the two",
+                );
+            }
+            seen.push(&name.it);
+        }
+    }
+    for upstream in &tables.upstreams {
+        if let Some(name) = &upstream.config.credential {
+            exists(file, upstream.credential_at, "credential", name, &tables.credential_names);
+        }
+    }
+}
+
+fn exists(file: &File<'_>, at: usize, kind: &str, name: &str, names: &[&str]) {
+    if names.contains(&name) {
+        return;
+    }
+    let remedy = match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if names.is_empty() => format!("add a table [{kind}s.{}]", shortened(name)),
+        None => format!("the {kind}s in this file are {}", listed(names)),
+    };
+    file.problem(at, format!("there is no {kind} \"{}\"", shortened(name)), remedy);
+}
+
+/// Sockets are opened with `SO_REUSEPORT`, so two listeners on one address would silently share its connections.
+fn addresses(file: &File<'_>, tables: &Tables<'_>) {
+    let listeners = tables.listeners.iter().filter_map(|listener| {
+        listener.address.as_ref().map(|address| (format!("listeners.{}", listener.name), address.at, &address.it))
+    });
+    let admin = tables.admin.iter().map(|admin| ("admin".to_owned(), admin.at, &admin.it.address));
+    let mut all: Vec<_> = listeners.chain(admin).collect();
+    all.sort_by_key(|(_, at, _)| *at);
+    for (index, (path, at, address)) in all.iter().enumerate() {
+        if let Some((other, ..)) = all.iter().take(index).find(|(.., earlier)| same_address(earlier, address)) {
+            file.problem(
+                *at,
+                format!("`{path}.address` is that of `{other}` too"),
+                "choose another port for one of them",
+            );
+        }
+    }
+}
+
+fn same_address(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        // Port 0 is a free port, another one each time.
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+            one.port() != 0 && one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
+        }
+        _ => one == other,
+    }
+}
+
+fn upstreams_are_distinct(file: &File<'_>, listener: &Listener, reached: &[&Upstream]) {
+    for (index, upstream) in reached.iter().enumerate() {
+        let Some(mode) = listener.mode else { return };
+        let Some(earlier) = reached.iter().take(index).find(|earlier| collide(mode, earlier, upstream)) else {
+            continue;
+        };
+        // The same upstream listed twice has been reported as such.
+        if earlier.name() == upstream.name() {
+            continue;
+        }
+        let named = listener.upstreams.iter().flatten().find(|name| name.it == upstream.name());
+        let what = format!(
+            "`listeners.{}` cannot tell its upstreams \"{}\" and \"{}\" apart",
+            listener.name,
+            earlier.name(),
+            upstream.name()
+        );
+        let (why, remedy) = match mode {
+            Mode::Forward => ("their origin is the same", "list `upstreams` on the listener, with one of the two"),
+            Mode::Reverse => {
+                ("path_prefix and host are the same", "give each a `path_prefix` of its own, or a listener of its own")
+            }
+        };
+        file.problem(named.map_or(listener.at, |name| name.at), format!("{what}: {why}"), remedy);
+    }
+}
+
+/// True if a request could mean either. On a forward listener the origin decides; on a reverse listener the path prefix,
+/// then the host.
+fn collide(mode: Mode, one: &Upstream, other: &Upstream) -> bool {
+    let hosts = |upstream: &Upstream| {
+        (matches!(upstream.origin(), OriginPattern::Wildcard { .. }), upstream.origin().base().host.clone())
+    };
+    match mode {
+        Mode::Forward => one.origin() == other.origin(),
+        Mode::Reverse => one.config.route.path_prefix == other.config.route.path_prefix && hosts(one) == hosts(other),
+    }
+}
+
+/// A token in clear is only safe where it never leaves this machine: by its origin's name **and** where it is dialled.
+fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
+    for upstream in upstreams {
+        let (connection, route) = (&upstream.config.connection, &upstream.config.route);
+        let dialled_here = connection.connect.as_ref().is_none_or(|connect| {
+            let host = if connect.host.contains(':') { format!("[{}]", connect.host) } else { connect.host.clone() };
+            Host::parse(&host).is_ok_and(|host| host.is_loopback())
+        });
+        let origin = connection.origin.base();
+        let Some(credential) = &upstream.config.credential else { continue };
+        if origin.scheme == Scheme::Http && !route.allow_plaintext && !(origin.is_loopback() && dialled_here) {
+            file.problem(
+                upstream.origin_at,
+                format!(
+                    "`upstreams.{}.origin` is plain http, which would show the token of \"{}\" to the network",
+                    connection.name,
+                    shortened(credential)
+                ),
+                "write https://…, or add allow_plaintext = true if that network is trusted",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::problems;
+
+    const CREDENTIAL: &str = "[credentials.key]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n";
+
+    fn forward(rest: &str) -> String {
+        format!("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n{rest}")
+    }
+
+    fn reverse(upstreams: &str, rest: &str) -> String {
+        format!("[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstreams = {upstreams}\n{rest}")
+    }
+
+    fn upstream(name: &str, origin: &str, rest: &str) -> String {
+        format!("[upstreams.{name}]\norigin = \"{origin}\"\n{rest}")
+    }
+
+    #[test]
+    fn names_that_lead_nowhere_are_answered_with_the_nearest() {
+        let orders = upstream("orders", "https://a.test", "");
+        let found = problems(&reverse("[\"ordrs\"]", &orders));
+        assert_eq!(found, ["proxy.toml:4:14: there is no upstream \"ordrs\"; did you mean \"orders\"?"]);
+        let found = problems(&reverse("[\"billing\"]", &orders));
+        assert_eq!(
+            found,
+            ["proxy.toml:4:14: there is no upstream \"billing\"; the upstreams in this file are `orders`"]
+        );
+        let found = problems(&forward(&upstream("orders", "https://a.test", "credential = \"key\"\n")));
+        assert_eq!(found, ["proxy.toml:6:14: there is no credential \"key\"; add a table [credentials.key]"]);
+        let found = problems(&reverse("[\"orders\", \"orders\"]", &orders));
+        assert_eq!(found, ["proxy.toml:4:24: the upstream \"orders\" is listed twice; keep one of the two"]);
+    }
+
+    #[test]
+    fn a_name_of_a_broken_table_is_no_second_problem() {
+        let found = problems(&reverse("[\"orders\"]", "[upstreams.orders]\norigin = \"orders\"\n"));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with("proxy.toml:6:10: `upstreams.orders.origin` is not valid: "), "{found:#?}");
+    }
+
+    #[test]
+    fn an_address_belongs_to_one_listener() {
+        let two = |one: &str, other: &str| {
+            problems(&format!(
+                "[listeners.a]\naddress = \"{one}\"\nmode = \"forward\"\n[admin]\naddress = \"{other}\"\n"
+            ))
+        };
+        assert_eq!(
+            two("127.0.0.1:8080", "localhost:8080"),
+            ["proxy.toml:5:11: `admin.address` is that of `listeners.a` too; choose another port for one of them"]
+        );
+        assert_eq!(two("unix:/a", "unix:/a").len(), 1);
+        assert_eq!(two("127.0.0.1:0", "127.0.0.1:0"), [""; 0]);
+        assert_eq!(two("127.0.0.1:1", "127.0.0.1:2"), [""; 0]);
+    }
+
+    #[test]
+    fn a_token_does_not_go_out_in_clear() {
+        let to = |origin: &str, rest: &str| {
+            let rest = format!("credential = \"key\"\n{rest}");
+            problems(&forward(&format!("{}{CREDENTIAL}", upstream("a", origin, &rest))))
+        };
+        assert_eq!(
+            to("http://a.test", ""),
+            [
+                "proxy.toml:5:10: `upstreams.a.origin` is plain http, which would show the token of \"key\" to the network; \
+              write https://…, or add allow_plaintext = true if that network is trusted"
+            ]
+        );
+        assert_eq!(to("http://localhost:1", "connect = \"192.0.2.1:80\"\n").len(), 1);
+        assert_eq!(to("http://a.test", "allow_plaintext = true\n"), [""; 0]);
+        assert_eq!(to("http://localhost:1", ""), [""; 0]);
+        assert_eq!(to("http://[::1]:1", "connect = \"[::1]:2\"\n"), [""; 0]);
+        assert_eq!(problems(&forward(&upstream("a", "http://a.test", ""))), [""; 0]);
+    }
+
+    #[test]
+    fn a_forward_listener_tells_upstreams_apart_by_their_origin() {
+        let both = upstream("a", "https://a.test", "") + &upstream("b", "https://A.test:443", "");
+        let found = problems(&forward(&both));
+        assert_eq!(
+            found,
+            [
+                "proxy.toml:1:1: `listeners.proxy` cannot tell its upstreams \"a\" and \"b\" apart: their origin is the same; \
+              list `upstreams` on the listener, with one of the two"
+            ]
+        );
+        assert_eq!(problems(&forward(&format!("upstreams = [\"a\"]\n{both}"))), [""; 0]);
+        let wildcard = upstream("a", "https://*.a.test", "") + &upstream("b", "https://b.a.test", "");
+        assert_eq!(problems(&forward(&wildcard)), [""; 0]);
+    }
+
+    #[test]
+    fn a_reverse_listener_tells_upstreams_apart_by_prefix_and_then_by_host() {
+        let both = |a: &str, b: &str| {
+            problems(&reverse(
+                "[\"a\", \"b\"]",
+                &(upstream("a", "https://x.test", a) + &upstream("b", "https://x.test:8443", b)),
+            ))
+        };
+        let found = both("", "");
+        assert!(
+            found[0].starts_with("proxy.toml:4:19: `listeners.base` cannot tell its upstreams \"a\" and \"b\" apart: "),
+            "{found:#?}"
+        );
+        assert!(found[0].ends_with("give each a `path_prefix` of its own, or a listener of its own"));
+        assert_eq!(both("path_prefix = \"/a\"\n", "path_prefix = \"/a/\"\n").len(), 1);
+        assert_eq!(both("path_prefix = \"/a\"\n", "path_prefix = \"/b\"\n"), [""; 0]);
+        assert_eq!(both("path_prefix = \"/a\"\n", ""), [""; 0]);
+        let by_host = upstream("a", "https://a.test", "") + &upstream("b", "https://b.test", "");
+        assert_eq!(problems(&reverse("[\"a\", \"b\"]", &by_host)), [""; 0]);
+        assert_eq!(problems(&reverse("\"a\"", &upstream("a", "https://*.a.test", ""))), [""; 0]);
+    }
+}

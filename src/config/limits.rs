@@ -1,0 +1,108 @@
+//! `[limits]` and `[forward]`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use toml::de::DeValue;
+
+use super::reader::{TableReader, set};
+use super::value::Value;
+use crate::listen::Limits;
+use crate::proxy::{ForwardSettings, PrivateAddresses, Unmatched};
+
+/// A request line and a few fields have to fit.
+const LEAST_HEADER_BYTES: usize = 8 * 1024;
+
+/// Every connection may take this much; more is no request head.
+const MOST_HEADER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Reads `[limits]`.
+pub(super) fn limits(mut table: TableReader<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let connections = table.get("connections").and_then(|value| value.integer(1..=10_000_000));
+    set(&mut limits.connections, connections.and_then(|number| usize::try_from(number).ok()));
+    set(&mut limits.header_bytes, table.get("header_bytes").and_then(|value| header_bytes(&value)));
+    set(&mut limits.header_timeout, table.get("header_timeout").and_then(|value| value.duration()));
+    set(&mut limits.keep_alive, table.get("keep_alive").and_then(|value| value.duration()));
+    limits.requests_per_second = table.get("requests_per_second").and_then(|value| value.integer(1..=u32::MAX));
+    set(&mut limits.replay_memory, table.get("replay_memory").and_then(|value| value.size()));
+    set(&mut limits.drain, table.get("drain").and_then(|value| value.duration_or_zero()));
+    table.finish();
+    limits
+}
+
+fn header_bytes(value: &Value<'_>) -> Option<usize> {
+    let size = usize::try_from(value.size()?).unwrap_or(usize::MAX);
+    if (LEAST_HEADER_BYTES..=MOST_HEADER_BYTES).contains(&size) {
+        return Some(size);
+    }
+    value.wrong("is out of range", "write a size from \"8KiB\" to \"16MiB\"")
+}
+
+/// Reads `[forward]`.
+pub(super) fn forward(mut table: TableReader<'_>) -> ForwardSettings {
+    let mut forward = ForwardSettings::default();
+    let unmatched = [("deny", Unmatched::Deny), ("pass", Unmatched::Pass), ("report", Unmatched::Report)];
+    set(&mut forward.unmatched, table.get("unmatched").and_then(|value| value.choice(&unmatched, &[])));
+    set(&mut forward.private_addresses, table.get("private_addresses").and_then(|value| private_addresses(&value)));
+    table.finish();
+    forward
+}
+
+fn private_addresses(value: &Value<'_>) -> Option<PrivateAddresses> {
+    if let DeValue::String(_) = value.node {
+        let all = value.choice(&[("deny", false), ("allow", true)], &[])?;
+        return Some(if all { PrivateAddresses::Allow } else { PrivateAddresses::Deny });
+    }
+    Some(PrivateAddresses::Networks(value.list()?.iter().filter_map(network).collect()))
+}
+
+/// A network, or an address that stands for itself.
+fn network(value: &Value<'_>) -> Option<IpNet> {
+    let text = value.text()?;
+    match text.parse::<IpNet>().or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| error)) {
+        Ok(network) => Some(network.trunc()),
+        Err(_) => value
+            .wrong("has an entry that is no network", "write an address and a prefix length, such as \"10.0.0.0/8\""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{config, problems};
+    use super::*;
+
+    const LISTENER: &str = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n";
+
+    #[test]
+    fn limits_left_out_have_their_defaults() {
+        assert_eq!(config(LISTENER).limits, Limits::default());
+        assert_eq!(config(LISTENER).forward, ForwardSettings::default());
+        let limits =
+            config(&format!("{LISTENER}[limits]\nconnections = 7\nrequests_per_second = 5\ndrain = \"0s\"\n")).limits;
+        assert_eq!((limits.connections, limits.requests_per_second), (7, Some(5)));
+        assert!(limits.drain.is_zero());
+    }
+
+    #[test]
+    fn senseless_limits_are_refused() {
+        let found = problems(&format!(
+            "{LISTENER}[limits]\nconnections = 0\nheader_bytes = \"1KiB\"\nrequests_per_second = -1\nheader_timeout = \"0s\"\n"
+        ));
+        assert_eq!(found.len(), 4, "{found:#?}");
+        assert!(found[0].contains("`limits.connections` is out of range; write a whole number from 1 to "));
+        assert!(found[1].contains("`limits.header_bytes` is out of range; write a size from \"8KiB\""));
+    }
+
+    #[test]
+    fn private_addresses_are_a_word_or_networks() {
+        let forward = |value: &str| config(&format!("{LISTENER}[forward]\nprivate_addresses = {value}\n")).forward;
+        assert_eq!(forward("\"allow\"").private_addresses, PrivateAddresses::Allow);
+        let networks = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        assert_eq!(forward("[\"10.1.2.3/8\", \"::1\"]").private_addresses, PrivateAddresses::Networks(networks));
+        let found =
+            problems(&format!("{LISTENER}[forward]\nprivate_addresses = [\"10.0.0.0/99\"]\nunmatched = \"alow\"\n"));
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].starts_with("proxy.toml:5:22: `forward.private_addresses` has an entry that is no network; "));
+    }
+}

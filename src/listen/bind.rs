@@ -1,0 +1,168 @@
+//! Listening sockets: bound before anything else starts, so that an address in use is a start error.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::ListenAddress;
+
+/// Connections that wait to be accepted, for each socket.
+const BACKLOG: i32 = 4096;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {reason}")]
+pub struct BindError {
+    address: String,
+    reason: String,
+}
+
+/// One worker's socket on one address.
+#[derive(Debug)]
+pub enum Bound {
+    /// TCP.
+    Tcp(StdTcpListener),
+    /// A unix socket; all workers accept from the same one.
+    Unix(StdUnixListener),
+}
+
+/// Binds one socket for each worker, and says which address it really is (port 0 takes a free one).
+///
+/// # Errors
+/// An address in use, not ours, or not permitted; a path that is no socket.
+pub fn bind(address: &ListenAddress, workers: usize) -> Result<(ListenAddress, Vec<Bound>), BindError> {
+    let failed = |error: &io::Error| BindError { address: address.to_string(), reason: reason(error) };
+    match address {
+        ListenAddress::Tcp(wanted) => {
+            let (real, sockets) = bind_tcp(*wanted, workers).map_err(|error| failed(&error))?;
+            Ok((ListenAddress::Tcp(real), sockets.into_iter().map(Bound::Tcp).collect()))
+        }
+        ListenAddress::Unix(path) => {
+            let sockets = bind_unix(path, workers).map_err(|error| failed(&error))?;
+            Ok((address.clone(), sockets.into_iter().map(Bound::Unix).collect()))
+        }
+    }
+}
+
+fn bind_tcp(wanted: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<StdTcpListener>)> {
+    // With SO_REUSEPORT a second process of the same user would share the port silently: ask without it first.
+    let probe = tcp_socket(wanted, false)?;
+    probe.bind(&wanted.into())?;
+    probe.listen(1)?;
+    let real = probe.local_addr()?.as_socket().unwrap_or(wanted);
+    drop(probe);
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 0..workers.max(1) {
+        let socket = tcp_socket(real, true)?;
+        socket.bind(&real.into())?;
+        socket.listen(BACKLOG)?;
+        sockets.push(socket.into());
+    }
+    Ok((real, sockets))
+}
+
+fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, workers: usize) -> io::Result<Vec<StdUnixListener>> {
+    remove_stale(path)?;
+    let listener = StdUnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        sockets.push(listener.try_clone()?);
+    }
+    sockets.push(listener);
+    Ok(sockets)
+}
+
+/// A socket that a process left behind when it was killed is in the way; one that answers belongs to somebody.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of that name, and it is no socket"))
+        }
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => Err(io::Error::from(io::ErrorKind::AddrInUse)),
+            Err(_) => std::fs::remove_file(path),
+        },
+    }
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there; choose another address, or port 0 for a free one".into(),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
+        io::ErrorKind::PermissionDenied => "not permitted; ports below 1024 need a privilege".into(),
+        _ => error.to_string(),
+    }
+}
+
+pub(super) enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+pub(super) enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Bound {
+    pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
+        Ok(match self {
+            Self::Tcp(listener) => Acceptor::Tcp(TcpListener::from_std(listener)?),
+            Self::Unix(listener) => Acceptor::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+}
+
+impl Acceptor {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Answers are written whole: waiting for more to send only adds latency.
+                let _best_effort = stream.set_nodelay(true);
+                Ok(Accepted::Tcp(stream))
+            }
+            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// Takes a unix socket's path away when the program ends.
+#[derive(Debug)]
+pub struct UnixPath(PathBuf);
+
+impl UnixPath {
+    /// `None` for a TCP address.
+    #[must_use]
+    pub fn of(address: &ListenAddress) -> Option<Self> {
+        match address {
+            ListenAddress::Tcp(_) => None,
+            ListenAddress::Unix(path) => Some(Self(path.clone())),
+        }
+    }
+}
+
+impl Drop for UnixPath {
+    fn drop(&mut self) {
+        // Left behind, it is removed by the next start.
+        let _best_effort = std::fs::remove_file(&self.0);
+    }
+}

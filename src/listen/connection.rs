@@ -1,0 +1,182 @@
+//! One caller's connection, from its first byte to its last.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+
+use super::bind::Accepted;
+use super::roster::Seat;
+use super::watched::{Overdue, Standing, Watched};
+use super::{Handler, Limits};
+use crate::coarse::{self, Deadline, Tick};
+use crate::local::LocalExecutor;
+
+/// RFC 9113 section 3.4: how an HTTP/2 connection begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Streams of one HTTP/2 caller at a time, and how much of their bodies may be under way.
+const MAX_STREAMS: u32 = 100;
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Serves an accepted connection.
+pub(super) async fn serve<H: Handler>(accepted: Accepted, handler: Rc<H>, limits: &Limits, seat: Seat) {
+    match accepted {
+        Accepted::Tcp(stream) => serve_stream(stream, handler, limits, seat).await,
+        Accepted::Unix(stream) => serve_stream(stream, handler, limits, seat).await,
+    }
+}
+
+async fn serve_stream<S, H>(mut stream: S, handler: Rc<H>, limits: &Limits, seat: Seat)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    let mut prefix = BytesMut::new();
+    let Ok(Ok(http2)) = coarse::timeout(limits.header_timeout, speaks_http2(&mut stream, &mut prefix)).await else {
+        // Closed, broken or silent before a single request: nobody to answer.
+        return;
+    };
+    let standing = Arc::new(Standing::default());
+    let io = TokioIo::new(Watched::new(stream, prefix.freeze(), Arc::clone(&standing), !http2, H::malformed));
+    let service = {
+        let standing = Arc::clone(&standing);
+        service_fn(move |request| {
+            let in_progress = InProgress::new(&standing);
+            let handler = Rc::clone(&handler);
+            async move {
+                let answer = handler.handle(request).await;
+                Ok::<_, std::convert::Infallible>(answer.map(|body| WatchedBody { body, in_progress }))
+            }
+        })
+    };
+    if http2 {
+        standing.is_http2();
+        let connection = http2::Builder::new(LocalExecutor)
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .serve_connection(io, service);
+        watch(pin!(connection), |connection| connection.graceful_shutdown(), &standing, limits, &seat).await;
+    } else {
+        let connection = http1::Builder::new()
+            // Ours: hyper's would also count the time between requests.
+            .header_read_timeout(None)
+            .max_header_size(limits.header_bytes)
+            .serve_connection(io, service)
+            .with_upgrades();
+        watch(pin!(connection), |connection| connection.graceful_shutdown(), &standing, limits, &seat).await;
+    }
+}
+
+/// Reads until it is clear whether this is HTTP/2 with prior knowledge. Whatever was read is in `prefix`.
+async fn speaks_http2<S: AsyncRead + Unpin>(stream: &mut S, prefix: &mut BytesMut) -> std::io::Result<bool> {
+    loop {
+        if stream.read_buf(prefix).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let read = &prefix[..prefix.len().min(PREFACE.len())];
+        if !PREFACE.starts_with(read) {
+            return Ok(false);
+        }
+        if read.len() == PREFACE.len() {
+            return Ok(true);
+        }
+    }
+}
+
+/// Drives a connection, and ends it when it is overdue or the worker drains.
+async fn watch<C>(
+    mut connection: Pin<&mut C>,
+    finish: impl Fn(Pin<&mut C>),
+    standing: &Standing,
+    limits: &Limits,
+    seat: &Seat,
+) where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut deadline = Deadline::at(Tick::now());
+    let mut finishing = false;
+    let ended = std::future::poll_fn(|cx| {
+        if !finishing && seat.must_finish(cx) {
+            finishing = true;
+            finish(connection.as_mut());
+        }
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        let Some((at, overdue)) = standing.deadline(limits) else { return Poll::Pending };
+        deadline.move_to(at);
+        std::task::ready!(deadline.poll(cx));
+        match overdue {
+            Overdue::Idle if !finishing => {
+                finishing = true;
+                finish(connection.as_mut());
+                connection.as_mut().poll(cx)
+            }
+            Overdue::Head => {
+                standing.expire();
+                // Lets the answer out; the connection is dropped whether it has ended or not.
+                let _last = connection.as_mut().poll(cx);
+                Poll::Ready(Ok(()))
+            }
+            Overdue::Idle | Overdue::Blocked => Poll::Ready(Ok(())),
+        }
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(target: "attache::listen", %error, "caller connection ended");
+    }
+}
+
+/// Marks a connection as busy while it lives.
+struct InProgress(Arc<Standing>);
+
+impl InProgress {
+    fn new(standing: &Arc<Standing>) -> Self {
+        standing.begin_request();
+        Self(Arc::clone(standing))
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.end_request();
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A response body that keeps its connection busy until its end.
+    struct WatchedBody<B> {
+        #[pin]
+        body: B,
+        in_progress: InProgress,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,237 @@
+//! A caller's connection under watch: where it stands, since when, and what it is told when it cannot be served.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Limits;
+use crate::coarse::Tick;
+
+/// Where a connection stands. Atomics because hyper wants `Send` of an upgradeable connection; only one thread ever looks.
+#[derive(Debug)]
+pub(super) struct Standing {
+    phase: AtomicU8,
+    since: AtomicU64,
+    /// Requests in progress; more than one on HTTP/2.
+    busy: AtomicU64,
+    /// The caller does not take what is written.
+    blocked: AtomicBool,
+    /// The head did not come in time.
+    expired: AtomicBool,
+}
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+
+impl Default for Standing {
+    /// A new connection owes a request head.
+    fn default() -> Self {
+        Self {
+            phase: AtomicU8::new(HEAD),
+            since: AtomicU64::new(Tick::now().to_bits()),
+            busy: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
+            expired: AtomicBool::new(false),
+        }
+    }
+}
+
+/// What ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// Nothing was asked for a long time.
+    Idle,
+    /// A head was begun and not finished.
+    Head,
+    /// The caller takes nothing of its answer.
+    Blocked,
+}
+
+impl Standing {
+    fn set(&self, phase: u8) {
+        self.phase.store(phase, Ordering::Relaxed);
+        self.touch();
+    }
+
+    fn touch(&self) {
+        self.since.store(Tick::now().to_bits(), Ordering::Relaxed);
+    }
+
+    pub(super) fn begin_request(&self) {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end_request(&self) {
+        if self.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.set(IDLE);
+        }
+    }
+
+    /// HTTP/2 has no heads between requests: only idleness is measured.
+    pub(super) fn is_http2(&self) {
+        self.set(IDLE);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    fn has_read(&self, http1: bool) {
+        if http1 && !self.is_busy() && self.phase.load(Ordering::Relaxed) == IDLE {
+            self.set(HEAD);
+        }
+    }
+
+    fn has_written(&self, ready: bool) {
+        let blocked = !ready;
+        if self.blocked.load(Ordering::Relaxed) != blocked {
+            self.blocked.store(blocked, Ordering::Relaxed);
+            self.touch();
+        }
+    }
+
+    /// When this connection has to have moved on, and what it is overdue for then. `None` while an answer is awaited: that
+    /// has deadlines of its own.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Tick, Overdue)> {
+        let since = Tick::from_bits(self.since.load(Ordering::Relaxed));
+        if self.blocked.load(Ordering::Relaxed) {
+            return Some((since.after(limits.keep_alive), Overdue::Blocked));
+        }
+        if self.is_busy() {
+            return None;
+        }
+        Some(match self.phase.load(Ordering::Relaxed) {
+            HEAD => (since.after(limits.header_timeout), Overdue::Head),
+            _ => (since.after(limits.keep_alive), Overdue::Idle),
+        })
+    }
+
+    /// The next read answers 408 and ends the connection.
+    pub(super) fn expire(&self) {
+        self.expired.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The connection's bytes, watched. `prefix` holds what was read to find out the protocol.
+pub(super) struct Watched<S> {
+    inner: S,
+    prefix: Bytes,
+    standing: Arc<Standing>,
+    http1: bool,
+    malformed: fn(StatusCode) -> Bytes,
+    /// What is written in place of hyper's own answer.
+    instead: Option<Bytes>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(
+        inner: S,
+        prefix: Bytes,
+        standing: Arc<Standing>,
+        http1: bool,
+        malformed: fn(StatusCode) -> Bytes,
+    ) -> Self {
+        Self { inner, prefix, standing, http1, malformed, instead: None }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.prefix.is_empty() {
+            let taken = this.prefix.split_to(this.prefix.len().min(buf.remaining()));
+            buf.put_slice(&taken);
+            return Poll::Ready(Ok(()));
+        }
+        if this.standing.expired.load(Ordering::Relaxed) {
+            let answer = (this.malformed)(StatusCode::REQUEST_TIMEOUT);
+            // As much as the socket takes at once; the connection ends here either way.
+            let _best_effort = Pin::new(&mut this.inner).poll_write(cx, &answer);
+            return Poll::Ready(Ok(()));
+        }
+        let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
+        if polled.is_ready() {
+            this.standing.has_read(this.http1);
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Watched<S> {
+    /// hyper answers an unreadable head by itself, in exactly this form, before any handler has seen it.
+    fn hyper_refusal(&self, bytes: &[u8]) -> Option<StatusCode> {
+        if !bytes.starts_with(b"HTTP/1.1 4") || !self.http1 || self.standing.is_busy() {
+            return None;
+        }
+        let status = StatusCode::from_bytes(bytes.get(9..12)?).ok()?;
+        let head = bytes.strip_suffix(b"\r\n\r\n")?;
+        let bare = head.windows(17).any(|window| window.eq_ignore_ascii_case(b"content-length: 0"))
+            && head.windows(17).any(|window| window.eq_ignore_ascii_case(b"connection: close"))
+            && head.split(|byte| *byte == b'\n').count() <= 4;
+        bare.then_some(status)
+    }
+
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(instead) = &mut self.instead {
+            let written = std::task::ready!(Pin::new(&mut self.inner).poll_write(cx, instead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            instead.advance(written);
+            if instead.is_empty() {
+                self.instead = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if let Some(status) = this.hyper_refusal(bytes) {
+            this.instead = Some((this.malformed)(status));
+            // Flushed with hyper's flush, or by its shutdown.
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let polled = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        this.standing.has_written(polled.is_ready());
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if let [only] = slices
+            && this.hyper_refusal(only).is_some()
+        {
+            return self.poll_write(cx, only);
+        }
+        let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
+        this.standing.has_written(polled.is_ready());
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_instead(cx))?;
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_instead(cx))?;
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

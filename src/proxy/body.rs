@@ -1,0 +1,131 @@
+//! The two body types of the data path. Enums instead of boxes: a request without a body allocates nothing for it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::headers;
+use super::record::Record;
+use super::replay::ReplayBody;
+use crate::upstream::{BodyError, ResponseBody};
+
+/// A request body on its way to an upstream.
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// Streams through, kept nowhere.
+    Streaming(Incoming),
+    /// Streams through and is kept for a replay, up to a bound.
+    Replayable(ReplayBody),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Streaming(body) => poll_incoming(body, cx),
+            Self::Replayable(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(body) => body.is_end_stream(),
+            Self::Replayable(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(body) => body.size_hint(),
+            Self::Replayable(body) => body.size_hint(),
+        }
+    }
+}
+
+/// The next frame of a caller's body, its trailers filtered (RFC 9110 section 6.5.1).
+pub(super) fn poll_incoming(body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    let frame = ready!(Pin::new(body).poll_frame(cx));
+    Poll::Ready(frame.map(|frame| frame.map(headers::filter_trailers).map_err(Into::into)))
+}
+
+/// A response body on its way to the caller.
+pub struct CallerBody {
+    kind: Kind,
+    /// Closed when the body ends, or is dropped because the caller went away.
+    record: Option<Record>,
+}
+
+enum Kind {
+    Own(Option<Bytes>),
+    Upstream(ResponseBody<RequestBody>),
+}
+
+impl CallerBody {
+    /// A short text of our own.
+    #[must_use]
+    pub const fn own(text: Bytes) -> Self {
+        Self { kind: Kind::Own(Some(text)), record: None }
+    }
+
+    /// None.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { kind: Kind::Own(None), record: None }
+    }
+
+    /// An upstream's.
+    #[must_use]
+    pub const fn upstream(body: ResponseBody<RequestBody>) -> Self {
+        Self { kind: Kind::Upstream(body), record: None }
+    }
+
+    /// Takes the record along, so that it is closed with the last byte.
+    #[must_use]
+    pub fn with_record(mut self, record: Record) -> Self {
+        self.record = Some(record);
+        self
+    }
+}
+
+impl Body for CallerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            Kind::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
+            Kind::Upstream(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                frame.map(|frame| frame.map(headers::filter_trailers))
+            }
+        };
+        if matches!(frame, None | Some(Err(_))) {
+            this.record = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own(text) => text.is_none(),
+            Kind::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Kind::Upstream(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! attache's own failures: what went wrong, and its one mapping to a status, `Proxy-Status` (RFC 9209) and a problem
+//! document (RFC 9457). Nothing here is ever a 401, and nothing quotes a header field of the request.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::body::CallerBody;
+use crate::token::{TokenError, TokenErrorKind};
+use crate::upstream::{ExchangeError, ExchangeErrorKind};
+
+/// `Proxy-Status`.
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// `X-Request-Id`.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request that attache answers itself.
+#[derive(Debug)]
+pub struct Refusal {
+    status: StatusCode,
+    /// Name of the problem, and the `error` of `Proxy-Status`.
+    problem: &'static str,
+    error: &'static str,
+    title: &'static str,
+    detail: String,
+    retry_after: Option<Duration>,
+    /// The OAuth error code, where the authorization server said one.
+    oauth_error: Option<String>,
+    /// The framing cannot be trusted any more: the connection ends.
+    close: bool,
+    /// Whose fault: policy and malformed requests are `denied`, the rest `failed`.
+    denied: bool,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, problem: &'static str, error: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let denied = status.is_client_error();
+        Self { status, problem, error, title, detail, retry_after: None, oauth_error: None, close: false, denied }
+    }
+
+    /// 400: the request's target or fields are malformed or contradict each other.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "http_request_error", "The request is malformed", detail)
+    }
+
+    /// 400, and the connection is closed: where one message ends and the next begins is in doubt.
+    pub fn framing(detail: impl Into<String>) -> Self {
+        Self { close: true, ..Self::bad_request(detail) }
+    }
+
+    /// 403: policy.
+    pub fn denied(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "route-denied", "http_request_denied", "The request is not allowed", detail)
+    }
+
+    /// 404: a reverse listener has nothing at this path or host.
+    pub fn no_route(detail: impl Into<String>) -> Self {
+        let title = "There is no upstream here";
+        Self::new(StatusCode::NOT_FOUND, "no-route", "destination_not_found", title, detail)
+    }
+
+    /// 405: TRACE would send the token back in the body (RFC 9110 section 9.3.8).
+    pub fn method(detail: impl Into<String>) -> Self {
+        let title = "The method is not allowed";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "http_request_denied", title, detail)
+    }
+
+    /// 408: the caller's body stood still.
+    fn slow_body(detail: impl Into<String>) -> Self {
+        let refusal = Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-body",
+            "http_request_error",
+            "The request body did not arrive",
+            detail,
+        );
+        Self { close: true, ..refusal }
+    }
+
+    /// 429: `limits.requests_per_second`.
+    pub fn too_many_requests(after: Duration) -> Self {
+        let detail = "more requests per second than limits.requests_per_second allows; try again shortly";
+        let title = "Too many requests";
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "http_request_denied", title, detail);
+        Self { retry_after: Some(after), ..refusal }
+    }
+
+    /// 502: the request has been here before.
+    pub fn proxy_loop(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "loop", "proxy_loop_detected", "The request goes in a circle", detail)
+    }
+
+    /// 502: the upstream's answer breaks HTTP.
+    pub fn bad_response(detail: impl Into<String>) -> Self {
+        let title = "The upstream's answer cannot be used";
+        Self::new(StatusCode::BAD_GATEWAY, "upstream-response", "http_protocol_error", title, detail)
+    }
+
+    /// No token: 503 while trying again can help, 502 where the authorization server refused or answered nonsense.
+    pub fn token(credential: &str, error: &TokenError) -> Self {
+        let message = &error.message;
+        let refusal = match error.kind {
+            TokenErrorKind::Permanent | TokenErrorKind::Configuration | TokenErrorKind::InvalidResponse => {
+                let detail = format!("no token for credential {credential:?}: {message}; see `attache check --live`");
+                let title = "The authorization server refused";
+                Self::new(StatusCode::BAD_GATEWAY, "token-rejected", "proxy_configuration_error", title, detail)
+            }
+            TokenErrorKind::Transient | TokenErrorKind::Timeout | TokenErrorKind::Cancelled => {
+                let detail = format!("no token for credential {credential:?} for now: {message}; the request was not sent");
+                let title = "No token for now";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "token-unavailable", "proxy_internal_error", title, detail)
+            }
+        };
+        let retry_after = error.retry_after.or((refusal.status == StatusCode::SERVICE_UNAVAILABLE).then_some(Duration::from_secs(1)));
+        Self { retry_after, oauth_error: error.code.clone(), ..refusal }
+    }
+
+    /// No answer from the upstream.
+    pub fn exchange(upstream: &str, error: &ExchangeError) -> Self {
+        use ExchangeErrorKind as Kind;
+        let detail = |advice: &str| format!("upstream {upstream:?}: {error}{advice}");
+        let gateway = |status, problem, error, detail| {
+            Self::new(status, problem, error, "The upstream did not answer", detail)
+        };
+        let (bad, timeout) = (StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT);
+        match error.kind {
+            Kind::DnsError => gateway(bad, "upstream-dns", "dns_error", detail("; check the name in its origin")),
+            Kind::DnsTimeout => gateway(timeout, "upstream-dns", "dns_timeout", detail("")),
+            Kind::ConnectionRefused => gateway(bad, "upstream-connect", "connection_refused", detail("")),
+            Kind::ConnectionTimeout => gateway(timeout, "upstream-connect", "connection_timeout", detail("")),
+            Kind::ConnectionTerminated => gateway(bad, "upstream-connect", "connection_terminated", detail("")),
+            Kind::TlsProtocolError => gateway(bad, "upstream-tls", "tls_protocol_error", detail("")),
+            Kind::TlsAlertReceived => gateway(bad, "upstream-tls", "tls_alert_received", detail("")),
+            Kind::TlsCertificateError => {
+                let advice = "; if its certificate comes from a private authority, name that in tls.ca_file";
+                gateway(bad, "upstream-tls", "tls_certificate_error", detail(advice))
+            }
+            Kind::HttpResponseTimeout => gateway(timeout, "upstream-response", "http_response_timeout", detail("")),
+            Kind::HttpProtocolError => gateway(bad, "upstream-response", "http_protocol_error", detail("")),
+            Kind::ProxyLoopDetected => Self::proxy_loop(detail("")),
+            Kind::RequestBody => Self::slow_body(detail("")),
+            Kind::ConnectionLimitReached => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let refusal = gateway(status, "overloaded", "connection_limit_reached", detail("; raise pool.max"));
+                Self { retry_after: Some(Duration::from_secs(1)), ..refusal }
+            }
+            Kind::DestinationIpProhibited => {
+                let advice = "; to allow it, name the network in [forward] private_addresses, or configure the host as an upstream";
+                let status = StatusCode::FORBIDDEN;
+                let title = "The destination is not allowed";
+                Self::new(status, "destination-prohibited", "destination_ip_prohibited", title, detail(advice))
+            }
+        }
+    }
+
+    /// True for the caller's fault or policy, false for ours, the authorization server's or the upstream's.
+    #[must_use]
+    pub const fn is_denial(&self) -> bool {
+        self.denied
+    }
+
+    /// For the log.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// For the log.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The one place that turns a refusal into a response.
+    #[must_use]
+    pub fn into_response(self, request_id: &RequestId, close: bool) -> Response<CallerBody> {
+        let mut document = serde_json::json!({
+            "type": format!("urn:attache:problem:{}", self.problem),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "request_id": request_id.text(),
+        });
+        if let (Some(code), Some(members)) = (self.oauth_error, document.as_object_mut()) {
+            members.insert("oauth_error".into(), code.into());
+        }
+        let mut response = Response::new(CallerBody::own(Bytes::from(format!("{document}\n"))));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(PROXY_STATUS, proxy_status(self.error));
+        headers.insert(REQUEST_ID, request_id.0.clone());
+        if let Some(after) = self.retry_after {
+            // Rounded up: a caller that comes back exactly then must not come too early.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        if self.close || close {
+            headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn proxy_status(error: &'static str) -> HeaderValue {
+    HeaderValue::from_str(&format!("attache; error={error}")).unwrap_or(HeaderValue::from_static("attache"))
+}
+
+/// The caller's `X-Request-Id`, or one of ours. Made only where it is shown.
+#[derive(Debug, Clone)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Takes over a sensible identifier of the caller's; anything long or strange is replaced.
+    #[must_use]
+    pub fn of_value(theirs: &HeaderValue) -> Self {
+        let sensible = (1..=128).contains(&theirs.len())
+            && theirs.as_bytes().iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"');
+        if sensible { Self(theirs.clone()) } else { Self::random() }
+    }
+
+    /// 64 random bits.
+    #[must_use]
+    pub fn random() -> Self {
+        let mut bytes = [0; 8];
+        // Without randomness identifiers repeat; nothing else depends on them.
+        let _no_matter = aws_lc_rs::rand::fill(&mut bytes);
+        let text = format!("{:016x}", u64::from_be_bytes(bytes));
+        Self(HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("-")))
+    }
+
+    /// As it is logged.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.0.to_str().unwrap_or("-")
+    }
+}

@@ -1,0 +1,145 @@
+//! What would happen to a request, without sending it: the same decisions, in the same order.
+
+use http::request::Parts;
+use http::{HeaderValue, Method, Request};
+use serde::Serialize;
+
+use super::destination::{self, Destination, Reached};
+use super::{Refusal, check_policy, tunnel};
+use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime};
+use crate::upstream::{Origin, Scheme};
+
+/// The answer of `attache explain` and `/api/explain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The listener that takes the request.
+    pub listener: String,
+    /// The target as it was asked about.
+    pub target: String,
+    /// The upstream that covers it.
+    pub upstream: Option<String>,
+    /// The credential that goes on it.
+    pub credential: Option<String>,
+    /// `inject`, `pass`, `deny`, `tunnel`.
+    pub outcome: &'static str,
+    /// Where the request goes.
+    pub sends_to: Option<String>,
+    /// Why; a sentence for a person.
+    pub reason: String,
+}
+
+/// Explains a request to one listener. `target` is a URL, `host:port` for CONNECT, or a path on a reverse listener.
+///
+/// # Errors
+/// A sentence, where the target cannot be read at all.
+pub fn explain(runtime: &Runtime, listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Explanation, String> {
+    let head = head(listener, method, target)?;
+    let mut explanation = Explanation {
+        listener: listener.name.clone(),
+        target: target.to_owned(),
+        upstream: None,
+        credential: None,
+        outcome: "deny",
+        sends_to: None,
+        reason: String::new(),
+    };
+    match destination::of(listener, &head) {
+        Err(refusal) => explanation.reason = refused(&refusal),
+        Ok(Destination::Itself) => {
+            explanation.outcome = "pass";
+            explanation.reason = "OPTIONS * is answered by attache itself".into();
+        }
+        Ok(Destination::Route(reached)) => explain_route(&mut explanation, &reached, &head),
+        Ok(Destination::Tunnel(lane, origin)) => explain_tunnel(&mut explanation, runtime, listener, lane.as_deref(), &origin),
+        Ok(Destination::Unmatched(origin)) => match tunnel::unmatched(runtime, listener, &origin) {
+            Err(refusal) => explanation.reason = refused(&refusal),
+            Ok(_) => {
+                explanation.outcome = "pass";
+                explanation.sends_to = Some(origin.to_string());
+                explanation.reason = "no upstream covers it, and [forward] unmatched lets it pass untouched".into();
+            }
+        },
+    }
+    Ok(explanation)
+}
+
+fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts) {
+    let route = &reached.lane.route;
+    explanation.upstream = Some(route.name().to_owned());
+    if let Err(refusal) = check_policy(reached, head) {
+        explanation.reason = refused(&refusal);
+        return;
+    }
+    let path = reached.path.as_ref().or_else(|| head.uri.path_and_query()).map_or("/", |path| path.as_str());
+    explanation.sends_to = Some(format!("{}{path}", reached.origin()));
+    match &route.credential {
+        Some(credential) => {
+            explanation.outcome = "inject";
+            explanation.credential = Some(credential.name.clone());
+            let upgraded = head.uri.scheme_str() == Some("http") && reached.origin().scheme == Scheme::Https;
+            let how = if upgraded { ", upgraded to https" } else { "" };
+            explanation.reason =
+                format!("upstream {:?} covers it{how}; a token of credential {:?} goes on it", route.name(), credential.name);
+        }
+        None => {
+            explanation.outcome = "pass";
+            explanation.reason = format!("upstream {:?} covers it and has no credential", route.name());
+        }
+    }
+}
+
+fn explain_tunnel(
+    explanation: &mut Explanation,
+    runtime: &Runtime,
+    listener: &ListenerRuntime,
+    lane: Option<&crate::runtime::Lane>,
+    origin: &Origin,
+) {
+    let permitted = match lane {
+        Some(lane) => {
+            explanation.upstream = Some(lane.route.name().to_owned());
+            tunnel::check_rules(lane)
+        }
+        None => tunnel::unmatched(runtime, listener, origin).map(|_| ()),
+    };
+    if let Err(refusal) = permitted {
+        explanation.reason = refused(&refusal);
+        return;
+    }
+    explanation.outcome = "tunnel";
+    explanation.sends_to = Some(format!("{}:{}", origin.host, origin.port));
+    explanation.reason = match lane.and_then(|lane| lane.route.credential.as_ref()) {
+        Some(_) => format!(
+            "a CONNECT tunnel passes unread, so no token can be put on what is inside; \
+             request http://{} through this proxy, or use a reverse listener as the base URL",
+            origin.host
+        ),
+        None => "a CONNECT tunnel passes unread".into(),
+    };
+}
+
+fn refused(refusal: &Refusal) -> String {
+    format!("{}: {}", refusal.status().as_u16(), refusal.detail())
+}
+
+/// The head that such a request would arrive with.
+fn head(listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Parts, String> {
+    let uri: http::Uri = target.parse().map_err(|_| format!("{target:?} is not a URL, a path, or host:port for CONNECT"))?;
+    let mut request = Request::builder().method(method.clone());
+    let host = match (&listener.mode, uri.authority()) {
+        (_, Some(authority)) => authority.as_str().to_owned(),
+        (ModeRuntime::Reverse { .. }, None) => "localhost".to_owned(),
+        (ModeRuntime::Forward(_), None) => return Err("a forward listener needs a whole URL, such as http://api.example.com/".into()),
+    };
+    if let Ok(host) = HeaderValue::from_str(&host) {
+        request = request.header(http::header::HOST, host);
+    }
+    // On a reverse listener the URL may be the listener's own address: then only its path counts.
+    let uri = match (&listener.mode, method == Method::CONNECT) {
+        (ModeRuntime::Reverse { .. }, false) => uri.path_and_query().map_or_else(|| "/".parse(), |path| Ok(path.clone().into())),
+        _ => Ok(uri),
+    };
+    let uri = uri.map_err(|_: http::uri::InvalidUri| format!("{target:?} cannot be read"))?;
+    let request = request.uri(uri).body(()).map_err(|error| error.to_string())?;
+    Ok(request.into_parts().0)
+}

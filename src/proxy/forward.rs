@@ -1,0 +1,57 @@
+//! A forward listener: callers name the target themselves.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::destination::{Destination, Reached};
+use super::error::Refusal;
+use super::target::{self, Target};
+use crate::route::{Arrival, ForwardTable};
+use crate::runtime::Lane;
+use crate::upstream::{Host, Origin, Scheme};
+
+/// The destination of a forward-proxy request.
+pub(super) fn destination(table: &ForwardTable<Arc<Lane>>, head: &Parts) -> Result<Destination, Refusal> {
+    match target::parse(head)? {
+        Target::Absolute(scheme, authority) => {
+            find(table, scheme, &authority.host, authority.port_or_default(scheme))
+        }
+        Target::Authority(authority, port) => Ok(match table.find_tunnel(&authority.host, port) {
+            Some(lane) => Destination::Tunnel(Some(Arc::clone(lane)), tunnel_origin(lane, &authority.host, port)?),
+            None => Destination::Tunnel(None, origin(Scheme::Https, &authority.host, port)?),
+        }),
+        Target::Asterisk(_) => Ok(Destination::Itself),
+        Target::Origin(_) => Err(Refusal::bad_request(
+            "this is a forward proxy: set HTTP_PROXY to its address and request http://HOST/PATH, \
+             or use a reverse listener as the base URL",
+        )),
+    }
+}
+
+fn find(table: &ForwardTable<Arc<Lane>>, scheme: Scheme, host: &str, port: u16) -> Result<Destination, Refusal> {
+    match table.find(scheme, host, port) {
+        Some((lane, Arrival::Same | Arrival::Upgraded)) => {
+            let pattern = &lane.route.upstream.settings.origin;
+            Reached::new(lane, pattern, host, None).map(Destination::Route).ok_or_else(|| {
+                // The table and the pattern read the same configuration, so this does not happen.
+                Refusal::denied(format!("upstream {:?} does not cover {host}", lane.route.name()))
+            })
+        }
+        Some((lane, Arrival::HttpRefused)) => Err(Refusal::denied(format!(
+            "upstream {:?} takes https:// only (http = \"refuse\"); request https://{host}",
+            lane.route.name()
+        ))),
+        None => Ok(Destination::Unmatched(origin(scheme, host, port)?)),
+    }
+}
+
+fn tunnel_origin(lane: &Lane, host: &str, port: u16) -> Result<Origin, Refusal> {
+    let scheme = lane.route.upstream.settings.origin.base().scheme;
+    origin(scheme, host, port)
+}
+
+fn origin(scheme: Scheme, host: &str, port: u16) -> Result<Origin, Refusal> {
+    let host = Host::parse(host).map_err(|error| Refusal::bad_request(error.to_string()))?;
+    Ok(Origin { scheme, host, port })
+}

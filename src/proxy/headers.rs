@@ -1,0 +1,205 @@
+//! What leaves a head on its way through, and what is put on.
+//!
+//! Hop-by-hop fields go first; `Via` and the authorization are put on afterwards, so that no `Connection` of a caller can
+//! name them away (RFC 9110 section 7.6.1).
+
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http_body::Frame;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// RFC 9110 section 7.6.1, and what is meant for a proxy.
+const HOP_BY_HOP: [HeaderName; 7] =
+    [PROXY_CONNECTION, KEEP_ALIVE, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE];
+
+/// What a request wanted that is spoken anew on the other side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct HopWishes {
+    /// `TE: trailers`: the caller takes trailers.
+    pub(super) trailers: bool,
+    /// `Upgrade: websocket`, nominated by `Connection`.
+    pub(super) websocket: bool,
+}
+
+/// Removes everything that was meant for this connection only, and says what was wanted.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
+    let mut wishes = HopWishes::default();
+    if let Some(te) = headers.get(TE) {
+        wishes.trailers = list_members(te).any(|member| member.eq_ignore_ascii_case("trailers"));
+    }
+    if headers.contains_key(CONNECTION) {
+        wishes.websocket = strip_nominated(headers);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    wishes
+}
+
+/// Removes `Connection` and every field it names, over all its lines; true if it names an upgrade to WebSocket.
+fn strip_nominated(headers: &mut HeaderMap) -> bool {
+    let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    headers.remove(CONNECTION);
+    let mut upgrade = false;
+    for line in &lines {
+        for member in list_members(line) {
+            if member.eq_ignore_ascii_case("upgrade") {
+                upgrade = headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+            } else if let Ok(name) = HeaderName::from_bytes(member.as_bytes())
+                && !is_never_hop_by_hop(&name)
+            {
+                headers.remove(&name);
+            }
+        }
+    }
+    upgrade
+}
+
+/// Fields that a message cannot do without: naming them in `Connection` is an attack or a mistake, not a wish
+/// (RFC 9110 section 7.6.1: "a sender MUST NOT send a connection option corresponding to a field that is intended for all
+/// recipients").
+fn is_never_hop_by_hop(name: &HeaderName) -> bool {
+    [HOST, CONTENT_LENGTH, VIA, TRAILER].contains(name)
+}
+
+/// The members of one line of a comma-separated list, trimmed, empty ones left out (RFC 9110 section 5.6.1).
+pub(super) fn list_members(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|member| !member.is_empty())
+}
+
+/// Removes `X_Forwarded_For`, `Proxy_Authorization` and their like: names that some servers read as their twins with
+/// hyphens, so that a caller could say with an underscore what it may not say at all.
+pub(super) fn strip_underscore_twins(headers: &mut HeaderMap) {
+    // Nearly no request has such a name: look before allocating.
+    if !headers.keys().any(|name| name.as_str().contains('_')) {
+        return;
+    }
+    let twins: Vec<HeaderName> =
+        headers.keys().filter(|name| is_twin(&name.as_str().replace('_', "-"), name)).cloned().collect();
+    for name in twins {
+        headers.remove(name);
+    }
+}
+
+fn is_twin(hyphenated: &str, name: &HeaderName) -> bool {
+    let sensitive = [AUTHORIZATION, PROXY_AUTHORIZATION, HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, COOKIE, VIA];
+    name.as_str().contains('_')
+        && (hyphenated.starts_with("x-forwarded-")
+            || hyphenated.starts_with("proxy-")
+            || hyphenated == "forwarded"
+            || sensitive.iter().any(|field| field.as_str() == hyphenated))
+}
+
+/// HTTP/2 may split `Cookie` over several lines; HTTP/1 may not (RFC 9113 section 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(mut joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        joined.set_sensitive(true);
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// Makes an upstream's response head one of ours: hop-by-hop fields go, and the length says only what the framing says.
+pub(super) fn clean_response(headers: &mut HeaderMap, status: StatusCode) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // RFC 9112 section 6.3: Transfer-Encoding overrides Content-Length, which then must not be forwarded.
+        headers.remove(CONTENT_LENGTH);
+    }
+    if headers.contains_key(CONNECTION) {
+        strip_nominated(headers);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    if status == StatusCode::NO_CONTENT || status.is_informational() {
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
+/// `Transfer-Encoding` is exactly one `chunked`, or is not there (RFC 9112 section 6.1). hyper accepts more.
+pub(super) fn has_plain_framing(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => true,
+        (Some(one), None) => one.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Drops what a trailer must not say: framing, routing, authentication, and what is meant for one connection (RFC 9110
+/// section 6.5.1).
+pub(super) fn filter_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            strip_nominated(&mut trailers);
+            for name in &HOP_BY_HOP {
+                trailers.remove(name);
+            }
+            for name in [AUTHORIZATION, HOST, CONTENT_LENGTH, COOKIE, SET_COOKIE, TRAILER, VIA] {
+                trailers.remove(name);
+            }
+            strip_underscore_twins(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+/// Who we are in `Via`: a name everyone has, and a comment that tells two instances apart, so that one attache behind
+/// another is a chain and not a loop.
+#[derive(Debug, Clone)]
+pub struct ViaIdentity {
+    comment: String,
+    fields: [HeaderValue; 3],
+}
+
+impl Default for ViaIdentity {
+    fn default() -> Self {
+        let mut bytes = [0; 4];
+        // Without randomness two instances look alike, which refuses a chain and allows no loop.
+        let _no_matter = aws_lc_rs::rand::fill(&mut bytes);
+        let comment = format!("({:08x})", u32::from_be_bytes(bytes));
+        let field = |version| {
+            let text = format!("{version} attache {comment}");
+            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("1.1 attache"))
+        };
+        Self { fields: [field("1.0"), field("1.1"), field("2.0")], comment }
+    }
+}
+
+impl ViaIdentity {
+    /// Appends our line; the version is the one the message was received with (RFC 9110 section 7.6.3).
+    pub(super) fn append(&self, headers: &mut HeaderMap, received: Version) {
+        let [v10, v11, v2] = &self.fields;
+        let field = match received {
+            Version::HTTP_10 | Version::HTTP_09 => v10,
+            Version::HTTP_2 => v2,
+            _ => v11,
+        };
+        headers.append(VIA, field.clone());
+    }
+
+    /// True if the message has passed here before. A line with our name and without a comment counts: intermediaries may
+    /// remove comments, and this program always sends one.
+    pub(super) fn is_loop(&self, headers: &HeaderMap) -> bool {
+        headers.get_all(VIA).iter().any(|line| {
+            list_members(line).any(|member| {
+                let mut words = member.split_ascii_whitespace().skip(1);
+                words.next() == Some("attache") && words.next().is_none_or(|comment| comment == self.comment)
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "headers_tests.rs"]
+mod tests;

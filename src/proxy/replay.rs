@@ -1,0 +1,210 @@
+//! A request body that streams through and is kept for one replay, within a bound for each request and one for all.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::body::poll_incoming;
+use crate::upstream::BodyError;
+
+/// One turn at sending a body. The first reads from the caller and keeps what it reads; the second sends what was kept and
+/// goes on reading from the caller where the first stopped. So a replayed body is whole, even if the upstream refused the
+/// request before all of it had arrived.
+pub struct ReplayBody {
+    shared: Rc<RefCell<Shared>>,
+    turn: u32,
+    sent: usize,
+    size: SizeHint,
+}
+
+/// Where a replay begins, if it can.
+pub struct Replay(Rc<RefCell<Shared>>);
+
+struct Shared {
+    source: Incoming,
+    kept: Vec<Bytes>,
+    kept_bytes: u64,
+    trailers: Option<HeaderMap>,
+    ended: bool,
+    /// More arrived than may be kept: nothing is kept any more.
+    gave_up: bool,
+    limit: u64,
+    budget: Arc<ReplayBudget>,
+    /// Only the newest turn may read.
+    turn: u32,
+    size: SizeHint,
+}
+
+/// The memory that all replay buffers may take together.
+#[derive(Debug)]
+pub struct ReplayBudget {
+    limit: u64,
+    used: AtomicU64,
+    gauge: Gauge,
+}
+
+impl ReplayBudget {
+    /// A budget of this many bytes, shown in a gauge.
+    #[must_use]
+    pub const fn new(limit: u64, gauge: Gauge) -> Self {
+        Self { limit, used: AtomicU64::new(0), gauge }
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let took = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit;
+        if took {
+            self.gauge.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
+        } else {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        took
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.gauge.dec_by(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
+
+impl ReplayBody {
+    /// Begins to keep a body of at most `limit` bytes. A body whose declared size is larger comes back.
+    ///
+    /// # Errors
+    /// The body itself: it can only be streamed.
+    pub fn new(source: Incoming, limit: u64, budget: &Arc<ReplayBudget>) -> Result<Self, Incoming> {
+        let size = source.size_hint();
+        if size.lower() > limit {
+            return Err(source);
+        }
+        let shared = Shared {
+            source,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            trailers: None,
+            ended: false,
+            gave_up: false,
+            limit,
+            budget: Arc::clone(budget),
+            turn: 0,
+            size: size.clone(),
+        };
+        Ok(Self { shared: Rc::new(RefCell::new(shared)), turn: 0, sent: 0, size })
+    }
+
+    /// A handle that can begin the replay while this turn is being sent.
+    #[must_use]
+    pub fn replay(&self) -> Replay {
+        Replay(Rc::clone(&self.shared))
+    }
+}
+
+impl Replay {
+    /// The second turn, or `None` where the body is not whole any more. Ends the first: whoever still sends it gets an error
+    /// and has to close that connection.
+    #[must_use]
+    pub fn begin(self) -> Option<ReplayBody> {
+        let (turn, size) = {
+            let mut shared = self.0.borrow_mut();
+            if shared.gave_up {
+                return None;
+            }
+            shared.turn += 1;
+            (shared.turn, shared.size.clone())
+        };
+        Some(ReplayBody { shared: self.0, turn, sent: 0, size })
+    }
+}
+
+impl Shared {
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(poll_incoming(&mut self.source, cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.keep(data);
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    self.trailers = Some(trailers.clone());
+                    self.ended = true;
+                }
+                self.ended |= self.source.is_end_stream();
+            }
+            Some(Err(_)) => self.give_up(),
+            None => self.ended = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn keep(&mut self, data: &Bytes) {
+        let bytes = data.len() as u64;
+        if self.gave_up {
+            return;
+        }
+        if self.kept_bytes + bytes > self.limit || !self.budget.take(bytes) {
+            self.give_up();
+            return;
+        }
+        self.kept_bytes += bytes;
+        self.kept.push(data.clone());
+    }
+
+    fn give_up(&mut self) {
+        self.gave_up = true;
+        self.kept = Vec::new();
+        self.budget.give_back(std::mem::take(&mut self.kept_bytes));
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.budget.give_back(self.kept_bytes);
+    }
+}
+
+impl Body for ReplayBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let mut shared = this.shared.borrow_mut();
+        if shared.turn != this.turn {
+            return Poll::Ready(Some(Err("this request is being sent again on another connection".into())));
+        }
+        if let Some(data) = shared.kept.get(this.sent) {
+            this.sent += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        }
+        if this.turn > 0 && shared.ended {
+            return Poll::Ready(shared.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+        }
+        let frame = ready!(shared.poll_source(cx));
+        // What was just kept has been sent by this turn.
+        this.sent = shared.kept.len();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let shared = self.shared.borrow();
+        if self.turn == 0 {
+            shared.ended || shared.source.is_end_stream()
+        } else {
+            shared.ended && self.sent >= shared.kept.len() && shared.trailers.is_none()
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.size.clone()
+    }
+}

@@ -1,0 +1,124 @@
+//! 401: discard that token, obtain another, send the request once more. The only place where a request is sent twice.
+
+use http::request::Parts;
+use http::{Request, Response};
+
+use super::Proxy;
+use super::body::RequestBody;
+use super::challenge::{self, Verdict};
+use super::destination::Reached;
+use super::replay::Replay;
+use crate::credential::Authorization;
+use crate::upstream::{ExchangeError, ResponseBody};
+
+/// A request that was sent, as far as it could be sent again.
+pub(super) struct Sent {
+    /// The head as it went out, the authorization included.
+    pub(super) head: Parts,
+    pub(super) body: SentBody,
+    pub(super) authorization: Authorization,
+}
+
+pub(super) enum SentBody {
+    /// None: nothing to keep.
+    Empty,
+    /// Kept as far as it has been read.
+    Kept(Replay),
+    /// Streamed past: too large from the beginning.
+    Gone,
+}
+
+type UpstreamResponse = Response<ResponseBody<RequestBody>>;
+
+/// The answer for the caller: the second one where a replay was possible, otherwise the first, body and all.
+pub(super) async fn after_refusal(
+    proxy: &Proxy,
+    reached: &Reached,
+    sent: Sent,
+    refused: UpstreamResponse,
+) -> Result<UpstreamResponse, ExchangeError> {
+    let route = &reached.lane.route;
+    let Some(credential) = &route.credential else { return Ok(refused) };
+    let generation = sent.authorization.generation();
+    if let Some(outcome) = no_renewal(reached, &sent, &refused) {
+        return given_back(proxy, reached, generation, refused, outcome);
+    }
+    // The first answer is kept until there is a token: without one, it is what the caller gets.
+    let authorization = match credential.renew(&sent.authorization).await {
+        Ok(authorization) => authorization,
+        Err(error) => {
+            tracing::warn!(target: "attache::proxy", upstream = %route.name(), kind = error.kind.as_str(), "refused token not replaced: {error}");
+            return given_back(proxy, reached, generation, refused, "token_error");
+        }
+    };
+    let body = match sent.body {
+        SentBody::Empty => RequestBody::Empty,
+        SentBody::Kept(replay) => match replay.begin() {
+            Some(body) => RequestBody::Replayable(body),
+            None => return given_back(proxy, reached, generation, refused, "body_too_large"),
+        },
+        SentBody::Gone => return given_back(proxy, reached, generation, refused, "body_too_large"),
+    };
+    let mut head = sent.head;
+    authorization.apply(&mut head.headers);
+    proxy.discard_body(refused.into_body());
+    send_again(proxy, reached, Request::from_parts(head, body), &authorization).await
+}
+
+/// Why no other token is asked for, if so.
+fn no_renewal(reached: &Reached, sent: &Sent, refused: &UpstreamResponse) -> Option<&'static str> {
+    let route = &reached.lane.route;
+    match challenge::verdict(refused.headers()) {
+        Verdict::InsufficientScope => return Some("insufficient_scope"),
+        Verdict::OtherScheme => return Some("other_scheme"),
+        Verdict::TokenRefused => {}
+    }
+    if !route.settings.retry.enabled {
+        return Some("disabled");
+    }
+    let (generation, after) = (sent.authorization.generation(), sent.authorization.after_unauthorized());
+    route.hold.forbids_renewal(generation, after).then_some("fresh_token")
+}
+
+/// The second answer is final, whatever it is. If the second request fails altogether, its failure is the answer: the first
+/// one has been given up by then.
+async fn send_again(
+    proxy: &Proxy,
+    reached: &Reached,
+    request: Request<RequestBody>,
+    authorization: &Authorization,
+) -> Result<UpstreamResponse, ExchangeError> {
+    let route = &reached.lane.route;
+    let answer = proxy.pool.exchange(&route.upstream, reached.origin(), request).await;
+    let accepted = answer.as_ref().is_ok_and(|response| !route.settings.retry.on.contains(&response.status()));
+    let generation = authorization.generation();
+    let outcome = if accepted {
+        route.hold.accepted(generation);
+        "retried_ok"
+    } else {
+        if answer.is_ok() {
+            route.hold.refused_again(generation, authorization.after_unauthorized());
+        }
+        "retried_failed"
+    };
+    count(proxy, reached, generation, outcome);
+    answer
+}
+
+fn given_back(
+    proxy: &Proxy,
+    reached: &Reached,
+    generation: u64,
+    refused: UpstreamResponse,
+    outcome: &'static str,
+) -> Result<UpstreamResponse, ExchangeError> {
+    count(proxy, reached, generation, outcome);
+    Ok(refused)
+}
+
+/// Every refusal is counted by what was done about it, and logged once.
+fn count(proxy: &Proxy, reached: &Reached, generation: u64, outcome: &'static str) {
+    let upstream = reached.lane.route.name();
+    proxy.shared.metrics.unauthorized(upstream, outcome);
+    tracing::info!(target: "attache::proxy", upstream, generation, outcome, "the upstream refused the token");
+}

@@ -1,0 +1,71 @@
+//! A reverse listener: it is itself the base URL.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+
+use super::destination::{Destination, Reached};
+use super::error::Refusal;
+use super::target::{self, Target};
+use crate::route::ReverseTable;
+use crate::runtime::{HostRule, Lane};
+use crate::upstream::Authority;
+
+/// The destination of a reverse-proxy request.
+pub(super) fn destination(
+    table: &ReverseTable<Arc<Lane>>,
+    hosts: Option<&[HostRule]>,
+    head: &Parts,
+) -> Result<Destination, Refusal> {
+    // An absolute-form target is taken on a reverse listener too; its authority is the host (RFC 9112 section 3.2.2).
+    let (host, asterisk) = match target::parse(head)? {
+        Target::Absolute(_, authority) => (Some(authority), false),
+        Target::Origin(host) => (host, false),
+        Target::Asterisk(host) => (host, true),
+        Target::Authority(..) => {
+            return Err(Refusal::bad_request("this listener is a base URL, not a proxy: CONNECT goes to a forward listener"));
+        }
+    };
+    check_host(hosts, host.as_ref())?;
+    let host = host.as_ref().map(|authority| &*authority.host);
+    let path = if asterisk { "/" } else { head.uri.path() };
+    let Some((lane, prefix)) = table.find(path, host) else {
+        return Err(Refusal::no_route(format!("no upstream of this listener has {path:?}; see `attache explain`")));
+    };
+    let path = if asterisk { Some(PathAndQuery::from_static("*")) } else { strip_prefix(head, prefix)? };
+    let pattern = &lane.route.upstream.settings.origin;
+    let fallback = pattern.base().host.as_str();
+    let reached = match pattern {
+        crate::upstream::OriginPattern::Exact(_) => Reached::new(lane, pattern, fallback, path),
+        crate::upstream::OriginPattern::Wildcard { .. } => {
+            host.and_then(|host| Reached::new(lane, pattern, host, path))
+        }
+    };
+    reached.map(Destination::Route).ok_or_else(|| {
+        Refusal::no_route(format!("upstream {:?} covers {pattern}; say which host in the Host field", lane.route.name()))
+    })
+}
+
+/// A page in a browser can reach a loopback listener under a name of its own (DNS rebinding); its Host gives it away.
+fn check_host(hosts: Option<&[HostRule]>, host: Option<&Authority<'_>>) -> Result<(), Refusal> {
+    let (Some(rules), Some(authority)) = (hosts, host) else { return Ok(()) };
+    if rules.iter().any(|rule| rule.accepts(&authority.host)) {
+        return Ok(());
+    }
+    Err(Refusal::denied(format!(
+        "this listener does not answer to the host {:?}; name it in the listener's `hosts`, or use its loopback address",
+        authority.host
+    )))
+}
+
+/// The path behind the prefix, byte for byte; `/one` alone becomes `/`. `None`: nothing to strip.
+fn strip_prefix(head: &Parts, prefix: usize) -> Result<Option<PathAndQuery>, Refusal> {
+    if prefix == 0 {
+        return Ok(None);
+    }
+    let whole = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let rest = &whole[prefix..];
+    let stripped = if rest.starts_with('/') { rest.parse() } else { format!("/{rest}").parse() };
+    stripped.map(Some).map_err(|_| Refusal::bad_request("the path cannot be read"))
+}

@@ -1,0 +1,166 @@
+//! Bytes passed through unread: CONNECT, and what follows a WebSocket's 101.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Proxy;
+use super::body::CallerBody;
+use super::error::Refusal;
+use crate::coarse::{Deadline, Tick};
+use crate::runtime::{Lane, ListenerRuntime, Runtime, UnmatchedRuntime};
+use crate::upstream::Origin;
+
+/// Opens a tunnel: dial first, then 200, then copy. A snapshot of the configuration is not kept for the tunnel's life.
+pub(super) async fn open(
+    proxy: &Proxy,
+    runtime: &Runtime,
+    listener: &ListenerRuntime,
+    lane: Option<&Lane>,
+    origin: &Origin,
+    request: Request<Incoming>,
+) -> Result<Response<CallerBody>, Refusal> {
+    let (upstream, metrics) = match lane {
+        Some(lane) => {
+            check_rules(lane)?;
+            (&lane.route.upstream, &lane.metrics)
+        }
+        None => (unmatched(runtime, listener, origin)?, &listener.metrics),
+    };
+    let stream = upstream.dial(origin).await.map_err(|error| Refusal::exchange(&upstream.settings.name, &error))?;
+    metrics.tunnels.inc();
+    if let Some(lane) = lane {
+        warn_once(lane, origin);
+    }
+    let idle = upstream.settings.timeouts.idle;
+    let upgrade = hyper::upgrade::on(request);
+    proxy.spawn(async move {
+        if let Ok(caller) = upgrade.await {
+            splice(TokioIo::new(caller), stream, idle).await;
+        }
+    });
+    Ok(Response::new(CallerBody::empty()))
+}
+
+/// A tunnel cannot keep rules about methods and paths.
+pub(super) fn check_rules(lane: &Lane) -> Result<(), Refusal> {
+    if lane.route.settings.allow.is_empty() {
+        return Ok(());
+    }
+    let name = lane.route.name();
+    Err(Refusal::denied(format!(
+        "upstream {name:?} has `allow` rules, which a CONNECT tunnel cannot keep; request http:// through this proxy instead"
+    )))
+}
+
+/// The upstream that dials unmatched origins, if policy lets them pass.
+pub(super) fn unmatched<'a>(
+    runtime: &'a Runtime,
+    listener: &ListenerRuntime,
+    origin: &Origin,
+) -> Result<&'a std::sync::Arc<crate::upstream::Upstream>, Refusal> {
+    match &runtime.unmatched {
+        UnmatchedRuntime::Deny => Err(Refusal::denied(format!(
+            "no upstream covers {origin}; add one to the configuration, or set [forward] unmatched = \"pass\""
+        ))),
+        UnmatchedRuntime::Pass { http, https, report } => {
+            if *report {
+                listener.metrics.would_deny.inc();
+                tracing::warn!(target: "attache::proxy", listener = %listener.name, %origin, "would be denied: no upstream covers it");
+            }
+            Ok(match origin.scheme {
+                crate::upstream::Scheme::Http => http,
+                crate::upstream::Scheme::Https => https,
+            })
+        }
+    }
+}
+
+fn warn_once(lane: &Lane, origin: &Origin) {
+    if lane.route.credential.is_some() && !lane.tunnel_warned.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            target: "attache::proxy", upstream = %lane.route.name(),
+            "a CONNECT tunnel to {origin} carries no token, because what is inside is encrypted; \
+             let the program request http://{} through this proxy, or use a reverse listener as its base URL",
+            origin.host,
+        );
+    }
+}
+
+/// Joins the two sides of a protocol switch that both have agreed to.
+pub(super) fn switch(proxy: &Proxy, caller: OnUpgrade, upstream: OnUpgrade, idle: Duration) {
+    proxy.spawn(async move {
+        if let (Ok(caller), Ok(upstream)) = tokio::join!(caller, upstream) {
+            let upstream: TokioIo<Upgraded> = TokioIo::new(upstream);
+            splice(TokioIo::new(caller), upstream, idle).await;
+        }
+    });
+}
+
+/// Copies both ways until both have ended, one has failed, or nothing has moved for too long. The end of one direction is
+/// passed on and the other goes on (half-close).
+async fn splice<A, B>(caller: A, upstream: B, idle: Duration)
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let moved = Rc::new(Cell::new(Tick::now()));
+    let mut caller = Watched { inner: caller, moved: Rc::clone(&moved) };
+    let mut upstream = Watched { inner: upstream, moved: Rc::clone(&moved) };
+    let mut deadline = Deadline::at(Tick::now().after(idle));
+    let silent = std::future::poll_fn(|cx| {
+        deadline.move_to(moved.get().after(idle));
+        deadline.poll(cx)
+    });
+    tokio::select! {
+        ended = tokio::io::copy_bidirectional(&mut caller, &mut upstream) => {
+            if let Err(error) = ended {
+                tracing::debug!(target: "attache::proxy", %error, "tunnel ended");
+            }
+        }
+        () = silent => tracing::debug!(target: "attache::proxy", "tunnel closed: nothing moved for {}", humantime::format_duration(idle)),
+    }
+}
+
+/// Notes when bytes moved.
+struct Watched<T> {
+    inner: T,
+    moved: Rc<Cell<Tick>>,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.moved.set(Tick::now());
+        }
+        polled
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        if polled.is_ready() {
+            self.moved.set(Tick::now());
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

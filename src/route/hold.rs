@@ -1,0 +1,139 @@
+//! What bounds the token requests that one upstream can cause by answering 401, per credential and upstream.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const FIRST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// While a hold lasts, a 401 goes back at once. It begins when a token that was itself obtained because of a 401 is refused
+/// as well, and doubles while that goes on; a token that the upstream accepts ends the series.
+#[derive(Debug, Default)]
+pub struct Hold {
+    /// There has been a 401 since the last accepted token: only then is acceptance worth noting, so that the usual
+    /// request reads one flag.
+    watching: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    until: Option<Instant>,
+    length: Duration,
+    /// The token this hold began with: once it is over, that token is replaced like any other.
+    held: u64,
+    /// The newest token that the upstream has accepted.
+    accepted: u64,
+}
+
+impl Hold {
+    /// True if a 401 about this token is passed back without asking for another one.
+    #[must_use]
+    pub fn forbids_renewal(&self, generation: u64, after_unauthorized: bool) -> bool {
+        self.watching.store(true, Ordering::Relaxed);
+        let mut state = self.lock();
+        let now = Instant::now();
+        if state.until.is_some_and(|until| now < until) {
+            return true;
+        }
+        let fresh = after_unauthorized && generation != state.accepted && generation != state.held;
+        if fresh {
+            state.begin(generation, now);
+        }
+        fresh
+    }
+
+    /// The replay was refused as well.
+    pub fn refused_again(&self, generation: u64, after_unauthorized: bool) {
+        if after_unauthorized {
+            let mut state = self.lock();
+            let now = Instant::now();
+            // Of many replays at one time only the first begins the hold.
+            if state.until.is_none_or(|until| now >= until) || state.held != generation {
+                state.begin(generation, now);
+            }
+        }
+    }
+
+    /// The upstream took this token. That ends the doubling, but not a hold that runs: an upstream that refuses some
+    /// requests and takes others would otherwise cost a token request for each refusal.
+    pub fn accepted(&self, generation: u64) {
+        if self.watching.load(Ordering::Relaxed) {
+            self.watching.store(false, Ordering::Relaxed);
+            let mut state = self.lock();
+            state.accepted = generation;
+            state.length = Duration::ZERO;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn begin(&mut self, generation: u64, now: Instant) {
+        self.length = if self.length.is_zero() { FIRST } else { (self.length * 2).min(LONGEST) };
+        self.until = Some(now + self.length);
+        self.held = generation;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_token_may_always_be_replaced() {
+        let hold = Hold::default();
+        assert!(!hold.forbids_renewal(1, false));
+        assert!(!hold.forbids_renewal(2, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replacement_that_is_refused_holds_for_thirty_seconds_and_then_twice_as_long() {
+        let hold = Hold::default();
+        assert!(!hold.forbids_renewal(1, false));
+        hold.refused_again(2, true);
+        advance(Duration::from_secs(29)).await;
+        assert!(hold.forbids_renewal(2, true));
+        advance(Duration::from_secs(2)).await;
+        assert!(!hold.forbids_renewal(2, true), "after the hold the token is replaced");
+        hold.refused_again(3, true);
+        advance(Duration::from_secs(59)).await;
+        assert!(hold.forbids_renewal(3, true));
+        advance(Duration::from_secs(2)).await;
+        assert!(!hold.forbids_renewal(3, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replacement_that_worked_and_is_revoked_later_is_replaced_at_once() {
+        let hold = Hold::default();
+        assert!(!hold.forbids_renewal(1, false));
+        hold.accepted(2);
+        assert!(!hold.forbids_renewal(2, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn acceptance_between_refusals_does_not_end_a_hold() {
+        let hold = Hold::default();
+        assert!(!hold.forbids_renewal(1, false));
+        hold.refused_again(2, true);
+        hold.accepted(2);
+        assert!(hold.forbids_renewal(2, true));
+        advance(Duration::from_secs(31)).await;
+        assert!(!hold.forbids_renewal(2, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replacement_obtained_elsewhere_and_refused_here_starts_a_hold_without_a_token_request() {
+        let hold = Hold::default();
+        assert!(hold.forbids_renewal(5, true));
+        advance(Duration::from_secs(31)).await;
+        assert!(!hold.forbids_renewal(5, true));
+    }
+}

@@ -1,0 +1,142 @@
+//! The immutable snapshot that one request works with, and the place where it is swapped.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::ArcSwap;
+use arc_swap::cache::Cache;
+
+use crate::credential::Credential;
+use crate::route::{ForwardTable, ReverseTable, Route};
+use crate::telemetry::LaneMetrics;
+use crate::upstream::Upstream;
+
+/// Everything a configuration became.
+#[derive(Debug)]
+pub struct Runtime {
+    /// In the order in which listeners were bound; a worker knows its listener by this index.
+    pub listeners: Vec<ListenerRuntime>,
+    /// In the configuration's order.
+    pub credentials: Vec<Arc<Credential>>,
+    /// In the configuration's order.
+    pub routes: Vec<Arc<Route>>,
+    /// Where unmatched requests go, under `unmatched = "pass"` and `"report"`.
+    pub unmatched: UnmatchedRuntime,
+}
+
+/// What a listener does with requests.
+#[derive(Debug)]
+pub struct ListenerRuntime {
+    /// The name in `[listeners.NAME]`.
+    pub name: String,
+    /// How targets are read and found.
+    pub mode: ModeRuntime,
+    /// For requests that reach no upstream.
+    pub metrics: LaneMetrics,
+}
+
+/// `mode`, live.
+#[derive(Debug)]
+pub enum ModeRuntime {
+    /// Callers name the target.
+    Forward(ForwardTable<Arc<Lane>>),
+    /// The listener is the base URL.
+    Reverse {
+        /// Where its requests go.
+        table: ReverseTable<Arc<Lane>>,
+        /// `None`: any host.
+        hosts: Option<Vec<HostRule>>,
+    },
+}
+
+/// A `Host` that a reverse listener accepts.
+#[derive(Debug, Clone)]
+pub enum HostRule {
+    /// Loopback names and addresses.
+    Loopback,
+    /// This canonical host.
+    Named(String),
+    /// The hosts of an upstream.
+    Of(crate::upstream::OriginPattern),
+}
+
+impl HostRule {
+    /// True if this canonical host is accepted.
+    #[must_use]
+    pub fn accepts(&self, host: &str) -> bool {
+        match self {
+            Self::Loopback => crate::upstream::Host::parse(host).is_ok_and(|host| host.is_loopback()),
+            Self::Named(name) => name == host,
+            Self::Of(pattern) => pattern.covers_host(host),
+        }
+    }
+}
+
+/// One listener's way to one route, with its counters.
+#[derive(Debug)]
+pub struct Lane {
+    /// The route.
+    pub route: Arc<Route>,
+    /// Counters of this listener and upstream.
+    pub metrics: LaneMetrics,
+    /// It has been said that a tunnel carries no token.
+    pub tunnel_warned: AtomicBool,
+}
+
+/// How unmatched requests are treated.
+#[derive(Debug)]
+pub enum UnmatchedRuntime {
+    /// 403.
+    Deny,
+    /// Passed untouched; `report` says that each is logged and counted.
+    Pass {
+        /// Dials `http` targets and tunnels.
+        http: Arc<Upstream>,
+        /// Dials `https` targets that came in clear.
+        https: Arc<Upstream>,
+        /// Logged and counted as would-be denied.
+        report: bool,
+    },
+}
+
+/// The current [`Runtime`], for all threads.
+#[derive(Debug, Clone)]
+pub struct SharedRuntime(Arc<ArcSwap<Runtime>>);
+
+impl SharedRuntime {
+    /// Begins with this snapshot.
+    #[must_use]
+    pub fn new(runtime: Runtime) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(runtime)))
+    }
+
+    /// Puts the next snapshot in place; requests that have begun finish with theirs.
+    pub fn swap(&self, runtime: Runtime) {
+        self.0.store(Arc::new(runtime));
+    }
+
+    /// The snapshot now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Runtime> {
+        self.0.load_full()
+    }
+
+    /// A reader for one thread.
+    #[must_use]
+    pub fn reader(&self) -> RuntimeReader {
+        RuntimeReader(RefCell::new(Cache::new(Arc::clone(&self.0))))
+    }
+}
+
+/// One thread's view of the current snapshot: as long as nothing was swapped, reading is comparing a pointer.
+#[derive(Debug)]
+pub struct RuntimeReader(RefCell<Cache<Arc<ArcSwap<Runtime>>, Arc<Runtime>>>);
+
+impl RuntimeReader {
+    /// The snapshot for one request.
+    #[must_use]
+    pub fn current(&self) -> Arc<Runtime> {
+        Arc::clone(self.0.borrow_mut().load())
+    }
+}

@@ -1,0 +1,217 @@
+//! What is counted about requests. Handles are resolved when a configuration is built; the request path only adds to
+//! atomics.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::Registry;
+
+/// The label of requests that no upstream covers.
+pub const UNMATCHED: &str = "-";
+
+/// The families that the data path counts in.
+#[derive(Debug, Clone, Default)]
+pub struct RequestMetrics {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<LaneLabels, Durations>,
+    unauthorized: Family<UnauthorizedLabels, Counter>,
+    tunnels: Family<TunnelLabels, Counter>,
+    caller_authorization: Family<ActionLabels, Counter>,
+    would_deny: Family<ListenerLabel, Counter>,
+    upstream_connections: Family<UpstreamLabel, Gauge>,
+    /// Open connections of callers.
+    pub caller_connections: Gauge,
+    /// Bytes in replay buffers.
+    pub replay_bytes: Gauge,
+    /// Panics that were caught in a connection's task.
+    pub panics: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    listener: String,
+    upstream: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LaneLabels {
+    listener: String,
+    upstream: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnauthorizedLabels {
+    upstream: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TunnelLabels {
+    listener: String,
+    injected: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabels {
+    upstream: String,
+    action: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabel {
+    upstream: String,
+}
+
+impl RequestMetrics {
+    /// Puts the families into a registry that already has the product's prefix.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("requests", "Requests by listener, upstream and outcome", self.requests.clone());
+        registry.register(
+            "request_duration_seconds",
+            "From the request head to the last byte of the response",
+            self.durations.clone(),
+        );
+        registry.register(
+            "unauthorized",
+            "Upstream answers that refused an injected token, by what was done",
+            self.unauthorized.clone(),
+        );
+        registry.register("tunnels", "CONNECT tunnels, and whether a token could be injected", self.tunnels.clone());
+        registry.register(
+            "caller_authorization",
+            "Requests whose caller sent an Authorization of its own, by what was done with it",
+            self.caller_authorization.clone(),
+        );
+        registry.register(
+            "would_deny",
+            "Requests that unmatched = \"deny\" would have refused",
+            self.would_deny.clone(),
+        );
+        registry.register("upstream_connections", "Open connections to upstreams", self.upstream_connections.clone());
+        registry.register("caller_connections", "Open connections of callers", self.caller_connections.clone());
+        registry.register("replay_buffer_bytes", "Bytes kept for replays", self.replay_bytes.clone());
+        registry.register("panics", "Panics caught in connections", self.panics.clone());
+    }
+
+    /// The counters of one listener and upstream.
+    #[must_use]
+    pub fn lane(&self, listener: &str, upstream: &str) -> LaneMetrics {
+        let request = |outcome| {
+            let labels = RequestLabels { listener: listener.into(), upstream: upstream.into(), outcome };
+            self.requests.get_or_create(&labels).clone()
+        };
+        let action = |action| self.caller_authorization.get_or_create(&ActionLabels { upstream: upstream.into(), action }).clone();
+        let tunnel = |injected| self.tunnels.get_or_create(&TunnelLabels { listener: listener.into(), injected }).clone();
+        let durations = self.durations.get_or_create(&LaneLabels { listener: listener.into(), upstream: upstream.into() });
+        LaneMetrics {
+            injected: request("injected"),
+            passed: request("passed"),
+            denied: request("denied"),
+            failed: request("failed"),
+            durations: durations.clone(),
+            replaced: action("replace"),
+            kept: action("keep"),
+            rejected: action("reject"),
+            tunnels: tunnel("false"),
+            would_deny: self.would_deny.get_or_create(&ListenerLabel { listener: listener.into() }).clone(),
+        }
+    }
+
+    /// Counts a refused token by what was done about it. Not the usual path, so the handle is looked up.
+    pub fn unauthorized(&self, upstream: &str, outcome: &'static str) {
+        self.unauthorized.get_or_create(&UnauthorizedLabels { upstream: upstream.into(), outcome }).inc();
+    }
+
+    /// The gauge of one upstream's connections.
+    #[must_use]
+    pub fn upstream_connections(&self, upstream: &str) -> Gauge {
+        self.upstream_connections.get_or_create(&UpstreamLabel { upstream: upstream.into() }).clone()
+    }
+}
+
+/// The counters of one listener and upstream, resolved.
+#[derive(Debug, Clone)]
+pub struct LaneMetrics {
+    /// Answered by the upstream, with our token on the request.
+    pub injected: Counter,
+    /// Answered by the upstream, without.
+    pub passed: Counter,
+    /// Refused by policy or as malformed.
+    pub denied: Counter,
+    /// No token or no answer.
+    pub failed: Counter,
+    /// How long requests took.
+    pub durations: Durations,
+    /// Callers' Authorization fields that ours took the place of.
+    pub replaced: Counter,
+    /// Those that went through.
+    pub kept: Counter,
+    /// Those that were refused.
+    pub rejected: Counter,
+    /// Tunnels without injection.
+    pub tunnels: Counter,
+    /// Requests that `deny` would have refused.
+    pub would_deny: Counter,
+}
+
+/// Upper bounds in seconds.
+const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// A histogram without a lock: the library's own takes one for each observation.
+#[derive(Clone, Default)]
+pub struct Durations(Arc<Buckets>);
+
+#[derive(Default)]
+struct Buckets {
+    counts: [AtomicU64; BOUNDS.len() + 1],
+    nanos: AtomicU64,
+}
+
+impl Durations {
+    /// Counts one request.
+    pub fn observe(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        self.0.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        self.0.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Durations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Durations").finish_non_exhaustive()
+    }
+}
+
+impl TypedMetric for Durations {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Durations {
+    #[expect(clippy::cast_precision_loss, reason = "a sum of seconds needs no 64 bits of precision")]
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let bounds = BOUNDS.iter().copied().chain([f64::MAX]);
+        let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let sum = self.0.nanos.load(Ordering::Relaxed) as f64 / 1e9;
+        encoder.encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}

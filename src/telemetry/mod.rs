@@ -1,0 +1,74 @@
+//! Logging set-up, and what is counted.
+
+mod metrics;
+
+pub use metrics::{Durations, LaneMetrics, RequestMetrics, UNMATCHED};
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{Layer as _, fmt};
+
+/// `--log-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Libraries that print header fields or bodies at `trace` or `debug`: h2 prints every frame's fields, and hyper the raw
+/// buffer. No filter a user writes can turn these on; a token in a log is worth more than any of it.
+const SILENCED: [&str; 5] = ["h2", "hyper", "hyper_util", "reqwest", "rustls"];
+
+/// Sends events to stderr; stdout is for data.
+///
+/// # Errors
+/// A filter that cannot be read, or a subscriber that is there already.
+pub fn init(filter: &str, format: LogFormat, colour: bool) -> Result<(), LogError> {
+    let asked: Targets = filter.parse().map_err(|_| LogError::Filter(filter.to_owned()))?;
+    let targets = silence(&asked);
+    let registry = tracing_subscriber::registry();
+    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(colour);
+    match format {
+        LogFormat::Text => registry.with(layer.with_filter(targets)).try_init()?,
+        LogFormat::Json => registry.with(layer.json().flatten_event(true).with_filter(targets)).try_init()?,
+    }
+    Ok(())
+}
+
+/// The filter that was asked for, without what it says about the silenced libraries.
+fn silence(asked: &Targets) -> Targets {
+    let silenced = |target: &str| {
+        SILENCED.iter().any(|library| target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
+    };
+    Targets::new()
+        .with_default(asked.default_level().unwrap_or(LevelFilter::OFF))
+        .with_targets(asked.iter().filter(|(target, _)| !silenced(target)))
+        .with_targets(SILENCED.map(|library| (library, LevelFilter::WARN)))
+}
+
+/// Why there is no logging.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// `--log` or `ATTACHE_LOG` is no filter.
+    #[error("{0:?} is no log filter; write a level such as \"info\", or targets such as \"warn,attache::token=debug\"")]
+    Filter(String),
+    /// Another subscriber is installed.
+    #[error("logging cannot be started: {0}")]
+    Taken(#[from] TryInitError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_filter_turns_on_the_libraries_that_print_header_fields() {
+        let filter = silence(&"trace,h2::codec=trace,hyper=debug,attache=debug".parse().unwrap());
+        let enabled = |target: &str| filter.would_enable(target, &tracing::Level::DEBUG);
+        assert!(!enabled("h2::codec::framed_read") && !enabled("hyper::proto") && !enabled("rustls::client"));
+        assert!(enabled("attache::token") && enabled("h2o"));
+    }
+}

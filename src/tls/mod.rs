@@ -1,0 +1,100 @@
+//! TLS towards others: the crypto provider, what is trusted, and client configurations.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+/// Why a TLS configuration cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// `ca_file` cannot be read or holds no certificate.
+    #[error("{path} holds no usable PEM certificate: {reason}")]
+    CaFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system's trust store is missing or empty.
+    #[error("the system's trusted certificates cannot be loaded: {0}; install ca-certificates, set SSL_CERT_FILE, or name a ca_file")]
+    System(String),
+    /// rustls refused the combination.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] rustls::Error),
+}
+
+/// The one crypto provider of the process.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+}
+
+/// A client configuration that trusts the certificates of `ca_file`, or the system's, and offers these ALPN protocols.
+/// TLS 1.2 and 1.3; the server's name is always verified.
+///
+/// # Errors
+/// A file without certificates, or a system without a trust store.
+pub fn client_config(ca_file: Option<&Path>, alpn: &[&[u8]]) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let mut config = match ca_file {
+        Some(path) => builder.with_root_certificates(read_roots(path)?).with_no_client_auth(),
+        None => builder.dangerous().with_custom_certificate_verifier(system_verifier()?).with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
+
+/// "Dangerous" is rustls's word for any verifier of one's own; this one is the platform's. Made once: it reads the whole
+/// trust store.
+fn system_verifier() -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    static VERIFIER: OnceLock<Arc<dyn ServerCertVerifier>> = OnceLock::new();
+    if let Some(verifier) = VERIFIER.get() {
+        return Ok(Arc::clone(verifier));
+    }
+    let verifier: Arc<dyn ServerCertVerifier> = Arc::new(
+        rustls_platform_verifier::Verifier::new(provider()).map_err(|error| TlsError::System(error.to_string()))?,
+    );
+    Ok(Arc::clone(VERIFIER.get_or_init(|| verifier)))
+}
+
+fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let bad = |reason: String| TlsError::CaFile { path: path.display().to_string(), reason };
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| bad(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(|error| bad(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(bad("there is no certificate in it".into())) } else { Ok(roots) }
+}
+
+/// What a failed handshake was about, for the `error` parameter of `Proxy-Status` (RFC 9209 section 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeFault {
+    /// The server's certificate was not accepted.
+    Certificate,
+    /// The server sent an alert.
+    Alert,
+    /// Anything else.
+    Protocol,
+}
+
+impl HandshakeFault {
+    /// Reads the fault out of the I/O error that tokio-rustls wraps it in.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => Self::Certificate,
+            Some(rustls::Error::AlertReceived(_)) => Self::Alert,
+            _ => Self::Protocol,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! How long a token may be used, and when its successor is asked for.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::clock::Now;
+use super::{Expires, RefreshSettings};
+
+/// Below this lifetime a token is replaced at half its life.
+const SHORT: Duration = Duration::from_secs(120);
+/// A successor is asked for at least this long before expiry.
+const LEAD: Duration = Duration::from_secs(60);
+/// A token is not put on a request in its last two seconds: the request has to arrive while it is valid.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// The moments of one token's life, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Expiry {
+    /// The lifetime the server gave.
+    pub lifetime: Duration,
+    /// When the server stops accepting it.
+    pub expires_at: Instant,
+    /// When a successor is asked for; `None`: only when this one is gone.
+    pub refresh_at: Option<Instant>,
+    unusable_at: Instant,
+    unusable_at_wall: SystemTime,
+}
+
+impl Expiry {
+    /// Works out a token's life from the server's words, counted from when the request was sent. `jitter` is in 0..=1.
+    #[must_use]
+    pub fn new(said: Expires, requested_at: Instant, now: Now, settings: &RefreshSettings, jitter: f64) -> Self {
+        let elapsed = now.instant.saturating_duration_since(requested_at);
+        let lifetime = match said {
+            Expires::In(lifetime) => lifetime,
+            // `exp` is on the server's wall clock; from here on only the duration counts.
+            Expires::At(at) => at.duration_since(now.wall).map_or(Duration::ZERO, |left| left + elapsed),
+            Expires::Unsaid => settings.default_lifetime,
+        };
+        let usable = lifetime - margin(lifetime);
+        let refresh_at = settings.ahead.map(|ahead| requested_at + refresh_after(lifetime, ahead, jitter).min(usable));
+        Self {
+            lifetime,
+            expires_at: requested_at + lifetime,
+            refresh_at,
+            unusable_at: requested_at + usable,
+            unusable_at_wall: now.wall - elapsed + usable,
+        }
+    }
+
+    /// True while the token may be put on a request: both clocks say so.
+    #[must_use]
+    pub fn is_usable(&self, now: Now) -> bool {
+        now.instant < self.unusable_at && now.wall < self.unusable_at_wall
+    }
+
+    /// What is left until the server stops accepting it.
+    #[must_use]
+    pub fn remaining(&self, now: Now) -> Duration {
+        let wall = self.unusable_at_wall.duration_since(now.wall).unwrap_or(Duration::ZERO) + margin(self.lifetime);
+        self.expires_at.saturating_duration_since(now.instant).min(wall)
+    }
+}
+
+/// The last 2 s or 1 % of a life, whichever is longer, but at most half of it.
+fn margin(lifetime: Duration) -> Duration {
+    MARGIN.max(lifetime / 100).min(lifetime / 2)
+}
+
+/// The fraction at the latest, at least a minute before the end, half-way for short lives; up to 20 % earlier, so that
+/// many credentials obtained at one time are not renewed at one time.
+fn refresh_after(lifetime: Duration, ahead: f64, jitter: f64) -> Duration {
+    let latest =
+        if lifetime < SHORT { lifetime / 2 } else { lifetime.mul_f64(ahead).min(lifetime.saturating_sub(LEAD)) };
+    latest.mul_f64(1.0 - 0.2 * jitter.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock::Clock;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn expiry(said: Expires, jitter: f64) -> (Expiry, Now) {
+        let now = Clock::system().now();
+        (Expiry::new(said, now.instant, now, &RefreshSettings::default(), jitter), now)
+    }
+
+    fn later(now: Now, seconds: f64) -> Now {
+        let by = Duration::from_secs_f64(seconds);
+        Now { instant: now.instant + by, wall: now.wall + by }
+    }
+
+    #[test]
+    fn a_token_is_not_used_in_its_last_two_seconds_or_its_last_hundredth() {
+        let (hour, now) = expiry(Expires::In(Duration::from_secs(3600)), 0.0);
+        assert!(hour.is_usable(later(now, 3563.0)));
+        assert!(!hour.is_usable(later(now, 3565.0)));
+        let (minute, now) = expiry(Expires::In(Duration::from_secs(60)), 0.0);
+        assert!(minute.is_usable(later(now, 57.9)));
+        assert!(!minute.is_usable(later(now, 58.1)));
+        let (short, now) = expiry(Expires::In(Duration::from_secs(2)), 0.0);
+        assert!(short.is_usable(later(now, 0.9)));
+        assert!(!short.is_usable(later(now, 1.1)));
+    }
+
+    #[test]
+    fn a_suspended_machine_or_a_wall_clock_set_back_never_extends_a_token() {
+        let (token, now) = expiry(Expires::In(Duration::from_secs(100)), 0.0);
+        let slept = Now { instant: now.instant, wall: now.wall + Duration::from_secs(200) };
+        assert!(!token.is_usable(slept));
+        let set_back =
+            Now { instant: now.instant + Duration::from_secs(200), wall: now.wall - Duration::from_secs(3600) };
+        assert!(!token.is_usable(set_back));
+    }
+
+    #[test]
+    fn a_jwt_expiry_in_the_past_and_a_zero_lifetime_are_never_usable() {
+        let (zero, now) = expiry(Expires::In(Duration::ZERO), 0.0);
+        assert!(!zero.is_usable(now));
+        let (past, now) = expiry(Expires::At(SystemTime::UNIX_EPOCH), 0.0);
+        assert!(!past.is_usable(now));
+    }
+
+    #[test]
+    fn an_unsaid_lifetime_is_the_configured_default() {
+        assert_eq!(expiry(Expires::Unsaid, 0.0).0.lifetime, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn a_slow_answer_does_not_extend_the_token() {
+        let now = Clock::system().now();
+        let requested_at = now.instant - Duration::from_secs(30);
+        let settings = RefreshSettings::default();
+        let token = Expiry::new(Expires::In(Duration::from_secs(60)), requested_at, now, &settings, 0.0);
+        assert!(token.is_usable(later(now, 27.0)));
+        assert!(!token.is_usable(later(now, 29.0)));
+    }
+
+    proptest! {
+        #[test]
+        fn refresh_comes_while_the_token_is_usable_and_never_late(seconds in 1_u64..1_000_000, jitter in 0.0..=1.0_f64) {
+            let (token, now) = expiry(Expires::In(Duration::from_secs(seconds)), jitter);
+            let after = token.refresh_at.unwrap().duration_since(now.instant).as_secs_f64();
+            let life = seconds as f64;
+            prop_assert!(after <= life * 0.8 + 0.001);
+            prop_assert!(after >= life * 0.4 * 0.8 - 0.001 || life - 60.0 < life * 0.5);
+            if seconds >= 120 { prop_assert!(after <= life - 60.0 + 0.001) } else { prop_assert!(after <= life * 0.5 + 0.001) }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Why there is no response from an upstream.
+
+use std::fmt;
+
+/// What went wrong, in the words of RFC 9209 section 2.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExchangeErrorKind {
+    /// The name does not resolve.
+    DnsError,
+    /// The name did not resolve in time.
+    DnsTimeout,
+    /// Every address is one that may not be dialled.
+    DestinationIpProhibited,
+    /// The address is one of our own listeners.
+    ProxyLoopDetected,
+    /// Nobody listens there.
+    ConnectionRefused,
+    /// No connection in time.
+    ConnectionTimeout,
+    /// The connection ended before a response head.
+    ConnectionTerminated,
+    /// `pool.max` connections are in use.
+    ConnectionLimitReached,
+    /// The handshake failed.
+    TlsProtocolError,
+    /// The server's certificate is not acceptable.
+    TlsCertificateError,
+    /// The server refused the handshake.
+    TlsAlertReceived,
+    /// No response head in time.
+    HttpResponseTimeout,
+    /// The response is no HTTP.
+    HttpProtocolError,
+    /// The caller's own body stood still or broke off.
+    RequestBody,
+}
+
+/// A failed exchange: the kind for the status, the detail for a person. Holds no header and no body.
+#[derive(Debug, Clone)]
+pub struct ExchangeError {
+    /// The kind.
+    pub kind: ExchangeErrorKind,
+    /// What the system or the library said.
+    pub detail: String,
+    /// The request went out on a connection that had been used before and ended without a response byte: the usual race
+    /// with a server that closes idle connections. An idempotent request may be sent again (RFC 9110 section 9.2.2).
+    pub stale_connection: bool,
+}
+
+impl ExchangeError {
+    /// An error of this kind.
+    pub(super) fn new(kind: ExchangeErrorKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), stale_connection: false }
+    }
+
+    /// Sorts an error of hyper's.
+    pub(super) fn from_hyper(error: &hyper::Error, reused: bool) -> Self {
+        let chain = error_chain(error);
+        let kind = if error.is_parse() {
+            ExchangeErrorKind::HttpProtocolError
+        } else if error.is_user() {
+            ExchangeErrorKind::RequestBody
+        } else {
+            ExchangeErrorKind::ConnectionTerminated
+        };
+        let stale_connection = reused && kind == ExchangeErrorKind::ConnectionTerminated;
+        Self { kind, detail: chain, stale_connection }
+    }
+}
+
+impl fmt::Display for ExchangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for ExchangeError {}
+
+/// An error with what caused it, for the log.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,354 @@
+//! The connections of one worker, never shared across threads: no lock, and a request is answered on the core it came in on.
+//!
+//! HTTP/1 connections are used last in, first out, so that what is not needed goes idle and is closed. An HTTP/2
+//! connection is shared by as many streams as its server allows; the next one is opened when it is full. A connection
+//! belongs to one upstream (its trust, its name, its origin) and is never used for another.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future as _;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body::Body;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+
+use super::body::{BodyError, Outgoing};
+use super::connector::{self, Connected};
+use super::error::{ExchangeError, ExchangeErrorKind};
+use super::{Origin, Upstream};
+use crate::coarse::{self, Tick};
+use crate::local::LocalExecutor;
+
+/// Streams of one HTTP/2 connection that we open at the most, whatever its server allows.
+const MAX_STREAMS: usize = 1000;
+
+/// One worker's connections, by upstream and, where an upstream covers several hosts, by origin.
+pub struct Pool<B> {
+    origins: RefCell<HashMap<(u64, Option<Origin>), Rc<OriginPool<B>>>>,
+    workers: usize,
+}
+
+/// The connections to one origin.
+pub(super) struct OriginPool<B> {
+    idle: RefCell<Vec<Idle<B>>>,
+    shared: RefCell<Vec<Shared<B>>>,
+    protocol: Cell<Protocol>,
+    open: Cell<usize>,
+    connecting: Cell<usize>,
+    changed: Notify,
+    max: usize,
+    max_idle: usize,
+}
+
+/// What the origin's servers speak, once known. Until then one connection is made and the others wait for what it says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Unknown,
+    Http1,
+    Http2,
+}
+
+struct Idle<B> {
+    sender: http1::SendRequest<Outgoing<B>>,
+    until: Tick,
+}
+
+struct Shared<B> {
+    sender: http2::SendRequest<Outgoing<B>>,
+    streams: Rc<Cell<usize>>,
+    /// Streams the server allows, as it said last.
+    room: Rc<Cell<usize>>,
+    idle_since: Cell<Tick>,
+}
+
+/// A connection in use by one request.
+pub(super) struct Lease<B> {
+    pub(super) sender: Sender<B>,
+    pub(super) reused: bool,
+    pool: Rc<OriginPool<B>>,
+    idle: std::time::Duration,
+}
+
+pub(super) enum Sender<B> {
+    Http1(http1::SendRequest<Outgoing<B>>),
+    Http2(http2::SendRequest<Outgoing<B>>, StreamGuard),
+}
+
+/// Counts one stream of a shared connection while it lives.
+pub(super) struct StreamGuard(Rc<Cell<usize>>);
+
+impl StreamGuard {
+    fn new(streams: &Rc<Cell<usize>>) -> Self {
+        streams.set(streams.get() + 1);
+        Self(Rc::clone(streams))
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl<B> Pool<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
+{
+    /// An empty pool; bounds are divided among this many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self { origins: RefCell::default(), workers: workers.max(1) }
+    }
+
+    /// Closes what has been idle for too long, and forgets origins without a connection. Call it every few seconds.
+    pub fn sweep(&self) {
+        let now = Tick::now();
+        self.origins.borrow_mut().retain(|_, pool| {
+            pool.idle.borrow_mut().retain(|idle| idle.until > now && !idle.sender.is_closed());
+            pool.shared.borrow_mut().retain(|shared| {
+                !shared.sender.is_closed() && (shared.streams.get() > 0 || shared.idle_since.get() > now)
+            });
+            Rc::strong_count(pool) > 1 || pool.open.get() > 0
+        });
+    }
+
+    pub(super) fn of(&self, upstream: &Upstream, origin: &Origin) -> Rc<OriginPool<B>> {
+        // An upstream with one origin needs no origin in its key, so nothing is cloned for it.
+        let key = (upstream.id, (!upstream.is_single_origin()).then(|| origin.clone()));
+        let mut origins = self.origins.borrow_mut();
+        let pool = origins.entry(key).or_insert_with(|| {
+            let protocol = if upstream.tls.is_some() { Protocol::Unknown } else { Protocol::Http1 };
+            let share = |whole: usize| whole.div_ceil(self.workers).max(1);
+            Rc::new(OriginPool {
+                idle: RefCell::default(),
+                shared: RefCell::default(),
+                protocol: Cell::new(protocol),
+                open: Cell::new(0),
+                connecting: Cell::new(0),
+                changed: Notify::new(),
+                max: share(upstream.settings.pool.max),
+                max_idle: share(upstream.settings.pool.max_idle),
+            })
+        });
+        Rc::clone(pool)
+    }
+}
+
+impl<B> OriginPool<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
+{
+    /// A connection for one request: an idle one, room on a shared one, or a new one; `fresh` asks for a new one, after a
+    /// used one has failed.
+    pub(super) async fn lease(
+        self: &Rc<Self>,
+        upstream: &Upstream,
+        origin: &Origin,
+        fresh: bool,
+    ) -> Result<Lease<B>, ExchangeError> {
+        if !fresh && let Some(lease) = self.take(upstream).await {
+            return Ok(lease);
+        }
+        let limit = upstream.settings.timeouts.connect;
+        let place = coarse::timeout(limit, self.place(upstream)).await.map_err(|_| {
+            let detail = format!("all {} connections of this worker to {origin} are in use", self.max);
+            ExchangeError::new(ExchangeErrorKind::ConnectionLimitReached, detail)
+        })?;
+        match place {
+            Place::Used(lease) => Ok(lease),
+            Place::New(opening) => self.open(upstream, origin, opening).await,
+        }
+    }
+
+    /// An idle or shared connection, if there is one that still works.
+    async fn take(self: &Rc<Self>, upstream: &Upstream) -> Option<Lease<B>> {
+        let idle_limit = upstream.settings.timeouts.idle;
+        if let Some(sender) = self.room_on_shared() {
+            return Some(Lease { sender, reused: true, pool: Rc::clone(self), idle: idle_limit });
+        }
+        loop {
+            let mut idle = self.idle.borrow_mut().pop()?;
+            // Its task may not have run since the last response ended; a closed one fails here.
+            if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
+                let sender = Sender::Http1(idle.sender);
+                return Some(Lease { sender, reused: true, pool: Rc::clone(self), idle: idle_limit });
+            }
+        }
+    }
+
+    fn room_on_shared(&self) -> Option<Sender<B>> {
+        let shared = self.shared.borrow();
+        let shared = shared.iter().find(|shared| {
+            let room = shared.room.get().min(MAX_STREAMS);
+            !shared.sender.is_closed() && shared.streams.get() < room
+        })?;
+        Some(Sender::Http2(shared.sender.clone(), StreamGuard::new(&shared.streams)))
+    }
+
+    /// Waits until a connection may be opened, or one comes back.
+    async fn place(self: &Rc<Self>, upstream: &Upstream) -> Place<B> {
+        loop {
+            // Registered before looking: a change between the look and the wait is not missed.
+            let changed = self.changed.notified();
+            let alone = self.protocol.get() == Protocol::Http1 || self.connecting.get() == 0;
+            if alone && self.open.get() < self.max {
+                return Place::New(Opening::new(self));
+            }
+            changed.await;
+            if let Some(lease) = self.take(upstream).await {
+                return Place::Used(lease);
+            }
+        }
+    }
+
+    async fn open(
+        self: &Rc<Self>,
+        upstream: &Upstream,
+        origin: &Origin,
+        opening: Opening<B>,
+    ) -> Result<Lease<B>, ExchangeError> {
+        let sender = match connector::connect(upstream, origin).await? {
+            Connected::Plain(stream) => self.speak_http1(stream, opening.established(upstream)).await?,
+            Connected::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                self.speak_http2(*stream, opening.established(upstream), upstream).await?
+            }
+            Connected::Tls(stream) => self.speak_http1(*stream, opening.established(upstream)).await?,
+        };
+        self.changed.notify_waiters();
+        Ok(Lease { sender, reused: false, pool: Rc::clone(self), idle: upstream.settings.timeouts.idle })
+    }
+
+    async fn speak_http1<S>(self: &Rc<Self>, stream: S, alive: Alive<B>) -> Result<Sender<B>, ExchangeError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.protocol.set(Protocol::Http1);
+        let (sender, connection) = http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| ExchangeError::from_hyper(&error, false))?;
+        // The connection's task ends with the connection: when its sender is dropped, or the upstream closes.
+        tokio::task::spawn_local(async move {
+            let _alive = alive;
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(target: "attache::upstream", %error, "upstream connection ended");
+            }
+        });
+        Ok(Sender::Http1(sender))
+    }
+
+    async fn speak_http2<S>(
+        self: &Rc<Self>,
+        stream: S,
+        alive: Alive<B>,
+        upstream: &Upstream,
+    ) -> Result<Sender<B>, ExchangeError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.protocol.set(Protocol::Http2);
+        let (sender, connection) = http2::Builder::new(LocalExecutor)
+            .max_header_list_size(64 * 1024)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| ExchangeError::from_hyper(&error, false))?;
+        let room = Rc::new(Cell::new(connection.current_max_send_streams()));
+        let told = Rc::clone(&room);
+        tokio::task::spawn_local(async move {
+            let _alive = alive;
+            let mut connection = std::pin::pin!(connection);
+            let ended = std::future::poll_fn(|cx| {
+                let polled = connection.as_mut().poll(cx);
+                told.set(connection.current_max_send_streams());
+                polled
+            });
+            if let Err(error) = ended.await {
+                tracing::debug!(target: "attache::upstream", %error, "upstream connection ended");
+            }
+        });
+        let streams = Rc::new(Cell::new(0));
+        let guard = StreamGuard::new(&streams);
+        let idle_since = Cell::new(Tick::now().after(upstream.settings.timeouts.idle));
+        self.shared.borrow_mut().push(Shared { sender: sender.clone(), streams, room, idle_since });
+        Ok(Sender::Http2(sender, guard))
+    }
+}
+
+impl<B> Lease<B> {
+    /// The response is read to its end: the connection is free for the next request.
+    pub(super) fn give_back(self) {
+        match self.sender {
+            Sender::Http1(sender) => {
+                let mut idle = self.pool.idle.borrow_mut();
+                if !sender.is_closed() && idle.len() < self.pool.max_idle {
+                    idle.push(Idle { sender, until: Tick::now().after(self.idle) });
+                }
+            }
+            Sender::Http2(_, guard) => {
+                let until = Tick::now().after(self.idle);
+                if let Some(shared) =
+                    self.pool.shared.borrow().iter().find(|shared| Rc::ptr_eq(&shared.streams, &guard.0))
+                {
+                    shared.idle_since.set(until);
+                }
+            }
+        }
+        // Only waiters care; without any this is one load.
+        self.pool.changed.notify_waiters();
+    }
+}
+
+enum Place<B> {
+    Used(Lease<B>),
+    New(Opening<B>),
+}
+
+/// A connection being made: counted from the beginning, so that a burst stays within the bound.
+struct Opening<B> {
+    alive: Alive<B>,
+    connecting: Connecting<B>,
+}
+
+impl<B> Opening<B> {
+    fn new(pool: &Rc<OriginPool<B>>) -> Self {
+        pool.open.set(pool.open.get() + 1);
+        pool.connecting.set(pool.connecting.get() + 1);
+        Self { alive: Alive { pool: Rc::clone(pool), gauge: None }, connecting: Connecting(Rc::clone(pool)) }
+    }
+
+    fn established(self, upstream: &Upstream) -> Alive<B> {
+        let Self { mut alive, connecting } = self;
+        drop(connecting);
+        upstream.connections.inc();
+        alive.gauge = Some(upstream.connections.clone());
+        alive
+    }
+}
+
+struct Connecting<B>(Rc<OriginPool<B>>);
+
+impl<B> Drop for Connecting<B> {
+    fn drop(&mut self) {
+        self.0.connecting.set(self.0.connecting.get() - 1);
+    }
+}
+
+/// Counts one connection while it lives; its end may let a waiting request go on.
+struct Alive<B> {
+    pool: Rc<OriginPool<B>>,
+    gauge: Option<prometheus_client::metrics::gauge::Gauge>,
+}
+
+impl<B> Drop for Alive<B> {
+    fn drop(&mut self) {
+        self.pool.open.set(self.pool.open.get() - 1);
+        if let Some(gauge) = &self.gauge {
+            gauge.dec();
+        }
+        self.pool.changed.notify_waiters();
+    }
+}
