@@ -1,4 +1,7 @@
 //! attache
+pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod coarse;
 pub mod config;
 pub mod credential;

@@ -107,13 +107,13 @@ pub struct SharedRuntime(Arc<ArcSwap<Runtime>>);
 impl SharedRuntime {
     /// Begins with this snapshot.
     #[must_use]
-    pub fn new(runtime: Runtime) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(runtime)))
+    pub fn new(runtime: Arc<Runtime>) -> Self {
+        Self(Arc::new(ArcSwap::new(runtime)))
     }
 
     /// Puts the next snapshot in place; requests that have begun finish with theirs.
-    pub fn swap(&self, runtime: Runtime) {
-        self.0.store(Arc::new(runtime));
+    pub fn swap(&self, runtime: Arc<Runtime>) {
+        self.0.store(runtime);
     }
 
     /// The snapshot now.

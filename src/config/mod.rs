@@ -21,6 +21,7 @@ mod listeners;
 mod reader;
 mod secrets;
 mod section;
+mod single;
 #[cfg(test)]
 mod testing;
 mod token_request;
@@ -33,6 +34,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 pub use error::{ConfigErrors, Problem};
+pub use single::{AdHocRequest, SecretPlace, SingleUpstream};
 
 use check::Tables;
 use file::{Environment, File};

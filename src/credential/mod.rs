@@ -35,6 +35,12 @@ impl Credential {
         Self { name, required, tokens, wait: timeout * 2 + Duration::from_secs(1) }
     }
 
+    /// True if this is where its tokens are.
+    #[must_use]
+    pub fn is_backed_by(&self, tokens: &Arc<TokenCache>) -> bool {
+        Arc::ptr_eq(&self.tokens, tokens)
+    }
+
     /// The authorization, if a usable token is at hand: the request path.
     #[must_use]
     pub fn ready(&self) -> Option<Authorization> {

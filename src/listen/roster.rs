@@ -47,7 +47,8 @@ impl Roster {
         }
     }
 
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    /// Runs a task that the drain waits for.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         // Owned by the tracker, which the worker waits for.
         drop(tokio::task::spawn_local(self.tasks.track_future(task)));
     }

@@ -28,11 +28,37 @@ pub struct Explanation {
     pub reason: String,
 }
 
+/// Explains a request to the listener of this name, or to the one that would most likely get it: the first that does
+/// something with it.
+///
+/// # Errors
+/// A sentence, where the listener does not exist or the target cannot be read.
+pub fn answer(runtime: &Runtime, listener: Option<&str>, method: &Method, target: &str) -> Result<Explanation, String> {
+    if let Some(name) = listener {
+        let names = || runtime.listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>().join(", ");
+        let listener = runtime.listeners.iter().find(|listener| listener.name == name);
+        return explain(runtime, listener.ok_or_else(|| format!("there is no listener {name:?}; there are {}", names()))?, method, target);
+    }
+    // A path alone is asked of a base URL; everything else is asked of a proxy first.
+    let forward = |listener: &&ListenerRuntime| matches!(listener.mode, ModeRuntime::Forward(_));
+    let (proxies, bases): (Vec<_>, Vec<_>) = runtime.listeners.iter().partition(forward);
+    let in_order = if target.starts_with('/') { [bases, proxies] } else { [proxies, bases] };
+    let mut first = None;
+    for listener in in_order.into_iter().flatten() {
+        let explained = explain(runtime, listener, method, target);
+        if explained.as_ref().is_ok_and(|explanation| explanation.outcome != "deny") {
+            return explained;
+        }
+        first.get_or_insert(explained);
+    }
+    first.unwrap_or_else(|| Err("the configuration has no listener".into()))
+}
+
 /// Explains a request to one listener. `target` is a URL, `host:port` for CONNECT, or a path on a reverse listener.
 ///
 /// # Errors
 /// A sentence, where the target cannot be read at all.
-pub fn explain(runtime: &Runtime, listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Explanation, String> {
+fn explain(runtime: &Runtime, listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Explanation, String> {
     let head = head(listener, method, target)?;
     let mut explanation = Explanation {
         listener: listener.name.clone(),

@@ -7,7 +7,7 @@ mod body;
 mod challenge;
 mod destination;
 mod error;
-mod explain;
+pub mod explain;
 mod forward;
 mod headers;
 mod rate;
@@ -35,8 +35,7 @@ use tokio_util::task::TaskTracker;
 
 pub use body::{CallerBody, RequestBody};
 pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
-pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId};
-pub use explain::{Explanation, explain};
+pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId, malformed};
 pub use headers::ViaIdentity;
 pub use rate::RateLimit;
 pub use replay::ReplayBudget;

@@ -26,6 +26,8 @@ pub struct FetchedToken {
     pub expires: Expires,
     /// `scope`, if the server sent one.
     pub scope: Option<String>,
+    /// The server's clock, from `Date`: for reporting skew, never for extending a life.
+    pub server_date: Option<SystemTime>,
     /// When the request was **sent**: lifetimes count from here, so that a slow answer never extends a token.
     pub requested_at: Instant,
 }

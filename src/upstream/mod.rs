@@ -29,8 +29,6 @@ pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Schem
 pub use pool::Pool;
 pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
 
-use crate::tls::{self, TlsError};
-
 /// A configured upstream, live: shared by all workers, immutable.
 pub struct Upstream {
     /// What the configuration says.
@@ -47,30 +45,22 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Makes the TLS configuration and the ready-made `Host`.
-    ///
-    /// # Errors
-    /// When the trust store cannot be loaded.
+    /// An upstream without connections. `tls` is there exactly for an `https` origin.
+    #[must_use]
     pub fn new(
         settings: UpstreamSettings,
+        tls: Option<Arc<rustls::ClientConfig>>,
         addresses: AddressPolicy,
         own: Arc<OwnAddresses>,
         connections: Gauge,
-    ) -> Result<Self, TlsError> {
+    ) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let tls = match settings.origin.base().scheme {
-            Scheme::Http => None,
-            Scheme::Https => {
-                let ca_file = settings.tls.ca_file.as_deref();
-                Some(Arc::new(tls::client_config(ca_file, &[b"h2", b"http/1.1"])?))
-            }
-        };
         let authority = match &settings.origin {
             OriginPattern::Exact(origin) => authority_of(origin),
             OriginPattern::Wildcard { .. } => None,
         };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { settings, connections, id, tls, addresses, own, authority })
+        Self { settings, connections, id, tls, addresses, own, authority }
     }
 
     /// A TCP connection to the origin (or its `connect`), for a tunnel.

@@ -1,0 +1,79 @@
+//! Who may use the admin API. A web page in a browser can reach a loopback port: its Host gives a rebound name away, and it
+//! cannot send JSON across sites without asking first, which nothing here answers.
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::problem;
+use crate::secret::Secret;
+use crate::upstream::Authority;
+
+/// What is asked of a request.
+#[derive(Debug, Clone)]
+pub(super) struct Guard(Arc<Rules>);
+
+#[derive(Debug)]
+struct Rules {
+    /// Digest of `admin.token`.
+    token: Option<[u8; 32]>,
+    /// Only loopback names in Host.
+    loopback_only: bool,
+}
+
+impl Guard {
+    pub(super) fn new(token: Option<&Secret>, local: bool) -> Self {
+        Self(Arc::new(Rules { token: token.map(Secret::fingerprint), loopback_only: local }))
+    }
+}
+
+/// Refuses what is not allowed, before any handler sees it.
+pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    if guard.0.loopback_only && !has_loopback_host(&request) {
+        return problem(StatusCode::FORBIDDEN, "the admin API answers to loopback names only, such as 127.0.0.1 or localhost");
+    }
+    if !is_probe(request.uri().path()) && !guard.0.is_authorized(&request) {
+        return problem(StatusCode::FORBIDDEN, "the admin API wants its token: Authorization: Bearer ADMIN_TOKEN");
+    }
+    if request.method() == Method::POST && !is_json(&request) {
+        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a POST needs Content-Type: application/json");
+    }
+    next.run(request).await
+}
+
+/// Probes cannot be given a secret, and tell nothing.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/healthz")
+}
+
+fn has_loopback_host(request: &Request) -> bool {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = authority.or_else(|| hosts.next()?.to_str().ok());
+    // A unix socket's caller may have nothing to say here.
+    let Some(host) = host else { return request.version() == axum::http::Version::HTTP_10 };
+    let parsed = Authority::parse(host).ok().and_then(|host| crate::upstream::Host::parse(&host.host).ok());
+    parsed.is_some_and(|host| host.is_loopback()) && hosts.next().is_none()
+}
+
+impl Rules {
+    /// Digests are compared, in constant time: neither length nor content of the token shows.
+    fn is_authorized(&self, request: &Request) -> bool {
+        let Some(token) = &self.token else { return true };
+        let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let sent = sent.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        sent.is_some_and(|(_, sent)| {
+            let sent = Secret::new(sent.trim().to_owned()).fingerprint();
+            verify_slices_are_equal(&sent, token).is_ok()
+        })
+    }
+}
+
+fn is_json(request: &Request) -> bool {
+    let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
+}

@@ -1,0 +1,205 @@
+//! Read views and a few guarded actions, on a listener of their own.
+//!
+//! | endpoint | answers |
+//! |---|---|
+//! | `GET /` | this list |
+//! | `GET /livez`, `GET /healthz` | 200 while the program runs |
+//! | `GET /readyz` | 200 once every credential with `required = true` has a token, else 503; JSON per credential |
+//! | `GET /metrics` | Prometheus text, or `OpenMetrics` where `Accept` asks for it |
+//! | `GET /api/status` | credentials, upstreams and listeners as JSON |
+//! | `GET /api/explain?method=&url=&listener=` | what would happen to a request |
+//! | `POST /api/credentials/NAME/refresh` | a new token now; 502 where there is none |
+//!
+//! It runs on the control thread, so it answers while the data path is busy. Guarded by [`guard`].
+
+mod exposition;
+mod guard;
+mod status;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{Request, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use serde::Deserialize;
+
+use crate::config::Config;
+use crate::listen::{Handler, ListenAddress};
+use crate::proxy::{explain, malformed};
+use crate::runtime::SharedRuntime;
+use crate::secret::{Secret, SecretError};
+use crate::telemetry::RequestMetrics;
+use crate::token::TokenMetrics;
+
+pub use status::{CredentialStatus, StatusReport};
+
+use self::exposition::Exposition;
+use self::guard::Guard;
+
+/// What the admin API knows besides the runtime.
+#[derive(Debug)]
+pub struct AdminFacts {
+    listeners: Vec<(String, ListenAddress, &'static str)>,
+    guard: Guard,
+    metrics: RequestMetrics,
+    token_metrics: TokenMetrics,
+}
+
+impl AdminFacts {
+    /// Gathers them from a configuration and the addresses that were bound.
+    ///
+    /// # Errors
+    /// When `admin.token` cannot be read.
+    pub fn new(
+        config: &Config,
+        addresses: &[(String, ListenAddress)],
+        metrics: RequestMetrics,
+        token_metrics: TokenMetrics,
+    ) -> Result<Self, SecretError> {
+        let token: Option<Secret> =
+            config.admin.as_ref().and_then(|admin| admin.token.as_ref()).map(|token| token.read()).transpose()?;
+        let local = config.admin.as_ref().is_none_or(|admin| admin.address.is_local());
+        let mode = |name: &str| {
+            let listener = config.listeners.iter().find(|listener| listener.name == name)?;
+            Some(match listener.mode {
+                crate::proxy::ListenerMode::Forward { .. } => "forward",
+                crate::proxy::ListenerMode::Reverse { .. } => "reverse",
+            })
+        };
+        let listeners = addresses
+            .iter()
+            .map(|(name, address)| (name.clone(), address.clone(), mode(name).unwrap_or("admin")))
+            .collect();
+        Ok(Self { listeners, guard: Guard::new(token.as_ref(), local), metrics, token_metrics })
+    }
+}
+
+/// The admin listener's handler.
+pub struct Admin {
+    service: TowerToHyperService<Router>,
+}
+
+struct Shared {
+    facts: AdminFacts,
+    runtime: SharedRuntime,
+    exposition: Exposition,
+}
+
+type AdminState = State<Arc<Shared>>;
+
+impl Admin {
+    /// The API over what is running.
+    #[must_use]
+    pub fn new(facts: AdminFacts, runtime: SharedRuntime) -> Self {
+        let exposition = Exposition::new(&facts.metrics, &facts.token_metrics, runtime.clone());
+        let guard = facts.guard.clone();
+        let shared = Arc::new(Shared { facts, runtime, exposition });
+        let router = Router::new()
+            .route("/", get(index))
+            .route("/livez", get(alive))
+            .route("/healthz", get(alive))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .route("/api/status", get(report))
+            .route("/api/explain", get(explain_request))
+            .route("/api/credentials/{name}/refresh", post(refresh))
+            .with_state(shared)
+            .layer(middleware::from_fn_with_state(guard, guard::check));
+        Self { service: TowerToHyperService::new(router) }
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+impl Handler for Admin {
+    type Body = axum::body::Body;
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<axum::body::Body> {
+        match self.service.call(request).await {
+            Ok(response) => response,
+        }
+    }
+
+    fn malformed(status: StatusCode) -> Bytes {
+        malformed(status)
+    }
+}
+
+async fn index() -> &'static str {
+    concat!(
+        "attache ",
+        env!("CARGO_PKG_VERSION"),
+        "\n\nGET  /livez  /readyz  /metrics\nGET  /api/status\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
+         POST /api/credentials/NAME/refresh   (Content-Type: application/json)\n"
+    )
+}
+
+async fn alive() -> &'static str {
+    "ok\n"
+}
+
+async fn ready(State(shared): AdminState) -> impl IntoResponse {
+    let runtime = shared.runtime.current();
+    let credentials = status::credentials(&runtime);
+    let ready = credentials.iter().all(|credential| !credential.required || credential.expires_in.is_some());
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(serde_json::json!({ "ready": ready, "credentials": credentials })))
+}
+
+async fn metrics(State(shared): AdminState, headers: axum::http::HeaderMap) -> impl IntoResponse {
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let (content_type, text) = shared.exposition.text(accepts.contains("application/openmetrics-text"));
+    ([(header::CONTENT_TYPE, content_type)], text)
+}
+
+async fn report(State(shared): AdminState) -> Json<StatusReport> {
+    Json(StatusReport::new(&shared.runtime.current(), &shared.facts.listeners))
+}
+
+#[derive(Deserialize)]
+struct Question {
+    method: Option<String>,
+    url: String,
+    listener: Option<String>,
+}
+
+async fn explain_request(State(shared): AdminState, Query(question): Query<Question>) -> impl IntoResponse {
+    let runtime = shared.runtime.current();
+    let method = question.method.unwrap_or_else(|| "GET".into());
+    let Ok(method) = http::Method::from_bytes(method.as_bytes()) else {
+        return problem(StatusCode::BAD_REQUEST, &format!("{method:?} is no method"));
+    };
+    match explain::answer(&runtime, question.listener.as_deref(), &method, &question.url) {
+        Ok(explanation) => Json(explanation).into_response(),
+        Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+    }
+}
+
+async fn refresh(State(shared): AdminState, Path(name): Path<String>) -> impl IntoResponse {
+    let runtime = shared.runtime.current();
+    let Some(credential) = runtime.credentials.iter().find(|credential| credential.name == name) else {
+        return problem(StatusCode::NOT_FOUND, &format!("there is no credential {name:?}"));
+    };
+    match credential.force_refresh().await {
+        Ok(()) => Json(CredentialStatus::new(credential)).into_response(),
+        Err(error) => problem(StatusCode::BAD_GATEWAY, &error.message),
+    }
+}
+
+/// Errors are problem documents here too (RFC 9457).
+fn problem(status: StatusCode, detail: &str) -> axum::response::Response {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let document = serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], document.to_string()).into_response()
+}

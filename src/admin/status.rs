@@ -1,0 +1,96 @@
+//! What is running, as one structure for JSON now and for the page later. Holds no secret and no token.
+
+use serde::Serialize;
+
+use crate::credential::Credential;
+use crate::listen::ListenAddress;
+use crate::runtime::Runtime;
+
+/// `/api/status`.
+#[derive(Debug, Serialize)]
+pub struct StatusReport {
+    version: &'static str,
+    credentials: Vec<CredentialStatus>,
+    upstreams: Vec<UpstreamStatus>,
+    listeners: Vec<ListenerStatus>,
+}
+
+/// One credential.
+#[derive(Debug, Serialize)]
+pub struct CredentialStatus {
+    /// The name in the configuration.
+    pub name: String,
+    /// `empty`, `ready`, `refreshing` or `failed`.
+    pub state: &'static str,
+    /// Tokens obtained so far.
+    pub generation: u64,
+    /// Seconds left of the current token.
+    pub expires_in: Option<u64>,
+    /// What the server granted.
+    pub scope: Option<String>,
+    /// `/readyz` waits for it.
+    pub required: bool,
+    /// The remembered failure.
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct UpstreamStatus {
+    name: String,
+    origin: String,
+    credential: Option<String>,
+    connections: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct ListenerStatus {
+    name: String,
+    address: String,
+    mode: &'static str,
+}
+
+impl StatusReport {
+    /// A reading of this moment.
+    #[must_use]
+    pub fn new(runtime: &Runtime, listeners: &[(String, ListenAddress, &'static str)]) -> Self {
+        let upstreams = runtime.routes.iter().map(|route| UpstreamStatus {
+            name: route.name().to_owned(),
+            origin: route.upstream.settings.origin.to_string(),
+            credential: route.credential.as_ref().map(|credential| credential.name.clone()),
+            connections: route.upstream.connections.get(),
+        });
+        let listeners = listeners.iter().map(|(name, address, mode)| ListenerStatus {
+            name: name.clone(),
+            address: address.to_string(),
+            mode,
+        });
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            credentials: credentials(runtime),
+            upstreams: upstreams.collect(),
+            listeners: listeners.collect(),
+        }
+    }
+}
+
+/// Every credential, in the configuration's order.
+pub(super) fn credentials(runtime: &Runtime) -> Vec<CredentialStatus> {
+    runtime.credentials.iter().map(|credential| CredentialStatus::new(credential)).collect()
+}
+
+impl CredentialStatus {
+    /// A reading of this moment.
+    #[must_use]
+    pub fn new(credential: &Credential) -> Self {
+        let status = credential.status();
+        Self {
+            name: credential.name.clone(),
+            state: status.state,
+            generation: status.generation,
+            expires_in: status.expires_in.map(|left| left.as_secs()),
+            scope: status.scope,
+            required: credential.required,
+            last_error: status.last_error.map(|error| error.message.clone()),
+        }
+    }
+}

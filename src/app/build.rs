@@ -1,0 +1,310 @@
+//! Config to Runtime: settings become live caches, upstreams and tables.
+//!
+//! What did not change is taken over from the runtime before: a token cache by its identity, an upstream with its pools by
+//! its settings, a route with its hold by both.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::runtime::Handle;
+
+use crate::config::{Config, ListenerConfig, UpstreamConfig};
+use crate::credential::{Credential, CredentialSettings};
+use crate::listen::ListenAddress;
+use crate::oauth::{Identity, OAuthSource, identity};
+use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, Unmatched};
+use crate::route::{ForwardTable, Hold, ReverseTable, Route};
+use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
+use crate::secret::{Secret, SecretError};
+use crate::telemetry::{RequestMetrics, UNMATCHED};
+use crate::tls::{TlsError, client_config};
+use crate::token::{Clock, TokenCache, TokenMetrics};
+use crate::upstream::{
+    AddressPolicy, Origin, OriginPattern, OwnAddresses, Scheme, Timeouts, TlsSettings, Upstream, UpstreamSettings,
+};
+
+/// Why a valid configuration cannot be made live.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Trust stores.
+    #[error("{place}: {error}")]
+    Tls {
+        /// `upstream "x"` or `credential "x"`.
+        place: String,
+        /// What is wrong.
+        error: TlsError,
+    },
+    /// A secret that could be read a moment ago.
+    #[error("credential {name:?}: {error}")]
+    Secret {
+        /// The credential.
+        name: String,
+        /// What is wrong.
+        error: SecretError,
+    },
+    /// The token endpoint.
+    #[error("credential {name:?}: {error}")]
+    Credential {
+        /// The credential.
+        name: String,
+        /// What is wrong.
+        error: crate::oauth::InvalidSettings,
+    },
+}
+
+/// What building needs besides the configuration.
+#[derive(Debug, Clone)]
+pub(super) struct Builder {
+    /// Where token requests run.
+    pub(super) control: Handle,
+    pub(super) token_metrics: TokenMetrics,
+    pub(super) metrics: RequestMetrics,
+    pub(super) own: Arc<OwnAddresses>,
+}
+
+/// A runtime, and what its credentials are, so that a change can be noticed.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) caches: Vec<(Identity, Arc<TokenCache>)>,
+}
+
+impl Builder {
+    /// Makes a configuration live, next to what is live already.
+    pub(super) fn build(&self, config: &Config, before: Option<&Built>) -> Result<Built, BuildError> {
+        let caches = self.caches(config, before)?;
+        let credentials = credentials(config, &caches, before);
+        let routes = self.routes(config, &credentials, before.map(|built| &*built.runtime))?;
+        let listeners = config.listeners.iter().map(|listener| self.listener(listener, &routes)).collect();
+        let unmatched = self.unmatched(config)?;
+        Ok(Built { runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched }), caches })
+    }
+
+    /// One token cache for each identity: credentials with equal token requests share theirs.
+    fn caches(
+        &self,
+        config: &Config,
+        before: Option<&Built>,
+    ) -> Result<Vec<(Identity, Arc<TokenCache>)>, BuildError> {
+        let mut by_identity: HashMap<Identity, Arc<TokenCache>> =
+            before.map(|built| built.caches.iter().cloned().collect()).unwrap_or_default();
+        let mut caches = Vec::with_capacity(config.credentials.len());
+        for settings in &config.credentials {
+            let identity = credential_identity(settings)?;
+            let cache = match by_identity.get(&identity) {
+                Some(cache) => Arc::clone(cache),
+                None => self.cache(settings)?,
+            };
+            by_identity.insert(identity, Arc::clone(&cache));
+            caches.push((identity, cache));
+        }
+        Ok(caches)
+    }
+
+    fn cache(&self, settings: &CredentialSettings) -> Result<Arc<TokenCache>, BuildError> {
+        let source = token_source(settings)?;
+        let refresh = settings.refresh.clone();
+        let (control, metrics) = (self.control.clone(), self.token_metrics.clone());
+        Ok(TokenCache::new(&settings.name, Box::new(source), refresh, Clock::system(), control, metrics))
+    }
+
+    fn routes(
+        &self,
+        config: &Config,
+        credentials: &[Arc<Credential>],
+        before: Option<&Runtime>,
+    ) -> Result<Vec<Arc<Route>>, BuildError> {
+        let mut tls = HashMap::new();
+        let mut routes = Vec::with_capacity(config.upstreams.len());
+        for upstream in &config.upstreams {
+            let credential = upstream.credential.as_ref().and_then(|name| find_credential(credentials, name));
+            let old = before.and_then(|runtime| runtime.routes.iter().find(|route| route.name() == upstream.connection.name));
+            routes.push(self.route(upstream, credential, old, &mut tls)?);
+        }
+        Ok(routes)
+    }
+
+    fn route(
+        &self,
+        config: &UpstreamConfig,
+        credential: Option<Arc<Credential>>,
+        old: Option<&Arc<Route>>,
+        tls: &mut HashMap<Option<PathBuf>, Arc<rustls::ClientConfig>>,
+    ) -> Result<Arc<Route>, BuildError> {
+        let old = old.filter(|old| old.upstream.settings == config.connection);
+        let same_credential = |old: &&Arc<Route>| match (&old.credential, &credential) {
+            (None, None) => true,
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            _ => false,
+        };
+        if let Some(old) = old.filter(|old| old.settings == config.route).filter(same_credential) {
+            return Ok(Arc::clone(old));
+        }
+        let upstream = match old {
+            Some(old) => Arc::clone(&old.upstream),
+            None => Arc::new(self.upstream(&config.connection, AddressPolicy::Any, tls)?),
+        };
+        Ok(Arc::new(Route { upstream, credential, settings: config.route.clone(), hold: Hold::default() }))
+    }
+
+    /// Upstreams with the same trust share a TLS configuration; connections and pools are never shared.
+    fn upstream(
+        &self,
+        settings: &UpstreamSettings,
+        addresses: AddressPolicy,
+        tls: &mut HashMap<Option<PathBuf>, Arc<rustls::ClientConfig>>,
+    ) -> Result<Upstream, BuildError> {
+        let tls = match settings.origin.base().scheme {
+            Scheme::Http => None,
+            Scheme::Https => Some(match tls.get(&settings.tls.ca_file) {
+                Some(config) => Arc::clone(config),
+                None => {
+                    let made = client_config(settings.tls.ca_file.as_deref(), &[b"h2", b"http/1.1"]);
+                    let made = made.map_err(|error| BuildError::Tls { place: format!("upstream {:?}", settings.name), error })?;
+                    Arc::clone(tls.entry(settings.tls.ca_file.clone()).or_insert(Arc::new(made)))
+                }
+            }),
+        };
+        let gauge = self.metrics.upstream_connections(&settings.name);
+        Ok(Upstream::new(settings.clone(), tls, addresses, Arc::clone(&self.own), gauge))
+    }
+
+    fn listener(&self, config: &ListenerConfig, routes: &[Arc<Route>]) -> ListenerRuntime {
+        let lane = |route: &Arc<Route>| {
+            let metrics = self.metrics.lane(&config.name, route.name());
+            Arc::new(Lane { route: Arc::clone(route), metrics, tunnel_warned: AtomicBool::new(false) })
+        };
+        let named = |names: &[String]| -> Vec<Arc<Route>> {
+            routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()
+        };
+        let mode = match &config.mode {
+            ListenerMode::Forward { upstreams } => {
+                let mut table = ForwardTable::default();
+                for route in named(upstreams) {
+                    table.insert(&route.upstream.settings.origin, route.settings.http, lane(&route));
+                }
+                ModeRuntime::Forward(table)
+            }
+            ListenerMode::Reverse { upstreams, hosts } => {
+                let reached = named(upstreams);
+                let mut table = ReverseTable::default();
+                for route in &reached {
+                    table.insert(route.settings.path_prefix.as_ref(), &route.upstream.settings.origin, lane(route));
+                }
+                ModeRuntime::Reverse { table, hosts: host_rules(config, hosts, &reached) }
+            }
+        };
+        ListenerRuntime { name: config.name.clone(), mode, metrics: self.metrics.lane(&config.name, UNMATCHED) }
+    }
+
+    /// Upstreams that stand for every host nobody configured; made only where policy lets such requests pass.
+    fn unmatched(&self, config: &Config) -> Result<UnmatchedRuntime, BuildError> {
+        let report = match config.forward.unmatched {
+            Unmatched::Deny => return Ok(UnmatchedRuntime::Deny),
+            Unmatched::Pass => false,
+            Unmatched::Report => true,
+        };
+        let addresses = match &config.forward.private_addresses {
+            PrivateAddresses::Allow => AddressPolicy::Any,
+            PrivateAddresses::Deny => AddressPolicy::PublicAnd(Vec::new()),
+            PrivateAddresses::Networks(networks) => AddressPolicy::PublicAnd(networks.clone()),
+        };
+        let upstream = |scheme| {
+            let settings = unmatched_settings(scheme)?;
+            self.upstream(&settings, addresses.clone(), &mut HashMap::new()).ok().map(Arc::new)
+        };
+        let missing = || BuildError::Tls {
+            place: "[forward] unmatched".into(),
+            error: TlsError::System("no trust store".into()),
+        };
+        let http = upstream(Scheme::Http).ok_or_else(missing)?;
+        let https = upstream(Scheme::Https).ok_or_else(missing)?;
+        Ok(UnmatchedRuntime::Pass { http, https, report })
+    }
+}
+
+/// The identity of a credential's token requests, with the secret as it is now.
+pub(super) fn credential_identity(settings: &CredentialSettings) -> Result<Identity, BuildError> {
+    let secret = settings.oauth.client_auth.secret().map(crate::secret::SecretSource::read).transpose();
+    let secret = secret.map_err(|error| BuildError::Secret { name: settings.name.clone(), error })?;
+    Ok(identity(&settings.oauth, secret.as_ref().map(Secret::fingerprint)))
+}
+
+/// A source of tokens, as `check --live` and `token` use it too.
+///
+/// # Errors
+/// A trust store that cannot be loaded, or settings no request can be made from.
+pub fn token_source(settings: &CredentialSettings) -> Result<OAuthSource, BuildError> {
+    let ca_file = settings.oauth.ca_file.as_deref();
+    let tls = client_config(ca_file, &[b"h2", b"http/1.1"])
+        .map_err(|error| BuildError::Tls { place: format!("credential {:?}", settings.name), error })?;
+    OAuthSource::new(settings.oauth.clone(), tls)
+        .map_err(|error| BuildError::Credential { name: settings.name.clone(), error })
+}
+
+fn credentials(
+    config: &Config,
+    caches: &[(Identity, Arc<TokenCache>)],
+    before: Option<&Built>,
+) -> Vec<Arc<Credential>> {
+    let old = |name: &str, cache: &Arc<TokenCache>| {
+        before?.runtime.credentials.iter().find(|old| old.name == name && old.is_backed_by(cache)).cloned()
+    };
+    let pairs = config.credentials.iter().zip(caches);
+    pairs
+        .map(|(settings, (_, cache))| {
+            old(&settings.name, cache).unwrap_or_else(|| {
+                let (name, timeout) = (settings.name.clone(), settings.oauth.timeout);
+                Arc::new(Credential::new(name, settings.required, Arc::clone(cache), timeout))
+            })
+        })
+        .collect()
+}
+
+fn find_credential(credentials: &[Arc<Credential>], name: &str) -> Option<Arc<Credential>> {
+    credentials.iter().find(|credential| credential.name == name).cloned()
+}
+
+/// `None` where every host is fine: by configuration, or because no browser reaches a unix socket.
+fn host_rules(config: &ListenerConfig, hosts: &AcceptedHosts, routes: &[Arc<Route>]) -> Option<Vec<HostRule>> {
+    if matches!(config.address, ListenAddress::Unix(_)) {
+        return None;
+    }
+    match hosts {
+        AcceptedHosts::Any => None,
+        AcceptedHosts::Listed(hosts) => Some(hosts.iter().cloned().map(HostRule::Named).collect()),
+        AcceptedHosts::LocalAndUpstream => {
+            let origins = routes.iter().map(|route| HostRule::Of(route.upstream.settings.origin.clone()));
+            Some([HostRule::Loopback].into_iter().chain(origins).collect())
+        }
+    }
+}
+
+fn unmatched_settings(scheme: Scheme) -> Option<UpstreamSettings> {
+    // Any host comes with the request; the pattern only carries the scheme, and that there is more than one origin.
+    let suffix = Origin { scheme, host: crate::upstream::Host::parse("unmatched.invalid").ok()?, port: scheme.default_port() };
+    Some(UpstreamSettings {
+        name: UNMATCHED.into(),
+        origin: OriginPattern::Wildcard { suffix },
+        connect: None,
+        tls: TlsSettings::default(),
+        timeouts: Timeouts::default(),
+        pool: crate::upstream::PoolSettings::default(),
+    })
+}
+
+/// A runtime that decides like the real one and sends nothing: for `explain`.
+///
+/// # Errors
+/// As for the real one.
+pub fn dry_runtime(config: &Config, control: Handle) -> Result<Arc<Runtime>, BuildError> {
+    let builder = Builder {
+        control,
+        token_metrics: TokenMetrics::default(),
+        metrics: RequestMetrics::default(),
+        own: Arc::default(),
+    };
+    builder.build(config, None).map(|built| built.runtime)
+}

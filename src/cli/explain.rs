@@ -1,0 +1,46 @@
+//! `attache explain`: what would happen to a request, without sending it.
+
+use clap::Args;
+use tokio::runtime::Handle;
+
+use super::output::{self, BOLD, Failure, data};
+use crate::app::dry_runtime;
+use crate::proxy::explain;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  attache explain GET http://orders.example.com/v1/orders    through a proxy (HTTP_PROXY)
+  attache explain CONNECT orders.example.com:443             how https:// arrives with HTTPS_PROXY
+  attache explain GET /v1/orders --listener orders           through a base URL")]
+pub(super) struct ExplainArgs {
+    /// The method.
+    method: String,
+    /// A URL, a path on a base URL, or HOST:PORT for CONNECT.
+    url: String,
+    #[command(flatten)]
+    config: super::ConfigArg,
+    /// The listener that is asked; by default the one that does something with the request.
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
+    let config = super::load(&args.config.config)?;
+    let method = http::Method::from_bytes(args.method.to_ascii_uppercase().as_bytes())
+        .map_err(|_| Failure::usage(format!("{:?} is no method", args.method)))?;
+    let runtime = dry_runtime(&config, Handle::current()).map_err(Failure::failed)?;
+    let answer = explain::answer(&runtime, args.listener.as_deref(), &method, &args.url).map_err(Failure::failed)?;
+    if args.json {
+        return output::json(&answer);
+    }
+    let none = || "none".to_owned();
+    data(format_args!("{BOLD}{:<11}{BOLD:#}{}", "outcome", answer.outcome))?;
+    data(format_args!("{:<11}{}", "listener", answer.listener))?;
+    data(format_args!("{:<11}{}", "upstream", answer.upstream.unwrap_or_else(none)))?;
+    data(format_args!("{:<11}{}", "credential", answer.credential.unwrap_or_else(none)))?;
+    data(format_args!("{:<11}{}", "sends to", answer.sends_to.unwrap_or_else(|| "nowhere".into())))?;
+    data(format_args!("{:<11}{}", "because", answer.reason))
+}

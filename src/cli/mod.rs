@@ -1,0 +1,171 @@
+//! The only place that prints, prompts or exits. Data goes to stdout, talk to stderr.
+
+mod check;
+mod demo;
+mod explain;
+mod init;
+mod output;
+mod run;
+mod token;
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigErrors};
+use crate::telemetry::{self, LogFormat};
+
+use self::output::{Failure, talk};
+
+/// An HTTP proxy that gives unmodified programs OAuth 2.0 access.
+///
+/// Point HTTP_PROXY or a base URL at it: each request to a configured upstream leaves with a valid access token, which is
+/// obtained, cached, refreshed and, when the upstream answers 401, renewed for it.
+#[derive(Debug, Parser)]
+#[command(name = "attache", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Start here:
+  attache demo                 see it work, on parts that it brings along
+  attache init                 write a commented proxy.toml
+  attache check --live         is it right, and can every token be had?
+  attache run                  serve
+  curl -x http://127.0.0.1:8080 http://orders.example.com/
+
+Exit codes: 0 done, 1 failed, 2 usage, 78 configuration.";
+
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// What is logged on stderr: a level, or targets such as "info,attache::token=debug".
+    #[arg(long, global = true, env = "ATTACHE_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+    /// How log lines look.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    log_format: String,
+}
+
+#[derive(Debug, Args)]
+struct ConfigArg {
+    /// The configuration file.
+    #[arg(short, long, env = "ATTACHE_CONFIG", default_value = "proxy.toml", value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or Ctrl-C.
+    Run(run::RunArgs),
+    /// Say everything that is wrong with the configuration; with --live, obtain every token once.
+    Check(check::CheckArgs),
+    /// Say what would happen to a request, and why.
+    Explain(explain::ExplainArgs),
+    /// Obtain one access token and print it.
+    Token(token::TokenArgs),
+    /// Write a commented proxy.toml to begin with.
+    Init(init::InitArgs),
+    /// See it work: an authorization server, an API and attache between them, in one process.
+    Demo(DemoArgs),
+    /// Print the version.
+    Version(VersionArgs),
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// End after the story; 0 only if every step held.
+    #[arg(long)]
+    once: bool,
+}
+
+#[derive(Debug, Args)]
+struct VersionArgs {
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            failure.code()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let quiet = !matches!(cli.command, Command::Run(_));
+    start_log(&cli.log, quiet)?;
+    report_panics_without_payload();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Run(args) => run::run(args).await,
+            Command::Check(args) => check::check(args).await,
+            Command::Explain(args) => explain::explain(&args),
+            Command::Token(args) => token::token(args).await,
+            Command::Init(args) => init::init(&args),
+            Command::Demo(args) => demo::run(args.once).await.map_err(Failure::failed),
+            Command::Version(args) => version(&args),
+        }
+    })
+}
+
+/// `run` logs what it does; the other commands say it themselves, and log only what was asked for.
+fn start_log(args: &LogArgs, quiet: bool) -> Result<(), Failure> {
+    let filter = if quiet && args.log == "info" { "off" } else { &args.log };
+    let format = if args.log_format == "json" { LogFormat::Json } else { LogFormat::Text };
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    telemetry::init(filter, format, colour).map_err(Failure::usage)
+}
+
+/// The default hook prints the panic's message, which could quote anything. The place is enough to find it.
+fn report_panics_without_payload() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(target: "attache", place, "an internal error was caught; please report it");
+    }));
+}
+
+/// Loads a file, says what is unwise about it, and fails with everything that is wrong with it.
+fn load(path: &Path) -> Result<Config, Failure> {
+    let config = Config::load(path).map_err(Failure::Config)?;
+    warn(&config)?;
+    Ok(config)
+}
+
+fn warn(config: &Config) -> Result<(), Failure> {
+    for line in ConfigErrors::lines(&config.source, &config.warnings) {
+        talk(format_args!("warning: {line}"))?;
+    }
+    Ok(())
+}
+
+fn version(args: &VersionArgs) -> Result<(), Failure> {
+    let version = env!("CARGO_PKG_VERSION");
+    if args.json {
+        return output::json(&serde_json::json!({ "name": "attache", "version": version }));
+    }
+    output::data(format_args!("attache {version}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,163 @@
+//! `attache token`: one token request, by the code that the proxy uses.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::Args;
+use serde_json::json;
+
+use super::output::{self, Failure, talk};
+use crate::app::token_source;
+use crate::config::{AdHocRequest, Config, ConfigErrors, SecretPlace};
+use crate::credential::CredentialSettings;
+use crate::token::{Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource as _};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  attache token orders                                       a credential of the configuration
+  attache token --token-endpoint https://login.example.com/token --client-id me \\
+      --client-secret-env SECRET --scope orders.read         ad hoc
+
+stdout holds the token and nothing else: curl -H \"Authorization: Bearer $(attache token orders)\" …")]
+pub(super) struct TokenArgs {
+    #[command(flatten)]
+    config: super::ConfigArg,
+    /// The credential, by its name in the configuration.
+    #[arg(value_name = "NAME", required_unless_present = "token_endpoint", conflicts_with = "token_endpoint")]
+    name: Option<String>,
+    #[command(flatten)]
+    request: RequestArgs,
+    /// Print {"access_token","token_type","expires_in","scope"}, or {"error","error_description","kind"}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A token request on the command line.
+#[derive(Debug, Args)]
+pub(super) struct RequestArgs {
+    /// Where tokens are issued.
+    #[arg(long, value_name = "URL")]
+    token_endpoint: Option<String>,
+    /// Who asks for them.
+    #[arg(long, value_name = "ID", requires = "token_endpoint")]
+    client_id: Option<String>,
+    /// The environment variable that holds the client's secret.
+    #[arg(long, value_name = "VAR", requires = "token_endpoint", conflicts_with = "client_secret_file")]
+    client_secret_env: Option<String>,
+    /// The file that holds the client's secret.
+    #[arg(long, value_name = "FILE", requires = "token_endpoint")]
+    client_secret_file: Option<PathBuf>,
+    /// A scope; may be given several times.
+    #[arg(long, value_name = "SCOPE", requires = "token_endpoint")]
+    scope: Vec<String>,
+    /// The audience.
+    #[arg(long, value_name = "URI", requires = "token_endpoint")]
+    audience: Option<String>,
+    /// A resource (RFC 8707); may be given several times.
+    #[arg(long, value_name = "URI", requires = "token_endpoint")]
+    resource: Vec<String>,
+    /// An extra form field; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", requires = "token_endpoint", value_parser = parameter)]
+    parameter: Vec<(String, String)>,
+    /// How the client proves itself: client_secret_basic (default), client_secret_post or none.
+    #[arg(long, value_name = "METHOD", requires = "token_endpoint")]
+    client_auth: Option<String>,
+    /// Trusted certificates of the token endpoint, instead of the system's.
+    #[arg(long, value_name = "FILE", requires = "token_endpoint")]
+    ca_file: Option<PathBuf>,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl RequestArgs {
+    /// The settings, as `config` reads them.
+    pub(super) fn into_settings(self) -> Result<AdHocRequest, Failure> {
+        let missing = |flag: &str| Failure::usage(format!("{flag} is missing; see --help"));
+        let secret = match (self.client_secret_env, self.client_secret_file) {
+            (Some(name), _) => Some(SecretPlace::Env(name)),
+            (None, Some(path)) => Some(SecretPlace::File(path)),
+            (None, None) => None,
+        };
+        Ok(AdHocRequest {
+            token_endpoint: self.token_endpoint.ok_or_else(|| missing("--token-endpoint"))?,
+            client_id: self.client_id.ok_or_else(|| missing("--client-id"))?,
+            client_secret: secret,
+            client_auth: self.client_auth,
+            scope: self.scope,
+            audience: self.audience,
+            resource: self.resource,
+            parameters: self.parameter,
+            ca_file: self.ca_file,
+        })
+    }
+}
+
+pub(super) async fn token(args: TokenArgs) -> Result<(), Failure> {
+    let settings = match &args.name {
+        Some(name) => from_file(&args.config.config, name)?,
+        None => match Config::ad_hoc_credential(&args.request.into_settings()?) {
+            Ok(settings) => settings,
+            Err(errors) => return Err(refuse_ad_hoc(&errors, args.json)?),
+        },
+    };
+    let source = token_source(&settings).map_err(Failure::failed)?;
+    match source.fetch().await {
+        Ok(token) => print(&token, args.json),
+        Err(error) => Err(refuse(&error, args.json)?),
+    }
+}
+
+fn from_file(path: &std::path::Path, name: &str) -> Result<CredentialSettings, Failure> {
+    let config = super::load(path)?;
+    let known = config.credentials.iter().map(|credential| credential.name.clone()).collect::<Vec<_>>().join(", ");
+    config.credentials.into_iter().find(|credential| credential.name == name).ok_or_else(|| {
+        Failure::failed(format!("there is no credential {name:?} in {}; there are: {known}", path.display()))
+    })
+}
+
+fn print(token: &FetchedToken, as_json: bool) -> Result<(), Failure> {
+    let access_token = token.access_token.expose();
+    if !as_json {
+        return output::data(format_args!("{access_token}"));
+    }
+    output::json(&json!({
+        "access_token": access_token,
+        "token_type": token.token_type.as_str(),
+        "expires_in": expires_in(token.expires),
+        "scope": token.scope,
+    }))
+}
+
+/// Whole seconds from now; nothing where nobody said.
+pub(super) fn expires_in(expires: Expires) -> Option<u64> {
+    match expires {
+        Expires::In(lifetime) => Some(lifetime.as_secs()),
+        Expires::At(at) => Some(at.duration_since(SystemTime::now()).map_or(0, |left| left.as_secs())),
+        Expires::Unsaid => None,
+    }
+}
+
+fn refuse(error: &TokenError, as_json: bool) -> Result<Failure, Failure> {
+    if as_json {
+        let code = error.code.as_deref().unwrap_or(error.kind.as_str());
+        output::json(&json!({ "error": code, "error_description": error.message, "kind": error.kind.as_str() }))?;
+        return Ok(Failure::Told);
+    }
+    Ok(Failure::failed(format!("no token: {} ({})", error.message, error.kind.as_str())))
+}
+
+/// Arguments that make no token request are a failure of kind `configuration`, with every problem named.
+fn refuse_ad_hoc(errors: &ConfigErrors, as_json: bool) -> Result<Failure, Failure> {
+    let problems: Vec<String> =
+        errors.problems.iter().map(|problem| format!("{}; {}", problem.what, problem.remedy)).collect();
+    if !as_json {
+        for problem in &problems {
+            talk(format_args!("error: {problem}"))?;
+        }
+        return Ok(Failure::Told);
+    }
+    refuse(&TokenError::new(TokenErrorKind::Configuration, problems.join(". ")), true)
+}

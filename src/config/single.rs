@@ -1,0 +1,214 @@
+//! A configuration from the command line: one upstream, or one token request. Written as the file would be and read by
+//! the same code, so that both mean the same.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::{Config, ConfigErrors};
+use crate::credential::CredentialSettings;
+
+/// The name that problems are reported under.
+const SOURCE: &str = "the command line";
+
+/// What one upstream needs.
+#[derive(Debug, Clone)]
+pub struct SingleUpstream {
+    /// Its origin.
+    pub upstream: String,
+    /// Certificates that it is trusted by.
+    pub upstream_ca_file: Option<PathBuf>,
+    /// Where programs with `HTTP_PROXY` connect.
+    pub forward: String,
+    /// The base URL.
+    pub reverse: String,
+    /// How its token is obtained.
+    pub request: AdHocRequest,
+}
+
+/// One token request.
+#[derive(Debug, Clone)]
+pub struct AdHocRequest {
+    /// `token_endpoint`.
+    pub token_endpoint: String,
+    /// `client_id`.
+    pub client_id: String,
+    /// `client_secret`.
+    pub client_secret: Option<SecretPlace>,
+    /// `client_auth`.
+    pub client_auth: Option<String>,
+    /// `scope`.
+    pub scope: Vec<String>,
+    /// `audience`.
+    pub audience: Option<String>,
+    /// `resource`.
+    pub resource: Vec<String>,
+    /// `parameters`; a name may come several times.
+    pub parameters: Vec<(String, String)>,
+    /// `ca_file`.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Where the secret is; never the secret itself, which other users could read in the process list.
+#[derive(Debug, Clone)]
+pub enum SecretPlace {
+    /// An environment variable.
+    Env(String),
+    /// A file.
+    File(PathBuf),
+}
+
+impl Config {
+    /// The configuration of `attache run --upstream …`.
+    ///
+    /// # Errors
+    /// Every problem of the arguments.
+    pub fn for_one_upstream(single: &SingleUpstream) -> Result<Self, ConfigErrors> {
+        let mut upstream = Table::new();
+        put(&mut upstream, "origin", single.upstream.clone());
+        put(&mut upstream, "credential", "upstream");
+        if let Some(path) = &single.upstream_ca_file {
+            upstream.insert("tls".into(), one("ca_file", text(path)));
+        }
+        let listener = |address: &str, mode: &str| {
+            let mut listener = Table::new();
+            put(&mut listener, "address", address);
+            put(&mut listener, "mode", mode);
+            listener
+        };
+        let mut reverse = listener(&single.reverse, "reverse");
+        put(&mut reverse, "upstream", "upstream");
+        let mut listeners = Table::new();
+        listeners.insert("forward".into(), Value::Table(listener(&single.forward, "forward")));
+        listeners.insert("reverse".into(), Value::Table(reverse));
+        let mut root = Table::new();
+        root.insert("listeners".into(), Value::Table(listeners));
+        root.insert("credentials".into(), one("upstream", Value::Table(single.request.table())));
+        root.insert("upstreams".into(), one("upstream", Value::Table(upstream)));
+        read(&root)
+    }
+
+    /// The credential of `attache token --token-endpoint …`.
+    ///
+    /// # Errors
+    /// Every problem of the arguments.
+    pub fn ad_hoc_credential(request: &AdHocRequest) -> Result<CredentialSettings, ConfigErrors> {
+        // A whole configuration around it: what reads credentials reads files.
+        let single = SingleUpstream {
+            upstream: "https://localhost".into(),
+            upstream_ca_file: None,
+            forward: "127.0.0.1:0".into(),
+            reverse: "127.0.0.1:0".into(),
+            request: request.clone(),
+        };
+        let config = Self::for_one_upstream(&single)?;
+        let nothing = || ConfigErrors { source: SOURCE.into(), problems: Vec::new() };
+        config.credentials.into_iter().next().ok_or_else(nothing)
+    }
+}
+
+impl AdHocRequest {
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        put(&mut table, "token_endpoint", self.token_endpoint.clone());
+        put(&mut table, "client_id", self.client_id.clone());
+        match &self.client_secret {
+            None => {}
+            Some(SecretPlace::Env(name)) => {
+                table.insert("client_secret".into(), one("env", Value::String(name.clone())));
+            }
+            Some(SecretPlace::File(path)) => {
+                table.insert("client_secret".into(), one("file", text(path)));
+            }
+        }
+        if let Some(method) = &self.client_auth {
+            put(&mut table, "client_auth", method.clone());
+        }
+        if let Some(audience) = &self.audience {
+            put(&mut table, "audience", audience.clone());
+        }
+        for (key, values) in [("scope", &self.scope), ("resource", &self.resource)] {
+            if !values.is_empty() {
+                table.insert(key.into(), Value::Array(values.iter().cloned().map(Value::String).collect()));
+            }
+        }
+        if !self.parameters.is_empty() {
+            table.insert("parameters".into(), Value::Table(self.parameters_table()));
+        }
+        if let Some(path) = &self.ca_file {
+            table.insert("ca_file".into(), text(path));
+        }
+        table
+    }
+
+    fn parameters_table(&self) -> Table {
+        let mut table = Table::new();
+        for (name, value) in &self.parameters {
+            let values = table.entry(name.clone()).or_insert_with(|| Value::Array(Vec::new()));
+            if let Value::Array(values) = values {
+                values.push(Value::String(value.clone()));
+            }
+        }
+        table
+    }
+}
+
+fn put(table: &mut Table, key: &str, value: impl Into<String>) {
+    table.insert(key.into(), Value::String(value.into()));
+}
+
+fn one(key: &str, value: Value) -> Value {
+    let mut table = Table::new();
+    table.insert(key.into(), value);
+    Value::Table(table)
+}
+
+fn text(path: &Path) -> Value {
+    Value::String(path.display().to_string())
+}
+
+fn read(root: &Table) -> Result<Config, ConfigErrors> {
+    Config::parse(SOURCE, &root.to_string()).map_err(|mut errors| {
+        // Lines of a file that nobody wrote would only confuse.
+        for problem in &mut errors.problems {
+            problem.at = None;
+        }
+        errors
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> AdHocRequest {
+        AdHocRequest {
+            token_endpoint: "https://login.test/token".into(),
+            client_id: "me".into(),
+            client_secret: None,
+            client_auth: Some("none".into()),
+            scope: vec!["a b".into(), "c".into()],
+            audience: Some("https://a\"b.test".into()),
+            resource: Vec::new(),
+            parameters: vec![("x".into(), "1".into()), ("x".into(), "2".into())],
+            ca_file: None,
+        }
+    }
+
+    #[test]
+    fn arguments_are_read_as_the_file_would_be() {
+        let settings = Config::ad_hoc_credential(&request()).unwrap();
+        assert_eq!(settings.oauth.audience.as_deref(), Some("https://a\"b.test"));
+        assert_eq!(settings.oauth.parameters, [("x".into(), "1".into()), ("x".into(), "2".into())]);
+        assert_eq!(settings.oauth.scope, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn problems_have_no_line_of_a_file_that_nobody_wrote() {
+        let bad = AdHocRequest { token_endpoint: "http://login.test/token".into(), client_auth: None, ..request() };
+        let errors = Config::ad_hoc_credential(&bad).unwrap_err();
+        assert!(errors.problems.iter().all(|problem| problem.at.is_none()));
+        assert_eq!(errors.problems.len(), 2, "{errors}");
+        assert!(errors.to_string().starts_with("the command line: "));
+    }
+}
