@@ -34,7 +34,10 @@ impl Guard {
 /// Refuses what is not allowed, before any handler sees it.
 pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     if guard.0.loopback_only && !has_loopback_host(&request) {
-        return problem(StatusCode::FORBIDDEN, "the admin API answers to loopback names only, such as 127.0.0.1 or localhost");
+        return problem(
+            StatusCode::FORBIDDEN,
+            "the admin API answers to loopback names only, such as 127.0.0.1 or localhost",
+        );
     }
     if !is_probe(request.uri().path()) && !guard.0.is_authorized(&request) {
         return problem(StatusCode::FORBIDDEN, "the admin API wants its token: Authorization: Bearer ADMIN_TOKEN");
@@ -65,7 +68,8 @@ impl Rules {
     fn is_authorized(&self, request: &Request) -> bool {
         let Some(token) = &self.token else { return true };
         let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let sent = sent.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let sent =
+            sent.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         sent.is_some_and(|(_, sent)| {
             let sent = Secret::new(sent.trim().to_owned()).fingerprint();
             verify_slices_are_equal(&sent, token).is_ok()

@@ -200,6 +200,7 @@ async fn refresh(State(shared): AdminState, Path(name): Path<String>) -> impl In
 /// Errors are problem documents here too (RFC 9457).
 fn problem(status: StatusCode, detail: &str) -> axum::response::Response {
     let title = status.canonical_reason().unwrap_or("Error");
-    let document = serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    let document =
+        serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
     (status, [(header::CONTENT_TYPE, "application/problem+json")], document.to_string()).into_response()
 }

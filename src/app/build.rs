@@ -83,11 +83,7 @@ impl Builder {
     }
 
     /// One token cache for each identity: credentials with equal token requests share theirs.
-    fn caches(
-        &self,
-        config: &Config,
-        before: Option<&Built>,
-    ) -> Result<Vec<(Identity, Arc<TokenCache>)>, BuildError> {
+    fn caches(&self, config: &Config, before: Option<&Built>) -> Result<Vec<(Identity, Arc<TokenCache>)>, BuildError> {
         let mut by_identity: HashMap<Identity, Arc<TokenCache>> =
             before.map(|built| built.caches.iter().cloned().collect()).unwrap_or_default();
         let mut caches = Vec::with_capacity(config.credentials.len());
@@ -120,7 +116,8 @@ impl Builder {
         let mut routes = Vec::with_capacity(config.upstreams.len());
         for upstream in &config.upstreams {
             let credential = upstream.credential.as_ref().and_then(|name| find_credential(credentials, name));
-            let old = before.and_then(|runtime| runtime.routes.iter().find(|route| route.name() == upstream.connection.name));
+            let old =
+                before.and_then(|runtime| runtime.routes.iter().find(|route| route.name() == upstream.connection.name));
             routes.push(self.route(upstream, credential, old, &mut tls)?);
         }
         Ok(routes)
@@ -162,7 +159,8 @@ impl Builder {
                 Some(config) => Arc::clone(config),
                 None => {
                     let made = client_config(settings.tls.ca_file.as_deref(), &[b"h2", b"http/1.1"]);
-                    let made = made.map_err(|error| BuildError::Tls { place: format!("upstream {:?}", settings.name), error })?;
+                    let made = made
+                        .map_err(|error| BuildError::Tls { place: format!("upstream {:?}", settings.name), error })?;
                     Arc::clone(tls.entry(settings.tls.ca_file.clone()).or_insert(Arc::new(made)))
                 }
             }),
@@ -284,7 +282,8 @@ fn host_rules(config: &ListenerConfig, hosts: &AcceptedHosts, routes: &[Arc<Rout
 
 fn unmatched_settings(scheme: Scheme) -> Option<UpstreamSettings> {
     // Any host comes with the request; the pattern only carries the scheme, and that there is more than one origin.
-    let suffix = Origin { scheme, host: crate::upstream::Host::parse("unmatched.invalid").ok()?, port: scheme.default_port() };
+    let suffix =
+        Origin { scheme, host: crate::upstream::Host::parse("unmatched.invalid").ok()?, port: scheme.default_port() };
     Some(UpstreamSettings {
         name: UNMATCHED.into(),
         origin: OriginPattern::Wildcard { suffix },

@@ -151,7 +151,8 @@ impl App {
     pub async fn shutdown_within(mut self, limit: Duration) -> bool {
         self.stop.drain.cancel();
         let workers = std::mem::take(&mut self.threads);
-        let (ended, threads): (Vec<_>, Vec<_>) = workers.into_iter().map(|running| (running.ended, running.thread)).unzip();
+        let (ended, threads): (Vec<_>, Vec<_>) =
+            workers.into_iter().map(|running| (running.ended, running.thread)).unzip();
         let mut ended = futures_util::future::join_all(ended);
         let in_time = tokio::time::timeout(limit, &mut ended).await.is_ok();
         // The control thread goes last: requests in progress may still need a token.

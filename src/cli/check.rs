@@ -113,7 +113,8 @@ fn skew(server: SystemTime, ours: SystemTime) -> i64 {
 }
 
 fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
-    let (listeners, upstreams, credentials) = (config.listeners.len(), config.upstreams.len(), config.credentials.len());
+    let (listeners, upstreams, credentials) =
+        (config.listeners.len(), config.upstreams.len(), config.credentials.len());
     let summary = format!("{listeners} listeners, {upstreams} upstreams, {credentials} credentials");
     data(format_args!("{} is right: {summary}", config.source))?;
     if obtained.is_empty() {

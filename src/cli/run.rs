@@ -81,7 +81,9 @@ fn announce(source: &str, upstreams: usize, app: &App, modes: &[(String, &str)])
         let mode = modes.iter().find(|(listener, _)| *listener == name).map_or(ADMIN, |(_, mode)| mode);
         match address {
             ListenAddress::Tcp(address) => talk(format_args!("  {mode:<8} {BOLD}http://{address}{BOLD:#}  ({name})"))?,
-            ListenAddress::Unix(path) => talk(format_args!("  {mode:<8} {BOLD}unix:{}{BOLD:#}  ({name})", path.display()))?,
+            ListenAddress::Unix(path) => {
+                talk(format_args!("  {mode:<8} {BOLD}unix:{}{BOLD:#}  ({name})", path.display()))?
+            }
         }
     }
     Ok(())

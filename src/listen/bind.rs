@@ -105,7 +105,9 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 fn reason(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there; choose another address, or port 0 for a free one".into(),
+        io::ErrorKind::AddrInUse => {
+            "another program listens there; choose another address, or port 0 for a free one".into()
+        }
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
         io::ErrorKind::PermissionDenied => "not permitted; ports below 1024 need a privilege".into(),
         _ => error.to_string(),

@@ -25,7 +25,6 @@ pub use bind::{BindError, Bound, UnixPath, bind};
 pub use roster::Roster;
 pub use settings::{Limits, ListenAddress};
 
-
 /// Answers requests. One value serves all connections of a listener on one worker.
 pub trait Handler: 'static {
     /// The response body.

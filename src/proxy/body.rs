@@ -52,7 +52,10 @@ impl Body for RequestBody {
 }
 
 /// The next frame of a caller's body, its trailers filtered (RFC 9110 section 6.5.1).
-pub(super) fn poll_incoming(body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+pub(super) fn poll_incoming(
+    body: &mut Incoming,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
     let frame = ready!(Pin::new(body).poll_frame(cx));
     Poll::Ready(frame.map(|frame| frame.map(headers::filter_trailers).map_err(Into::into)))
 }

@@ -90,7 +90,8 @@ fn skip_token68(text: &str) -> &str {
     let lump = text.bytes().position(|byte| !is_token68(byte)).unwrap_or(text.len());
     let padded = text[lump..].bytes().position(|byte| byte != b'=').map_or(text.len(), |pad| lump + pad);
     let behind = &text[padded..];
-    let ends_here = behind.trim_start_matches([' ', '\t']).is_empty() || behind.trim_start_matches([' ', '\t']).starts_with(',');
+    let ends_here =
+        behind.trim_start_matches([' ', '\t']).is_empty() || behind.trim_start_matches([' ', '\t']).starts_with(',');
     if lump > 0 && ends_here { behind } else { text }
 }
 
@@ -138,7 +139,10 @@ mod tests {
         assert_eq!(verdict_of(&[r#"Bearer error="insufficient_scope", scope="a b""#]), Verdict::InsufficientScope);
         assert_eq!(verdict_of(&[r#"Bearer realm=x , error = insufficient_scope"#]), Verdict::InsufficientScope);
         assert_eq!(verdict_of(&["Basic realm=\"a\", Bearer error=\"insufficient_scope\""]), Verdict::InsufficientScope);
-        assert_eq!(verdict_of(&["Basic realm=\"a\"", "Bearer error=\"insufficient_scope\""]), Verdict::InsufficientScope);
+        assert_eq!(
+            verdict_of(&["Basic realm=\"a\"", "Bearer error=\"insufficient_scope\""]),
+            Verdict::InsufficientScope
+        );
     }
 
     #[test]

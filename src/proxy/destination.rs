@@ -35,7 +35,12 @@ pub(super) struct Reached {
 
 impl Reached {
     /// `None` if the pattern does not cover the host.
-    pub(super) fn new(lane: &Arc<Lane>, pattern: &OriginPattern, host: &str, path: Option<PathAndQuery>) -> Option<Self> {
+    pub(super) fn new(
+        lane: &Arc<Lane>,
+        pattern: &OriginPattern,
+        host: &str,
+        path: Option<PathAndQuery>,
+    ) -> Option<Self> {
         let origin = match pattern {
             OriginPattern::Exact(origin) if origin.host.as_str() == host => None,
             OriginPattern::Exact(_) => return None,

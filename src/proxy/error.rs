@@ -35,7 +35,13 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, problem: &'static str, error: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    fn new(
+        status: StatusCode,
+        problem: &'static str,
+        error: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         let detail = detail.into();
         let denied = status.is_client_error();
         Self { status, problem, error, title, detail, retry_after: None, oauth_error: None, close: false, denied }
@@ -84,7 +90,8 @@ impl Refusal {
     pub fn too_many_requests(after: Duration) -> Self {
         let detail = "more requests per second than limits.requests_per_second allows; try again shortly";
         let title = "Too many requests";
-        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "http_request_denied", title, detail);
+        let refusal =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "http_request_denied", title, detail);
         Self { retry_after: Some(after), ..refusal }
     }
 
@@ -109,13 +116,15 @@ impl Refusal {
                 Self::new(StatusCode::BAD_GATEWAY, "token-rejected", "proxy_configuration_error", title, detail)
             }
             TokenErrorKind::Transient | TokenErrorKind::Timeout | TokenErrorKind::Cancelled => {
-                let detail = format!("no token for credential {credential:?} for now: {message}; the request was not sent");
+                let detail =
+                    format!("no token for credential {credential:?} for now: {message}; the request was not sent");
                 let title = "No token for now";
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Self::new(status, "token-unavailable", "proxy_internal_error", title, detail)
             }
         };
-        let retry_after = error.retry_after.or((refusal.status == StatusCode::SERVICE_UNAVAILABLE).then_some(Duration::from_secs(1)));
+        let retry_after =
+            error.retry_after.or((refusal.status == StatusCode::SERVICE_UNAVAILABLE).then_some(Duration::from_secs(1)));
         Self { retry_after, oauth_error: error.code.clone(), ..refusal }
     }
 
@@ -123,9 +132,8 @@ impl Refusal {
     pub fn exchange(upstream: &str, error: &ExchangeError) -> Self {
         use ExchangeErrorKind as Kind;
         let detail = |advice: &str| format!("upstream {upstream:?}: {error}{advice}");
-        let gateway = |status, problem, error, detail| {
-            Self::new(status, problem, error, "The upstream did not answer", detail)
-        };
+        let gateway =
+            |status, problem, error, detail| Self::new(status, problem, error, "The upstream did not answer", detail);
         let (bad, timeout) = (StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT);
         match error.kind {
             Kind::DnsError => gateway(bad, "upstream-dns", "dns_error", detail("; check the name in its origin")),

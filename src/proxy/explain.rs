@@ -37,7 +37,12 @@ pub fn answer(runtime: &Runtime, listener: Option<&str>, method: &Method, target
     if let Some(name) = listener {
         let names = || runtime.listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>().join(", ");
         let listener = runtime.listeners.iter().find(|listener| listener.name == name);
-        return explain(runtime, listener.ok_or_else(|| format!("there is no listener {name:?}; there are {}", names()))?, method, target);
+        return explain(
+            runtime,
+            listener.ok_or_else(|| format!("there is no listener {name:?}; there are {}", names()))?,
+            method,
+            target,
+        );
     }
     // A path alone is asked of a base URL; everything else is asked of a proxy first.
     let forward = |listener: &&ListenerRuntime| matches!(listener.mode, ModeRuntime::Forward(_));
@@ -58,7 +63,12 @@ pub fn answer(runtime: &Runtime, listener: Option<&str>, method: &Method, target
 ///
 /// # Errors
 /// A sentence, where the target cannot be read at all.
-fn explain(runtime: &Runtime, listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Explanation, String> {
+fn explain(
+    runtime: &Runtime,
+    listener: &ListenerRuntime,
+    method: &Method,
+    target: &str,
+) -> Result<Explanation, String> {
     let head = head(listener, method, target)?;
     let mut explanation = Explanation {
         listener: listener.name.clone(),
@@ -76,7 +86,9 @@ fn explain(runtime: &Runtime, listener: &ListenerRuntime, method: &Method, targe
             explanation.reason = "OPTIONS * is answered by attache itself".into();
         }
         Ok(Destination::Route(reached)) => explain_route(&mut explanation, &reached, &head),
-        Ok(Destination::Tunnel(lane, origin)) => explain_tunnel(&mut explanation, runtime, listener, lane.as_deref(), &origin),
+        Ok(Destination::Tunnel(lane, origin)) => {
+            explain_tunnel(&mut explanation, runtime, listener, lane.as_deref(), &origin)
+        }
         Ok(Destination::Unmatched(origin)) => match tunnel::unmatched(runtime, listener, &origin) {
             Err(refusal) => explanation.reason = refused(&refusal),
             Ok(_) => {
@@ -104,8 +116,11 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts)
             explanation.credential = Some(credential.name.clone());
             let upgraded = head.uri.scheme_str() == Some("http") && reached.origin().scheme == Scheme::Https;
             let how = if upgraded { ", upgraded to https" } else { "" };
-            explanation.reason =
-                format!("upstream {:?} covers it{how}; a token of credential {:?} goes on it", route.name(), credential.name);
+            explanation.reason = format!(
+                "upstream {:?} covers it{how}; a token of credential {:?} goes on it",
+                route.name(),
+                credential.name
+            );
         }
         None => {
             explanation.outcome = "pass";
@@ -150,19 +165,24 @@ fn refused(refusal: &Refusal) -> String {
 
 /// The head that such a request would arrive with.
 fn head(listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Parts, String> {
-    let uri: http::Uri = target.parse().map_err(|_| format!("{target:?} is not a URL, a path, or host:port for CONNECT"))?;
+    let uri: http::Uri =
+        target.parse().map_err(|_| format!("{target:?} is not a URL, a path, or host:port for CONNECT"))?;
     let mut request = Request::builder().method(method.clone());
     let host = match (&listener.mode, uri.authority()) {
         (_, Some(authority)) => authority.as_str().to_owned(),
         (ModeRuntime::Reverse { .. }, None) => "localhost".to_owned(),
-        (ModeRuntime::Forward(_), None) => return Err("a forward listener needs a whole URL, such as http://api.example.com/".into()),
+        (ModeRuntime::Forward(_), None) => {
+            return Err("a forward listener needs a whole URL, such as http://api.example.com/".into());
+        }
     };
     if let Ok(host) = HeaderValue::from_str(&host) {
         request = request.header(http::header::HOST, host);
     }
     // On a reverse listener the URL may be the listener's own address: then only its path counts.
     let uri = match (&listener.mode, method == Method::CONNECT) {
-        (ModeRuntime::Reverse { .. }, false) => uri.path_and_query().map_or_else(|| "/".parse(), |path| Ok(path.clone().into())),
+        (ModeRuntime::Reverse { .. }, false) => {
+            uri.path_and_query().map_or_else(|| "/".parse(), |path| Ok(path.clone().into()))
+        }
         _ => Ok(uri),
     };
     let uri = uri.map_err(|_: http::uri::InvalidUri| format!("{target:?} cannot be read"))?;

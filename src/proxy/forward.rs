@@ -14,9 +14,7 @@ use crate::upstream::{Host, Origin, Scheme};
 /// The destination of a forward-proxy request.
 pub(super) fn destination(table: &ForwardTable<Arc<Lane>>, head: &Parts) -> Result<Destination, Refusal> {
     match target::parse(head)? {
-        Target::Absolute(scheme, authority) => {
-            find(table, scheme, &authority.host, authority.port_or_default(scheme))
-        }
+        Target::Absolute(scheme, authority) => find(table, scheme, &authority.host, authority.port_or_default(scheme)),
         Target::Authority(authority, port) => Ok(match table.find_tunnel(&authority.host, port) {
             Some(lane) => Destination::Tunnel(Some(Arc::clone(lane)), tunnel_origin(lane, &authority.host, port)?),
             None => Destination::Tunnel(None, origin(Scheme::Https, &authority.host, port)?),

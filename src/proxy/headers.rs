@@ -88,7 +88,8 @@ pub(super) fn strip_underscore_twins(headers: &mut HeaderMap) {
 }
 
 fn is_twin(hyphenated: &str, name: &HeaderName) -> bool {
-    let sensitive = [AUTHORIZATION, PROXY_AUTHORIZATION, HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, COOKIE, VIA];
+    let sensitive =
+        [AUTHORIZATION, PROXY_AUTHORIZATION, HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, COOKIE, VIA];
     name.as_str().contains('_')
         && (hyphenated.starts_with("x-forwarded-")
             || hyphenated.starts_with("proxy-")

@@ -128,9 +128,10 @@ impl Proxy {
                 let lane = Arc::clone(&reached.lane);
                 self.to_upstream(reached, head, body, began).await.map_err(|refusal| (refusal, Some(lane)))
             }
-            Destination::Unmatched(origin) => {
-                self.to_unmatched(runtime, listener, &origin, head, body, began).await.map_err(|refusal| (refusal, None))
-            }
+            Destination::Unmatched(origin) => self
+                .to_unmatched(runtime, listener, &origin, head, body, began)
+                .await
+                .map_err(|refusal| (refusal, None)),
             Destination::Tunnel(lane, origin) => {
                 let request = Request::from_parts(head, body);
                 // Boxed: tunnels are rare, and their state would be carried by every request.
@@ -269,7 +270,8 @@ impl Proxy {
         record: Record,
     ) -> Result<Response<CallerBody>, Refusal> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let agreed = response.headers().get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+            let agreed =
+                response.headers().get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
             let Some(caller) = upgrade.filter(|_| agreed) else {
                 return Err(Refusal::bad_response("the upstream switched protocols without being asked"));
             };
@@ -373,10 +375,13 @@ fn check_policy(reached: &Reached, head: &Parts) -> Result<(), Refusal> {
         Permission::Granted => {}
         Permission::Denied => {
             let (name, method) = (route.name(), &head.method);
-            return Err(Refusal::denied(format!("the `allow` rules of upstream {name:?} do not cover {method} {path}")));
+            return Err(Refusal::denied(format!(
+                "the `allow` rules of upstream {name:?} do not cover {method} {path}"
+            )));
         }
         Permission::Ambiguous => {
-            let detail = "the path has dot segments, encoded slashes or backslashes, which `allow` rules cannot be held against";
+            let detail =
+                "the path has dot segments, encoded slashes or backslashes, which `allow` rules cannot be held against";
             return Err(Refusal::bad_request(detail));
         }
     }

@@ -24,7 +24,9 @@ pub(super) fn destination(
         Target::Origin(host) => (host, false),
         Target::Asterisk(host) => (host, true),
         Target::Authority(..) => {
-            return Err(Refusal::bad_request("this listener is a base URL, not a proxy: CONNECT goes to a forward listener"));
+            return Err(Refusal::bad_request(
+                "this listener is a base URL, not a proxy: CONNECT goes to a forward listener",
+            ));
         }
     };
     check_host(hosts, host.as_ref())?;
@@ -43,7 +45,10 @@ pub(super) fn destination(
         }
     };
     reached.map(Destination::Route).ok_or_else(|| {
-        Refusal::no_route(format!("upstream {:?} covers {pattern}; say which host in the Host field", lane.route.name()))
+        Refusal::no_route(format!(
+            "upstream {:?} covers {pattern}; say which host in the Host field",
+            lane.route.name()
+        ))
     })
 }
 

@@ -52,7 +52,8 @@ impl<T: Clone> ForwardTable<T> {
             OriginPattern::Wildcard { .. } => &mut self.wildcard,
         };
         let ports = hosts.entry(base.host.as_str().into()).or_default();
-        ports.insert((base.scheme, base.port), Entry { route: route.clone(), arrival: Arrival::Same, ambiguous: false });
+        ports
+            .insert((base.scheme, base.port), Entry { route: route.clone(), arrival: Arrival::Same, ambiguous: false });
         if base.scheme == Scheme::Https {
             let arrival = match http {
                 HttpScheme::Upgrade => Arrival::Upgraded,

@@ -113,9 +113,13 @@ impl RequestMetrics {
             let labels = RequestLabels { listener: listener.into(), upstream: upstream.into(), outcome };
             self.requests.get_or_create(&labels).clone()
         };
-        let action = |action| self.caller_authorization.get_or_create(&ActionLabels { upstream: upstream.into(), action }).clone();
-        let tunnel = |injected| self.tunnels.get_or_create(&TunnelLabels { listener: listener.into(), injected }).clone();
-        let durations = self.durations.get_or_create(&LaneLabels { listener: listener.into(), upstream: upstream.into() });
+        let action = |action| {
+            self.caller_authorization.get_or_create(&ActionLabels { upstream: upstream.into(), action }).clone()
+        };
+        let tunnel =
+            |injected| self.tunnels.get_or_create(&TunnelLabels { listener: listener.into(), injected }).clone();
+        let durations =
+            self.durations.get_or_create(&LaneLabels { listener: listener.into(), upstream: upstream.into() });
         LaneMetrics {
             injected: request("injected"),
             passed: request("passed"),

@@ -41,7 +41,9 @@ pub fn init(filter: &str, format: LogFormat, colour: bool) -> Result<(), LogErro
 /// The filter that was asked for, without what it says about the silenced libraries.
 fn silence(asked: &Targets) -> Targets {
     let silenced = |target: &str| {
-        SILENCED.iter().any(|library| target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
+        SILENCED
+            .iter()
+            .any(|library| target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
     };
     Targets::new()
         .with_default(asked.default_level().unwrap_or(LevelFilter::OFF))

@@ -22,7 +22,9 @@ pub enum TlsError {
         reason: String,
     },
     /// The system's trust store is missing or empty.
-    #[error("the system's trusted certificates cannot be loaded: {0}; install ca-certificates, set SSL_CERT_FILE, or name a ca_file")]
+    #[error(
+        "the system's trusted certificates cannot be loaded: {0}; install ca-certificates, set SSL_CERT_FILE, or name a ca_file"
+    )]
     System(String),
     /// rustls refused the combination.
     #[error("TLS cannot be set up: {0}")]
@@ -66,9 +68,8 @@ fn system_verifier() -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
 
 fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let bad = |reason: String| TlsError::CaFile { path: path.display().to_string(), reason };
-    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| bad(error.to_string()))?;
+    let certificates: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| bad(error.to_string()))?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
         roots.add(certificate).map_err(|error| bad(error.to_string()))?;

@@ -55,11 +55,8 @@ pub struct Injectable {
 impl AccessToken {
     /// Makes the header value once, for every request that will carry it. `None` if the token may not enter a header.
     fn new(fetched: &FetchedToken, expiry: Expiry, generation: u64, after_unauthorized: bool) -> Option<Self> {
-        let text = zeroize::Zeroizing::new(format!(
-            "{} {}",
-            fetched.token_type.as_str(),
-            fetched.access_token.expose()
-        ));
+        let text =
+            zeroize::Zeroizing::new(format!("{} {}", fetched.token_type.as_str(), fetched.access_token.expose()));
         let mut value = HeaderValue::from_str(&text).ok()?;
         value.set_sensitive(true);
         Some(Self {

@@ -93,7 +93,8 @@ impl OwnAddresses {
         self.addresses.iter().any(|own| {
             let own_ip = own.ip().to_canonical();
             let local = ip.is_loopback() || ip.is_unspecified();
-            own.port() == dialled.port() && (own_ip == ip || (own_ip.is_unspecified() && local) || (ip.is_unspecified() && own_ip.is_loopback()))
+            own.port() == dialled.port()
+                && (own_ip == ip || (own_ip.is_unspecified() && local) || (ip.is_unspecified() && own_ip.is_loopback()))
         })
     }
 
@@ -113,9 +114,29 @@ mod tests {
     fn special_addresses_are_refused_in_every_spelling() {
         let policy = AddressPolicy::PublicAnd(Vec::new());
         for ip in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-            "255.255.255.255", "198.18.0.1", "192.0.0.1", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:0:1::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "192.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+            "2001:0:1::1",
         ] {
             assert!(!policy.permits(ip.parse().unwrap()), "{ip}");
         }

@@ -61,12 +61,7 @@ async fn dial_upstream(upstream: &Upstream, origin: &Origin) -> Result<TcpStream
     dial(host, port, &upstream.addresses, &upstream.own).await
 }
 
-async fn dial(
-    host: &str,
-    port: u16,
-    policy: &AddressPolicy,
-    own: &OwnAddresses,
-) -> Result<TcpStream, ExchangeError> {
+async fn dial(host: &str, port: u16, policy: &AddressPolicy, own: &OwnAddresses) -> Result<TcpStream, ExchangeError> {
     let resolved = resolve(host, port).await?;
     let permitted: Vec<SocketAddr> = resolved.into_iter().filter(|address| policy.permits(address.ip())).collect();
     if permitted.is_empty() {

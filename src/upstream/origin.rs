@@ -271,8 +271,7 @@ impl FromStr for OriginPattern {
 fn split_origin(text: &str) -> Result<(Scheme, &str), InvalidAuthority> {
     let (scheme, rest) =
         text.split_once("://").ok_or(InvalidAuthority("an origin begins with \"https://\" or \"http://\""))?;
-    let scheme =
-        Scheme::parse(scheme).ok_or(InvalidAuthority("the scheme of an origin is \"https\" or \"http\""))?;
+    let scheme = Scheme::parse(scheme).ok_or(InvalidAuthority("the scheme of an origin is \"https\" or \"http\""))?;
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#']) {
         return Err(InvalidAuthority("an origin is scheme, host and port only, without a path, query or fragment"));
@@ -389,9 +388,31 @@ mod tests {
     #[test]
     fn surprising_hosts_are_refused() {
         for text in [
-            "", ".", "a..test", ".test", "a;b", "a,b", "a'b", "a b", "a%2eb", "[fe80::1%25eth0]", "2130706433", "0x7f.1",
-            "0177.0.0.1", "127.1", "1.2.3.4.5", "256.1.1.1", "0x7f000001", "a/b", "a\\b", "a#b", "bücher.example", "[::1",
-            "user@host", "*", "*.example.com",
+            "",
+            ".",
+            "a..test",
+            ".test",
+            "a;b",
+            "a,b",
+            "a'b",
+            "a b",
+            "a%2eb",
+            "[fe80::1%25eth0]",
+            "2130706433",
+            "0x7f.1",
+            "0177.0.0.1",
+            "127.1",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "0x7f000001",
+            "a/b",
+            "a\\b",
+            "a#b",
+            "bücher.example",
+            "[::1",
+            "user@host",
+            "*",
+            "*.example.com",
         ] {
             assert!(Host::parse(text).is_err(), "{text}");
         }

@@ -1,0 +1,44 @@
+//! A running attache on free ports.
+
+use std::net::SocketAddr;
+
+use attache::app::App;
+use attache::config::Config;
+use attache::listen::ListenAddress;
+
+/// An attache that runs until it is dropped.
+pub struct TestProxy {
+    app: App,
+}
+
+impl TestProxy {
+    /// Starts one with this configuration. Addresses with port 0 take free ports.
+    pub fn start(toml: &str) -> Self {
+        let config = Config::parse("test.toml", toml).unwrap_or_else(|errors| panic!("{errors}"));
+        let app = App::start_with(config, 2).unwrap_or_else(|error| panic!("{error}"));
+        Self { app }
+    }
+
+    /// Where a listener really is; `admin` for the admin listener.
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        let addresses = self.app.addresses();
+        let found = addresses.into_iter().find(|(name, _)| name == listener).map(|(_, address)| address);
+        match found {
+            Some(ListenAddress::Tcp(address)) => address,
+            other => panic!("listener {listener} is {other:?}"),
+        }
+    }
+
+    /// The value of one series of `/metrics`, 0 if it is not there. Needs an `[admin]` listener.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let answer = super::get(self.address("admin"), "127.0.0.1", "/metrics").await;
+        let line =
+            answer.text().lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// Drains and ends.
+    pub async fn shutdown(self) {
+        self.app.shutdown().await;
+    }
+}
