@@ -153,6 +153,11 @@ where
         if !fresh && let Some(lease) = self.take(upstream).await {
             return Ok(lease);
         }
+        // Boxed: a handshake's state is large, and every request's future would have to have room for it.
+        Box::pin(self.lease_new(upstream, origin)).await
+    }
+
+    async fn lease_new(self: &Rc<Self>, upstream: &Upstream, origin: &Origin) -> Result<Lease<B>, ExchangeError> {
         let limit = upstream.settings.timeouts.connect;
         let place = coarse::timeout(limit, self.place(upstream)).await.map_err(|_| {
             let detail = format!("all {} connections of this worker to {origin} are in use", self.max);
