@@ -152,7 +152,10 @@ impl Proxy {
     ) -> Result<Response<CallerBody>, Refusal> {
         let (route, metrics) = (&reached.lane.route, &reached.lane.metrics);
         check_policy(&reached, &head)?;
-        let credential = caller_authorization(&reached, &head)?;
+        if let Some(answer) = max_forwards(&mut head)? {
+            return Ok(answer);
+        }
+        let credential = caller_authorization(&reached, &mut head)?;
         let authorization = match credential {
             Some(credential) => authorize(&reached, credential).await?,
             None => None,
@@ -392,7 +395,7 @@ fn check_policy(reached: &Reached, head: &Parts) -> Result<(), Refusal> {
 }
 
 /// What happens to the caller's own Authorization, and which credential takes its place.
-fn caller_authorization<'a>(reached: &'a Reached, head: &Parts) -> Result<Option<&'a Credential>, Refusal> {
+fn caller_authorization<'a>(reached: &'a Reached, head: &mut Parts) -> Result<Option<&'a Credential>, Refusal> {
     let Some(credential) = &reached.lane.route.credential else { return Ok(None) };
     if !head.headers.contains_key(AUTHORIZATION) {
         return Ok(Some(credential));
@@ -401,6 +404,8 @@ fn caller_authorization<'a>(reached: &'a Reached, head: &Parts) -> Result<Option
     match reached.lane.route.settings.caller_authorization {
         CallerAuthorization::Replace => {
             metrics.replaced.inc();
+            // Here and not only where ours is put on: under on_token_error = "pass" there may be none to put on.
+            head.headers.remove(AUTHORIZATION);
             Ok(Some(credential))
         }
         CallerAuthorization::Keep => {

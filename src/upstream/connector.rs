@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::address::{AddressPolicy, OwnAddresses};
 use super::error::{ExchangeError, ExchangeErrorKind};
-use super::{Origin, Upstream};
+use super::{Offer, Origin, Upstream};
 use crate::coarse;
 use crate::tls::HandshakeFault;
 
@@ -27,11 +27,11 @@ pub(super) enum Connected {
 }
 
 /// Dials the origin (or what stands in for it in `connect`), within the connect timeout.
-pub(super) async fn connect(upstream: &Upstream, origin: &Origin) -> Result<Connected, ExchangeError> {
+pub(super) async fn connect(upstream: &Upstream, origin: &Origin, offer: Offer) -> Result<Connected, ExchangeError> {
     let limit = upstream.settings.timeouts.connect;
     let connecting = async {
         let stream = dial_upstream(upstream, origin).await?;
-        let Some(tls) = &upstream.tls else { return Ok(Connected::Plain(stream)) };
+        let Some(tls) = upstream.tls(offer) else { return Ok(Connected::Plain(stream)) };
         let name = upstream.server_name(origin)?;
         match TlsConnector::from(std::sync::Arc::clone(tls)).connect(name, stream).await {
             Ok(stream) => Ok(Connected::Tls(Box::new(stream))),

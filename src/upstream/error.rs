@@ -31,8 +31,10 @@ pub enum ExchangeErrorKind {
     HttpResponseTimeout,
     /// The response is no HTTP.
     HttpProtocolError,
-    /// The caller's own body stood still or broke off.
+    /// The caller's own body broke off, or its framing did.
     RequestBody,
+    /// The caller's own body stood still.
+    RequestBodyTimeout,
 }
 
 /// A failed exchange: the kind for the status, the detail for a person. Holds no header and no body.

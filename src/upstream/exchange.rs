@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{HOST, TE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{self, Uri};
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
@@ -15,7 +15,7 @@ use hyper::client::conn::TrySendError;
 use super::body::{BodyError, Outgoing, Progress, ResponseBody};
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::pool::{Lease, Pool, Sender};
-use super::{Origin, Timeouts, Upstream, path_and_query};
+use super::{Offer, Origin, Timeouts, Upstream, path_and_query};
 use crate::coarse::Deadline;
 
 impl<B> Pool<B>
@@ -36,7 +36,9 @@ where
         origin: &Origin,
         request: Request<B>,
     ) -> Result<Response<ResponseBody<B>>, ExchangeError> {
-        let origin_pool = self.of(upstream, origin);
+        // Only HTTP/1.1 can switch protocols, so such a request has connections of its own where TLS could agree on HTTP/2.
+        let offer = if request.headers().contains_key(UPGRADE) { Offer::Http1 } else { Offer::Any };
+        let origin_pool = self.of(upstream, origin, offer);
         let mut request = request.map(Outgoing::new);
         let mut fresh = false;
         loop {
@@ -82,6 +84,7 @@ where
         })?;
         let progress = request.body().progress();
         let reused = self.reused;
+        self.progress.clone_from(&progress);
         let waited = match &mut self.sender {
             Sender::Http1(sender) => {
                 shape_http1(&mut request, authority.0);
@@ -104,15 +107,19 @@ where
 }
 
 /// Origin-form and `Host` (RFC 9112 section 3.2.1), always 1.1, whatever the caller spoke (RFC 9110 section 2.5).
-fn shape_http1<B>(request: &mut Request<B>, host: HeaderValue) {
+fn shape_http1<B: Body>(request: &mut Request<B>, host: HeaderValue) {
     *request.version_mut() = Version::HTTP_11;
     if request.uri().authority().is_some() {
         *request.uri_mut() = Uri::from(path_and_query(request.uri()));
     }
     request.headers_mut().insert(HOST, host);
     if request.headers().contains_key(TE) {
-        // `TE` is for this connection only and says so (RFC 9110 section 10.1.4).
-        request.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("te"));
+        // `TE` is for this connection only and says so (RFC 9110 section 10.1.4), beside an upgrade if there is one.
+        request.headers_mut().append(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
+        // Said in so many words: hyper would take a GET without a length for one without a body, and drop it.
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 
@@ -158,7 +165,7 @@ async fn response_head<B>(
                 response_timeout(timeouts)
             } else {
                 let detail = "the request body stood still for too long".to_owned();
-                ExchangeError::new(ExchangeErrorKind::RequestBody, detail)
+                ExchangeError::new(ExchangeErrorKind::RequestBodyTimeout, detail)
             })
         })
     })

@@ -29,6 +29,15 @@ pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Schem
 pub use pool::Pool;
 pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
 
+/// What a TLS handshake offers to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Offer {
+    /// HTTP/2, or else HTTP/1.1.
+    Any,
+    /// HTTP/1.1: for a request that may switch protocols.
+    Http1,
+}
+
 /// A configured upstream, live: shared by all workers, immutable.
 pub struct Upstream {
     /// What the configuration says.
@@ -38,6 +47,8 @@ pub struct Upstream {
     /// Keys the pools: two upstreams never share a connection, even to one origin.
     id: u64,
     tls: Option<Arc<rustls::ClientConfig>>,
+    /// The same, offering HTTP/1.1 alone.
+    tls_http1: Option<Arc<rustls::ClientConfig>>,
     addresses: AddressPolicy,
     own: Arc<OwnAddresses>,
     /// Ready-made for an upstream with one origin.
@@ -60,7 +71,12 @@ impl Upstream {
             OriginPattern::Wildcard { .. } => None,
         };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Self { settings, connections, id, tls, addresses, own, authority }
+        let tls_http1 = tls.as_deref().map(|tls| {
+            let mut tls = tls.clone();
+            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Arc::new(tls)
+        });
+        Self { settings, connections, id, tls, tls_http1, addresses, own, authority }
     }
 
     /// A TCP connection to the origin (or its `connect`), for a tunnel.
@@ -69,6 +85,13 @@ impl Upstream {
     /// As for any exchange: resolution, policy, refusal, timeout.
     pub async fn dial(&self, origin: &Origin) -> Result<TcpStream, ExchangeError> {
         connector::connect_tcp(self, origin).await
+    }
+
+    const fn tls(&self, offer: Offer) -> Option<&Arc<rustls::ClientConfig>> {
+        match offer {
+            Offer::Any => self.tls.as_ref(),
+            Offer::Http1 => self.tls_http1.as_ref(),
+        }
     }
 
     const fn is_single_origin(&self) -> bool {

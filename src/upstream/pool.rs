@@ -16,10 +16,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
-use super::body::{BodyError, Outgoing};
+use super::body::{BodyError, Outgoing, Progress};
 use super::connector::{self, Connected};
 use super::error::{ExchangeError, ExchangeErrorKind};
-use super::{Origin, Upstream};
+use super::{Offer, Origin, Upstream};
 use crate::coarse::{self, Tick};
 use crate::local::LocalExecutor;
 
@@ -28,15 +28,19 @@ const MAX_STREAMS: usize = 1000;
 
 /// One worker's connections, by upstream and, where an upstream covers several hosts, by origin.
 pub struct Pool<B> {
-    origins: RefCell<HashMap<(u64, Option<Origin>), Rc<OriginPool<B>>>>,
+    origins: RefCell<HashMap<Key, Rc<OriginPool<B>>>>,
     workers: usize,
 }
+
+/// Upstream, origin where there are several, and what is offered.
+type Key = (u64, Option<Origin>, Offer);
 
 /// The connections to one origin.
 pub(super) struct OriginPool<B> {
     idle: RefCell<Vec<Idle<B>>>,
     shared: RefCell<Vec<Shared<B>>>,
     protocol: Cell<Protocol>,
+    offer: Offer,
     open: Cell<usize>,
     connecting: Cell<usize>,
     changed: Notify,
@@ -69,6 +73,8 @@ struct Shared<B> {
 pub(super) struct Lease<B> {
     pub(super) sender: Sender<B>,
     pub(super) reused: bool,
+    /// How far the request body is.
+    pub(super) progress: Option<Rc<Progress>>,
     pool: Rc<OriginPool<B>>,
     idle: std::time::Duration,
 }
@@ -116,17 +122,21 @@ where
         });
     }
 
-    pub(super) fn of(&self, upstream: &Upstream, origin: &Origin) -> Rc<OriginPool<B>> {
+    pub(super) fn of(&self, upstream: &Upstream, origin: &Origin, offer: Offer) -> Rc<OriginPool<B>> {
+        // Without TLS there is nothing to offer, and all requests share their connections.
+        let offer = if upstream.tls.is_some() { offer } else { Offer::Any };
         // An upstream with one origin needs no origin in its key, so nothing is cloned for it.
-        let key = (upstream.id, (!upstream.is_single_origin()).then(|| origin.clone()));
+        let key = (upstream.id, (!upstream.is_single_origin()).then(|| origin.clone()), offer);
         let mut origins = self.origins.borrow_mut();
         let pool = origins.entry(key).or_insert_with(|| {
-            let protocol = if upstream.tls.is_some() { Protocol::Unknown } else { Protocol::Http1 };
+            let known = upstream.tls.is_none() || offer == Offer::Http1;
+            let protocol = if known { Protocol::Http1 } else { Protocol::Unknown };
             let share = |whole: usize| whole.div_ceil(self.workers).max(1);
             Rc::new(OriginPool {
                 idle: RefCell::default(),
                 shared: RefCell::default(),
                 protocol: Cell::new(protocol),
+                offer,
                 open: Cell::new(0),
                 connecting: Cell::new(0),
                 changed: Notify::new(),
@@ -160,6 +170,12 @@ where
     async fn lease_new(self: &Rc<Self>, upstream: &Upstream, origin: &Origin) -> Result<Lease<B>, ExchangeError> {
         let limit = upstream.settings.timeouts.connect;
         let place = coarse::timeout(limit, self.place(upstream)).await.map_err(|_| {
+            if self.open.get() < self.max {
+                // There was room, but the connection that was to say what the server speaks has not come about.
+                let limit = humantime::format_duration(limit);
+                let detail = format!("no connection to {origin} within {limit}");
+                return ExchangeError::new(ExchangeErrorKind::ConnectionTimeout, detail);
+            }
             let detail = format!("all {} connections of this worker to {origin} are in use", self.max);
             ExchangeError::new(ExchangeErrorKind::ConnectionLimitReached, detail)
         })?;
@@ -173,14 +189,14 @@ where
     async fn take(self: &Rc<Self>, upstream: &Upstream) -> Option<Lease<B>> {
         let idle_limit = upstream.settings.timeouts.idle;
         if let Some(sender) = self.room_on_shared() {
-            return Some(Lease { sender, reused: true, pool: Rc::clone(self), idle: idle_limit });
+            return Some(Lease { sender, reused: true, progress: None, pool: Rc::clone(self), idle: idle_limit });
         }
         loop {
             let mut idle = self.idle.borrow_mut().pop()?;
             // Its task may not have run since the last response ended; a closed one fails here.
             if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
                 let sender = Sender::Http1(idle.sender);
-                return Some(Lease { sender, reused: true, pool: Rc::clone(self), idle: idle_limit });
+                return Some(Lease { sender, reused: true, progress: None, pool: Rc::clone(self), idle: idle_limit });
             }
         }
     }
@@ -216,7 +232,7 @@ where
         origin: &Origin,
         opening: Opening<B>,
     ) -> Result<Lease<B>, ExchangeError> {
-        let sender = match connector::connect(upstream, origin).await? {
+        let sender = match connector::connect(upstream, origin, self.offer).await? {
             Connected::Plain(stream) => self.speak_http1(stream, opening.established(upstream)).await?,
             Connected::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
                 self.speak_http2(*stream, opening.established(upstream), upstream).await?
@@ -224,7 +240,8 @@ where
             Connected::Tls(stream) => self.speak_http1(*stream, opening.established(upstream)).await?,
         };
         self.changed.notify_waiters();
-        Ok(Lease { sender, reused: false, pool: Rc::clone(self), idle: upstream.settings.timeouts.idle })
+        let idle = upstream.settings.timeouts.idle;
+        Ok(Lease { sender, reused: false, progress: None, pool: Rc::clone(self), idle })
     }
 
     async fn speak_http1<S>(self: &Rc<Self>, stream: S, alive: Alive<B>) -> Result<Sender<B>, ExchangeError>
@@ -284,12 +301,14 @@ where
 }
 
 impl<B> Lease<B> {
-    /// The response is read to its end: the connection is free for the next request.
+    /// The response is read to its end: the connection is free for the next request. Not if the request body is still on
+    /// its way (RFC 9112 section 9.3): the next request would wait for a caller that it does not know.
     pub(super) fn give_back(self) {
+        let sent = self.progress.is_none_or(|progress| progress.finished.get());
         match self.sender {
             Sender::Http1(sender) => {
                 let mut idle = self.pool.idle.borrow_mut();
-                if !sender.is_closed() && idle.len() < self.pool.max_idle {
+                if sent && !sender.is_closed() && idle.len() < self.pool.max_idle {
                     idle.push(Idle { sender, until: Tick::now().after(self.idle) });
                 }
             }

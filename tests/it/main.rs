@@ -4,3 +4,6 @@
 mod support;
 
 mod forward;
+mod reverse;
+mod tunnel;
+mod websocket;

@@ -73,6 +73,11 @@ impl Caller {
         tokio::time::timeout(PATIENCE, self.read(false)).await.expect("no answer in time").expect("no answer")
     }
 
+    /// Reads a response that may break off: `None` if the connection ends before it does.
+    pub async fn try_answer(&mut self) -> Option<Answer> {
+        tokio::time::timeout(PATIENCE, self.read(false)).await.expect("no answer in time")
+    }
+
     /// Reads a response without a body (to HEAD or CONNECT).
     pub async fn answer_head(&mut self) -> Answer {
         tokio::time::timeout(PATIENCE, self.read(true)).await.expect("no answer in time").expect("no answer")

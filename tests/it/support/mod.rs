@@ -2,8 +2,14 @@
 
 mod caller;
 mod proxy;
+mod raw;
 mod server;
+mod setup;
+mod tls;
 
 pub use caller::{Answer, Caller, get, send};
 pub use proxy::TestProxy;
+pub use raw::{Raw, read_head};
 pub use server::{Asked, Reply, Scripted, TokenServer};
+pub use setup::{ADMIN, FORWARD, credential, reverse, upstream};
+pub use tls::{Http2Server, TestCa, TlsFront};

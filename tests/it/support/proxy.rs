@@ -14,8 +14,13 @@ pub struct TestProxy {
 impl TestProxy {
     /// Starts one with this configuration. Addresses with port 0 take free ports.
     pub fn start(toml: &str) -> Self {
+        Self::start_with(toml, 2)
+    }
+
+    /// With this many workers; on one, all requests share one pool of upstream connections.
+    pub fn start_with(toml: &str, workers: usize) -> Self {
         let config = Config::parse("test.toml", toml).unwrap_or_else(|errors| panic!("{errors}"));
-        let app = App::start_with(config, 2).unwrap_or_else(|error| panic!("{error}"));
+        let app = App::start_with(config, workers).unwrap_or_else(|error| panic!("{error}"));
         Self { app }
     }
 
