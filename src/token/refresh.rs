@@ -116,11 +116,11 @@ impl TokenCache {
         });
     }
 
-    /// One token request; after a transient failure without `Retry-After` one more, at once.
+    /// One token request; after a failure that may mend itself, and without `Retry-After`, one more at once.
     async fn request_token(&self) -> Result<FetchedToken, TokenError> {
         let first = self.timed_fetch().await;
         match first {
-            Err(error) if error.kind == TokenErrorKind::Transient && error.retry_after.is_none() => {
+            Err(error) if may_mend_itself(error.kind) && error.retry_after.is_none() => {
                 tokio::time::sleep(Duration::from_millis(100) + Duration::from_millis(200).mul_f64(jitter())).await;
                 self.timed_fetch().await
             }
@@ -130,8 +130,9 @@ impl TokenCache {
 
     async fn timed_fetch(&self) -> Result<FetchedToken, TokenError> {
         let start = Instant::now();
-        // A panic in a source must not leave a flight that never lands.
-        let result = AssertUnwindSafe(self.source.fetch()).catch_unwind().await.unwrap_or_else(|_| {
+        // A panic in a source must not leave a flight that never lands; `fetch` itself is called inside for that reason.
+        let fetch = AssertUnwindSafe(async { self.source.fetch().await });
+        let result = fetch.catch_unwind().await.unwrap_or_else(|_| {
             Err(TokenError::new(TokenErrorKind::Transient, "the token request ended in an internal error"))
         });
         self.metrics.record(&self.name, start.elapsed(), result.as_ref().err());
@@ -238,6 +239,11 @@ impl Drop for TokenCache {
             timer.abort();
         }
     }
+}
+
+/// Overload, transport, and nonsense such as the HTML page of a load balancer. A timeout took long enough already.
+const fn may_mend_itself(kind: TokenErrorKind) -> bool {
+    matches!(kind, TokenErrorKind::Transient | TokenErrorKind::InvalidResponse)
 }
 
 /// A random number in 0..1. Without randomness there is no jitter, and that is all.

@@ -1,1 +1,573 @@
+//! The refresh engine against a scripted source, in paused time: seconds here cost nothing.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::{advance, sleep};
+
+use super::super::{Clock, Expires, RefreshSettings, TokenMetrics, TokenSource, TokenType};
+use super::*;
+use crate::secret::Secret;
+
+/// Longer than any scripted request, unless a test says otherwise.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// What a scripted source does with one token request.
+enum Step {
+    /// A token that lives for so many seconds.
+    Token(u64),
+    /// The same, after a while.
+    Slow(u64, u64),
+    Fail(TokenError),
+    SlowFail(u64, TokenError),
+    /// Panics while it is polled.
+    Panic,
+    /// Panics before there is a future.
+    PanicAtOnce,
+    Never,
+}
+
+struct Scripted<F> {
+    script: F,
+    asked: Arc<AtomicUsize>,
+}
+
+impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst);
+        let step = (self.script)(number);
+        assert!(!matches!(step, Step::PanicAtOnce), "scripted");
+        let requested_at = Instant::now();
+        let granted = move |seconds| {
+            Ok(FetchedToken {
+                access_token: Secret::new(format!("token-{}", number + 1)),
+                token_type: TokenType::Bearer,
+                expires: Expires::In(Duration::from_secs(seconds)),
+                scope: None,
+                server_date: None,
+                requested_at,
+            })
+        };
+        Box::pin(async move {
+            match step {
+                Step::Token(seconds) => granted(seconds),
+                Step::Slow(wait, seconds) => {
+                    sleep(Duration::from_secs(wait)).await;
+                    granted(seconds)
+                }
+                Step::Fail(error) => Err(error),
+                Step::SlowFail(wait, error) => {
+                    sleep(Duration::from_secs(wait)).await;
+                    Err(error)
+                }
+                Step::Panic | Step::PanicAtOnce => panic!("scripted"),
+                Step::Never => std::future::pending().await,
+            }
+        })
+    }
+}
+
+struct Engine {
+    cache: Arc<TokenCache>,
+    asked: Arc<AtomicUsize>,
+    wall: Arc<AtomicI64>,
+}
+
+impl Engine {
+    fn new(script: impl Fn(usize) -> Step + Send + Sync + 'static) -> Self {
+        Self::with(RefreshSettings::default(), script)
+    }
+
+    fn with(settings: RefreshSettings, script: impl Fn(usize) -> Step + Send + Sync + 'static) -> Self {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (clock, wall) = Clock::scripted();
+        let source = Box::new(Scripted { script, asked: Arc::clone(&asked) });
+        let cache = TokenCache::new("test", source, settings, clock, Handle::current(), TokenMetrics::default());
+        Self { cache, asked, wall }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    async fn obtain(&self) -> Landing {
+        self.cache.obtain(WAIT).await
+    }
+
+    async fn renew(&self, refused: u64) -> Landing {
+        self.cache.renew(refused, WAIT).await
+    }
+
+    /// The generation that a request would carry now.
+    fn usable(&self) -> Option<u64> {
+        self.cache.usable().map(|token| token.generation)
+    }
+}
+
+fn error(kind: TokenErrorKind) -> TokenError {
+    TokenError::new(kind, "scripted")
+}
+
+fn permanent() -> TokenError {
+    error(TokenErrorKind::Permanent)
+}
+
+fn transient() -> TokenError {
+    error(TokenErrorKind::Transient)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+async fn wait(for_seconds: u64) {
+    sleep(seconds(for_seconds)).await;
+}
+
+/// Lets everything that is ready run, without moving the clock.
+async fn settle() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_cold_callers_make_one_token_request() {
+    let engine = Engine::new(|_| Step::Slow(1, 3600));
+    let mut callers = JoinSet::new();
+    for _ in 0..1000 {
+        let cache = Arc::clone(&engine.cache);
+        callers.spawn(async move { cache.obtain(WAIT).await });
+    }
+    for landed in callers.join_all().await {
+        let token = landed.unwrap();
+        assert_eq!((token.value.to_str().unwrap(), token.generation), ("Bearer token-1", 1));
+        assert!(token.value.is_sensitive() && !token.after_unauthorized);
+    }
+    assert_eq!(engine.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_cancels_nothing() {
+    let engine = Engine::new(|_| Step::Slow(5, 3600));
+    let cache = Arc::clone(&engine.cache);
+    let first = tokio::spawn(async move { cache.obtain(WAIT).await });
+    wait(1).await;
+    first.abort();
+    assert_eq!(engine.obtain().await.unwrap().generation, 1, "the second caller joined the first one's request");
+    assert_eq!(engine.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_nobody_waits_for_any_more_still_brings_its_token() {
+    let engine = Engine::new(|_| Step::Slow(5, 3600));
+    assert_eq!(engine.cache.obtain(seconds(1)).await.unwrap_err().kind, TokenErrorKind::Timeout);
+    assert_eq!(engine.cache.status().state, "refreshing");
+    wait(5).await;
+    assert_eq!((engine.usable(), engine.asked(), engine.cache.status().state), (Some(1), 1, "ready"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_shared_by_all_who_waited() {
+    let engine = Engine::new(|_| Step::SlowFail(1, permanent()));
+    let mut callers = JoinSet::new();
+    for _ in 0..100 {
+        let cache = Arc::clone(&engine.cache);
+        callers.spawn(async move { cache.obtain(WAIT).await });
+    }
+    let errors: Vec<_> = callers.join_all().await.into_iter().map(|landed| landed.unwrap_err()).collect();
+    assert!(errors.iter().all(|error| Arc::ptr_eq(error, &errors[0])));
+    assert_eq!(engine.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hot_callers_fail_fast_with_the_remembered_error_and_the_time_that_is_left() {
+    let engine = Engine::new(|_| Step::Fail(permanent()));
+    let first = engine.obtain().await.unwrap_err().retry_after.unwrap();
+    assert!(first > seconds(23) && first <= seconds(30), "{first:?}");
+    advance(seconds(10)).await;
+    let began = Instant::now();
+    let second = engine.obtain().await.unwrap_err();
+    assert_eq!((began.elapsed(), engine.asked()), (Duration::ZERO, 1), "at once, and nobody was asked");
+    assert_eq!((second.kind, second.retry_after), (TokenErrorKind::Permanent, Some(first - seconds(10))));
+    assert_eq!(engine.cache.status().state, "failed");
+    advance(first - seconds(10)).await;
+    engine.obtain().await.unwrap_err();
+    assert_eq!(engine.asked(), 2, "the back-off is over");
+}
+
+/// The back-off after each of some failures in a row, in seconds.
+async fn back_offs(engine: &Engine, failures: usize) -> Vec<f64> {
+    let mut delays = Vec::new();
+    for _ in 0..failures {
+        let delay = engine.obtain().await.unwrap_err().retry_after.unwrap();
+        delays.push(delay.as_secs_f64());
+        sleep(delay).await;
+    }
+    delays
+}
+
+fn assert_within_jitter(delays: &[f64], expected: &[f64]) {
+    assert_eq!(delays.len(), expected.len());
+    for (delay, expected) in delays.iter().zip(expected) {
+        assert!((expected * 0.8..=*expected).contains(delay), "{delays:?} is not {expected:?} less a fifth at most");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_back_off_of_a_permanent_failure_grows_from_half_a_minute_to_ten() {
+    let engine = Engine::new(|_| Step::Fail(permanent()));
+    let delays = back_offs(&engine, 7).await;
+    assert_within_jitter(&delays, &[30.0, 60.0, 120.0, 240.0, 480.0, 600.0, 600.0]);
+    assert_eq!(engine.asked(), 7, "a permanent failure has no quick retry");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_back_off_of_a_transient_failure_grows_from_a_second_to_a_minute() {
+    let engine = Engine::new(|_| Step::Fail(transient()));
+    let delays = back_offs(&engine, 9).await;
+    assert_within_jitter(&delays, &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]);
+    assert_eq!(engine.asked(), 18, "each failure had its quick retry");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_ends_the_series_of_back_offs() {
+    let engine = Engine::new(|number| if number == 2 { Step::Token(10) } else { Step::Fail(permanent()) });
+    assert_within_jitter(&back_offs(&engine, 2).await, &[30.0, 60.0]);
+    engine.obtain().await.unwrap();
+    assert!(engine.cache.status().last_error.is_none());
+    wait(9).await;
+    assert_within_jitter(&back_offs(&engine, 1).await, &[30.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_may_mend_itself_at_once_is_retried_quickly_and_only_once() {
+    for (kind, requests) in [
+        (TokenErrorKind::Transient, 2),
+        // HTML from a load balancer that is just being restarted (product.md, "The token engine", 5).
+        (TokenErrorKind::InvalidResponse, 2),
+        // It took long enough already.
+        (TokenErrorKind::Timeout, 1),
+        (TokenErrorKind::Permanent, 1),
+        (TokenErrorKind::Configuration, 1),
+    ] {
+        let engine = Engine::new(move |_| Step::Fail(error(kind)));
+        let began = Instant::now();
+        assert_eq!(engine.obtain().await.unwrap_err().kind, kind);
+        assert_eq!(engine.asked(), requests, "{kind:?}");
+        assert!(began.elapsed() < seconds(1));
+    }
+    let engine = Engine::new(|number| if number == 0 { Step::Fail(transient()) } else { Step::Token(3600) });
+    assert_eq!(engine.obtain().await.unwrap().generation, 1);
+    assert_eq!(engine.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_servers_own_retry_after_wins_within_an_hour() {
+    let engine = Engine::new(|number| {
+        Step::Fail(transient().with_retry_after(Some(seconds(if number == 0 { 7 } else { 1_000_000 }))))
+    });
+    assert_eq!(engine.obtain().await.unwrap_err().retry_after, Some(seconds(7)));
+    assert_eq!(engine.asked(), 1, "no quick retry where the server said when");
+    advance(seconds(6)).await;
+    engine.obtain().await.unwrap_err();
+    assert_eq!(engine.asked(), 1);
+    advance(seconds(1)).await;
+    assert_eq!(engine.obtain().await.unwrap_err().retry_after, Some(seconds(3600)));
+    assert_eq!(engine.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_used_token_is_replaced_ahead_of_time_while_callers_go_on_with_it() {
+    let engine = Engine::new(|number| if number == 0 { Step::Token(100) } else { Step::Slow(5, 100) });
+    engine.obtain().await.unwrap();
+    assert_eq!(engine.usable(), Some(1));
+    wait(39).await;
+    assert_eq!(engine.asked(), 1, "not before 80 % of half its life");
+    // Half of 100 s, less up to a fifth; and the request takes 5 s.
+    for _ in 0..11 {
+        wait(1).await;
+        assert!(engine.usable().is_some());
+    }
+    assert_eq!(engine.asked(), 2, "asked for by half its life");
+    wait(5).await;
+    assert_eq!((engine.usable(), engine.asked()), (Some(2), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_lived_token_is_replaced_a_minute_before_its_end_at_the_latest() {
+    let engine = Engine::new(|_| Step::Token(200));
+    engine.obtain().await.unwrap();
+    engine.usable();
+    wait(140).await;
+    settle().await;
+    assert_eq!(engine.asked(), 2, "min(80 % of 200 s, 200 s - 60 s)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_refresh_is_nobodys_failure_while_the_old_token_is_valid() {
+    let engine = Engine::new(|number| if number == 0 { Step::Token(100) } else { Step::Fail(permanent()) });
+    engine.obtain().await.unwrap();
+    engine.usable();
+    for _ in 0..97 {
+        assert_eq!(engine.obtain().await.unwrap().generation, 1);
+        wait(1).await;
+    }
+    let status = engine.cache.status();
+    assert_eq!(status.state, "ready");
+    assert!(status.last_error.is_some(), "but the status page says that something is wrong");
+    let asked = engine.asked();
+    assert!((2..=3).contains(&asked), "tried with back-off, not with each request: {asked}");
+    wait(2).await;
+    assert_eq!(engine.obtain().await.unwrap_err().kind, TokenErrorKind::Permanent, "now it has expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_refresh_ahead_is_tried_again_by_itself() {
+    let engine = Engine::new(|number| match number {
+        0 => Step::Token(1000),
+        1 | 2 => Step::Fail(transient()),
+        _ => Step::Token(1000),
+    });
+    engine.obtain().await.unwrap();
+    engine.usable();
+    wait(805).await;
+    assert_eq!((engine.asked(), engine.usable()), (4, Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unused_token_is_not_replaced_until_the_next_request_finds_it_due() {
+    let engine = Engine::new(|_| Step::Token(100));
+    engine.obtain().await.unwrap();
+    wait(60).await;
+    assert_eq!(engine.asked(), 1, "nobody has used it since it came");
+    assert_eq!(engine.usable(), Some(1), "the request that finds it due goes on with it");
+    engine.usable();
+    settle().await;
+    assert_eq!((engine.asked(), engine.usable()), (2, Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_required_credential_is_kept_fresh_though_nobody_uses_it() {
+    let settings = RefreshSettings { always: true, ..RefreshSettings::default() };
+    let engine = Engine::with(settings, |number| match number {
+        3 | 4 => Step::Fail(permanent()),
+        _ => Step::Token(100),
+    });
+    engine.cache.prime();
+    wait(1000).await;
+    assert!((20..=26).contains(&engine.asked()), "{}", engine.asked());
+    assert!(engine.usable().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_required_credential_recovers_by_itself_from_a_cold_failure() {
+    let settings = RefreshSettings { always: true, ..RefreshSettings::default() };
+    let engine = Engine::with(settings, |number| if number < 2 { Step::Fail(permanent()) } else { Step::Token(3600) });
+    engine.cache.prime();
+    wait(91).await;
+    assert_eq!((engine.asked(), engine.usable()), (3, Some(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshing_ahead_can_be_switched_off() {
+    let settings = RefreshSettings { ahead: None, ..RefreshSettings::default() };
+    let engine = Engine::with(settings, |_| Step::Token(100));
+    engine.obtain().await.unwrap();
+    for _ in 0..97 {
+        assert_eq!(engine.usable(), Some(1));
+        wait(1).await;
+    }
+    assert_eq!(engine.asked(), 1);
+    wait(2).await;
+    assert_eq!(engine.usable(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_401_does_not_discard_a_newer_token() {
+    let engine = Engine::new(|_| Step::Token(3600));
+    engine.obtain().await.unwrap();
+    let renewed = engine.renew(1).await.unwrap();
+    assert_eq!((renewed.generation, renewed.after_unauthorized), (2, true));
+    assert_eq!(engine.renew(1).await.unwrap().generation, 2);
+    assert_eq!((engine.asked(), engine.usable()), (2, Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_refusals_of_one_token_cost_one_token_request() {
+    let engine = Engine::new(|_| Step::Slow(1, 3600));
+    engine.obtain().await.unwrap();
+    let mut callers = JoinSet::new();
+    for _ in 0..100 {
+        let cache = Arc::clone(&engine.cache);
+        callers.spawn(async move { cache.renew(1, WAIT).await });
+    }
+    assert!(callers.join_all().await.into_iter().all(|landed| landed.unwrap().generation == 2));
+    assert_eq!(engine.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_joins_the_refresh_that_is_in_flight() {
+    let engine = Engine::new(|number| if number == 0 { Step::Token(100) } else { Step::Slow(20, 100) });
+    engine.obtain().await.unwrap();
+    engine.usable();
+    wait(51).await;
+    assert_eq!(engine.asked(), 2, "the refresh ahead is on its way");
+    assert_eq!(engine.renew(1).await.unwrap().generation, 2);
+    assert_eq!(engine.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_leaves_no_refused_token_behind() {
+    let engine = Engine::new(|number| if number == 0 { Step::Token(3600) } else { Step::Fail(permanent()) });
+    engine.obtain().await.unwrap();
+    engine.renew(1).await.unwrap_err();
+    assert_eq!(engine.usable(), None);
+    engine.renew(1).await.unwrap_err();
+    assert_eq!(engine.asked(), 2, "the second one failed fast");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_without_any_life_serves_those_who_waited_for_it_and_no_one_else() {
+    let engine = Engine::new(|_| Step::Slow(1, 0));
+    let mut callers = JoinSet::new();
+    for _ in 0..10 {
+        let cache = Arc::clone(&engine.cache);
+        callers.spawn(async move { cache.obtain(WAIT).await });
+    }
+    assert!(callers.join_all().await.into_iter().all(|landed| landed.unwrap().generation == 1));
+    assert_eq!((engine.asked(), engine.usable()), (1, None));
+    assert_eq!(engine.obtain().await.unwrap().generation, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_suspended_finds_its_token_expired() {
+    let engine = Engine::new(|_| Step::Token(3600));
+    engine.obtain().await.unwrap();
+    engine.wall.store(3563, Ordering::Relaxed);
+    assert_eq!(engine.usable(), Some(1));
+    engine.wall.store(3565, Ordering::Relaxed);
+    assert_eq!((engine.usable(), engine.cache.status().expires_in), (None, None));
+    assert_eq!(engine.obtain().await.unwrap().generation, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_back_extends_no_token() {
+    let engine = Engine::new(|_| Step::Token(100));
+    engine.obtain().await.unwrap();
+    engine.wall.store(-100_000, Ordering::Relaxed);
+    assert_eq!(engine.usable(), Some(1));
+    advance(seconds(99)).await;
+    assert_eq!(engine.usable(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_source_strands_nobody() {
+    for at_once in [false, true] {
+        let engine = Engine::new(move |number| match (number, at_once) {
+            (0 | 1, true) => Step::PanicAtOnce,
+            (0 | 1, false) => Step::Panic,
+            _ => Step::Token(3600),
+        });
+        let failed = engine.obtain().await.unwrap_err();
+        assert_eq!(failed.kind, TokenErrorKind::Transient, "at_once: {at_once}");
+        sleep(failed.retry_after.unwrap()).await;
+        assert_eq!(engine.obtain().await.unwrap().generation, 1, "at_once: {at_once}");
+        assert_eq!(engine.asked(), 3);
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_control_runtime_answers_those_who_wait() {
+    let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let source = Box::new(Scripted { script: |_| Step::Never, asked: Arc::clone(&asked) });
+    let settings = RefreshSettings::default();
+    let handle = control.handle().clone();
+    let cache = TokenCache::new("test", source, settings, Clock::system(), handle, TokenMetrics::default());
+    let waiting = tokio::spawn({
+        let cache = Arc::clone(&cache);
+        async move { cache.obtain(WAIT).await }
+    });
+    let started = async {
+        while asked.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WAIT, started).await.unwrap();
+    control.shutdown_background();
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind, TokenErrorKind::Cancelled);
+    assert_eq!(cache.obtain(WAIT).await.unwrap_err().kind, TokenErrorKind::Cancelled, "and those who come later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_refresh_forgets_the_failure_that_is_remembered() {
+    let engine = Engine::new(|number| if number == 0 { Step::Fail(permanent()) } else { Step::Token(3600) });
+    engine.obtain().await.unwrap_err();
+    assert_eq!(engine.cache.force_refresh(WAIT).await.unwrap().generation, 1);
+    assert_eq!((engine.asked(), engine.usable()), (2, Some(1)));
+    assert!(engine.cache.status().last_error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_refresh_replaces_a_good_token_and_joins_a_request_in_flight() {
+    let engine = Engine::new(|_| Step::Slow(1, 3600));
+    engine.obtain().await.unwrap();
+    let (first, second) = tokio::join!(engine.cache.force_refresh(WAIT), engine.cache.force_refresh(WAIT));
+    assert_eq!((first.unwrap().generation, second.unwrap().generation), (2, 2));
+    assert_eq!((engine.asked(), engine.usable()), (2, Some(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_refresh_that_fails_leaves_a_good_token_in_use() {
+    let engine = Engine::new(|number| if number == 0 { Step::Token(3600) } else { Step::Fail(permanent()) });
+    engine.obtain().await.unwrap();
+    engine.cache.force_refresh(WAIT).await.unwrap_err();
+    assert_eq!(engine.obtain().await.unwrap().generation, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_cache_asks_for_nothing_more() {
+    let settings = RefreshSettings { always: true, ..RefreshSettings::default() };
+    let Engine { cache, asked, .. } = Engine::with(settings, |_| Step::Token(100));
+    cache.obtain(WAIT).await.unwrap();
+    drop(cache);
+    wait(1000).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_tells_generation_and_time_left_without_the_token() {
+    let engine = Engine::new(|_| Step::Token(3600));
+    assert_eq!((engine.cache.status().state, engine.cache.status().generation), ("empty", 0));
+    engine.obtain().await.unwrap();
+    advance(seconds(600)).await;
+    let status = engine.cache.status();
+    assert_eq!((status.state, status.generation, status.expires_in), ("ready", 1, Some(seconds(3000))));
+    let shown = format!("{status:?} {:?} {:?}", engine.cache, engine.cache.usable());
+    assert!(!shown.contains("token-1"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_expired_token_is_ever_handed_out() {
+    let lifetimes = [1_u64, 2, 3, 10, 119, 120, 3600];
+    let expiries: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    for lifetime in lifetimes {
+        let issued = Arc::clone(&expiries);
+        issued.lock().unwrap().clear();
+        let engine = Engine::new(move |_| {
+            issued.lock().unwrap().push(Instant::now() + seconds(lifetime));
+            Step::Token(lifetime)
+        });
+        for _ in 0..200 {
+            let token = engine.obtain().await.unwrap();
+            let expires_at = expiries.lock().unwrap()[usize::try_from(token.generation).unwrap() - 1];
+            assert!(Instant::now() < expires_at, "lifetime {lifetime}");
+            sleep(Duration::from_millis(lifetime * 37)).await;
+        }
+    }
+}
