@@ -161,21 +161,47 @@ impl Drop for Deadline {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed;
 
+/// A limit on one wait, by whichever timer fits its length.
+#[derive(Debug)]
+pub enum Limit {
+    /// The worker's ticker.
+    Coarse(Deadline),
+    /// tokio's timer; boxed, for it is rare and large.
+    Precise(Pin<Box<tokio::time::Sleep>>),
+}
+
+impl Limit {
+    /// From now on.
+    #[must_use]
+    pub fn after(wait: Duration) -> Self {
+        if wait < PRECISE_BELOW {
+            Self::Precise(Box::pin(tokio::time::sleep(wait)))
+        } else {
+            Self::Coarse(Deadline::at(Tick::now().after(wait)))
+        }
+    }
+
+    /// Ready once the time is up.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Coarse(deadline) => deadline.poll(cx),
+            Self::Precise(sleep) => sleep.as_mut().poll(cx),
+        }
+    }
+}
+
 /// Runs a future for at most this long. The future is dropped on expiry.
 ///
 /// # Errors
 /// [`Elapsed`] when the time is up first.
 pub async fn timeout<F: Future>(wait: Duration, future: F) -> Result<F::Output, Elapsed> {
-    if wait < PRECISE_BELOW {
-        return tokio::time::timeout(wait, future).await.map_err(|_| Elapsed);
-    }
     let mut future = std::pin::pin!(future);
-    let mut deadline = Deadline::at(Tick::now().after(wait));
+    let mut limit = Limit::after(wait);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(output) = Pin::as_mut(&mut future).poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        deadline.poll(cx).map(|()| Err(Elapsed))
+        limit.poll(cx).map(|()| Err(Elapsed))
     })
     .await
 }

@@ -22,6 +22,14 @@ pub enum RequestBody {
     Replayable(ReplayBody),
 }
 
+impl RequestBody {
+    /// A caller's body that is kept nowhere.
+    #[must_use]
+    pub fn streaming(body: Incoming) -> Self {
+        if body.is_end_stream() { Self::Empty } else { Self::Streaming(body) }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;

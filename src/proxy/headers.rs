@@ -33,13 +33,21 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
     if let Some(te) = headers.get(TE) {
         wishes.trailers = list_members(te).any(|member| member.eq_ignore_ascii_case("trailers"));
     }
+    strip_nominated_and_hop_by_hop(headers, &mut wishes);
+    wishes
+}
+
+/// One look at the names first: looking is cheaper than asking the map for each of them, and most messages have none.
+fn strip_nominated_and_hop_by_hop(headers: &mut HeaderMap, wishes: &mut HopWishes) {
+    if !headers.keys().any(|name| *name == CONNECTION || HOP_BY_HOP.contains(name)) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         wishes.websocket = strip_nominated(headers);
     }
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
-    wishes
 }
 
 /// Removes `Connection` and every field it names, over all its lines; true if it names an upgrade to WebSocket.
@@ -115,12 +123,7 @@ pub(super) fn clean_response(headers: &mut HeaderMap, status: StatusCode) {
         // RFC 9112 section 6.3: Transfer-Encoding overrides Content-Length, which then must not be forwarded.
         headers.remove(CONTENT_LENGTH);
     }
-    if headers.contains_key(CONNECTION) {
-        strip_nominated(headers);
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    strip_nominated_and_hop_by_hop(headers, &mut HopWishes::default());
     if status == StatusCode::NO_CONTENT || status.is_informational() {
         headers.remove(CONTENT_LENGTH);
     }

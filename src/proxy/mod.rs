@@ -98,43 +98,37 @@ impl Proxy {
         };
         let caller = CallerFacts::of(&request);
         let request_id = request.headers().get(REQUEST_ID).cloned();
-        match self.forward(&runtime, listener, request, began).await {
-            Ok(response) => self.finish(response, caller),
-            Err((refusal, record)) => {
+        let (mut head, body) = request.into_parts();
+        match self.forward(&runtime, listener, &mut head, body, began).await {
+            Ok(response) => finish(response, caller),
+            Err((refusal, lane)) => {
                 let request_id = request_id.map_or_else(RequestId::random, |value| RequestId::of_value(&value));
-                record_refusal(listener, &refusal, &request_id, began, record);
+                record_refusal(listener, &refusal, &request_id, began, lane);
                 refusal.into_response(&request_id, caller.must_close())
             }
         }
     }
 
-    /// Steps 3 to 11: target, policy, authorization, head, body, exchange, 401.
+    /// Where the request goes, and then there. What is rare is boxed: its state would be carried by every request.
     async fn forward(
         &self,
         runtime: &Runtime,
         listener: &ListenerRuntime,
-        request: Request<Incoming>,
+        head: &mut Parts,
+        body: Incoming,
         began: Instant,
     ) -> Result<Response<CallerBody>, Failure> {
-        if let Some(rate) = &self.shared.rate {
-            rate.admit().map_err(|after| (Refusal::too_many_requests(after), None))?;
-        }
-        let (head, body) = request.into_parts();
-        if self.shared.via.is_loop(&head.headers) {
-            return Err((Refusal::proxy_loop("the request has passed this proxy before (Via)"), None));
-        }
-        match destination::of(listener, &head).map_err(|refusal| (refusal, None))? {
-            Destination::Route(reached) => {
-                let lane = Arc::clone(&reached.lane);
-                self.to_upstream(reached, head, body, began).await.map_err(|refusal| (refusal, Some(lane)))
+        match self.destination(listener, head).map_err(|refusal| (refusal, None))? {
+            Destination::Route(reached) => match self.to_upstream(&reached, head, body, began).await {
+                Ok(response) => Ok(response),
+                Err(refusal) => Err((refusal, Some(reached.lane))),
+            },
+            Destination::Unmatched(origin) => {
+                let passing = Box::pin(self.to_unmatched(runtime, listener, &origin, head, body, began));
+                passing.await.map_err(|refusal| (refusal, None))
             }
-            Destination::Unmatched(origin) => self
-                .to_unmatched(runtime, listener, &origin, head, body, began)
-                .await
-                .map_err(|refusal| (refusal, None)),
             Destination::Tunnel(lane, origin) => {
-                let request = Request::from_parts(head, body);
-                // Boxed: tunnels are rare, and their state would be carried by every request.
+                let request = Request::from_parts(take_head(head), body);
                 let opening = Box::pin(tunnel::open(self, runtime, listener, lane.as_deref(), &origin, request));
                 opening.await.map_err(|refusal| (refusal, lane))
             }
@@ -142,33 +136,48 @@ impl Proxy {
         }
     }
 
-    /// A request to a configured upstream.
+    /// The rate, the loop, and the target.
+    fn destination(&self, listener: &ListenerRuntime, head: &Parts) -> Result<Destination, Refusal> {
+        if let Some(rate) = &self.shared.rate {
+            rate.admit().map_err(Refusal::too_many_requests)?;
+        }
+        if self.shared.via.is_loop(&head.headers) {
+            return Err(Refusal::proxy_loop("the request has passed this proxy before (Via)"));
+        }
+        destination::of(listener, head)
+    }
+
+    /// A request to a configured upstream: policy, authorization, head, exchange, answer.
     async fn to_upstream(
         &self,
-        reached: Reached,
-        mut head: Parts,
+        reached: &Reached,
+        head: &mut Parts,
         body: Incoming,
         began: Instant,
     ) -> Result<Response<CallerBody>, Refusal> {
         let (route, metrics) = (&reached.lane.route, &reached.lane.metrics);
-        check_policy(&reached, &head)?;
-        if let Some(answer) = max_forwards(&mut head)? {
+        check_policy(reached, head)?;
+        if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
         }
-        let credential = caller_authorization(&reached, &mut head)?;
-        let authorization = match credential {
-            Some(credential) => authorize(&reached, credential).await?,
+        let authorization = match caller_authorization(reached, head)? {
+            Some(credential) => match credential.ready() {
+                Some(authorization) => Some(authorization),
+                None => Box::pin(wait_for_token(reached, credential)).await?,
+            },
             None => None,
         };
-        let upgrade = self.rewrite(&mut head, reached.path.clone(), route.credential.is_some());
-        if let Some(authorization) = &authorization {
-            authorization.apply(&mut head.headers);
-        }
+        let upgrade = self.rewrite(head, reached.path.clone(), route.credential.is_some());
         let outcome = if authorization.is_some() { &metrics.injected } else { &metrics.passed };
-        let response = self.send(&reached, head, body, authorization).await;
+        let response = match authorization {
+            Some(authorization) => self.send_authorized(reached, head, body, authorization).await,
+            None => {
+                let request = Request::from_parts(take_head(head), RequestBody::streaming(body));
+                self.pool.exchange(&route.upstream, reached.origin(), request).await
+            }
+        };
         let response = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
-        let record = Record::new(began, metrics, outcome);
-        self.answer(response, upgrade, &route.upstream, record)
+        self.answer(response, upgrade, &route.upstream, Record::new(began, metrics, outcome))
     }
 
     /// A request to an origin that nothing is known about: it passes untouched, if policy lets it.
@@ -177,17 +186,17 @@ impl Proxy {
         runtime: &Runtime,
         listener: &ListenerRuntime,
         origin: &Origin,
-        mut head: Parts,
+        head: &mut Parts,
         body: Incoming,
         began: Instant,
     ) -> Result<Response<CallerBody>, Refusal> {
         let upstream = tunnel::unmatched(runtime, listener, origin)?;
-        if let Some(answer) = max_forwards(&mut head)? {
+        if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
         }
-        let upgrade = self.rewrite(&mut head, None, false);
-        let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Streaming(body) };
-        let response = self.pool.exchange(upstream, origin, Request::from_parts(head, body)).await;
+        let upgrade = self.rewrite(head, None, false);
+        let request = Request::from_parts(take_head(head), RequestBody::streaming(body));
+        let response = self.pool.exchange(upstream, origin, request).await;
         let response = response.map_err(|error| Refusal::exchange(&origin.to_string(), &error))?;
         self.answer(response, upgrade, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
     }
@@ -216,33 +225,29 @@ impl Proxy {
         head.extensions.remove::<OnUpgrade>()
     }
 
-    /// Sends the request, and once more where a token or a stale connection was the trouble.
-    async fn send(
+    /// Sends the request with its token, and once more where that token or a stale connection was the trouble. `head` stays
+    /// as it is: what is sent is a copy, and so is what is sent again.
+    async fn send_authorized(
         &self,
         reached: &Reached,
-        head: Parts,
+        head: &Parts,
         body: Incoming,
-        authorization: Option<Authorization>,
+        authorization: Authorization,
     ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
         let route = &reached.lane.route;
-        let Some(authorization) = authorization else {
-            let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Streaming(body) };
-            return self.pool.exchange(&route.upstream, reached.origin(), Request::from_parts(head, body)).await;
-        };
         let (body, sent_body) = self.keep_body(reached, body);
-        let sent = Sent { head: clone_head(&head), body: sent_body, authorization };
-        let first = Request::from_parts(head, body);
-        let response = match self.pool.exchange(&route.upstream, reached.origin(), first).await {
-            Err(error) if error.stale_connection && sent.may_be_repeated() => {
-                let again = Request::from_parts(clone_head(&sent.head), RequestBody::Empty);
-                self.pool.exchange(&route.upstream, reached.origin(), again).await?
-            }
-            other => other?,
-        };
+        let request = with_token(head, &authorization, body);
+        let mut response = self.pool.exchange(&route.upstream, reached.origin(), request).await;
+        if response.as_ref().is_err_and(|error| error.stale_connection) && may_be_repeated(head, &sent_body) {
+            let again = with_token(head, &authorization, RequestBody::Empty);
+            response = Box::pin(self.pool.exchange(&route.upstream, reached.origin(), again)).await;
+        }
+        let response = response?;
         if route.settings.retry.on.contains(&response.status()) {
+            let sent = Sent { head, body: sent_body, authorization };
             return Box::pin(retry::after_refusal(self, reached, sent, response)).await;
         }
-        route.hold.accepted(sent.authorization.generation());
+        route.hold.accepted(authorization.generation());
         Ok(response)
     }
 
@@ -294,17 +299,6 @@ impl Proxy {
         Ok(Response::from_parts(head, CallerBody::upstream(body).with_record(record)))
     }
 
-    /// The last touch for the version that the caller speaks.
-    fn finish(&self, mut response: Response<CallerBody>, caller: CallerFacts) -> Response<CallerBody> {
-        // hyper writes the version of its own connection; what came from upstream must not downgrade it.
-        *response.version_mut() = caller.version;
-        // RFC 9112 section 9.3: no persistent connection with an HTTP/1.0 client.
-        if caller.version == Version::HTTP_10 {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
-
     /// Runs something that outlives its request, until the shutdown deadline.
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let stop = self.stop.clone();
@@ -347,6 +341,17 @@ impl Proxy {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// The last touch for the version that the caller speaks.
+fn finish(mut response: Response<CallerBody>, caller: CallerFacts) -> Response<CallerBody> {
+    // hyper writes the version of its own connection; what came from upstream must not downgrade it.
+    *response.version_mut() = caller.version;
+    // RFC 9112 section 9.3: no persistent connection with an HTTP/1.0 client.
+    if caller.version == Version::HTTP_10 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// A refusal, and the lane it happened on, if it came that far.
@@ -420,33 +425,34 @@ fn caller_authorization<'a>(reached: &'a Reached, head: &mut Parts) -> Result<Op
     }
 }
 
-/// The token for a request: from the snapshot, or from the token request in flight.
-async fn authorize(reached: &Reached, credential: &Credential) -> Result<Option<Authorization>, Refusal> {
-    if let Some(authorization) = credential.ready() {
-        return Ok(Some(authorization));
-    }
-    match Box::pin(credential.obtain()).await {
+/// The token for a request that found none: from the token request in flight.
+async fn wait_for_token(reached: &Reached, credential: &Credential) -> Result<Option<Authorization>, Refusal> {
+    match credential.obtain().await {
         Ok(authorization) => Ok(Some(authorization)),
         Err(_) if reached.lane.route.settings.on_token_error == OnTokenError::Pass => Ok(None),
         Err(error) => Err(Refusal::token(&credential.name, &error)),
     }
 }
 
-impl Sent {
-    /// A request whose connection ended without a word may be sent again if that changes nothing (RFC 9110 section 9.2.2).
-    fn may_be_repeated(&self) -> bool {
-        self.head.method.is_idempotent() && matches!(self.body, SentBody::Empty)
-    }
+/// A request whose connection ended without a word may be sent again if that changes nothing (RFC 9110 section 9.2.2).
+fn may_be_repeated(head: &Parts, body: &SentBody) -> bool {
+    head.method.is_idempotent() && matches!(body, SentBody::Empty)
 }
 
-/// The head as it can be sent again. Extensions belong to one exchange and stay behind.
-fn clone_head(head: &Parts) -> Parts {
-    let (mut copy, ()) = Request::new(()).into_parts();
-    copy.method = head.method.clone();
-    copy.uri = head.uri.clone();
-    copy.version = head.version;
-    copy.headers = head.headers.clone();
-    copy
+/// A request made of this head, with the authorization put on last.
+fn with_token(head: &Parts, authorization: &Authorization, body: RequestBody) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = head.uri.clone();
+    *request.headers_mut() = head.headers.clone();
+    authorization.apply(request.headers_mut());
+    request
+}
+
+/// The head itself, where nothing is sent twice.
+fn take_head(head: &mut Parts) -> Parts {
+    let (empty, ()) = Request::new(()).into_parts();
+    std::mem::replace(head, empty)
 }
 
 /// `Max-Forwards` of TRACE and OPTIONS (RFC 9110 section 7.6.2): at zero we are the one who answers.

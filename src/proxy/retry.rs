@@ -3,7 +3,7 @@
 use http::request::Parts;
 use http::{Request, Response};
 
-use super::Proxy;
+use super::{Proxy, with_token};
 use super::body::RequestBody;
 use super::challenge::{self, Verdict};
 use super::destination::Reached;
@@ -12,9 +12,9 @@ use crate::credential::Authorization;
 use crate::upstream::{ExchangeError, ResponseBody};
 
 /// A request that was sent, as far as it could be sent again.
-pub(super) struct Sent {
-    /// The head as it went out, the authorization included.
-    pub(super) head: Parts,
+pub(super) struct Sent<'a> {
+    /// The head as it went out, but for the authorization.
+    pub(super) head: &'a Parts,
     pub(super) body: SentBody,
     pub(super) authorization: Authorization,
 }
@@ -34,7 +34,7 @@ type UpstreamResponse = Response<ResponseBody<RequestBody>>;
 pub(super) async fn after_refusal(
     proxy: &Proxy,
     reached: &Reached,
-    sent: Sent,
+    sent: Sent<'_>,
     refused: UpstreamResponse,
 ) -> Result<UpstreamResponse, ExchangeError> {
     let route = &reached.lane.route;
@@ -59,14 +59,12 @@ pub(super) async fn after_refusal(
         },
         SentBody::Gone => return given_back(proxy, reached, generation, refused, "body_too_large"),
     };
-    let mut head = sent.head;
-    authorization.apply(&mut head.headers);
     proxy.discard_body(refused.into_body());
-    send_again(proxy, reached, Request::from_parts(head, body), &authorization).await
+    send_again(proxy, reached, with_token(sent.head, &authorization, body), &authorization).await
 }
 
 /// Why no other token is asked for, if so.
-fn no_renewal(reached: &Reached, sent: &Sent, refused: &UpstreamResponse) -> Option<&'static str> {
+fn no_renewal(reached: &Reached, sent: &Sent<'_>, refused: &UpstreamResponse) -> Option<&'static str> {
     let route = &reached.lane.route;
     match challenge::verdict(refused.headers()) {
         Verdict::InsufficientScope => return Some("insufficient_scope"),

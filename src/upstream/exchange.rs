@@ -1,10 +1,15 @@
 //! One request out, one response back.
+//!
+//! What can be done at once is done before the future is made: the usual request leaves on an idle connection while
+//! [`Pool::exchange`] is still a plain call, and what is awaited holds no request any more.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{self, Uri};
 use http::{HeaderValue, Request, Response, Version};
@@ -14,9 +19,12 @@ use hyper::client::conn::TrySendError;
 
 use super::body::{BodyError, Outgoing, Progress, ResponseBody};
 use super::error::{ExchangeError, ExchangeErrorKind};
-use super::pool::{Lease, Pool, Sender};
+use super::pool::{Lease, OriginPool, Pool, Sender};
 use super::{Offer, Origin, Timeouts, Upstream, path_and_query};
-use crate::coarse::Deadline;
+use crate::coarse::{Deadline, Limit};
+
+/// The answer of an exchange.
+pub type Exchanged<B> = Result<Response<ResponseBody<B>>, ExchangeError>;
 
 impl<B> Pool<B>
 where
@@ -30,41 +38,76 @@ where
     ///
     /// # Errors
     /// [`ExchangeError`], by RFC 9209's kinds. The body may have been consumed in part.
-    pub async fn exchange(
+    pub fn exchange<'a>(
         &self,
-        upstream: &Upstream,
-        origin: &Origin,
+        upstream: &'a Upstream,
+        origin: &'a Origin,
         request: Request<B>,
-    ) -> Result<Response<ResponseBody<B>>, ExchangeError> {
+    ) -> impl Future<Output = Exchanged<B>> + use<'a, B> {
         // Only HTTP/1.1 can switch protocols, so such a request has connections of its own where TLS could agree on HTTP/2.
         let offer = if request.headers().contains_key(UPGRADE) { Offer::Http1 } else { Offer::Any };
-        let origin_pool = self.of(upstream, origin, offer);
-        let mut request = request.map(Outgoing::new);
-        let mut fresh = false;
-        loop {
-            let mut lease = origin_pool.lease(upstream, origin, fresh).await?;
-            match lease.send(upstream, origin, request).await {
-                Ok(response) => {
-                    let silence = upstream.settings.timeouts.body;
-                    return Ok(response.map(|body| ResponseBody::new(body, lease, silence)));
-                }
-                Err(NotSent::Unbegun(unsent)) if lease.reused => {
-                    request = unsent.map(|body| Outgoing::new(body.into_inner()));
-                    fresh = true;
-                }
-                Err(NotSent::Unbegun(_)) => {
-                    let detail = format!("{origin} closed the connection before the request was sent");
-                    return Err(ExchangeError::new(ExchangeErrorKind::ConnectionTerminated, detail));
-                }
-                Err(NotSent::Failed(error)) => return Err(error),
+        let pool = self.of(upstream, origin, offer);
+        let request = request.map(Outgoing::new);
+        match pool.take_ready(upstream) {
+            Some(lease) => {
+                let sent = lease.send(upstream, origin, request);
+                Either::Left(async move {
+                    match sent.await {
+                        Err(NotSent::Unbegun(request)) => {
+                            Box::pin(on_other_connection(pool, upstream, origin, *request, true)).await
+                        }
+                        other => settle(other, upstream, origin),
+                    }
+                })
             }
+            // Boxed: a handshake's state is large, and every request's future would have to have room for it.
+            None => Either::Right(Box::pin(on_other_connection(pool, upstream, origin, request, false))),
         }
+    }
+}
+
+/// Waits for a connection; `fresh` asks for a new one, after a used one has failed.
+async fn on_other_connection<B>(
+    pool: Rc<OriginPool<B>>,
+    upstream: &Upstream,
+    origin: &Origin,
+    request: Request<Outgoing<B>>,
+    mut fresh: bool,
+) -> Exchanged<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
+{
+    let mut request = request;
+    loop {
+        let lease = pool.lease(upstream, origin, fresh).await?;
+        let reused = lease.reused;
+        match lease.send(upstream, origin, request).await {
+            Err(NotSent::Unbegun(unsent)) if reused => {
+                request = *unsent;
+                fresh = true;
+            }
+            other => return settle(other, upstream, origin),
+        }
+    }
+}
+
+fn settle<B>(sent: Result<(Response<Incoming>, Lease<B>), NotSent<B>>, upstream: &Upstream, origin: &Origin) -> Exchanged<B> {
+    match sent {
+        Ok((response, lease)) => {
+            let silence = upstream.settings.timeouts.body;
+            Ok(response.map(|body| ResponseBody::new(body, lease, silence)))
+        }
+        Err(NotSent::Unbegun(_)) => {
+            let detail = format!("{origin} closed the connection before the request was sent");
+            Err(ExchangeError::new(ExchangeErrorKind::ConnectionTerminated, detail))
+        }
+        Err(NotSent::Failed(error)) => Err(error),
     }
 }
 
 enum NotSent<B> {
     /// Nothing of it went out.
-    Unbegun(Request<Outgoing<B>>),
+    Unbegun(Box<Request<Outgoing<B>>>),
     Failed(ExchangeError),
 }
 
@@ -72,36 +115,38 @@ impl<B> Lease<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
 {
-    async fn send(
-        &mut self,
-        upstream: &Upstream,
+    /// Hands the request to the connection, then waits for the response head.
+    fn send<'a>(
+        mut self,
+        upstream: &'a Upstream,
         origin: &Origin,
         mut request: Request<Outgoing<B>>,
-    ) -> Result<Response<Incoming>, NotSent<B>> {
-        let authority = upstream.authority(origin).ok_or_else(|| {
-            let detail = format!("{origin} cannot be written as a Host");
-            NotSent::Failed(ExchangeError::new(ExchangeErrorKind::HttpProtocolError, detail))
-        })?;
-        let progress = request.body().progress();
-        let reused = self.reused;
-        self.progress.clone_from(&progress);
-        let waited = match &mut self.sender {
+    ) -> impl Future<Output = Result<(Response<Incoming>, Self), NotSent<B>>> + use<'a, B> {
+        self.progress = request.body().progress();
+        let progress = self.progress.clone();
+        let sending = upstream.authority(origin).map(|(host, authority)| match &mut self.sender {
             Sender::Http1(sender) => {
-                shape_http1(&mut request, authority.0);
-                response_head(sender.try_send_request(request), progress, &upstream.settings.timeouts).await
+                shape_http1(&mut request, host);
+                Either::Left(sender.try_send_request(request))
             }
             Sender::Http2(sender, _) => {
-                shape_http2(&mut request, origin, authority.1);
-                response_head(sender.try_send_request(request), progress, &upstream.settings.timeouts).await
+                shape_http2(&mut request, origin, authority);
+                Either::Right(sender.try_send_request(request))
             }
-        };
-        match waited {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(mut error)) => Err(match error.take_message() {
-                Some(request) => NotSent::Unbegun(request),
-                None => NotSent::Failed(ExchangeError::from_hyper(error.error(), reused)),
-            }),
-            Err(error) => Err(NotSent::Failed(error)),
+        });
+        async move {
+            let Some(sending) = sending else {
+                let detail = "the origin cannot be written as a Host";
+                return Err(NotSent::Failed(ExchangeError::new(ExchangeErrorKind::HttpProtocolError, detail)));
+            };
+            match response_head(pin!(sending), progress, &upstream.settings.timeouts).await {
+                Ok(Ok(response)) => Ok((response, self)),
+                Ok(Err(mut error)) => Err(match error.take_message() {
+                    Some(request) => NotSent::Unbegun(Box::new(request.map(|body| Outgoing::new(body.into_inner())))),
+                    None => NotSent::Failed(ExchangeError::from_hyper(error.error(), self.reused)),
+                }),
+                Err(error) => Err(NotSent::Failed(error)),
+            }
         }
     }
 }
@@ -141,20 +186,26 @@ fn shape_http2<B>(request: &mut Request<B>, origin: &Origin, authority: uri::Aut
 
 /// Waits for the response head. While the body is on its way, the clock runs from its last movement; afterwards the
 /// response timeout counts.
-async fn response_head<B>(
-    sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>>,
+fn response_head<'a, B, F>(
+    mut sending: Pin<&'a mut F>,
     progress: Option<Rc<Progress>>,
-    timeouts: &Timeouts,
-) -> Result<Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>, ExchangeError> {
-    let Some(progress) = progress else {
-        return crate::coarse::timeout(timeouts.response, sending).await.map_err(|_| response_timeout(timeouts));
+    timeouts: &'a Timeouts,
+) -> impl Future<Output = Result<F::Output, ExchangeError>> + use<'a, B, F>
+where
+    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>>,
+{
+    let mut deadline = match &progress {
+        Some(progress) => Limit::Coarse(Deadline::at(progress.last.get())),
+        None => Limit::after(timeouts.response),
     };
-    let mut sending = std::pin::pin!(sending);
-    let mut deadline = Deadline::at(progress.last.get());
-    std::future::poll_fn(|cx| {
+    std::future::poll_fn(move |cx| {
         if let Poll::Ready(output) = sending.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
+        let Some(progress) = &progress else {
+            return deadline.poll(cx).map(|()| Err(response_timeout(timeouts)));
+        };
+        let Limit::Coarse(deadline) = &mut deadline else { return Poll::Pending };
         // The body moves in another task, so this one looks again at the earliest moment that could be the end.
         deadline.move_to(progress.last.get().after(timeouts.response.min(timeouts.body)));
         std::task::ready!(deadline.poll(cx));
@@ -169,7 +220,6 @@ async fn response_head<B>(
             })
         })
     })
-    .await
 }
 
 fn response_timeout(timeouts: &Timeouts) -> ExchangeError {

@@ -185,6 +185,20 @@ where
         }
     }
 
+    /// A connection that can be used at once: the usual case, without waiting for anything.
+    pub(super) fn take_ready(self: &Rc<Self>, upstream: &Upstream) -> Option<Lease<B>> {
+        let idle = upstream.settings.timeouts.idle;
+        let lease = |sender| Lease { sender, reused: true, progress: None, pool: Rc::clone(self), idle };
+        if self.protocol.get() != Protocol::Http1
+            && let Some(sender) = self.room_on_shared()
+        {
+            return Some(lease(sender));
+        }
+        let mut connections = self.idle.borrow_mut();
+        let latest = connections.pop_if(|idle| idle.sender.is_ready())?;
+        Some(lease(Sender::Http1(latest.sender)))
+    }
+
     /// An idle or shared connection, if there is one that still works.
     async fn take(self: &Rc<Self>, upstream: &Upstream) -> Option<Lease<B>> {
         let idle_limit = upstream.settings.timeouts.idle;
