@@ -3,7 +3,12 @@
 
 mod support;
 
+mod failures;
 mod forward;
+mod framing;
+mod guarantees;
+mod http2;
+mod responses;
 mod reverse;
 mod tunnel;
 mod websocket;

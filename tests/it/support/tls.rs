@@ -60,7 +60,6 @@ impl TestCa {
 pub struct TlsFront {
     address: SocketAddr,
     names: Arc<Mutex<Vec<String>>>,
-    connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -69,14 +68,12 @@ impl TlsFront {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let names: Arc<Mutex<Vec<String>>> = Arc::default();
-        let connections: Arc<AtomicUsize> = Arc::default();
-        let (seen, opened) = (Arc::clone(&names), Arc::clone(&connections));
+        let seen = Arc::clone(&names);
         let task = tokio::spawn(async move {
             let acceptor = TlsAcceptor::from(config);
             let mut tasks = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                opened.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
                 tasks.spawn(async move {
                     let Ok(mut stream) = acceptor.accept(stream).await else { return };
@@ -86,7 +83,7 @@ impl TlsFront {
                 });
             }
         });
-        Self { address, names, connections, task }
+        Self { address, names, task }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -96,10 +93,6 @@ impl TlsFront {
     /// The names in SNI, of every handshake that succeeded.
     pub fn names(&self) -> Vec<String> {
         self.names.lock().unwrap().clone()
-    }
-
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
     }
 }
 

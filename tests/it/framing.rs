@@ -1,0 +1,350 @@
+//! HTTP/1.1 requests as attache takes them apart (RFC 9110, RFC 9112): what is refused, and what is left behind.
+
+use crate::support::{Caller, Reply, Scripted, TestProxy, TokenServer, credential, reverse, send, upstream};
+
+struct Base {
+    _tokens: TokenServer,
+    api: Scripted,
+    proxy: TestProxy,
+}
+
+impl Base {
+    async fn start(rest: &str) -> Self {
+        let tokens = TokenServer::start().await;
+        let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+        let config = format!("{rest}{}{}{}", reverse(&["api"]), credential(&tokens), upstream("api", &api.origin()));
+        Self { _tokens: tokens, api, proxy: TestProxy::start(&config) }
+    }
+
+    async fn caller(&self) -> Caller {
+        Caller::connect(self.proxy.address("base")).await
+    }
+
+    /// The request is refused with this status, the connection ends, and the upstream never hears of it.
+    async fn refuses(&self, request: impl AsRef<[u8]>, status: u16) {
+        let before = self.api.requests();
+        let mut caller = self.caller().await;
+        caller.write(request.as_ref()).await;
+        let shown = String::from_utf8_lossy(request.as_ref()).into_owned();
+        let answer = caller.try_answer().await.unwrap_or_else(|| panic!("no answer to {shown}"));
+        assert_eq!(answer.status, status, "{shown}");
+        answer.assert_own_failure(status, "http_request_error");
+        assert_eq!(answer.field("connection"), Some("close"), "{shown}");
+        assert!(caller.is_closed().await, "{shown}");
+        assert_eq!(self.api.requests(), before, "{shown}");
+    }
+}
+
+const HOST: &str = "Host: localhost\r\n";
+
+#[tokio::test]
+async fn exactly_one_valid_host_is_needed() {
+    let it = Base::start("").await;
+    it.refuses("GET / HTTP/1.1\r\n\r\n", 400).await;
+    it.refuses("GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400).await;
+    it.refuses("GET / HTTP/1.1\r\nHost: localhost\r\nhost: evil.test\r\n\r\n", 400).await;
+    for host in [
+        "",
+        "user@localhost",
+        "localhost/x",
+        "local host",
+        "localhost,evil.test",
+        "localhost:",
+        "localhost:x",
+        "localhost:0",
+        "localhost:65536",
+        "localhost:80:80",
+        "localhost#",
+        "localhost?",
+        "[::1",
+        "[::1]x",
+        "::1",
+        "a..b",
+        ".localhost",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "local%68ost",
+        "http://localhost",
+        "localhost\\x",
+        "l\u{f6}calhost",
+    ] {
+        let mut caller = it.caller().await;
+        caller.write(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        let answer = caller.answer().await;
+        assert_eq!(answer.status, 400, "{host}");
+        answer.assert_own_failure(400, "http_request_error");
+    }
+    let userinfo = send(it.proxy.address("base"), format!("GET http://u:p@localhost/ HTTP/1.1\r\n{HOST}\r\n")).await;
+    userinfo.assert_own_failure(400, "http_request_error");
+    assert!(!userinfo.text().contains("u:p"), "{}", userinfo.text());
+    assert_eq!(it.api.requests(), 0);
+    assert_eq!(send(it.proxy.address("base"), "GET / HTTP/1.0\r\n\r\n").await.status, 200);
+}
+
+#[tokio::test]
+async fn transfer_encoding_is_one_chunked_or_none() {
+    let it = Base::start("").await;
+    for encoding in [
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: ,chunked",
+        "Transfer-Encoding: chunked,",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: \"chunked\"",
+        "Transfer-Encoding: chunked;a=b",
+        "Transfer-Encoding:",
+        "Transfer-Encoding: \u{b}chunked",
+        "Transfer-Encoding : chunked",
+        "Transfer-Encoding\t: chunked",
+        "Transfer-Encoding:\r\n chunked",
+    ] {
+        it.refuses(format!("POST / HTTP/1.1\r\n{HOST}{encoding}\r\n\r\n0\r\n\r\n"), 400).await;
+    }
+    it.refuses(format!("POST / HTTP/1.0\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400).await;
+    for encoding in ["CHUNKED", "  chunked  ", "\tchunked"] {
+        let request = format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding:{encoding}\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+        assert_eq!(send(it.proxy.address("base"), request).await.status, 200);
+    }
+    assert!(it.api.asked().iter().all(|asked| asked.body == b"abc" && asked.all("transfer-encoding") == ["chunked"]));
+}
+
+#[tokio::test]
+async fn content_length_is_one_number() {
+    let it = Base::start("").await;
+    for lengths in [
+        "Content-Length: 3, 3",
+        "Content-Length: +3",
+        "Content-Length: -3",
+        "Content-Length: 3 3",
+        "Content-Length: 0x3",
+        "Content-Length: 3;",
+        "Content-Length: 3.0",
+        "Content-Length:",
+        "Content-Length: 99999999999999999999",
+        "Content-Length: 3\r\nContent-Length: 4",
+        "Content-Length: 4\r\nContent-Length: 3",
+        "Content-Length : 3",
+        "Content-Length: \u{b}3",
+    ] {
+        it.refuses(format!("POST / HTTP/1.1\r\n{HOST}{lengths}\r\n\r\nabc"), 400).await;
+    }
+    let twice = format!("POST / HTTP/1.1\r\n{HOST}Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc");
+    let mut caller = it.caller().await;
+    caller.write(twice).await;
+    if caller.answer().await.status == 200 {
+        assert_eq!(it.api.asked()[0].field("content-length"), Some("3"), "never forwarded twice");
+    }
+}
+
+#[tokio::test]
+async fn a_length_beside_chunks_smuggles_nothing() {
+    let it = Base::start("").await;
+    for fields in ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"]
+    {
+        let mut caller = it.caller().await;
+        let smuggled = format!("GET /smuggled HTTP/1.1\r\n{HOST}\r\n");
+        caller.write(format!("POST / HTTP/1.1\r\n{HOST}{fields}\r\n\r\n0\r\n\r\n{smuggled}")).await;
+        let answer = caller.answer().await;
+        assert!([200, 400].contains(&answer.status), "{answer:?}");
+        assert_eq!(answer.field("connection"), Some("close"), "what follows cannot be trusted");
+    }
+    for asked in it.api.asked() {
+        assert_eq!((asked.target(), asked.field("content-length")), ("/", None), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn heads_that_cannot_be_read_are_refused_with_a_document() {
+    let it = Base::start("").await;
+    for request in [
+        "GET\r\n\r\n",
+        "GET /\r\n\r\n",
+        "GET / x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/1.2\r\nHost: localhost\r\n\r\n",
+        "GET / http/1.1\r\nHost: localhost\r\n\r\n",
+        "G@T / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /\u{1} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX : 1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX: 1\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\r\n Host: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\n: 1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX: a\rb\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n",
+    ] {
+        it.refuses(request, 400).await;
+    }
+    let scheme = send(it.proxy.address("base"), format!("GET ftp://localhost/ HTTP/1.1\r\n{HOST}\r\n")).await;
+    scheme.assert_own_failure(400, "http_request_error");
+}
+
+#[tokio::test]
+async fn a_head_beyond_the_limit_is_431() {
+    let it = Base::start("[limits]\nheader_bytes = \"8KiB\"\n").await;
+    let mut caller = it.caller().await;
+    caller.write(format!("GET / HTTP/1.1\r\n{HOST}X: {}\r\n\r\n", "x".repeat(16 * 1024))).await;
+    let answer = caller.answer().await;
+    answer.assert_own_failure(431, "http_request_error");
+    assert!(answer.text().contains("limits.header_bytes"), "{}", answer.text());
+    assert_eq!(it.api.requests(), 0);
+    let within = format!("GET / HTTP/1.1\r\n{HOST}X: {}\r\n\r\n", "x".repeat(7000));
+    assert_eq!(send(it.proxy.address("base"), within).await.status, 200);
+    let long = format!("GET /{} HTTP/1.1\r\n{HOST}\r\n", "x".repeat(100_000));
+    let mut caller = it.caller().await;
+    caller.write(long).await;
+    let answer = caller.answer().await;
+    assert!([414, 431].contains(&answer.status), "{answer:?}");
+    answer.assert_own_failure(answer.status, "http_request_error");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_to_its_end_is_408() {
+    let it = Base::start("[limits]\nheader_timeout = \"400ms\"\n").await;
+    for begun in ["GET / HTTP/1.1\r\nHost: localhost\r\nX: ", "GE", "P"] {
+        let mut caller = it.caller().await;
+        caller.write(begun).await;
+        match caller.try_answer().await {
+            Some(answer) => answer.assert_own_failure(408, "http_request_error"),
+            None => assert_eq!(begun, "P", "closed without a word, where it could still become HTTP/2"),
+        }
+    }
+    // The same between two requests: what was begun has to be finished.
+    let mut caller = it.caller().await;
+    caller.write(format!("GET / HTTP/1.1\r\n{HOST}\r\n")).await;
+    assert_eq!(caller.answer().await.status, 200);
+    caller.write("GET /second HT").await;
+    caller.answer().await.assert_own_failure(408, "http_request_error");
+}
+
+#[tokio::test]
+async fn broken_chunks_end_the_request_on_both_sides() {
+    let it = Base::start("").await;
+    for chunks in [
+        "-1\r\nabc\r\n0\r\n\r\n",
+        "+3\r\nabc\r\n0\r\n\r\n",
+        "0x3\r\nabc\r\n0\r\n\r\n",
+        "3 3\r\nabc\r\n0\r\n\r\n",
+        "\r\n3\r\nabc\r\n0\r\n\r\n",
+        "10000000000000003\r\nabc\r\n0\r\n\r\n",
+        "3\r\nabcd\r\n0\r\n\r\n",
+        "3\nabc\r\n0\r\n\r\n",
+        "3;a\nb\r\nabc\r\n0\r\n\r\n",
+        "g\r\n\r\n",
+    ] {
+        let request = format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n{chunks}");
+        it.refuses(request, 400).await;
+    }
+}
+
+#[tokio::test]
+async fn chunk_extensions_are_dropped() {
+    let it = Base::start("").await;
+    let request =
+        format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n3;a=b;c=\"d\"\r\nabc\r\n0;e\r\n\r\n");
+    assert_eq!(send(it.proxy.address("base"), request).await.status, 200);
+    assert_eq!(it.api.asked()[0].body, b"abc");
+}
+
+#[tokio::test]
+async fn a_get_with_a_chunked_body_keeps_it() {
+    let it = Base::start("").await;
+    let request = format!("GET /_search HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    assert_eq!(send(it.proxy.address("base"), request).await.status, 200);
+    assert_eq!(it.api.asked()[0].body, b"abc");
+}
+
+#[tokio::test]
+async fn hop_by_hop_fields_stay_behind_and_all_others_go_through_in_order() {
+    let it = Base::start("").await;
+    let request = format!(
+        "GET / HTTP/1.1\r\n{HOST}X-A: 1\r\nConnection: close, X-Hop\r\nConnection: , ,\r\nCONNECTION: x-other , keep-alive\r\n\
+         X-Hop: 1\r\nX-Other: 1\r\nx-other: 2\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n\
+         Proxy-Authorization: Basic eA==\r\nTE: deflate, gzip;q=0.3\r\nUpgrade: foo\r\nX-A: 2\r\nX-B: \"q,\"\r\n\
+         Accept-Encoding: br\r\nIf-None-Match: \"x\"\r\nRange: bytes=0-1\r\nx-a: 3\r\n\r\n"
+    );
+    assert_eq!(send(it.proxy.address("base"), request).await.status, 200);
+    let asked = &it.api.asked()[0];
+    for name in [
+        "connection",
+        "x-hop",
+        "x-other",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "te",
+        "upgrade",
+        "transfer-encoding",
+    ] {
+        assert_eq!(asked.all(name), [""; 0], "{name}");
+    }
+    assert_eq!(asked.all("x-a"), ["1", "2", "3"]);
+    assert_eq!(asked.field("x-b"), Some("\"q,\""));
+    assert_eq!(asked.field("accept-encoding"), Some("br"));
+    assert_eq!(asked.field("if-none-match"), Some("\"x\""));
+    assert_eq!(asked.field("range"), Some("bytes=0-1"));
+    assert!(asked.field("via").unwrap().starts_with("1.1 attache "), "{asked:?}");
+}
+
+#[tokio::test]
+async fn no_connection_field_can_name_the_token_or_the_framing_away() {
+    let it = Base::start("").await;
+    let request = format!(
+        "POST / HTTP/1.1\r\n{HOST}Connection: authorization, host, content-length, via, transfer-encoding\r\n\
+         Authorization: Bearer theirs\r\nAuthorization: Basic eA==\r\nContent-Length: 3\r\n\r\nabc"
+    );
+    assert_eq!(send(it.proxy.address("base"), request).await.status, 200);
+    let asked = &it.api.asked()[0];
+    assert_eq!(asked.field("authorization"), Some("Bearer token-1"));
+    assert_eq!(asked.field("host"), Some(it.api.address().to_string().as_str()));
+    assert_eq!((asked.field("content-length"), &*asked.body), (Some("3"), &b"abc"[..]));
+    assert!(asked.field("via").is_some());
+}
+
+#[tokio::test]
+async fn underscore_twins_of_what_a_caller_may_not_say_are_dropped() {
+    let it = Base::start("").await;
+    let request = format!(
+        "GET / HTTP/1.1\r\n{HOST}X_Forwarded_For: 1.2.3.4\r\nProxy_Authorization: x\r\nAuthorization_: y\r\n\
+         authorization: Bearer theirs\r\nX_Mine: 1\r\n\r\n"
+    );
+    assert_eq!(send(it.proxy.address("base"), request).await.status, 200);
+    let asked = &it.api.asked()[0];
+    assert_eq!((asked.field("x_forwarded_for"), asked.field("proxy_authorization")), (None, None));
+    assert_eq!(asked.field("x_mine"), Some("1"));
+    assert_eq!(asked.field("authorization"), Some("Bearer token-1"));
+}
+
+#[tokio::test]
+async fn trailers_of_a_request_are_forwarded_without_what_a_trailer_may_not_say() {
+    let it = Base::start("").await;
+    let request = format!(
+        "POST / HTTP/1.1\r\n{HOST}Trailer: X-Sum, Authorization, Host, Cookie, Content-Length, Transfer-Encoding\r\n\
+         Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\nAuthorization: Bearer theirs\r\nHost: evil.test\r\n\
+         Cookie: a=b\r\nContent-Length: 9\r\nProxy-Authorization: x\r\n\r\n"
+    );
+    assert_eq!(send(it.proxy.address("base"), request).await.status, 200);
+    let asked = &it.api.asked()[0];
+    assert_eq!(asked.trailers, [("x-sum".to_owned(), "7".to_owned())]);
+    assert_eq!(asked.field("authorization"), Some("Bearer token-1"));
+    assert_eq!(asked.field("x-sum"), None, "trailers are never made header fields");
+}
+
+#[tokio::test]
+async fn requests_in_a_row_are_answered_in_order_on_one_connection() {
+    let it = Base::start("").await;
+    let mut caller = it.caller().await;
+    let one = |path: &str| format!("POST {path} HTTP/1.1\r\n{HOST}Content-Length: 2\r\n\r\nab");
+    caller.write(one("/1") + &one("/2") + &one("/3")).await;
+    for _ in 0..3 {
+        let answer = caller.answer().await;
+        assert_eq!((answer.status, answer.field("connection")), (200, None));
+    }
+    let targets: Vec<_> = it.api.asked().iter().map(|asked| asked.target().to_owned()).collect();
+    assert_eq!(targets, ["/1", "/2", "/3"]);
+    assert_eq!(it.api.connections(), 1, "and the upstream's is used again");
+}
