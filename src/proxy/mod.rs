@@ -158,8 +158,11 @@ impl Proxy {
             None => None,
         };
         let upgrade = self.rewrite(&mut head, reached.path.clone(), route.credential.is_some());
-        if let Some(authorization) = &authorization {
-            authorization.apply(&mut head.headers);
+        match (&authorization, credential) {
+            (Some(authorization), _) => authorization.apply(&mut head.headers),
+            // `on_token_error = "pass"` means without a token, not with whatever the caller brought along.
+            (None, Some(_)) => drop(head.headers.remove(AUTHORIZATION)),
+            (None, None) => {}
         }
         let outcome = if authorization.is_some() { &metrics.injected } else { &metrics.passed };
         let response = self.send(&reached, head, body, authorization).await;
