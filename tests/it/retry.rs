@@ -355,8 +355,13 @@ impl Early {
         tokio::spawn(async move {
             let (mut first, _) = listener.accept().await.unwrap();
             let mut body = read_head(&mut first).await.len();
-            let close = if closes { "connection: close\r\n" } else { "" };
-            let refusal = format!("HTTP/1.1 401 No\r\n{INVALID}{close}content-length: 7\r\n\r\nrefused");
+            // Without a body there is nothing to read that would make attache look at this connection again.
+            let rest = if closes {
+                "connection: close\r\ncontent-length: 7\r\n\r\nrefused"
+            } else {
+                "content-length: 0\r\n\r\n"
+            };
+            let refusal = format!("HTTP/1.1 401 No\r\n{INVALID}{rest}");
             first.write_all(refusal.as_bytes()).await.unwrap();
             if closes {
                 first.shutdown().await.unwrap();
