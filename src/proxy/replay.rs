@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -41,6 +41,8 @@ struct Shared {
     budget: Arc<ReplayBudget>,
     /// Only the newest turn may read.
     turn: u32,
+    /// Who waits for more of the body. The source only ever wakes the newest reader.
+    reader: Option<Waker>,
     size: SizeHint,
 }
 
@@ -95,6 +97,7 @@ impl ReplayBody {
             limit,
             budget: Arc::clone(budget),
             turn: 0,
+            reader: None,
             size: size.clone(),
         };
         Ok(Self { shared: Rc::new(RefCell::new(shared)), turn: 0, sent: 0, size })
@@ -109,17 +112,21 @@ impl ReplayBody {
 
 impl Replay {
     /// The second turn, or `None` where the body is not whole any more. Ends the first: whoever still sends it gets an error
-    /// and has to close that connection.
+    /// and has to close that connection. It is woken for that, because nothing else would: from now on the source wakes the
+    /// second turn, and the first connection would stay, half used, for as long as its upstream does.
     #[must_use]
     pub fn begin(self) -> Option<ReplayBody> {
-        let (turn, size) = {
+        let (turn, size, reader) = {
             let mut shared = self.0.borrow_mut();
             if shared.gave_up {
                 return None;
             }
             shared.turn += 1;
-            (shared.turn, shared.size.clone())
+            (shared.turn, shared.size.clone(), shared.reader.take())
         };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
         Some(ReplayBody { shared: self.0, turn, sent: 0, size })
     }
 }
@@ -189,7 +196,10 @@ impl Body for ReplayBody {
         if this.turn > 0 && shared.ended {
             return Poll::Ready(shared.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
         }
-        let frame = ready!(shared.poll_source(cx));
+        let Poll::Ready(frame) = shared.poll_source(cx) else {
+            shared.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
         // What was just kept has been sent by this turn.
         this.sent = shared.kept.len();
         Poll::Ready(frame)

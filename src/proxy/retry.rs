@@ -3,11 +3,11 @@
 use http::request::Parts;
 use http::{Request, Response};
 
-use super::{Proxy, with_token};
 use super::body::RequestBody;
 use super::challenge::{self, Verdict};
 use super::destination::Reached;
 use super::replay::Replay;
+use super::{Proxy, with_token};
 use crate::credential::Authorization;
 use crate::upstream::{ExchangeError, ResponseBody};
 

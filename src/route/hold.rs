@@ -1,6 +1,6 @@
 //! What bounds the token requests that one upstream can cause by answering 401, per credential and upstream.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// as well, and doubles while that goes on; a token that the upstream accepts ends the series.
 #[derive(Debug, Default)]
 pub struct Hold {
-    /// There has been a 401 since the last accepted token: only then is acceptance worth noting, so that the usual
-    /// request reads one flag.
+    /// There has been a 401 since a token was last accepted: acceptance ends the doubling then.
     watching: AtomicBool,
+    /// The newest token that the upstream has accepted. Noted once for each token, so that the usual request only reads;
+    /// and always, so that a token which this upstream took for hours is known to have been good when it is revoked.
+    accepted: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -25,8 +27,6 @@ struct State {
     length: Duration,
     /// The token this hold began with: once it is over, that token is replaced like any other.
     held: u64,
-    /// The newest token that the upstream has accepted.
-    accepted: u64,
 }
 
 impl Hold {
@@ -39,7 +39,9 @@ impl Hold {
         if state.until.is_some_and(|until| now < until) {
             return true;
         }
-        let fresh = after_unauthorized && generation != state.accepted && generation != state.held;
+        // Older ones than the accepted one count as known too: their refusal comes late.
+        let known = generation <= self.accepted.load(Ordering::Relaxed) || generation == state.held;
+        let fresh = after_unauthorized && !known;
         if fresh {
             state.begin(generation, now);
         }
@@ -61,11 +63,13 @@ impl Hold {
     /// The upstream took this token. That ends the doubling, but not a hold that runs: an upstream that refuses some
     /// requests and takes others would otherwise cost a token request for each refusal.
     pub fn accepted(&self, generation: u64) {
+        if self.accepted.load(Ordering::Relaxed) < generation {
+            // The newest one stays: an answer to an older token may come late.
+            self.accepted.fetch_max(generation, Ordering::Relaxed);
+        }
         if self.watching.load(Ordering::Relaxed) {
             self.watching.store(false, Ordering::Relaxed);
-            let mut state = self.lock();
-            state.accepted = generation;
-            state.length = Duration::ZERO;
+            self.lock().length = Duration::ZERO;
         }
     }
 
@@ -114,6 +118,24 @@ mod tests {
     async fn a_replacement_that_worked_and_is_revoked_later_is_replaced_at_once() {
         let hold = Hold::default();
         assert!(!hold.forbids_renewal(1, false));
+        hold.accepted(2);
+        assert!(!hold.forbids_renewal(2, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_acceptance_of_an_older_token_does_not_hide_that_of_the_newer_one() {
+        let hold = Hold::default();
+        assert!(!hold.forbids_renewal(1, false));
+        hold.accepted(1);
+        hold.accepted(2);
+        hold.accepted(1);
+        assert!(!hold.forbids_renewal(2, true), "token 2 was good until it was revoked");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replacement_obtained_for_another_upstream_that_worked_here_is_replaced_at_once_when_revoked() {
+        let hold = Hold::default();
+        hold.accepted(1);
         hold.accepted(2);
         assert!(!hold.forbids_renewal(2, true));
     }

@@ -91,7 +91,11 @@ where
     }
 }
 
-fn settle<B>(sent: Result<(Response<Incoming>, Lease<B>), NotSent<B>>, upstream: &Upstream, origin: &Origin) -> Exchanged<B> {
+fn settle<B>(
+    sent: Result<(Response<Incoming>, Lease<B>), NotSent<B>>,
+    upstream: &Upstream,
+    origin: &Origin,
+) -> Exchanged<B> {
     match sent {
         Ok((response, lease)) => {
             let silence = upstream.settings.timeouts.body;

@@ -9,6 +9,7 @@ mod framing;
 mod guarantees;
 mod http2;
 mod responses;
+mod retry;
 mod reverse;
 mod tunnel;
 mod websocket;

@@ -6,6 +6,7 @@ mod raw;
 mod server;
 mod setup;
 mod tls;
+mod world;
 
 pub use caller::{Answer, Caller, get, send};
 pub use proxy::TestProxy;
@@ -13,3 +14,4 @@ pub use raw::{Raw, read_head};
 pub use server::{Asked, Reply, Scripted, TokenServer};
 pub use setup::{ADMIN, FORWARD, credential, reverse, upstream};
 pub use tls::{Http2Server, TestCa, TlsFront};
+pub use world::{World, until};

@@ -1,11 +1,14 @@
 //! Scripted HTTP/1.1 servers: an upstream and a token endpoint. They record what they were asked, byte for byte.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// One request as a scripted server received it.
@@ -50,6 +53,8 @@ pub enum Reply {
     Silence,
     /// Closes without a byte.
     HangUp,
+    /// Waits for this, then writes these bytes and keeps the connection.
+    After(Pin<Box<dyn Future<Output = ()> + Send>>, Vec<u8>),
 }
 
 impl Reply {
@@ -62,6 +67,19 @@ impl Reply {
     /// 200 with this body.
     pub fn ok(body: &str) -> Self {
         Self::new(200, "", body)
+    }
+
+    /// This reply, once the gate has been opened (by [`Semaphore::add_permits`] or [`Semaphore::close`]). One permit lets one
+    /// reply through.
+    pub fn when_open(self, gate: &Arc<Semaphore>) -> Self {
+        let Self::Raw(bytes) = self else { panic!("only a raw reply can wait") };
+        let gate = Arc::clone(gate);
+        let opened = async move {
+            if let Ok(permit) = gate.acquire().await {
+                permit.forget();
+            }
+        };
+        Self::After(Box::pin(opened), bytes)
     }
 }
 
@@ -175,6 +193,12 @@ async fn converse(mut stream: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Ve
                 let _gone = stream.write_all(&bytes).await;
                 let _gone = stream.shutdown().await;
                 return;
+            }
+            Reply::After(opened, bytes) => {
+                opened.await;
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
             }
             Reply::Silence => std::future::pending().await,
             Reply::HangUp => return,
