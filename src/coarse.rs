@@ -167,7 +167,7 @@ pub struct Elapsed;
 /// [`Elapsed`] when the time is up first.
 pub async fn timeout<F: Future>(wait: Duration, future: F) -> Result<F::Output, Elapsed> {
     if wait < PRECISE_BELOW {
-        return tokio::time::timeout(wait, future).await.map_err(|_| Elapsed);
+        return tokio::time::timeout(wait, future).await.map_err(|_elapsed| Elapsed);
     }
     let mut future = std::pin::pin!(future);
     let mut deadline = Deadline::at(Tick::now().after(wait));

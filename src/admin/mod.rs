@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::listen::{Handler, ListenAddress};
 use crate::proxy::{explain, malformed};
 use crate::runtime::SharedRuntime;
-use crate::secret::{Secret, SecretError};
+use crate::secret::{Secret, SecretError, SecretSource};
 use crate::telemetry::RequestMetrics;
 use crate::token::TokenMetrics;
 
@@ -64,7 +64,7 @@ impl AdminFacts {
         token_metrics: TokenMetrics,
     ) -> Result<Self, SecretError> {
         let token: Option<Secret> =
-            config.admin.as_ref().and_then(|admin| admin.token.as_ref()).map(|token| token.read()).transpose()?;
+            config.admin.as_ref().and_then(|admin| admin.token.as_ref()).map(SecretSource::read).transpose()?;
         let local = config.admin.as_ref().is_none_or(|admin| admin.address.is_local());
         let mode = |name: &str| {
             let listener = config.listeners.iter().find(|listener| listener.name == name)?;
@@ -157,7 +157,7 @@ async fn ready(State(shared): AdminState) -> impl IntoResponse {
     (code, Json(serde_json::json!({ "ready": ready, "credentials": credentials })))
 }
 
-async fn metrics(State(shared): AdminState, headers: axum::http::HeaderMap) -> impl IntoResponse {
+async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> impl IntoResponse {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (content_type, text) = shared.exposition.text(accepts.contains("application/openmetrics-text"));
     ([(header::CONTENT_TYPE, content_type)], text)

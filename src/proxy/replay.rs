@@ -95,7 +95,7 @@ impl ReplayBody {
             limit,
             budget: Arc::clone(budget),
             turn: 0,
-            size: size.clone(),
+            size,
         };
         Ok(Self { shared: Rc::new(RefCell::new(shared)), turn: 0, sent: 0, size })
     }
@@ -118,7 +118,7 @@ impl Replay {
                 return None;
             }
             shared.turn += 1;
-            (shared.turn, shared.size.clone())
+            (shared.turn, shared.size)
         };
         Some(ReplayBody { shared: self.0, turn, sent: 0, size })
     }
@@ -205,6 +205,18 @@ impl Body for ReplayBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
+    }
+}
+
+impl std::fmt::Debug for ReplayBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplayBody").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").finish_non_exhaustive()
     }
 }

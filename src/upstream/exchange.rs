@@ -140,7 +140,7 @@ async fn response_head<B>(
     timeouts: &Timeouts,
 ) -> Result<Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>, ExchangeError> {
     let Some(progress) = progress else {
-        return crate::coarse::timeout(timeouts.response, sending).await.map_err(|_| response_timeout(timeouts));
+        return crate::coarse::timeout(timeouts.response, sending).await.map_err(|_elapsed| response_timeout(timeouts));
     };
     let mut sending = std::pin::pin!(sending);
     let mut deadline = Deadline::at(progress.last.get());

@@ -26,9 +26,12 @@ use crate::local::LocalExecutor;
 /// Streams of one HTTP/2 connection that we open at the most, whatever its server allows.
 const MAX_STREAMS: usize = 1000;
 
+/// An upstream, and its origin where it covers several hosts.
+type Key = (u64, Option<Origin>);
+
 /// One worker's connections, by upstream and, where an upstream covers several hosts, by origin.
 pub struct Pool<B> {
-    origins: RefCell<HashMap<(u64, Option<Origin>), Rc<OriginPool<B>>>>,
+    origins: RefCell<HashMap<Key, Rc<OriginPool<B>>>>,
     workers: usize,
 }
 
@@ -154,7 +157,7 @@ where
             return Ok(lease);
         }
         let limit = upstream.settings.timeouts.connect;
-        let place = coarse::timeout(limit, self.place(upstream)).await.map_err(|_| {
+        let place = coarse::timeout(limit, self.place(upstream)).await.map_err(|_elapsed| {
             let detail = format!("all {} connections of this worker to {origin} are in use", self.max);
             ExchangeError::new(ExchangeErrorKind::ConnectionLimitReached, detail)
         })?;
@@ -350,5 +353,11 @@ impl<B> Drop for Alive<B> {
             gauge.dec();
         }
         self.pool.changed.notify_waiters();
+    }
+}
+
+impl<B> std::fmt::Debug for Pool<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
     }
 }
