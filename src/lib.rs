@@ -1,4 +1,26 @@
-//! attache
+//! attache: an HTTP proxy that gives unmodified programs OAuth 2.0 access.
+//!
+//! A program that knows nothing of OAuth is pointed at it, with `HTTP_PROXY` or as a base URL; each request to a
+//! configured upstream leaves with a valid access token. What users see is in README.md, how it is built and why in
+//! ARCHITECTURE.md. This is the code in reading order:
+//!
+//! | | |
+//! |---|---|
+//! | [`proxy`] | a request's way through; begin with `Proxy::handle` |
+//! | [`route`] | which requests get what |
+//! | [`credential`] | what is put on a request |
+//! | [`token`] | access tokens over time: read, shared, refreshed, discarded |
+//! | [`oauth`] | how a token is obtained |
+//! | [`upstream`] | sockets out, and origins |
+//! | [`listen`] | sockets in |
+//! | [`runtime`] | the snapshot that one request works with |
+//! | [`config`] | `proxy.toml`, into the settings of all of these |
+//! | [`app`] | wires it up: threads, start, drain |
+//! | [`admin`] | status, metrics, a few actions |
+//! | [`cli`] | the commands |
+//! | [`demo`] | an authorization server and an API, for `attache demo` and the tests |
+//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`local`] | small things that the others stand on |
+
 pub mod admin;
 pub mod app;
 pub mod cli;

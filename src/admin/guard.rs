@@ -54,11 +54,11 @@ fn is_probe(path: &str) -> bool {
 }
 
 fn has_loopback_host(request: &Request) -> bool {
-    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = authority.or_else(|| hosts.next()?.to_str().ok());
     // A unix socket's caller may have nothing to say here.
-    let Some(host) = host else { return request.version() == axum::http::Version::HTTP_10 };
+    let Some(host) = host else { return request.version() == http::Version::HTTP_10 };
     let parsed = Authority::parse(host).ok().and_then(|host| crate::upstream::Host::parse(&host.host).ok());
     parsed.is_some_and(|host| host.is_loopback()) && hosts.next().is_none()
 }

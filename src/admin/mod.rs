@@ -10,7 +10,7 @@
 //! | `GET /api/explain?method=&url=&listener=` | what would happen to a request |
 //! | `POST /api/credentials/NAME/refresh` | a new token now; 502 where there is none |
 //!
-//! It runs on the control thread, so it answers while the data path is busy. Guarded by [`guard`].
+//! It runs on the control thread, so it answers while the data path is busy. Guarded by `guard`.
 
 mod exposition;
 mod guard;
@@ -30,11 +30,10 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 
-use crate::config::Config;
 use crate::listen::{Handler, ListenAddress};
 use crate::proxy::{explain, malformed};
 use crate::runtime::SharedRuntime;
-use crate::secret::{Secret, SecretError};
+use crate::secret::{Secret, SecretError, SecretSource};
 use crate::telemetry::RequestMetrics;
 use crate::token::TokenMetrics;
 
@@ -53,30 +52,19 @@ pub struct AdminFacts {
 }
 
 impl AdminFacts {
-    /// Gathers them from a configuration and the addresses that were bound.
+    /// `listeners` are those that are bound, with their modes; `local` says that the admin listener can only be reached
+    /// from this machine.
     ///
     /// # Errors
     /// When `admin.token` cannot be read.
     pub fn new(
-        config: &Config,
-        addresses: &[(String, ListenAddress)],
+        listeners: Vec<(String, ListenAddress, &'static str)>,
+        token: Option<&SecretSource>,
+        local: bool,
         metrics: RequestMetrics,
         token_metrics: TokenMetrics,
     ) -> Result<Self, SecretError> {
-        let token: Option<Secret> =
-            config.admin.as_ref().and_then(|admin| admin.token.as_ref()).map(|token| token.read()).transpose()?;
-        let local = config.admin.as_ref().is_none_or(|admin| admin.address.is_local());
-        let mode = |name: &str| {
-            let listener = config.listeners.iter().find(|listener| listener.name == name)?;
-            Some(match listener.mode {
-                crate::proxy::ListenerMode::Forward { .. } => "forward",
-                crate::proxy::ListenerMode::Reverse { .. } => "reverse",
-            })
-        };
-        let listeners = addresses
-            .iter()
-            .map(|(name, address)| (name.clone(), address.clone(), mode(name).unwrap_or("admin")))
-            .collect();
+        let token: Option<Secret> = token.map(SecretSource::read).transpose()?;
         Ok(Self { listeners, guard: Guard::new(token.as_ref(), local), metrics, token_metrics })
     }
 }
@@ -157,7 +145,7 @@ async fn ready(State(shared): AdminState) -> impl IntoResponse {
     (code, Json(serde_json::json!({ "ready": ready, "credentials": credentials })))
 }
 
-async fn metrics(State(shared): AdminState, headers: axum::http::HeaderMap) -> impl IntoResponse {
+async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> impl IntoResponse {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let (content_type, text) = shared.exposition.text(accepts.contains("application/openmetrics-text"));
     ([(header::CONTENT_TYPE, content_type)], text)

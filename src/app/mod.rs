@@ -31,7 +31,7 @@ use self::workers::{Running, Stop, WorkerParts};
 use crate::admin::{Admin, AdminFacts};
 use crate::config::Config;
 use crate::listen::{self, BindError, Bound, ListenAddress, ListenContext, Roster, UnixPath};
-use crate::proxy::{ProxyShared, RateLimit, ReplayBudget, ViaIdentity};
+use crate::proxy::{ListenerMode, ProxyShared, RateLimit, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
 use crate::secret::SecretError;
 use crate::telemetry::RequestMetrics;
@@ -114,7 +114,7 @@ impl App {
         let shared = SharedRuntime::new(Arc::clone(&built.runtime));
         let drain = config.limits.drain;
         let parts = worker_parts(&config, workers, &shared, &metrics, &stop);
-        let facts = AdminFacts::new(&config, &addresses, metrics, token_metrics).map_err(StartError::AdminToken)?;
+        let facts = admin_facts(&config, &addresses, metrics, token_metrics).map_err(StartError::AdminToken)?;
         let admin_context = ListenContext { permits: None, ..parts.context.clone() };
         for credential in built.runtime.credentials.iter().filter(|credential| credential.required) {
             credential.prime();
@@ -230,6 +230,25 @@ fn worker_parts(
         limits,
     };
     WorkerParts { runtime: runtime.clone(), shared: Arc::new(shared), context, workers, stop: stop.clone() }
+}
+
+fn admin_facts(
+    config: &Config,
+    addresses: &[(String, ListenAddress)],
+    metrics: RequestMetrics,
+    token_metrics: TokenMetrics,
+) -> Result<AdminFacts, SecretError> {
+    let mode = |name: &str| {
+        let listener = config.listeners.iter().find(|listener| listener.name == name);
+        listener.map_or(ADMIN, |listener| match listener.mode {
+            ListenerMode::Forward { .. } => "forward",
+            ListenerMode::Reverse { .. } => "reverse",
+        })
+    };
+    let listeners = addresses.iter().map(|(name, address)| (name.clone(), address.clone(), mode(name))).collect();
+    let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
+    let local = config.admin.as_ref().is_none_or(|admin| admin.address.is_local());
+    AdminFacts::new(listeners, token, local, metrics, token_metrics)
 }
 
 /// The control thread's work: the admin API and the watch on secrets. Token requests are spawned onto it from elsewhere.

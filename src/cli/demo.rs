@@ -14,7 +14,7 @@ use crate::listen::ListenAddress;
 
 /// Why the demo ended badly.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub(super) enum DemoError {
     /// A part of it did not start.
     #[error("the demo cannot start: {0}")]
     Start(String),
@@ -37,7 +37,7 @@ pub enum DemoError {
 ///
 /// # Errors
 /// When something does not start, or a step of the story does not hold.
-pub async fn run(once: bool) -> Result<(), DemoError> {
+pub(super) async fn run(once: bool) -> Result<(), DemoError> {
     let demo = Demo::start(ports(once)).await.map_err(start_error)?;
     let mut config = Config::parse("the demo's proxy.toml", &demo.proxy_toml()).map_err(start_error)?;
     // Its secret stands in the file, which is worth a warning everywhere but here.

@@ -30,7 +30,7 @@ pub(super) struct ExplainArgs {
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let config = super::load(&args.config.config)?;
     let method = http::Method::from_bytes(args.method.to_ascii_uppercase().as_bytes())
-        .map_err(|_| Failure::usage(format!("{:?} is no method", args.method)))?;
+        .map_err(|_invalid| Failure::usage(format!("{:?} is no method", args.method)))?;
     let runtime = dry_runtime(&config, Handle::current()).map_err(Failure::failed)?;
     let answer = explain::answer(&runtime, args.listener.as_deref(), &method, &args.url).map_err(Failure::failed)?;
     if args.json {

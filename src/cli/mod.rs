@@ -43,6 +43,7 @@ Start here:
 Exit codes: 0 done, 1 failed, 2 usage, 78 configuration.";
 
 #[derive(Debug, Args)]
+#[expect(clippy::doc_markdown, reason = "these comments are the help text")]
 struct LogArgs {
     /// What is logged on stderr: a level, or targets such as "info,attache::token=debug".
     #[arg(long, global = true, env = "ATTACHE_LOG", default_value = "info", value_name = "FILTER")]

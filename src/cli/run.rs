@@ -82,7 +82,7 @@ fn announce(source: &str, upstreams: usize, app: &App, modes: &[(String, &str)])
         match address {
             ListenAddress::Tcp(address) => talk(format_args!("  {mode:<8} {BOLD}http://{address}{BOLD:#}  ({name})"))?,
             ListenAddress::Unix(path) => {
-                talk(format_args!("  {mode:<8} {BOLD}unix:{}{BOLD:#}  ({name})", path.display()))?
+                talk(format_args!("  {mode:<8} {BOLD}unix:{}{BOLD:#}  ({name})", path.display()))?;
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::token::{Expires, FetchedToken, TokenError, TokenErrorKind, TokenSourc
       --client-secret-env SECRET --scope orders.read         ad hoc
 
 stdout holds the token and nothing else: curl -H \"Authorization: Bearer $(attache token orders)\" …")]
+#[expect(clippy::doc_markdown, reason = "these comments are the help text")]
 pub(super) struct TokenArgs {
     #[command(flatten)]
     config: super::ConfigArg,
@@ -34,6 +35,7 @@ pub(super) struct TokenArgs {
 
 /// A token request on the command line.
 #[derive(Debug, Args)]
+#[expect(clippy::doc_markdown, reason = "these comments are the help text")]
 pub(super) struct RequestArgs {
     /// Where tokens are issued.
     #[arg(long, value_name = "URL")]

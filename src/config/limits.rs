@@ -60,7 +60,7 @@ fn private_addresses(value: &Value<'_>) -> Option<PrivateAddresses> {
 /// A network, or an address that stands for itself.
 fn network(value: &Value<'_>) -> Option<IpNet> {
     let text = value.text()?;
-    match text.parse::<IpNet>().or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| error)) {
+    match text.parse::<IpNet>().or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_neither| error)) {
         Ok(network) => Some(network.trunc()),
         Err(_) => value
             .wrong("has an entry that is no network", "write an address and a prefix length, such as \"10.0.0.0/8\""),

@@ -68,7 +68,7 @@ where
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .serve_connection(io, service);
-        watch(pin!(connection), |connection| connection.graceful_shutdown(), &standing, limits, &seat).await;
+        watch(pin!(connection), http2::Connection::graceful_shutdown, &standing, limits, &seat).await;
     } else {
         let connection = http1::Builder::new()
             // Ours: hyper's would also count the time between requests.
@@ -76,7 +76,7 @@ where
             .max_header_size(limits.header_bytes)
             .serve_connection(io, service)
             .with_upgrades();
-        watch(pin!(connection), |connection| connection.graceful_shutdown(), &standing, limits, &seat).await;
+        watch(pin!(connection), http1::UpgradeableConnection::graceful_shutdown, &standing, limits, &seat).await;
     }
 }
 

@@ -13,6 +13,7 @@ use super::replay::ReplayBody;
 use crate::upstream::{BodyError, ResponseBody};
 
 /// A request body on its way to an upstream.
+#[derive(Debug)]
 pub enum RequestBody {
     /// None.
     Empty,
@@ -101,7 +102,7 @@ impl CallerBody {
 
     /// Takes the record along, so that it is closed with the last byte.
     #[must_use]
-    pub fn with_record(mut self, record: Record) -> Self {
+    pub(super) fn with_record(mut self, record: Record) -> Self {
         self.record = Some(record);
         self
     }
@@ -138,5 +139,11 @@ impl Body for CallerBody {
             Kind::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Kind::Upstream(body) => body.size_hint(),
         }
+    }
+}
+
+impl std::fmt::Debug for CallerBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallerBody").finish_non_exhaustive()
     }
 }

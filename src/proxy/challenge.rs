@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 /// What a refusal means for the token that was on the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// A Bearer (or DPoP) challenge, or none at all: another token may help.
+    /// A Bearer (or `DPoP`) challenge, or none at all: another token may help.
     TokenRefused,
     /// `error="insufficient_scope"`: another token of the same scope does not help (RFC 6750 section 3.1).
     InsufficientScope,
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn insufficient_scope_is_told_apart_in_any_place() {
         assert_eq!(verdict_of(&[r#"Bearer error="insufficient_scope", scope="a b""#]), Verdict::InsufficientScope);
-        assert_eq!(verdict_of(&[r#"Bearer realm=x , error = insufficient_scope"#]), Verdict::InsufficientScope);
+        assert_eq!(verdict_of(&["Bearer realm=x , error = insufficient_scope"]), Verdict::InsufficientScope);
         assert_eq!(verdict_of(&["Basic realm=\"a\", Bearer error=\"insufficient_scope\""]), Verdict::InsufficientScope);
         assert_eq!(
             verdict_of(&["Basic realm=\"a\"", "Bearer error=\"insufficient_scope\""]),

@@ -87,7 +87,7 @@ fn explain(
         }
         Ok(Destination::Route(reached)) => explain_route(&mut explanation, &reached, &head),
         Ok(Destination::Tunnel(lane, origin)) => {
-            explain_tunnel(&mut explanation, runtime, listener, lane.as_deref(), &origin)
+            explain_tunnel(&mut explanation, runtime, listener, lane.as_deref(), &origin);
         }
         Ok(Destination::Unmatched(origin)) => match tunnel::unmatched(runtime, listener, &origin) {
             Err(refusal) => explanation.reason = refused(&refusal),
@@ -166,7 +166,7 @@ fn refused(refusal: &Refusal) -> String {
 /// The head that such a request would arrive with.
 fn head(listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Parts, String> {
     let uri: http::Uri =
-        target.parse().map_err(|_| format!("{target:?} is not a URL, a path, or host:port for CONNECT"))?;
+        target.parse().map_err(|_invalid| format!("{target:?} is not a URL, a path, or host:port for CONNECT"))?;
     let mut request = Request::builder().method(method.clone());
     let host = match (&listener.mode, uri.authority()) {
         (_, Some(authority)) => authority.as_str().to_owned(),
@@ -185,7 +185,7 @@ fn head(listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Par
         }
         _ => Ok(uri),
     };
-    let uri = uri.map_err(|_: http::uri::InvalidUri| format!("{target:?} cannot be read"))?;
+    let uri = uri.map_err(|_invalid: http::uri::InvalidUri| format!("{target:?} cannot be read"))?;
     let request = request.uri(uri).body(()).map_err(|error| error.to_string())?;
     Ok(request.into_parts().0)
 }

@@ -38,13 +38,12 @@ pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
 pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId, malformed};
 pub use headers::ViaIdentity;
 pub use rate::RateLimit;
-pub use replay::ReplayBudget;
+pub use replay::{Replay, ReplayBody, ReplayBudget};
 pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, Unmatched};
 
 use self::destination::{Destination, Reached};
 use self::headers::HopWishes;
 use self::record::Record;
-use self::replay::ReplayBody;
 use self::retry::{Sent, SentBody};
 use crate::credential::{Authorization, Credential};
 use crate::route::{CallerAuthorization, OnTokenError, Permission};
@@ -375,7 +374,18 @@ impl CallerFacts {
     }
 }
 
-/// `allow`, TRACE, and `Max-Forwards`.
+/// The last touch for the version that the caller speaks.
+fn finish(mut response: Response<CallerBody>, caller: CallerFacts) -> Response<CallerBody> {
+    // hyper writes the version of its own connection; what came from upstream must not downgrade it.
+    *response.version_mut() = caller.version;
+    // RFC 9112 section 9.3: no persistent connection with an HTTP/1.0 client.
+    if caller.version == Version::HTTP_10 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// `allow`, and TRACE.
 fn check_policy(reached: &Reached, head: &Parts) -> Result<(), Refusal> {
     let route = &reached.lane.route;
     let path = reached.path.as_ref().map_or_else(|| head.uri.path(), http::uri::PathAndQuery::path);
@@ -488,12 +498,12 @@ fn record_refusal(
     refusal: &Refusal,
     request_id: &RequestId,
     began: Instant,
-    lane: Option<Arc<crate::runtime::Lane>>,
+    lane: Option<&crate::runtime::Lane>,
 ) {
-    let metrics = lane.as_ref().map_or(&listener.metrics, |lane| &lane.metrics);
+    let metrics = lane.map_or(&listener.metrics, |lane| &lane.metrics);
     let outcome = if refusal.is_denial() { &metrics.denied } else { &metrics.failed };
     drop(Record::new(began, metrics, outcome));
-    let upstream = lane.as_ref().map_or(crate::telemetry::UNMATCHED, |lane| lane.route.name());
+    let upstream = lane.map_or(crate::telemetry::UNMATCHED, |lane| lane.route.name());
     let (listener, status, request_id) = (&listener.name, refusal.status().as_u16(), request_id.text());
     if refusal.is_denial() {
         tracing::info!(target: "attache::proxy", %listener, upstream, status, request_id, "refused: {}", refusal.detail());

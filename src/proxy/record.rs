@@ -8,7 +8,7 @@ use crate::telemetry::{Durations, LaneMetrics};
 
 /// Measures a request from its head to the end of its response. Dropping it closes it.
 #[derive(Debug)]
-pub struct Record {
+pub(super) struct Record {
     began: Instant,
     durations: Durations,
 }
@@ -16,7 +16,7 @@ pub struct Record {
 impl Record {
     /// Counts the outcome now; the duration follows when the record is dropped.
     #[must_use]
-    pub fn new(began: Instant, metrics: &LaneMetrics, outcome: &Counter) -> Self {
+    pub(super) fn new(began: Instant, metrics: &LaneMetrics, outcome: &Counter) -> Self {
         outcome.inc();
         Self { began, durations: metrics.durations.clone() }
     }

@@ -41,23 +41,23 @@ pub(super) async fn after_refusal(
     let Some(credential) = &route.credential else { return Ok(refused) };
     let generation = sent.authorization.generation();
     if let Some(outcome) = no_renewal(reached, &sent, &refused) {
-        return given_back(proxy, reached, generation, refused, outcome);
+        return Ok(given_back(proxy, reached, generation, refused, outcome));
     }
     // The first answer is kept until there is a token: without one, it is what the caller gets.
     let authorization = match credential.renew(&sent.authorization).await {
         Ok(authorization) => authorization,
         Err(error) => {
             tracing::warn!(target: "attache::proxy", upstream = %route.name(), kind = error.kind.as_str(), "refused token not replaced: {error}");
-            return given_back(proxy, reached, generation, refused, "token_error");
+            return Ok(given_back(proxy, reached, generation, refused, "token_error"));
         }
     };
     let body = match sent.body {
         SentBody::Empty => RequestBody::Empty,
         SentBody::Kept(replay) => match replay.begin() {
             Some(body) => RequestBody::Replayable(body),
-            None => return given_back(proxy, reached, generation, refused, "body_too_large"),
+            None => return Ok(given_back(proxy, reached, generation, refused, "body_too_large")),
         },
-        SentBody::Gone => return given_back(proxy, reached, generation, refused, "body_too_large"),
+        SentBody::Gone => return Ok(given_back(proxy, reached, generation, refused, "body_too_large")),
     };
     proxy.discard_body(refused.into_body());
     send_again(proxy, reached, with_token(sent.head, &authorization, body), &authorization).await
@@ -109,9 +109,9 @@ fn given_back(
     generation: u64,
     refused: UpstreamResponse,
     outcome: &'static str,
-) -> Result<UpstreamResponse, ExchangeError> {
+) -> UpstreamResponse {
     count(proxy, reached, generation, outcome);
-    Ok(refused)
+    refused
 }
 
 /// Every refusal is counted by what was done about it, and logged once.

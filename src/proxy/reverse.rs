@@ -72,5 +72,5 @@ fn strip_prefix(head: &Parts, prefix: usize) -> Result<Option<PathAndQuery>, Ref
     let whole = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let rest = &whole[prefix..];
     let stripped = if rest.starts_with('/') { rest.parse() } else { format!("/{rest}").parse() };
-    stripped.map(Some).map_err(|_| Refusal::bad_request("the path cannot be read"))
+    stripped.map(Some).map_err(|_invalid| Refusal::bad_request("the path cannot be read"))
 }

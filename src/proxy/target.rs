@@ -84,7 +84,7 @@ fn host_field(head: &Parts) -> Result<Option<Authority<'_>>, Refusal> {
     if lines.next().is_some() {
         return Err(Refusal::framing("the request has more than one Host field; send one"));
     }
-    let text = host.to_str().map_err(|_| Refusal::bad_request("the Host field has characters no host has"))?;
+    let text = host.to_str().map_err(|_invalid| Refusal::bad_request("the Host field has characters no host has"))?;
     read_authority(text, "the Host field").map(Some)
 }
 

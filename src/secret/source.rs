@@ -82,7 +82,7 @@ fn read_file(path: &PathBuf, place: impl Fn() -> String) -> Result<Secret, Secre
     if bytes.len() as u64 > MAX_FILE {
         return Err(unreadable("it is larger than 1 MiB, which is no secret".into()));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| SecretError::NotText(place()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_invalid| SecretError::NotText(place()))?;
     Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 

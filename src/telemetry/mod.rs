@@ -27,7 +27,7 @@ const SILENCED: [&str; 5] = ["h2", "hyper", "hyper_util", "reqwest", "rustls"];
 /// # Errors
 /// A filter that cannot be read, or a subscriber that is there already.
 pub fn init(filter: &str, format: LogFormat, colour: bool) -> Result<(), LogError> {
-    let asked: Targets = filter.parse().map_err(|_| LogError::Filter(filter.to_owned()))?;
+    let asked: Targets = filter.parse().map_err(|_invalid| LogError::Filter(filter.to_owned()))?;
     let targets = silence(&asked);
     let registry = tracing_subscriber::registry();
     let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(colour);

@@ -38,7 +38,7 @@ impl Expiry {
             Expires::At(at) => at.duration_since(now.wall).map_or(Duration::ZERO, |left| left + elapsed),
             Expires::Unsaid => settings.default_lifetime,
         };
-        let usable = lifetime - margin(lifetime);
+        let usable = lifetime.saturating_sub(margin(lifetime));
         let refresh_at = settings.ahead.map(|ahead| requested_at + refresh_after(lifetime, ahead, jitter).min(usable));
         Self {
             lifetime,
@@ -140,10 +140,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn refresh_comes_while_the_token_is_usable_and_never_late(seconds in 1_u64..1_000_000, jitter in 0.0..=1.0_f64) {
-            let (token, now) = expiry(Expires::In(Duration::from_secs(seconds)), jitter);
+        fn refresh_comes_while_the_token_is_usable_and_never_late(seconds in 1_u32..1_000_000, jitter in 0.0..=1.0_f64) {
+            let (token, now) = expiry(Expires::In(Duration::from_secs(seconds.into())), jitter);
             let after = token.refresh_at.unwrap().duration_since(now.instant).as_secs_f64();
-            let life = seconds as f64;
+            let life = f64::from(seconds);
             prop_assert!(after <= life * 0.8 + 0.001);
             prop_assert!(after >= life * 0.4 * 0.8 - 0.001 || life - 60.0 < life * 0.5);
             if seconds >= 120 { prop_assert!(after <= life - 60.0 + 0.001) } else { prop_assert!(after <= life * 0.5 + 0.001) }

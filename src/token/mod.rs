@@ -1,7 +1,7 @@
 //! Access tokens over time. Knows nothing of OAuth, sockets or configuration.
 //!
-//! A [`TokenCache`] holds one token for one identity. The request path reads a snapshot ([`cache`]); everything that
-//! replaces it, single flight, schedule and back-off, is in [`refresh`] and runs on the control runtime. What it asks is a
+//! A [`TokenCache`] holds one token for one identity. The request path reads a snapshot (`cache`); everything that
+//! replaces it, single flight, schedule and back-off, is in `refresh` and runs on the control runtime. What it asks is a
 //! [`TokenSource`].
 
 mod cache;

@@ -17,7 +17,7 @@ use crate::coarse::{Deadline, Tick};
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request body on its way to an upstream; reports progress, so that a slow upload is not taken for a slow answer.
-pub struct Outgoing<B> {
+pub(super) struct Outgoing<B> {
     inner: B,
     progress: Option<Rc<Progress>>,
 }
@@ -134,5 +134,11 @@ impl<B> Body for ResponseBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+impl<B> std::fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
     }
 }

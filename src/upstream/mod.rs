@@ -102,7 +102,7 @@ impl Upstream {
     fn server_name(&self, origin: &Origin) -> Result<ServerName<'static>, ExchangeError> {
         let host = origin.host.as_str().trim_start_matches('[').trim_end_matches(']');
         let name = self.settings.tls.server_name.as_deref().unwrap_or(host);
-        ServerName::try_from(name.to_owned()).map_err(|_| {
+        ServerName::try_from(name.to_owned()).map_err(|_invalid| {
             let detail = format!("{name} is no name that a certificate could be for");
             ExchangeError::new(ExchangeErrorKind::TlsCertificateError, detail)
         })

@@ -353,7 +353,7 @@ fn canonical_v6<'a>(text: &'a str, inner: &str) -> Result<Cow<'a, str>, InvalidA
     let inner = inner.strip_suffix(']').ok_or(InvalidAuthority("the bracketed IPv6 address has no closing bracket"))?;
     // Zone identifiers (`%25eth0`) mean something on one machine only and never belong in a URI that is forwarded.
     let ip = Ipv6Addr::from_str(inner)
-        .map_err(|_| InvalidAuthority("the address in brackets is not a plain IPv6 address"))?;
+        .map_err(|_invalid| InvalidAuthority("the address in brackets is not a plain IPv6 address"))?;
     let canonical = format!("[{ip}]");
     if canonical == text { Ok(Cow::Borrowed(text)) } else { Ok(Cow::Owned(canonical)) }
 }
@@ -470,7 +470,7 @@ mod tests {
         #[test]
         fn whatever_the_resolver_reads_as_an_address_is_one_here(n in any::<u32>()) {
             prop_assert!(Host::parse(&n.to_string()).is_err());
-            let text = format!("{:#x}", n);
+            let text = format!("{n:#x}");
             prop_assert!(Host::parse(&text).is_err());
         }
     }

@@ -26,6 +26,9 @@ use crate::local::LocalExecutor;
 /// Streams of one HTTP/2 connection that we open at the most, whatever its server allows.
 const MAX_STREAMS: usize = 1000;
 
+/// An upstream, and its origin where it covers several hosts.
+type Key = (u64, Option<Origin>);
+
 /// One worker's connections, by upstream and, where an upstream covers several hosts, by origin.
 pub struct Pool<B> {
     origins: RefCell<HashMap<Key, Rc<OriginPool<B>>>>,
@@ -388,5 +391,11 @@ impl<B> Drop for Alive<B> {
             gauge.dec();
         }
         self.pool.changed.notify_waiters();
+    }
+}
+
+impl<B> std::fmt::Debug for Pool<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
     }
 }

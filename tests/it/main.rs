@@ -1,5 +1,6 @@
 //! Conversations with a running attache over real sockets. Each module is one area; [`support`] has the scripted peers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation is how a test fails")]
+#![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod support;
 
@@ -11,5 +12,6 @@ mod http2;
 mod responses;
 mod retry;
 mod reverse;
+mod tidy;
 mod tunnel;
 mod websocket;

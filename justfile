@@ -1,0 +1,36 @@
+# `just` shows this list.
+default:
+    @just --list
+
+# Format everything.
+fmt:
+    cargo fmt
+
+# Formatting and lints, warnings being errors, as CI has it.
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+
+# All tests.
+test:
+    cargo test
+
+# The API documentation, without a warning.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# What has to pass before anybody else looks.
+ci:
+    .ci/run
+
+# Licences, bans, advisories. Needs cargo-deny.
+deny:
+    cargo deny check
+
+# The benchmarks, or those whose name contains FILTER.
+bench FILTER="":
+    cargo bench -- {{FILTER}}
+
+# See it work.
+demo:
+    cargo run --release -- demo

@@ -1,0 +1,304 @@
+//! What the compiler does not check about the source: a plain text scan, so that ARCHITECTURE.md stays true.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use attache::config::Config;
+
+/// Lines of one file without its tests. Longer files hold more than one idea.
+const MOST_LINES: usize = 400;
+
+/// Files that may be longer, with their own bound.
+const LONGER: [(&str, usize); 1] = [
+    // The request path is read from top to bottom in one place. It should not grow: what needs a paragraph is a module.
+    ("proxy/mod.rs", 500),
+];
+
+/// Where each library may be used. Exchanging one is then a change in one place.
+const DOORS: [(&str, &[&str]); 16] = [
+    ("anstream::", &["cli/"]),
+    ("arc_swap::", &["runtime.rs", "token/cache.rs"]),
+    ("axum::", &["admin/", "demo/"]),
+    ("backon::", &["token/refresh.rs"]),
+    ("bytesize::", &["config/"]),
+    ("clap::", &["cli/"]),
+    ("hyper::client", &["upstream/"]),
+    ("hyper::server", &["listen/", "demo/"]),
+    ("jsonwebtoken::", &["demo/"]),
+    ("rcgen::", &[]),
+    ("reqwest::", &["oauth/"]),
+    ("rustls_platform_verifier::", &["tls/"]),
+    ("secrecy::", &["secret/"]),
+    ("socket2::", &["listen/"]),
+    ("toml::", &["config/"]),
+    ("tracing_subscriber::", &["telemetry/"]),
+];
+
+/// Who may look into a secret, and what for.
+const EXPOSING: [&str; 5] = [
+    "cli/token.rs",         // `attache token` prints the token: that is the command
+    "oauth/client_auth.rs", // the client's secret goes into the token request
+    "oauth/response.rs",    // a token is checked before it may enter a header
+    "secret/mod.rs",        // blank or not, and the fingerprint
+    "token/mod.rs",         // the header value is made, once for each token
+];
+
+const PRINTING: [&str; 9] = [
+    "println!",
+    "eprintln!",
+    "print!",
+    "eprint!",
+    "dbg!",
+    "process::exit",
+    "process::abort",
+    "io::stdout",
+    "io::stderr",
+];
+
+#[test]
+fn arrows_between_folders_are_those_of_the_architecture() {
+    let allowed = arrows(&read("ARCHITECTURE.md"));
+    let mut found: BTreeMap<(String, String), String> = BTreeMap::new();
+    for Source { path, code } in sources() {
+        let from = area(&path);
+        for to in crate_paths(&path, &code) {
+            if to != from {
+                found.entry((from.clone(), to)).or_insert_with(|| path.clone());
+            }
+        }
+    }
+    for ((from, to), path) in &found {
+        let known = allowed.contains(&(from.clone(), to.clone()));
+        assert!(known, "src/{path} uses crate::{to}, but ARCHITECTURE.md has no arrow {from} -> {to}");
+    }
+    for (from, to) in &allowed {
+        let used = found.contains_key(&(from.clone(), to.clone()));
+        assert!(used, "ARCHITECTURE.md has an arrow {from} -> {to} that nothing in src/{from} uses: take it out");
+    }
+}
+
+#[test]
+fn the_code_map_has_every_file_and_no_other() {
+    let mapped = code_map(&read("ARCHITECTURE.md"));
+    let there: BTreeSet<String> = sources().into_iter().map(|source| source.path).collect();
+    for path in &there {
+        assert!(
+            mapped.contains(path),
+            "src/{path} is not in the code map of ARCHITECTURE.md: say there what it is for"
+        );
+    }
+    for path in &mapped {
+        assert!(there.contains(path), "the code map of ARCHITECTURE.md has src/{path}, which is not there");
+    }
+}
+
+#[test]
+fn each_library_has_one_door() {
+    for Source { path, code } in sources() {
+        for (library, doors) in DOORS {
+            let inside = doors.iter().any(|door| path.starts_with(door));
+            assert!(inside || !uses(&code, library), "src/{path} uses {library} which belongs to {doors:?}");
+        }
+    }
+}
+
+#[test]
+fn secrets_are_exposed_in_listed_places_only() {
+    for Source { path, code } in sources() {
+        let exposes = [".expose()", "::expose", "expose_secret"].iter().any(|call| code.contains(call));
+        let listed = EXPOSING.contains(&path.as_str());
+        assert!(listed || !exposes, "src/{path} exposes a secret: is it put on the wire there? Then list it here");
+        assert!(exposes || !listed, "src/{path} exposes nothing any more: take it off the list");
+    }
+}
+
+#[test]
+fn only_the_command_line_prints_or_exits() {
+    for Source { path, code } in sources() {
+        for word in PRINTING {
+            // The log goes to stderr; that is no printing.
+            let log = path == "telemetry/mod.rs" && word == "io::stderr";
+            assert!(path.starts_with("cli/") || log || !uses(&code, word), "src/{path} has {word}");
+        }
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_it_can_be_read() {
+    for Source { path, code } in sources() {
+        let most = LONGER.iter().find(|(file, _)| *file == path).map_or(MOST_LINES, |(_, lines)| *lines);
+        let lines = code.lines().count();
+        assert!(lines <= most, "src/{path} has {lines} lines without its tests, and may have {most}");
+    }
+}
+
+#[test]
+fn the_readme_begins_with_the_two_commands() {
+    let readme = read("README.md");
+    let first = fenced(&readme).into_iter().next().map(|(_, text)| text).unwrap_or_default();
+    for command in ["cargo run --release -- demo", "cargo test"] {
+        assert!(first.lines().any(|line| line.starts_with(command)), "the first block of README.md lacks {command:?}");
+    }
+}
+
+#[test]
+fn the_reference_configuration_loads() {
+    let errors = Config::parse("proxy.toml", &with_secrets(&read("proxy.toml"))).err();
+    assert!(errors.is_none(), "{}", errors.unwrap());
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_one_valid_file() {
+    let readme = read("README.md");
+    let blocks: Vec<_> = fenced(&readme).into_iter().filter(|(language, _)| *language == "toml").collect();
+    assert!(!blocks.is_empty());
+    let file = blocks.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "sentinel").unwrap();
+    let file = file.replace("/run/secrets/billing", secret.to_str().unwrap());
+    let read = Config::parse("README.md", &with_secrets(&file));
+    let read = read.unwrap_or_else(|errors| panic!("{errors}\n{file}"));
+    assert_eq!(read.warnings, []);
+}
+
+/// One file of `src/`: its path there, and its code without comments and tests.
+struct Source {
+    path: String,
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = root().join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    assert!(files.len() > 50, "the scan has found {} files only", files.len());
+    files.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let path = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        Source { path, code: code(&text) }
+    };
+    files.into_iter().map(read).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && stem != "tests"
+            && stem != "testing"
+            && !stem.ends_with("_tests")
+        {
+            files.push(path);
+        }
+    }
+}
+
+/// What is compiled into the program: tests come last in a file, and comments are talk.
+fn code(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let next = lines.peek().copied().unwrap_or_default();
+        if line == "#[cfg(test)]" && (next.starts_with("mod tests") || next.starts_with("#[path")) {
+            break;
+        }
+        // `//` after a colon is a URL in a string.
+        let comment = line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':')).map(|(at, _)| at);
+        code.push_str(comment.map_or(line, |at| &line[..at]));
+        code.push('\n');
+    }
+    code
+}
+
+/// True if the word stands there as a path or macro of its own, and not at the end of another.
+fn uses(code: &str, word: &str) -> bool {
+    code.match_indices(word).any(|(at, _)| {
+        !code[..at].ends_with(|before: char| before.is_alphanumeric() || matches!(before, '_' | '"' | '`'))
+    })
+}
+
+/// The folder or file of `src/` that a path belongs to.
+fn area(path: &str) -> String {
+    let first = path.split('/').next().unwrap_or(path);
+    first.strip_suffix(".rs").unwrap_or(first).to_owned()
+}
+
+/// What follows `crate::` (`attache::` in the binary), also in braces.
+fn crate_paths(path: &str, code: &str) -> BTreeSet<String> {
+    let name = |text: &str| -> String {
+        text.trim_start().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
+    };
+    let library = if path == "main.rs" { "attache::" } else { "crate::" };
+    let mut found = BTreeSet::new();
+    for rest in code.split(library).skip(1) {
+        match rest.strip_prefix('{') {
+            Some(list) => found.extend(list.split('}').next().unwrap_or_default().split(',').map(name)),
+            None => drop(found.insert(name(rest))),
+        }
+    }
+    found.remove("");
+    found
+}
+
+/// The files of the code map: folders stand two spaces in, the files in them four.
+fn code_map(architecture: &str) -> BTreeSet<String> {
+    let map = fenced(section(architecture, "## Code map")).into_iter().next().map(|(_, text)| text).unwrap_or_default();
+    let mut folder = "";
+    let mut files = BTreeSet::new();
+    for line in map.lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        match line.len() - line.trim_start().len() {
+            2 if name.ends_with('/') => folder = name,
+            2 => drop(files.insert(name.to_owned())),
+            4 => drop(files.insert(format!("{folder}{name}"))),
+            _ => {}
+        }
+    }
+    files
+}
+
+/// The lines `from → to, to` of the architecture's section on arrows.
+fn arrows(architecture: &str) -> BTreeSet<(String, String)> {
+    let text = fenced(section(architecture, "## Arrows")).into_iter().next().map(|(_, text)| text).unwrap_or_default();
+    let mut arrows = BTreeSet::new();
+    for (from, targets) in text.lines().filter_map(|line| line.split_once('→')) {
+        for to in targets.split(',') {
+            arrows.insert((from.trim().to_owned(), to.trim().to_owned()));
+        }
+    }
+    assert!(!arrows.is_empty(), "ARCHITECTURE.md has no arrows");
+    arrows
+}
+
+/// From this heading to the next of its kind.
+fn section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let start = text.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{heading:?} is not there"));
+    let rest = &text[start + 1..];
+    rest[1..].find("\n## ").map_or(rest, |end| &rest[..=end])
+}
+
+/// The fenced blocks, with their languages.
+fn fenced(text: &str) -> Vec<(&str, &str)> {
+    let inside = text.split("\n```").skip(1).step_by(2);
+    inside.filter_map(|block| block.split_once('\n')).map(|(language, text)| (language.trim(), text)).collect()
+}
+
+/// Environment variables that the examples name and a test has not got.
+fn with_secrets(toml: &str) -> String {
+    ["ORDERS_CLIENT_SECRET", "ORDERS_SECRET"]
+        .iter()
+        .fold(toml.to_owned(), |text, name| text.replace(&format!("env = \"{name}\""), "env = \"CARGO_MANIFEST_DIR\""))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
