@@ -102,7 +102,7 @@ impl Proxy {
             Ok(response) => finish(response, caller),
             Err((refusal, lane)) => {
                 let request_id = request_id.map_or_else(RequestId::random, |value| RequestId::of_value(&value));
-                record_refusal(listener, &refusal, &request_id, began, lane);
+                record_refusal(listener, &refusal, &request_id, began, lane.as_deref());
                 refusal.into_response(&request_id, caller.must_close())
             }
         }
@@ -372,17 +372,6 @@ impl CallerFacts {
     fn must_close(self) -> bool {
         self.version == Version::HTTP_10 || (self.version == Version::HTTP_11 && self.has_body)
     }
-}
-
-/// The last touch for the version that the caller speaks.
-fn finish(mut response: Response<CallerBody>, caller: CallerFacts) -> Response<CallerBody> {
-    // hyper writes the version of its own connection; what came from upstream must not downgrade it.
-    *response.version_mut() = caller.version;
-    // RFC 9112 section 9.3: no persistent connection with an HTTP/1.0 client.
-    if caller.version == Version::HTTP_10 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 /// `allow`, and TRACE.

@@ -98,7 +98,7 @@ impl ReplayBody {
             budget: Arc::clone(budget),
             turn: 0,
             reader: None,
-            size: size.clone(),
+            size,
         };
         Ok(Self { shared: Rc::new(RefCell::new(shared)), turn: 0, sent: 0, size })
     }
@@ -122,7 +122,7 @@ impl Replay {
                 return None;
             }
             shared.turn += 1;
-            (shared.turn, shared.size.clone(), shared.reader.take())
+            (shared.turn, shared.size, shared.reader.take())
         };
         if let Some(reader) = reader {
             reader.wake();

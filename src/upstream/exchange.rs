@@ -24,7 +24,7 @@ use super::{Offer, Origin, Timeouts, Upstream, path_and_query};
 use crate::coarse::{Deadline, Limit};
 
 /// The answer of an exchange.
-pub type Exchanged<B> = Result<Response<ResponseBody<B>>, ExchangeError>;
+pub(super) type Exchanged<B> = Result<Response<ResponseBody<B>>, ExchangeError>;
 
 impl<B> Pool<B>
 where

@@ -26,9 +26,6 @@ use crate::local::LocalExecutor;
 /// Streams of one HTTP/2 connection that we open at the most, whatever its server allows.
 const MAX_STREAMS: usize = 1000;
 
-/// An upstream, and its origin where it covers several hosts.
-type Key = (u64, Option<Origin>);
-
 /// One worker's connections, by upstream and, where an upstream covers several hosts, by origin.
 pub struct Pool<B> {
     origins: RefCell<HashMap<Key, Rc<OriginPool<B>>>>,
@@ -172,7 +169,7 @@ where
 
     async fn lease_new(self: &Rc<Self>, upstream: &Upstream, origin: &Origin) -> Result<Lease<B>, ExchangeError> {
         let limit = upstream.settings.timeouts.connect;
-        let place = coarse::timeout(limit, self.place(upstream)).await.map_err(|_| {
+        let place = coarse::timeout(limit, self.place(upstream)).await.map_err(|_elapsed| {
             if self.open.get() < self.max {
                 // There was room, but the connection that was to say what the server speaks has not come about.
                 let limit = humantime::format_duration(limit);
