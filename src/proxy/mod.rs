@@ -271,7 +271,7 @@ impl Proxy {
     /// Makes the upstream's answer ours, or joins the two sides of an upgrade.
     fn answer(
         &self,
-        mut response: Response<ResponseBody<RequestBody>>,
+        response: Response<ResponseBody<RequestBody>>,
         upgrade: Option<OnUpgrade>,
         upstream: &Upstream,
         record: Record,
@@ -282,17 +282,14 @@ impl Proxy {
             let Some(caller) = upgrade.filter(|_| agreed) else {
                 return Err(Refusal::bad_response("the upstream switched protocols without being asked"));
             };
-            tunnel::switch(self, caller, hyper::upgrade::on(&mut response), upstream.settings.timeouts.idle);
-            let (mut head, _) = response.into_parts();
+            let (mut head, body) = response.into_parts();
+            tunnel::switch(self, caller, body, upstream.settings.timeouts.idle);
             headers::clean_response(&mut head.headers, head.status);
             head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             return Ok(Response::from_parts(head, CallerBody::empty().with_record(record)));
         }
         let (mut head, body) = response.into_parts();
-        if !headers::has_plain_framing(&head.headers) {
-            return Err(Refusal::bad_response("its Transfer-Encoding is not exactly \"chunked\""));
-        }
         headers::clean_response(&mut head.headers, head.status);
         self.shared.via.append(&mut head.headers, head.version);
         Ok(Response::from_parts(head, CallerBody::upstream(body).with_record(record)))

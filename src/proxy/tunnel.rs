@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::Proxy;
-use super::body::CallerBody;
+use super::body::{CallerBody, RequestBody};
 use super::error::Refusal;
 use crate::coarse::{Deadline, Tick};
 use crate::runtime::{Lane, ListenerRuntime, Runtime, UnmatchedRuntime};
-use crate::upstream::Origin;
+use crate::upstream::{Origin, ResponseBody};
 
 /// Opens a tunnel: dial first, then 200, then copy. A snapshot of the configuration is not kept for the tunnel's life.
 pub(super) async fn open(
@@ -97,11 +97,14 @@ fn warn_once(lane: &Lane, origin: &Origin) {
 }
 
 /// Joins the two sides of a protocol switch that both have agreed to.
-pub(super) fn switch(proxy: &Proxy, caller: OnUpgrade, upstream: OnUpgrade, idle: Duration) {
+pub(super) fn switch(proxy: &Proxy, caller: OnUpgrade, upstream: ResponseBody<RequestBody>, idle: Duration) {
+    let Some((mut upstream, early)) = upstream.into_upgraded() else { return };
     proxy.spawn(async move {
-        if let (Ok(caller), Ok(upstream)) = tokio::join!(caller, upstream) {
-            let upstream: TokioIo<Upgraded> = TokioIo::new(upstream);
-            splice(TokioIo::new(caller), upstream, idle).await;
+        let Ok(caller) = caller.await else { return };
+        let mut caller = TokioIo::new(caller);
+        // An upstream may speak right behind its 101.
+        if caller.write_all(&early).await.is_ok() {
+            splice(&mut caller, &mut upstream, idle).await;
         }
     });
 }

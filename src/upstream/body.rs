@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::pool::Lease;
+use super::lease::Lease;
 use crate::coarse::{Deadline, Tick};
 
 /// An error of a body that was read from one side and broke on its way to the other.
@@ -19,6 +20,8 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// A request body on its way to an upstream; reports progress, so that a slow upload is not taken for a slow answer.
 pub(super) struct Outgoing<B> {
     inner: B,
+    /// Read before, from a connection that turned out to be gone.
+    first: Bytes,
     progress: Option<Rc<Progress>>,
 }
 
@@ -33,16 +36,16 @@ impl<B: Body> Outgoing<B> {
     pub(super) fn new(inner: B) -> Self {
         let progress = (!inner.is_end_stream())
             .then(|| Rc::new(Progress { last: Cell::new(Tick::now()), finished: Cell::new(false) }));
-        Self { inner, progress }
+        Self { inner, first: Bytes::new(), progress }
     }
 
     pub(super) fn progress(&self) -> Option<Rc<Progress>> {
         self.progress.clone()
     }
 
-    /// The body itself, of a request that was never begun.
-    pub(super) fn into_inner(self) -> B {
-        self.inner
+    /// The same body, with a piece that was read already back at its front.
+    pub(super) fn with_first(self, first: Bytes) -> Self {
+        Self { first, ..self }
     }
 }
 
@@ -54,6 +57,9 @@ where
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.first.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
+        }
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         if let Some(progress) = &self.progress {
             progress.last.set(Tick::now());
@@ -63,7 +69,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.first.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -74,19 +80,35 @@ where
 /// A response body. Frees its connection at the end, closes it when dropped before, and fails when nothing comes for too
 /// long.
 pub struct ResponseBody<B> {
-    inner: Incoming,
+    /// `None` once the connection has been freed.
     lease: Option<Lease<B>>,
+    /// The stream's own body on HTTP/2.
+    http2: Option<Incoming>,
     silence: Duration,
     deadline: Option<Deadline>,
 }
 
-impl<B> ResponseBody<B> {
-    pub(super) fn new(inner: Incoming, lease: Lease<B>, silence: Duration) -> Self {
-        let mut body = Self { inner, lease: Some(lease), silence, deadline: None };
-        if body.inner.is_end_stream() {
+impl<B> ResponseBody<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
+{
+    pub(super) fn new(lease: Lease<B>, http2: Option<Incoming>, silence: Duration) -> Self {
+        let mut body = Self { lease: Some(lease), http2, silence, deadline: None };
+        if body.is_end_stream() {
             body.free_connection();
         }
         body
+    }
+
+    /// After a 101 the connection is not freed: its bytes are what the caller wants.
+    pub(super) const fn switched(lease: Lease<B>, silence: Duration) -> Self {
+        Self { lease: Some(lease), http2: None, silence, deadline: None }
+    }
+
+    /// The bare connection and what was read of it too far, after the answer to an upgrade.
+    #[must_use]
+    pub fn into_upgraded(mut self) -> Option<(impl AsyncRead + AsyncWrite + Unpin + 'static + use<B>, Bytes)> {
+        self.lease.take().and_then(Lease::into_stream)
     }
 
     fn free_connection(&mut self) {
@@ -94,25 +116,38 @@ impl<B> ResponseBody<B> {
             lease.give_back();
         }
     }
+
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(body) = &mut self.http2 {
+            return Pin::new(body).poll_frame(cx).map_err(Into::into);
+        }
+        match &mut self.lease {
+            Some(lease) => lease.poll_body(cx),
+            None => Poll::Ready(None),
+        }
+    }
 }
 
-impl<B> Body for ResponseBody<B> {
+impl<B> Body for ResponseBody<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
+{
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.inner).poll_frame(cx) {
+        match this.poll_inner(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.deadline = None;
-                if this.inner.is_end_stream() {
+                if this.is_end_stream() {
                     this.free_connection();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
                 this.lease = None;
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => {
                 this.free_connection();
@@ -129,11 +164,19 @@ impl<B> Body for ResponseBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match (&self.http2, &self.lease) {
+            (Some(body), _) => body.is_end_stream(),
+            (None, Some(lease)) => lease.response_length() == Some(0),
+            (None, None) => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match (&self.http2, &self.lease) {
+            (Some(body), _) => body.size_hint(),
+            (None, Some(lease)) => lease.response_length().map_or_else(SizeHint::default, SizeHint::with_exact),
+            (None, None) => SizeHint::with_exact(0),
+        }
     }
 }
 

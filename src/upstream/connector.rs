@@ -8,10 +8,10 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::address::{AddressPolicy, OwnAddresses};
 use super::error::{ExchangeError, ExchangeErrorKind};
+use super::http1::Stream;
 use super::{Offer, Origin, Upstream};
 use crate::coarse;
 use crate::tls::HandshakeFault;
@@ -19,22 +19,15 @@ use crate::tls::HandshakeFault;
 /// How long one address may keep the next from being tried (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// An open connection to an origin.
-pub(super) enum Connected {
-    Plain(TcpStream),
-    /// Boxed: a TLS session is large, and this value is moved about.
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 /// Dials the origin (or what stands in for it in `connect`), within the connect timeout.
-pub(super) async fn connect(upstream: &Upstream, origin: &Origin, offer: Offer) -> Result<Connected, ExchangeError> {
+pub(super) async fn connect(upstream: &Upstream, origin: &Origin, offer: Offer) -> Result<Stream, ExchangeError> {
     let limit = upstream.settings.timeouts.connect;
     let connecting = async {
         let stream = dial_upstream(upstream, origin).await?;
-        let Some(tls) = upstream.tls(offer) else { return Ok(Connected::Plain(stream)) };
+        let Some(tls) = upstream.tls(offer) else { return Ok(Stream::Plain(stream)) };
         let name = upstream.server_name(origin)?;
         match TlsConnector::from(std::sync::Arc::clone(tls)).connect(name, stream).await {
-            Ok(stream) => Ok(Connected::Tls(Box::new(stream))),
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
             Err(error) => Err(handshake_error(&error)),
         }
     };

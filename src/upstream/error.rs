@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::http1::Fault;
+
 /// What went wrong, in the words of RFC 9209 section 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExchangeErrorKind {
@@ -56,8 +58,7 @@ impl ExchangeError {
     }
 
     /// Sorts an error of hyper's.
-    pub(super) fn from_hyper(error: &hyper::Error, reused: bool) -> Self {
-        let chain = error_chain(error);
+    pub(super) fn from_hyper(error: &hyper::Error) -> Self {
         let kind = if error.is_parse() {
             ExchangeErrorKind::HttpProtocolError
         } else if error.is_user() {
@@ -65,8 +66,20 @@ impl ExchangeError {
         } else {
             ExchangeErrorKind::ConnectionTerminated
         };
-        let stale_connection = reused && kind == ExchangeErrorKind::ConnectionTerminated;
-        Self { kind, detail: chain, stale_connection }
+        Self::new(kind, error_chain(error))
+    }
+
+    /// Sorts a fault of the HTTP/1.1 sender. `stale`: the connection had been used before, and not one byte came back.
+    pub(super) fn from_fault(fault: Fault, stale: bool) -> Self {
+        match fault {
+            Fault::Ended(error) => Self {
+                kind: ExchangeErrorKind::ConnectionTerminated,
+                detail: format!("the connection ended before an answer: {error}"),
+                stale_connection: stale,
+            },
+            Fault::Protocol(what) => Self::new(ExchangeErrorKind::HttpProtocolError, what),
+            Fault::Body(error) => Self::new(ExchangeErrorKind::RequestBody, error.to_string()),
+        }
     }
 }
 

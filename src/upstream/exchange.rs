@@ -4,22 +4,20 @@
 //! [`Pool::exchange`] is still a plain call, and what is awaited holds no request any more.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, HOST, TE, UPGRADE};
 use http::uri::{self, Uri};
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 
 use super::body::{BodyError, Outgoing, Progress, ResponseBody};
 use super::error::{ExchangeError, ExchangeErrorKind};
-use super::pool::{Lease, OriginPool, Pool, Sender};
+use super::lease::NotSent;
+use super::pool::{OriginPool, Pool};
 use super::{Offer, Origin, Timeouts, Upstream, path_and_query};
 use crate::coarse::{Deadline, Limit};
 
@@ -48,7 +46,7 @@ where
         let offer = if request.headers().contains_key(UPGRADE) { Offer::Http1 } else { Offer::Any };
         let pool = self.of(upstream, origin, offer);
         let request = request.map(Outgoing::new);
-        match pool.take_ready(upstream) {
+        match pool.take(upstream) {
             Some(lease) => {
                 let sent = lease.send(upstream, origin, request);
                 Either::Left(async move {
@@ -56,7 +54,7 @@ where
                         Err(NotSent::Unbegun(request)) => {
                             Box::pin(on_other_connection(pool, upstream, origin, *request, true)).await
                         }
-                        other => settle(other, upstream, origin),
+                        other => settle(other, origin),
                     }
                 })
             }
@@ -86,77 +84,23 @@ where
                 request = *unsent;
                 fresh = true;
             }
-            other => return settle(other, upstream, origin),
+            other => return settle(other, origin),
         }
     }
 }
 
-fn settle<B>(
-    sent: Result<(Response<Incoming>, Lease<B>), NotSent<B>>,
-    upstream: &Upstream,
-    origin: &Origin,
-) -> Exchanged<B> {
-    match sent {
-        Ok((response, lease)) => {
-            let silence = upstream.settings.timeouts.body;
-            Ok(response.map(|body| ResponseBody::new(body, lease, silence)))
-        }
-        Err(NotSent::Unbegun(_)) => {
+fn settle<B>(sent: Result<Response<ResponseBody<B>>, NotSent<B>>, origin: &Origin) -> Exchanged<B> {
+    sent.map_err(|not_sent| match not_sent {
+        NotSent::Unbegun(_) => {
             let detail = format!("{origin} closed the connection before the request was sent");
-            Err(ExchangeError::new(ExchangeErrorKind::ConnectionTerminated, detail))
+            ExchangeError::new(ExchangeErrorKind::ConnectionTerminated, detail)
         }
-        Err(NotSent::Failed(error)) => Err(error),
-    }
-}
-
-enum NotSent<B> {
-    /// Nothing of it went out.
-    Unbegun(Box<Request<Outgoing<B>>>),
-    Failed(ExchangeError),
-}
-
-impl<B> Lease<B>
-where
-    B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
-{
-    /// Hands the request to the connection, then waits for the response head.
-    fn send<'a>(
-        mut self,
-        upstream: &'a Upstream,
-        origin: &Origin,
-        mut request: Request<Outgoing<B>>,
-    ) -> impl Future<Output = Result<(Response<Incoming>, Self), NotSent<B>>> + use<'a, B> {
-        self.progress = request.body().progress();
-        let progress = self.progress.clone();
-        let sending = upstream.authority(origin).map(|(host, authority)| match &mut self.sender {
-            Sender::Http1(sender) => {
-                shape_http1(&mut request, host);
-                Either::Left(sender.try_send_request(request))
-            }
-            Sender::Http2(sender, _) => {
-                shape_http2(&mut request, origin, authority);
-                Either::Right(sender.try_send_request(request))
-            }
-        });
-        async move {
-            let Some(sending) = sending else {
-                let detail = "the origin cannot be written as a Host";
-                return Err(NotSent::Failed(ExchangeError::new(ExchangeErrorKind::HttpProtocolError, detail)));
-            };
-            match response_head(pin!(sending), progress, &upstream.settings.timeouts).await {
-                Ok(Ok(response)) => Ok((response, self)),
-                Ok(Err(mut error)) => Err(match error.take_message() {
-                    Some(request) => NotSent::Unbegun(Box::new(request.map(|body| Outgoing::new(body.into_inner())))),
-                    None => NotSent::Failed(ExchangeError::from_hyper(error.error(), self.reused)),
-                }),
-                Err(error) => Err(NotSent::Failed(error)),
-            }
-        }
-    }
+        NotSent::Failed(error) => error,
+    })
 }
 
 /// Origin-form and `Host` (RFC 9112 section 3.2.1), always 1.1, whatever the caller spoke (RFC 9110 section 2.5).
-fn shape_http1<B: Body>(request: &mut Request<B>, host: HeaderValue) {
+pub(super) fn shape_http1<B>(request: &mut Request<B>, host: HeaderValue) {
     *request.version_mut() = Version::HTTP_11;
     if request.uri().authority().is_some() {
         *request.uri_mut() = Uri::from(path_and_query(request.uri()));
@@ -166,14 +110,10 @@ fn shape_http1<B: Body>(request: &mut Request<B>, host: HeaderValue) {
         // `TE` is for this connection only and says so (RFC 9110 section 10.1.4), beside an upgrade if there is one.
         request.headers_mut().append(CONNECTION, HeaderValue::from_static("te"));
     }
-    if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
-        // Said in so many words: hyper would take a GET without a length for one without a body, and drop it.
-        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
 }
 
 /// `:scheme`, `:authority` and `:path` instead of `Host` (RFC 9113 section 8.3.1).
-fn shape_http2<B>(request: &mut Request<B>, origin: &Origin, authority: uri::Authority) {
+pub(super) fn shape_http2<B>(request: &mut Request<B>, origin: &Origin, authority: uri::Authority) {
     *request.version_mut() = Version::HTTP_2;
     let mut parts = uri::Parts::default();
     parts.scheme = Some(match origin.scheme {
@@ -188,41 +128,56 @@ fn shape_http2<B>(request: &mut Request<B>, origin: &Origin, authority: uri::Aut
     request.headers_mut().remove(HOST);
 }
 
-/// Waits for the response head. While the body is on its way, the clock runs from its last movement; afterwards the
-/// response timeout counts.
-fn response_head<'a, B, F>(
-    mut sending: Pin<&'a mut F>,
+/// Waits for a response head. While the body is on its way, the clock runs from its last movement; afterwards the response
+/// timeout counts.
+pub(super) fn within_time<'a, T, P>(
+    mut poll: P,
     progress: Option<Rc<Progress>>,
     timeouts: &'a Timeouts,
-) -> impl Future<Output = Result<F::Output, ExchangeError>> + use<'a, B, F>
+) -> impl Future<Output = Result<T, ExchangeError>> + use<'a, T, P>
 where
-    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>>,
+    P: FnMut(&mut Context<'_>) -> Poll<T>,
 {
-    let mut deadline = match &progress {
-        Some(progress) => Limit::Coarse(Deadline::at(progress.last.get())),
-        None => Limit::after(timeouts.response),
+    let mut waiting = match progress {
+        Some(progress) => Waiting::Body(Deadline::at(progress.last.get()), progress),
+        None => Waiting::Answer(Limit::after(timeouts.response)),
     };
     std::future::poll_fn(move |cx| {
-        if let Poll::Ready(output) = sending.as_mut().poll(cx) {
+        if let Poll::Ready(output) = poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        let Some(progress) = &progress else {
-            return deadline.poll(cx).map(|()| Err(response_timeout(timeouts)));
-        };
-        let Limit::Coarse(deadline) = &mut deadline else { return Poll::Pending };
-        // The body moves in another task, so this one looks again at the earliest moment that could be the end.
-        deadline.move_to(progress.last.get().after(timeouts.response.min(timeouts.body)));
-        std::task::ready!(deadline.poll(cx));
-        let finished = progress.finished.get();
-        deadline.move_to(progress.last.get().after(if finished { timeouts.response } else { timeouts.body }));
-        deadline.poll(cx).map(|()| {
-            Err(if finished {
-                response_timeout(timeouts)
-            } else {
-                let detail = "the request body stood still for too long".to_owned();
-                ExchangeError::new(ExchangeErrorKind::RequestBodyTimeout, detail)
-            })
-        })
+        match &mut waiting {
+            Waiting::Answer(limit) => limit.poll(cx).map(|()| Err(response_timeout(timeouts))),
+            Waiting::Body(deadline, progress) => poll_progress(deadline, progress, timeouts, cx).map(Err),
+        }
+    })
+}
+
+/// What the clock runs for.
+enum Waiting {
+    Answer(Limit),
+    Body(Deadline, Rc<Progress>),
+}
+
+/// Ready when it has taken too long.
+fn poll_progress(
+    deadline: &mut Deadline,
+    progress: &Progress,
+    timeouts: &Timeouts,
+    cx: &mut Context<'_>,
+) -> Poll<ExchangeError> {
+    // On HTTP/2 the body moves in another task, so this one looks again at the earliest moment that could be the end.
+    deadline.move_to(progress.last.get().after(timeouts.response.min(timeouts.body)));
+    std::task::ready!(deadline.poll(cx));
+    let finished = progress.finished.get();
+    deadline.move_to(progress.last.get().after(if finished { timeouts.response } else { timeouts.body }));
+    deadline.poll(cx).map(|()| {
+        if finished {
+            response_timeout(timeouts)
+        } else {
+            let detail = "the request body stood still for too long".to_owned();
+            ExchangeError::new(ExchangeErrorKind::RequestBodyTimeout, detail)
+        }
     })
 }
 

@@ -9,6 +9,8 @@ mod body;
 mod connector;
 mod error;
 mod exchange;
+mod http1;
+mod lease;
 mod origin;
 mod pool;
 mod settings;

@@ -8,17 +8,20 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future as _;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
-use super::body::{BodyError, Outgoing, Progress};
-use super::connector::{self, Connected};
+use super::body::{BodyError, Outgoing};
+use super::connector;
 use super::error::{ExchangeError, ExchangeErrorKind};
+use super::http1::{self, Stream};
+use super::lease::{Lease, Owned, Speaking, StreamGuard};
 use super::{Offer, Origin, Upstream};
 use crate::coarse::{self, Tick};
 use crate::local::LocalExecutor;
@@ -57,7 +60,7 @@ enum Protocol {
 }
 
 struct Idle<B> {
-    sender: http1::SendRequest<Outgoing<B>>,
+    connection: Box<Owned<B>>,
     until: Tick,
 }
 
@@ -67,37 +70,6 @@ struct Shared<B> {
     /// Streams the server allows, as it said last.
     room: Rc<Cell<usize>>,
     idle_since: Cell<Tick>,
-}
-
-/// A connection in use by one request.
-pub(super) struct Lease<B> {
-    pub(super) sender: Sender<B>,
-    pub(super) reused: bool,
-    /// How far the request body is.
-    pub(super) progress: Option<Rc<Progress>>,
-    pool: Rc<OriginPool<B>>,
-    idle: std::time::Duration,
-}
-
-pub(super) enum Sender<B> {
-    Http1(http1::SendRequest<Outgoing<B>>),
-    Http2(http2::SendRequest<Outgoing<B>>, StreamGuard),
-}
-
-/// Counts one stream of a shared connection while it lives.
-pub(super) struct StreamGuard(Rc<Cell<usize>>);
-
-impl StreamGuard {
-    fn new(streams: &Rc<Cell<usize>>) -> Self {
-        streams.set(streams.get() + 1);
-        Self(Rc::clone(streams))
-    }
-}
-
-impl Drop for StreamGuard {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
 }
 
 impl<B> Pool<B>
@@ -114,7 +86,7 @@ where
     pub fn sweep(&self) {
         let now = Tick::now();
         self.origins.borrow_mut().retain(|_, pool| {
-            pool.idle.borrow_mut().retain(|idle| idle.until > now && !idle.sender.is_closed());
+            pool.idle.borrow_mut().retain_mut(|idle| idle.until > now && idle.connection.http1.is_alive());
             pool.shared.borrow_mut().retain(|shared| {
                 !shared.sender.is_closed() && (shared.streams.get() > 0 || shared.idle_since.get() > now)
             });
@@ -160,7 +132,7 @@ where
         origin: &Origin,
         fresh: bool,
     ) -> Result<Lease<B>, ExchangeError> {
-        if !fresh && let Some(lease) = self.take(upstream).await {
+        if !fresh && let Some(lease) = self.take(upstream) {
             return Ok(lease);
         }
         // Boxed: a handshake's state is large, and every request's future would have to have room for it.
@@ -185,43 +157,52 @@ where
         }
     }
 
-    /// A connection that can be used at once: the usual case, without waiting for anything.
-    pub(super) fn take_ready(self: &Rc<Self>, upstream: &Upstream) -> Option<Lease<B>> {
+    /// A connection that can be used at once: room on a shared one, or the one that was used last and still stands.
+    pub(super) fn take(self: &Rc<Self>, upstream: &Upstream) -> Option<Lease<B>> {
         let idle = upstream.settings.timeouts.idle;
-        let lease = |sender| Lease { sender, reused: true, progress: None, pool: Rc::clone(self), idle };
         if self.protocol.get() != Protocol::Http1
-            && let Some(sender) = self.room_on_shared()
+            && let Some(speaking) = self.room_on_shared()
         {
-            return Some(lease(sender));
+            return Some(Lease::new(speaking, true, self, idle));
         }
         let mut connections = self.idle.borrow_mut();
-        let latest = connections.pop_if(|idle| idle.sender.is_ready())?;
-        Some(lease(Sender::Http1(latest.sender)))
-    }
-
-    /// An idle or shared connection, if there is one that still works.
-    async fn take(self: &Rc<Self>, upstream: &Upstream) -> Option<Lease<B>> {
-        let idle_limit = upstream.settings.timeouts.idle;
-        if let Some(sender) = self.room_on_shared() {
-            return Some(Lease { sender, reused: true, progress: None, pool: Rc::clone(self), idle: idle_limit });
-        }
-        loop {
-            let mut idle = self.idle.borrow_mut().pop()?;
-            // Its task may not have run since the last response ended; a closed one fails here.
-            if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
-                let sender = Sender::Http1(idle.sender);
-                return Some(Lease { sender, reused: true, progress: None, pool: Rc::clone(self), idle: idle_limit });
+        while let Some(Idle { mut connection, .. }) = connections.pop() {
+            if connection.http1.is_alive() {
+                return Some(Lease::new(Speaking::Http1(connection), true, self, idle));
             }
         }
+        None
     }
 
-    fn room_on_shared(&self) -> Option<Sender<B>> {
+    /// A connection whose response has been read to its end. Not kept if the request is still on its way (RFC 9112 section
+    /// 9.3), or if there are enough.
+    pub(super) fn give_back(&self, mut connection: Box<Owned<B>>, idle: Duration) {
+        let mut connections = self.idle.borrow_mut();
+        if connection.http1.is_reusable() && connections.len() < self.max_idle {
+            connection.http1.rest();
+            connections.push(Idle { connection, until: Tick::now().after(idle) });
+        }
+    }
+
+    /// A stream of a shared connection has ended.
+    pub(super) fn note_stream_end(&self, guard: &StreamGuard, idle: Duration) {
+        if let Some(shared) = self.shared.borrow().iter().find(|shared| guard.is_of(&shared.streams)) {
+            shared.idle_since.set(Tick::now().after(idle));
+        }
+    }
+
+    /// Lets those who wait for a connection look again; without any this is one load.
+    pub(super) fn announce_change(&self) {
+        self.changed.notify_waiters();
+    }
+
+    fn room_on_shared(&self) -> Option<Speaking<B>> {
         let shared = self.shared.borrow();
         let shared = shared.iter().find(|shared| {
             let room = shared.room.get().min(MAX_STREAMS);
             !shared.sender.is_closed() && shared.streams.get() < room
         })?;
-        Some(Sender::Http2(shared.sender.clone(), StreamGuard::new(&shared.streams)))
+        Some(Speaking::Http2(shared.sender.clone(), StreamGuard::new(&shared.streams)))
     }
 
     /// Waits until a connection may be opened, or one comes back.
@@ -234,7 +215,7 @@ where
                 return Place::New(Opening::new(self));
             }
             changed.await;
-            if let Some(lease) = self.take(upstream).await {
+            if let Some(lease) = self.take(upstream) {
                 return Place::Used(lease);
             }
         }
@@ -246,35 +227,18 @@ where
         origin: &Origin,
         opening: Opening<B>,
     ) -> Result<Lease<B>, ExchangeError> {
-        let sender = match connector::connect(upstream, origin, self.offer).await? {
-            Connected::Plain(stream) => self.speak_http1(stream, opening.established(upstream)).await?,
-            Connected::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+        let speaking = match connector::connect(upstream, origin, self.offer).await? {
+            Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
                 self.speak_http2(*stream, opening.established(upstream), upstream).await?
             }
-            Connected::Tls(stream) => self.speak_http1(*stream, opening.established(upstream)).await?,
+            stream => {
+                self.protocol.set(Protocol::Http1);
+                let http1 = http1::Connection::new(stream);
+                Speaking::Http1(Box::new(Owned { http1, _alive: opening.established(upstream) }))
+            }
         };
         self.changed.notify_waiters();
-        let idle = upstream.settings.timeouts.idle;
-        Ok(Lease { sender, reused: false, progress: None, pool: Rc::clone(self), idle })
-    }
-
-    async fn speak_http1<S>(self: &Rc<Self>, stream: S, alive: Alive<B>) -> Result<Sender<B>, ExchangeError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        self.protocol.set(Protocol::Http1);
-        let (sender, connection) = http1::Builder::new()
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| ExchangeError::from_hyper(&error, false))?;
-        // The connection's task ends with the connection: when its sender is dropped, or the upstream closes.
-        tokio::task::spawn_local(async move {
-            let _alive = alive;
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(target: "attache::upstream", %error, "upstream connection ended");
-            }
-        });
-        Ok(Sender::Http1(sender))
+        Ok(Lease::new(speaking, false, self, upstream.settings.timeouts.idle))
     }
 
     async fn speak_http2<S>(
@@ -282,7 +246,7 @@ where
         stream: S,
         alive: Alive<B>,
         upstream: &Upstream,
-    ) -> Result<Sender<B>, ExchangeError>
+    ) -> Result<Speaking<B>, ExchangeError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -291,7 +255,7 @@ where
             .max_header_list_size(64 * 1024)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| ExchangeError::from_hyper(&error, false))?;
+            .map_err(|error| ExchangeError::from_hyper(&error))?;
         let room = Rc::new(Cell::new(connection.current_max_send_streams()));
         let told = Rc::clone(&room);
         tokio::task::spawn_local(async move {
@@ -310,33 +274,7 @@ where
         let guard = StreamGuard::new(&streams);
         let idle_since = Cell::new(Tick::now().after(upstream.settings.timeouts.idle));
         self.shared.borrow_mut().push(Shared { sender: sender.clone(), streams, room, idle_since });
-        Ok(Sender::Http2(sender, guard))
-    }
-}
-
-impl<B> Lease<B> {
-    /// The response is read to its end: the connection is free for the next request. Not if the request body is still on
-    /// its way (RFC 9112 section 9.3): the next request would wait for a caller that it does not know.
-    pub(super) fn give_back(self) {
-        let sent = self.progress.is_none_or(|progress| progress.finished.get());
-        match self.sender {
-            Sender::Http1(sender) => {
-                let mut idle = self.pool.idle.borrow_mut();
-                if sent && !sender.is_closed() && idle.len() < self.pool.max_idle {
-                    idle.push(Idle { sender, until: Tick::now().after(self.idle) });
-                }
-            }
-            Sender::Http2(_, guard) => {
-                let until = Tick::now().after(self.idle);
-                if let Some(shared) =
-                    self.pool.shared.borrow().iter().find(|shared| Rc::ptr_eq(&shared.streams, &guard.0))
-                {
-                    shared.idle_since.set(until);
-                }
-            }
-        }
-        // Only waiters care; without any this is one load.
-        self.pool.changed.notify_waiters();
+        Ok(Speaking::Http2(sender, guard))
     }
 }
 
@@ -376,7 +314,7 @@ impl<B> Drop for Connecting<B> {
 }
 
 /// Counts one connection while it lives; its end may let a waiting request go on.
-struct Alive<B> {
+pub(super) struct Alive<B> {
     pool: Rc<OriginPool<B>>,
     gauge: Option<prometheus_client::metrics::gauge::Gauge>,
 }

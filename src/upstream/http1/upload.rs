@@ -1,0 +1,262 @@
+//! The request on its way out: head, body, and the frame around it.
+
+use std::fmt::Write as _;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method};
+use http_body::Body;
+use tokio::io::AsyncWrite as _;
+
+use super::super::body::{BodyError, Outgoing};
+use super::{Fault, Stream};
+
+/// The state of one request, and the buffer that its head and chunk sizes are written into.
+pub(super) struct Upload<B> {
+    /// Kept until the first byte has left: until then the request can go elsewhere.
+    head: Option<Parts>,
+    body: Option<Outgoing<B>>,
+    frame: BodyFrame,
+    /// The body has said that it is over.
+    ended: bool,
+    head_request: bool,
+    /// What goes out before `data`.
+    text: BytesMut,
+    data: Bytes,
+    /// What goes out behind `data`.
+    tail: &'static [u8],
+    needs_flush: bool,
+}
+
+/// How the body says where it ends (RFC 9112 section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BodyFrame {
+    /// None, or all of it is out.
+    Done,
+    Length(u64),
+    Chunked,
+}
+
+impl<B> Upload<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    pub(super) fn idle() -> Self {
+        Self {
+            head: None,
+            body: None,
+            frame: BodyFrame::Done,
+            ended: false,
+            head_request: false,
+            text: BytesMut::new(),
+            data: Bytes::new(),
+            tail: &[],
+            needs_flush: false,
+        }
+    }
+
+    pub(super) fn begin(&mut self, head: Parts, body: Outgoing<B>) {
+        self.text.clear();
+        self.data = Bytes::new();
+        self.tail = &[];
+        self.head_request = head.method == Method::HEAD;
+        self.frame = frame(&head.headers, &body);
+        write_head(&mut self.text, &head, self.frame == BodyFrame::Done);
+        self.ended = false;
+        self.body = Some(body);
+        self.head = Some(head);
+    }
+
+    /// The request itself, if not one byte of it has left. A first piece of its body that was read goes back to the front.
+    pub(super) fn take_unbegun(&mut self) -> Option<(Parts, Outgoing<B>)> {
+        if self.ended {
+            return None;
+        }
+        let body = self.body.take()?;
+        self.head.take().map(|head| (head, body.with_first(std::mem::take(&mut self.data))))
+    }
+
+    pub(super) const fn is_head_request(&self) -> bool {
+        self.head_request
+    }
+
+    /// True once all of the request is out.
+    pub(super) fn is_done(&self) -> bool {
+        self.frame == BodyFrame::Done && self.is_written() && !self.needs_flush
+    }
+
+    /// Nothing more is sent: the response is all that matters.
+    pub(super) fn give_up(&mut self) {
+        self.frame = BodyFrame::Done;
+        self.forget();
+        self.needs_flush = false;
+    }
+
+    /// Drops what is left in buffers.
+    pub(super) fn forget(&mut self) {
+        self.head = None;
+        self.body = None;
+        self.text.clear();
+        self.data = Bytes::new();
+        self.tail = &[];
+    }
+
+    fn is_written(&self) -> bool {
+        self.text.is_empty() && self.data.is_empty() && self.tail.is_empty()
+    }
+
+    /// Writes what can be written. `Ready(Ok)` once all of the request is out.
+    pub(super) fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        loop {
+            // The first piece of a body that is there already goes out with the head, in one write.
+            let waiting = self.data.is_empty() && self.tail.is_empty() && self.frame != BodyFrame::Done;
+            let starved = waiting && self.poll_piece(cx)?.is_pending();
+            if !self.is_written() {
+                ready!(self.poll_write(stream, cx)).map_err(Fault::Ended)?;
+            }
+            if self.is_written() && self.needs_flush {
+                ready!(Pin::new(&mut *stream).poll_flush(cx)).map_err(Fault::Ended)?;
+                self.needs_flush = false;
+            }
+            if self.frame == BodyFrame::Done && self.is_written() {
+                self.body = None;
+                return Poll::Ready(Ok(()));
+            }
+            if starved {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes the next piece of the body and frames it.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Fault> {
+        let Some(body) = &mut self.body else { return Ok(Poll::Ready(())) };
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else { return Ok(Poll::Pending) };
+        match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => self.frame_data(data)?,
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    self.end(&trailers)?;
+                }
+            },
+            Some(Err(error)) => return Err(Fault::Body(error)),
+            None => self.end(&HeaderMap::new())?,
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn frame_data(&mut self, data: Bytes) -> Result<(), Fault> {
+        match &mut self.frame {
+            BodyFrame::Length(left) => {
+                *left = left.checked_sub(data.len() as u64).ok_or_else(|| wrong_length("longer"))?;
+                self.data = data;
+                if *left == 0 {
+                    // The length is reached; whatever follows would belong to no request.
+                    self.frame = BodyFrame::Done;
+                }
+            }
+            // An empty piece must not become the last chunk.
+            BodyFrame::Chunked if data.is_empty() => {}
+            BodyFrame::Chunked => {
+                // Writing to a buffer does not fail.
+                let _written = write!(self.text, "{:x}\r\n", data.len());
+                self.data = data;
+                self.tail = b"\r\n";
+            }
+            BodyFrame::Done => {}
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, trailers: &HeaderMap) -> Result<(), Fault> {
+        match self.frame {
+            BodyFrame::Length(left) if left > 0 => return Err(wrong_length("shorter")),
+            BodyFrame::Chunked => {
+                self.text.extend_from_slice(b"0\r\n");
+                write_fields(&mut self.text, trailers);
+                self.text.extend_from_slice(b"\r\n");
+            }
+            BodyFrame::Length(_) | BodyFrame::Done => {}
+        }
+        self.frame = BodyFrame::Done;
+        self.ended = true;
+        Ok(())
+    }
+
+    fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.is_written() {
+            let slices = [IoSlice::new(&self.text), IoSlice::new(&self.data), IoSlice::new(self.tail)];
+            let mut written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.head = None;
+            self.needs_flush = true;
+            let text = written.min(self.text.len());
+            self.text.advance(text);
+            written -= text;
+            let data = written.min(self.data.len());
+            self.data.advance(data);
+            self.tail = &self.tail[written - data..];
+        }
+        self.data = Bytes::new();
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The framing that the head announces. A body without a length is chunked; so `Transfer-Encoding` is ours to write.
+fn frame<B: Body>(headers: &HeaderMap, body: &Outgoing<B>) -> BodyFrame
+where
+    Outgoing<B>: Body,
+{
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
+    match length {
+        Some(0) => BodyFrame::Done,
+        Some(length) => BodyFrame::Length(length),
+        None if body.is_end_stream() => BodyFrame::Done,
+        None => BodyFrame::Chunked,
+    }
+}
+
+/// Request line and fields (RFC 9112 sections 3 and 5). Everything here is of a type that has been checked: no value can
+/// hold a line break.
+fn write_head(out: &mut BytesMut, head: &Parts, empty: bool) {
+    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    out.reserve(512);
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    write_fields(out, &head.headers);
+    if !head.headers.contains_key(CONTENT_LENGTH) {
+        if !empty {
+            write_field(out, TRANSFER_ENCODING.as_str(), &HeaderValue::from_static("chunked"));
+        } else if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+            // RFC 9110 section 8.6: these methods say that they have none.
+            write_field(out, CONTENT_LENGTH.as_str(), &HeaderValue::from_static("0"));
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_fields(out: &mut BytesMut, fields: &HeaderMap) {
+    for (name, value) in fields {
+        write_field(out, name.as_str(), value);
+    }
+}
+
+fn write_field(out: &mut BytesMut, name: &str, value: &HeaderValue) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn wrong_length(how: &str) -> Fault {
+    Fault::Body(format!("the request body is {how} than its Content-Length").into())
+}

@@ -1,0 +1,207 @@
+//! A connection in the hands of one request.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, uri};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+
+use super::body::{BodyError, Outgoing, ResponseBody};
+use super::error::{ExchangeError, ExchangeErrorKind};
+use super::exchange::{shape_http1, shape_http2, within_time};
+use super::http1::{self, Stream};
+use super::pool::{Alive, OriginPool};
+use super::{Origin, Upstream};
+
+/// A connection in use by one request; dropped instead of given back, an HTTP/1.1 connection is closed.
+pub(super) struct Lease<B> {
+    speaking: Speaking<B>,
+    /// It has carried requests before.
+    pub(super) reused: bool,
+    pool: Rc<OriginPool<B>>,
+    idle: Duration,
+}
+
+/// By what the server speaks.
+pub(super) enum Speaking<B> {
+    /// The whole connection.
+    Http1(Box<Owned<B>>),
+    /// One stream of a shared one.
+    Http2(http2::SendRequest<Outgoing<B>>, StreamGuard),
+}
+
+/// An HTTP/1.1 connection, counted while it lives.
+pub(super) struct Owned<B> {
+    pub(super) http1: http1::Connection<B>,
+    pub(super) _alive: Alive<B>,
+}
+
+/// Counts one stream of a shared connection while it lives.
+pub(super) struct StreamGuard(Rc<Cell<usize>>);
+
+/// What became of a request that was not answered.
+pub(super) enum NotSent<B> {
+    /// Nothing of it went out.
+    Unbegun(Box<Request<Outgoing<B>>>),
+    /// It failed.
+    Failed(ExchangeError),
+}
+
+impl<B> Lease<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
+{
+    pub(super) fn new(speaking: Speaking<B>, reused: bool, pool: &Rc<OriginPool<B>>, idle: Duration) -> Self {
+        Self { speaking, reused, pool: Rc::clone(pool), idle }
+    }
+
+    /// Sends the request and waits for the response head. What can be done without waiting is done in the call itself.
+    pub(super) fn send<'a>(
+        self,
+        upstream: &'a Upstream,
+        origin: &Origin,
+        request: Request<Outgoing<B>>,
+    ) -> impl Future<Output = Result<Response<ResponseBody<B>>, NotSent<B>>> + use<'a, B> {
+        let begun = match upstream.authority(origin) {
+            None => Begun::Not,
+            Some((host, authority)) => self.begin(origin, host, authority, request),
+        };
+        async move {
+            match begun {
+                Begun::Http1(lease, progress) => lease.answered_by_http1(upstream, progress).await,
+                Begun::Http2(lease, sending, progress) => {
+                    let timeouts = &upstream.settings.timeouts;
+                    let mut sending = pin!(sending);
+                    let answer = within_time(|cx| sending.as_mut().poll(cx), progress, timeouts).await;
+                    match answer.map_err(NotSent::Failed)? {
+                        Ok(response) => Ok(response.map(|body| ResponseBody::new(lease, Some(body), timeouts.body))),
+                        Err(mut error) => Err(match error.take_message() {
+                            Some(request) => NotSent::Unbegun(Box::new(request)),
+                            None => NotSent::Failed(ExchangeError::from_hyper(error.error())),
+                        }),
+                    }
+                }
+                Begun::Not => {
+                    let detail = "the origin cannot be written as a Host";
+                    Err(NotSent::Failed(ExchangeError::new(ExchangeErrorKind::HttpProtocolError, detail)))
+                }
+            }
+        }
+    }
+
+    fn begin(
+        mut self,
+        origin: &Origin,
+        host: HeaderValue,
+        authority: uri::Authority,
+        mut request: Request<Outgoing<B>>,
+    ) -> Begun<B, impl Future<Output = Http2Answer<B>> + use<B>> {
+        let progress = request.body().progress();
+        match &mut self.speaking {
+            Speaking::Http1(connection) => {
+                shape_http1(&mut request, host);
+                let (head, body) = request.into_parts();
+                connection.http1.begin(head, body);
+                Begun::Http1(self, progress)
+            }
+            Speaking::Http2(sender, _) => {
+                shape_http2(&mut request, origin, authority);
+                let sending = sender.try_send_request(request);
+                Begun::Http2(self, sending, progress)
+            }
+        }
+    }
+
+    async fn answered_by_http1(
+        mut self,
+        upstream: &Upstream,
+        progress: Option<Rc<super::body::Progress>>,
+    ) -> Result<Response<ResponseBody<B>>, NotSent<B>> {
+        let timeouts = &upstream.settings.timeouts;
+        let Speaking::Http1(connection) = &mut self.speaking else {
+            let detail = "the connection speaks another protocol";
+            return Err(NotSent::Failed(ExchangeError::new(ExchangeErrorKind::HttpProtocolError, detail)));
+        };
+        let http1 = &mut connection.http1;
+        match within_time(|cx| http1.poll_response(cx), progress, timeouts).await.map_err(NotSent::Failed)? {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(response.map(|()| ResponseBody::switched(self, timeouts.body)))
+            }
+            Ok(response) => Ok(response.map(|()| ResponseBody::new(self, None, timeouts.body))),
+            Err(fault) => Err(match http1.take_unbegun() {
+                Some((head, body)) if matches!(fault, http1::Fault::Ended(_)) => {
+                    NotSent::Unbegun(Box::new(Request::from_parts(head, body)))
+                }
+                _ => NotSent::Failed(ExchangeError::from_fault(fault, self.reused && http1.is_unanswered())),
+            }),
+        }
+    }
+
+    /// The next frame of the response body on HTTP/1.1.
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.speaking {
+            Speaking::Http1(connection) => connection.http1.poll_body(cx),
+            Speaking::Http2(..) => Poll::Ready(None),
+        }
+    }
+
+    /// What is left of the response body on HTTP/1.1, if that is known.
+    pub(super) fn response_length(&self) -> Option<u64> {
+        match &self.speaking {
+            Speaking::Http1(connection) => connection.http1.response_length(),
+            Speaking::Http2(..) => Some(0),
+        }
+    }
+
+    /// The response is read to its end: the connection is free for the next request.
+    pub(super) fn give_back(self) {
+        match self.speaking {
+            Speaking::Http1(connection) => self.pool.give_back(connection, self.idle),
+            Speaking::Http2(_, guard) => {
+                self.pool.note_stream_end(&guard, self.idle);
+                drop(guard);
+            }
+        }
+        self.pool.announce_change();
+    }
+
+    /// The bare stream, after a protocol switch; it is no longer counted.
+    pub(super) fn into_stream(self) -> Option<(Stream, Bytes)> {
+        match self.speaking {
+            Speaking::Http1(connection) => Some(connection.http1.into_stream()),
+            Speaking::Http2(..) => None,
+        }
+    }
+}
+
+type Http2Answer<B> = Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<Outgoing<B>>>>;
+
+enum Begun<B, F> {
+    Http1(Lease<B>, Option<Rc<super::body::Progress>>),
+    Http2(Lease<B>, F, Option<Rc<super::body::Progress>>),
+    Not,
+}
+
+impl StreamGuard {
+    pub(super) fn new(streams: &Rc<Cell<usize>>) -> Self {
+        streams.set(streams.get() + 1);
+        Self(Rc::clone(streams))
+    }
+
+    pub(super) fn is_of(&self, streams: &Rc<Cell<usize>>) -> bool {
+        Rc::ptr_eq(&self.0, streams)
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
