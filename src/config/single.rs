@@ -127,7 +127,10 @@ impl AdHocRequest {
         if let Some(audience) = &self.audience {
             put(&mut table, "audience", audience.clone());
         }
-        for (key, values) in [("scope", &self.scope), ("resource", &self.resource)] {
+        // `--scope "a b"` is what people copy from a scope of their server's; in the file a list has one in each entry.
+        let scope: Vec<String> =
+            self.scope.iter().flat_map(|scope| scope.split_whitespace()).map(str::to_owned).collect();
+        for (key, values) in [("scope", &scope), ("resource", &self.resource)] {
             if !values.is_empty() {
                 table.insert(key.into(), Value::Array(values.iter().cloned().map(Value::String).collect()));
             }

@@ -193,9 +193,9 @@ async fn hot_callers_fail_fast_with_the_remembered_error_and_the_time_that_is_le
     let began = Instant::now();
     let second = engine.obtain().await.unwrap_err();
     assert_eq!((began.elapsed(), engine.asked()), (Duration::ZERO, 1), "at once, and nobody was asked");
-    assert_eq!((second.kind, second.retry_after), (TokenErrorKind::Permanent, Some(first - seconds(10))));
+    assert_eq!((second.kind, second.retry_after), (TokenErrorKind::Permanent, Some(first.saturating_sub(seconds(10)))));
     assert_eq!(engine.cache.status().state, "failed");
-    advance(first - seconds(10)).await;
+    advance(first.saturating_sub(seconds(10))).await;
     engine.obtain().await.unwrap_err();
     assert_eq!(engine.asked(), 2, "the back-off is over");
 }

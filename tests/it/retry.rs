@@ -331,7 +331,7 @@ async fn the_first_401s_connection_is_used_for_the_replay() {
 struct Early {
     origin: String,
     /// The number of the connection on which a 401 has been sent, or a whole request has come.
-    events: mpsc::UnboundedReceiver<Event>,
+    events: mpsc::Receiver<Event>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -351,7 +351,7 @@ impl Early {
     async fn start(length: usize, closes: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let (events, receiver) = mpsc::unbounded_channel();
+        let (events, receiver) = mpsc::channel(64);
         tokio::spawn(async move {
             let (mut first, _) = listener.accept().await.unwrap();
             let mut body = read_head(&mut first).await.len();
@@ -366,24 +366,24 @@ impl Early {
             if closes {
                 first.shutdown().await.unwrap();
             }
-            events.send(Event::Refused).unwrap();
+            events.send(Event::Refused).await.unwrap();
             let told = events.clone();
             tokio::spawn(async move {
                 let mut buffer = [0; 4096];
                 while let Ok(read @ 1..) = first.read(&mut buffer).await {
                     body += read;
                 }
-                let _nobody_asks = told.send(Event::Closed(body));
+                let _nobody_asks = told.send(Event::Closed(body)).await;
             });
             let (mut second, _) = listener.accept().await.unwrap();
             let mut body = read_head(&mut second).await;
             while body.len() < length {
-                events.send(Event::Replayed(body.len())).unwrap();
+                events.send(Event::Replayed(body.len())).await.unwrap();
                 assert!(second.read_buf(&mut body).await.unwrap() > 0, "the replay ended early");
             }
             second.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine").await.unwrap();
-            events.send(Event::Whole(body)).unwrap();
-            second.read(&mut [0]).await.unwrap();
+            events.send(Event::Whole(body)).await.unwrap();
+            let _until_it_is_closed = second.read(&mut [0]).await.unwrap();
         });
         Self { origin, events: receiver }
     }
