@@ -170,10 +170,7 @@ impl Proxy {
         let outcome = if authorization.is_some() { &metrics.injected } else { &metrics.passed };
         let response = match authorization {
             Some(authorization) => self.send_authorized(reached, head, body, authorization).await,
-            None => {
-                let request = Request::from_parts(take_head(head), RequestBody::streaming(body));
-                self.pool.exchange(&route.upstream, reached.origin(), request).await
-            }
+            None => Box::pin(self.pass(&route.upstream, reached.origin(), head, body)).await,
         };
         let response = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
         self.answer(response, upgrade, &route.upstream, Record::new(began, metrics, outcome))
@@ -194,8 +191,7 @@ impl Proxy {
             return Ok(answer);
         }
         let upgrade = self.rewrite(head, None, false);
-        let request = Request::from_parts(take_head(head), RequestBody::streaming(body));
-        let response = self.pool.exchange(upstream, origin, request).await;
+        let response = self.pass(upstream, origin, head, body).await;
         let response = response.map_err(|error| Refusal::exchange(&origin.to_string(), &error))?;
         self.answer(response, upgrade, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
     }
@@ -248,6 +244,24 @@ impl Proxy {
         }
         route.hold.accepted(authorization.generation());
         Ok(response)
+    }
+
+    /// Sends a request that carries no token of ours, and once more where a stale connection was the trouble.
+    async fn pass(
+        &self,
+        upstream: &Upstream,
+        origin: &Origin,
+        head: &mut Parts,
+        body: Incoming,
+    ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
+        let body = RequestBody::streaming(body);
+        let repeatable = head.method.is_idempotent() && matches!(body, RequestBody::Empty);
+        let again = repeatable.then(|| copy(head, RequestBody::Empty));
+        let first = self.pool.exchange(upstream, origin, Request::from_parts(take_head(head), body)).await;
+        match (first, again) {
+            (Err(error), Some(again)) if error.stale_connection => self.pool.exchange(upstream, origin, again).await,
+            (first, _) => first,
+        }
     }
 
     /// Wraps the body for a replay, if it may be replayed at all.
@@ -440,11 +454,17 @@ fn may_be_repeated(head: &Parts, body: &SentBody) -> bool {
 
 /// A request made of this head, with the authorization put on last.
 fn with_token(head: &Parts, authorization: &Authorization, body: RequestBody) -> Request<RequestBody> {
+    let mut request = copy(head, body);
+    authorization.apply(request.headers_mut());
+    request
+}
+
+/// A request made of this head, which stays as it is. Extensions belong to one exchange and stay behind.
+fn copy(head: &Parts, body: RequestBody) -> Request<RequestBody> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = head.uri.clone();
     *request.headers_mut() = head.headers.clone();
-    authorization.apply(request.headers_mut());
     request
 }
 

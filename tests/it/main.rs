@@ -4,6 +4,7 @@
 
 mod support;
 
+mod connections;
 mod failures;
 mod forward;
 mod framing;
