@@ -29,8 +29,8 @@ pub(super) struct HopWishes {
 
 /// Removes everything that was meant for this connection only, and says what was wanted.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
-    let mut members = headers.get_all(TE).iter().flat_map(list_members);
-    let trailers = members.any(|member| member.eq_ignore_ascii_case("trailers"));
+    let trailers =
+        headers.get_all(TE).iter().flat_map(list_members).any(|member| member.eq_ignore_ascii_case("trailers"));
     let mut wishes = HopWishes { trailers, websocket: false };
     strip_nominated_and_hop_by_hop(headers, &mut wishes);
     wishes

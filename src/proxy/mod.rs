@@ -22,7 +22,7 @@ mod tunnel;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, TE, UPGRADE};
 use http::request::Parts;
@@ -50,10 +50,6 @@ use crate::route::{CallerAuthorization, OnTokenError, Permission};
 use crate::runtime::{ListenerRuntime, Runtime, RuntimeReader};
 use crate::telemetry::RequestMetrics;
 use crate::upstream::{ExchangeError, Origin, Pool, ResponseBody, Upstream};
-
-/// A refused answer's body is read to here, so that its connection can be used again; beyond, the connection is closed.
-const DRAIN_BYTES: usize = 64 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// One worker's request path.
 pub struct Proxy {
@@ -102,7 +98,7 @@ impl Proxy {
             Ok(response) => finish(response, caller),
             Err((refusal, lane)) => {
                 let request_id = request_id.map_or_else(RequestId::random, |value| RequestId::of_value(&value));
-                record_refusal(listener, &refusal, &request_id, began, lane.as_deref());
+                record::refusal(listener, &refusal, &request_id, began, lane.as_deref());
                 refusal.into_response(&request_id, caller.must_close())
             }
         }
@@ -325,25 +321,6 @@ impl Proxy {
         drop(tokio::task::spawn_local(self.tasks.track_future(task)));
     }
 
-    /// Reads an answer that nobody wants, within bounds, so that its connection can be used again.
-    fn discard_body(&self, mut body: ResponseBody<RequestBody>) {
-        if body.is_end_stream() {
-            return;
-        }
-        self.spawn(async move {
-            let drained = async {
-                let mut left = DRAIN_BYTES;
-                while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
-                    let length = frame.data_ref().map_or(0, bytes::Bytes::len);
-                    let Some(rest) = left.checked_sub(length) else { break };
-                    left = rest;
-                }
-            };
-            // Either way the body is dropped here: read to its end it frees the connection, otherwise it closes it.
-            let _in_time = tokio::time::timeout(DRAIN_TIME, drained).await;
-        });
-    }
-
     /// Closes connections that have been idle for too long; the worker calls it every few seconds.
     pub fn sweep(&self) {
         self.pool.sweep();
@@ -499,26 +476,6 @@ fn options_of_proxy() -> Response<CallerBody> {
     let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT");
     response.headers_mut().insert(http::header::ALLOW, methods);
     response
-}
-
-/// Counts and logs a refusal, once.
-fn record_refusal(
-    listener: &ListenerRuntime,
-    refusal: &Refusal,
-    request_id: &RequestId,
-    began: Instant,
-    lane: Option<&crate::runtime::Lane>,
-) {
-    let metrics = lane.map_or(&listener.metrics, |lane| &lane.metrics);
-    let outcome = if refusal.is_denial() { &metrics.denied } else { &metrics.failed };
-    drop(Record::new(began, metrics, outcome));
-    let upstream = lane.map_or(crate::telemetry::UNMATCHED, |lane| lane.route.name());
-    let (listener, status, request_id) = (&listener.name, refusal.status().as_u16(), request_id.text());
-    if refusal.is_denial() {
-        tracing::info!(target: "attache::proxy", %listener, upstream, status, request_id, "refused: {}", refusal.detail());
-    } else {
-        tracing::warn!(target: "attache::proxy", %listener, upstream, status, request_id, "failed: {}", refusal.detail());
-    }
 }
 
 impl std::fmt::Debug for Proxy {

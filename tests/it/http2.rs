@@ -51,7 +51,7 @@ fn trailers(name: &'static str, value: &'static str) -> HeaderMap {
 }
 
 /// A base URL in front of an HTTP/2 upstream at `https://api.test`.
-async fn base(tokens: &TokenServer, ca: &TestCa, address: std::net::SocketAddr) -> TestProxy {
+fn base(tokens: &TokenServer, ca: &TestCa, address: std::net::SocketAddr) -> TestProxy {
     TestProxy::start_with(
         &format!(
             "{}{FORWARD}{}{}connect = \"{address}\"\n{}",
@@ -141,7 +141,7 @@ async fn cookies_are_joined_for_http1() {
 async fn a_grpc_exchange_passes_with_te_and_trailers_both_ways() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let api = echo(&ca).await;
-    let proxy = base(&tokens, &ca, api.address()).await;
+    let proxy = base(&tokens, &ca, api.address());
     let mut send = caller(&proxy, "base").await;
     let request = Request::post("http://localhost/orders.Orders/List")
         .header("te", "trailers")
@@ -150,10 +150,10 @@ async fn a_grpc_exchange_passes_with_te_and_trailers_both_ways() {
         .unwrap();
     let (response, mut stream) = send.send_request(request, false).unwrap();
     write(&mut stream, Bytes::from_static(b"\0\0\0\0\x02hi")).await;
-    let mut sent = trailers("grpc-status", "0");
-    sent.insert("authorization", HeaderValue::from_static("Bearer theirs"));
-    sent.insert("grpc-message", HeaderValue::from_static("done"));
-    stream.send_trailers(sent).unwrap();
+    let mut own = trailers("grpc-status", "0");
+    own.insert("authorization", HeaderValue::from_static("Bearer theirs"));
+    own.insert("grpc-message", HeaderValue::from_static("done"));
+    stream.send_trailers(own).unwrap();
     let response = response.await.unwrap();
     assert_eq!(response.status(), 200);
     let mut body = response.into_body();
@@ -176,7 +176,7 @@ async fn an_answer_of_trailers_alone_passes() {
         respond.send_response(response, true).unwrap();
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address()).await;
+    let proxy = base(&tokens, &ca, api.address());
     let mut send = caller(&proxy, "base").await;
     let (head, body) = get(&mut send, "http://localhost/x").await;
     assert_eq!((head.headers()["grpc-status"].as_bytes(), body.as_str()), (&b"12"[..], ""));
@@ -186,7 +186,7 @@ async fn an_answer_of_trailers_alone_passes() {
 async fn an_http1_caller_and_an_http2_upstream_understand_each_other() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let api = echo(&ca).await;
-    let proxy = base(&tokens, &ca, api.address()).await;
+    let proxy = base(&tokens, &ca, api.address());
     let request = "POST http://api.test/x?y HTTP/1.1\r\nHost: api.test\r\nConnection: keep-alive, TE, X-Hop\r\nX-Hop: 1\r\n\
         TE: deflate, gzip;q=0.3\r\nKeep-Alive: x\r\nProxy-Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n\
         3\r\nabc\r\n0\r\n\r\n";
@@ -214,7 +214,7 @@ async fn many_requests_at_once_share_one_upstream_connection() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address()).await;
+    let proxy = base(&tokens, &ca, api.address());
     let send = caller(&proxy, "base").await;
     let asking = (0..50).map(|number| {
         let mut send = send.clone();
@@ -232,7 +232,7 @@ async fn many_requests_at_once_share_one_upstream_connection() {
 async fn both_directions_stream_at_once() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let api = echo(&ca).await;
-    let proxy = base(&tokens, &ca, api.address()).await;
+    let proxy = base(&tokens, &ca, api.address());
     let mut send = caller(&proxy, "base").await;
     let (response, mut stream) =
         send.send_request(Request::post("http://localhost/").body(()).unwrap(), false).unwrap();
@@ -262,11 +262,11 @@ async fn large_bodies_pass_intact_both_ways() {
     let front = TlsFront::start(ca.server(&["api.test"], &["http/1.1"]), h1.address()).await;
     let large: Bytes = (0..3_000_000_u32).map(|number| (number % 253) as u8).collect();
     for address in [h2.address(), front.address()] {
-        let proxy = base(&tokens, &ca, address).await;
+        let proxy = base(&tokens, &ca, address);
         let mut send = caller(&proxy, "base").await;
         let (response, mut stream) =
             send.send_request(Request::put("http://localhost/").body(()).unwrap(), false).unwrap();
-        let (_, received) = tokio::join!(
+        let ((), received) = tokio::join!(
             async {
                 write(&mut stream, large.clone()).await;
                 stream.send_data(Bytes::new(), true).unwrap();
@@ -280,8 +280,8 @@ async fn large_bodies_pass_intact_both_ways() {
 #[tokio::test]
 async fn what_nobody_reads_holds_the_sender_back() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
-    let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let count = sent.clone();
+    let taken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = taken.clone();
     let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), move |_, mut respond| {
         let count = count.clone();
         async move {
@@ -293,13 +293,13 @@ async fn what_nobody_reads_holds_the_sender_back() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address()).await;
+    let proxy = base(&tokens, &ca, api.address());
     let mut send = caller(&proxy, "base").await;
     let (response, _) = send.send_request(Request::get("http://localhost/").body(()).unwrap(), true).unwrap();
     let _unread = response.await.unwrap();
     let mut before = usize::MAX;
-    while before != sent.load(std::sync::atomic::Ordering::SeqCst) {
-        before = sent.load(std::sync::atomic::Ordering::SeqCst);
+    while before != taken.load(std::sync::atomic::Ordering::SeqCst) {
+        before = taken.load(std::sync::atomic::Ordering::SeqCst);
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
     assert!(before < 16_000_000, "{before} bytes of 65 million were taken in for a caller that reads nothing");
@@ -319,7 +319,7 @@ async fn an_upstream_that_resets_a_stream_is_a_failure_and_one_that_does_so_midw
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address()).await;
+    let proxy = base(&tokens, &ca, api.address());
     let mut send = caller(&proxy, "base").await;
     let (head, body) = get(&mut send, "http://localhost/at-once").await;
     assert_eq!(head.status(), 502);
