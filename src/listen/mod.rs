@@ -59,9 +59,11 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
     };
     loop {
         let next = async {
-            // The permit comes first: a connection that may not be served is not accepted.
+            let accepted = acceptor.accept().await;
+            // The permit comes second: held by every socket that nobody comes to, permits would be missing where somebody
+            // does. So at the limit each socket has one connection accepted that is not served yet.
             let permit = permit(context.permits.as_ref()).await;
-            (acceptor.accept().await, permit)
+            (accepted, permit)
         };
         let (accepted, permit) = tokio::select! {
             next = next => next,

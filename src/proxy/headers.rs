@@ -29,10 +29,9 @@ pub(super) struct HopWishes {
 
 /// Removes everything that was meant for this connection only, and says what was wanted.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
-    let mut wishes = HopWishes::default();
-    if let Some(te) = headers.get(TE) {
-        wishes.trailers = list_members(te).any(|member| member.eq_ignore_ascii_case("trailers"));
-    }
+    let trailers =
+        headers.get_all(TE).iter().flat_map(list_members).any(|member| member.eq_ignore_ascii_case("trailers"));
+    let mut wishes = HopWishes { trailers, websocket: false };
     strip_nominated_and_hop_by_hop(headers, &mut wishes);
     wishes
 }

@@ -22,7 +22,7 @@ mod tunnel;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, TE, UPGRADE};
 use http::request::Parts;
@@ -50,10 +50,6 @@ use crate::route::{CallerAuthorization, OnTokenError, Permission};
 use crate::runtime::{ListenerRuntime, Runtime, RuntimeReader};
 use crate::telemetry::RequestMetrics;
 use crate::upstream::{ExchangeError, Origin, Pool, ResponseBody, Upstream};
-
-/// A refused answer's body is read to here, so that its connection can be used again; beyond, the connection is closed.
-const DRAIN_BYTES: usize = 64 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// One worker's request path.
 pub struct Proxy {
@@ -102,7 +98,7 @@ impl Proxy {
             Ok(response) => finish(response, caller),
             Err((refusal, lane)) => {
                 let request_id = request_id.map_or_else(RequestId::random, |value| RequestId::of_value(&value));
-                record_refusal(listener, &refusal, &request_id, began, lane.as_deref());
+                record::refusal(listener, &refusal, &request_id, began, lane.as_deref());
                 refusal.into_response(&request_id, caller.must_close())
             }
         }
@@ -170,10 +166,7 @@ impl Proxy {
         let outcome = if authorization.is_some() { &metrics.injected } else { &metrics.passed };
         let response = match authorization {
             Some(authorization) => self.send_authorized(reached, head, body, authorization).await,
-            None => {
-                let request = Request::from_parts(take_head(head), RequestBody::streaming(body));
-                self.pool.exchange(&route.upstream, reached.origin(), request).await
-            }
+            None => Box::pin(self.pass(&route.upstream, reached.origin(), head, body)).await,
         };
         let response = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
         self.answer(response, upgrade, &route.upstream, Record::new(began, metrics, outcome))
@@ -194,8 +187,7 @@ impl Proxy {
             return Ok(answer);
         }
         let upgrade = self.rewrite(head, None, false);
-        let request = Request::from_parts(take_head(head), RequestBody::streaming(body));
-        let response = self.pool.exchange(upstream, origin, request).await;
+        let response = self.pass(upstream, origin, head, body).await;
         let response = response.map_err(|error| Refusal::exchange(&origin.to_string(), &error))?;
         self.answer(response, upgrade, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
     }
@@ -248,6 +240,24 @@ impl Proxy {
         }
         route.hold.accepted(authorization.generation());
         Ok(response)
+    }
+
+    /// Sends a request that carries no token of ours, and once more where a stale connection was the trouble.
+    async fn pass(
+        &self,
+        upstream: &Upstream,
+        origin: &Origin,
+        head: &mut Parts,
+        body: Incoming,
+    ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
+        let body = RequestBody::streaming(body);
+        let repeatable = head.method.is_idempotent() && matches!(body, RequestBody::Empty);
+        let again = repeatable.then(|| copy(head, RequestBody::Empty));
+        let first = self.pool.exchange(upstream, origin, Request::from_parts(take_head(head), body)).await;
+        match (first, again) {
+            (Err(error), Some(again)) if error.stale_connection => self.pool.exchange(upstream, origin, again).await,
+            (first, _) => first,
+        }
     }
 
     /// Wraps the body for a replay, if it may be replayed at all.
@@ -306,25 +316,6 @@ impl Proxy {
         };
         // Owned by the tracker, which the worker waits for.
         drop(tokio::task::spawn_local(self.tasks.track_future(task)));
-    }
-
-    /// Reads an answer that nobody wants, within bounds, so that its connection can be used again.
-    fn discard_body(&self, mut body: ResponseBody<RequestBody>) {
-        if body.is_end_stream() {
-            return;
-        }
-        self.spawn(async move {
-            let drained = async {
-                let mut left = DRAIN_BYTES;
-                while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
-                    let length = frame.data_ref().map_or(0, bytes::Bytes::len);
-                    let Some(rest) = left.checked_sub(length) else { break };
-                    left = rest;
-                }
-            };
-            // Either way the body is dropped here: read to its end it frees the connection, otherwise it closes it.
-            let _in_time = tokio::time::timeout(DRAIN_TIME, drained).await;
-        });
     }
 
     /// Closes connections that have been idle for too long; the worker calls it every few seconds.
@@ -437,11 +428,17 @@ fn may_be_repeated(head: &Parts, body: &SentBody) -> bool {
 
 /// A request made of this head, with the authorization put on last.
 fn with_token(head: &Parts, authorization: &Authorization, body: RequestBody) -> Request<RequestBody> {
+    let mut request = copy(head, body);
+    authorization.apply(request.headers_mut());
+    request
+}
+
+/// A request made of this head, which stays as it is. Extensions belong to one exchange and stay behind.
+fn copy(head: &Parts, body: RequestBody) -> Request<RequestBody> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = head.uri.clone();
     *request.headers_mut() = head.headers.clone();
-    authorization.apply(request.headers_mut());
     request
 }
 
@@ -476,26 +473,6 @@ fn options_of_proxy() -> Response<CallerBody> {
     let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT");
     response.headers_mut().insert(http::header::ALLOW, methods);
     response
-}
-
-/// Counts and logs a refusal, once.
-fn record_refusal(
-    listener: &ListenerRuntime,
-    refusal: &Refusal,
-    request_id: &RequestId,
-    began: Instant,
-    lane: Option<&crate::runtime::Lane>,
-) {
-    let metrics = lane.map_or(&listener.metrics, |lane| &lane.metrics);
-    let outcome = if refusal.is_denial() { &metrics.denied } else { &metrics.failed };
-    drop(Record::new(began, metrics, outcome));
-    let upstream = lane.map_or(crate::telemetry::UNMATCHED, |lane| lane.route.name());
-    let (listener, status, request_id) = (&listener.name, refusal.status().as_u16(), request_id.text());
-    if refusal.is_denial() {
-        tracing::info!(target: "attache::proxy", %listener, upstream, status, request_id, "refused: {}", refusal.detail());
-    } else {
-        tracing::warn!(target: "attache::proxy", %listener, upstream, status, request_id, "failed: {}", refusal.detail());
-    }
 }
 
 impl std::fmt::Debug for Proxy {

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 
-use crate::telemetry::{Durations, LaneMetrics};
+use super::error::{Refusal, RequestId};
+use crate::runtime::{Lane, ListenerRuntime};
+use crate::telemetry::{Durations, LaneMetrics, UNMATCHED};
 
 /// Measures a request from its head to the end of its response. Dropping it closes it.
 #[derive(Debug)]
@@ -25,5 +27,25 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.durations.observe(self.began.elapsed());
+    }
+}
+
+/// Counts and logs a refusal, once.
+pub(super) fn refusal(
+    listener: &ListenerRuntime,
+    refusal: &Refusal,
+    request_id: &RequestId,
+    began: Instant,
+    lane: Option<&Lane>,
+) {
+    let metrics = lane.map_or(&listener.metrics, |lane| &lane.metrics);
+    let outcome = if refusal.is_denial() { &metrics.denied } else { &metrics.failed };
+    drop(Record::new(began, metrics, outcome));
+    let upstream = lane.map_or(UNMATCHED, |lane| lane.route.name());
+    let (listener, status, request_id) = (&listener.name, refusal.status().as_u16(), request_id.text());
+    if refusal.is_denial() {
+        tracing::info!(target: "attache::proxy", %listener, upstream, status, request_id, "refused: {}", refusal.detail());
+    } else {
+        tracing::warn!(target: "attache::proxy", %listener, upstream, status, request_id, "failed: {}", refusal.detail());
     }
 }

@@ -1,7 +1,10 @@
 //! 401: discard that token, obtain another, send the request once more. The only place where a request is sent twice.
 
+use std::time::Duration;
+
 use http::request::Parts;
 use http::{Request, Response};
+use http_body::Body as _;
 
 use super::body::RequestBody;
 use super::challenge::{self, Verdict};
@@ -10,6 +13,10 @@ use super::replay::Replay;
 use super::{Proxy, with_token};
 use crate::credential::Authorization;
 use crate::upstream::{ExchangeError, ResponseBody};
+
+/// A refused answer's body is read to here, so that its connection can be used again; beyond, the connection is closed.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A request that was sent, as far as it could be sent again.
 pub(super) struct Sent<'a> {
@@ -59,7 +66,7 @@ pub(super) async fn after_refusal(
         },
         SentBody::Gone => return Ok(given_back(proxy, reached, generation, refused, "body_too_large")),
     };
-    proxy.discard_body(refused.into_body());
+    discard(proxy, refused.into_body());
     send_again(proxy, reached, with_token(sent.head, &authorization, body), &authorization).await
 }
 
@@ -112,6 +119,25 @@ fn given_back(
 ) -> UpstreamResponse {
     count(proxy, reached, generation, outcome);
     refused
+}
+
+/// Reads an answer that nobody wants, within bounds, so that its connection can be used again.
+fn discard(proxy: &Proxy, mut body: ResponseBody<RequestBody>) {
+    if body.is_end_stream() {
+        return;
+    }
+    proxy.spawn(async move {
+        let drained = async {
+            let mut left = DRAIN_BYTES;
+            while let Some(Ok(frame)) = http_body_util::BodyExt::frame(&mut body).await {
+                let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+                let Some(rest) = left.checked_sub(length) else { break };
+                left = rest;
+            }
+        };
+        // Either way the body is dropped here: read to its end it frees the connection, otherwise it closes it.
+        let _in_time = tokio::time::timeout(DRAIN_TIME, drained).await;
+    });
 }
 
 /// Every refusal is counted by what was done about it, and logged once.

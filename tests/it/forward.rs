@@ -93,6 +93,16 @@ async fn the_http_name_of_an_origin_may_carry_its_port_or_none_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_url_without_a_path_asks_for_the_root() {
+    let it = SecureApi::start("https://api.test", "").await;
+    let address = it.proxy.address("proxy");
+    for (target, asked) in [("http://api.test", "/"), ("http://api.test?x=1", "/?x=1"), ("http://api.test/?", "/?")] {
+        assert_eq!(get(address, "api.test", target).await.status, 200);
+        assert_eq!(it.api.asked().last().unwrap().target(), asked, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn where_http_is_refused_only_the_https_url_passes() {
     let it = SecureApi::start("https://api.test", "http = \"refuse\"\n").await;
     for target in ["http://api.test/", "http://api.test:443/"] {

@@ -150,10 +150,10 @@ async fn a_grpc_exchange_passes_with_te_and_trailers_both_ways() {
         .unwrap();
     let (response, mut stream) = send.send_request(request, false).unwrap();
     write(&mut stream, Bytes::from_static(b"\0\0\0\0\x02hi")).await;
-    let mut sent = trailers("grpc-status", "0");
-    sent.insert("authorization", HeaderValue::from_static("Bearer theirs"));
-    sent.insert("grpc-message", HeaderValue::from_static("done"));
-    stream.send_trailers(sent).unwrap();
+    let mut own = trailers("grpc-status", "0");
+    own.insert("authorization", HeaderValue::from_static("Bearer theirs"));
+    own.insert("grpc-message", HeaderValue::from_static("done"));
+    stream.send_trailers(own).unwrap();
     let response = response.await.unwrap();
     assert_eq!(response.status(), 200);
     let mut body = response.into_body();
@@ -280,8 +280,8 @@ async fn large_bodies_pass_intact_both_ways() {
 #[tokio::test]
 async fn what_nobody_reads_holds_the_sender_back() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
-    let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let count = sent.clone();
+    let taken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = taken.clone();
     let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), move |_, mut respond| {
         let count = count.clone();
         async move {
@@ -298,8 +298,8 @@ async fn what_nobody_reads_holds_the_sender_back() {
     let (response, _) = send.send_request(Request::get("http://localhost/").body(()).unwrap(), true).unwrap();
     let _unread = response.await.unwrap();
     let mut before = usize::MAX;
-    while before != sent.load(std::sync::atomic::Ordering::SeqCst) {
-        before = sent.load(std::sync::atomic::Ordering::SeqCst);
+    while before != taken.load(std::sync::atomic::Ordering::SeqCst) {
+        before = taken.load(std::sync::atomic::Ordering::SeqCst);
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
     assert!(before < 16_000_000, "{before} bytes of 65 million were taken in for a caller that reads nothing");

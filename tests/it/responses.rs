@@ -216,3 +216,68 @@ async fn a_connection_that_the_upstream_closed_while_idle_costs_no_request() {
     }
     assert_eq!(api.requests(), 4);
 }
+
+#[tokio::test]
+async fn each_part_of_an_answer_reaches_the_caller_as_it_comes() {
+    let next = std::sync::Arc::new(tokio::sync::Notify::new());
+    let go_on = next.clone();
+    let api = Raw::start(move |mut stream, _| {
+        let go_on = go_on.clone();
+        async move {
+            read_head(&mut stream).await;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            for _ in 0..3 {
+                stream.write_all(b"9\r\ndata: x\n\n\r\n").await.unwrap();
+                // Not before the caller has the part before.
+                go_on.notified().await;
+            }
+            stream.write_all(b"0\r\n\r\n").await.unwrap();
+        }
+    })
+    .await;
+    let (_tokens, proxy) = base(&api.origin()).await;
+    let mut caller = Caller::connect(proxy.address("base")).await;
+    caller.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(caller.answer_head().await.field("content-type"), Some("text/event-stream"));
+    for _ in 0..3 {
+        assert_eq!(caller.read_exact(14).await, b"9\r\ndata: x\n\n\r\n");
+        next.notify_one();
+    }
+    assert_eq!(caller.read_exact(5).await, b"0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn large_bodies_pass_intact_in_either_framing() {
+    use tokio::io::AsyncReadExt as _;
+    let large: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 241) as u8).collect();
+    let api = Scripted::start(|asked, _| {
+        let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", asked.body.len()).into_bytes();
+        answer.extend_from_slice(&asked.body);
+        Reply::Raw(answer)
+    })
+    .await;
+    let (_tokens, proxy) = base(&api.origin()).await;
+    let length = format!("Content-Length: {}", large.len());
+    for framing in [length.as_str(), "Transfer-Encoding: chunked"] {
+        let mut sent =
+            format!("POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{framing}\r\n\r\n").into_bytes();
+        if framing == length {
+            sent.extend_from_slice(&large);
+        } else {
+            for part in large.chunks(70_001) {
+                sent.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
+                sent.extend_from_slice(part);
+                sent.extend_from_slice(b"\r\n");
+            }
+            sent.extend_from_slice(b"0\r\n\r\n");
+        }
+        let mut caller = Caller::connect(proxy.address("base")).await;
+        let mut answer = Vec::new();
+        let (mut read, mut write) = caller.stream.split();
+        let (written, reached) = tokio::join!(write.write_all(&sent), read.read_to_end(&mut answer));
+        written.unwrap();
+        reached.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(&large), "{framing}");
+    }
+}

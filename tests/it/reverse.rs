@@ -198,6 +198,44 @@ async fn allow_rules_are_held_against_the_path_that_is_forwarded() {
 }
 
 #[tokio::test]
+async fn options_of_the_server_is_asked_of_the_upstream() {
+    let (tokens, api) = (TokenServer::start().await, echo().await);
+    let proxy =
+        TestProxy::start(&format!("{}{}{}", reverse(&["api"]), credential(&tokens), upstream("api", &api.origin())));
+    let answer = send(proxy.address("base"), "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!((answer.status, answer.text()), (200, "*"));
+    assert_eq!(api.asked()[0].line, "OPTIONS * HTTP/1.1");
+}
+
+#[tokio::test]
+async fn the_callers_own_authorization_is_replaced_kept_or_refused_as_configured() {
+    let (tokens, api) = (TokenServer::start().await, echo().await);
+    let config = |rest: &str| {
+        format!("{}{ADMIN}{}{}{rest}", reverse(&["api"]), credential(&tokens), upstream("api", &api.origin()))
+    };
+    let request =
+        "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer theirs\r\nAuthorization: Basic eA==\r\n\r\n";
+    for (rest, status, sent, counted) in [
+        ("", 200, &["Bearer token-1"][..], Some("replace")),
+        ("caller_authorization = \"keep\"\n", 200, &["Bearer theirs", "Basic eA=="], Some("keep")),
+        ("caller_authorization = \"reject\"\n", 400, &[], Some("reject")),
+    ] {
+        let proxy = TestProxy::start(&config(rest));
+        let before = api.requests();
+        assert_eq!(send(proxy.address("base"), request).await.status, status, "{rest}");
+        let asked = api.asked();
+        assert_eq!(asked.get(before).map_or(vec![], |asked| asked.all("authorization")), sent, "{rest}");
+        if let Some(action) = counted {
+            let series = format!("attache_caller_authorization_total{{upstream=\"api\",action=\"{action}\"}}");
+            assert_eq!(proxy.metric(&series).await, 1.0);
+        }
+    }
+    let without = TestProxy::start(&config("").replace("credential = \"key\"\n", ""));
+    assert_eq!(send(without.address("base"), request).await.status, 200);
+    assert_eq!(api.asked().last().unwrap().all("authorization"), ["Bearer theirs", "Basic eA=="]);
+}
+
+#[tokio::test]
 async fn a_unix_socket_is_a_listener_like_any_other() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (tokens, api) = (TokenServer::start().await, echo().await);
