@@ -4,12 +4,14 @@
 
 mod support;
 
+mod cli;
 mod failures;
 mod forward;
 mod framing;
 mod guarantees;
 mod guarantees_tokens;
 mod http2;
+mod no_leaks;
 mod responses;
 mod retry;
 mod reverse;
