@@ -4,6 +4,7 @@
 
 mod support;
 
+mod authorization_server;
 mod cli;
 mod failures;
 mod forward;
