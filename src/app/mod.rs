@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, oneshot};
 
 pub use build::{BuildError, dry_runtime, token_source};
@@ -115,7 +116,8 @@ impl App {
         let drain = config.limits.drain;
         let parts = worker_parts(&config, workers, &shared, &metrics, &stop);
         let facts = admin_facts(&config, &addresses, metrics, token_metrics).map_err(StartError::AdminToken)?;
-        let admin_context = ListenContext { permits: None, ..parts.context.clone() };
+        // Whoever reads the metrics is no caller: neither held up by the bound on callers nor counted among them.
+        let admin_context = ListenContext { permits: None, gauge: Gauge::default(), ..parts.context.clone() };
         for credential in built.runtime.credentials.iter().filter(|credential| credential.required) {
             credential.prime();
         }

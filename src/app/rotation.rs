@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::build::{Builder, Built, credential_identity};
 use crate::config::Config;
+use crate::oauth::Identity;
 use crate::runtime::SharedRuntime;
 
 /// How often secrets are looked at. Reading a few small files is cheap, and content is the only sign that works on every
@@ -27,10 +28,17 @@ pub(super) struct Live {
 pub(super) async fn watch(live: Arc<Live>) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // What a changed secret became but does not work yet. Kept, so that its back-off is: made anew with each look, it would
+    // ask an authorization server that refuses the secret every two seconds.
+    let mut waiting = None;
     loop {
         look.tick().await;
-        if has_changed(&live).await {
-            take_over(&live).await;
+        let before = live.current();
+        match identities(&live).await {
+            Some(now) if differs(&now, &before) => waiting = take_over(&live, &before, &now, waiting).await,
+            Some(_) => waiting = None,
+            // Unreadable for a moment while it is replaced: the old one goes on.
+            None => {}
         }
     }
 }
@@ -41,32 +49,35 @@ impl Live {
     }
 }
 
-async fn has_changed(live: &Arc<Live>) -> bool {
+/// What every credential is now, secrets read anew; one that cannot be read is what it was.
+async fn identities(live: &Arc<Live>) -> Option<Vec<Identity>> {
     let live = Arc::clone(live);
     // Files may be on a network that hangs: not on the control thread itself.
-    let compared = tokio::task::spawn_blocking(move || {
+    let read = tokio::task::spawn_blocking(move || {
         let built = live.current();
-        live.config.credentials.iter().zip(&built.caches).any(|(settings, (known, _))| {
-            // Unreadable for a moment while it is replaced: the old one goes on.
-            credential_identity(settings).is_ok_and(|now| now != *known)
-        })
+        let credentials = live.config.credentials.iter().zip(&built.caches);
+        credentials.map(|(settings, (known, _))| credential_identity(settings).unwrap_or(*known)).collect()
     });
-    compared.await.unwrap_or(false)
+    read.await.ok()
 }
 
-/// Asks for the new identities' tokens while the old ones are still in use, then swaps.
-async fn take_over(live: &Live) {
-    let before = live.current();
-    let next = match live.builder.build(&live.config, Some(&before)) {
-        Ok(next) => Arc::new(next),
+fn differs(now: &[Identity], built: &Built) -> bool {
+    now.iter().zip(&built.caches).any(|(now, (known, _))| now != known)
+}
+
+/// Asks for the new identities' tokens while the old ones are still in use, then swaps. What does not work yet comes back.
+async fn take_over(live: &Live, before: &Built, now: &[Identity], waiting: Option<Arc<Built>>) -> Option<Arc<Built>> {
+    let waiting = waiting.filter(|waiting| !differs(now, waiting));
+    let first = waiting.is_none();
+    let next = match waiting.map_or_else(|| live.builder.build(&live.config, Some(before)).map(Arc::new), Ok) {
+        Ok(next) => next,
         Err(error) => {
             tracing::warn!(target: "attache::app", %error, "a changed secret cannot be used yet");
-            return;
+            return None;
         }
     };
-    for ((settings, (old_identity, old)), (identity, new)) in
-        live.config.credentials.iter().zip(&before.caches).zip(&next.caches)
-    {
+    let changed = live.config.credentials.iter().zip(before.caches.iter().zip(&next.caches));
+    for (settings, ((old_identity, old), (identity, new))) in changed {
         if old_identity == identity {
             continue;
         }
@@ -75,11 +86,14 @@ async fn take_over(live: &Live) {
             && old.usable().is_some()
         {
             // The authorization server may not know the new secret yet: the old token is good, so there is time.
-            tracing::warn!(target: "attache::app", credential = %settings.name, "the changed secret does not work, the old token stays in use: {error}");
-            return;
+            if first {
+                tracing::warn!(target: "attache::app", credential = %settings.name, "the changed secret does not work, the old token stays in use: {error}");
+            }
+            return Some(next);
         }
         tracing::info!(target: "attache::app", credential = %settings.name, "the secret has changed and is in use");
     }
     live.shared.swap(Arc::clone(&next.runtime));
     *live.built.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    None
 }

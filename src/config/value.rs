@@ -69,9 +69,13 @@ impl<'a> Value<'a> {
             let what = format!("= \"{text}\" is not supported by this version");
             return self.wrong(what, format!("write {}", alternatives(&words)));
         }
-        let remedy = nearest(text, words.iter().copied())
-            .map_or_else(|| format!("write {}", alternatives(&words)), |near| format!("did you mean \"{near}\"?"));
-        self.wrong(format_args!("cannot be \"{}\"", shortened(text)), remedy)
+        match nearest(text, words.iter().copied()) {
+            Some(near) if text.len() <= near.len() + 4 => {
+                self.wrong(format_args!("cannot be \"{}\"", shortened(text)), format!("did you mean \"{near}\"?"))
+            }
+            // Not repeated: what looks like none of the words may be a secret that stands at the wrong key.
+            _ => self.wrong("has a value that means nothing here", format!("write {}", alternatives(&words))),
+        }
     }
 
     /// `true` or `false`.

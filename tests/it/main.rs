@@ -6,15 +6,20 @@
 
 mod support;
 
+mod authorization_server;
+mod cli;
 mod connections;
 mod failures;
 mod forward;
 mod framing;
 mod guarantees;
+mod guarantees_tokens;
 mod http2;
+mod no_leaks;
 mod responses;
 mod retry;
 mod reverse;
 mod tidy;
+mod tokens;
 mod tunnel;
 mod websocket;

@@ -1,5 +1,6 @@
 //! The other ends of the wire: a running attache, scripted servers, and callers that write raw bytes.
 
+mod binary;
 mod caller;
 mod proxy;
 mod raw;
@@ -8,6 +9,7 @@ mod setup;
 mod tls;
 mod world;
 
+pub use binary::{Finished, Folder, Running};
 pub use caller::{Answer, Caller, get, send};
 pub use proxy::TestProxy;
 pub use raw::{Raw, read_head};

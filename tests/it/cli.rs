@@ -1,0 +1,507 @@
+//! The command line, by the real binary: exit codes, stdout for data and stderr for talk.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::support::{Caller, Finished, Folder, Reply, Scripted, TokenServer, get};
+
+const JSON: &str = "content-type: application/json\r\n";
+
+/// A whole configuration with one upstream behind each kind of listener.
+fn configuration(endpoint: &str, origin: &str) -> String {
+    format!(
+        r#"
+[listeners.proxy]
+address = "127.0.0.1:0"
+mode = "forward"
+[listeners.base]
+address = "127.0.0.1:0"
+mode = "reverse"
+upstream = "api"
+[admin]
+address = "127.0.0.1:0"
+[credentials.api]
+token_endpoint = "{endpoint}"
+client_id = "me"
+client_secret = {{ env = "SECRET" }}
+[upstreams.api]
+origin = "{origin}"
+credential = "api"
+[upstreams.open]
+origin = "https://open.example.com"
+"#
+    )
+}
+
+fn folder(endpoint: &str, origin: &str) -> Folder {
+    Folder::with(&configuration(endpoint, origin)).env("SECRET", "s3cret-of-mine")
+}
+
+fn example() -> Folder {
+    folder("https://login.example.com/token", "https://api.example.com")
+}
+
+const MISTAKES: &str = r#"
+[listeners.proxy]
+address = "127.0.0.1:0"
+mode = "forwrd"
+[credentials.api]
+token_endpoint = "https://login.example.com/token"
+client_id = "me"
+client_secret = { env = "SURELY_UNSET" }
+timeout = 10
+[upstreams.api]
+origin = "https://api.example.com"
+credential = "api"
+"#;
+
+/// The lines that look like `proxy.toml:12:3: what is wrong; what to write instead`.
+fn located(text: &str) -> Vec<&str> {
+    let is_located = |line: &&str| {
+        let Some(rest) = line.strip_prefix("proxy.toml:") else { return false };
+        let mut parts = rest.splitn(3, ':');
+        let number = |part: Option<&str>| part.is_some_and(|part| part.parse::<usize>().is_ok());
+        number(parts.next()) && number(parts.next()) && parts.next().is_some_and(|what| what.contains("; "))
+    };
+    text.lines().filter(is_located).collect()
+}
+
+#[tokio::test]
+async fn check_tells_every_mistake_in_one_go_and_exits_with_78() {
+    let folder = Folder::with(MISTAKES);
+    let finished = folder.run(&["check"]).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(78), ""));
+    let lines = located(&finished.stderr);
+    assert_eq!((lines.len(), finished.stderr.lines().count()), (3, 3), "{}", finished.stderr);
+    for (line, place) in lines.iter().zip(["proxy.toml:4:8: ", "proxy.toml:8:", "proxy.toml:9:11: "]) {
+        assert!(line.starts_with(place), "{line} is not at {place}");
+    }
+    for command in [&["run"][..], &["explain", "GET", "http://a/"], &["token", "api"]] {
+        let finished = folder.run(command).await;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(78), ""), "{command:?}");
+        assert_eq!(located(&finished.stderr).len(), 3, "{command:?}: {}", finished.stderr);
+    }
+}
+
+#[tokio::test]
+async fn check_as_json_keeps_stdout_for_the_document() {
+    let finished = Folder::with(MISTAKES).run(&["check", "--json"]).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(78), ""));
+    let document = finished.json();
+    assert_eq!(document["ok"], false);
+    let problems = document["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 3);
+    assert!(problems.iter().all(|line| located(line.as_str().unwrap()).len() == 1), "{document}");
+
+    let finished = example().run(&["check", "--json"]).await;
+    assert_eq!((finished.code, finished.json()["ok"].as_bool()), (Some(0), Some(true)), "{finished:?}");
+}
+
+#[tokio::test]
+async fn check_says_that_a_right_file_is_right() {
+    let finished = example().run(&["check"]).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    assert!(finished.stdout.starts_with("proxy.toml is right: 2 listeners, 2 upstreams, 1 credential"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn a_missing_file_is_a_configuration_error_and_init_is_the_way_out() {
+    let finished = Folder::new().run(&["check", "--config", "none.toml"]).await;
+    assert_eq!(finished.code, Some(78));
+    assert!(finished.stderr.contains("none.toml") && finished.stderr.contains("attache init"), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+    let toml = configuration("https://login.example.com/token", "https://api.example.com");
+    let folder = Folder::with(&toml.replace("client_id", "clientid")).env("SECRET", "x");
+    let finished = folder.run(&["check"]).await;
+    assert_eq!(finished.code, Some(78));
+    let said = &finished.stderr;
+    assert!(said.contains("unknown key `clientid`") && said.contains("did you mean `client_id`?"), "{said}");
+    assert!(said.contains("proxy.toml:13:1: "), "{said}");
+}
+
+#[tokio::test]
+async fn a_secret_in_the_file_is_warned_about_on_stderr() {
+    let toml = configuration("https://login.example.com/token", "https://api.example.com");
+    let finished = Folder::with(&toml.replace("{ env = \"SECRET\" }", "\"written-down\"")).run(&["check"]).await;
+    assert_eq!(finished.code, Some(0));
+    assert!(finished.stderr.starts_with("warning: proxy.toml:14:"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("written-down") && !finished.stdout.contains("warning"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn check_live_obtains_every_token_once_and_shows_what_came() {
+    let tokens = TokenServer::scripted(|_, _| {
+        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+        let body = r#"{"access_token":"sentinel","token_type":"Bearer","expires_in":"77","scope":"orders.read"}"#;
+        Reply::new(200, &format!("date: {date}\r\n"), body)
+    })
+    .await;
+    let folder = folder(&tokens.endpoint(), "https://api.example.com");
+    let finished = folder.run(&["check", "--live"]).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    for shown in ["api", "client_secret_basic", "77 s", "orders.read"] {
+        assert!(finished.stdout.contains(shown), "{shown}: {finished:?}");
+    }
+    assert!(!finished.stdout.contains("sentinel"));
+    let finished = folder.run(&["check", "--live", "--json"]).await;
+    let document = finished.json();
+    let credential = &document["credentials"][0];
+    assert_eq!((credential["ok"].as_bool(), credential["lifetime"].as_u64()), (Some(true), Some(77)));
+    assert_eq!(credential["scope"], "orders.read");
+    assert!(credential["clock_skew"].as_i64().unwrap().abs() <= 5, "{document}");
+    assert_eq!(tokens.requests(), 2);
+}
+
+#[tokio::test]
+async fn check_live_fails_with_1_and_says_why() {
+    let tokens = TokenServer::scripted(|_, _| Reply::new(401, JSON, r#"{"error":"invalid_client"}"#)).await;
+    let folder = folder(&tokens.endpoint(), "https://api.example.com");
+    let finished = folder.run(&["check", "--live"]).await;
+    assert_eq!(finished.code, Some(1));
+    assert!(finished.stderr.contains("invalid_client"), "{}", finished.stderr);
+    let finished = folder.run(&["check", "--live", "--json"]).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(1), ""));
+    assert_eq!(
+        (finished.json()["ok"].as_bool(), finished.json()["credentials"][0]["kind"].as_str()),
+        (Some(false), Some("permanent"))
+    );
+}
+
+#[tokio::test]
+async fn explain_tells_what_would_happen_and_exits_with_0_whenever_it_could_decide() {
+    let folder = example();
+    for (args, outcome, upstream, sends_to) in [
+        (&["GET", "http://api.example.com/v1?x=1"][..], "inject", Some("api"), Some("https://api.example.com/v1?x=1")),
+        (&["GET", "https://api.example.com/v1"], "inject", Some("api"), Some("https://api.example.com/v1")),
+        (&["GET", "/v1", "--listener", "base"], "inject", Some("api"), Some("https://api.example.com/v1")),
+        (&["GET", "http://open.example.com/"], "pass", Some("open"), Some("https://open.example.com/")),
+        (&["GET", "http://other.example.com/"], "deny", None, None),
+        (&["TRACE", "http://api.example.com/"], "deny", Some("api"), None),
+        (&["CONNECT", "api.example.com:443"], "tunnel", Some("api"), Some("api.example.com:443")),
+        (&["CONNECT", "other.example.com:443"], "deny", None, None),
+    ] {
+        let finished = folder.run(&[&["explain"], args, &["--json"]].concat()).await;
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{args:?}");
+        let document = finished.json();
+        let keys: BTreeSet<&str> = document.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected = ["credential", "listener", "outcome", "reason", "sends_to", "target", "upstream"];
+        assert_eq!(keys, expected.into(), "{args:?}");
+        assert_eq!(document["outcome"], outcome, "{document}");
+        assert_eq!((document["upstream"].as_str(), document["sends_to"].as_str()), (upstream, sends_to), "{document}");
+        let credential = (outcome == "inject").then_some("api");
+        assert_eq!(document["credential"].as_str(), credential, "{document}");
+        assert!(document["reason"].as_str().unwrap().len() > 10, "{document}");
+
+        let finished = folder.run(&[&["explain"], args].concat()).await;
+        assert_eq!(finished.code, Some(0));
+        assert!(finished.stdout.starts_with("outcome") && finished.stdout.contains(outcome), "{finished:?}");
+    }
+}
+
+#[tokio::test]
+async fn explain_fails_where_it_cannot_decide() {
+    let folder = example();
+    let finished = folder.run(&["explain", "GET", "http://api.example.com/", "--listener", "none"]).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""));
+    assert!(finished.stderr.contains("none"), "{finished:?}");
+    let finished = folder.run(&["explain", "G T", "http://api.example.com/"]).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""));
+}
+
+#[tokio::test]
+async fn token_prints_the_token_and_nothing_else() {
+    let tokens = TokenServer::scripted(|_, number| {
+        let scope = if number == 1 { r#","scope":"a b""# } else { "" };
+        Reply::ok(&format!(r#"{{"access_token":"the-token","token_type":"bearer","expires_in":3600{scope}}}"#))
+    })
+    .await;
+    let folder = folder(&tokens.endpoint(), "https://api.example.com");
+    let finished = folder.run(&["token", "api"]).await;
+    assert_eq!((finished.code, finished.stdout.as_str(), finished.stderr.as_str()), (Some(0), "the-token\n", ""));
+    for scope in [serde_json::json!("a b"), serde_json::Value::Null] {
+        let finished = folder.run(&["token", "api", "--json"]).await;
+        let expected = serde_json::json!(
+            { "access_token": "the-token", "token_type": "Bearer", "expires_in": 3600, "scope": scope }
+        );
+        assert_eq!((finished.code, finished.json()), (Some(0), expected));
+    }
+    let finished = folder.run(&["token", "other"]).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""));
+    assert!(finished.stderr.contains("there are: api"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn token_can_be_asked_for_without_a_file() {
+    let tokens = TokenServer::start().await;
+    let folder = Folder::new().env("SECRET", "s3cret-of-mine");
+    folder.write("secret", "from-a-file\n");
+    let endpoint = tokens.endpoint();
+    let all = [
+        &["token", "--json", "--token-endpoint", &endpoint, "--client-id", "me", "--client-secret-env", "SECRET"][..],
+        &["--scope", "a", "--scope", "b", "--audience", "u", "--resource", "https://r.example.com/"],
+        &["--parameter", "k=v=w", "--client-auth", "client_secret_post"],
+    ];
+    let finished = folder.run(&all.concat()).await;
+    assert_eq!((finished.code, finished.json()["access_token"].as_str()), (Some(0), Some("token-1")), "{finished:?}");
+    let asked = tokens.server.asked();
+    let form: BTreeSet<(String, String)> = url::form_urlencoded::parse(&asked[0].body).into_owned().collect();
+    for (name, value) in [
+        ("scope", "a b"),
+        ("audience", "u"),
+        ("resource", "https://r.example.com/"),
+        ("k", "v=w"),
+        ("client_id", "me"),
+        ("client_secret", "s3cret-of-mine"),
+    ] {
+        assert!(form.contains(&(name.into(), value.into())), "{name}: {form:?}");
+    }
+    let file = ["token", "--token-endpoint", &endpoint, "--client-id", "me", "--client-secret-file", "secret"];
+    let finished = folder.run(&file).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), "token-2\n"), "{finished:?}");
+    assert_eq!(tokens.server.asked()[1].field("authorization"), Some("Basic bWU6ZnJvbS1hLWZpbGU="));
+}
+
+async fn ad_hoc(endpoint: &str, more: &[&str]) -> Finished {
+    let folder = Folder::new().env("SECRET", "s3cret-of-mine");
+    let args = ["token", "--json", "--token-endpoint", endpoint, "--client-id", "me", "--client-secret-env", "SECRET"];
+    folder.run(&[&args, more].concat()).await
+}
+
+/// The failure is the only document on stdout, has exactly the three members, and exits with 1.
+#[track_caller]
+fn assert_failure(finished: &Finished, error: &str, kind: &str) {
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(1), ""), "{finished:?}");
+    let document = finished.json();
+    let keys: BTreeSet<&str> = document.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["error", "error_description", "kind"].into(), "{document}");
+    assert_eq!((document["error"].as_str(), document["kind"].as_str()), (Some(error), Some(kind)), "{document}");
+    assert!(document["error_description"].as_str().unwrap().len() > 10, "{document}");
+}
+
+#[tokio::test]
+async fn a_failed_token_request_says_its_kind_and_exits_with_1() {
+    for (status, body, error, kind) in [
+        (401, r#"{"error":"invalid_client"}"#, "invalid_client", "permanent"),
+        (200, r#"{"error":"invalid_scope"}"#, "invalid_scope", "permanent"),
+        (503, "", "transient", "transient"),
+        (200, "<html>", "invalid_response", "invalid_response"),
+    ] {
+        let tokens = TokenServer::scripted(move |_, _| Reply::new(status, JSON, body)).await;
+        assert_failure(&ad_hoc(&tokens.endpoint(), &[]).await, error, kind);
+    }
+    let tokens = TokenServer::scripted(|_, _| Reply::Silence).await;
+    let toml = configuration(&tokens.endpoint(), "https://api.example.com");
+    let folder = Folder::with(&toml.replace("client_id", "timeout = \"200ms\"\nclient_id")).env("SECRET", "x");
+    assert_failure(&folder.run(&["token", "api", "--json"]).await, "timeout", "timeout");
+}
+
+#[tokio::test]
+async fn arguments_that_make_no_token_request_are_of_kind_configuration() {
+    assert_failure(&ad_hoc("http://login.example.com/token", &[]).await, "configuration", "configuration");
+    let finished = ad_hoc("https://login.example.com/token", &["--client-auth", "private_key_jwt"]).await;
+    assert_failure(&finished, "configuration", "configuration");
+    for (client_id, variable) in [("me", "SURELY_UNSET"), (" ", "SECRET")] {
+        let request = ["token", "--json", "--token-endpoint", "https://login.example.com/token"];
+        let client = ["--client-id", client_id, "--client-secret-env", variable];
+        let finished = Folder::new().env("SECRET", "x").run(&[request, client].concat()).await;
+        assert_failure(&finished, "configuration", "configuration");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_exits_with_2() {
+    for args in [
+        &["serve"][..],
+        &["run", "--no-such-flag"],
+        &["token"],
+        &["explain", "GET"],
+        &["run", "--upstream", "https://a.example.com"],
+        &["check", "--log", "attache=nonsense"],
+    ] {
+        let finished = Folder::new().run(args).await;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{args:?}");
+        assert!(!finished.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn init_writes_a_file_that_passes_check_and_never_overwrites_one() {
+    let folder = Folder::new().env("ORDERS_CLIENT_SECRET", "x");
+    let finished = folder.run(&["init"]).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), ""), "{finished:?}");
+    let written = folder.read("proxy.toml");
+    assert!(written.contains("[upstreams.orders]"));
+    let finished = folder.run(&["check"]).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
+
+    folder.write("proxy.toml", "mine");
+    let finished = folder.run(&["init"]).await;
+    assert_eq!(finished.code, Some(1));
+    assert!(finished.stderr.contains("proxy.toml is there already"), "{finished:?}");
+    assert_eq!(folder.read("proxy.toml"), "mine");
+    assert_eq!(folder.run(&["init", "--config", "other.toml"]).await.code, Some(0));
+    assert_eq!(folder.read("other.toml"), written);
+}
+
+#[tokio::test]
+async fn run_says_what_it_read_and_where_it_really_listens() {
+    let folder = folder("https://login.example.com/token", "https://api.example.com");
+    let running = folder.start(&["run"]);
+    running.address("admin").await;
+    let said = running.stderr();
+    let lines: Vec<&str> = said.lines().take(4).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(lines[0], format!("attache {version} with proxy.toml (2 upstreams)"), "{said}");
+    for (line, (mode, name)) in lines[1..].iter().zip([("forward", "proxy"), ("reverse", "base"), ("admin", "admin")]) {
+        assert!(line.trim_start().starts_with(mode) && line.ends_with(&format!("  ({name})")), "{said}");
+        let address = running.address(name).await;
+        assert_ne!(address.port(), 0);
+        Caller::connect(address).await;
+    }
+    running.signal("TERM");
+    let finished = running.finish().await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), ""), "{finished:?}");
+}
+
+#[tokio::test]
+async fn sigterm_lets_a_request_in_progress_finish() {
+    let gate = Arc::new(Semaphore::new(0));
+    let gated = Arc::clone(&gate);
+    let api = Scripted::start(move |_, _| Reply::ok("fine").when_open(&gated)).await;
+    let tokens = TokenServer::start().await;
+    let folder = folder(&tokens.endpoint(), &api.origin());
+    for signal in ["TERM", "INT"] {
+        let running = folder.start(&["run"]);
+        let address = running.address("base").await;
+        let mut caller = Caller::connect(address).await;
+        let before = api.requests();
+        caller.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        crate::support::until("the request is at the upstream", async || api.requests() > before).await;
+        running.signal(signal);
+        running.says("draining").await;
+        gate.add_permits(1);
+        let answer = caller.answer().await;
+        assert_eq!((answer.status, answer.text()), (200, "fine"));
+        let finished = running.finish().await;
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert!(finished.stderr.ends_with("stopped\n"), "{}", finished.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let api = Scripted::start(|_, _| Reply::Silence).await;
+    let tokens = TokenServer::start().await;
+    let folder = folder(&tokens.endpoint(), &api.origin());
+    let running = folder.start(&["run"]);
+    let mut caller = Caller::connect(running.address("base").await).await;
+    caller.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    crate::support::until("the request is at the upstream", async || api.requests() == 1).await;
+    running.signal("TERM");
+    running.says("draining").await;
+    running.signal("TERM");
+    let finished = running.finish().await;
+    assert!(finished.stderr.contains("stopped at once"), "{}", finished.stderr);
+    assert_eq!(finished.code, Some(0));
+}
+
+#[tokio::test]
+async fn run_needs_no_file_for_one_upstream() {
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let tokens = TokenServer::start().await;
+    let folder = Folder::new().env("SECRET", "s3cret-of-mine");
+    let (origin, endpoint) = (api.origin(), tokens.endpoint());
+    let running = folder.start(&[
+        "run",
+        "--upstream",
+        &origin,
+        "--token-endpoint",
+        &endpoint,
+        "--client-id",
+        "me",
+        "--client-secret-env",
+        "SECRET",
+        "--forward",
+        "127.0.0.1:0",
+        "--reverse",
+        "127.0.0.1:0",
+    ]);
+    let (forward, reverse) = (running.address("forward").await, running.address("reverse").await);
+    assert_eq!(get(reverse, "localhost", "/x").await.text(), "fine");
+    let host = api.address().to_string();
+    assert_eq!(get(forward, &host, &format!("http://{host}/y")).await.text(), "fine");
+    let asked = api.asked();
+    assert!(asked.iter().all(|asked| asked.field("authorization") == Some("Bearer token-1")), "{asked:?}");
+    running.signal("TERM");
+    assert_eq!(running.finish().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn run_fails_with_1_where_an_address_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let toml = configuration("https://login.example.com/token", "https://api.example.com");
+    let folder = Folder::with(&toml.replacen("127.0.0.1:0", &address, 1)).env("SECRET", "x");
+    let finished = folder.run(&["run"]).await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("proxy") && finished.stderr.contains(&address), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn demo_once_tells_its_story_and_exits_with_0() {
+    let finished = Folder::new().run(&["demo", "--once"]).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    for told in ["401", "200", "revokes", "answered all the same"] {
+        assert!(finished.stdout.contains(told), "{told}: {}", finished.stdout);
+    }
+    assert!(!finished.stdout.contains('\u{1b}'), "no colours where no terminal is");
+}
+
+#[tokio::test]
+async fn help_shows_the_way() {
+    let finished = Folder::new().run(&["--help"]).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
+    for mentioned in
+        ["run", "check", "explain", "token", "init", "demo", "version", "ATTACHE_LOG", "--log-format", "78"]
+    {
+        assert!(finished.stdout.contains(mentioned), "{mentioned}: {}", finished.stdout);
+    }
+    for (command, mentioned) in [
+        ("run", &["--config", "ATTACHE_CONFIG", "--upstream", "--client-secret-env", "SIGTERM"][..]),
+        ("check", &["--live", "--json"]),
+        ("explain", &["--listener", "--json", "CONNECT"]),
+        ("token", &["--client-secret-file", "--scope", "--audience", "--resource", "--parameter", "--ca-file"]),
+        ("init", &["--config"]),
+        ("demo", &["--once"]),
+    ] {
+        let finished = Folder::new().run(&[command, "--help"]).await;
+        assert_eq!(finished.code, Some(0));
+        for mentioned in mentioned {
+            assert!(finished.stdout.contains(mentioned), "{command}: {mentioned}: {}", finished.stdout);
+        }
+    }
+}
+
+#[tokio::test]
+async fn version_is_data() {
+    let version = env!("CARGO_PKG_VERSION");
+    let finished = Folder::new().run(&["version"]).await;
+    assert_eq!((finished.code, finished.stdout), (Some(0), format!("attache {version}\n")));
+    let finished = Folder::new().run(&["version", "--json"]).await;
+    assert_eq!(finished.json(), serde_json::json!({ "name": "attache", "version": version }));
+    assert_eq!(Folder::new().run(&["--version"]).await.stdout, format!("attache {version}\n"));
+}
+
+#[tokio::test]
+async fn the_configuration_can_be_named_by_a_variable() {
+    let folder = example().env("ATTACHE_CONFIG", "moved.toml");
+    folder.write("moved.toml", &folder.read("proxy.toml"));
+    std::fs::remove_file(folder.path().join("proxy.toml")).unwrap();
+    let finished = folder.run(&["check"]).await;
+    assert!(finished.stdout.starts_with("moved.toml is right"), "{finished:?}");
+}

@@ -1,0 +1,174 @@
+//! The real binary, in a folder of its own.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// No command of these tests takes longer, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A temporary folder with a `proxy.toml`, perhaps, and the environment for commands that run there.
+pub struct Folder {
+    folder: tempfile::TempDir,
+    env: Vec<(String, String)>,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// The only document on stdout.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl Folder {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), env: Vec::new() }
+    }
+
+    /// With this `proxy.toml`.
+    pub fn with(toml: &str) -> Self {
+        let folder = Self::new();
+        folder.write("proxy.toml", toml);
+        folder
+    }
+
+    /// Sets a variable for every command.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.folder.path().join(name), content).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+
+    /// Starts `attache ARGS` and does not wait for it.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_attache"));
+        command.args(args).current_dir(self.path()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Nothing of the machine that the tests run on.
+        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        let mut child = command.spawn().unwrap();
+        let stdout = Collected::of(child.stdout.take().unwrap());
+        let stderr = Collected::of(child.stderr.take().unwrap());
+        Running { child, stdout, stderr }
+    }
+
+    /// Runs `attache ARGS` to its end.
+    pub async fn run(&self, args: &[&str]) -> Finished {
+        self.start(args).finish().await
+    }
+}
+
+/// A command that has not ended yet. Dropping it kills it.
+pub struct Running {
+    child: Child,
+    stdout: Collected,
+    stderr: Collected,
+}
+
+impl Running {
+    /// What it has said so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.so_far()
+    }
+
+    /// Waits until stderr holds this.
+    pub async fn says(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.stderr().contains(text) {
+            assert!(Instant::now() < deadline, "never said {text:?}: {}", self.stderr());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Where `run` says that a listener listens.
+    pub async fn address(&self, listener: &str) -> SocketAddr {
+        let end = format!("  ({listener})");
+        self.says(&end).await;
+        let said = self.stderr();
+        let line = said.lines().find(|line| line.ends_with(&end)).unwrap();
+        line.split("http://").nth(1).and_then(|rest| rest.strip_suffix(&end)).unwrap().parse().unwrap()
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub async fn finish(mut self) -> Finished {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it does not end: {}", self.stderr());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        Finished { code: status.code(), stdout: self.stdout.whole(), stderr: self.stderr.whole() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already in most tests.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// A pipe, read by a thread of its own.
+struct Collected {
+    text: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Collected {
+    fn of(mut pipe: impl Read + Send + 'static) -> Self {
+        let text: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let to = Arc::clone(&text);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = pipe.read(&mut buffer) {
+                to.lock().unwrap().extend_from_slice(&buffer[..read]);
+            }
+        });
+        Self { text, reader: Some(reader) }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
+    }
+
+    fn whole(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        self.so_far()
+    }
+}
