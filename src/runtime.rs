@@ -66,7 +66,7 @@ impl HostRule {
     #[must_use]
     pub fn accepts(&self, host: &str) -> bool {
         match self {
-            Self::Loopback => crate::upstream::Host::parse(host).is_ok_and(|host| host.is_loopback()),
+            Self::Loopback => crate::upstream::is_loopback_host(host),
             Self::Named(name) => name == host,
             Self::Of(pattern) => pattern.covers_host(host),
         }

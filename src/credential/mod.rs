@@ -5,8 +5,8 @@ mod settings;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
 
 pub use settings::CredentialSettings;
 
@@ -84,10 +84,12 @@ impl Credential {
 }
 
 impl Authorization {
-    /// Puts the field on, in place of every such field that is there: exactly one authorization goes out (RFC 6750
-    /// section 2). Called after the hop-by-hop fields are gone, so that no `Connection` can name it away.
-    pub fn apply(&self, headers: &mut HeaderMap) {
-        headers.insert(AUTHORIZATION, self.0.value.clone());
+    /// The field, which goes out in place of every such field that is there: exactly one authorization leaves (RFC 6750
+    /// section 2), and no `Connection` of a caller can name it away.
+    #[must_use]
+    pub fn field(&self) -> (&HeaderName, &HeaderValue) {
+        static FIELD: HeaderName = AUTHORIZATION;
+        (&FIELD, &self.0.value)
     }
 
     /// The token's number.

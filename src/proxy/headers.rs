@@ -41,11 +41,19 @@ fn strip_nominated_and_hop_by_hop(headers: &mut HeaderMap, wishes: &mut HopWishe
     if !headers.keys().any(|name| *name == CONNECTION || HOP_BY_HOP.contains(name)) {
         return;
     }
-    if headers.contains_key(CONNECTION) {
-        wishes.websocket = strip_nominated(headers);
+    if let Some(connection) = headers.get(CONNECTION) {
+        // By far the most frequent lines name nothing.
+        let plain = [&b"keep-alive"[..], b"close"].iter().any(|word| connection.as_bytes().eq_ignore_ascii_case(word));
+        if plain && headers.get_all(CONNECTION).iter().nth(1).is_none() {
+            headers.remove(CONNECTION);
+        } else {
+            wishes.websocket = strip_nominated(headers);
+        }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
 }
 

@@ -49,7 +49,7 @@ use crate::credential::{Authorization, Credential};
 use crate::route::{CallerAuthorization, OnTokenError, Permission};
 use crate::runtime::{ListenerRuntime, Runtime, RuntimeReader};
 use crate::telemetry::RequestMetrics;
-use crate::upstream::{ExchangeError, Origin, Pool, ResponseBody, Upstream};
+use crate::upstream::{ExchangeError, Origin, OutboundHead, Pool, ResponseBody, Upstream};
 
 /// One worker's request path.
 pub struct Proxy {
@@ -92,12 +92,11 @@ impl Proxy {
             return refusal.into_response(&RequestId::random(), true);
         };
         let caller = CallerFacts::of(&request);
-        let request_id = request.headers().get(REQUEST_ID).cloned();
         let (mut head, body) = request.into_parts();
         match self.forward(&runtime, listener, &mut head, body, began).await {
             Ok(response) => finish(response, caller),
             Err((refusal, lane)) => {
-                let request_id = request_id.map_or_else(RequestId::random, |value| RequestId::of_value(&value));
+                let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
                 record::refusal(listener, &refusal, &request_id, began, lane.as_deref());
                 refusal.into_response(&request_id, caller.must_close())
             }
@@ -123,7 +122,7 @@ impl Proxy {
                 passing.await.map_err(|refusal| (refusal, None))
             }
             Destination::Tunnel(lane, origin) => {
-                let request = Request::from_parts(take_head(head), body);
+                let request = connect_request(head, body);
                 let opening = Box::pin(tunnel::open(self, runtime, listener, lane.as_deref(), &origin, request));
                 opening.await.map_err(|refusal| (refusal, lane))
             }
@@ -227,11 +226,11 @@ impl Proxy {
     ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
         let route = &reached.lane.route;
         let (body, sent_body) = self.keep_body(reached, body);
-        let request = with_token(head, &authorization, body);
-        let mut response = self.pool.exchange(&route.upstream, reached.origin(), request).await;
+        let outbound = OutboundHead { head, authorization: Some(authorization.field()) };
+        let mut response = self.pool.exchange(&route.upstream, reached.origin(), outbound, body).await;
         if response.as_ref().is_err_and(|error| error.stale_connection) && may_be_repeated(head, &sent_body) {
-            let again = with_token(head, &authorization, RequestBody::Empty);
-            response = Box::pin(self.pool.exchange(&route.upstream, reached.origin(), again)).await;
+            let again = self.pool.exchange(&route.upstream, reached.origin(), outbound, RequestBody::Empty);
+            response = Box::pin(again).await;
         }
         let response = response?;
         if route.settings.retry.on.contains(&response.status()) {
@@ -247,16 +246,17 @@ impl Proxy {
         &self,
         upstream: &Upstream,
         origin: &Origin,
-        head: &mut Parts,
+        head: &Parts,
         body: Incoming,
     ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
         let body = RequestBody::streaming(body);
         let repeatable = head.method.is_idempotent() && matches!(body, RequestBody::Empty);
-        let again = repeatable.then(|| copy(head, RequestBody::Empty));
-        let first = self.pool.exchange(upstream, origin, Request::from_parts(take_head(head), body)).await;
-        match (first, again) {
-            (Err(error), Some(again)) if error.stale_connection => self.pool.exchange(upstream, origin, again).await,
-            (first, _) => first,
+        let outbound = OutboundHead { head, authorization: None };
+        match self.pool.exchange(upstream, origin, outbound, body).await {
+            Err(error) if error.stale_connection && repeatable => {
+                Box::pin(self.pool.exchange(upstream, origin, outbound, RequestBody::Empty)).await
+            }
+            other => other,
         }
     }
 
@@ -426,26 +426,13 @@ fn may_be_repeated(head: &Parts, body: &SentBody) -> bool {
     head.method.is_idempotent() && matches!(body, SentBody::Empty)
 }
 
-/// A request made of this head, with the authorization put on last.
-fn with_token(head: &Parts, authorization: &Authorization, body: RequestBody) -> Request<RequestBody> {
-    let mut request = copy(head, body);
-    authorization.apply(request.headers_mut());
-    request
-}
-
-/// A request made of this head, which stays as it is. Extensions belong to one exchange and stay behind.
-fn copy(head: &Parts, body: RequestBody) -> Request<RequestBody> {
+/// The CONNECT request itself, for the upgrade that hangs on it; its fields stay for the record.
+fn connect_request(head: &mut Parts, body: Incoming) -> Request<Incoming> {
     let mut request = Request::new(body);
-    *request.method_mut() = head.method.clone();
-    *request.uri_mut() = head.uri.clone();
-    *request.headers_mut() = head.headers.clone();
+    *request.version_mut() = head.version;
+    *request.method_mut() = Method::CONNECT;
+    *request.extensions_mut() = std::mem::take(&mut head.extensions);
     request
-}
-
-/// The head itself, where nothing is sent twice.
-fn take_head(head: &mut Parts) -> Parts {
-    let (empty, ()) = Request::new(()).into_parts();
-    std::mem::replace(head, empty)
 }
 
 /// `Max-Forwards` of TRACE and OPTIONS (RFC 9110 section 7.6.2): at zero we are the one who answers.

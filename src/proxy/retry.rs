@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use http::Response;
 use http::request::Parts;
-use http::{Request, Response};
 use http_body::Body as _;
 
+use super::Proxy;
 use super::body::RequestBody;
 use super::challenge::{self, Verdict};
 use super::destination::Reached;
 use super::replay::Replay;
-use super::{Proxy, with_token};
 use crate::credential::Authorization;
-use crate::upstream::{ExchangeError, ResponseBody};
+use crate::upstream::{ExchangeError, OutboundHead, ResponseBody};
 
 /// A refused answer's body is read to here, so that its connection can be used again; beyond, the connection is closed.
 const DRAIN_BYTES: usize = 64 * 1024;
@@ -67,7 +67,7 @@ pub(super) async fn after_refusal(
         SentBody::Gone => return Ok(given_back(proxy, reached, generation, refused, "body_too_large")),
     };
     discard(proxy, refused.into_body());
-    send_again(proxy, reached, with_token(sent.head, &authorization, body), &authorization).await
+    send_again(proxy, reached, sent.head, body, &authorization).await
 }
 
 /// Why no other token is asked for, if so.
@@ -90,11 +90,15 @@ fn no_renewal(reached: &Reached, sent: &Sent<'_>, refused: &UpstreamResponse) ->
 async fn send_again(
     proxy: &Proxy,
     reached: &Reached,
-    request: Request<RequestBody>,
+    head: &Parts,
+    body: RequestBody,
     authorization: &Authorization,
 ) -> Result<UpstreamResponse, ExchangeError> {
     let route = &reached.lane.route;
-    let answer = proxy.pool.exchange(&route.upstream, reached.origin(), request).await;
+    let answer = {
+        let outbound = OutboundHead { head, authorization: Some(authorization.field()) };
+        proxy.pool.exchange(&route.upstream, reached.origin(), outbound, body).await
+    };
     let accepted = answer.as_ref().is_ok_and(|response| !route.settings.retry.on.contains(&response.status()));
     let generation = authorization.generation();
     let outcome = if accepted {

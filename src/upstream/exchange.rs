@@ -9,9 +9,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::header::{CONNECTION, HOST, TE, UPGRADE};
+use http::header::{HOST, UPGRADE};
+use http::request::Parts;
 use http::uri::{self, Uri};
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderName, HeaderValue, Request, Response, Version};
 use http_body::Body;
 
 use super::body::{BodyError, Outgoing, Progress, ResponseBody};
@@ -24,12 +25,22 @@ use crate::coarse::{Deadline, Limit};
 /// The answer of an exchange.
 pub(super) type Exchanged<B> = Result<Response<ResponseBody<B>>, ExchangeError>;
 
+/// The head of a request as it is to leave: the caller's, rewritten, with our authorization in place of any that is in it.
+/// Borrowed, so that it can be sent again without having been copied the first time.
+#[derive(Debug, Clone, Copy)]
+pub struct OutboundHead<'a> {
+    /// Method, path and fields. Scheme, authority and `Host` are not looked at: those are the origin's.
+    pub head: &'a Parts,
+    /// The one field that authorizes the request.
+    pub authorization: Option<(&'a HeaderName, &'a HeaderValue)>,
+}
+
 impl<B> Pool<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
 {
-    /// Sends a request to the origin and waits for the response head. The URI's path and query are used; scheme,
-    /// authority and `Host` are the origin's. A `TE: trailers` that is still there is passed in the protocol's own way.
+    /// Sends a request to the origin and waits for the response head. A `TE: trailers` that is still there is passed in the
+    /// protocol's own way.
     ///
     /// A request that provably never left (the pooled connection had just closed) goes out once more on a new connection,
     /// whatever its method: nothing was sent.
@@ -40,26 +51,27 @@ where
         &self,
         upstream: &'a Upstream,
         origin: &'a Origin,
-        request: Request<B>,
+        head: OutboundHead<'a>,
+        body: B,
     ) -> impl Future<Output = Exchanged<B>> + use<'a, B> {
         // Only HTTP/1.1 can switch protocols, so such a request has connections of its own where TLS could agree on HTTP/2.
-        let offer = if request.headers().contains_key(UPGRADE) { Offer::Http1 } else { Offer::Any };
+        let offer = if head.head.headers.contains_key(UPGRADE) { Offer::Http1 } else { Offer::Any };
         let pool = self.of(upstream, origin, offer);
-        let request = request.map(Outgoing::new);
+        let body = Outgoing::new(body);
         match pool.take(upstream) {
             Some(lease) => {
-                let sent = lease.send(upstream, origin, request);
+                let sent = lease.send(upstream, origin, head, body);
                 Either::Left(async move {
                     match sent.await {
-                        Err(NotSent::Unbegun(request)) => {
-                            Box::pin(on_other_connection(pool, upstream, origin, *request, true)).await
+                        Err(NotSent::Unbegun(body)) => {
+                            Box::pin(on_other_connection(pool, upstream, origin, head, body, true)).await
                         }
                         other => settle(other, origin),
                     }
                 })
             }
             // Boxed: a handshake's state is large, and every request's future would have to have room for it.
-            None => Either::Right(Box::pin(on_other_connection(pool, upstream, origin, request, false))),
+            None => Either::Right(Box::pin(on_other_connection(pool, upstream, origin, head, body, false))),
         }
     }
 }
@@ -69,19 +81,19 @@ async fn on_other_connection<B>(
     pool: Rc<OriginPool<B>>,
     upstream: &Upstream,
     origin: &Origin,
-    request: Request<Outgoing<B>>,
+    head: OutboundHead<'_>,
+    mut body: Outgoing<B>,
     mut fresh: bool,
 ) -> Exchanged<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
 {
-    let mut request = request;
     loop {
         let lease = pool.lease(upstream, origin, fresh).await?;
         let reused = lease.reused;
-        match lease.send(upstream, origin, request).await {
+        match lease.send(upstream, origin, head, body).await {
             Err(NotSent::Unbegun(unsent)) if reused => {
-                request = *unsent;
+                body = unsent;
                 fresh = true;
             }
             other => return settle(other, origin),
@@ -99,21 +111,15 @@ fn settle<B>(sent: Result<Response<ResponseBody<B>>, NotSent<B>>, origin: &Origi
     })
 }
 
-/// Origin-form and `Host` (RFC 9112 section 3.2.1), always 1.1, whatever the caller spoke (RFC 9110 section 2.5).
-pub(super) fn shape_http1<B>(request: &mut Request<B>, host: HeaderValue) {
-    *request.version_mut() = Version::HTTP_11;
-    if request.uri().authority().is_some() {
-        *request.uri_mut() = Uri::from(path_and_query(request.uri()));
-    }
-    request.headers_mut().insert(HOST, host);
-    if request.headers().contains_key(TE) {
-        // `TE` is for this connection only and says so (RFC 9110 section 10.1.4), beside an upgrade if there is one.
-        request.headers_mut().append(CONNECTION, HeaderValue::from_static("te"));
-    }
-}
-
 /// `:scheme`, `:authority` and `:path` instead of `Host` (RFC 9113 section 8.3.1).
-pub(super) fn shape_http2<B>(request: &mut Request<B>, origin: &Origin, authority: uri::Authority) {
+pub(super) fn http2_request<B>(
+    head: OutboundHead<'_>,
+    origin: &Origin,
+    authority: uri::Authority,
+    body: B,
+) -> Request<B> {
+    let mut request = Request::new(body);
+    *request.method_mut() = head.head.method.clone();
     *request.version_mut() = Version::HTTP_2;
     let mut parts = uri::Parts::default();
     parts.scheme = Some(match origin.scheme {
@@ -121,20 +127,25 @@ pub(super) fn shape_http2<B>(request: &mut Request<B>, origin: &Origin, authorit
         super::Scheme::Https => uri::Scheme::HTTPS,
     });
     parts.authority = Some(authority);
-    parts.path_and_query = Some(path_and_query(request.uri()));
+    parts.path_and_query = Some(path_and_query(&head.head.uri));
     if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
     }
+    *request.headers_mut() = head.head.headers.clone();
     request.headers_mut().remove(HOST);
+    if let Some((name, value)) = head.authorization {
+        request.headers_mut().insert(name.clone(), value.clone());
+    }
+    request
 }
 
 /// Waits for a response head. While the body is on its way, the clock runs from its last movement; afterwards the response
 /// timeout counts.
-pub(super) fn within_time<'a, T, P>(
+pub(super) fn within_time<T, P>(
     mut poll: P,
     progress: Option<Rc<Progress>>,
-    timeouts: &'a Timeouts,
-) -> impl Future<Output = Result<T, ExchangeError>> + use<'a, T, P>
+    timeouts: &Timeouts,
+) -> impl Future<Output = Result<T, ExchangeError>>
 where
     P: FnMut(&mut Context<'_>) -> Poll<T>,
 {

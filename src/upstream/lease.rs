@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, uri};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 
 use super::body::{BodyError, Outgoing, ResponseBody};
 use super::error::{ExchangeError, ExchangeErrorKind};
-use super::exchange::{shape_http1, shape_http2, within_time};
+use super::exchange::{OutboundHead, http2_request, within_time};
 use super::http1::{self, Stream};
 use super::pool::{Alive, OriginPool};
 use super::{Origin, Upstream};
@@ -49,7 +49,7 @@ pub(super) struct StreamGuard(Rc<Cell<usize>>);
 /// What became of a request that was not answered.
 pub(super) enum NotSent<B> {
     /// Nothing of it went out.
-    Unbegun(Box<Request<Outgoing<B>>>),
+    Unbegun(Outgoing<B>),
     /// It failed.
     Failed(ExchangeError),
 }
@@ -67,12 +67,10 @@ where
         self,
         upstream: &'a Upstream,
         origin: &Origin,
-        request: Request<Outgoing<B>>,
+        head: OutboundHead<'_>,
+        body: Outgoing<B>,
     ) -> impl Future<Output = Result<Response<ResponseBody<B>>, NotSent<B>>> + use<'a, B> {
-        let begun = match upstream.authority(origin) {
-            None => Begun::Not,
-            Some((host, authority)) => self.begin(origin, host, authority, request),
-        };
+        let begun = self.begin(upstream, origin, head, body);
         async move {
             match begun {
                 Begun::Http1(lease, progress) => lease.answered_by_http1(upstream, progress).await,
@@ -83,7 +81,7 @@ where
                     match answer.map_err(NotSent::Failed)? {
                         Ok(response) => Ok(response.map(|body| ResponseBody::new(lease, Some(body), timeouts.body))),
                         Err(mut error) => Err(match error.take_message() {
-                            Some(request) => NotSent::Unbegun(Box::new(request)),
+                            Some(request) => NotSent::Unbegun(request.into_body()),
                             None => NotSent::Failed(ExchangeError::from_hyper(error.error())),
                         }),
                     }
@@ -98,22 +96,20 @@ where
 
     fn begin(
         mut self,
+        upstream: &Upstream,
         origin: &Origin,
-        host: HeaderValue,
-        authority: uri::Authority,
-        mut request: Request<Outgoing<B>>,
+        head: OutboundHead<'_>,
+        body: Outgoing<B>,
     ) -> Begun<B, impl Future<Output = Http2Answer<B>> + use<B>> {
-        let progress = request.body().progress();
+        let progress = body.progress();
+        let Some(authority) = upstream.authority(origin) else { return Begun::Not };
         match &mut self.speaking {
             Speaking::Http1(connection) => {
-                shape_http1(&mut request, host);
-                let (head, body) = request.into_parts();
-                connection.http1.begin(head, body);
+                connection.http1.begin(head, &authority.0, body);
                 Begun::Http1(self, progress)
             }
             Speaking::Http2(sender, _) => {
-                shape_http2(&mut request, origin, authority);
-                let sending = sender.try_send_request(request);
+                let sending = sender.try_send_request(http2_request(head, origin, authority.1.clone(), body));
                 Begun::Http2(self, sending, progress)
             }
         }
@@ -136,9 +132,7 @@ where
             }
             Ok(response) => Ok(response.map(|()| ResponseBody::new(self, None, timeouts.body))),
             Err(fault) => Err(match http1.take_unbegun() {
-                Some((head, body)) if matches!(fault, http1::Fault::Ended(_)) => {
-                    NotSent::Unbegun(Box::new(Request::from_parts(head, body)))
-                }
+                Some(body) if matches!(fault, http1::Fault::Ended(_)) => NotSent::Unbegun(body),
                 _ => NotSent::Failed(ExchangeError::from_fault(fault, self.reused && http1.is_unanswered())),
             }),
         }

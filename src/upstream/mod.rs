@@ -15,6 +15,7 @@ mod origin;
 mod pool;
 mod settings;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,7 +28,8 @@ use tokio::net::TcpStream;
 pub use address::{AddressPolicy, OwnAddresses};
 pub use body::{BodyError, ResponseBody};
 pub use error::{ExchangeError, ExchangeErrorKind};
-pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Scheme};
+pub use exchange::OutboundHead;
+pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Scheme, is_loopback_host};
 pub use pool::Pool;
 pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
 
@@ -111,8 +113,8 @@ impl Upstream {
     }
 
     /// `Host` and `:authority` for this origin.
-    fn authority(&self, origin: &Origin) -> Option<(HeaderValue, uri::Authority)> {
-        self.authority.clone().or_else(|| authority_of(origin))
+    fn authority(&self, origin: &Origin) -> Option<Cow<'_, (HeaderValue, uri::Authority)>> {
+        self.authority.as_ref().map(Cow::Borrowed).or_else(|| authority_of(origin).map(Cow::Owned))
     }
 }
 

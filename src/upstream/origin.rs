@@ -92,11 +92,17 @@ impl Host {
     /// True for `localhost`, names below it, and loopback addresses (RFC 6761 section 6.3).
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        match self.ip() {
-            Some(IpAddr::V6(ip)) => ip.to_ipv4_mapped().map_or_else(|| ip.is_loopback(), |ip| ip.is_loopback()),
-            Some(IpAddr::V4(ip)) => ip.is_loopback(),
-            None => &*self.0 == "localhost" || self.0.ends_with(".localhost"),
-        }
+        is_loopback_host(&self.0)
+    }
+}
+
+/// As [`Host::is_loopback`], of a text that is canonical already.
+#[must_use]
+pub fn is_loopback_host(canonical: &str) -> bool {
+    match host_ip(canonical) {
+        Some(IpAddr::V6(ip)) => ip.to_ipv4_mapped().map_or_else(|| ip.is_loopback(), |ip| ip.is_loopback()),
+        Some(IpAddr::V4(ip)) => ip.is_loopback(),
+        None => canonical == "localhost" || canonical.ends_with(".localhost"),
     }
 }
 
@@ -361,6 +367,8 @@ fn canonical_v6<'a>(text: &'a str, inner: &str) -> Result<Cow<'a, str>, InvalidA
 fn host_ip(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[') {
         Some(v6) => v6.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
+        // Only what begins with a digit can be an address, and names are asked about more often.
+        None if !host.starts_with(|first: char| first.is_ascii_digit()) => None,
         None => host.parse().ok().map(IpAddr::V4),
     }
 }

@@ -17,11 +17,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::{Body, Frame};
 
 use super::body::{BodyError, Outgoing};
+use super::exchange::OutboundHead;
 use framing::{Decoded, Framing};
 use upload::Upload;
 
@@ -41,6 +41,8 @@ pub(super) struct Connection<B> {
     /// How much room the next read is given; grows while reads fill it.
     room: usize,
     upload: Upload<B>,
+    /// The response to HEAD has no body, whatever it says.
+    head_request: bool,
     response: Framing,
     /// Both sides are willing to use the connection again.
     persistent: bool,
@@ -70,6 +72,7 @@ where
             read: BytesMut::new(),
             room: MIN_READ,
             upload: Upload::idle(),
+            head_request: false,
             response: Framing::Empty,
             persistent: true,
             answered: false,
@@ -77,14 +80,15 @@ where
     }
 
     /// Takes a request on. Nothing is written yet.
-    pub(super) fn begin(&mut self, head: Parts, body: Outgoing<B>) {
+    pub(super) fn begin(&mut self, head: OutboundHead<'_>, host: &HeaderValue, body: Outgoing<B>) {
         self.answered = false;
+        self.head_request = head.head.method == Method::HEAD;
         self.response = Framing::Empty;
-        self.upload.begin(head, body);
+        self.upload.begin(head, host, body);
     }
 
-    /// The request, if nothing of it has left.
-    pub(super) fn take_unbegun(&mut self) -> Option<(Parts, Outgoing<B>)> {
+    /// The request's body, if nothing of the request has left.
+    pub(super) fn take_unbegun(&mut self) -> Option<Outgoing<B>> {
         self.upload.take_unbegun()
     }
 
@@ -120,7 +124,7 @@ where
     /// The next head in the buffer that is final.
     fn parse_head(&mut self) -> Result<Option<Response<()>>, Fault> {
         loop {
-            let Some(parsed) = head::parse(&mut self.read, self.upload.is_head_request())? else {
+            let Some(parsed) = head::parse(&mut self.read, self.head_request)? else {
                 if self.read.len() > MAX_HEAD {
                     return Err(Fault::Protocol("its response head is larger than 64 KiB"));
                 }

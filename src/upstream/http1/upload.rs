@@ -6,24 +6,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::request::Parts;
+use http::header::{CONTENT_LENGTH, HOST, TE};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body;
 use tokio::io::AsyncWrite as _;
 
 use super::super::body::{BodyError, Outgoing};
+use super::super::exchange::OutboundHead;
 use super::{Fault, Stream};
 
 /// The state of one request, and the buffer that its head and chunk sizes are written into.
 pub(super) struct Upload<B> {
-    /// Kept until the first byte has left: until then the request can go elsewhere.
-    head: Option<Parts>,
+    /// Not one byte has left: the request can still go elsewhere.
+    unbegun: bool,
     body: Option<Outgoing<B>>,
     frame: BodyFrame,
     /// The body has said that it is over.
     ended: bool,
-    head_request: bool,
     /// What goes out before `data`.
     text: BytesMut,
     data: Bytes,
@@ -47,11 +46,10 @@ where
 {
     pub(super) fn idle() -> Self {
         Self {
-            head: None,
+            unbegun: false,
             body: None,
             frame: BodyFrame::Done,
             ended: false,
-            head_request: false,
             text: BytesMut::new(),
             data: Bytes::new(),
             tail: &[],
@@ -59,29 +57,23 @@ where
         }
     }
 
-    pub(super) fn begin(&mut self, head: Parts, body: Outgoing<B>) {
+    pub(super) fn begin(&mut self, head: OutboundHead<'_>, host: &HeaderValue, body: Outgoing<B>) {
         self.text.clear();
         self.data = Bytes::new();
         self.tail = &[];
-        self.head_request = head.method == Method::HEAD;
-        self.frame = frame(&head.headers, &body);
-        write_head(&mut self.text, &head, self.frame == BodyFrame::Done);
+        self.frame = frame(&head.head.headers, &body);
+        write_head(&mut self.text, head, host, self.frame == BodyFrame::Done);
         self.ended = false;
+        self.unbegun = true;
         self.body = Some(body);
-        self.head = Some(head);
     }
 
-    /// The request itself, if not one byte of it has left. A first piece of its body that was read goes back to the front.
-    pub(super) fn take_unbegun(&mut self) -> Option<(Parts, Outgoing<B>)> {
-        if self.ended {
+    /// The body, if not one byte of the request has left. A first piece of it that was read goes back to the front.
+    pub(super) fn take_unbegun(&mut self) -> Option<Outgoing<B>> {
+        if self.ended || !self.unbegun {
             return None;
         }
-        let body = self.body.take()?;
-        self.head.take().map(|head| (head, body.with_first(std::mem::take(&mut self.data))))
-    }
-
-    pub(super) const fn is_head_request(&self) -> bool {
-        self.head_request
+        self.body.take().map(|body| body.with_first(std::mem::take(&mut self.data)))
     }
 
     /// True once all of the request is out.
@@ -98,7 +90,7 @@ where
 
     /// Drops what is left in buffers.
     pub(super) fn forget(&mut self) {
-        self.head = None;
+        self.unbegun = false;
         self.body = None;
         self.text.clear();
         self.data = Bytes::new();
@@ -190,12 +182,17 @@ where
 
     fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_written() {
-            let slices = [IoSlice::new(&self.text), IoSlice::new(&self.data), IoSlice::new(self.tail)];
-            let mut written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices))?;
+            let stream = Pin::new(&mut *stream);
+            let mut written = if self.data.is_empty() && self.tail.is_empty() {
+                ready!(stream.poll_write(cx, &self.text))?
+            } else {
+                let slices = [IoSlice::new(&self.text), IoSlice::new(&self.data), IoSlice::new(self.tail)];
+                ready!(stream.poll_write_vectored(cx, &slices))?
+            };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.head = None;
+            self.unbegun = false;
             self.needs_flush = true;
             let text = written.min(self.text.len());
             self.text.advance(text);
@@ -223,23 +220,39 @@ where
     }
 }
 
-/// Request line and fields (RFC 9112 sections 3 and 5). Everything here is of a type that has been checked: no value can
-/// hold a line break.
-fn write_head(out: &mut BytesMut, head: &Parts, empty: bool) {
+/// Request line and fields (RFC 9112 sections 3 and 5), always 1.1, whatever the caller spoke (RFC 9110 section 2.5).
+/// Everything here is of a type that has been checked: no value can hold a line break.
+fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue, empty: bool) {
+    let OutboundHead { head, authorization } = outbound;
     let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     out.reserve(512);
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    write_fields(out, &head.headers);
-    if !head.headers.contains_key(CONTENT_LENGTH) {
-        if !empty {
-            write_field(out, TRANSFER_ENCODING.as_str(), &HeaderValue::from_static("chunked"));
-        } else if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
-            // RFC 9110 section 8.6: these methods say that they have none.
-            write_field(out, CONTENT_LENGTH.as_str(), &HeaderValue::from_static("0"));
+    // RFC 9112 section 3.2: Host is generated from the target, and comes first.
+    write_field(out, HOST.as_str(), host);
+    let (mut has_length, mut has_te) = (false, false);
+    for (name, value) in &head.headers {
+        if *name == HOST || authorization.is_some_and(|(ours, _)| ours == name) {
+            continue;
         }
+        has_length |= *name == CONTENT_LENGTH;
+        has_te |= *name == TE;
+        write_field(out, name.as_str(), value);
+    }
+    if let Some((name, value)) = authorization {
+        write_field(out, name.as_str(), value);
+    }
+    if has_te {
+        // `TE` is for this connection only and says so (RFC 9110 section 10.1.4), beside an upgrade if there is one.
+        out.extend_from_slice(b"connection: te\r\n");
+    }
+    if !has_length && !empty {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    } else if !has_length && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+        // RFC 9110 section 8.6: these methods say that they have none.
+        out.extend_from_slice(b"content-length: 0\r\n");
     }
     out.extend_from_slice(b"\r\n");
 }
