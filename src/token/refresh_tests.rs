@@ -329,7 +329,6 @@ async fn a_failed_refresh_is_nobodys_failure_while_the_old_token_is_valid() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_refresh_ahead_is_tried_again_by_itself() {
     let engine = Engine::new(|number| match number {
-        0 => Step::Token(1000),
         1 | 2 => Step::Fail(transient()),
         _ => Step::Token(1000),
     });

@@ -245,8 +245,8 @@ async fn no_leaks() {
         }
         let asked = api.asked();
         assert!(asked.len() > before, "some were answered");
-        for asked in &asked[before..] {
-            assert!(asked.field("authorization").unwrap().contains(ACCESS_TOKEN), "{asked:?}");
+        for one in &asked[before..] {
+            assert!(one.field("authorization").unwrap().contains(ACCESS_TOKEN), "{one:?}");
         }
         running.signal("TERM");
         let finished = running.finish().await;
