@@ -130,7 +130,13 @@ fn authority_of(origin: &Origin) -> Option<(HeaderValue, uri::Authority)> {
     Some((HeaderValue::from_str(&text).ok()?, text.parse().ok()?))
 }
 
-/// Path and query of a URI; `/` for one without.
+/// Path and query of a URI; `/` for one without a path.
 fn path_and_query(uri: &http::Uri) -> PathAndQuery {
-    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+    match uri.path_and_query() {
+        None => PathAndQuery::from_static("/"),
+        Some(query) if query.as_str().starts_with('?') => {
+            format!("/{query}").parse().unwrap_or(PathAndQuery::from_static("/"))
+        }
+        Some(path) => path.clone(),
+    }
 }

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation is how a test fails")]
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
-#![allow(clippy::float_cmp, reason = "what is counted is whole")]
 
 mod support;
 

@@ -245,17 +245,19 @@ fn crate_paths(path: &str, code: &str) -> BTreeSet<String> {
     found
 }
 
-/// The files of the code map: folders stand two spaces in, the files in them four.
+/// The files of the code map: folders stand two spaces in, the files in them four, and folders in folders likewise.
 fn code_map(architecture: &str) -> BTreeSet<String> {
     let map = fenced(section(architecture, "## Code map")).into_iter().next().map(|(_, text)| text).unwrap_or_default();
-    let mut folder = "";
+    let (mut folder, mut inner) = ("", "");
     let mut files = BTreeSet::new();
     for line in map.lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
         match line.len() - line.trim_start().len() {
             2 if name.ends_with('/') => folder = name,
             2 => drop(files.insert(name.to_owned())),
+            4 if name.ends_with('/') => inner = name,
             4 => drop(files.insert(format!("{folder}{name}"))),
+            6 => drop(files.insert(format!("{folder}{inner}{name}"))),
             _ => {}
         }
     }

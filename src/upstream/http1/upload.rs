@@ -228,6 +228,10 @@ fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue
     out.reserve(512);
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
+    if target.starts_with('?') {
+        // `http://host?query` asks for the root (RFC 9112 section 3.2.1).
+        out.extend_from_slice(b"/");
+    }
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // RFC 9112 section 3.2: Host is generated from the target, and comes first.
