@@ -170,6 +170,42 @@ async fn a_caller_that_goes_away_takes_its_request_along() {
 }
 
 #[tokio::test]
+async fn a_stream_that_was_given_up_makes_room_for_the_next_request() {
+    let (tokens, ca) = (TokenServer::start().await, TestCa::new());
+    let tls = ca.server(&["api.test"], &["h2"]);
+    // One stream at a time, and no answer to the first.
+    let api = Raw::start(move |stream, _| {
+        let acceptor = tokio_rustls::TlsAcceptor::from(tls.clone());
+        async move {
+            let stream = acceptor.accept(stream).await.unwrap();
+            let mut connection =
+                h2::server::Builder::new().max_concurrent_streams(1).handshake::<_, Bytes>(stream).await.unwrap();
+            let mut unanswered = Vec::new();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                if request.uri().path() == "/" {
+                    respond.send_response(Response::new(()), true).unwrap();
+                } else {
+                    unanswered.push(respond);
+                }
+            }
+        }
+    })
+    .await;
+    let rest = format!("connect = \"{}\"\npool = {{ max = 1 }}\n{}", api.address(), ca.trusted());
+    let proxy = TestProxy::start_with(&base(&tokens, "https://api.test", &rest), 1);
+    assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
+    let mut first = Caller::connect(proxy.address("base")).await;
+    first.write("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let address = proxy.address("base");
+    let second = tokio::spawn(async move { get(address, "localhost", "/").await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(first);
+    assert_eq!(second.await.unwrap().status, 200, "within the connect timeout");
+    assert_eq!(api.connections(), 1);
+}
+
+#[tokio::test]
 async fn an_http2_caller_may_open_a_tunnel_in_a_stream() {
     let echo = Raw::start(|mut stream, _| async move {
         let (mut read, mut write) = stream.split();
