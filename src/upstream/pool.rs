@@ -334,6 +334,16 @@ impl<B> Drop for Alive<B> {
     }
 }
 
+impl<B> Drop for Pool<B> {
+    /// An idle connection counts itself in its pool, so the two keep each other: without this they would stay open.
+    fn drop(&mut self) {
+        for pool in self.origins.borrow().values() {
+            drop(pool.idle.take());
+            drop(pool.shared.take());
+        }
+    }
+}
+
 impl<B> std::fmt::Debug for Pool<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()

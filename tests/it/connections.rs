@@ -170,6 +170,26 @@ async fn a_caller_that_goes_away_takes_its_request_along() {
 }
 
 #[tokio::test]
+async fn no_connection_outlives_the_program() {
+    let tokens = TokenServer::start().await;
+    let (gone, mut told) = tokio::sync::mpsc::channel(1);
+    let api = Raw::start(move |mut stream, _| {
+        let gone = gone.clone();
+        async move {
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            assert!(read_head(&mut stream).await.is_empty());
+            gone.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let proxy = TestProxy::start(&base(&tokens, &api.origin(), ""));
+    assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
+    proxy.shutdown().await;
+    tokio::time::timeout(Duration::from_secs(10), told.recv()).await.expect("the idle connection stays open").unwrap();
+}
+
+#[tokio::test]
 async fn a_stream_that_was_given_up_makes_room_for_the_next_request() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let tls = ca.server(&["api.test"], &["h2"]);
