@@ -86,7 +86,7 @@ where
                         Ok(response) => Ok(response.map(|body| ResponseBody::new(lease, Some(body), timeouts.body))),
                         Err(mut error) => Err(match error.take_message() {
                             Some(request) => NotSent::Unbegun(request.into_body()),
-                            None => NotSent::Failed(ExchangeError::from_hyper(error.error())),
+                            None => NotSent::Failed(ExchangeError::from_hyper(error.error(), lease.reused)),
                         }),
                     }
                 }

@@ -244,7 +244,7 @@ where
             .max_header_list_size(64 * 1024)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| ExchangeError::from_hyper(&error))?;
+            .map_err(|error| ExchangeError::from_hyper(&error, false))?;
         let room = Rc::new(Cell::new(connection.current_max_send_streams()));
         let told = Rc::clone(&room);
         tokio::task::spawn_local(async move {

@@ -80,6 +80,54 @@ async fn a_request_that_met_a_dying_connection_is_sent_again_if_that_changes_not
 }
 
 #[tokio::test]
+async fn a_replay_that_met_a_dying_connection_is_sent_again_if_that_changes_nothing() {
+    let tokens = TokenServer::start().await;
+    for (method, status) in [("GET", 200), ("POST", 502)] {
+        // Refuses the first token, and closes its first connection on the replay.
+        let api = Raw::start(|mut stream, number| async move {
+            read_head(&mut stream).await;
+            let answer = if number == 0 { "401 Unauthorized" } else { "200 OK" };
+            stream.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").as_bytes()).await.unwrap();
+            read_head(&mut stream).await;
+        })
+        .await;
+        let proxy = TestProxy::start_with(&base(&tokens, &api.origin(), ""), 1);
+        let request = format!("{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(send(proxy.address("base"), request).await.status, status, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_met_a_dying_http2_connection_is_sent_again_if_that_changes_nothing() {
+    let tokens = TokenServer::start().await;
+    for (method, status) in [("GET", 200), ("POST", 502)] {
+        let ca = TestCa::new();
+        let tls = ca.server(&["api.test"], &["h2"]);
+        let api = Raw::start(move |stream, number| {
+            let acceptor = tokio_rustls::TlsAcceptor::from(tls.clone());
+            async move {
+                let stream = acceptor.accept(stream).await.unwrap();
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                let mut answered = 0;
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    if number == 0 && answered == 1 {
+                        return;
+                    }
+                    respond.send_response(Response::new(()), true).unwrap();
+                    answered += 1;
+                }
+            }
+        })
+        .await;
+        let connect = format!("connect = \"{}\"\n{}", api.address(), ca.trusted());
+        let proxy = TestProxy::start_with(&base(&tokens, "https://api.test", &connect), 1);
+        assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
+        let request = format!("{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(send(proxy.address("base"), request).await.status, status, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_to_an_unmatched_origin_survives_a_dying_connection_as_well() {
     let api = forgetful().await;
     let policy = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\n";
