@@ -25,17 +25,19 @@ pub(super) struct Outgoing<B> {
     progress: Option<Rc<Progress>>,
 }
 
-/// When the request body last moved, and whether it is all sent.
+/// When the request body last moved, and whom it waits for.
 pub(super) struct Progress {
     pub(super) last: Cell<Tick>,
     pub(super) finished: Cell<bool>,
+    /// There was nothing to take when it was last asked for more: the caller is slow, not the upstream.
+    pub(super) starved: Cell<bool>,
 }
 
 impl<B: Body> Outgoing<B> {
     /// Wraps a body; one that is empty has no progress to report.
     pub(super) fn new(inner: B) -> Self {
-        let progress = (!inner.is_end_stream())
-            .then(|| Rc::new(Progress { last: Cell::new(Tick::now()), finished: Cell::new(false) }));
+        let begun = || Progress { last: Cell::new(Tick::now()), finished: Cell::new(false), starved: Cell::new(false) };
+        let progress = (!inner.is_end_stream()).then(|| Rc::new(begun()));
         Self { inner, first: Bytes::new(), progress }
     }
 
@@ -60,7 +62,11 @@ where
         if !self.first.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
         }
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Some(progress) = &self.progress {
+            progress.starved.set(polled.is_pending());
+        }
+        let frame = ready!(polled);
         if let Some(progress) = &self.progress {
             progress.last.set(Tick::now());
             progress.finished.set(!matches!(frame, Some(Ok(_))) || self.inner.is_end_stream());

@@ -185,9 +185,12 @@ fn poll_progress(
     deadline.poll(cx).map(|()| {
         if finished {
             response_timeout(timeouts)
+        } else if progress.starved.get() {
+            ExchangeError::new(ExchangeErrorKind::RequestBodyTimeout, "the request body stood still for too long")
         } else {
-            let detail = "the request body stood still for too long".to_owned();
-            ExchangeError::new(ExchangeErrorKind::RequestBodyTimeout, detail)
+            let limit = humantime::format_duration(timeouts.body);
+            let detail = format!("it took nothing of the request body for {limit}");
+            ExchangeError::new(ExchangeErrorKind::HttpResponseTimeout, detail)
         }
     })
 }
@@ -195,4 +198,29 @@ fn poll_progress(
 fn response_timeout(timeouts: &Timeouts) -> ExchangeError {
     let limit = humantime::format_duration(timeouts.response);
     ExchangeError::new(ExchangeErrorKind::HttpResponseTimeout, format!("no response within {limit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coarse::Tick;
+    use std::cell::Cell;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_the_fault_of_whoever_holds_it_up() {
+        let ticker = tokio::spawn(crate::coarse::drive());
+        tokio::task::yield_now().await;
+        let timeouts = Timeouts::default();
+        for (finished, starved, expected) in [
+            (false, true, ExchangeErrorKind::RequestBodyTimeout),
+            (false, false, ExchangeErrorKind::HttpResponseTimeout),
+            (true, false, ExchangeErrorKind::HttpResponseTimeout),
+        ] {
+            let (finished, starved) = (Cell::new(finished), Cell::new(starved));
+            let progress = Rc::new(Progress { last: Cell::new(Tick::now()), finished, starved });
+            let waiting = within_time(|_| Poll::<()>::Pending, Some(progress), &timeouts);
+            assert_eq!(waiting.await.unwrap_err().kind, expected);
+        }
+        ticker.abort();
+    }
 }
