@@ -20,6 +20,8 @@ pub(super) struct Standing {
     since: AtomicU64,
     /// Requests in progress; more than one on HTTP/2.
     busy: AtomicU64,
+    /// A handler's answer has been taken and not written yet: what is written next is that, and not hyper's own.
+    answering: AtomicBool,
     /// The caller does not take what is written.
     blocked: AtomicBool,
     /// The head did not come in time.
@@ -36,6 +38,7 @@ impl Default for Standing {
             phase: AtomicU8::new(HEAD),
             since: AtomicU64::new(Tick::now().to_bits()),
             busy: AtomicU64::new(0),
+            answering: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             expired: AtomicBool::new(false),
         }
@@ -68,6 +71,7 @@ impl Standing {
     }
 
     pub(super) fn end_request(&self) {
+        self.answering.store(true, Ordering::Relaxed);
         if self.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.set(IDLE);
         }
@@ -82,6 +86,10 @@ impl Standing {
         self.busy.load(Ordering::Relaxed) > 0
     }
 
+    fn is_answering(&self) -> bool {
+        self.is_busy() || self.answering.load(Ordering::Relaxed)
+    }
+
     fn has_read(&self, http1: bool) {
         if http1 && !self.is_busy() && self.phase.load(Ordering::Relaxed) == IDLE {
             self.set(HEAD);
@@ -89,6 +97,9 @@ impl Standing {
     }
 
     fn has_written(&self, ready: bool) {
+        if ready {
+            self.answering.store(false, Ordering::Relaxed);
+        }
         let blocked = !ready;
         if self.blocked.load(Ordering::Relaxed) != blocked {
             self.blocked.store(blocked, Ordering::Relaxed);
@@ -166,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
 impl<S: AsyncWrite + Unpin> Watched<S> {
     /// hyper answers an unreadable head by itself, in exactly this form, before any handler has seen it.
     fn hyper_refusal(&self, bytes: &[u8]) -> Option<StatusCode> {
-        if !bytes.starts_with(b"HTTP/1.1 4") || !self.http1 || self.standing.is_busy() {
+        if !bytes.starts_with(b"HTTP/1.1 4") || !self.http1 || self.standing.is_answering() {
             return None;
         }
         let status = StatusCode::from_bytes(bytes.get(9..12)?).ok()?;
