@@ -75,12 +75,13 @@ async fn the_answer_to_head_has_its_fields_and_no_body() {
     let api = Scripted::start(|_, number| match number {
         0 => Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec()),
         1 => Reply::Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()),
+        2 => Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nContent-Length: 7\r\n\r\n".to_vec()),
         _ => Reply::ok("next"),
     })
     .await;
     let (_tokens, proxy) = base(&api.origin()).await;
     let mut caller = Caller::connect(proxy.address("base")).await;
-    for length in [Some("1000"), None] {
+    for length in [Some("1000"), None, Some("7")] {
         caller.write("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         let answer = caller.answer_head().await;
         assert_eq!((answer.status, answer.field("content-length")), (200, length));

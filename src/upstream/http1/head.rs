@@ -36,8 +36,8 @@ pub(super) fn parse(buffer: &mut BytesMut, head_request: bool) -> Result<Option<
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Fault::Protocol("its response has no valid status"))?;
-    let headers = header_map(&buffer[..length], parsed.headers).map_err(Fault::Protocol)?;
-    let framing = framing(status, version, &headers, head_request).map_err(Fault::Protocol)?;
+    let mut headers = header_map(&buffer[..length], parsed.headers).map_err(Fault::Protocol)?;
+    let framing = framing(status, version, &mut headers, head_request).map_err(Fault::Protocol)?;
     let persistent = is_persistent(status, version, &headers) && framing != Framing::UntilClose;
     buffer.advance(length);
     let mut response = Response::new(());
@@ -82,9 +82,11 @@ fn header_map(head: &[u8], fields: &[httparse::Header<'_>]) -> Result<HeaderMap,
 fn framing(
     status: StatusCode,
     version: Version,
-    headers: &HeaderMap,
+    headers: &mut HeaderMap,
     head_request: bool,
 ) -> Result<Framing, &'static str> {
+    // Looked at even where it frames nothing, as in the answer to HEAD: it is passed on.
+    let length = content_length(headers)?;
     if head_request || status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     {
         return Ok(Framing::Empty);
@@ -98,21 +100,33 @@ fn framing(
         }
         return Ok(Framing::Chunked(Chunk::Size));
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter().map(content_length);
-    match lengths.next() {
-        None => Ok(Framing::UntilClose),
-        Some(first) => {
-            let first = first?;
-            if lengths.any(|other| other != Ok(first)) {
-                return Err("its response has two lengths");
-            }
-            Ok(if first == 0 { Framing::Empty } else { Framing::Length(first) })
+    Ok(match length {
+        None => Framing::UntilClose,
+        Some(0) => Framing::Empty,
+        Some(length) => Framing::Length(length),
+    })
+}
+
+/// The one length; said several times, it is said once from here on.
+fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, &'static str> {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lines.next() else { return Ok(None) };
+    let length = read_length(first)?;
+    let mut repeated = false;
+    for other in lines {
+        if read_length(other)? != length {
+            return Err("its response has two lengths");
         }
+        repeated = true;
     }
+    if repeated {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(Some(length))
 }
 
 /// Digits only: no sign, no list, no white space within.
-fn content_length(value: &HeaderValue) -> Result<u64, &'static str> {
+fn read_length(value: &HeaderValue) -> Result<u64, &'static str> {
     const BAD: &str = "its Content-Length is no number";
     let text = value.to_str().map_err(|_not_text| BAD)?;
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -157,6 +171,15 @@ mod tests {
     }
 
     #[test]
+    fn a_length_that_was_said_twice_is_passed_on_once() {
+        for head_request in [true, false] {
+            let text = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nContent-Length: 7\r\n\r\n";
+            let parsed = read(text, head_request).unwrap().unwrap();
+            assert_eq!(parsed.response.headers().get_all(CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["7"]);
+        }
+    }
+
+    #[test]
     fn a_framing_in_doubt_is_refused() {
         for fields in [
             "Content-Length: 3\r\nContent-Length: 4\r\n",
@@ -174,6 +197,7 @@ mod tests {
         ] {
             assert!(read(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n"), false).is_err(), "{fields:?}");
         }
+        assert!(read("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", true).is_err(), "to HEAD");
         assert!(read("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false).is_err());
         assert!(read("ICY 200 OK\r\n\r\n", false).is_err());
     }
