@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::{AccessToken, Expiry, FetchedToken, Injectable, Now, TokenCache, TokenError, TokenErrorKind};
+use super::{AccessToken, Expires, Expiry, FetchedToken, Injectable, Now, TokenCache, TokenError, TokenErrorKind};
 
 /// What everyone who waited gets.
 pub(super) type Landing = Result<Injectable, Arc<TokenError>>;
@@ -135,8 +135,34 @@ impl TokenCache {
         let result = fetch.catch_unwind().await.unwrap_or_else(|_| {
             Err(TokenError::new(TokenErrorKind::Transient, "the token request ended in an internal error"))
         });
+        let result = result.and_then(|fetched| self.still_alive(fetched));
         self.metrics.record(&self.name, start.elapsed(), result.as_ref().err());
         result
+    }
+
+    /// Refuses a token whose time is over when it comes. Only one that its own server gives no life (`expires_in` of zero
+    /// or less) goes to those who wait for it.
+    fn still_alive(&self, fetched: FetchedToken) -> Result<FetchedToken, TokenError> {
+        let now = self.clock.now();
+        let expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, 0.0);
+        match fetched.expires {
+            _ if expiry.is_usable(now) => Ok(fetched),
+            Expires::In(Duration::ZERO) => Ok(fetched),
+            Expires::At(at) if at <= now.wall => {
+                let message = "the access token that came has expired already, by its own exp; \
+                               the clocks of this machine and of the authorization server may differ";
+                Err(TokenError::new(TokenErrorKind::InvalidResponse, message))
+            }
+            Expires::In(_) | Expires::At(_) | Expires::Unsaid => {
+                let (took, life) = (now.instant.saturating_duration_since(fetched.requested_at), expiry.lifetime);
+                let message = format!(
+                    "the access token came when its life was over or nearly so: it lives for {:.1} s, and the answer took {:.1} s",
+                    life.as_secs_f64(),
+                    took.as_secs_f64()
+                );
+                Err(TokenError::new(TokenErrorKind::Transient, message))
+            }
+        }
     }
 
     /// Takes the outcome in, and schedules what comes next.
@@ -168,7 +194,7 @@ impl TokenCache {
             expires_in = token.expiry.remaining(now).as_secs(), after_unauthorized = injectable.after_unauthorized,
             "token obtained"
         );
-        // A token without any life serves those who wait for it and no one else.
+        // A token without any life (`still_alive`) serves those who wait for it and no one else.
         if token.expiry.is_usable(now) {
             if let Some(at) = token.expiry.refresh_at {
                 self.schedule(state, at, token.generation);
@@ -258,3 +284,7 @@ fn jitter() -> f64 {
 #[cfg(test)]
 #[path = "refresh_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "refresh_expiry_tests.rs"]
+mod expiry_tests;
