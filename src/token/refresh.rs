@@ -18,7 +18,9 @@ pub(super) type Landing = Result<Injectable, Arc<TokenError>>;
 /// A place among those who wait for the token request in flight.
 pub(super) type Flight = watch::Receiver<Option<Landing>>;
 
-/// A server that asks for more patience than this is asked again anyway.
+/// What a server's `Retry-After` may ask for: none, or a time long past, would have us ask in a loop, and a server that
+/// asks for more patience than an hour is asked again anyway.
+const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Everything about a cache that changes outside the request path; guarded by its lock, which is never held across an
@@ -82,7 +84,10 @@ impl RefreshState {
             self.back_off = Some((permanent, builder.build()));
         }
         let delay = self.back_off.as_mut().and_then(|(_, delays)| delays.next()).unwrap_or(Duration::from_secs(60));
-        error.retry_after.map_or_else(|| delay.mul_f64(1.0 - 0.2 * jitter()), |asked| asked.min(MAX_RETRY_AFTER))
+        match error.retry_after {
+            Some(asked) => asked.clamp(MIN_RETRY_AFTER, MAX_RETRY_AFTER),
+            None => delay.mul_f64(1.0 - 0.2 * jitter()),
+        }
     }
 }
 

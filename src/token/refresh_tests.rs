@@ -183,6 +183,17 @@ async fn the_servers_own_retry_after_wins_within_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_after_of_nothing_is_a_second() {
+    let engine = Engine::new(|_| Step::Fail(transient().with_retry_after(Some(Duration::ZERO))));
+    for asked in 1..=5 {
+        assert_eq!(engine.obtain().await.unwrap_err().retry_after, Some(seconds(1)));
+        engine.obtain().await.unwrap_err();
+        assert_eq!(engine.asked(), asked, "once a second, and no quick retry");
+        advance(seconds(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_used_token_is_replaced_ahead_of_time_while_callers_go_on_with_it() {
     let engine = Engine::new(|number| if number == 0 { Step::Token(100) } else { Step::Slow(5, 100) });
     engine.obtain().await.unwrap();
