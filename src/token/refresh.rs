@@ -218,7 +218,8 @@ impl TokenCache {
             self.schedule(state, now.instant + delay, state.generation);
         }
         let (kind, code) = (error.kind.as_str(), error.code.as_deref().unwrap_or_default());
-        let retry_in = delay.as_secs();
+        // Rounded up: less than a second is not at once.
+        let retry_in = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
         // Loud where only a person can mend it or somebody is without a token; a refresh ahead has time.
         if error.kind.is_permanent() || !old_is_good {
             tracing::error!(target: "attache::token", credential = %self.name, kind, code, retry_in, old_is_good, "no token: {error}");

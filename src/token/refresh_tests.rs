@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
 
-use super::super::testing::{Engine, Scripted, Step, WAIT};
+use super::super::testing::{Engine, Scripted, Step, WAIT, captured};
 use super::super::{Clock, RefreshSettings, TokenMetrics};
 use super::*;
 
@@ -191,6 +191,13 @@ async fn a_retry_after_of_nothing_is_a_second() {
         assert_eq!(engine.asked(), asked, "once a second, and no quick retry");
         advance(seconds(1)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_rounds_the_time_to_the_next_try_up() {
+    let (log, _guard) = captured();
+    Engine::new(|_| Step::Fail(transient())).obtain().await.unwrap_err();
+    assert!(log.text().contains(" retry_in=1 "), "{}", log.text());
 }
 
 #[tokio::test(start_paused = true)]
