@@ -16,7 +16,7 @@ use crate::listen::ListenAddress;
 use crate::oauth::{Identity, OAuthSource, identity};
 use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, Unmatched};
 use crate::route::{ForwardTable, Hold, ReverseTable, Route};
-use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
+use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, Said, UnmatchedRuntime};
 use crate::secret::{Secret, SecretError};
 use crate::telemetry::{RequestMetrics, UNMATCHED};
 use crate::tls::{TlsError, client_config};
@@ -172,7 +172,8 @@ impl Builder {
     fn listener(&self, config: &ListenerConfig, routes: &[Arc<Route>]) -> ListenerRuntime {
         let lane = |route: &Arc<Route>| {
             let metrics = self.metrics.lane(&config.name, route.name());
-            Arc::new(Lane { route: Arc::clone(route), metrics, tunnel_warned: AtomicBool::new(false) })
+            let (tunnel_warned, without_token) = (AtomicBool::new(false), Said::default());
+            Arc::new(Lane { route: Arc::clone(route), metrics, tunnel_warned, without_token })
         };
         let named = |names: &[String]| -> Vec<Arc<Route>> {
             routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()

@@ -154,7 +154,8 @@ impl Proxy {
         if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
         }
-        let authorization = match caller_authorization(reached, head)? {
+        let credential = caller_authorization(reached, head)?;
+        let authorization = match credential {
             Some(credential) => match credential.ready() {
                 Some(authorization) => Some(authorization),
                 None => Box::pin(wait_for_token(reached, credential)).await?,
@@ -162,7 +163,11 @@ impl Proxy {
             None => None,
         };
         let upgrade = self.rewrite(head, reached.path.clone(), route.credential.is_some());
-        let outcome = if authorization.is_some() { &metrics.injected } else { &metrics.passed };
+        let outcome = match (&authorization, credential) {
+            (Some(_), _) => &metrics.injected,
+            (None, Some(_)) => &metrics.passed_without_token,
+            (None, None) => &metrics.passed,
+        };
         let response = match authorization {
             Some(authorization) => self.send_authorized(reached, head, body, authorization).await,
             None => Box::pin(self.pass(&route.upstream, reached.origin(), head, body)).await,
@@ -416,7 +421,10 @@ fn caller_authorization<'a>(reached: &'a Reached, head: &mut Parts) -> Result<Op
 async fn wait_for_token(reached: &Reached, credential: &Credential) -> Result<Option<Authorization>, Refusal> {
     match credential.obtain().await {
         Ok(authorization) => Ok(Some(authorization)),
-        Err(_) if reached.lane.route.settings.on_token_error == OnTokenError::Pass => Ok(None),
+        Err(error) if reached.lane.route.settings.on_token_error == OnTokenError::Pass => {
+            record::without_token(&reached.lane, &credential.name, &error);
+            Ok(None)
+        }
         Err(error) => Err(Refusal::token(&credential.name, &error)),
     }
 }

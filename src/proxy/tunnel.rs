@@ -38,6 +38,7 @@ pub(super) async fn open(
     };
     let stream = upstream.dial(origin).await.map_err(|error| Refusal::exchange(&upstream.settings.name, &error))?;
     metrics.tunnels.inc();
+    metrics.tunneled.inc();
     if let Some(lane) = lane {
         warn_once(lane, origin);
     }

@@ -50,6 +50,8 @@ async fn a_tunnel_carries_bytes_both_ways_and_is_counted_as_not_injected() {
     reached.unwrap();
     assert!(received == sent, "the bytes are the same");
     assert_eq!(proxy.metric(TUNNELS).await, 1.0);
+    let tunneled = "attache_requests_total{listener=\"proxy\",upstream=\"api\",outcome=\"tunneled\"}";
+    assert_eq!(proxy.metric(tunneled).await, 1.0);
     assert_eq!(tokens.requests(), 0, "a token that cannot be injected is not asked for");
 }
 
