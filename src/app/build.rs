@@ -22,7 +22,8 @@ use crate::telemetry::{RequestMetrics, UNMATCHED};
 use crate::tls::{TlsError, client_config};
 use crate::token::{Clock, TokenCache, TokenMetrics};
 use crate::upstream::{
-    AddressPolicy, Origin, OriginPattern, OwnAddresses, Scheme, Timeouts, TlsSettings, Upstream, UpstreamSettings,
+    AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts, TlsSettings, Upstream,
+    UpstreamSettings,
 };
 
 /// Why a valid configuration cannot be made live.
@@ -211,15 +212,13 @@ impl Builder {
             PrivateAddresses::Networks(networks) => AddressPolicy::PublicAnd(networks.clone()),
         };
         let upstream = |scheme| {
-            let settings = unmatched_settings(scheme)?;
-            self.upstream(&settings, addresses.clone(), &mut HashMap::new()).ok().map(Arc::new)
+            let made = self.upstream(&unmatched_settings(scheme), addresses.clone(), &mut HashMap::new());
+            made.map(Arc::new).map_err(|error| match error {
+                BuildError::Tls { error, .. } => BuildError::Tls { place: "[forward] unmatched".into(), error },
+                other => other,
+            })
         };
-        let missing = || BuildError::Tls {
-            place: "[forward] unmatched".into(),
-            error: TlsError::System("no trust store".into()),
-        };
-        let http = upstream(Scheme::Http).ok_or_else(missing)?;
-        let https = upstream(Scheme::Https).ok_or_else(missing)?;
+        let (http, https) = (upstream(Scheme::Http)?, upstream(Scheme::Https)?);
         Ok(UnmatchedRuntime::Pass { http, https, report })
     }
 }
@@ -281,18 +280,17 @@ fn host_rules(config: &ListenerConfig, hosts: &AcceptedHosts, routes: &[Arc<Rout
     }
 }
 
-fn unmatched_settings(scheme: Scheme) -> Option<UpstreamSettings> {
+fn unmatched_settings(scheme: Scheme) -> UpstreamSettings {
     // Any host comes with the request; the pattern only carries the scheme, and that there is more than one origin.
-    let suffix =
-        Origin { scheme, host: crate::upstream::Host::parse("unmatched.invalid").ok()?, port: scheme.default_port() };
-    Some(UpstreamSettings {
+    let suffix = Origin { scheme, host: Host::nobody(), port: scheme.default_port() };
+    UpstreamSettings {
         name: UNMATCHED.into(),
         origin: OriginPattern::Wildcard { suffix },
         connect: None,
         tls: TlsSettings::default(),
         timeouts: Timeouts::default(),
-        pool: crate::upstream::PoolSettings::default(),
-    })
+        pool: PoolSettings::default(),
+    }
 }
 
 /// A runtime that decides like the real one and sends nothing: for `explain`.

@@ -202,7 +202,7 @@ mod tests {
     use crate::app::dry_runtime;
     use crate::config::Config;
 
-    async fn reason(upstream: &str) -> String {
+    fn reason(upstream: &str) -> String {
         let text = format!(
             r#"
 [listeners.base]
@@ -229,13 +229,13 @@ credential = "key"
     #[tokio::test]
     async fn the_reason_says_what_becomes_of_an_authorization_of_the_callers() {
         let plain = r#"upstream "api" covers it; a token of credential "key" goes on it"#;
-        assert_eq!(reason("").await, plain);
+        assert_eq!(reason(""), plain);
         assert_eq!(
-            reason("caller_authorization = \"keep\"").await,
+            reason("caller_authorization = \"keep\""),
             format!("{plain}, unless the caller sends an Authorization of its own, which is kept")
         );
         assert_eq!(
-            reason("caller_authorization = \"reject\"").await,
+            reason("caller_authorization = \"reject\""),
             format!("{plain}; a request with an Authorization of its own is refused with 400")
         );
     }
