@@ -1,6 +1,7 @@
 //! Single flight, refresh ahead, and what happens after a failure.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -214,7 +215,7 @@ impl TokenCache {
     fn remember(self: &Arc<Self>, state: &mut RefreshState, error: TokenError, now: Now) -> Arc<TokenError> {
         let delay = state.next_delay(&error);
         let old_is_good = self.snapshot.load().as_ref().is_some_and(|token| token.expiry.is_usable(now));
-        if old_is_good || self.settings.always {
+        if old_is_good || self.is_kept_fresh() {
             self.schedule(state, now.instant + delay, state.generation);
         }
         let (kind, code) = (error.kind.as_str(), error.code.as_deref().unwrap_or_default());
@@ -252,9 +253,9 @@ fn on_timer(cache: &Weak<TokenCache>, generation: u64) {
     if state.generation() != generation {
         return;
     }
-    let wanted = cache.settings.always
+    let wanted = cache.is_kept_fresh()
         || cache.snapshot.load().as_ref().is_some_and(|token| {
-            let used = token.used.load(std::sync::atomic::Ordering::Relaxed);
+            let used = token.used.load(Ordering::Relaxed);
             if used {
                 token.claim_refresh();
             }

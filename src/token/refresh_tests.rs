@@ -283,6 +283,15 @@ async fn a_required_credential_is_kept_fresh_though_nobody_uses_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_became_required_later_is_kept_fresh_from_then_on() {
+    let engine = Engine::new(|_| Step::Token(100));
+    engine.obtain().await.unwrap();
+    engine.cache.keep_fresh(true);
+    wait(1000).await;
+    assert!((20..=26).contains(&engine.asked()), "{}", engine.asked());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_required_credential_recovers_by_itself_from_a_cold_failure() {
     let settings = RefreshSettings { always: true, ..RefreshSettings::default() };
     let engine = Engine::with(settings, |number| if number < 2 { Step::Fail(permanent()) } else { Step::Token(3600) });
