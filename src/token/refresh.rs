@@ -35,6 +35,8 @@ pub(super) struct RefreshState {
     failure: Option<Failure>,
     back_off: Option<(bool, ExponentialBackoff)>,
     timer: Option<AbortHandle>,
+    /// It has been said that the server grants less than it was asked for.
+    scope_told: bool,
 }
 
 struct Failure {
@@ -177,6 +179,7 @@ impl TokenCache {
         let mut state = self.lock();
         state.flight = None;
         let built = fetched.and_then(|fetched| {
+            self.tell_missing_scope(&mut state, &fetched);
             let expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, jitter());
             AccessToken::new(&fetched, expiry, state.generation + 1, state.unauthorized).ok_or_else(|| {
                 TokenError::new(TokenErrorKind::InvalidResponse, "the access token has characters no header may hold")
@@ -190,6 +193,14 @@ impl TokenCache {
                 Ok(self.install(&mut state, token, now))
             }
             Err(error) => Err(self.remember(&mut state, error, now)),
+        }
+    }
+
+    /// Says once that the token can do less than it was asked for: the upstream's 403 would not say so.
+    fn tell_missing_scope(&self, state: &mut RefreshState, fetched: &FetchedToken) {
+        if !fetched.missing_scope.is_empty() && !std::mem::replace(&mut state.scope_told, true) {
+            let missing = fetched.missing_scope.join(" ");
+            tracing::warn!(target: "attache::token", credential = %self.name, missing, "the authorization server granted less scope than was asked for");
         }
     }
 

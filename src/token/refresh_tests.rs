@@ -201,6 +201,20 @@ async fn the_log_rounds_the_time_to_the_next_try_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_scope_that_was_not_granted_is_told_once() {
+    let (log, _guard) = captured();
+    let engine = Engine::new(|_| Step::Token(3600));
+    for _ in 0..3 {
+        engine.cache.force_refresh(WAIT).await.unwrap();
+    }
+    let text = log.text();
+    let told: Vec<_> = text.lines().filter(|line| line.contains("less scope")).collect();
+    assert_eq!(told.len(), 1, "{text}");
+    let missing = "credential=test missing=\"orders.write orders.all\"";
+    assert!(told[0].contains(" WARN attache::token: ") && told[0].contains(missing), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_used_token_is_replaced_ahead_of_time_while_callers_go_on_with_it() {
     let engine = Engine::new(|number| if number == 0 { Step::Token(100) } else { Step::Slow(5, 100) });
     engine.obtain().await.unwrap();

@@ -52,6 +52,7 @@ impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
                 token_type: TokenType::Bearer,
                 expires,
                 scope: None,
+                missing_scope: vec!["orders.write".into(), "orders.all".into()],
                 server_date: None,
                 requested_at,
             })
