@@ -81,8 +81,10 @@ pub async fn drive() {
 fn wake_expired(now: Tick) {
     CLOCK.with(|clock| {
         clock.now.set(now);
-        for entry in clock.waiting.borrow().iter().flatten() {
+        for entry in clock.waiting.borrow_mut().iter_mut().flatten() {
             if entry.at <= now {
+                // Once: a task that has no use for the deadline any more would be woken with every tick.
+                entry.at = Tick(u64::MAX);
                 // The task runs later: a waker of tokio never polls from here, so the borrow is safe.
                 entry.waker.wake_by_ref();
             }
@@ -219,6 +221,24 @@ mod tests {
         let took = start.elapsed();
         assert_eq!(result, Err(Elapsed));
         assert!(took >= Duration::from_secs(10) && took <= Duration::from_secs(10) + 2 * TICK, "{took:?}");
+        ticker.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_nobody_asks_about_any_more_wakes_its_task_once() {
+        let ticker = tokio::spawn(drive());
+        tokio::task::yield_now().await;
+        let mut deadline = Deadline::at(Tick::now().after(Duration::from_secs(2)));
+        let (mut polls, mut end) = (0, Box::pin(tokio::time::sleep(Duration::from_secs(60))));
+        std::future::poll_fn(|cx| {
+            polls += 1;
+            if polls == 1 {
+                assert!(deadline.poll(cx).is_pending());
+            }
+            end.as_mut().poll(cx)
+        })
+        .await;
+        assert_eq!(polls, 3, "the first, the deadline's, and the end");
         ticker.abort();
     }
 

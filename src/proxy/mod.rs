@@ -196,8 +196,8 @@ impl Proxy {
         self.answer(response, upgrade, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
     }
 
-    /// Sends the request with its token, and once more where that token or a stale connection was the trouble. `head` stays
-    /// as it is: what is sent is a copy, and so is what is sent again.
+    /// Sends the request with its token, and once more where that token was the trouble. `head` is only lent, so that it can
+    /// be sent again.
     async fn send_authorized(
         &self,
         reached: &Reached,
@@ -208,12 +208,7 @@ impl Proxy {
         let route = &reached.lane.route;
         let (body, sent_body) = self.keep_body(reached, body);
         let outbound = OutboundHead { head, authorization: Some(authorization.field()) };
-        let mut response = self.pool.exchange(&route.upstream, reached.origin(), outbound, body).await;
-        if response.as_ref().is_err_and(|error| error.stale_connection) && may_be_repeated(head, &sent_body) {
-            let again = self.pool.exchange(&route.upstream, reached.origin(), outbound, RequestBody::Empty);
-            response = Box::pin(again).await;
-        }
-        let response = response?;
+        let response = self.exchange(&route.upstream, reached.origin(), outbound, body).await?;
         if route.settings.retry.on.contains(&response.status()) {
             let sent = Sent { head, body: sent_body, authorization };
             return Box::pin(retry::after_refusal(self, reached, sent, response)).await;
@@ -222,7 +217,7 @@ impl Proxy {
         Ok(response)
     }
 
-    /// Sends a request that carries no token of ours, and once more where a stale connection was the trouble.
+    /// Sends a request that carries no token of ours.
     async fn pass(
         &self,
         upstream: &Upstream,
@@ -230,9 +225,20 @@ impl Proxy {
         head: &Parts,
         body: Incoming,
     ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
-        let body = RequestBody::streaming(body);
-        let repeatable = head.method.is_idempotent() && matches!(body, RequestBody::Empty);
         let outbound = OutboundHead { head, authorization: None };
+        self.exchange(upstream, origin, outbound, RequestBody::streaming(body)).await
+    }
+
+    /// One request out, one response back. A request whose used connection ended without a word goes out once more, if that
+    /// changes nothing (RFC 9110 section 9.2.2).
+    async fn exchange(
+        &self,
+        upstream: &Upstream,
+        origin: &Origin,
+        outbound: OutboundHead<'_>,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
+        let repeatable = outbound.head.method.is_idempotent() && matches!(body, RequestBody::Empty);
         match self.pool.exchange(upstream, origin, outbound, body).await {
             Err(error) if error.stale_connection && repeatable => {
                 Box::pin(self.pool.exchange(upstream, origin, outbound, RequestBody::Empty)).await
@@ -402,11 +408,6 @@ async fn wait_for_token(reached: &Reached, credential: &Credential) -> Result<Op
         }
         Err(error) => Err(Refusal::token(&credential.name, &error)),
     }
-}
-
-/// A request whose connection ended without a word may be sent again if that changes nothing (RFC 9110 section 9.2.2).
-fn may_be_repeated(head: &Parts, body: &SentBody) -> bool {
-    head.method.is_idempotent() && matches!(body, SentBody::Empty)
 }
 
 /// The CONNECT request itself, for the upgrade that hangs on it; its fields stay for the record.

@@ -97,7 +97,7 @@ async fn send_again(
     let route = &reached.lane.route;
     let answer = {
         let outbound = OutboundHead { head, authorization: Some(authorization.field()) };
-        proxy.pool.exchange(&route.upstream, reached.origin(), outbound, body).await
+        proxy.exchange(&route.upstream, reached.origin(), outbound, body).await
     };
     let accepted = answer.as_ref().is_ok_and(|response| !route.settings.retry.on.contains(&response.status()));
     let generation = authorization.generation();

@@ -46,8 +46,9 @@ pub struct ExchangeError {
     pub kind: ExchangeErrorKind,
     /// What the system or the library said.
     pub detail: String,
-    /// The request went out on a connection that had been used before and ended without a response byte: the usual race
-    /// with a server that closes idle connections. An idempotent request may be sent again (RFC 9110 section 9.2.2).
+    /// The request went out on a connection that had been used before, and it (in HTTP/2, or its stream) ended without a
+    /// response byte: the usual race with a server that closes idle connections. An idempotent request may be sent again
+    /// (RFC 9110 section 9.2.2).
     pub stale_connection: bool,
 }
 
@@ -57,8 +58,8 @@ impl ExchangeError {
         Self { kind, detail: detail.into(), stale_connection: false }
     }
 
-    /// Sorts an error of hyper's.
-    pub(super) fn from_hyper(error: &hyper::Error) -> Self {
+    /// Sorts an error of hyper's. `stale`: the connection had been used before.
+    pub(super) fn from_hyper(error: &hyper::Error, stale: bool) -> Self {
         let kind = if error.is_parse() {
             ExchangeErrorKind::HttpProtocolError
         } else if error.is_user() {
@@ -66,7 +67,8 @@ impl ExchangeError {
         } else {
             ExchangeErrorKind::ConnectionTerminated
         };
-        Self::new(kind, error_chain(error))
+        let stale_connection = stale && kind == ExchangeErrorKind::ConnectionTerminated;
+        Self { kind, detail: error_chain(error), stale_connection }
     }
 
     /// Sorts a fault of the HTTP/1.1 sender. `stale`: the connection had been used before, and not one byte came back.

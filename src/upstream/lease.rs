@@ -34,7 +34,7 @@ pub(super) enum Speaking<B> {
     /// The whole connection.
     Http1(Box<Owned<B>>),
     /// One stream of a shared one.
-    Http2(http2::SendRequest<Outgoing<B>>, StreamGuard),
+    Http2(http2::SendRequest<Outgoing<B>>, StreamGuard<B>),
 }
 
 /// An HTTP/1.1 connection, counted while it lives.
@@ -43,8 +43,12 @@ pub(super) struct Owned<B> {
     pub(super) _alive: Alive<B>,
 }
 
-/// Counts one stream of a shared connection while it lives.
-pub(super) struct StreamGuard(Rc<Cell<usize>>);
+/// Counts one stream of a shared connection while it lives; its end, however it comes, may let a waiting request go on.
+pub(super) struct StreamGuard<B> {
+    streams: Rc<Cell<usize>>,
+    pool: Rc<OriginPool<B>>,
+    idle: Duration,
+}
 
 /// What became of a request that was not answered.
 pub(super) enum NotSent<B> {
@@ -82,7 +86,7 @@ where
                         Ok(response) => Ok(response.map(|body| ResponseBody::new(lease, Some(body), timeouts.body))),
                         Err(mut error) => Err(match error.take_message() {
                             Some(request) => NotSent::Unbegun(request.into_body()),
-                            None => NotSent::Failed(ExchangeError::from_hyper(error.error())),
+                            None => NotSent::Failed(ExchangeError::from_hyper(error.error(), lease.reused)),
                         }),
                     }
                 }
@@ -157,13 +161,12 @@ where
     /// The response is read to its end: the connection is free for the next request.
     pub(super) fn give_back(self) {
         match self.speaking {
-            Speaking::Http1(connection) => self.pool.give_back(connection, self.idle),
-            Speaking::Http2(_, guard) => {
-                self.pool.note_stream_end(&guard, self.idle);
-                drop(guard);
+            Speaking::Http1(connection) => {
+                self.pool.give_back(connection, self.idle);
+                self.pool.announce_change();
             }
+            Speaking::Http2(_, stream) => drop(stream),
         }
-        self.pool.announce_change();
     }
 
     /// The bare stream, after a protocol switch; it is no longer counted.
@@ -183,19 +186,16 @@ enum Begun<B, F> {
     Not,
 }
 
-impl StreamGuard {
-    pub(super) fn new(streams: &Rc<Cell<usize>>) -> Self {
+impl<B> StreamGuard<B> {
+    pub(super) fn new(streams: &Rc<Cell<usize>>, pool: &Rc<OriginPool<B>>, idle: Duration) -> Self {
         streams.set(streams.get() + 1);
-        Self(Rc::clone(streams))
-    }
-
-    pub(super) fn is_of(&self, streams: &Rc<Cell<usize>>) -> bool {
-        Rc::ptr_eq(&self.0, streams)
+        Self { streams: Rc::clone(streams), pool: Rc::clone(pool), idle }
     }
 }
 
-impl Drop for StreamGuard {
+impl<B> Drop for StreamGuard<B> {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.streams.set(self.streams.get() - 1);
+        self.pool.note_stream_end(&self.streams, self.idle);
     }
 }

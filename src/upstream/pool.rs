@@ -69,7 +69,8 @@ struct Shared<B> {
     streams: Rc<Cell<usize>>,
     /// Streams the server allows, as it said last.
     room: Rc<Cell<usize>>,
-    idle_since: Cell<Tick>,
+    /// Without a stream it is kept until then.
+    until: Cell<Tick>,
 }
 
 impl<B> Pool<B>
@@ -87,9 +88,9 @@ where
         let now = Tick::now();
         self.origins.borrow_mut().retain(|_, pool| {
             pool.idle.borrow_mut().retain_mut(|idle| idle.until > now && idle.connection.http1.is_alive());
-            pool.shared.borrow_mut().retain(|shared| {
-                !shared.sender.is_closed() && (shared.streams.get() > 0 || shared.idle_since.get() > now)
-            });
+            pool.shared
+                .borrow_mut()
+                .retain(|shared| !shared.sender.is_closed() && (shared.streams.get() > 0 || shared.until.get() > now));
             Rc::strong_count(pool) > 1 || pool.open.get() > 0
         });
     }
@@ -161,7 +162,7 @@ where
     pub(super) fn take(self: &Rc<Self>, upstream: &Upstream) -> Option<Lease<B>> {
         let idle = upstream.settings.timeouts.idle;
         if self.protocol.get() != Protocol::Http1
-            && let Some(speaking) = self.room_on_shared()
+            && let Some(speaking) = self.room_on_shared(idle)
         {
             return Some(Lease::new(speaking, true, self, idle));
         }
@@ -184,25 +185,13 @@ where
         }
     }
 
-    /// A stream of a shared connection has ended.
-    pub(super) fn note_stream_end(&self, guard: &StreamGuard, idle: Duration) {
-        if let Some(shared) = self.shared.borrow().iter().find(|shared| guard.is_of(&shared.streams)) {
-            shared.idle_since.set(Tick::now().after(idle));
-        }
-    }
-
-    /// Lets those who wait for a connection look again; without any this is one load.
-    pub(super) fn announce_change(&self) {
-        self.changed.notify_waiters();
-    }
-
-    fn room_on_shared(&self) -> Option<Speaking<B>> {
+    fn room_on_shared(self: &Rc<Self>, idle: Duration) -> Option<Speaking<B>> {
         let shared = self.shared.borrow();
         let shared = shared.iter().find(|shared| {
             let room = shared.room.get().min(MAX_STREAMS);
             !shared.sender.is_closed() && shared.streams.get() < room
         })?;
-        Some(Speaking::Http2(shared.sender.clone(), StreamGuard::new(&shared.streams)))
+        Some(Speaking::Http2(shared.sender.clone(), StreamGuard::new(&shared.streams, self, idle)))
     }
 
     /// Waits until a connection may be opened, or one comes back.
@@ -255,7 +244,7 @@ where
             .max_header_list_size(64 * 1024)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| ExchangeError::from_hyper(&error))?;
+            .map_err(|error| ExchangeError::from_hyper(&error, false))?;
         let room = Rc::new(Cell::new(connection.current_max_send_streams()));
         let told = Rc::clone(&room);
         tokio::task::spawn_local(async move {
@@ -271,10 +260,26 @@ where
             }
         });
         let streams = Rc::new(Cell::new(0));
-        let guard = StreamGuard::new(&streams);
-        let idle_since = Cell::new(Tick::now().after(upstream.settings.timeouts.idle));
-        self.shared.borrow_mut().push(Shared { sender: sender.clone(), streams, room, idle_since });
-        Ok(Speaking::Http2(sender, guard))
+        let idle = upstream.settings.timeouts.idle;
+        let stream = StreamGuard::new(&streams, self, idle);
+        let until = Cell::new(Tick::now().after(idle));
+        self.shared.borrow_mut().push(Shared { sender: sender.clone(), streams, room, until });
+        Ok(Speaking::Http2(sender, stream))
+    }
+}
+
+impl<B> OriginPool<B> {
+    /// A stream of a shared connection has ended.
+    pub(super) fn note_stream_end(&self, streams: &Rc<Cell<usize>>, idle: Duration) {
+        if let Some(shared) = self.shared.borrow().iter().find(|shared| Rc::ptr_eq(&shared.streams, streams)) {
+            shared.until.set(Tick::now().after(idle));
+        }
+        self.announce_change();
+    }
+
+    /// Lets those who wait for a connection look again; without any this is one load.
+    pub(super) fn announce_change(&self) {
+        self.changed.notify_waiters();
     }
 }
 
@@ -325,7 +330,17 @@ impl<B> Drop for Alive<B> {
         if let Some(gauge) = &self.gauge {
             gauge.dec();
         }
-        self.pool.changed.notify_waiters();
+        self.pool.announce_change();
+    }
+}
+
+impl<B> Drop for Pool<B> {
+    /// An idle connection counts itself in its pool, so the two keep each other: without this they would stay open.
+    fn drop(&mut self) {
+        for pool in self.origins.borrow().values() {
+            drop(pool.idle.take());
+            drop(pool.shared.take());
+        }
     }
 }
 

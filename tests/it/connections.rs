@@ -80,6 +80,54 @@ async fn a_request_that_met_a_dying_connection_is_sent_again_if_that_changes_not
 }
 
 #[tokio::test]
+async fn a_replay_that_met_a_dying_connection_is_sent_again_if_that_changes_nothing() {
+    let tokens = TokenServer::start().await;
+    for (method, status) in [("GET", 200), ("POST", 502)] {
+        // Refuses the first token, and closes its first connection on the replay.
+        let api = Raw::start(|mut stream, number| async move {
+            read_head(&mut stream).await;
+            let answer = if number == 0 { "401 Unauthorized" } else { "200 OK" };
+            stream.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").as_bytes()).await.unwrap();
+            read_head(&mut stream).await;
+        })
+        .await;
+        let proxy = TestProxy::start_with(&base(&tokens, &api.origin(), ""), 1);
+        let request = format!("{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(send(proxy.address("base"), request).await.status, status, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_met_a_dying_http2_connection_is_sent_again_if_that_changes_nothing() {
+    let tokens = TokenServer::start().await;
+    for (method, status) in [("GET", 200), ("POST", 502)] {
+        let ca = TestCa::new();
+        let tls = ca.server(&["api.test"], &["h2"]);
+        let api = Raw::start(move |stream, number| {
+            let acceptor = tokio_rustls::TlsAcceptor::from(tls.clone());
+            async move {
+                let stream = acceptor.accept(stream).await.unwrap();
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                let mut answered = 0;
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    if number == 0 && answered == 1 {
+                        return;
+                    }
+                    respond.send_response(Response::new(()), true).unwrap();
+                    answered += 1;
+                }
+            }
+        })
+        .await;
+        let connect = format!("connect = \"{}\"\n{}", api.address(), ca.trusted());
+        let proxy = TestProxy::start_with(&base(&tokens, "https://api.test", &connect), 1);
+        assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
+        let request = format!("{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(send(proxy.address("base"), request).await.status, status, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_to_an_unmatched_origin_survives_a_dying_connection_as_well() {
     let api = forgetful().await;
     let policy = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\n";
@@ -167,6 +215,62 @@ async fn a_caller_that_goes_away_takes_its_request_along() {
     assert_eq!(told.recv().await, Some("asked"));
     drop(caller);
     assert_eq!(tokio::time::timeout(Duration::from_secs(20), told.recv()).await.unwrap(), Some("closed"));
+}
+
+#[tokio::test]
+async fn no_connection_outlives_the_program() {
+    let tokens = TokenServer::start().await;
+    let (gone, mut told) = tokio::sync::mpsc::channel(1);
+    let api = Raw::start(move |mut stream, _| {
+        let gone = gone.clone();
+        async move {
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            assert!(read_head(&mut stream).await.is_empty());
+            gone.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let proxy = TestProxy::start(&base(&tokens, &api.origin(), ""));
+    assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
+    proxy.shutdown().await;
+    tokio::time::timeout(Duration::from_secs(10), told.recv()).await.expect("the idle connection stays open").unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_that_was_given_up_makes_room_for_the_next_request() {
+    let (tokens, ca) = (TokenServer::start().await, TestCa::new());
+    let tls = ca.server(&["api.test"], &["h2"]);
+    // One stream at a time, and no answer to the first.
+    let api = Raw::start(move |stream, _| {
+        let acceptor = tokio_rustls::TlsAcceptor::from(tls.clone());
+        async move {
+            let stream = acceptor.accept(stream).await.unwrap();
+            let mut connection =
+                h2::server::Builder::new().max_concurrent_streams(1).handshake::<_, Bytes>(stream).await.unwrap();
+            let mut unanswered = Vec::new();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                if request.uri().path() == "/" {
+                    respond.send_response(Response::new(()), true).unwrap();
+                } else {
+                    unanswered.push(respond);
+                }
+            }
+        }
+    })
+    .await;
+    let rest = format!("connect = \"{}\"\npool = {{ max = 1 }}\n{}", api.address(), ca.trusted());
+    let proxy = TestProxy::start_with(&base(&tokens, "https://api.test", &rest), 1);
+    assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
+    let mut first = Caller::connect(proxy.address("base")).await;
+    first.write("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let address = proxy.address("base");
+    let second = tokio::spawn(async move { get(address, "localhost", "/").await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(first);
+    assert_eq!(second.await.unwrap().status, 200, "within the connect timeout");
+    assert_eq!(api.connections(), 1);
 }
 
 #[tokio::test]

@@ -138,6 +138,20 @@ async fn cookies_are_joined_for_http1() {
 }
 
 #[tokio::test]
+async fn a_length_that_was_said_twice_is_said_once_in_http1() {
+    let tokens = TokenServer::start().await;
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let proxy =
+        TestProxy::start(&format!("{}{}{}", reverse(&["api"]), credential(&tokens), upstream("api", &api.origin())));
+    let mut send = caller(&proxy, "base").await;
+    let twice = Request::post("http://localhost/").header("content-length", 3).header("content-length", 3);
+    let (response, mut stream) = send.send_request(twice.body(()).unwrap(), false).unwrap();
+    stream.send_data(Bytes::from_static(b"abc"), true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+    assert_eq!(api.asked()[0].all("content-length"), ["3"]);
+}
+
+#[tokio::test]
 async fn a_grpc_exchange_passes_with_te_and_trailers_both_ways() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let api = echo(&ca).await;

@@ -52,8 +52,9 @@ pub(super) fn fields(section: &[u8]) -> Result<HeaderMap, &'static str> {
     const BAD: &str = "the trailers of its response are not well-formed";
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     match httparse::parse_headers(section, &mut fields) {
-        Ok(httparse::Status::Complete((_, fields))) => header_map(section, fields),
-        Ok(httparse::Status::Partial) | Err(_) => Err(BAD),
+        Ok(httparse::Status::Complete((length, fields))) if length == section.len() => header_map(section, fields),
+        // What ends before its end has an empty line of bare line feeds in it.
+        Ok(_) | Err(_) => Err(BAD),
     }
 }
 
@@ -175,6 +176,12 @@ mod tests {
         }
         assert!(read("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false).is_err());
         assert!(read("ICY 200 OK\r\n\r\n", false).is_err());
+    }
+
+    #[test]
+    fn trailers_have_one_end() {
+        assert_eq!(fields(b"A: b\r\nC: d\r\n\r\n").unwrap().len(), 2);
+        assert!(fields(b"A: b\n\nHTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 
     #[test]

@@ -62,7 +62,7 @@ where
         self.data = Bytes::new();
         self.tail = &[];
         self.frame = frame(&head.head.headers, &body);
-        write_head(&mut self.text, head, host, self.frame == BodyFrame::Done);
+        write_head(&mut self.text, head, host, self.frame);
         self.ended = false;
         self.unbegun = true;
         self.body = Some(body);
@@ -206,7 +206,8 @@ where
     }
 }
 
-/// The framing that the head announces. A body without a length is chunked; so `Transfer-Encoding` is ours to write.
+/// The framing that the head announces. A body without a length is chunked. Both fields are ours to write, so that they say
+/// what is done.
 fn frame<B: Body>(headers: &HeaderMap, body: &Outgoing<B>) -> BodyFrame
 where
     Outgoing<B>: Body,
@@ -222,7 +223,7 @@ where
 
 /// Request line and fields (RFC 9112 sections 3 and 5), always 1.1, whatever the caller spoke (RFC 9110 section 2.5).
 /// Everything here is of a type that has been checked: no value can hold a line break.
-fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue, empty: bool) {
+fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue, frame: BodyFrame) {
     let OutboundHead { head, authorization } = outbound;
     let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     out.reserve(512);
@@ -241,7 +242,10 @@ fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue
         if *name == HOST || authorization.is_some_and(|(ours, _)| ours == name) {
             continue;
         }
-        has_length |= *name == CONTENT_LENGTH;
+        if *name == CONTENT_LENGTH {
+            has_length = true;
+            continue;
+        }
         has_te |= *name == TE;
         write_field(out, name.as_str(), value);
     }
@@ -252,11 +256,16 @@ fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue
         // `TE` is for this connection only and says so (RFC 9110 section 10.1.4), beside an upgrade if there is one.
         out.extend_from_slice(b"connection: te\r\n");
     }
-    if !has_length && !empty {
-        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-    } else if !has_length && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
-        // RFC 9110 section 8.6: these methods say that they have none.
-        out.extend_from_slice(b"content-length: 0\r\n");
+    // RFC 9110 section 8.6: these methods say that they have none.
+    let says_none = has_length || matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
+    match frame {
+        BodyFrame::Length(length) => {
+            // Writing to a buffer does not fail.
+            let _written = write!(out, "content-length: {length}\r\n");
+        }
+        BodyFrame::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        BodyFrame::Done if says_none => out.extend_from_slice(b"content-length: 0\r\n"),
+        BodyFrame::Done => {}
     }
     out.extend_from_slice(b"\r\n");
 }
