@@ -1,8 +1,9 @@
 //! The immutable snapshot that one request works with, and the place where it is swapped.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
@@ -82,6 +83,27 @@ pub struct Lane {
     pub metrics: LaneMetrics,
     /// It has been said that a tunnel carries no token.
     pub tunnel_warned: AtomicBool,
+    /// It has been said that requests go out without a token (`on_token_error = "pass"`).
+    pub without_token: Said,
+}
+
+/// What has been said, and need not be said again for a while.
+#[derive(Debug, Default)]
+pub struct Said(Mutex<Option<Instant>>);
+
+impl Said {
+    /// True if it is to be said now. Then it is not, for so long.
+    #[must_use]
+    pub fn is_due(&self, quiet: Duration) -> bool {
+        let now = Instant::now();
+        // Poisoned or not, it is one instant.
+        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = until.is_none_or(|until| now >= until);
+        if due {
+            *until = Some(now + quiet);
+        }
+        due
+    }
 }
 
 /// How unmatched requests are treated.
@@ -138,5 +160,19 @@ impl RuntimeReader {
     #[must_use]
     pub fn current(&self) -> Arc<Runtime> {
         Arc::clone(self.0.borrow_mut().load())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_been_said_is_not_said_again_until_its_time_has_come() {
+        let said = Said::default();
+        assert!(said.is_due(Duration::ZERO), "for the first time");
+        assert!(said.is_due(Duration::from_secs(3600)), "the quiet is over");
+        assert!(!said.is_due(Duration::ZERO));
+        assert!(!said.is_due(Duration::ZERO), "not being due prolongs nothing and ends nothing");
     }
 }

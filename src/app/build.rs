@@ -3,7 +3,7 @@
 //! What did not change is taken over from the runtime before: a token cache by its identity, an upstream with its pools by
 //! its settings, a route with its hold by both.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,13 +16,14 @@ use crate::listen::ListenAddress;
 use crate::oauth::{Identity, OAuthSource, identity};
 use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, Unmatched};
 use crate::route::{ForwardTable, Hold, ReverseTable, Route};
-use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
+use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, Said, UnmatchedRuntime};
 use crate::secret::{Secret, SecretError};
 use crate::telemetry::{RequestMetrics, UNMATCHED};
 use crate::tls::{TlsError, client_config};
 use crate::token::{Clock, TokenCache, TokenMetrics};
 use crate::upstream::{
-    AddressPolicy, Origin, OriginPattern, OwnAddresses, Scheme, Timeouts, TlsSettings, Upstream, UpstreamSettings,
+    AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts, TlsSettings, Upstream,
+    UpstreamSettings,
 };
 
 /// Why a valid configuration cannot be made live.
@@ -82,7 +83,8 @@ impl Builder {
         Ok(Built { runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched }), caches })
     }
 
-    /// One token cache for each identity: credentials with equal token requests share theirs.
+    /// One token cache for each identity: credentials with equal token requests share theirs. What they say about holding the
+    /// token is the first one's, but for `required`: that is said by any of them.
     fn caches(&self, config: &Config, before: Option<&Built>) -> Result<Vec<(Identity, Arc<TokenCache>)>, BuildError> {
         let mut by_identity: HashMap<Identity, Arc<TokenCache>> =
             before.map(|built| built.caches.iter().cloned().collect()).unwrap_or_default();
@@ -95,6 +97,11 @@ impl Builder {
             };
             by_identity.insert(identity, Arc::clone(&cache));
             caches.push((identity, cache));
+        }
+        let required = config.credentials.iter().zip(&caches).filter(|(settings, _)| settings.required);
+        let required: HashSet<Identity> = required.map(|(_, (identity, _))| *identity).collect();
+        for (identity, cache) in &caches {
+            cache.keep_fresh(required.contains(identity));
         }
         Ok(caches)
     }
@@ -172,7 +179,8 @@ impl Builder {
     fn listener(&self, config: &ListenerConfig, routes: &[Arc<Route>]) -> ListenerRuntime {
         let lane = |route: &Arc<Route>| {
             let metrics = self.metrics.lane(&config.name, route.name());
-            Arc::new(Lane { route: Arc::clone(route), metrics, tunnel_warned: AtomicBool::new(false) })
+            let (tunnel_warned, without_token) = (AtomicBool::new(false), Said::default());
+            Arc::new(Lane { route: Arc::clone(route), metrics, tunnel_warned, without_token })
         };
         let named = |names: &[String]| -> Vec<Arc<Route>> {
             routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()
@@ -210,15 +218,13 @@ impl Builder {
             PrivateAddresses::Networks(networks) => AddressPolicy::PublicAnd(networks.clone()),
         };
         let upstream = |scheme| {
-            let settings = unmatched_settings(scheme)?;
-            self.upstream(&settings, addresses.clone(), &mut HashMap::new()).ok().map(Arc::new)
+            let made = self.upstream(&unmatched_settings(scheme), addresses.clone(), &mut HashMap::new());
+            made.map(Arc::new).map_err(|error| match error {
+                BuildError::Tls { error, .. } => BuildError::Tls { place: "[forward] unmatched".into(), error },
+                other => other,
+            })
         };
-        let missing = || BuildError::Tls {
-            place: "[forward] unmatched".into(),
-            error: TlsError::System("no trust store".into()),
-        };
-        let http = upstream(Scheme::Http).ok_or_else(missing)?;
-        let https = upstream(Scheme::Https).ok_or_else(missing)?;
+        let (http, https) = (upstream(Scheme::Http)?, upstream(Scheme::Https)?);
         Ok(UnmatchedRuntime::Pass { http, https, report })
     }
 }
@@ -252,10 +258,12 @@ fn credentials(
     };
     let pairs = config.credentials.iter().zip(caches);
     pairs
-        .map(|(settings, (_, cache))| {
+        .map(|(settings, (identity, cache))| {
             old(&settings.name, cache).unwrap_or_else(|| {
-                let (name, timeout) = (settings.name.clone(), settings.oauth.timeout);
-                Arc::new(Credential::new(name, settings.required, Arc::clone(cache), timeout))
+                // The one whose timeout the shared token requests have.
+                let first = config.credentials.iter().zip(caches).find(|(_, (other, _))| other == identity);
+                let timeout = first.map_or(settings, |(first, _)| first).oauth.timeout;
+                Arc::new(Credential::new(settings.name.clone(), settings.required, Arc::clone(cache), timeout))
             })
         })
         .collect()
@@ -280,18 +288,17 @@ fn host_rules(config: &ListenerConfig, hosts: &AcceptedHosts, routes: &[Arc<Rout
     }
 }
 
-fn unmatched_settings(scheme: Scheme) -> Option<UpstreamSettings> {
+fn unmatched_settings(scheme: Scheme) -> UpstreamSettings {
     // Any host comes with the request; the pattern only carries the scheme, and that there is more than one origin.
-    let suffix =
-        Origin { scheme, host: crate::upstream::Host::parse("unmatched.invalid").ok()?, port: scheme.default_port() };
-    Some(UpstreamSettings {
+    let suffix = Origin { scheme, host: Host::nobody(), port: scheme.default_port() };
+    UpstreamSettings {
         name: UNMATCHED.into(),
         origin: OriginPattern::Wildcard { suffix },
         connect: None,
         tls: TlsSettings::default(),
         timeouts: Timeouts::default(),
-        pool: crate::upstream::PoolSettings::default(),
-    })
+        pool: PoolSettings::default(),
+    }
 }
 
 /// A runtime that decides like the real one and sends nothing: for `explain`.
@@ -306,4 +313,46 @@ pub fn dry_runtime(config: &Config, control: Handle) -> Result<Arc<Runtime>, Bui
         own: Arc::default(),
     };
     builder.build(config, None).map(|built| built.runtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built(credentials: &str) -> Built {
+        let text = format!(
+            "[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n{credentials}"
+        );
+        let config = Config::parse("proxy.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let builder = Builder {
+            control: Handle::current(),
+            token_metrics: TokenMetrics::default(),
+            metrics: RequestMetrics::default(),
+            own: Arc::default(),
+        };
+        builder.build(&config, None).unwrap()
+    }
+
+    fn credential(name: &str, client: &str, rest: &str) -> String {
+        format!(
+            "[credentials.{name}]\ntoken_endpoint = \"http://127.0.0.1:1/token\"\nclient_id = \"{client}\"\nclient_auth = \"none\"\n{rest}\n"
+        )
+    }
+
+    #[tokio::test]
+    async fn a_shared_token_is_kept_fresh_if_any_of_its_credentials_is_required() {
+        let built = built(
+            &[
+                credential("one", "same", "timeout = \"1s\""),
+                credential("two", "same", "required = true"),
+                credential("three", "same", ""),
+                credential("four", "other", ""),
+            ]
+            .concat(),
+        );
+        let caches: Vec<_> = built.caches.iter().map(|(_, cache)| cache).collect();
+        assert!(Arc::ptr_eq(caches[0], caches[1]) && Arc::ptr_eq(caches[0], caches[2]));
+        assert!(!Arc::ptr_eq(caches[0], caches[3]));
+        assert_eq!((caches[0].is_kept_fresh(), caches[3].is_kept_fresh()), (true, false));
+    }
 }

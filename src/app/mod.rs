@@ -229,6 +229,7 @@ fn worker_parts(
     let context = ListenContext {
         permits: Some(Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)))),
         gauge: metrics.caller_connections.clone(),
+        panics: metrics.panics.clone(),
         limits,
     };
     WorkerParts { runtime: runtime.clone(), shared: Arc::new(shared), context, workers, stop: stop.clone() }

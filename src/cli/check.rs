@@ -113,9 +113,13 @@ fn skew(server: SystemTime, ours: SystemTime) -> i64 {
 }
 
 fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
-    let (listeners, upstreams, credentials) =
-        (config.listeners.len(), config.upstreams.len(), config.credentials.len());
-    let summary = format!("{listeners} listeners, {upstreams} upstreams, {credentials} credentials");
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let summary = [
+        counted(config.listeners.len(), "listener"),
+        counted(config.upstreams.len(), "upstream"),
+        counted(config.credentials.len(), "credential"),
+    ];
+    let summary = summary.join(", ");
     data(format_args!("{} is right: {summary}", config.source))?;
     if obtained.is_empty() {
         return Ok(());

@@ -244,6 +244,53 @@ mod tests {
     }
 
     #[test]
+    fn what_debug_prints_of_a_configuration_has_no_secret_in_it() {
+        let read = config(
+            r#"
+[listeners.proxy]
+address = "127.0.0.1:0"
+mode = "forward"
+[admin]
+address = "127.0.0.1:0"
+token = "sentinel-admin"
+[credentials.a]
+token_endpoint = "https://login.test/token?key=sentinel-query"
+client_id = "me"
+client_secret = "sentinel-secret"
+parameters = { key = "sentinel-parameter" }
+headers = { X-Key = "sentinel-header" }
+[credentials.b]
+token_endpoint = "https://login.test/token"
+client_id = "me"
+client_secret = { env = "SECRET" }
+client_auth = "client_secret_post"
+[upstreams.a]
+origin = "https://a.test"
+credential = "a"
+[upstreams.b]
+origin = "https://b.test"
+credential = "b"
+"#,
+        );
+        for shown in [format!("{read:?}"), format!("{read:#?}"), format!("{:?}", read.credentials)] {
+            assert!(shown.contains("login.test") && shown.contains("\"key\"") && shown.contains("x-key"), "{shown}");
+            assert!(!shown.contains("sentinel"), "{shown}");
+        }
+        let asked = AdHocRequest {
+            token_endpoint: "https://me:sentinel@login.test/".into(),
+            client_id: "me".into(),
+            client_secret: None,
+            client_auth: None,
+            scope: Vec::new(),
+            audience: None,
+            resource: Vec::new(),
+            parameters: vec![("key".into(), "sentinel".into())],
+            ca_file: None,
+        };
+        assert!(!format!("{asked:?}").contains("sentinel"));
+    }
+
+    #[test]
     fn the_starter_loads_without_a_warning() {
         let read = config(STARTER);
         assert_eq!((read.listeners.len(), read.warnings.len()), (1, 0));

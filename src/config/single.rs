@@ -1,6 +1,7 @@
 //! A configuration from the command line: one upstream, or one token request. Written as the file would be and read by
 //! the same code, so that both mean the same.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -27,7 +28,7 @@ pub struct SingleUpstream {
 }
 
 /// One token request.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AdHocRequest {
     /// `token_endpoint`.
     pub token_endpoint: String,
@@ -47,6 +48,18 @@ pub struct AdHocRequest {
     pub parameters: Vec<(String, String)>,
     /// `ca_file`.
     pub ca_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for AdHocRequest {
+    /// Values of parameters may be keys, and a URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parameters: Vec<&String> = self.parameters.iter().map(|(name, _)| name).collect();
+        f.debug_struct("AdHocRequest")
+            .field("client_id", &self.client_id)
+            .field("client_secret", &self.client_secret)
+            .field("parameters", &parameters)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the secret is; never the secret itself, which other users could read in the process list.

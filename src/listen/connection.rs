@@ -11,14 +11,15 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use super::bind::Accepted;
+use super::panics::CountingExecutor;
 use super::roster::Seat;
 use super::watched::{Overdue, Standing, Watched};
 use super::{Handler, Limits};
 use crate::coarse::{self, Deadline, Tick};
-use crate::local::LocalExecutor;
 
 /// RFC 9113 section 3.4: how an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -29,14 +30,20 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Serves an accepted connection.
-pub(super) async fn serve<H: Handler>(accepted: Accepted, handler: Rc<H>, limits: &Limits, seat: Seat) {
+pub(super) async fn serve<H: Handler>(
+    accepted: Accepted,
+    handler: Rc<H>,
+    limits: &Limits,
+    seat: Seat,
+    panics: Counter,
+) {
     match accepted {
-        Accepted::Tcp(stream) => serve_stream(stream, handler, limits, seat).await,
-        Accepted::Unix(stream) => serve_stream(stream, handler, limits, seat).await,
+        Accepted::Tcp(stream) => serve_stream(stream, handler, limits, seat, panics).await,
+        Accepted::Unix(stream) => serve_stream(stream, handler, limits, seat, panics).await,
     }
 }
 
-async fn serve_stream<S, H>(mut stream: S, handler: Rc<H>, limits: &Limits, seat: Seat)
+async fn serve_stream<S, H>(mut stream: S, handler: Rc<H>, limits: &Limits, seat: Seat, panics: Counter)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
@@ -61,7 +68,7 @@ where
     };
     if http2 {
         standing.is_http2();
-        let connection = http2::Builder::new(LocalExecutor)
+        let connection = http2::Builder::new(CountingExecutor(panics))
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)

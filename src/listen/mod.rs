@@ -5,6 +5,7 @@
 
 mod bind;
 mod connection;
+mod panics;
 mod roster;
 mod settings;
 mod watched;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -46,6 +48,8 @@ pub struct ListenContext {
     pub permits: Option<Arc<Semaphore>>,
     /// Open connections.
     pub gauge: Gauge,
+    /// Panics in the tasks of connections.
+    pub panics: Counter,
 }
 
 /// Accepts and serves until the roster drains.
@@ -74,10 +78,11 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
                 let open = Open { _permit: permit, gauge: context.gauge.clone() };
                 open.gauge.inc();
                 let (handler, limits) = (Rc::clone(&handler), Arc::clone(&context.limits));
-                let seat = roster.seat();
+                let (seat, panics) = (roster.seat(), context.panics.clone());
                 roster.spawn(async move {
                     let _open = open;
-                    connection::serve(stream, handler, &limits, seat).await;
+                    let served = connection::serve(stream, handler, &limits, seat, panics.clone());
+                    panics::counted(served, &panics).await;
                 });
             }
             Err(error) => {
@@ -108,3 +113,6 @@ impl Drop for Open {
         self.gauge.dec();
     }
 }
+
+#[cfg(test)]
+mod tests;

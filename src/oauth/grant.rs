@@ -1,5 +1,7 @@
 //! The form of a token request: what is asked for (RFC 6749 section 4.4.2), with the extensions that are in use.
 
+use std::collections::BTreeSet;
+
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
@@ -17,7 +19,7 @@ const CLIENT_AUTH_FIELDS: [&str; 4] = ["client_id", "client_secret", "client_ass
 /// A field that the settings fill already is not sent a second time by an extra parameter: RFC 6749 section 3.2 allows
 /// each once, save `resource`, which RFC 8707 section 2 lets repeat.
 pub(super) fn body(settings: &OAuthSettings, proof: &Proof<'_>) -> Zeroizing<String> {
-    let scope = settings.scope.iter().flat_map(|value| value.split_whitespace()).collect::<Vec<_>>().join(" ");
+    let scope = asked_scope(settings).collect::<Vec<_>>().join(" ");
     let mut fields = vec![("grant_type", CLIENT_CREDENTIALS)];
     if !scope.is_empty() {
         fields.push(("scope", &scope));
@@ -32,6 +34,18 @@ pub(super) fn body(settings: &OAuthSettings, proof: &Proof<'_>) -> Zeroizing<Str
     let mut form = Serializer::new(String::new());
     form.extend_pairs(&fields).extend_pairs(extra).extend_pairs(&proof.form);
     Zeroizing::new(form.finish())
+}
+
+/// What was asked for and not granted, each once. A server that does not say has granted it all (RFC 6749 section 5.1).
+pub(super) fn missing_scope(settings: &OAuthSettings, granted: Option<&str>) -> Vec<String> {
+    let Some(granted) = granted else { return Vec::new() };
+    let granted: BTreeSet<&str> = granted.split_whitespace().collect();
+    let missing: BTreeSet<&str> = asked_scope(settings).filter(|scope| !granted.contains(scope)).collect();
+    missing.into_iter().map(str::to_owned).collect()
+}
+
+fn asked_scope(settings: &OAuthSettings) -> impl Iterator<Item = &str> {
+    settings.scope.iter().flat_map(|value| value.split_whitespace())
 }
 
 #[cfg(test)]
@@ -78,5 +92,17 @@ mod tests {
                 .into();
         });
         assert_eq!(body, "grant_type=client_credentials&scope=a&audience=x&client_id=me");
+    }
+
+    #[test]
+    fn what_is_missing_is_what_was_asked_for_and_not_granted() {
+        let mut settings = settings("https://login.example.com/token");
+        settings.scope = vec!["b a".into(), "c".into(), "a".into()];
+        assert_eq!(missing_scope(&settings, Some("c more b")), ["a"]);
+        assert_eq!(missing_scope(&settings, Some("x")), ["a", "b", "c"]);
+        assert_eq!(missing_scope(&settings, Some("a b c d")), [""; 0]);
+        assert_eq!(missing_scope(&settings, None), [""; 0], "a silent server has granted it all");
+        settings.scope.clear();
+        assert_eq!(missing_scope(&settings, Some("x")), [""; 0]);
     }
 }

@@ -66,7 +66,9 @@ impl OAuthSource {
         let secret = self.secret().await?;
         let proof = Proof::new(&self.settings.client_auth, &self.settings.client_id, secret.as_ref())?;
         let answer = self.endpoint.post(&self.settings, &proof).await?;
-        response::parse(&answer, &proof)
+        let mut token = response::parse(&answer, &proof)?;
+        token.missing_scope = grant::missing_scope(&self.settings, token.scope.as_deref());
+        Ok(token)
     }
 
     /// Reads the secret anew for each token request, so that a rotated one takes effect without a reload.

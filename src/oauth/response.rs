@@ -72,7 +72,8 @@ fn granted(answer: &Answer<'_>, mut members: Members, proof: &Proof<'_>) -> Resu
     // refresh_token is not looked at: this grant should have none (RFC 6749 section 4.4.3), and asking anew is as good.
     let date = answer.headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
     let server_date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-    Ok(FetchedToken { access_token, token_type, expires, scope, server_date, requested_at: answer.requested_at })
+    let (missing_scope, requested_at) = (Vec::new(), answer.requested_at);
+    Ok(FetchedToken { access_token, token_type, expires, scope, missing_scope, server_date, requested_at })
 }
 
 /// RFC 6750 section 2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.

@@ -1,5 +1,6 @@
 //! What `[credentials.X]` says about the token request. Plain data; `config` fills it in.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use url::Url;
 use crate::secret::SecretSource;
 
 /// Everything that a token request is made of.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OAuthSettings {
     /// RFC 6749 section 3.2: `https`, or `http` on loopback; a query is kept, a fragment is refused by `config`.
     pub token_endpoint: Url,
@@ -30,6 +31,26 @@ pub struct OAuthSettings {
     pub timeout: Duration,
     /// PEM certificates trusted instead of the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for OAuthSettings {
+    /// Values of extra fields may be keys, and so may a query: names and the host only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parameters: Vec<&String> = self.parameters.iter().map(|(name, _)| name).collect();
+        let headers: Vec<&http::HeaderName> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("OAuthSettings")
+            .field("token_endpoint", &self.token_endpoint.host_str())
+            .field("client_id", &self.client_id)
+            .field("client_auth", &self.client_auth)
+            .field("scope", &self.scope)
+            .field("audience", &self.audience)
+            .field("resource", &self.resource)
+            .field("parameters", &parameters)
+            .field("headers", &headers)
+            .field("timeout", &self.timeout)
+            .field("ca_file", &self.ca_file)
+            .finish()
+    }
 }
 
 /// RFC 6749 section 2.3: exactly one method for each request.

@@ -98,6 +98,13 @@ async fn a_token_request_is_what_the_rfc_says() {
 }
 
 #[tokio::test]
+async fn a_token_knows_what_was_asked_for_and_not_granted() {
+    let (mut settings, _server) = says(ok(r#"{"access_token":"t1","scope":"b c"}"#)).await;
+    settings.scope = vec!["a b".into()];
+    assert_eq!(source(settings).fetch().await.unwrap().missing_scope, ["a"]);
+}
+
+#[tokio::test]
 async fn more_than_64_kib_is_no_token_response() {
     let (settings, _server) = says(ok(&format!(r#"{{"access_token":"a","x":"{}"}}"#, "x".repeat(70_000)))).await;
     let error = source(settings).fetch().await.unwrap_err();

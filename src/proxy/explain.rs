@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::destination::{self, Destination, Reached};
 use super::{Refusal, check_policy, tunnel};
+use crate::route::CallerAuthorization;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime};
 use crate::upstream::{Origin, Scheme};
 
@@ -116,8 +117,13 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts)
             explanation.credential = Some(credential.name.clone());
             let upgraded = head.uri.scheme_str() == Some("http") && reached.origin().scheme == Scheme::Https;
             let how = if upgraded { ", upgraded to https" } else { "" };
+            let own = match route.settings.caller_authorization {
+                CallerAuthorization::Replace => "",
+                CallerAuthorization::Keep => ", unless the caller sends an Authorization of its own, which is kept",
+                CallerAuthorization::Reject => "; a request with an Authorization of its own is refused with 400",
+            };
             explanation.reason = format!(
-                "upstream {:?} covers it{how}; a token of credential {:?} goes on it",
+                "upstream {:?} covers it{how}; a token of credential {:?} goes on it{own}",
                 route.name(),
                 credential.name
             );
@@ -188,4 +194,49 @@ fn head(listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Par
     let uri = uri.map_err(|_invalid: http::uri::InvalidUri| format!("{target:?} cannot be read"))?;
     let request = request.uri(uri).body(()).map_err(|error| error.to_string())?;
     Ok(request.into_parts().0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::dry_runtime;
+    use crate::config::Config;
+
+    fn reason(upstream: &str) -> String {
+        let text = format!(
+            r#"
+[listeners.base]
+address = "127.0.0.1:0"
+mode = "reverse"
+upstream = "api"
+[credentials.key]
+token_endpoint = "http://127.0.0.1/token"
+client_id = "me"
+client_secret = "s3cret"
+[upstreams.api]
+origin = "http://127.0.0.1:1"
+credential = "key"
+{upstream}
+"#
+        );
+        let config = Config::parse("proxy.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let runtime = dry_runtime(&config, tokio::runtime::Handle::current()).unwrap();
+        let explained = answer(&runtime, None, &Method::GET, "/").unwrap();
+        assert_eq!(explained.outcome, "inject");
+        explained.reason
+    }
+
+    #[tokio::test]
+    async fn the_reason_says_what_becomes_of_an_authorization_of_the_callers() {
+        let plain = r#"upstream "api" covers it; a token of credential "key" goes on it"#;
+        assert_eq!(reason(""), plain);
+        assert_eq!(
+            reason("caller_authorization = \"keep\""),
+            format!("{plain}, unless the caller sends an Authorization of its own, which is kept")
+        );
+        assert_eq!(
+            reason("caller_authorization = \"reject\""),
+            format!("{plain}; a request with an Authorization of its own is refused with 400")
+        );
+    }
 }

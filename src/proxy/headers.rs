@@ -8,8 +8,10 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request, response};
 use http_body::Frame;
+use hyper::upgrade::OnUpgrade;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -20,15 +22,53 @@ const HOP_BY_HOP: [HeaderName; 7] =
 
 /// What a request wanted that is spoken anew on the other side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct HopWishes {
+struct HopWishes {
     /// `TE: trailers`: the caller takes trailers.
-    pub(super) trailers: bool,
+    trailers: bool,
     /// `Upgrade: websocket`, nominated by `Connection`.
-    pub(super) websocket: bool,
+    websocket: bool,
+}
+
+/// Makes a caller's head ours, as the request path does with every request that goes out: hop-by-hop fields and, where a
+/// credential is injected, twins go, `Via` comes, and the path is the upstream's. The caller's side of a switch to
+/// WebSocket, if one was asked for. The authorization is put on afterwards.
+pub fn rewrite_request(
+    via: &ViaIdentity,
+    head: &mut request::Parts,
+    path: Option<PathAndQuery>,
+    injecting: bool,
+) -> Option<OnUpgrade> {
+    let HopWishes { trailers, websocket } = strip_hop_by_hop(&mut head.headers);
+    if injecting {
+        strip_underscore_twins(&mut head.headers);
+    }
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
+    }
+    if trailers {
+        head.headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    via.append(&mut head.headers, head.version);
+    if let Some(path) = path {
+        head.uri = Uri::from(path);
+    }
+    if !(websocket && head.method == Method::GET && head.version == Version::HTTP_11) {
+        return None;
+    }
+    head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    head.extensions.remove::<OnUpgrade>()
+}
+
+/// Makes an upstream's head ours, as the request path does with every answer that is not a switch of protocols:
+/// hop-by-hop fields go and `Via` comes.
+pub fn rewrite_response(via: &ViaIdentity, head: &mut response::Parts) {
+    clean_response(&mut head.headers, head.status);
+    via.append(&mut head.headers, head.version);
 }
 
 /// Removes everything that was meant for this connection only, and says what was wanted.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
+fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
     let trailers =
         headers.get_all(TE).iter().flat_map(list_members).any(|member| member.eq_ignore_ascii_case("trailers"));
     let mut wishes = HopWishes { trailers, websocket: false };
@@ -90,7 +130,7 @@ pub(super) fn list_members(value: &HeaderValue) -> impl Iterator<Item = &str> {
 
 /// Removes `X_Forwarded_For`, `Proxy_Authorization` and their like: names that some servers read as their twins with
 /// hyphens, so that a caller could say with an underscore what it may not say at all.
-pub(super) fn strip_underscore_twins(headers: &mut HeaderMap) {
+fn strip_underscore_twins(headers: &mut HeaderMap) {
     // Nearly no request has such a name: look before allocating.
     if !headers.keys().any(|name| name.as_str().contains('_')) {
         return;
@@ -113,7 +153,7 @@ fn is_twin(hyphenated: &str, name: &HeaderName) -> bool {
 }
 
 /// HTTP/2 may split `Cookie` over several lines; HTTP/1 may not (RFC 9113 section 8.2.3).
-pub(super) fn join_cookies(headers: &mut HeaderMap) {
+fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().nth(1).is_none() {
         return;
     }
@@ -189,7 +229,7 @@ impl Default for ViaIdentity {
 
 impl ViaIdentity {
     /// Appends our line; the version is the one the message was received with (RFC 9110 section 7.6.3).
-    pub(super) fn append(&self, headers: &mut HeaderMap, received: Version) {
+    fn append(&self, headers: &mut HeaderMap, received: Version) {
         let [v10, v11, v2] = &self.fields;
         let field = match received {
             Version::HTTP_10 | Version::HTTP_09 => v10,

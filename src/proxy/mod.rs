@@ -24,9 +24,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, TE, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -36,13 +36,12 @@ use tokio_util::task::TaskTracker;
 pub use body::{CallerBody, RequestBody};
 pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
 pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId, malformed};
-pub use headers::ViaIdentity;
+pub use headers::{ViaIdentity, rewrite_request, rewrite_response};
 pub use rate::RateLimit;
 pub use replay::{Replay, ReplayBody, ReplayBudget};
 pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, Unmatched};
 
 use self::destination::{Destination, Reached};
-use self::headers::HopWishes;
 use self::record::Record;
 use self::retry::{Sent, SentBody};
 use crate::credential::{Authorization, Credential};
@@ -154,15 +153,21 @@ impl Proxy {
         if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
         }
-        let authorization = match caller_authorization(reached, head)? {
+        let credential = caller_authorization(reached, head)?;
+        let authorization = match credential {
             Some(credential) => match credential.ready() {
                 Some(authorization) => Some(authorization),
                 None => Box::pin(wait_for_token(reached, credential)).await?,
             },
             None => None,
         };
-        let upgrade = self.rewrite(head, reached.path.clone(), route.credential.is_some());
-        let outcome = if authorization.is_some() { &metrics.injected } else { &metrics.passed };
+        let injecting = route.credential.is_some();
+        let upgrade = rewrite_request(&self.shared.via, head, reached.path.clone(), injecting);
+        let outcome = match (&authorization, credential) {
+            (Some(_), _) => &metrics.injected,
+            (None, Some(_)) => &metrics.passed_without_token,
+            (None, None) => &metrics.passed,
+        };
         let response = match authorization {
             Some(authorization) => self.send_authorized(reached, head, body, authorization).await,
             None => Box::pin(self.pass(&route.upstream, reached.origin(), head, body)).await,
@@ -185,34 +190,10 @@ impl Proxy {
         if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
         }
-        let upgrade = self.rewrite(head, None, false);
+        let upgrade = rewrite_request(&self.shared.via, head, None, false);
         let response = self.pass(upstream, origin, head, body).await;
         let response = response.map_err(|error| Refusal::exchange(&origin.to_string(), &error))?;
         self.answer(response, upgrade, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
-    }
-
-    /// Makes the caller's head ours: hop-by-hop fields and twins go, `Via` comes, the path is the upstream's.
-    fn rewrite(&self, head: &mut Parts, path: Option<http::uri::PathAndQuery>, injecting: bool) -> Option<OnUpgrade> {
-        let HopWishes { trailers, websocket } = headers::strip_hop_by_hop(&mut head.headers);
-        if injecting {
-            headers::strip_underscore_twins(&mut head.headers);
-        }
-        if head.version == Version::HTTP_2 {
-            headers::join_cookies(&mut head.headers);
-        }
-        if trailers {
-            head.headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
-        self.shared.via.append(&mut head.headers, head.version);
-        if let Some(path) = path {
-            head.uri = Uri::from(path);
-        }
-        if !(websocket && head.method == Method::GET && head.version == Version::HTTP_11) {
-            return None;
-        }
-        head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        head.extensions.remove::<OnUpgrade>()
     }
 
     /// Sends the request with its token, and once more where that token was the trouble. `head` is only lent, so that it can
@@ -306,8 +287,7 @@ impl Proxy {
             return Ok(Response::from_parts(head, CallerBody::empty().with_record(record)));
         }
         let (mut head, body) = response.into_parts();
-        headers::clean_response(&mut head.headers, head.status);
-        self.shared.via.append(&mut head.headers, head.version);
+        rewrite_response(&self.shared.via, &mut head);
         Ok(Response::from_parts(head, CallerBody::upstream(body).with_record(record)))
     }
 
@@ -422,7 +402,10 @@ fn caller_authorization<'a>(reached: &'a Reached, head: &mut Parts) -> Result<Op
 async fn wait_for_token(reached: &Reached, credential: &Credential) -> Result<Option<Authorization>, Refusal> {
     match credential.obtain().await {
         Ok(authorization) => Ok(Some(authorization)),
-        Err(_) if reached.lane.route.settings.on_token_error == OnTokenError::Pass => Ok(None),
+        Err(error) if reached.lane.route.settings.on_token_error == OnTokenError::Pass => {
+            record::without_token(&reached.lane, &credential.name, &error);
+            Ok(None)
+        }
         Err(error) => Err(Refusal::token(&credential.name, &error)),
     }
 }

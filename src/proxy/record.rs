@@ -1,12 +1,13 @@
 //! What is noted of one request, once, when its last byte has gone.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 
 use super::error::{Refusal, RequestId};
 use crate::runtime::{Lane, ListenerRuntime};
 use crate::telemetry::{Durations, LaneMetrics, UNMATCHED};
+use crate::token::TokenError;
 
 /// Measures a request from its head to the end of its response. Dropping it closes it.
 #[derive(Debug)]
@@ -27,6 +28,16 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.durations.observe(self.began.elapsed());
+    }
+}
+
+/// Logs that a request goes out without a token: loudly once for each back-off of the token requests.
+pub(super) fn without_token(lane: &Lane, credential: &str, error: &TokenError) {
+    let upstream = lane.route.name();
+    if lane.without_token.is_due(error.retry_after.unwrap_or(Duration::from_secs(1))) {
+        tracing::warn!(target: "attache::proxy", upstream, credential, "requests go out without a token for now, as on_token_error says: {error}");
+    } else {
+        tracing::debug!(target: "attache::proxy", upstream, credential, "a request goes out without a token: {error}");
     }
 }
 

@@ -36,8 +36,13 @@ pub(super) async fn open(
         }
         None => (unmatched(runtime, listener, origin)?, &listener.metrics),
     };
-    let stream = upstream.dial(origin).await.map_err(|error| Refusal::exchange(&upstream.settings.name, &error))?;
+    let failed = |error| match lane {
+        Some(lane) => Refusal::exchange(lane.route.name(), &error),
+        None => Refusal::exchange(&origin.to_string(), &error),
+    };
+    let stream = upstream.dial(origin).await.map_err(failed)?;
     metrics.tunnels.inc();
+    metrics.tunneled.inc();
     if let Some(lane) = lane {
         warn_once(lane, origin);
     }

@@ -123,6 +123,8 @@ impl RequestMetrics {
         LaneMetrics {
             injected: request("injected"),
             passed: request("passed"),
+            passed_without_token: request("passed_without_token"),
+            tunneled: request("tunneled"),
             denied: request("denied"),
             failed: request("failed"),
             durations: durations.clone(),
@@ -153,6 +155,10 @@ pub struct LaneMetrics {
     pub injected: Counter,
     /// Answered by the upstream, without.
     pub passed: Counter,
+    /// Answered by the upstream, without, because there was no token (`on_token_error = "pass"`).
+    pub passed_without_token: Counter,
+    /// CONNECT tunnels that were opened. How long they live is no duration of a request.
+    pub tunneled: Counter,
     /// Refused by policy or as malformed.
     pub denied: Counter,
     /// No token or no answer.

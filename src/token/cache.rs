@@ -1,6 +1,7 @@
 //! One identity's token: read, waited for, discarded.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct TokenCache {
     pub(super) refresh: Mutex<RefreshState>,
     pub(super) source: Box<dyn TokenSource>,
     pub(super) settings: RefreshSettings,
+    /// Refreshed even while nobody uses the token.
+    pub(super) always: AtomicBool,
     pub(super) clock: Clock,
     pub(super) control: Handle,
     pub(super) metrics: TokenMetrics,
@@ -58,6 +61,7 @@ impl TokenCache {
             snapshot: ArcSwapOption::empty(),
             refresh: Mutex::default(),
             source,
+            always: AtomicBool::new(settings.always),
             settings,
             clock,
             control,
@@ -114,6 +118,16 @@ impl TokenCache {
             self.join_flight(&mut state)
         };
         land(flight, wait).await
+    }
+
+    /// Whether to refresh even while nobody uses the token: what all credentials that share the cache come to.
+    pub fn keep_fresh(&self, always: bool) {
+        self.always.store(always, Ordering::Relaxed);
+    }
+
+    /// As it was said last.
+    pub fn is_kept_fresh(&self) -> bool {
+        self.always.load(Ordering::Relaxed)
     }
 
     /// Starts a request for the first token without waiting for it.

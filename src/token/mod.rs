@@ -12,6 +12,8 @@ mod metrics;
 mod refresh;
 mod settings;
 mod source;
+#[cfg(test)]
+mod testing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

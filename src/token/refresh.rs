@@ -1,6 +1,7 @@
 //! Single flight, refresh ahead, and what happens after a failure.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::{AccessToken, Expiry, FetchedToken, Injectable, Now, TokenCache, TokenError, TokenErrorKind};
+use super::{AccessToken, Expires, Expiry, FetchedToken, Injectable, Now, TokenCache, TokenError, TokenErrorKind};
 
 /// What everyone who waited gets.
 pub(super) type Landing = Result<Injectable, Arc<TokenError>>;
@@ -18,7 +19,9 @@ pub(super) type Landing = Result<Injectable, Arc<TokenError>>;
 /// A place among those who wait for the token request in flight.
 pub(super) type Flight = watch::Receiver<Option<Landing>>;
 
-/// A server that asks for more patience than this is asked again anyway.
+/// What a server's `Retry-After` may ask for: none, or a time long past, would have us ask in a loop, and a server that
+/// asks for more patience than an hour is asked again anyway.
+const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Everything about a cache that changes outside the request path; guarded by its lock, which is never held across an
@@ -32,6 +35,8 @@ pub(super) struct RefreshState {
     failure: Option<Failure>,
     back_off: Option<(bool, ExponentialBackoff)>,
     timer: Option<AbortHandle>,
+    /// It has been said that the server grants less than it was asked for.
+    scope_told: bool,
 }
 
 struct Failure {
@@ -82,7 +87,10 @@ impl RefreshState {
             self.back_off = Some((permanent, builder.build()));
         }
         let delay = self.back_off.as_mut().and_then(|(_, delays)| delays.next()).unwrap_or(Duration::from_secs(60));
-        error.retry_after.map_or_else(|| delay.mul_f64(1.0 - 0.2 * jitter()), |asked| asked.min(MAX_RETRY_AFTER))
+        match error.retry_after {
+            Some(asked) => asked.clamp(MIN_RETRY_AFTER, MAX_RETRY_AFTER),
+            None => delay.mul_f64(1.0 - 0.2 * jitter()),
+        }
     }
 }
 
@@ -135,8 +143,34 @@ impl TokenCache {
         let result = fetch.catch_unwind().await.unwrap_or_else(|_| {
             Err(TokenError::new(TokenErrorKind::Transient, "the token request ended in an internal error"))
         });
+        let result = result.and_then(|fetched| self.still_alive(fetched));
         self.metrics.record(&self.name, start.elapsed(), result.as_ref().err());
         result
+    }
+
+    /// Refuses a token whose time is over when it comes. Only one that its own server gives no life (`expires_in` of zero
+    /// or less) goes to those who wait for it.
+    fn still_alive(&self, fetched: FetchedToken) -> Result<FetchedToken, TokenError> {
+        let now = self.clock.now();
+        let expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, 0.0);
+        match fetched.expires {
+            _ if expiry.is_usable(now) => Ok(fetched),
+            Expires::In(Duration::ZERO) => Ok(fetched),
+            Expires::At(at) if at <= now.wall => {
+                let message = "the access token that came has expired already, by its own exp; \
+                               the clocks of this machine and of the authorization server may differ";
+                Err(TokenError::new(TokenErrorKind::InvalidResponse, message))
+            }
+            Expires::In(_) | Expires::At(_) | Expires::Unsaid => {
+                let (took, life) = (now.instant.saturating_duration_since(fetched.requested_at), expiry.lifetime);
+                let message = format!(
+                    "the access token came when its life was over or nearly so: it lives for {:.1} s, and the answer took {:.1} s",
+                    life.as_secs_f64(),
+                    took.as_secs_f64()
+                );
+                Err(TokenError::new(TokenErrorKind::Transient, message))
+            }
+        }
     }
 
     /// Takes the outcome in, and schedules what comes next.
@@ -145,6 +179,7 @@ impl TokenCache {
         let mut state = self.lock();
         state.flight = None;
         let built = fetched.and_then(|fetched| {
+            self.tell_missing_scope(&mut state, &fetched);
             let expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, jitter());
             AccessToken::new(&fetched, expiry, state.generation + 1, state.unauthorized).ok_or_else(|| {
                 TokenError::new(TokenErrorKind::InvalidResponse, "the access token has characters no header may hold")
@@ -161,6 +196,14 @@ impl TokenCache {
         }
     }
 
+    /// Says once that the token can do less than it was asked for: the upstream's 403 would not say so.
+    fn tell_missing_scope(&self, state: &mut RefreshState, fetched: &FetchedToken) {
+        if !fetched.missing_scope.is_empty() && !std::mem::replace(&mut state.scope_told, true) {
+            let missing = fetched.missing_scope.join(" ");
+            tracing::warn!(target: "attache::token", credential = %self.name, missing, "the authorization server granted less scope than was asked for");
+        }
+    }
+
     fn install(self: &Arc<Self>, state: &mut RefreshState, token: AccessToken, now: Now) -> Injectable {
         let injectable = token.injectable.clone();
         tracing::info!(
@@ -168,7 +211,7 @@ impl TokenCache {
             expires_in = token.expiry.remaining(now).as_secs(), after_unauthorized = injectable.after_unauthorized,
             "token obtained"
         );
-        // A token without any life serves those who wait for it and no one else.
+        // A token without any life (`still_alive`) serves those who wait for it and no one else.
         if token.expiry.is_usable(now) {
             if let Some(at) = token.expiry.refresh_at {
                 self.schedule(state, at, token.generation);
@@ -183,11 +226,12 @@ impl TokenCache {
     fn remember(self: &Arc<Self>, state: &mut RefreshState, error: TokenError, now: Now) -> Arc<TokenError> {
         let delay = state.next_delay(&error);
         let old_is_good = self.snapshot.load().as_ref().is_some_and(|token| token.expiry.is_usable(now));
-        if old_is_good || self.settings.always {
+        if old_is_good || self.is_kept_fresh() {
             self.schedule(state, now.instant + delay, state.generation);
         }
         let (kind, code) = (error.kind.as_str(), error.code.as_deref().unwrap_or_default());
-        let retry_in = delay.as_secs();
+        // Rounded up: less than a second is not at once.
+        let retry_in = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
         // Loud where only a person can mend it or somebody is without a token; a refresh ahead has time.
         if error.kind.is_permanent() || !old_is_good {
             tracing::error!(target: "attache::token", credential = %self.name, kind, code, retry_in, old_is_good, "no token: {error}");
@@ -220,9 +264,9 @@ fn on_timer(cache: &Weak<TokenCache>, generation: u64) {
     if state.generation() != generation {
         return;
     }
-    let wanted = cache.settings.always
+    let wanted = cache.is_kept_fresh()
         || cache.snapshot.load().as_ref().is_some_and(|token| {
-            let used = token.used.load(std::sync::atomic::Ordering::Relaxed);
+            let used = token.used.load(Ordering::Relaxed);
             if used {
                 token.claim_refresh();
             }
@@ -258,3 +302,7 @@ fn jitter() -> f64 {
 #[cfg(test)]
 #[path = "refresh_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "refresh_expiry_tests.rs"]
+mod expiry_tests;

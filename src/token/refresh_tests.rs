@@ -1,112 +1,13 @@
 //! The refresh engine against a scripted source, in paused time: seconds here cost nothing.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
 
-use super::super::{Clock, Expires, RefreshSettings, TokenMetrics, TokenSource, TokenType};
+use super::super::testing::{Engine, Scripted, Step, WAIT, captured};
+use super::super::{Clock, RefreshSettings, TokenMetrics};
 use super::*;
-use crate::secret::Secret;
-
-/// Longer than any scripted request, unless a test says otherwise.
-const WAIT: Duration = Duration::from_secs(60);
-
-/// What a scripted source does with one token request.
-enum Step {
-    /// A token that lives for so many seconds.
-    Token(u64),
-    /// The same, after a while.
-    Slow(u64, u64),
-    Fail(TokenError),
-    SlowFail(u64, TokenError),
-    /// Panics while it is polled.
-    Panic,
-    /// Panics before there is a future.
-    PanicAtOnce,
-    Never,
-}
-
-struct Scripted<F> {
-    script: F,
-    asked: Arc<AtomicUsize>,
-}
-
-impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
-        let number = self.asked.fetch_add(1, Ordering::SeqCst);
-        let step = (self.script)(number);
-        assert!(!matches!(step, Step::PanicAtOnce), "scripted");
-        let requested_at = Instant::now();
-        let granted = move |seconds| {
-            Ok(FetchedToken {
-                access_token: Secret::new(format!("token-{}", number + 1)),
-                token_type: TokenType::Bearer,
-                expires: Expires::In(Duration::from_secs(seconds)),
-                scope: None,
-                server_date: None,
-                requested_at,
-            })
-        };
-        Box::pin(async move {
-            match step {
-                Step::Token(seconds) => granted(seconds),
-                Step::Slow(wait, seconds) => {
-                    sleep(Duration::from_secs(wait)).await;
-                    granted(seconds)
-                }
-                Step::Fail(error) => Err(error),
-                Step::SlowFail(wait, error) => {
-                    sleep(Duration::from_secs(wait)).await;
-                    Err(error)
-                }
-                Step::Panic | Step::PanicAtOnce => panic!("scripted"),
-                Step::Never => std::future::pending().await,
-            }
-        })
-    }
-}
-
-struct Engine {
-    cache: Arc<TokenCache>,
-    asked: Arc<AtomicUsize>,
-    wall: Arc<AtomicI64>,
-}
-
-impl Engine {
-    fn new(script: impl Fn(usize) -> Step + Send + Sync + 'static) -> Self {
-        Self::with(RefreshSettings::default(), script)
-    }
-
-    fn with(settings: RefreshSettings, script: impl Fn(usize) -> Step + Send + Sync + 'static) -> Self {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let (clock, wall) = Clock::scripted();
-        let source = Box::new(Scripted { script, asked: Arc::clone(&asked) });
-        let cache = TokenCache::new("test", source, settings, clock, Handle::current(), TokenMetrics::default());
-        Self { cache, asked, wall }
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    async fn obtain(&self) -> Landing {
-        self.cache.obtain(WAIT).await
-    }
-
-    async fn renew(&self, refused: u64) -> Landing {
-        self.cache.renew(refused, WAIT).await
-    }
-
-    /// The generation that a request would carry now.
-    fn usable(&self) -> Option<u64> {
-        self.cache.usable().map(|token| token.generation)
-    }
-}
 
 fn error(kind: TokenErrorKind) -> TokenError {
     TokenError::new(kind, "scripted")
@@ -282,6 +183,38 @@ async fn the_servers_own_retry_after_wins_within_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_after_of_nothing_is_a_second() {
+    let engine = Engine::new(|_| Step::Fail(transient().with_retry_after(Some(Duration::ZERO))));
+    for asked in 1..=5 {
+        assert_eq!(engine.obtain().await.unwrap_err().retry_after, Some(seconds(1)));
+        engine.obtain().await.unwrap_err();
+        assert_eq!(engine.asked(), asked, "once a second, and no quick retry");
+        advance(seconds(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_rounds_the_time_to_the_next_try_up() {
+    let (log, _guard) = captured();
+    Engine::new(|_| Step::Fail(transient())).obtain().await.unwrap_err();
+    assert!(log.text().contains(" retry_in=1 "), "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_that_was_not_granted_is_told_once() {
+    let (log, _guard) = captured();
+    let engine = Engine::new(|_| Step::Token(3600));
+    for _ in 0..3 {
+        engine.cache.force_refresh(WAIT).await.unwrap();
+    }
+    let text = log.text();
+    let told: Vec<_> = text.lines().filter(|line| line.contains("less scope")).collect();
+    assert_eq!(told.len(), 1, "{text}");
+    let missing = "credential=test missing=\"orders.write orders.all\"";
+    assert!(told[0].contains(" WARN attache::token: ") && told[0].contains(missing), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_used_token_is_replaced_ahead_of_time_while_callers_go_on_with_it() {
     let engine = Engine::new(|number| if number == 0 { Step::Token(100) } else { Step::Slow(5, 100) });
     engine.obtain().await.unwrap();
@@ -364,6 +297,15 @@ async fn a_required_credential_is_kept_fresh_though_nobody_uses_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_became_required_later_is_kept_fresh_from_then_on() {
+    let engine = Engine::new(|_| Step::Token(100));
+    engine.obtain().await.unwrap();
+    engine.cache.keep_fresh(true);
+    wait(1000).await;
+    assert!((20..=26).contains(&engine.asked()), "{}", engine.asked());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_required_credential_recovers_by_itself_from_a_cold_failure() {
     let settings = RefreshSettings { always: true, ..RefreshSettings::default() };
     let engine = Engine::with(settings, |number| if number < 2 { Step::Fail(permanent()) } else { Step::Token(3600) });
@@ -428,40 +370,6 @@ async fn a_renewal_that_fails_leaves_no_refused_token_behind() {
     assert_eq!(engine.usable(), None);
     engine.renew(1).await.unwrap_err();
     assert_eq!(engine.asked(), 2, "the second one failed fast");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_without_any_life_serves_those_who_waited_for_it_and_no_one_else() {
-    let engine = Engine::new(|_| Step::Slow(1, 0));
-    let mut callers = JoinSet::new();
-    for _ in 0..10 {
-        let cache = Arc::clone(&engine.cache);
-        callers.spawn(async move { cache.obtain(WAIT).await });
-    }
-    assert!(callers.join_all().await.into_iter().all(|landed| landed.unwrap().generation == 1));
-    assert_eq!((engine.asked(), engine.usable()), (1, None));
-    assert_eq!(engine.obtain().await.unwrap().generation, 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_machine_that_was_suspended_finds_its_token_expired() {
-    let engine = Engine::new(|_| Step::Token(3600));
-    engine.obtain().await.unwrap();
-    engine.wall.store(3563, Ordering::Relaxed);
-    assert_eq!(engine.usable(), Some(1));
-    engine.wall.store(3565, Ordering::Relaxed);
-    assert_eq!((engine.usable(), engine.cache.status().expires_in), (None, None));
-    assert_eq!(engine.obtain().await.unwrap().generation, 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_is_set_back_extends_no_token() {
-    let engine = Engine::new(|_| Step::Token(100));
-    engine.obtain().await.unwrap();
-    engine.wall.store(-100_000, Ordering::Relaxed);
-    assert_eq!(engine.usable(), Some(1));
-    advance(seconds(99)).await;
-    assert_eq!(engine.usable(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -549,24 +457,4 @@ async fn status_tells_generation_and_time_left_without_the_token() {
     assert_eq!((status.state, status.generation, status.expires_in), ("ready", 1, Some(seconds(3000))));
     let shown = format!("{status:?} {:?} {:?}", engine.cache, engine.cache.usable());
     assert!(!shown.contains("token-1"), "{shown}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_expired_token_is_ever_handed_out() {
-    let lifetimes = [1_u64, 2, 3, 10, 119, 120, 3600];
-    let expiries: Arc<Mutex<Vec<Instant>>> = Arc::default();
-    for lifetime in lifetimes {
-        let issued = Arc::clone(&expiries);
-        issued.lock().unwrap().clear();
-        let engine = Engine::new(move |_| {
-            issued.lock().unwrap().push(Instant::now() + seconds(lifetime));
-            Step::Token(lifetime)
-        });
-        for _ in 0..200 {
-            let token = engine.obtain().await.unwrap();
-            let expires_at = expiries.lock().unwrap()[usize::try_from(token.generation).unwrap() - 1];
-            assert!(Instant::now() < expires_at, "lifetime {lifetime}");
-            sleep(Duration::from_millis(lifetime * 37)).await;
-        }
-    }
 }

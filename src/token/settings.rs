@@ -9,7 +9,7 @@ pub struct RefreshSettings {
     pub ahead: Option<f64>,
     /// Lifetime of a token whose server does not say.
     pub default_lifetime: Duration,
-    /// Refresh even while nobody uses the token (`required = true`).
+    /// Refresh even while nobody uses the token (`required = true`); may be changed later, by `TokenCache::keep_fresh`.
     pub always: bool,
 }
 

@@ -26,6 +26,8 @@ pub struct FetchedToken {
     pub expires: Expires,
     /// `scope`, if the server sent one.
     pub scope: Option<String>,
+    /// What was asked for and is not in `scope`; empty where the server did not say.
+    pub missing_scope: Vec<String>,
     /// The server's clock, from `Date`: for reporting skew, never for extending a life.
     pub server_date: Option<SystemTime>,
     /// When the request was **sent**: lifetimes count from here, so that a slow answer never extends a token.

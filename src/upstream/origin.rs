@@ -77,6 +77,12 @@ impl Host {
         canonical_host(text).map(|host| Self(host.into()))
     }
 
+    /// A name that is nobody's (RFC 6761 section 6.4), for where the host comes with each request.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self("invalid".into())
+    }
+
     /// The canonical text, brackets included for IPv6.
     #[must_use]
     pub fn as_str(&self) -> &str {

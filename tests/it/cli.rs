@@ -103,7 +103,10 @@ async fn check_as_json_keeps_stdout_for_the_document() {
 async fn check_says_that_a_right_file_is_right() {
     let finished = example().run(&["check"]).await;
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
-    assert!(finished.stdout.starts_with("proxy.toml is right: 2 listeners, 2 upstreams, 1 credential"), "{finished:?}");
+    assert!(
+        finished.stdout.starts_with("proxy.toml is right: 2 listeners, 2 upstreams, 1 credential\n"),
+        "{finished:?}"
+    );
 }
 
 #[tokio::test]

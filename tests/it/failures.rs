@@ -161,7 +161,7 @@ async fn without_a_token_an_upstream_may_still_be_asked_and_then_without_any() {
     let request = "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer theirs\r\n\r\n";
     assert_eq!(send(proxy.address("base"), request).await.status, 200);
     assert_eq!(api.asked()[0].field("authorization"), None, "replaced is replaced, even by nothing");
-    let passed = "attache_requests_total{listener=\"base\",upstream=\"api\",outcome=\"passed\"}";
+    let passed = "attache_requests_total{listener=\"base\",upstream=\"api\",outcome=\"passed_without_token\"}";
     assert_eq!(proxy.metric(passed).await, 1.0);
 }
 

@@ -78,6 +78,29 @@ async fn never_expired() {
     assert!((2..=10).contains(&world.tokens.requests()), "{} token requests", world.tokens.requests());
 }
 
+/// G6, where it has expired before it comes: the upstream is not asked. Only a server that says so itself, by an `expires_in`
+/// of zero or less, has its token used once.
+#[tokio::test]
+async fn never_expired_not_even_on_arrival() {
+    // {"alg":"none"} . {"exp":1700000000} . c2ln
+    const PAST: &str = r#"{"access_token":"eyJhbGciOiJub25lIn0.eyJleHAiOjE3MDAwMDAwMDB9.c2ln"}"#;
+    let tokens = TokenServer::scripted(|_, _| Reply::ok(PAST)).await;
+    let world = World::with(tokens, "", "", |_, _| Reply::ok("fine")).await;
+    let answer = world.get("/").await;
+    answer.assert_own_failure(502, "proxy_configuration_error");
+    assert!(answer.text().contains("clocks"), "{}", answer.text());
+    assert_eq!((world.tokens.requests(), world.api.requests()), (2, 0), "asked once more, and nothing was sent");
+
+    for said in ["0", "-1", "\"0\""] {
+        let body = format!(r#"{{"access_token":"once","expires_in":{said}}}"#);
+        let world =
+            World::with(TokenServer::scripted(move |_, _| Reply::ok(&body)).await, "", "", |_, _| Reply::ok("fine"))
+                .await;
+        assert_eq!((world.get("/").await.status, world.get("/").await.status), (200, 200), "{said}");
+        assert_eq!(world.tokens.requests(), 2, "{said}: nothing was kept");
+    }
+}
+
 /// G7: a caller that goes away cancels nobody's token.
 #[tokio::test]
 async fn detached_fetch() {

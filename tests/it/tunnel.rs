@@ -50,6 +50,8 @@ async fn a_tunnel_carries_bytes_both_ways_and_is_counted_as_not_injected() {
     reached.unwrap();
     assert!(received == sent, "the bytes are the same");
     assert_eq!(proxy.metric(TUNNELS).await, 1.0);
+    let tunneled = "attache_requests_total{listener=\"proxy\",upstream=\"api\",outcome=\"tunneled\"}";
+    assert_eq!(proxy.metric(tunneled).await, 1.0);
     assert_eq!(tokens.requests(), 0, "a token that cannot be injected is not asked for");
 }
 
@@ -85,7 +87,9 @@ async fn nobody_is_told_200_before_the_other_side_is_there() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut caller = Caller::connect(proxy.address("proxy")).await;
     caller.write(format!("CONNECT {free} HTTP/1.1\r\nHost: {free}\r\n\r\n")).await;
-    caller.answer().await.assert_own_failure(502, "connection_refused");
+    let answer = caller.answer().await;
+    answer.assert_own_failure(502, "connection_refused");
+    assert!(answer.text().contains(&free.to_string()), "the origin is named: {}", answer.text());
     assert_eq!(proxy.metric(TUNNELS).await, 0.0);
 }
 

@@ -1,0 +1,109 @@
+//! A listener with a handler that panics on demand.
+
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+
+use super::*;
+
+/// Answers, unless it is asked for `/panic`, or for a body that panics.
+struct Fragile;
+
+impl Handler for Fragile {
+    type Body = FragileBody;
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<FragileBody> {
+        assert_ne!(request.uri().path(), "/panic", "scripted");
+        Response::new(FragileBody { panics: request.uri().path() == "/body", fine: Full::new(Bytes::from("fine")) })
+    }
+
+    fn malformed(_: StatusCode) -> Bytes {
+        Bytes::new()
+    }
+}
+
+struct FragileBody {
+    panics: bool,
+    fine: Full<Bytes>,
+}
+
+impl Body for FragileBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        assert!(!self.panics, "scripted");
+        std::pin::Pin::new(&mut self.fine).poll_frame(cx)
+    }
+}
+
+/// Serves on a free port while `talk` runs; gives the panics that were counted, and the connections left open.
+async fn panics_during<F: Future<Output = ()>>(talk: impl FnOnce(std::net::SocketAddr) -> F) -> (u64, i64) {
+    let anywhere = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
+    let (ListenAddress::Tcp(address), mut sockets) = bind(&anywhere, 1).unwrap() else { panic!("no TCP") };
+    let context = ListenContext {
+        limits: Arc::new(Limits::default()),
+        permits: Some(Arc::new(Semaphore::new(1))),
+        gauge: Gauge::default(),
+        panics: Counter::default(),
+    };
+    let (panics, gauge) = (context.panics.clone(), context.gauge.clone());
+    let worker = LocalSet::new();
+    let roster = Rc::new(Roster::default());
+    let served = async {
+        roster.spawn(serve(sockets.remove(0), Rc::new(Fragile), context, Rc::clone(&roster)));
+        talk(address).await;
+        roster.begin_drain();
+        roster.drained().await;
+    };
+    tokio::time::timeout(Duration::from_secs(60), worker.run_until(served)).await.unwrap();
+    (panics.get(), gauge.get())
+}
+
+async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A connection that ends by a panic may be reset.
+    let _ended = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_connection_and_is_counted_and_the_worker_lives_on() {
+    let counted = panics_during(|address| async move {
+        for path in ["/panic", "/body"] {
+            assert!(!get(address, path).await.contains("fine"), "{path}");
+            // There is one permit: the connection before has given it back.
+            assert!(get(address, "/").await.contains("fine"), "after {path}");
+        }
+    });
+    assert_eq!(counted.await, (2, 0));
+}
+
+#[tokio::test]
+async fn a_panic_in_an_http2_stream_ends_that_stream_only() {
+    let counted = panics_during(|address| async move {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut ask = async |path: &str| {
+            let request = Request::get(format!("http://a{path}")).body(()).unwrap();
+            send = send.clone().ready().await.unwrap();
+            let mut body = send.send_request(request, true).unwrap().0.await?.into_body();
+            body.data().await.unwrap()
+        };
+        assert!(ask("/panic").await.is_err());
+        assert_eq!(ask("/").await.unwrap(), "fine");
+        assert!(ask("/body").await.is_err());
+        assert_eq!(ask("/").await.unwrap(), "fine");
+        drop(send);
+        connection.await.unwrap().unwrap();
+    });
+    assert_eq!(counted.await, (2, 0));
+}

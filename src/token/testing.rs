@@ -1,0 +1,148 @@
+//! A scripted token source and the engine around it, for tests in paused time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+
+use super::refresh::Landing;
+use super::{
+    Clock, Expires, FetchedToken, RefreshSettings, TokenCache, TokenError, TokenMetrics, TokenSource, TokenType,
+};
+use crate::secret::Secret;
+
+/// Longer than any scripted request, unless a test says otherwise.
+pub(super) const WAIT: Duration = Duration::from_secs(60);
+
+/// What a scripted source does with one token request.
+pub(super) enum Step {
+    /// A token that lives for so many seconds.
+    Token(u64),
+    /// The same, after a while.
+    Slow(u64, u64),
+    /// A token of which this is said, after a while.
+    Says(u64, Expires),
+    Fail(TokenError),
+    SlowFail(u64, TokenError),
+    /// Panics while it is polled.
+    Panic,
+    /// Panics before there is a future.
+    PanicAtOnce,
+    Never,
+}
+
+pub(super) struct Scripted<F> {
+    pub(super) script: F,
+    pub(super) asked: Arc<AtomicUsize>,
+}
+
+impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst);
+        let step = (self.script)(number);
+        assert!(!matches!(step, Step::PanicAtOnce), "scripted");
+        let requested_at = Instant::now();
+        let says = move |expires| {
+            Ok(FetchedToken {
+                access_token: Secret::new(format!("token-{}", number + 1)),
+                token_type: TokenType::Bearer,
+                expires,
+                scope: None,
+                missing_scope: vec!["orders.write".into(), "orders.all".into()],
+                server_date: None,
+                requested_at,
+            })
+        };
+        let granted = move |seconds| says(Expires::In(Duration::from_secs(seconds)));
+        Box::pin(async move {
+            match step {
+                Step::Token(seconds) => granted(seconds),
+                Step::Slow(wait, seconds) => {
+                    sleep(Duration::from_secs(wait)).await;
+                    granted(seconds)
+                }
+                Step::Says(wait, expires) => {
+                    sleep(Duration::from_secs(wait)).await;
+                    says(expires)
+                }
+                Step::Fail(error) => Err(error),
+                Step::SlowFail(wait, error) => {
+                    sleep(Duration::from_secs(wait)).await;
+                    Err(error)
+                }
+                Step::Panic | Step::PanicAtOnce => panic!("scripted"),
+                Step::Never => std::future::pending().await,
+            }
+        })
+    }
+}
+
+pub(super) struct Engine {
+    pub(super) cache: Arc<TokenCache>,
+    pub(super) asked: Arc<AtomicUsize>,
+    pub(super) wall: Arc<AtomicI64>,
+}
+
+impl Engine {
+    pub(super) fn new(script: impl Fn(usize) -> Step + Send + Sync + 'static) -> Self {
+        Self::with(RefreshSettings::default(), script)
+    }
+
+    pub(super) fn with(settings: RefreshSettings, script: impl Fn(usize) -> Step + Send + Sync + 'static) -> Self {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (clock, wall) = Clock::scripted();
+        let source = Box::new(Scripted { script, asked: Arc::clone(&asked) });
+        let cache = TokenCache::new("test", source, settings, clock, Handle::current(), TokenMetrics::default());
+        Self { cache, asked, wall }
+    }
+
+    pub(super) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    pub(super) async fn obtain(&self) -> Landing {
+        self.cache.obtain(WAIT).await
+    }
+
+    pub(super) async fn renew(&self, refused: u64) -> Landing {
+        self.cache.renew(refused, WAIT).await
+    }
+
+    /// The generation that a request would carry now.
+    pub(super) fn usable(&self) -> Option<u64> {
+        self.cache.usable().map(|token| token.generation)
+    }
+}
+
+/// What is logged on this thread while the guard lives.
+pub(super) fn captured() -> (Log, tracing::subscriber::DefaultGuard) {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    (log, tracing::subscriber::set_default(subscriber.finish()))
+}
+
+/// Lines of a log.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
