@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -28,6 +29,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MAX_STREAMS: u32 = 100;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How long a connection without a request in progress stays open while the worker drains: a request that was on its way
+/// when the draining began is answered, with `Connection: close`.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// Serves an accepted connection.
 pub(super) async fn serve<H: Handler>(
@@ -115,15 +120,32 @@ async fn watch<C>(
 {
     let mut deadline = Deadline::at(Tick::now());
     let mut finishing = false;
+    // Since when the worker drains.
+    let mut draining: Option<Tick> = None;
     let ended = std::future::poll_fn(|cx| {
-        if !finishing && seat.must_finish(cx) {
-            finishing = true;
-            finish(connection.as_mut());
+        if draining.is_none() && seat.must_finish(cx) {
+            draining = Some(Tick::now());
         }
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(ended);
         }
-        let Some((at, overdue)) = standing.deadline(limits) else { return Poll::Pending };
+        let patience = draining.map(|since| since.after(DRAIN_GRACE));
+        if let Some(patience) = patience
+            && !finishing
+            && (standing.may_finish_now() || Tick::now() >= patience)
+        {
+            finishing = true;
+            finish(connection.as_mut());
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+        }
+        let (at, overdue) = match (standing.deadline(limits), patience.filter(|_| !finishing)) {
+            (Some((at, overdue)), Some(patience)) if at <= patience => (at, overdue),
+            (_, Some(patience)) => (patience, Overdue::Idle),
+            (Some(deadline), None) => deadline,
+            (None, None) => return Poll::Pending,
+        };
         deadline.move_to(at);
         std::task::ready!(deadline.poll(cx));
         match overdue {

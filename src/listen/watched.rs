@@ -26,6 +26,7 @@ pub(super) struct Standing {
     blocked: AtomicBool,
     /// The head did not come in time.
     expired: AtomicBool,
+    http2: AtomicBool,
 }
 
 const IDLE: u8 = 0;
@@ -41,6 +42,7 @@ impl Default for Standing {
             answering: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             expired: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
         }
     }
 }
@@ -79,7 +81,14 @@ impl Standing {
 
     /// HTTP/2 has no heads between requests: only idleness is measured.
     pub(super) fn is_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
         self.set(IDLE);
+    }
+
+    /// While draining: HTTP/2 says goodbye in order (GOAWAY), and a request in progress is answered with
+    /// `Connection: close`. In between, an HTTP/1.1 caller may be sending its next request already.
+    pub(super) fn may_finish_now(&self) -> bool {
+        self.http2.load(Ordering::Relaxed) || self.is_busy()
     }
 
     fn is_busy(&self) -> bool {

@@ -213,7 +213,7 @@ impl TypedMetric for Durations {
 impl EncodeMetric for Durations {
     #[expect(clippy::cast_precision_loss, reason = "a sum of seconds needs no 64 bits of precision")]
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let bounds = BOUNDS.iter().copied().chain([f64::MAX]);
+        let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
         let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();

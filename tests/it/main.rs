@@ -8,6 +8,7 @@ mod support;
 mod authorization_server;
 mod cli;
 mod connections;
+mod drain;
 mod failures;
 mod forward;
 mod framing;
