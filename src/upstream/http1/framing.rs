@@ -174,8 +174,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Feeds a chunked body in pieces, and gives data, trailers and what is left over.
-    fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<HeaderMap>, Vec<u8>), &'static str> {
+    /// Data, trailers and what is left over.
+    type Read = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
+
+    /// Feeds a chunked body in pieces.
+    fn decode(pieces: &[&[u8]]) -> Result<Read, &'static str> {
         let mut framing = Framing::Chunked(Chunk::Size);
         let mut buffer = BytesMut::new();
         let (mut data, mut trailers) = (Vec::new(), None);
