@@ -6,12 +6,12 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`proxy`] | a request's way through; begin with `Proxy::handle` |
-//! | [`route`] | which requests get what |
+//! | [`proxy`] | a request's way through, from `Proxy::handle`: `target`, `headers` (hop-by-hop fields), `replay`, `retry` (401), `tunnel` (CONNECT), `error` |
+//! | [`route`] | which requests get what: `table`, `pattern`; `hold` bounds what a 401 may cost |
 //! | [`credential`] | what is put on a request |
-//! | [`token`] | access tokens over time: read, shared, refreshed, discarded |
-//! | [`oauth`] | how a token is obtained |
-//! | [`upstream`] | sockets out, and origins |
+//! | [`token`] | access tokens over time: `cache` (read, discard), `refresh` (single flight, refresh ahead, back-off), `expiry` |
+//! | [`oauth`] | how a token is obtained: `grant`, `client_auth`, `endpoint`, `response` |
+//! | [`upstream`] | sockets out: `origin`, `connector`, `pool`, `exchange`, `http1` |
 //! | [`listen`] | sockets in |
 //! | [`runtime`] | the snapshot that one request works with |
 //! | [`config`] | `proxy.toml`, into the settings of all of these |

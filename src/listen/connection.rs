@@ -54,7 +54,11 @@ where
     H: Handler,
 {
     let mut prefix = BytesMut::new();
-    let Ok(Ok(http2)) = coarse::timeout(limits.header_timeout, speaks_http2(&mut stream, &mut prefix)).await else {
+    let detected = tokio::select! {
+        detected = coarse::timeout(limits.header_timeout, speaks_http2(&mut stream, &mut prefix)) => detected,
+        () = seat.draining() => return,
+    };
+    let Ok(Ok(http2)) = detected else {
         // Closed, broken or silent before a single request: nobody to answer.
         return;
     };

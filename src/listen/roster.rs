@@ -81,6 +81,13 @@ impl Seat {
     }
 }
 
+impl Seat {
+    /// Ready when the worker drains.
+    pub(super) async fn draining(&self) {
+        self.roster.draining().await;
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         self.roster.wakers.borrow_mut()[self.place] = None;

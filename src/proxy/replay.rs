@@ -33,6 +33,8 @@ struct Shared {
     source: Incoming,
     kept: Vec<Bytes>,
     kept_bytes: u64,
+    /// What of the budget that takes.
+    charged: u64,
     trailers: Option<HeaderMap>,
     ended: bool,
     /// More arrived than may be kept: nothing is kept any more.
@@ -45,6 +47,9 @@ struct Shared {
     reader: Option<Waker>,
     size: SizeHint,
 }
+
+/// What keeping one piece costs besides its bytes: a body of tiny chunks takes memory too.
+const PIECE_COST: u64 = 64;
 
 /// The memory that all replay buffers may take together.
 #[derive(Debug)]
@@ -91,6 +96,7 @@ impl ReplayBody {
             source,
             kept: Vec::new(),
             kept_bytes: 0,
+            charged: 0,
             trailers: None,
             ended: false,
             gave_up: false,
@@ -158,24 +164,26 @@ impl Shared {
         if self.gave_up {
             return;
         }
-        if self.kept_bytes + bytes > self.limit || !self.budget.take(bytes) {
+        if self.kept_bytes + bytes > self.limit || !self.budget.take(bytes + PIECE_COST) {
             self.give_up();
             return;
         }
         self.kept_bytes += bytes;
+        self.charged += bytes + PIECE_COST;
         self.kept.push(data.clone());
     }
 
     fn give_up(&mut self) {
         self.gave_up = true;
         self.kept = Vec::new();
-        self.budget.give_back(std::mem::take(&mut self.kept_bytes));
+        self.kept_bytes = 0;
+        self.budget.give_back(std::mem::take(&mut self.charged));
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.budget.give_back(self.kept_bytes);
+        self.budget.give_back(self.charged);
     }
 }
 

@@ -91,6 +91,8 @@ pub struct ResponseBody<B> {
     /// The stream's own body on HTTP/2.
     http2: Option<Incoming>,
     silence: Duration,
+    /// The request body, which may still be on its way: while it moves, the exchange is not silent.
+    upload: Option<Rc<Progress>>,
     deadline: Option<Deadline>,
 }
 
@@ -98,8 +100,13 @@ impl<B> ResponseBody<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
 {
-    pub(super) fn new(lease: Lease<B>, http2: Option<Incoming>, silence: Duration) -> Self {
-        let mut body = Self { lease: Some(lease), http2, silence, deadline: None };
+    pub(super) fn new(
+        lease: Lease<B>,
+        http2: Option<Incoming>,
+        silence: Duration,
+        upload: Option<Rc<Progress>>,
+    ) -> Self {
+        let mut body = Self { lease: Some(lease), http2, silence, upload, deadline: None };
         if body.is_end_stream() {
             body.free_connection();
         }
@@ -108,7 +115,7 @@ where
 
     /// After a 101 the connection is not freed: its bytes are what the caller wants.
     pub(super) const fn switched(lease: Lease<B>, silence: Duration) -> Self {
-        Self { lease: Some(lease), http2: None, silence, deadline: None }
+        Self { lease: Some(lease), http2: None, silence, upload: None, deadline: None }
     }
 
     /// The bare connection and what was read of it too far, after the answer to an upgrade.
@@ -163,6 +170,10 @@ where
                 let silence = this.silence;
                 let deadline = this.deadline.get_or_insert_with(|| Deadline::at(Tick::now().after(silence)));
                 ready!(deadline.poll(cx));
+                if let Some(upload) = this.upload.as_ref().filter(|upload| !upload.finished.get()) {
+                    deadline.move_to(upload.last.get().after(silence));
+                    ready!(deadline.poll(cx));
+                }
                 this.lease = None;
                 Poll::Ready(Some(Err("the upstream stopped sending in the middle of its response".into())))
             }

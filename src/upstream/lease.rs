@@ -81,9 +81,11 @@ where
                 Begun::Http2(lease, sending, progress) => {
                     let timeouts = &upstream.settings.timeouts;
                     let mut sending = pin!(sending);
-                    let answer = within_time(|cx| sending.as_mut().poll(cx), progress, timeouts).await;
+                    let answer = within_time(|cx| sending.as_mut().poll(cx), progress.clone(), timeouts).await;
                     match answer.map_err(NotSent::Failed)? {
-                        Ok(response) => Ok(response.map(|body| ResponseBody::new(lease, Some(body), timeouts.body))),
+                        Ok(response) => {
+                            Ok(response.map(|body| ResponseBody::new(lease, Some(body), timeouts.body, progress)))
+                        }
                         Err(mut error) => Err(match error.take_message() {
                             Some(request) => NotSent::Unbegun(request.into_body()),
                             None => NotSent::Failed(ExchangeError::from_hyper(error.error(), lease.reused)),
@@ -130,11 +132,11 @@ where
             return Err(NotSent::Failed(ExchangeError::new(ExchangeErrorKind::HttpProtocolError, detail)));
         };
         let http1 = &mut connection.http1;
-        match within_time(|cx| http1.poll_response(cx), progress, timeouts).await.map_err(NotSent::Failed)? {
+        match within_time(|cx| http1.poll_response(cx), progress.clone(), timeouts).await.map_err(NotSent::Failed)? {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 Ok(response.map(|()| ResponseBody::switched(self, timeouts.body)))
             }
-            Ok(response) => Ok(response.map(|()| ResponseBody::new(self, None, timeouts.body))),
+            Ok(response) => Ok(response.map(|()| ResponseBody::new(self, None, timeouts.body, progress))),
             Err(fault) => Err(match http1.take_unbegun() {
                 Some(body) if matches!(fault, http1::Fault::Ended(_)) => NotSent::Unbegun(body),
                 _ => NotSent::Failed(ExchangeError::from_fault(fault, self.reused && http1.is_unanswered())),

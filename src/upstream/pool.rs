@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use hyper::client::conn::http2;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
@@ -28,6 +28,10 @@ use crate::local::LocalExecutor;
 
 /// Streams of one HTTP/2 connection that we open at the most, whatever its server allows.
 const MAX_STREAMS: usize = 1000;
+
+/// How often a shared connection with streams on it is asked whether it still stands, and how long it has for the answer.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One worker's connections, by upstream and, where an upstream covers several hosts, by origin.
 pub struct Pool<B> {
@@ -242,6 +246,10 @@ where
         self.protocol.set(Protocol::Http2);
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .max_header_list_size(64 * 1024)
+            // A connection whose other end has silently gone would keep every request waiting for its timeout.
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| ExchangeError::from_hyper(&error, false))?;
