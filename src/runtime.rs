@@ -10,7 +10,7 @@ use arc_swap::cache::Cache;
 
 use crate::credential::Credential;
 use crate::route::{ForwardTable, ReverseTable, Route};
-use crate::telemetry::LaneMetrics;
+use crate::telemetry::{LaneMetrics, LogQuota};
 use crate::upstream::Upstream;
 
 /// Everything a configuration became.
@@ -35,6 +35,8 @@ pub struct ListenerRuntime {
     pub mode: ModeRuntime,
     /// For requests that reach no upstream.
     pub metrics: LaneMetrics,
+    /// What has been logged of those refusals, by status.
+    pub refusals: LogQuota<u16>,
 }
 
 /// `mode`, live.
@@ -85,6 +87,10 @@ pub struct Lane {
     pub tunnel_warned: AtomicBool,
     /// It has been said that requests go out without a token (`on_token_error = "pass"`).
     pub without_token: Said,
+    /// What has been logged of refusals, by status.
+    pub refusals: LogQuota<u16>,
+    /// What has been logged of 401s, by what was done about them.
+    pub unauthorized: LogQuota<&'static str>,
 }
 
 /// What has been said, and need not be said again for a while.

@@ -18,7 +18,7 @@ use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, Unmatched};
 use crate::route::{ForwardTable, Hold, ReverseTable, Route};
 use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, Said, UnmatchedRuntime};
 use crate::secret::{Secret, SecretError};
-use crate::telemetry::{RequestMetrics, UNMATCHED};
+use crate::telemetry::{LogQuota, RequestMetrics, UNMATCHED};
 use crate::tls::{TlsError, client_config};
 use crate::token::{Clock, TokenCache, TokenMetrics};
 use crate::upstream::{
@@ -179,8 +179,14 @@ impl Builder {
     fn listener(&self, config: &ListenerConfig, routes: &[Arc<Route>]) -> ListenerRuntime {
         let lane = |route: &Arc<Route>| {
             let metrics = self.metrics.lane(&config.name, route.name());
-            let (tunnel_warned, without_token) = (AtomicBool::new(false), Said::default());
-            Arc::new(Lane { route: Arc::clone(route), metrics, tunnel_warned, without_token })
+            Arc::new(Lane {
+                route: Arc::clone(route),
+                metrics,
+                tunnel_warned: AtomicBool::new(false),
+                without_token: Said::default(),
+                refusals: LogQuota::default(),
+                unauthorized: LogQuota::default(),
+            })
         };
         let named = |names: &[String]| -> Vec<Arc<Route>> {
             routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()
@@ -202,7 +208,8 @@ impl Builder {
                 ModeRuntime::Reverse { table, hosts: host_rules(config, hosts, &reached) }
             }
         };
-        ListenerRuntime { name: config.name.clone(), mode, metrics: self.metrics.lane(&config.name, UNMATCHED) }
+        let metrics = self.metrics.lane(&config.name, UNMATCHED);
+        ListenerRuntime { name: config.name.clone(), mode, metrics, refusals: LogQuota::default() }
     }
 
     /// Upstreams that stand for every host nobody configured; made only where policy lets such requests pass.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::build::{Builder, Built, credential_identity};
+use super::build::{BuildError, Builder, Built, credential_identity};
 use crate::config::Config;
 use crate::oauth::Identity;
 use crate::runtime::SharedRuntime;
@@ -24,6 +24,15 @@ pub(super) struct Live {
     pub(super) shared: SharedRuntime,
 }
 
+/// What the looks at one credential's secret have found.
+#[derive(Debug, Clone, Default)]
+struct Looked {
+    /// It could not be read the last time, and that has been said.
+    unreadable: bool,
+    /// The generation of the token after which a failure has been forgotten.
+    forgiven: Option<u64>,
+}
+
 /// Looks for changed secrets for ever; runs on the control runtime.
 pub(super) async fn watch(live: Arc<Live>) {
     let mut look = tokio::time::interval(LOOK);
@@ -31,13 +40,15 @@ pub(super) async fn watch(live: Arc<Live>) {
     // What a changed secret became but does not work yet. Kept, so that its back-off is: made anew with each look, it would
     // ask an authorization server that refuses the secret every two seconds.
     let mut waiting = None;
+    let mut looked = vec![Looked::default(); live.config.credentials.len()];
     loop {
         look.tick().await;
         let before = live.current();
-        match identities(&live).await {
+        let found = look_at_secrets(&live, &mut looked).await;
+        match found {
             Some(now) if differs(&now, &before) => waiting = take_over(&live, &before, &now, waiting).await,
             Some(_) => waiting = None,
-            // Unreadable for a moment while it is replaced: the old one goes on.
+            // The looking itself broke off: there is another in a moment.
             None => {}
         }
     }
@@ -49,15 +60,43 @@ impl Live {
     }
 }
 
-/// What every credential is now, secrets read anew; one that cannot be read is what it was.
-async fn identities(live: &Arc<Live>) -> Option<Vec<Identity>> {
+/// What every credential is now; one whose secret cannot be read, perhaps for a moment while it is replaced, is what it was.
+/// Says when a secret goes and when it comes back; then a failure that came of it is forgotten.
+async fn look_at_secrets(live: &Arc<Live>, looked: &mut [Looked]) -> Option<Vec<Identity>> {
+    let mut now = Vec::with_capacity(looked.len());
+    let built = live.current();
+    let credentials = live.config.credentials.iter().zip(&built.caches).zip(looked);
+    for (((settings, (known, cache)), looked), read) in credentials.zip(identities(live).await?) {
+        let credential = &settings.name;
+        match &read {
+            Ok(_) => {
+                if std::mem::take(&mut looked.unreadable) {
+                    tracing::info!(target: "attache::app", %credential, "the secret can be read again");
+                }
+                // Not only after a look that failed: a request may have come between two looks. But once: it may have failed
+                // of something else.
+                let generation = Some(cache.status().generation);
+                if looked.forgiven != generation && cache.forget_misconfiguration() {
+                    looked.forgiven = generation;
+                }
+            }
+            Err(error) => {
+                looked.forgiven = None;
+                if !std::mem::replace(&mut looked.unreadable, true) {
+                    tracing::warn!(target: "attache::app", %credential, "the secret cannot be read: {error}");
+                }
+            }
+        }
+        now.push(read.unwrap_or(*known));
+    }
+    Some(now)
+}
+
+/// What every credential is by what its secret is at this moment.
+async fn identities(live: &Arc<Live>) -> Option<Vec<Result<Identity, BuildError>>> {
     let live = Arc::clone(live);
     // Files may be on a network that hangs: not on the control thread itself.
-    let read = tokio::task::spawn_blocking(move || {
-        let built = live.current();
-        let credentials = live.config.credentials.iter().zip(&built.caches);
-        credentials.map(|(settings, (known, _))| credential_identity(settings).unwrap_or(*known)).collect()
-    });
+    let read = tokio::task::spawn_blocking(move || live.config.credentials.iter().map(credential_identity).collect());
     read.await.ok()
 }
 

@@ -41,7 +41,7 @@ pub(super) fn without_token(lane: &Lane, credential: &str, error: &TokenError) {
     }
 }
 
-/// Counts and logs a refusal, once.
+/// Counts and logs a refusal, once. Of many of a kind, most are logged at debug.
 pub(super) fn refusal(
     listener: &ListenerRuntime,
     refusal: &Refusal,
@@ -53,10 +53,17 @@ pub(super) fn refusal(
     let outcome = if refusal.is_denial() { &metrics.denied } else { &metrics.failed };
     drop(Record::new(began, metrics, outcome));
     let upstream = lane.map_or(UNMATCHED, |lane| lane.route.name());
+    let quota = lane.map_or(&listener.refusals, |lane| &lane.refusals);
+    let shown = quota.take(refusal.status().as_u16());
     let (listener, status, request_id) = (&listener.name, refusal.status().as_u16(), request_id.text());
-    if refusal.is_denial() {
-        tracing::info!(target: "attache::proxy", %listener, upstream, status, request_id, "refused: {}", refusal.detail());
-    } else {
-        tracing::warn!(target: "attache::proxy", %listener, upstream, status, request_id, "failed: {}", refusal.detail());
+    let (word, detail) = (if refusal.is_denial() { "refused" } else { "failed" }, refusal.detail());
+    match shown {
+        None => tracing::debug!(target: "attache::proxy", %listener, upstream, status, request_id, "{word}: {detail}"),
+        Some(suppressed) if refusal.is_denial() => {
+            tracing::info!(target: "attache::proxy", %listener, upstream, status, request_id, suppressed, "{word}: {detail}");
+        }
+        Some(suppressed) => {
+            tracing::warn!(target: "attache::proxy", %listener, upstream, status, request_id, suppressed, "{word}: {detail}");
+        }
     }
 }

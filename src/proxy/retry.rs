@@ -54,7 +54,15 @@ pub(super) async fn after_refusal(
     let authorization = match credential.renew(&sent.authorization).await {
         Ok(authorization) => authorization,
         Err(error) => {
-            tracing::warn!(target: "attache::proxy", upstream = %route.name(), kind = error.kind.as_str(), "refused token not replaced: {error}");
+            let (upstream, kind) = (route.name(), error.kind.as_str());
+            match reached.lane.unauthorized.take("not_replaced") {
+                Some(suppressed) => {
+                    tracing::warn!(target: "attache::proxy", upstream, kind, suppressed, "refused token not replaced: {error}");
+                }
+                None => {
+                    tracing::debug!(target: "attache::proxy", upstream, kind, "refused token not replaced: {error}")
+                }
+            }
             return Ok(given_back(proxy, reached, generation, refused, "token_error"));
         }
     };
@@ -144,9 +152,16 @@ fn discard(proxy: &Proxy, mut body: ResponseBody<RequestBody>) {
     });
 }
 
-/// Every refusal is counted by what was done about it, and logged once.
+/// Every refusal is counted by what was done about it, and logged once: of many with the same outcome, most at debug.
 fn count(proxy: &Proxy, reached: &Reached, generation: u64, outcome: &'static str) {
     let upstream = reached.lane.route.name();
     proxy.shared.metrics.unauthorized(upstream, outcome);
-    tracing::info!(target: "attache::proxy", upstream, generation, outcome, "the upstream refused the token");
+    match reached.lane.unauthorized.take(outcome) {
+        Some(suppressed) => {
+            tracing::info!(target: "attache::proxy", upstream, generation, outcome, suppressed, "the upstream refused the token");
+        }
+        None => {
+            tracing::debug!(target: "attache::proxy", upstream, generation, outcome, "the upstream refused the token");
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Logging set-up, and what is counted.
 
 mod metrics;
+mod quota;
 
 pub use metrics::{Durations, LaneMetrics, RequestMetrics, UNMATCHED};
+pub use quota::LogQuota;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;

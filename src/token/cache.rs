@@ -120,6 +120,20 @@ impl TokenCache {
         land(flight, wait).await
     }
 
+    /// Forgets a failure that only the configuration could mend, because it has been mended: the next request asks at once.
+    /// True if there was one.
+    pub fn forget_misconfiguration(self: &Arc<Self>) -> bool {
+        let mut state = self.lock();
+        let forgets = state.failure().is_some_and(|error| error.kind == TokenErrorKind::Configuration);
+        if forgets {
+            state.forget_failure();
+            if self.is_kept_fresh() {
+                drop(self.join_flight(&mut state));
+            }
+        }
+        forgets
+    }
+
     /// Whether to refresh even while nobody uses the token: what all credentials that share the cache come to.
     pub fn keep_fresh(&self, always: bool) {
         self.always.store(always, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! How tokens are obtained, shared and replaced, and what becomes of the callers' own Authorization: over real sockets.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -325,6 +325,21 @@ async fn a_changed_secret_that_does_not_work_leaves_the_old_token_in_use_and_is_
         world.authorizations().last().unwrap().starts_with("Bearer of-third-")
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_secret_file_that_comes_back_as_it_was_is_used_at_once() {
+    let (world, folder) = with_secret_file("").await;
+    let path = folder.path().join("secret");
+    std::fs::remove_file(&path).unwrap();
+    until("the missing file is noticed", async || world.get("/").await.status == 502).await;
+    assert_eq!(world.tokens.requests(), 0);
+    std::fs::write(&path, "first\n").unwrap();
+    // Its back-off alone would take 24 s at the least.
+    let back = Instant::now();
+    until("the secret is in use", async || world.get("/").await.status == 200).await;
+    assert!(back.elapsed() < Duration::from_secs(15), "{:?}", back.elapsed());
+    assert_eq!(world.tokens.requests(), 1);
 }
 
 #[tokio::test]
