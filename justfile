@@ -27,7 +27,7 @@ ci:
 deny:
     cargo deny check
 
-# The benchmarks, or those whose name contains FILTER.
+# The benchmarks, or those whose name contains FILTER; benches/README.md says what they measure.
 bench FILTER="":
     cargo bench -- {{FILTER}}
 
