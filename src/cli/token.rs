@@ -99,7 +99,10 @@ impl RequestArgs {
 
 pub(super) async fn token(args: TokenArgs) -> Result<(), Failure> {
     let settings = match &args.name {
-        Some(name) => from_file(&args.config.config, name)?,
+        Some(name) => match from_file(&args.config.config, name) {
+            Ok(settings) => settings,
+            Err(failure) => return Err(refuse_settings(failure, args.json)?),
+        },
         None => match Config::ad_hoc_credential(&args.request.into_settings()?) {
             Ok(settings) => settings,
             Err(errors) => return Err(refuse_ad_hoc(&errors, args.json)?),
@@ -110,6 +113,20 @@ pub(super) async fn token(args: TokenArgs) -> Result<(), Failure> {
         Ok(token) => print(&token, args.json),
         Err(error) => Err(refuse(&error, args.json)?),
     }
+}
+
+/// A credential that cannot even be asked for is a failure of kind `configuration`, with the exit code of what is wrong.
+fn refuse_settings(failure: Failure, as_json: bool) -> Result<Failure, Failure> {
+    if !as_json {
+        return Ok(failure);
+    }
+    let (message, told) = match &failure {
+        Failure::Config(errors) => (errors.to_string(), Failure::ConfigTold),
+        Failure::Failed(message) => (message.clone(), Failure::Told),
+        Failure::Usage(_) | Failure::Told | Failure::ConfigTold => return Ok(failure),
+    };
+    refuse(&TokenError::new(TokenErrorKind::Configuration, message), true)?;
+    Ok(told)
 }
 
 fn from_file(path: &std::path::Path, name: &str) -> Result<CredentialSettings, Failure> {

@@ -45,12 +45,13 @@ pub fn answer(runtime: &Runtime, listener: Option<&str>, method: &Method, target
             target,
         );
     }
-    // A path alone is asked of a base URL; everything else is asked of a proxy first.
+    // A path alone is asked of a base URL, everything else of a proxy: what a proxy refuses is not looked for elsewhere.
     let forward = |listener: &&ListenerRuntime| matches!(listener.mode, ModeRuntime::Forward(_));
     let (proxies, bases): (Vec<_>, Vec<_>) = runtime.listeners.iter().partition(forward);
-    let in_order = if target.starts_with('/') { [bases, proxies] } else { [proxies, bases] };
+    let path = target.starts_with('/');
+    let asked = if (path && !bases.is_empty()) || proxies.is_empty() { bases } else { proxies };
     let mut first = None;
-    for listener in in_order.into_iter().flatten() {
+    for listener in asked {
         let explained = explain(runtime, listener, method, target);
         if explained.as_ref().is_ok_and(|explanation| explanation.outcome != "deny") {
             return explained;
