@@ -138,8 +138,8 @@ impl Story<'_> {
         say(format!("  curl -d 'two diplomatic bags' http://{reverse}/orders"))?;
         if let Some(admin) = admin {
             say("")?;
-            say(format!("  status page  http://{admin}/"))?;
-            say(format!("  metrics      http://{admin}/metrics"))?;
+            say(format!("  admin    http://{admin}/"))?;
+            say(format!("  metrics  http://{admin}/metrics"))?;
         }
         say("")?;
         say("Ctrl-C ends it.")?;

@@ -24,7 +24,7 @@ pub(super) struct TokenArgs {
     #[command(flatten)]
     config: super::ConfigArg,
     /// The credential, by its name in the configuration.
-    #[arg(value_name = "NAME", required_unless_present = "token_endpoint", conflicts_with = "token_endpoint")]
+    #[arg(value_name = "NAME", conflicts_with = "token_endpoint")]
     name: Option<String>,
     #[command(flatten)]
     request: RequestArgs,
@@ -103,6 +103,9 @@ pub(super) async fn token(args: TokenArgs) -> Result<(), Failure> {
             Ok(settings) => settings,
             Err(failure) => return Err(refuse_settings(failure, args.json)?),
         },
+        None if args.request.token_endpoint.is_none() => {
+            return Err(Failure::usage("name a credential, or give --token-endpoint and --client-id; see --help"));
+        }
         None => match Config::ad_hoc_credential(&args.request.into_settings()?) {
             Ok(settings) => settings,
             Err(errors) => return Err(refuse_ad_hoc(&errors, args.json)?),

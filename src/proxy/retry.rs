@@ -60,7 +60,7 @@ pub(super) async fn after_refusal(
                     tracing::warn!(target: "attache::proxy", upstream, kind, suppressed, "refused token not replaced: {error}");
                 }
                 None => {
-                    tracing::debug!(target: "attache::proxy", upstream, kind, "refused token not replaced: {error}")
+                    tracing::debug!(target: "attache::proxy", upstream, kind, "refused token not replaced: {error}");
                 }
             }
             return Ok(given_back(proxy, reached, generation, refused, "token_error"));

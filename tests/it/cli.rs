@@ -508,3 +508,23 @@ async fn the_configuration_can_be_named_by_a_variable() {
     let finished = folder.run(&["check"]).await;
     assert!(finished.stdout.starts_with("moved.toml is right"), "{finished:?}");
 }
+
+#[tokio::test]
+async fn token_json_is_json_for_an_unknown_name_and_a_broken_file_too() {
+    let unknown = example().run(&["token", "nobody", "--json"]).await;
+    let answer: serde_json::Value = serde_json::from_str(&unknown.stdout).unwrap();
+    assert_eq!((unknown.code, answer["kind"].as_str()), (Some(1), Some("configuration")));
+    let broken = Folder::with(MISTAKES).run(&["token", "api", "--json"]).await;
+    let answer: serde_json::Value = serde_json::from_str(&broken.stdout).unwrap();
+    assert_eq!((broken.code, answer["kind"].as_str()), (Some(78), Some("configuration")));
+}
+
+#[tokio::test]
+async fn explain_without_a_listener_does_not_hide_what_the_proxy_refuses() {
+    let refused = example().run(&["explain", "GET", "http://nobody.example.com/", "--json"]).await;
+    let answer: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!((answer["listener"].as_str(), answer["outcome"].as_str()), (Some("proxy"), Some("deny")));
+    let path = example().run(&["explain", "GET", "/v1", "--json"]).await;
+    let answer: serde_json::Value = serde_json::from_str(&path.stdout).unwrap();
+    assert_eq!((answer["listener"].as_str(), answer["outcome"].as_str()), (Some("base"), Some("inject")));
+}
