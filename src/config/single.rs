@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigErrors};
+use super::{Config, ConfigErrors, Problem};
 use crate::credential::CredentialSettings;
 
 /// The name that problems are reported under.
@@ -187,10 +187,63 @@ fn read(root: &Table) -> Result<Config, ConfigErrors> {
     Config::parse(SOURCE, &root.to_string()).map_err(|mut errors| {
         // Lines of a file that nobody wrote would only confuse.
         for problem in &mut errors.problems {
-            problem.at = None;
+            in_flags(problem);
         }
         errors
     })
+}
+
+/// The flag that each key was made of.
+const FLAGS: [(&str, &str); 15] = [
+    ("credentials.upstream.token_endpoint", "--token-endpoint"),
+    ("credentials.upstream.client_id", "--client-id"),
+    ("credentials.upstream.client_secret.env", "--client-secret-env"),
+    ("credentials.upstream.client_secret.file", "--client-secret-file"),
+    ("credentials.upstream.client_secret", "--client-secret-env"),
+    ("credentials.upstream.client_auth", "--client-auth"),
+    ("credentials.upstream.scope", "--scope"),
+    ("credentials.upstream.audience", "--audience"),
+    ("credentials.upstream.resource", "--resource"),
+    ("credentials.upstream.parameters", "--parameter"),
+    ("credentials.upstream.ca_file", "--ca-file"),
+    ("upstreams.upstream.origin", "--upstream"),
+    ("upstreams.upstream.tls.ca_file", "--upstream-ca-file"),
+    ("listeners.forward.address", "--forward"),
+    ("listeners.reverse.address", "--reverse"),
+];
+
+/// How what the file would say is said by flags. The longest first, where one is part of another.
+const PHRASES: [(&str, &str); 8] = [
+    (
+        "write client_secret = { env = \"NAME\" }, or client_auth = \"none\"",
+        "give --client-secret-env NAME or --client-secret-file FILE, or --client-auth none",
+    ),
+    ("remove it, or remove client_auth", "leave it out, or leave out --client-auth"),
+    ("write { file = \"path\" }", "give --client-secret-file FILE"),
+    ("write token_endpoint = \"https://…\"", "give --token-endpoint https://…"),
+    ("write client_id = \"…\"", "give --client-id"),
+    ("write them as client_id and client_secret", "give --client-id and --client-secret-env instead"),
+    ("write its value or leave it out", "give its value"),
+    ("; what can be chosen has a key of its own in the credential", "; what can be chosen has a flag of its own"),
+];
+
+/// Says a problem in the words of the command line.
+fn in_flags(problem: &mut Problem) {
+    problem.at = None;
+    let quoted = problem.what.strip_prefix('`').and_then(|what| what.split_once('`'));
+    if let Some((key, rest)) = quoted {
+        let flag = FLAGS.iter().find_map(|(of, flag)| match key.strip_prefix(of)? {
+            "" => Some((*flag).to_owned()),
+            below => below.strip_prefix('.').map(|name| format!("{flag} {name}")),
+        });
+        if let Some(flag) = flag {
+            let rest = rest.replace("with client_auth = \"none\"", "with --client-auth none");
+            problem.what = format!("`{flag}`{rest}");
+        }
+    }
+    for (key, flag) in PHRASES {
+        problem.remedy = problem.remedy.replace(key, flag);
+    }
 }
 
 #[cfg(test)]
@@ -226,5 +279,37 @@ mod tests {
         assert!(errors.problems.iter().all(|problem| problem.at.is_none()));
         assert_eq!(errors.problems.len(), 2, "{errors}");
         assert!(errors.to_string().starts_with("the command line: "));
+    }
+
+    #[test]
+    fn problems_name_flags_and_no_keys() {
+        let told = |request: AdHocRequest| Config::ad_hoc_credential(&request).unwrap_err().to_string();
+        let with_secret = |secret, method: Option<&str>| {
+            told(AdHocRequest { client_secret: secret, client_auth: method.map(Into::into), ..request() })
+        };
+        let unset = with_secret(Some(SecretPlace::Env("SURELY_UNSET".into())), None);
+        assert_eq!(
+            unset,
+            "the command line: `--client-secret-env` names the environment variable SURELY_UNSET, which is not set; \
+             set it before attache starts, or give --client-secret-file FILE"
+        );
+        let file = with_secret(Some(SecretPlace::File("/surely/not/there".into())), None);
+        assert!(file.starts_with("the command line: `--client-secret-file` is no use: "), "{file}");
+        let missing = with_secret(None, None);
+        assert_eq!(
+            missing,
+            "the command line: `--client-secret-env` is missing; give --client-secret-env NAME or \
+             --client-secret-file FILE, or --client-auth none for a client without one"
+        );
+        let needless = with_secret(Some(SecretPlace::Env("PATH".into())), Some("none"));
+        assert!(needless.contains("is not sent with --client-auth none; leave it out, "), "{needless}");
+        let method = with_secret(None, Some("private_key_jwt"));
+        assert!(method.starts_with("the command line: `--client-auth` = \"private_key_jwt\" is not "), "{method}");
+        let endpoint = told(AdHocRequest { token_endpoint: "http://login.test/token".into(), ..request() });
+        assert!(endpoint.starts_with("the command line: `--token-endpoint` is plain http"), "{endpoint}");
+        let trust = told(AdHocRequest { ca_file: Some("/surely/not/there".into()), ..request() });
+        assert!(trust.starts_with("the command line: `--ca-file` names /surely/not/there, which "), "{trust}");
+        let own = told(AdHocRequest { parameters: vec![("scope".into(), "x".into())], ..request() });
+        assert!(own.starts_with("the command line: `--parameter scope` is set by attache itself; "), "{own}");
     }
 }
