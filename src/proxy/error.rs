@@ -112,7 +112,11 @@ impl Refusal {
         let refusal = match error.kind {
             TokenErrorKind::Permanent | TokenErrorKind::Configuration | TokenErrorKind::InvalidResponse => {
                 let detail = format!("no token for credential {credential:?}: {message}; see `attache check --live`");
-                let title = "The authorization server refused";
+                let title = match error.kind {
+                    TokenErrorKind::Permanent => "The authorization server refused",
+                    TokenErrorKind::Configuration => "The credential is not usable here",
+                    _ => "No usable token",
+                };
                 Self::new(StatusCode::BAD_GATEWAY, "token-rejected", "proxy_configuration_error", title, detail)
             }
             TokenErrorKind::Transient | TokenErrorKind::Timeout | TokenErrorKind::Cancelled => {
@@ -278,5 +282,22 @@ impl RequestId {
     #[must_use]
     pub fn text(&self) -> &str {
         self.0.to_str().unwrap_or("-")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_server_refused_is_called_refused_by_it() {
+        for (kind, title) in [
+            (TokenErrorKind::Permanent, "The authorization server refused"),
+            (TokenErrorKind::InvalidResponse, "No usable token"),
+            (TokenErrorKind::Configuration, "The credential is not usable here"),
+            (TokenErrorKind::Transient, "No token for now"),
+        ] {
+            assert_eq!(Refusal::token("key", &TokenError::new(kind, "why")).title, title);
+        }
     }
 }
