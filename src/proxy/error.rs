@@ -147,10 +147,7 @@ impl Refusal {
             Kind::ConnectionTerminated => gateway(bad, "upstream-connect", "connection_terminated", detail("")),
             Kind::TlsProtocolError => gateway(bad, "upstream-tls", "tls_protocol_error", detail("")),
             Kind::TlsAlertReceived => gateway(bad, "upstream-tls", "tls_alert_received", detail("")),
-            Kind::TlsCertificateError => {
-                let advice = "; if its certificate comes from a private authority, name that in tls.ca_file";
-                gateway(bad, "upstream-tls", "tls_certificate_error", detail(advice))
-            }
+            Kind::TlsCertificateError => gateway(bad, "upstream-tls", "tls_certificate_error", detail("")),
             Kind::HttpResponseTimeout => gateway(timeout, "upstream-response", "http_response_timeout", detail("")),
             Kind::HttpProtocolError => gateway(bad, "upstream-response", "http_protocol_error", detail("")),
             Kind::ProxyLoopDetected => Self::proxy_loop(detail("")),

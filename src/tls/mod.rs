@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -97,5 +97,49 @@ impl HandshakeFault {
             Some(rustls::Error::AlertReceived(_)) => Self::Alert,
             _ => Self::Protocol,
         }
+    }
+}
+
+/// What is wrong with an upstream's certificate, and what to do about it; `None` where the fault is another one.
+#[must_use]
+pub fn certificate_fault(error: &io::Error) -> Option<String> {
+    const PRIVATE: &str = "if it comes from a private authority, name that in tls.ca_file";
+    let reason = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => reason,
+        rustls::Error::NoCertificatesPresented => return Some("the server has no certificate; check origin".into()),
+        _ => return None,
+    };
+    Some(match reason {
+        CertificateError::NotValidForNameContext { expected, presented } => format!(
+            "the certificate is for {}, not for {}; check origin, or set tls.server_name",
+            presented_names(presented),
+            expected.to_str()
+        ),
+        CertificateError::NotValidForName => {
+            "the certificate is for another name; check origin, or set tls.server_name".into()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the certificate has expired; renew it there, or check this machine's clock".into()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the certificate is not valid yet; check this machine's clock".into()
+        }
+        CertificateError::UnknownIssuer => format!("the issuer of the certificate is unknown; {PRIVATE}"),
+        other => format!("the certificate is not acceptable: {other}; {PRIVATE}"),
+    })
+}
+
+/// The first few names of a certificate. rustls writes them as `DnsName("api.example.com")`.
+fn presented_names(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
+        inner.trim_matches('"').to_owned()
+    };
+    match presented {
+        [] => "no name at all".into(),
+        [names @ ..] if names.len() > 3 => {
+            format!("{} and others", names.iter().take(3).map(bare).collect::<Vec<_>>().join(", "))
+        }
+        names => names.iter().map(bare).collect::<Vec<_>>().join(", "),
     }
 }

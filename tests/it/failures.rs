@@ -57,6 +57,9 @@ async fn the_certificate_is_from_somebody_unknown_or_for_another_name() {
     assert!(unknown.text().contains("tls.ca_file"), "{}", unknown.text());
     let wrong_name = ask(&base(&tokens, "https://api.test", &(connect.clone() + &ca.trusted()))).await;
     wrong_name.assert_own_failure(502, "tls_certificate_error");
+    let told = "the certificate is for other.test, not for api.test; check origin, or set tls.server_name";
+    assert!(wrong_name.text().contains(told), "{}", wrong_name.text());
+    assert!(!wrong_name.text().contains("tls.ca_file"), "{}", wrong_name.text());
     let system_trust = ask(&base(&tokens, "https://other.test", &connect)).await;
     system_trust.assert_own_failure(502, "tls_certificate_error");
     assert_eq!(api.connections(), 0);
