@@ -33,7 +33,13 @@ pub(super) fn destination(
     let host = host.as_ref().map(|authority| &*authority.host);
     let path = if asterisk { "/" } else { head.uri.path() };
     let Some((lane, prefix)) = table.find(path, host) else {
-        return Err(Refusal::no_route(format!("no upstream of this listener has {path:?}; see `attache explain`")));
+        return Err(Refusal::no_route(match host {
+            Some(host) if table.needs_host(path) => {
+                format!("no upstream of this listener is called {host:?}; send the Host of one")
+            }
+            None if table.needs_host(path) => "several upstreams are here; send the Host of one".to_owned(),
+            _ => format!("no upstream of this listener has {path:?}; check the path and their `path_prefix`"),
+        }));
     };
     let path = if asterisk { Some(PathAndQuery::from_static("*")) } else { strip_prefix(head, prefix)? };
     let pattern = &lane.route.upstream.settings.origin;

@@ -159,6 +159,13 @@ impl<T: Clone> ReverseTable<T> {
         }
         self.rest.find(host).map(|route| (route, 0))
     }
+
+    /// True where it takes the right host to get anywhere with this path.
+    #[must_use]
+    pub fn needs_host(&self, path: &str) -> bool {
+        let prefixed = prefix_ends(path, self.depth).into_iter().any(|end| self.prefixes.contains_key(&path[..end]));
+        prefixed || self.rest.count > 0
+    }
 }
 
 impl<T: Clone> Hosts<T> {

@@ -107,7 +107,9 @@ async fn several_upstreams_are_told_apart_by_host() {
     assert_eq!(ask("orders.test").await.text(), "/x");
     assert_eq!(ask("BILLING.test:9001").await.text(), "billing");
     assert_eq!(billing.asked()[0].field("host"), Some("billing.test"));
-    ask("localhost").await.assert_own_failure(404, "destination_not_found");
+    let unknown = ask("localhost").await;
+    unknown.assert_own_failure(404, "destination_not_found");
+    assert!(unknown.text().contains("send the Host of one"), "{}", unknown.text());
 }
 
 #[tokio::test]
