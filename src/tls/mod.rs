@@ -137,7 +137,7 @@ fn presented_names(presented: &[String]) -> String {
     };
     match presented {
         [] => "no name at all".into(),
-        [names @ ..] if names.len() > 3 => {
+        names if names.len() > 3 => {
             format!("{} and others", names.iter().take(3).map(bare).collect::<Vec<_>>().join(", "))
         }
         names => names.iter().map(bare).collect::<Vec<_>>().join(", "),
