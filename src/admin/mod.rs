@@ -19,6 +19,7 @@ mod status;
 use std::fmt;
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -98,6 +99,8 @@ impl Admin {
             .route("/api/status", get(report))
             .route("/api/explain", get(explain_request))
             .route("/api/credentials/{name}/refresh", post(refresh))
+            .fallback(unknown)
+            .method_not_allowed_fallback(wrong_method)
             .with_state(shared)
             .layer(middleware::from_fn_with_state(guard, guard::check));
         Self { service: TowerToHyperService::new(router) }
@@ -128,9 +131,18 @@ async fn index() -> &'static str {
     concat!(
         "attache ",
         env!("CARGO_PKG_VERSION"),
-        "\n\nGET  /livez  /readyz  /metrics\nGET  /api/status\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
+        "\n\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
          POST /api/credentials/NAME/refresh   (Content-Type: application/json)\n"
     )
+}
+
+async fn unknown(uri: http::Uri) -> axum::response::Response {
+    problem(StatusCode::NOT_FOUND, &format!("there is nothing at {:?}; GET / lists what there is", uri.path()))
+}
+
+async fn wrong_method(method: http::Method, uri: http::Uri) -> axum::response::Response {
+    let detail = format!("{:?} does not take {method}; GET / lists what there is", uri.path());
+    problem(StatusCode::METHOD_NOT_ALLOWED, &detail)
 }
 
 async fn alive() -> &'static str {
@@ -158,17 +170,23 @@ async fn report(State(shared): AdminState) -> Json<StatusReport> {
 #[derive(Deserialize)]
 struct Question {
     method: Option<String>,
-    url: String,
+    url: Option<String>,
     listener: Option<String>,
 }
 
-async fn explain_request(State(shared): AdminState, Query(question): Query<Question>) -> impl IntoResponse {
+async fn explain_request(
+    State(shared): AdminState,
+    question: Result<Query<Question>, QueryRejection>,
+) -> impl IntoResponse {
     let runtime = shared.runtime.current();
-    let method = question.method.unwrap_or_else(|| "GET".into());
+    let Ok(Query(Question { method, url: Some(url), listener })) = question else {
+        return problem(StatusCode::BAD_REQUEST, "ask with ?url=http://HOST/PATH, and if need be method and listener");
+    };
+    let method = method.unwrap_or_else(|| "GET".into());
     let Ok(method) = http::Method::from_bytes(method.as_bytes()) else {
         return problem(StatusCode::BAD_REQUEST, &format!("{method:?} is no method"));
     };
-    match explain::answer(&runtime, question.listener.as_deref(), &method, &question.url) {
+    match explain::answer(&runtime, listener.as_deref(), &method, &url) {
         Ok(explanation) => Json(explanation).into_response(),
         Err(error) => problem(StatusCode::BAD_REQUEST, &error),
     }

@@ -7,7 +7,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 
-/// Answers, unless it is asked for `/panic`, or for a body that panics.
+/// Answers, unless it is asked for `/panic`, or for a body that panics. `/empty` is a 404 without a word.
 struct Fragile;
 
 impl Handler for Fragile {
@@ -15,11 +15,17 @@ impl Handler for Fragile {
 
     async fn handle(&self, request: Request<Incoming>) -> Response<FragileBody> {
         assert_ne!(request.uri().path(), "/panic", "scripted");
-        Response::new(FragileBody { panics: request.uri().path() == "/body", fine: Full::new(Bytes::from("fine")) })
+        let empty = request.uri().path() == "/empty";
+        let fine = Full::new(Bytes::from(if empty { "" } else { "fine" }));
+        let mut response = Response::new(FragileBody { panics: request.uri().path() == "/body", fine });
+        if empty {
+            *response.status_mut() = StatusCode::NOT_FOUND;
+        }
+        response
     }
 
     fn malformed(_: StatusCode) -> Bytes {
-        Bytes::new()
+        Bytes::from("malformed")
     }
 }
 
@@ -38,6 +44,14 @@ impl Body for FragileBody {
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
         assert!(!self.panics, "scripted");
         std::pin::Pin::new(&mut self.fine).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.fine.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.fine.size_hint()
     }
 }
 
@@ -84,6 +98,16 @@ async fn a_panic_ends_its_connection_and_is_counted_and_the_worker_lives_on() {
         }
     });
     assert_eq!(counted.await, (2, 0));
+}
+
+#[tokio::test]
+async fn a_short_answer_to_a_head_that_can_be_read_stays_as_it_is() {
+    let counted = panics_during(|address| async move {
+        let answer = get(address, "/empty").await;
+        assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("content-length: 0"), "{answer}");
+        assert_eq!(get(address, "/ /").await, "malformed");
+    });
+    assert_eq!(counted.await, (0, 0));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! HTTP/1.1 requests as attache takes them apart (RFC 9110, RFC 9112): what is refused, and what is left behind.
 
-use crate::support::{ADMIN, Caller, Reply, Scripted, TestProxy, TokenServer, credential, reverse, send, upstream};
+use crate::support::{Caller, Reply, Scripted, TestProxy, TokenServer, credential, reverse, send, upstream};
 
 struct Base {
     _tokens: TokenServer,
@@ -181,14 +181,6 @@ async fn heads_that_cannot_be_read_are_refused_with_a_document() {
     }
     let scheme = send(it.proxy.address("base"), format!("GET ftp://localhost/ HTTP/1.1\r\n{HOST}\r\n")).await;
     scheme.assert_own_failure(400, "http_request_error");
-}
-
-#[tokio::test]
-async fn a_short_answer_to_a_head_that_can_be_read_stays_as_it_is() {
-    let it = Base::start(ADMIN).await;
-    let request = "GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
-    let answer = send(it.proxy.address("admin"), request).await;
-    assert_eq!((answer.status, answer.text()), (404, ""), "not called malformed");
 }
 
 #[tokio::test]
