@@ -151,8 +151,8 @@ impl Refusal {
             Kind::HttpResponseTimeout => gateway(timeout, "upstream-response", "http_response_timeout", detail("")),
             Kind::HttpProtocolError => gateway(bad, "upstream-response", "http_protocol_error", detail("")),
             Kind::ProxyLoopDetected => Self::proxy_loop(detail("")),
-            Kind::RequestBody => Self::framing(detail("")),
-            Kind::RequestBodyTimeout => Self::slow_body(detail("")),
+            Kind::RequestBody => Self::framing(error.to_string()),
+            Kind::RequestBodyTimeout => Self::slow_body(error.to_string()),
             Kind::ConnectionLimitReached => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 let refusal = gateway(status, "overloaded", "connection_limit_reached", detail("; raise pool.max"));

@@ -68,7 +68,8 @@ impl ExchangeError {
             ExchangeErrorKind::ConnectionTerminated
         };
         let stale_connection = stale && kind == ExchangeErrorKind::ConnectionTerminated;
-        Self { kind, detail: error_chain(error), stale_connection }
+        let detail = if kind == ExchangeErrorKind::RequestBody { invalid_body(error) } else { error_chain(error) };
+        Self { kind, detail, stale_connection }
     }
 
     /// Sorts a fault of the HTTP/1.1 sender. `stale`: the connection had been used before, and not one byte came back.
@@ -80,7 +81,7 @@ impl ExchangeError {
                 stale_connection: stale,
             },
             Fault::Protocol(what) => Self::new(ExchangeErrorKind::HttpProtocolError, what),
-            Fault::Body(error) => Self::new(ExchangeErrorKind::RequestBody, error.to_string()),
+            Fault::Body(error) => Self::new(ExchangeErrorKind::RequestBody, invalid_body(&*error)),
         }
     }
 }
@@ -92,6 +93,18 @@ impl fmt::Display for ExchangeError {
 }
 
 impl std::error::Error for ExchangeError {}
+
+/// What was wrong with the caller's body: hyper says it last, our own checks say it in a sentence.
+fn invalid_body(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    match error.is::<hyper::Error>() {
+        true => format!("the request body is not valid ({root})"),
+        false => root.to_string(),
+    }
+}
 
 /// An error with what caused it, for the log.
 fn error_chain(error: &dyn std::error::Error) -> String {

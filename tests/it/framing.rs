@@ -348,3 +348,14 @@ async fn requests_in_a_row_are_answered_in_order_on_one_connection() {
     assert_eq!(targets, ["/1", "/2", "/3"]);
     assert_eq!(it.api.connections(), 1, "and the upstream's is used again");
 }
+
+#[tokio::test]
+async fn a_chunk_that_is_none_is_the_callers_fault_and_not_the_upstreams() {
+    let it = Base::start("").await;
+    let mut caller = it.caller().await;
+    caller.write(format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\nxyz\r\n")).await;
+    let answer = caller.answer().await;
+    answer.assert_own_failure(400, "http_request_error");
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.starts_with("the request body is not valid ("), "{detail}");
+}
