@@ -19,6 +19,8 @@ pub(super) enum Destination {
     Unmatched(Origin),
     /// Through, unread: CONNECT, to a configured upstream or not.
     Tunnel(Option<Arc<Lane>>, Origin),
+    /// To nowhere: an upstream covers it, and does not take it like this.
+    Refused(Arc<Lane>, Refusal),
     /// To attache: `OPTIONS *` on a forward listener.
     Itself,
 }

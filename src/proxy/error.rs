@@ -134,8 +134,17 @@ impl Refusal {
 
     /// No answer from the upstream.
     pub fn exchange(upstream: &str, error: &ExchangeError) -> Self {
+        Self::no_answer(&format!("upstream {upstream:?}"), error)
+    }
+
+    /// No answer from a host that is nobody's upstream.
+    pub fn unmatched_exchange(target: &str, error: &ExchangeError) -> Self {
+        Self::no_answer(target, error)
+    }
+
+    fn no_answer(whose: &str, error: &ExchangeError) -> Self {
         use ExchangeErrorKind as Kind;
-        let detail = |advice: &str| format!("upstream {upstream:?}: {error}{advice}");
+        let detail = |advice: &str| format!("{whose}: {error}{advice}");
         let gateway =
             |status, problem, error, detail| Self::new(status, problem, error, "The upstream did not answer", detail);
         let (bad, timeout) = (StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT);

@@ -83,6 +83,10 @@ fn explain(
     };
     match destination::of(listener, &head) {
         Err(refusal) => explanation.reason = refused(&refusal),
+        Ok(Destination::Refused(lane, refusal)) => {
+            explanation.upstream = Some(lane.route.name().to_owned());
+            explanation.reason = refused(&refusal);
+        }
         Ok(Destination::Itself) => {
             explanation.outcome = "pass";
             explanation.reason = "OPTIONS * is answered by attache itself".into();
@@ -91,7 +95,7 @@ fn explain(
         Ok(Destination::Tunnel(lane, origin)) => {
             explain_tunnel(&mut explanation, runtime, listener, lane.as_deref(), &origin);
         }
-        Ok(Destination::Unmatched(origin)) => match tunnel::unmatched(runtime, listener, &origin) {
+        Ok(Destination::Unmatched(origin)) => match tunnel::unmatched(runtime, listener, &origin, &origin) {
             Err(refusal) => explanation.reason = refused(&refusal),
             Ok(_) => {
                 explanation.outcome = "pass";
@@ -148,19 +152,19 @@ fn explain_tunnel(
             explanation.upstream = Some(lane.route.name().to_owned());
             tunnel::check_rules(lane)
         }
-        None => tunnel::unmatched(runtime, listener, origin).map(|_| ()),
+        None => tunnel::unmatched(runtime, listener, origin, &tunnel::target(origin)).map(|_| ()),
     };
     if let Err(refusal) = permitted {
         explanation.reason = refused(&refusal);
         return;
     }
     explanation.outcome = "tunnel";
-    explanation.sends_to = Some(format!("{}:{}", origin.host, origin.port));
+    explanation.sends_to = Some(tunnel::target(origin));
     explanation.reason = match lane.and_then(|lane| lane.route.credential.as_ref()) {
         Some(_) => format!(
             "a CONNECT tunnel passes unread, so no token can be put on what is inside; \
              request http://{} through this proxy, or use a reverse listener as the base URL",
-            origin.host
+            tunnel::instead(origin)
         ),
         None => "a CONNECT tunnel passes unread".into(),
     };

@@ -36,10 +36,13 @@ fn find(table: &ForwardTable<Arc<Lane>>, scheme: Scheme, host: &str, port: u16) 
                 Refusal::denied(format!("upstream {:?} does not cover {host}", lane.route.name()))
             })
         }
-        Some((lane, Arrival::HttpRefused)) => Err(Refusal::denied(format!(
-            "upstream {:?} takes https:// only (http = \"refuse\"); request https://{host}",
-            lane.route.name()
-        ))),
+        Some((lane, Arrival::HttpRefused)) => {
+            let refusal = Refusal::denied(format!(
+                "upstream {:?} takes https:// only (http = \"refuse\"); request https://{host}",
+                lane.route.name()
+            ));
+            Ok(Destination::Refused(Arc::clone(lane), refusal))
+        }
         None => Ok(Destination::Unmatched(origin(scheme, host, port)?)),
     }
 }

@@ -125,6 +125,7 @@ impl Proxy {
                 let opening = Box::pin(tunnel::open(self, runtime, listener, lane.as_deref(), &origin, request));
                 opening.await.map_err(|refusal| (refusal, lane))
             }
+            Destination::Refused(lane, refusal) => Err((refusal, Some(lane))),
             Destination::Itself => Ok(options_of_proxy()),
         }
     }
@@ -186,13 +187,13 @@ impl Proxy {
         body: Incoming,
         began: Instant,
     ) -> Result<Response<CallerBody>, Refusal> {
-        let upstream = tunnel::unmatched(runtime, listener, origin)?;
+        let upstream = tunnel::unmatched(runtime, listener, origin, origin)?;
         if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
         }
         let upgrade = rewrite_request(&self.shared.via, head, None, false);
         let response = self.pass(upstream, origin, head, body).await;
-        let response = response.map_err(|error| Refusal::exchange(&origin.to_string(), &error))?;
+        let response = response.map_err(|error| Refusal::unmatched_exchange(&origin.to_string(), &error))?;
         self.answer(response, upgrade, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
     }
 

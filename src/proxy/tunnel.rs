@@ -1,6 +1,7 @@
 //! Bytes passed through unread: CONNECT, and what follows a WebSocket's 101.
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -34,11 +35,11 @@ pub(super) async fn open(
             check_rules(lane)?;
             (&lane.route.upstream, &lane.metrics)
         }
-        None => (unmatched(runtime, listener, origin)?, &listener.metrics),
+        None => (unmatched(runtime, listener, origin, &target(origin))?, &listener.metrics),
     };
     let failed = |error| match lane {
         Some(lane) => Refusal::exchange(lane.route.name(), &error),
-        None => Refusal::exchange(&origin.to_string(), &error),
+        None => Refusal::unmatched_exchange(&target(origin), &error),
     };
     let stream = upstream.dial(origin).await.map_err(failed)?;
     metrics.tunnels.inc();
@@ -67,20 +68,31 @@ pub(super) fn check_rules(lane: &Lane) -> Result<(), Refusal> {
     )))
 }
 
-/// The upstream that dials unmatched origins, if policy lets them pass.
+/// What a CONNECT asks for: nobody knows what will be spoken there.
+pub(super) fn target(origin: &Origin) -> String {
+    format!("{}:{}", origin.host, origin.port)
+}
+
+/// The host to request through the proxy instead of a tunnel: with its port, unless that goes without saying.
+pub(super) fn instead(origin: &Origin) -> String {
+    if matches!(origin.port, 80 | 443) { origin.host.to_string() } else { target(origin) }
+}
+
+/// The upstream that dials unmatched origins, if policy lets them pass. `asked` is how the caller named this one.
 pub(super) fn unmatched<'a>(
     runtime: &'a Runtime,
     listener: &ListenerRuntime,
     origin: &Origin,
+    asked: &dyn Display,
 ) -> Result<&'a std::sync::Arc<crate::upstream::Upstream>, Refusal> {
     match &runtime.unmatched {
         UnmatchedRuntime::Deny => Err(Refusal::denied(format!(
-            "no upstream covers {origin}; add one to the configuration, or set [forward] unmatched = \"pass\""
+            "no upstream covers {asked}; add one to the configuration, or set [forward] unmatched = \"pass\""
         ))),
         UnmatchedRuntime::Pass { http, https, report } => {
             if *report {
                 listener.metrics.would_deny.inc();
-                tracing::warn!(target: "attache::proxy", listener = %listener.name, %origin, "would be denied: no upstream covers it");
+                tracing::warn!(target: "attache::proxy", listener = %listener.name, origin = %asked, "would be denied: no upstream covers it");
             }
             Ok(match origin.scheme {
                 crate::upstream::Scheme::Http => http,
@@ -94,9 +106,10 @@ fn warn_once(lane: &Lane, origin: &Origin) {
     if lane.route.credential.is_some() && !lane.tunnel_warned.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             target: "attache::proxy", upstream = %lane.route.name(),
-            "a CONNECT tunnel to {origin} carries no token, because what is inside is encrypted; \
+            "a CONNECT tunnel to {} carries no token, because what is inside is encrypted; \
              let the program request http://{} through this proxy, or use a reverse listener as its base URL",
-            origin.host,
+            target(origin),
+            instead(origin),
         );
     }
 }

@@ -110,6 +110,8 @@ async fn where_http_is_refused_only_the_https_url_passes() {
         answer.assert_own_failure(403, "http_request_denied");
         assert!(answer.text().contains("https://api.test"), "{}", answer.text());
     }
+    let denied = "attache_requests_total{listener=\"proxy\",upstream=\"api\",outcome=\"denied\"}";
+    assert_eq!(it.proxy.metric(denied).await, 2.0);
     assert_eq!(it.get("https://api.test/").await.status, 200);
     assert_eq!(it.api.requests(), 1);
 }
@@ -269,6 +271,7 @@ mod unmatched {
             let answer = get(proxy.address("proxy"), &host, &format!("http://{host}/")).await;
             answer.assert_own_failure(403, "destination_ip_prohibited");
             assert!(answer.text().contains("private_addresses"), "{}", answer.text());
+            assert!(!answer.text().contains("upstream \\\""), "{}", answer.text());
         }
         let metadata = get(proxy.address("proxy"), "169.254.169.254", "http://169.254.169.254/latest").await;
         metadata.assert_own_failure(403, "destination_ip_prohibited");

@@ -98,7 +98,9 @@ async fn unmatched_tunnels_follow_the_policy() {
     let server = echo().await;
     let target = server.address().to_string();
     let denied = TestProxy::start(FORWARD);
-    connect(&denied, &target).await.answer().await.assert_own_failure(403, "http_request_denied");
+    let answer = connect(&denied, &target).await.answer().await;
+    answer.assert_own_failure(403, "http_request_denied");
+    assert!(answer.text().contains(&format!("no upstream covers {target}; ")), "{}", answer.text());
     let public = TestProxy::start(&format!("{FORWARD}[forward]\nunmatched = \"pass\"\n"));
     connect(&public, &target).await.answer().await.assert_own_failure(403, "destination_ip_prohibited");
     assert_eq!(server.connections(), 0);
