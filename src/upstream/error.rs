@@ -100,10 +100,7 @@ fn invalid_body(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(cause) = root.source() {
         root = cause;
     }
-    match error.is::<hyper::Error>() {
-        true => format!("the request body is not valid ({root})"),
-        false => root.to_string(),
-    }
+    if error.is::<hyper::Error>() { format!("the request body is not valid ({root})") } else { root.to_string() }
 }
 
 /// An error with what caused it, for the log.
