@@ -130,7 +130,7 @@ fn decode_trailers(buffer: &mut BytesMut) -> Result<Decoded, &'static str> {
     match buffer.windows(4).position(|window| window == b"\r\n\r\n") {
         Some(end) => {
             let section = buffer.split_to(end + 4);
-            super::parse_fields(&section).map(Decoded::Trailers)
+            super::head::fields(&section).map(Decoded::Trailers)
         }
         None if buffer.len() > MAX_LINE => Err("the trailers of its response are longer than 16 KiB"),
         None => Ok(Decoded::More),

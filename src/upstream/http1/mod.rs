@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response};
 use http_body::{Body, Frame};
 
 use super::body::{BodyError, Outgoing};
@@ -219,9 +219,4 @@ where
         }
         Poll::Ready(Ok(read))
     }
-}
-
-/// Fields of a trailer section, strictly read.
-fn parse_fields(section: &[u8]) -> Result<HeaderMap, &'static str> {
-    head::fields(section)
 }
