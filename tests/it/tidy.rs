@@ -35,8 +35,9 @@ const DOORS: [(&str, &[&str]); 16] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 5] = [
+const EXPOSING: [&str; 6] = [
     "cli/token.rs",         // `attache token` prints the token: that is the command
+    "jose/key.rs",          // a key is read, once
     "oauth/client_auth.rs", // the client's secret goes into the token request
     "oauth/response.rs",    // a token is checked before it may enter a header
     "secret/mod.rs",        // blank or not, and the fingerprint
