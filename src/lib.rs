@@ -11,6 +11,7 @@
 //! | [`credential`] | what is put on a request |
 //! | [`token`] | access tokens over time: `cache` (read, discard), `refresh` (single flight, refresh ahead, back-off), `expiry` |
 //! | [`oauth`] | how a token is obtained: `grant`, `client_auth`, `endpoint`, `response` |
+//! | [`dpop`] | proofs that a request's sender has the token's key: `nonces` |
 //! | [`jose`] | signed JWTs: `key` (read, sign), `pem`, `jwk` |
 //! | [`upstream`] | sockets out: `origin`, `connector`, `pool`, `exchange`, `http1` |
 //! | [`listen`] | sockets in |
@@ -29,6 +30,7 @@ pub mod coarse;
 pub mod config;
 pub mod credential;
 pub mod demo;
+pub mod dpop;
 pub mod jose;
 pub mod listen;
 pub mod local;
