@@ -10,50 +10,21 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::runtime::Handle;
 
+use super::sources::{BuildError, DpopKeys, identity_of, token_source_with};
 use crate::config::{Config, ListenerConfig, UpstreamConfig};
 use crate::credential::{Credential, CredentialSettings};
 use crate::listen::ListenAddress;
-use crate::oauth::{Identity, OAuthSource, identity};
+use crate::oauth::Identity;
 use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, Unmatched};
 use crate::route::{ForwardTable, Hold, ReverseTable, Route};
 use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, Said, UnmatchedRuntime};
-use crate::secret::{Secret, SecretError};
 use crate::telemetry::{LogQuota, RequestMetrics, UNMATCHED};
-use crate::tls::{TlsError, client_config};
+use crate::tls::client_config;
 use crate::token::{Clock, TokenCache, TokenMetrics};
 use crate::upstream::{
     AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts, TlsSettings, Upstream,
     UpstreamSettings,
 };
-
-/// Why a valid configuration cannot be made live.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// Trust stores.
-    #[error("{place}: {error}")]
-    Tls {
-        /// `upstream "x"` or `credential "x"`.
-        place: String,
-        /// What is wrong.
-        error: TlsError,
-    },
-    /// A secret that could be read a moment ago.
-    #[error("credential {name:?}: {error}")]
-    Secret {
-        /// The credential.
-        name: String,
-        /// What is wrong.
-        error: SecretError,
-    },
-    /// The token endpoint.
-    #[error("credential {name:?}: {error}")]
-    Credential {
-        /// The credential.
-        name: String,
-        /// What is wrong.
-        error: crate::oauth::InvalidSettings,
-    },
-}
 
 /// What building needs besides the configuration.
 #[derive(Debug, Clone)]
@@ -63,6 +34,7 @@ pub(super) struct Builder {
     pub(super) token_metrics: TokenMetrics,
     pub(super) metrics: RequestMetrics,
     pub(super) own: Arc<OwnAddresses>,
+    pub(super) dpop_keys: DpopKeys,
 }
 
 /// A runtime, and what its credentials are, so that a change can be noticed.
@@ -90,7 +62,7 @@ impl Builder {
             before.map(|built| built.caches.iter().cloned().collect()).unwrap_or_default();
         let mut caches = Vec::with_capacity(config.credentials.len());
         for settings in &config.credentials {
-            let identity = credential_identity(settings)?;
+            let identity = identity_of(settings, &self.dpop_keys)?;
             let cache = match by_identity.get(&identity) {
                 Some(cache) => Arc::clone(cache),
                 None => self.cache(settings)?,
@@ -107,7 +79,7 @@ impl Builder {
     }
 
     fn cache(&self, settings: &CredentialSettings) -> Result<Arc<TokenCache>, BuildError> {
-        let source = token_source(settings)?;
+        let source = token_source_with(settings, &self.dpop_keys)?;
         let refresh = settings.refresh.clone();
         let (control, metrics) = (self.control.clone(), self.token_metrics.clone());
         Ok(TokenCache::new(&settings.name, Box::new(source), refresh, Clock::system(), control, metrics))
@@ -236,25 +208,6 @@ impl Builder {
     }
 }
 
-/// The identity of a credential's token requests, with the secret as it is now.
-pub(super) fn credential_identity(settings: &CredentialSettings) -> Result<Identity, BuildError> {
-    let secret = settings.oauth.client_auth.secret().map(crate::secret::SecretSource::read).transpose();
-    let secret = secret.map_err(|error| BuildError::Secret { name: settings.name.clone(), error })?;
-    Ok(identity(&settings.oauth, secret.as_ref().map(Secret::fingerprint)))
-}
-
-/// A source of tokens, as `check --live` and `token` use it too.
-///
-/// # Errors
-/// A trust store that cannot be loaded, or settings no request can be made from.
-pub fn token_source(settings: &CredentialSettings) -> Result<OAuthSource, BuildError> {
-    let ca_file = settings.oauth.ca_file.as_deref();
-    let tls = client_config(ca_file, &[b"h2", b"http/1.1"])
-        .map_err(|error| BuildError::Tls { place: format!("credential {:?}", settings.name), error })?;
-    OAuthSource::new(settings.oauth.clone(), tls)
-        .map_err(|error| BuildError::Credential { name: settings.name.clone(), error })
-}
-
 fn credentials(
     config: &Config,
     caches: &[(Identity, Arc<TokenCache>)],
@@ -318,6 +271,7 @@ pub fn dry_runtime(config: &Config, control: Handle) -> Result<Arc<Runtime>, Bui
         token_metrics: TokenMetrics::default(),
         metrics: RequestMetrics::default(),
         own: Arc::default(),
+        dpop_keys: DpopKeys::default(),
     };
     builder.build(config, None).map(|built| built.runtime)
 }
@@ -336,6 +290,7 @@ mod tests {
             token_metrics: TokenMetrics::default(),
             metrics: RequestMetrics::default(),
             own: Arc::default(),
+            dpop_keys: DpopKeys::default(),
         };
         builder.build(&config, None).unwrap()
     }

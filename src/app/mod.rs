@@ -14,6 +14,7 @@
 
 mod build;
 mod rotation;
+mod sources;
 mod workers;
 
 use std::io;
@@ -24,7 +25,8 @@ use std::time::Duration;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, oneshot};
 
-pub use build::{BuildError, dry_runtime, token_source};
+pub use build::dry_runtime;
+pub use sources::{BuildError, token_source};
 
 use self::build::Builder;
 use self::rotation::Live;
@@ -110,6 +112,7 @@ impl App {
             token_metrics: token_metrics.clone(),
             metrics: metrics.clone(),
             own: Arc::new(OwnAddresses::new(tcp_addresses(&addresses))),
+            dpop_keys: sources::DpopKeys::default(),
         };
         let built = Arc::new(builder.build(&config, None)?);
         let shared = SharedRuntime::new(Arc::clone(&built.runtime));

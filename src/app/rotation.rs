@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::build::{BuildError, Builder, Built, credential_identity};
+use super::build::{Builder, Built};
+use super::sources::{BuildError, identity_of};
 use crate::config::Config;
 use crate::oauth::Identity;
 use crate::runtime::SharedRuntime;
@@ -96,7 +97,10 @@ async fn look_at_secrets(live: &Arc<Live>, looked: &mut [Looked]) -> Option<Vec<
 async fn identities(live: &Arc<Live>) -> Option<Vec<Result<Identity, BuildError>>> {
     let live = Arc::clone(live);
     // Files may be on a network that hangs: not on the control thread itself.
-    let read = tokio::task::spawn_blocking(move || live.config.credentials.iter().map(credential_identity).collect());
+    let read = tokio::task::spawn_blocking(move || {
+        let keys = &live.builder.dpop_keys;
+        live.config.credentials.iter().map(|settings| identity_of(settings, keys)).collect()
+    });
     read.await.ok()
 }
 

@@ -82,7 +82,7 @@ async fn obtain(settings: &CredentialSettings) -> Obtained {
     let asked = (!settings.oauth.scope.is_empty()).then(|| settings.oauth.scope.join(" "));
     let mut obtained = Obtained {
         credential: settings.name.clone(),
-        server: settings.oauth.token_endpoint.host_str().unwrap_or_default().to_owned(),
+        server: settings.oauth.server.host(),
         client_auth: settings.oauth.client_auth.name(),
         ok: fetched.is_ok(),
         scope: None,

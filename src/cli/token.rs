@@ -61,9 +61,15 @@ pub(super) struct RequestArgs {
     /// An extra form field; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", requires = "token_endpoint", value_parser = parameter)]
     parameter: Vec<(String, String)>,
-    /// How the client proves itself: client_secret_basic (default), client_secret_post or none.
+    /// How the client proves itself: client_secret_basic (default), client_secret_post, client_secret_jwt, private_key_jwt or none.
     #[arg(long, value_name = "METHOD", requires = "token_endpoint")]
     client_auth: Option<String>,
+    /// The file with the key of private_key_jwt: PEM or JWK.
+    #[arg(long, value_name = "FILE", requires = "token_endpoint")]
+    private_key: Option<PathBuf>,
+    /// The key's id at the authorization server.
+    #[arg(long, value_name = "ID", requires = "private_key")]
+    key_id: Option<String>,
     /// Trusted certificates of the token endpoint, instead of the system's.
     #[arg(long, value_name = "FILE", requires = "token_endpoint")]
     ca_file: Option<PathBuf>,
@@ -88,6 +94,8 @@ impl RequestArgs {
             client_id: self.client_id.ok_or_else(|| missing("--client-id"))?,
             client_secret: secret,
             client_auth: self.client_auth,
+            private_key: self.private_key,
+            key_id: self.key_id,
             scope: self.scope,
             audience: self.audience,
             resource: self.resource,

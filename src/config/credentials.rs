@@ -17,21 +17,18 @@ pub(super) fn credential(name: &str, mut table: TableReader<'_>) -> Option<Crede
         // Each kind has keys of its own: without the kind nothing can be said about them.
         kind.choice(&[("oauth2", ())], &["bearer", "basic", "header"])?;
     }
-    if let Some(grant) = table.get("grant") {
-        grant.choice(&[("client_credentials", ())], &["token_exchange", "jwt_bearer"]);
-    }
-    let oauth = token_request(&mut table);
+    let (oauth, default_lifetime) = token_request(&mut table).unzip();
 
     let mut refresh = RefreshSettings::default();
     if let Some(value) = table.get("refresh_ahead") {
         refresh.ahead = refresh_ahead(&value);
     }
+    set(&mut refresh.default_lifetime, default_lifetime.flatten());
     set(&mut refresh.default_lifetime, table.get("default_lifetime").and_then(|value| value.duration()));
     set(&mut refresh.always, table.get("required").and_then(|value| value.boolean()));
     let required = refresh.always;
 
     table.not_yet("inject", "remove it; the token goes into \"Authorization: Bearer\"");
-    table.not_yet("dpop", "remove it; tokens are used as bearer tokens");
     table.finish();
     Some(CredentialSettings { name: name.to_owned(), oauth: oauth?, refresh, required })
 }
@@ -82,10 +79,8 @@ mod tests {
             found,
             ["proxy.toml:11:8: `credentials.a.kind` = \"bearer\" is not supported by this version; write \"oauth2\""]
         );
-        let found = problems(&credential(
-            "grant = \"token_exchange\"\ndpop = true\ninject = { query = \"t\" }\nproxy = \"http://p\"",
-        ));
-        assert_eq!(found.len(), 4, "{found:#?}");
+        let found = problems(&credential("inject = { query = \"t\" }"));
+        assert_eq!(found.len(), 1, "{found:#?}");
         assert!(found.iter().all(|line| line.contains("is not supported by this version; ")), "{found:#?}");
         assert_eq!(problems(&credential("kind = \"oauth2\"\ngrant = \"client_credentials\"")), [""; 0]);
     }

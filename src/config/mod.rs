@@ -12,12 +12,14 @@
 //! A key is added in step 3: one line that asks for it, and its description in `proxy.toml`.
 
 mod check;
+mod client_auth;
 mod credentials;
 mod error;
 mod extra_fields;
 mod file;
 mod limits;
 mod listeners;
+mod preset;
 mod reader;
 mod secrets;
 mod section;
@@ -34,6 +36,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 pub use error::{ConfigErrors, Problem};
+pub use preset::{PROVIDERS, Provider};
 pub use single::{AdHocRequest, SecretPlace, SingleUpstream};
 
 use check::Tables;
@@ -281,6 +284,8 @@ credential = "b"
             client_id: "me".into(),
             client_secret: None,
             client_auth: None,
+            private_key: None,
+            key_id: None,
             scope: Vec::new(),
             audience: None,
             resource: Vec::new(),

@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::reader::listed;
 use super::value::Value;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::{Secret, SecretSource, Secrets};
 
 const REMEDY: &str = "write { env = \"NAME\" } or { file = \"path\" }";
 
@@ -28,6 +28,24 @@ pub(super) fn secret(value: &Value<'_>) -> Option<SecretSource> {
             "write one of them, without the brackets",
         ),
         _ => value.wrong_type("a secret", REMEDY),
+    }
+}
+
+/// One secret, or a list of them that are tried in order.
+pub(super) fn secrets(value: &Value<'_>) -> Option<Secrets> {
+    secret(value).map(Secrets::one)
+}
+
+/// As [`pem`], or a list of them.
+pub(super) fn pems(value: &Value<'_>) -> Option<Secrets> {
+    pem(value).map(Secrets::one)
+}
+
+/// A PEM: a plain text is a path, unless it is the PEM itself.
+pub(super) fn pem(value: &Value<'_>) -> Option<SecretSource> {
+    match value.node {
+        DeValue::String(text) if !text.starts_with("-----BEGIN") => file(value),
+        _ => secret(value),
     }
 }
 
@@ -95,7 +113,10 @@ mod tests {
     #[test]
     fn a_secret_in_the_file_is_warned_about_and_not_shown() {
         let read = config(&with_secret("\"sentinel\""));
-        assert!(matches!(read.credentials[0].oauth.client_auth.secret(), Some(SecretSource::Literal(_))));
+        assert!(matches!(
+            read.credentials[0].oauth.client_auth.secrets().unwrap().sources(),
+            [SecretSource::Literal(_)]
+        ));
         assert_eq!(read.warnings.len(), 1);
         assert_eq!(read.warnings[0].at, Some((10, 17)));
         assert!(!format!("{read:?}").contains("sentinel"));

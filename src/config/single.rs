@@ -38,6 +38,10 @@ pub struct AdHocRequest {
     pub client_secret: Option<SecretPlace>,
     /// `client_auth`.
     pub client_auth: Option<String>,
+    /// `private_key`: a PEM or JWK file.
+    pub private_key: Option<PathBuf>,
+    /// `key_id`.
+    pub key_id: Option<String>,
     /// `scope`.
     pub scope: Vec<String>,
     /// `audience`.
@@ -137,6 +141,12 @@ impl AdHocRequest {
         if let Some(method) = &self.client_auth {
             put(&mut table, "client_auth", method.clone());
         }
+        if let Some(path) = &self.private_key {
+            table.insert("private_key".into(), text(path));
+        }
+        if let Some(key_id) = &self.key_id {
+            put(&mut table, "key_id", key_id.clone());
+        }
         if let Some(audience) = &self.audience {
             put(&mut table, "audience", audience.clone());
         }
@@ -194,13 +204,15 @@ fn read(root: &Table) -> Result<Config, ConfigErrors> {
 }
 
 /// The flag that each key was made of.
-const FLAGS: [(&str, &str); 15] = [
+const FLAGS: [(&str, &str); 17] = [
     ("credentials.upstream.token_endpoint", "--token-endpoint"),
     ("credentials.upstream.client_id", "--client-id"),
     ("credentials.upstream.client_secret.env", "--client-secret-env"),
     ("credentials.upstream.client_secret.file", "--client-secret-file"),
     ("credentials.upstream.client_secret", "--client-secret-env"),
     ("credentials.upstream.client_auth", "--client-auth"),
+    ("credentials.upstream.private_key", "--private-key"),
+    ("credentials.upstream.key_id", "--key-id"),
     ("credentials.upstream.scope", "--scope"),
     ("credentials.upstream.audience", "--audience"),
     ("credentials.upstream.resource", "--resource"),
@@ -213,11 +225,12 @@ const FLAGS: [(&str, &str); 15] = [
 ];
 
 /// How what the file would say is said by flags. The longest first, where one is part of another.
-const PHRASES: [(&str, &str); 8] = [
+const PHRASES: [(&str, &str); 9] = [
     (
         "write client_secret = { env = \"NAME\" }, or client_auth = \"none\"",
         "give --client-secret-env NAME or --client-secret-file FILE, or --client-auth none",
     ),
+    ("write private_key = \"key.pem\", or client_assertion = { file = \"jwt\" }", "give --private-key FILE"),
     ("remove it, or remove client_auth", "leave it out, or leave out --client-auth"),
     ("write { file = \"path\" }", "give --client-secret-file FILE"),
     ("write token_endpoint = \"https://…\"", "give --token-endpoint https://…"),
@@ -256,6 +269,8 @@ mod tests {
             client_id: "me".into(),
             client_secret: None,
             client_auth: Some("none".into()),
+            private_key: None,
+            key_id: None,
             scope: vec!["a b".into(), "c".into()],
             audience: Some("https://a\"b.test".into()),
             resource: Vec::new(),
@@ -304,7 +319,7 @@ mod tests {
         let needless = with_secret(Some(SecretPlace::Env("PATH".into())), Some("none"));
         assert!(needless.contains("is not sent with --client-auth none; leave it out, "), "{needless}");
         let method = with_secret(None, Some("private_key_jwt"));
-        assert!(method.starts_with("the command line: `--client-auth` = \"private_key_jwt\" is not "), "{method}");
+        assert_eq!(method, "the command line: `--private-key` is missing; give --private-key FILE");
         let endpoint = told(AdHocRequest { token_endpoint: "http://login.test/token".into(), ..request() });
         assert!(endpoint.starts_with("the command line: `--token-endpoint` is plain http"), "{endpoint}");
         let trust = told(AdHocRequest { ca_file: Some("/surely/not/there".into()), ..request() });

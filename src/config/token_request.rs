@@ -4,33 +4,77 @@ use std::time::Duration;
 
 use url::Url;
 
+use toml::de::DeValue;
+
+use super::client_auth::{assertion_audience, grant_and_client_auth};
 use super::extra_fields::{headers, parameters};
-use super::reader::TableReader;
-use super::secrets::secret;
+use super::preset::preset;
+use super::reader::{TableReader, set};
+use super::secrets::pem;
 use super::value::Value;
-use crate::oauth::{ClientAuth, OAuthSettings};
+use crate::oauth::{AssertionAudience, ClientAuth, DpopSettings, Grant, JwtBearer, OAuthSettings, Server};
 use crate::upstream::Host;
 
-/// The keys of client authentication methods that are planned but have no meaning yet.
-const LATER_METHOD_KEYS: [&str; 6] =
-    ["private_key", "key_id", "signing_algorithm", "client_assertion", "client_certificate", "client_key"];
-
 /// Reads everything that a token request is made of. `None` after a problem.
-pub(super) fn token_request(table: &mut TableReader<'_>) -> Option<OAuthSettings> {
-    let endpoint = if table.has("issuer") {
-        // One message is enough: with an issuer nobody expects to write the endpoint too.
-        table.not_yet("issuer", "write token_endpoint = \"https://…\", as in the server's metadata");
-        table.get("token_endpoint")
-    } else {
-        table.required("token_endpoint", "write token_endpoint = \"https://…\", the URL that issues tokens")
-    };
-    let token_endpoint = endpoint.and_then(|value| endpoint_url(&value));
-    let client_id = table
-        .required("client_id", "write client_id = \"…\", as the authorization server knows this client")
-        .and_then(|value| value.text().map(str::to_owned));
-    let client_auth = client_auth(table);
+/// The second part is how long tokens live where their server does not say, if a preset knows that.
+pub(super) fn token_request(table: &mut TableReader<'_>) -> Option<(OAuthSettings, Option<Duration>)> {
+    let has_preset = table.has("preset");
+    let preset = preset(table);
+    if has_preset && preset.is_none() {
+        // The provider's own keys are explained by the preset's problem.
+        table.ignore(&["tenant", "domain", "realm", "authorization_server", "environment"]);
+    }
+    let preset = preset.unwrap_or_default();
+    for (key, remedy) in preset.needs {
+        if !table.has(key) {
+            table.missing(key, *remedy);
+        }
+    }
+    let issuer_value = table.get("issuer");
+    let endpoint = table.get("token_endpoint");
+    let endpoint_broken = endpoint.is_some();
+    if endpoint.is_none() && issuer_value.is_none() && !has_preset {
+        table.missing(
+            "token_endpoint",
+            "write token_endpoint = \"https://…\", the URL that issues tokens, or issuer = \"https://…\" to have it looked up",
+        );
+    }
+    let token_endpoint = endpoint.and_then(|value| endpoint_url(&value)).or(preset.token_endpoint);
+    let issuer_given = issuer_value.is_some();
+    let issuer = issuer_value.and_then(|value| issuer(&value)).or(preset.issuer);
 
+    let (grant, client_auth) = grant_and_client_auth(table, preset.defaults);
+    let client_id = match (table.get("client_id"), &client_auth) {
+        (Some(value), _) => value.text().map(str::to_owned),
+        // Nothing is said of the client: the assertion is all there is.
+        (None, Some(ClientAuth::Omitted)) if matches!(grant, Some(Grant::JwtBearer(JwtBearer::Given(_)))) => {
+            Some(String::new())
+        }
+        (None, _) => {
+            table.missing("client_id", "write client_id = \"…\", as the authorization server knows this client");
+            None
+        }
+    };
+    let audience_value = table.get("assertion_audience");
+    let audience_at = audience_value.as_ref().map(|value| (value.at, value.path.clone()));
+    let assertion_audience = audience_value.and_then(|value| assertion_audience(&value));
+    if assertion_audience == Some(AssertionAudience::Issuer)
+        && issuer.is_none()
+        && !issuer_given
+        && let Some((at, path)) = audience_at
+    {
+        let remedy = "write issuer = \"https://…\" too, or assertion_audience = \"token_endpoint\"";
+        table.file.problem(at, format!("`{path}` means the issuer, and none is configured"), remedy);
+    }
+
+    let scope_at = table.get("scope").map(|value| (value.at, value.path));
     let scope = table.get("scope").map_or_else(Vec::new, |value| scope(value));
+    if let (Some(end), Some((at, path))) = (preset.scope_ends_with, scope_at)
+        && scope.iter().any(|scope| !scope.ends_with(end))
+    {
+        let remedy = format!("write the API's application ID URI and \"{end}\", such as \"api://orders{end}\"");
+        table.file.problem(at, format!("`{path}` has to end in \"{end}\" for this provider"), remedy);
+    }
     let audience = table.get("audience").and_then(|value| value.text().map(str::to_owned));
     let resource = table.get("resource").and_then(Value::one_or_list).unwrap_or_default();
     let resource = resource.iter().filter_map(resource_uri).collect();
@@ -38,20 +82,63 @@ pub(super) fn token_request(table: &mut TableReader<'_>) -> Option<OAuthSettings
     let headers = table.table("headers").map_or_else(Vec::new, |table| headers(&table));
     let timeout = table.get("timeout").and_then(|value| value.duration()).unwrap_or(Duration::from_secs(10));
     let ca_file = table.get("ca_file").and_then(|value| value.certificates());
-    table.not_yet("proxy", "remove it; token requests go out directly");
+    let proxy = table.get("proxy").and_then(|value| proxy(&value));
+    let dpop = table.get("dpop").and_then(|value| dpop(&value));
 
-    Some(OAuthSettings {
-        token_endpoint: token_endpoint?,
-        client_id: client_id?,
-        client_auth: client_auth?,
-        scope,
-        audience,
-        resource,
-        parameters,
-        headers,
-        timeout,
-        ca_file,
-    })
+    if (endpoint_broken && token_endpoint.is_none()) || (token_endpoint.is_none() && issuer.is_none()) {
+        return None;
+    }
+    let mut settings = OAuthSettings::new(Server { token_endpoint, issuer }, client_id?, client_auth?);
+    settings.grant = grant?;
+    set(&mut settings.assertion_audience, assertion_audience);
+    let settings =
+        OAuthSettings { scope, audience, resource, parameters, headers, timeout, ca_file, proxy, dpop, ..settings };
+    Some((settings, preset.default_lifetime))
+}
+
+/// RFC 8414 section 2: an `https` URL without query and fragment. Kept to the letter, because it is compared that way.
+fn issuer(value: &Value<'_>) -> Option<String> {
+    let url = endpoint_url(value)?;
+    if url.query().is_some() {
+        return value.wrong("has a query", "write the issuer as its metadata says it (RFC 8414 section 2)");
+    }
+    value.text().map(str::to_owned)
+}
+
+/// The way out for token requests. Its password, if there is one, stands in the file.
+fn proxy(value: &Value<'_>) -> Option<Url> {
+    const REMEDY: &str = "write proxy = \"http://HOST:PORT\"";
+    let url = value.parsed(Url::parse, REMEDY)?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return value.wrong("is no http or https proxy", REMEDY);
+    }
+    if url.password().is_some() {
+        let what = format!("`{}`: the proxy's password is written into the file", value.path);
+        value.file.warning(value.at, what, "let only attache's own user read the file");
+    }
+    Some(url)
+}
+
+/// `true`, `false` or `{ private_key = … }`.
+fn dpop(value: &Value<'_>) -> Option<DpopSettings> {
+    match value.node {
+        DeValue::Boolean(true) => Some(DpopSettings::Generated),
+        DeValue::Boolean(false) => None,
+        DeValue::Table(_) => {
+            let mut table = value.table()?;
+            let key = table.required("private_key", "write private_key = \"key.pem\"").and_then(|value| pem(&value));
+            table.finish();
+            key.map(DpopSettings::Key)
+        }
+        _ => value.wrong_type("a boolean or a table", "write dpop = true, or dpop = { private_key = \"key.pem\" }"),
+    }
+}
+
+/// `https`, or `http` on this machine, without user information.
+pub(super) fn is_token_server(url: &Url) -> bool {
+    let loopback = || url.host_str().is_some_and(|host| Host::parse(host).is_ok_and(|host| host.is_loopback()));
+    let scheme = url.scheme() == "https" || (url.scheme() == "http" && loopback());
+    scheme && url.host_str().is_some() && url.username().is_empty() && url.password().is_none()
 }
 
 /// RFC 6749 section 3.2. The URL is never repeated: it may hold a password.
@@ -79,46 +166,6 @@ fn endpoint_url(value: &Value<'_>) -> Option<Url> {
         return value.wrong("has a fragment", "leave out \"#\" and what follows (RFC 6749 section 3.2)");
     }
     Some(url)
-}
-
-/// What goes with each method: adding one means a line here and what it needs below.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
-    Basic,
-    Post,
-    None,
-}
-
-fn client_auth(table: &mut TableReader<'_>) -> Option<ClientAuth> {
-    let method = table.get("client_auth").map_or(Some(Method::Basic), |value| {
-        let now =
-            [("client_secret_basic", Method::Basic), ("client_secret_post", Method::Post), ("none", Method::None)];
-        value.choice(&now, &["client_secret_jwt", "private_key_jwt", "tls_client_auth"])
-    });
-    let given = table.get("client_secret");
-    let Some(method) = method else {
-        // The keys of the method that is not there yet are explained by the method.
-        table.ignore(&LATER_METHOD_KEYS);
-        return None;
-    };
-    for key in LATER_METHOD_KEYS {
-        table.not_yet(key, "remove it; the methods are client_secret_basic, client_secret_post and none");
-    }
-    match (method, given) {
-        (Method::None, None) => Some(ClientAuth::None),
-        (Method::None, Some(value)) => {
-            value.wrong("is not sent with client_auth = \"none\"", "remove it, or remove client_auth")
-        }
-        (Method::Basic, Some(value)) => secret(&value).map(ClientAuth::Basic),
-        (Method::Post, Some(value)) => secret(&value).map(ClientAuth::Post),
-        (Method::Basic | Method::Post, None) => {
-            table.missing(
-                "client_secret",
-                "write client_secret = { env = \"NAME\" }, or client_auth = \"none\" for a client without one",
-            );
-            None
-        }
-    }
 }
 
 /// RFC 6749 section 3.3: a list, or one string with spaces between.
@@ -153,7 +200,7 @@ fn resource_uri(value: &Value<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{config, problems};
-    use crate::oauth::{ClientAuth, OAuthSettings};
+    use crate::oauth::{AssertionAudience, DpopSettings, OAuthSettings};
 
     const SECRET: &str = "client_secret = { env = \"SECRET\" }";
     const ENDPOINT: &str = "token_endpoint = \"https://login.test/token\"";
@@ -177,7 +224,10 @@ mod tests {
     fn the_token_endpoint_is_https_unless_it_is_on_this_machine() {
         for url in ["https://login.test/token?a=b", "http://localhost:8000/t", "http://127.0.0.1/t", "http://[::1]:1/t"]
         {
-            assert_eq!(oauth(&format!("token_endpoint = \"{url}\"\n{SECRET}")).token_endpoint.as_str(), url);
+            assert_eq!(
+                oauth(&format!("token_endpoint = \"{url}\"\n{SECRET}")).server.token_endpoint.unwrap().as_str(),
+                url
+            );
         }
         for (url, what) in [
             ("http://login.test/token", "is plain http"),
@@ -198,34 +248,45 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_is_answered_with_the_key_to_write_instead() {
-        let found = wrong(&format!("issuer = \"https://login.test\"\n{SECRET}"));
-        assert_eq!(found.len(), 1, "{found:#?}");
-        assert!(found[0].contains("`credentials.a.issuer` is not supported by this version; write token_endpoint = "));
+    fn an_issuer_stands_in_for_the_token_endpoint_and_is_kept_to_the_letter() {
+        let read = oauth(&format!("issuer = \"https://login.test/Tenant/\"\n{SECRET}"));
+        assert_eq!(read.server.issuer.as_deref(), Some("https://login.test/Tenant/"));
+        assert!(read.server.token_endpoint.is_none());
+        let both = oauth(&format!("issuer = \"https://login.test\"\n{ENDPOINT}\n{SECRET}"));
+        assert!(both.server.issuer.is_some() && both.server.token_endpoint.is_some());
+        for wrong_issuer in ["http://login.test", "https://login.test?x=1", "https://login.test#x", "login.test"] {
+            assert_eq!(wrong(&format!("issuer = \"{wrong_issuer}\"\n{SECRET}")).len(), 1, "{wrong_issuer}");
+        }
+        let neither = wrong(SECRET);
+        assert!(
+            neither[0].contains("`credentials.a.token_endpoint` is missing; ") && neither.len() == 1,
+            "{neither:#?}"
+        );
     }
 
     #[test]
-    fn each_method_has_the_secret_it_needs() {
-        assert!(matches!(oauth(&format!("{ENDPOINT}\n{SECRET}")).client_auth, ClientAuth::Basic(_)));
-        let post = format!("{ENDPOINT}\nclient_auth = \"client_secret_post\"\n");
-        assert!(matches!(oauth(&format!("{post}{SECRET}")).client_auth, ClientAuth::Post(_)));
-        assert!(matches!(oauth(&format!("{ENDPOINT}\nclient_auth = \"none\"")).client_auth, ClientAuth::None));
-        for rest in [ENDPOINT, &post] {
-            let found = wrong(rest);
-            assert!(
-                found[0].starts_with("proxy.toml:7:1: `credentials.a.client_secret` is missing; write "),
-                "{found:#?}"
-            );
-        }
-        let found = wrong(&format!("{ENDPOINT}\nclient_auth = \"none\"\n{SECRET}"));
-        assert!(found[0].contains("is not sent with client_auth = \"none\"; remove it"), "{found:#?}");
-        let found = wrong(&format!("{ENDPOINT}\nclient_auth = \"private_key_jwt\"\nprivate_key = \"k.pem\""));
-        assert_eq!(found.len(), 1, "{found:#?}");
-        assert!(
-            found[0].contains("\"private_key_jwt\" is not supported by this version; write \"client_secret_basic\"")
-        );
-        let found = wrong(&format!("{ENDPOINT}\n{SECRET}\nprivate_key = \"k.pem\""));
-        assert!(found[0].contains("`credentials.a.private_key` is not supported by this version; "), "{found:#?}");
+    fn the_audience_of_assertions_is_a_word_or_a_text() {
+        let with = |rest: &str| oauth(&format!("{ENDPOINT}\n{SECRET}\n{rest}")).assertion_audience;
+        assert_eq!(with(""), AssertionAudience::Unsaid);
+        assert_eq!(with("assertion_audience = \"token_endpoint\""), AssertionAudience::TokenEndpoint);
+        assert_eq!(with("assertion_audience = \"https://x\""), AssertionAudience::Text("https://x".into()));
+        let issuer = format!("issuer = \"https://login.test\"\n{SECRET}\nassertion_audience = \"issuer\"");
+        assert_eq!(oauth(&issuer).assertion_audience, AssertionAudience::Issuer);
+        let found = wrong(&format!("{ENDPOINT}\n{SECRET}\nassertion_audience = \"issuer\""));
+        assert!(found[0].contains("means the issuer, and none is configured; "), "{found:#?}");
+    }
+
+    #[test]
+    fn the_onward_proxy_and_bound_tokens_are_read() {
+        let read = oauth(&format!("{ENDPOINT}\n{SECRET}\nproxy = \"http://proxy.test:3128\"\ndpop = true"));
+        assert_eq!(read.proxy.unwrap().as_str(), "http://proxy.test:3128/");
+        assert!(matches!(read.dpop, Some(DpopSettings::Generated)));
+        assert!(oauth(&format!("{ENDPOINT}\n{SECRET}\ndpop = false")).dpop.is_none());
+        let found = wrong(&format!("{ENDPOINT}\n{SECRET}\nproxy = \"socks5://p:1\"\ndpop = \"yes\""));
+        assert_eq!(found.len(), 2, "{found:#?}");
+        let read = config(&credential(&format!("{ENDPOINT}\n{SECRET}\nproxy = \"http://me:sentinel@proxy.test\"")));
+        assert_eq!(read.warnings.len(), 1);
+        assert!(!format!("{read:?}").contains("sentinel"));
     }
 
     #[test]

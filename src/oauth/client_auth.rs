@@ -6,39 +6,143 @@ use http::HeaderValue;
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use super::ClientAuth;
-use crate::secret::Secret;
+use crate::jose::{Algorithm, SigningKey};
+use crate::secret::{Secret, SecretSource, Secrets};
 use crate::token::{TokenError, TokenErrorKind};
+
+use super::assertion::{self, Assertion};
+
+/// RFC 7523 section 2.2.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// RFC 6749 section 2.3: exactly one method for each request.
+#[derive(Debug, Clone)]
+pub enum ClientAuth {
+    /// `client_secret_basic`: the pair in `Authorization: Basic`.
+    Basic {
+        /// The secret, or several that are tried in order.
+        secrets: Secrets,
+        /// Id and secret are not form-encoded, for servers that do not follow RFC 6749 section 2.3.1.
+        raw: bool,
+    },
+    /// `client_secret_post`: `client_id` and `client_secret` in the form.
+    Post(Secrets),
+    /// `client_secret_jwt`: an assertion that the secret authenticates (OpenID Connect Core section 9).
+    SecretJwt(Secrets),
+    /// `private_key_jwt`: an assertion that we sign (RFC 7523 section 2.2).
+    PrivateKeyJwt(SigningKeySettings),
+    /// `private_key_jwt` by somebody else's hand: the platform that a workload runs on writes the assertion into a file.
+    Assertion(Secrets),
+    /// `tls_client_auth` (RFC 8705 section 2): the certificate of the connection is the proof.
+    Tls {
+        /// PEM, with the chain.
+        certificate: SecretSource,
+        /// PEM.
+        key: SecretSource,
+    },
+    /// `none`: a public client, `client_id` in the form.
+    None,
+    /// Nothing is said of the client, not even its id: the grant itself is the proof (RFC 7521 section 4.1).
+    Omitted,
+}
+
+/// The key of `private_key_jwt`, or of the `jwt_bearer` grant.
+#[derive(Debug, Clone)]
+pub struct SigningKeySettings {
+    /// PEM or JWK; several are tried in order.
+    pub keys: Secrets,
+    /// `kid`; by default the JWK's own.
+    pub key_id: Option<String>,
+    /// `alg`; by default what the key is made for.
+    pub algorithm: Option<Algorithm>,
+    /// A certificate (PEM) whose thumbprint goes along as `x5t#S256`, for servers that know keys by their certificate.
+    pub certificate: Option<SecretSource>,
+}
+
+impl ClientAuth {
+    /// The method's registered name (RFC 7591 section 2, RFC 8705 section 2.1.1).
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Basic { .. } => "client_secret_basic",
+            Self::Post(_) => "client_secret_post",
+            Self::SecretJwt(_) => "client_secret_jwt",
+            Self::PrivateKeyJwt(_) | Self::Assertion(_) => "private_key_jwt",
+            Self::Tls { .. } => "tls_client_auth",
+            Self::None | Self::Omitted => "none",
+        }
+    }
+
+    /// What is tried in order until one is accepted, if the method has such.
+    #[must_use]
+    pub const fn secrets(&self) -> Option<&Secrets> {
+        match self {
+            Self::Basic { secrets, .. } | Self::Post(secrets) | Self::SecretJwt(secrets) | Self::Assertion(secrets) => {
+                Some(secrets)
+            }
+            Self::PrivateKeyJwt(key) => Some(&key.keys),
+            Self::Tls { .. } | Self::None | Self::Omitted => None,
+        }
+    }
+}
 
 /// The client authentication of one token request. Knows in which forms the secret went out, so that a server which
 /// repeats it is not quoted.
-pub(super) struct Proof<'a> {
+#[derive(Default)]
+pub(super) struct Proof {
     /// The value of `Authorization`, marked sensitive.
     pub(super) authorization: Option<HeaderValue>,
     /// What goes into the form.
-    pub(super) form: Vec<(&'static str, &'a str)>,
+    pub(super) form: Vec<(&'static str, Zeroizing<String>)>,
     sent: Vec<Zeroizing<String>>,
 }
 
-impl<'a> Proof<'a> {
-    /// Presents `client_id` and the secret by the configured method.
+impl Proof {
+    /// Presents `client_id` and the secret by the configured method. An assertion is a new one each time: servers accept
+    /// each `jti` once (RFC 7523 section 3).
     ///
     /// # Errors
-    /// [`TokenErrorKind::Configuration`] when the method needs a secret and there is none.
-    pub(super) fn new(auth: &ClientAuth, client_id: &'a str, secret: Option<&'a Secret>) -> Result<Self, TokenError> {
-        let sent = secret.map(|secret| Zeroizing::new(secret.expose().to_owned())).into_iter().collect();
-        let mut proof = Self { authorization: None, form: Vec::new(), sent };
+    /// [`TokenErrorKind::Configuration`] when the method needs a secret and there is none, or one that it cannot use.
+    pub(super) fn new(
+        auth: &ClientAuth,
+        client_id: &str,
+        secret: Option<&Secret>,
+        audience: &assertion::Audience<'_>,
+    ) -> Result<Self, TokenError> {
+        let mut proof = Self::default();
+        proof.withhold(secret);
         let missing = || TokenError::new(TokenErrorKind::Configuration, "there is no client secret; nothing was sent");
         match auth {
-            ClientAuth::Basic(_) => proof.basic(client_id, secret.ok_or_else(missing)?)?,
+            ClientAuth::Basic { raw, .. } => proof.basic(client_id, secret.ok_or_else(missing)?, *raw)?,
             ClientAuth::Post(_) => {
                 let secret = secret.ok_or_else(missing)?;
-                proof.form = vec![("client_id", client_id), ("client_secret", secret.expose())];
+                proof.put("client_id", client_id);
+                proof.put("client_secret", secret.expose());
                 proof.sent.push(form_encoded(secret.expose()));
             }
-            ClientAuth::None => proof.form = vec![("client_id", client_id)],
+            ClientAuth::SecretJwt(_) => {
+                let key = SigningKey::shared_secret(secret.ok_or_else(missing)?);
+                proof.assertion(client_id, &Assertion::of_client(client_id).sign(&key, audience, None)?);
+            }
+            ClientAuth::PrivateKeyJwt(settings) => {
+                let signed = assertion::signed(
+                    settings,
+                    secret.ok_or_else(missing)?,
+                    audience,
+                    &Assertion::of_client(client_id),
+                )?;
+                proof.assertion(client_id, &signed);
+            }
+            ClientAuth::Assertion(_) => proof.assertion(client_id, secret.ok_or_else(missing)?.expose().trim()),
+            ClientAuth::Tls { .. } | ClientAuth::None => proof.put("client_id", client_id),
+            ClientAuth::Omitted => {}
         }
         Ok(proof)
+    }
+
+    /// Another secret that must not be quoted from an answer, such as a subject token.
+    pub(super) fn withhold(&mut self, secret: Option<&Secret>) {
+        self.sent.extend(secret.map(|secret| Zeroizing::new(secret.expose().trim().to_owned())));
     }
 
     /// True if a text of the server's repeats the secret, in any of the forms in which it was sent. A secret of three
@@ -50,18 +154,38 @@ impl<'a> Proof<'a> {
     }
 
     /// RFC 6749 section 2.3.1: id and secret are form-encoded each for itself, so that the id's colons stay the id's.
-    fn basic(&mut self, client_id: &str, secret: &Secret) -> Result<(), TokenError> {
-        let encoded = form_encoded(secret.expose());
-        let pair = Zeroizing::new(format!("{}:{}", form_encoded(client_id).as_str(), encoded.as_str()));
-        let base64 = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-        let mut value = HeaderValue::try_from(format!("Basic {}", base64.as_str())).map_err(|_never| {
+    fn basic(&mut self, client_id: &str, secret: &Secret, raw: bool) -> Result<(), TokenError> {
+        let value = basic_credentials(client_id, secret, raw);
+        let mut field = HeaderValue::try_from(format!("Basic {}", value.as_str())).map_err(|_never| {
             TokenError::new(TokenErrorKind::Configuration, "the client secret does not fit into a header field")
         })?;
-        value.set_sensitive(true);
-        self.authorization = Some(value);
-        self.sent.extend([encoded, base64]);
+        field.set_sensitive(true);
+        self.authorization = Some(field);
+        self.sent.extend([form_encoded(secret.expose()), value]);
         Ok(())
     }
+
+    /// RFC 7521 section 4.2. `client_id` goes along: it is optional there, and some servers insist.
+    fn assertion(&mut self, client_id: &str, assertion: &str) {
+        self.put("client_id", client_id);
+        self.put("client_assertion_type", JWT_BEARER);
+        self.put("client_assertion", assertion);
+        self.sent.push(Zeroizing::new(assertion.to_owned()));
+    }
+
+    fn put(&mut self, name: &'static str, value: &str) {
+        self.form.push((name, Zeroizing::new(value.to_owned())));
+    }
+}
+
+/// What follows `Basic `: the pair in base64, each part form-encoded unless `raw`.
+pub(super) fn basic_credentials(client_id: &str, secret: &Secret, raw: bool) -> Zeroizing<String> {
+    let pair = if raw {
+        Zeroizing::new(format!("{client_id}:{}", secret.expose()))
+    } else {
+        Zeroizing::new(format!("{}:{}", form_encoded(client_id).as_str(), form_encoded(secret.expose()).as_str()))
+    };
+    Zeroizing::new(STANDARD.encode(pair.as_bytes()))
 }
 
 /// `application/x-www-form-urlencoded` (RFC 6749 appendix B).
@@ -70,58 +194,5 @@ fn form_encoded(text: &str) -> Zeroizing<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::secret::SecretSource;
-
-    const ID: &str = "odd:id/+ &%";
-    const SECRET: &str = "p@ss:w/ord+ =%&~";
-
-    fn source() -> SecretSource {
-        SecretSource::Literal(Secret::new(SECRET.into()))
-    }
-
-    #[test]
-    fn basic_form_encodes_id_and_secret_separately() {
-        let secret = Secret::new(SECRET.into());
-        let proof = Proof::new(&ClientAuth::Basic(source()), ID, Some(&secret)).unwrap();
-        let value = proof.authorization.unwrap();
-        assert!(value.is_sensitive());
-        let base64 = value.to_str().unwrap().strip_prefix("Basic ").unwrap();
-        let pair = String::from_utf8(STANDARD.decode(base64).unwrap()).unwrap();
-        assert_eq!(pair, "odd%3Aid%2F%2B+%26%25:p%40ss%3Aw%2Ford%2B+%3D%25%26%7E");
-        assert!(proof.form.is_empty(), "one method for each request");
-    }
-
-    #[test]
-    fn post_puts_both_into_the_form_only() {
-        let secret = Secret::new(SECRET.into());
-        let proof = Proof::new(&ClientAuth::Post(source()), ID, Some(&secret)).unwrap();
-        assert_eq!(proof.form, [("client_id", ID), ("client_secret", SECRET)]);
-        assert!(proof.authorization.is_none());
-    }
-
-    #[test]
-    fn a_public_client_sends_its_id_alone() {
-        let proof = Proof::new(&ClientAuth::None, ID, None).unwrap();
-        assert_eq!(proof.form, [("client_id", ID)]);
-        assert!(proof.authorization.is_none() && !proof.is_in("anything"));
-    }
-
-    #[test]
-    fn a_repeated_secret_is_recognised_in_every_form_it_was_sent_in() {
-        let secret = Secret::new(SECRET.into());
-        let proof = Proof::new(&ClientAuth::Basic(source()), ID, Some(&secret)).unwrap();
-        let value = proof.authorization.clone().unwrap();
-        for text in [SECRET, "P@SS:W/ORD+ =%&~", "p%40ss%3Aw%2Ford%2B+%3D%25%26%7E", value.to_str().unwrap()] {
-            assert!(proof.is_in(&format!("you said {text}!")), "{text}");
-        }
-        assert!(!proof.is_in("you said nothing"));
-    }
-
-    #[test]
-    fn a_method_without_its_secret_is_a_configuration_error() {
-        let error = Proof::new(&ClientAuth::Post(source()), ID, None).err().unwrap();
-        assert_eq!(error.kind, TokenErrorKind::Configuration);
-    }
-}
+#[path = "client_auth_tests.rs"]
+mod tests;

@@ -1,4 +1,4 @@
-//! The POST to the token endpoint (RFC 6749 section 3.2): no redirects, no proxy from the environment, no
+//! The way to the token endpoint (RFC 6749 section 3.2): no redirects, no proxy from the environment, no
 //! decompression, a bounded answer. Says in the log that a token was asked for, and never what was answered.
 
 use std::time::Duration;
@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 
 use super::client_auth::Proof;
 use super::response::Answer;
-use super::{OAuthSettings, failure, grant, wording};
+use super::settings::{OAuthSettings, shown};
+use super::{TokenRequest, failure, grant, wording};
 use crate::token::{TokenError, TokenErrorKind};
 
 /// The largest answer that is read. A token may take 16 KiB of it.
@@ -20,17 +21,29 @@ const MAX_ANSWER: usize = 64 * 1024;
 const FRAMING: [HeaderName; 4] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::CONTENT_TYPE];
 
-/// A token endpoint and the connections to it.
+/// An authorization server and the connections to it.
 pub(super) struct Endpoint {
-    url: Url,
     host: String,
     client: reqwest::Client,
 }
 
+/// Where one token request goes.
+pub(super) struct Target {
+    pub(super) url: Url,
+    pub(super) host: String,
+}
+
+impl Target {
+    /// Checks the URL: RFC 6749 section 3.2 requires TLS, save on this machine.
+    pub(super) fn new(url: Url) -> Result<Self, String> {
+        let host = host_of(&url)?;
+        Ok(Self { url, host })
+    }
+}
+
 impl Endpoint {
     pub(super) fn new(settings: &OAuthSettings, tls: rustls::ClientConfig) -> Result<Self, String> {
-        let url = settings.token_endpoint.clone();
-        let host = host_of(&url)?;
+        let host = settings.server.host();
         let client = reqwest::Client::builder()
             // reqwest's own TLS set-up needs a process-wide provider, and panics without one.
             .tls_backend_preconfigured(tls)
@@ -41,25 +54,60 @@ impl Endpoint {
             .user_agent(concat!("attache/", env!("CARGO_PKG_VERSION")))
             // Token requests are minutes apart: a connection kept for long is one that the other side has closed.
             .pool_idle_timeout(Duration::from_secs(20))
-            .pool_max_idle_per_host(1)
-            .build()
-            .map_err(|error| format!("the HTTP client for {host} cannot be set up: {error}"))?;
-        Ok(Self { url, host, client })
+            .pool_max_idle_per_host(1);
+        let client = match &settings.proxy {
+            None => client,
+            Some(proxy) => client.proxy(onward(proxy)?),
+        };
+        let client = client.build().map_err(|_opaque| format!("the HTTP client for {host} cannot be set up"))?;
+        Ok(Self { host, client })
+    }
+
+    /// Who is asked, as it is shown to people.
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     /// Sends one token request and reads the answer, whatever its status.
     ///
     /// # Errors
     /// When there is no whole answer, or one that is too large.
-    pub(super) async fn post(&self, settings: &OAuthSettings, proof: &Proof<'_>) -> Result<Answer<'_>, TokenError> {
-        let body = grant::body(settings, proof).as_bytes().to_vec();
-        let request = self.client.post(self.url.clone()).headers(headers(settings, proof)).body(body);
+    pub(super) async fn post<'t>(
+        &self,
+        target: &'t Target,
+        settings: &OAuthSettings,
+        request: &TokenRequest,
+    ) -> Result<Answer<'t>, TokenError> {
+        let body = grant::body(settings, &request.grant, &request.proof).as_bytes().to_vec();
+        let sent = self.client.post(target.url.clone()).headers(headers(settings, request)).body(body);
+        self.exchange(&target.host, sent, &request.proof).await
+    }
+
+    /// Reads a document that anybody may read, such as metadata.
+    ///
+    /// # Errors
+    /// As [`Endpoint::post`].
+    pub(super) async fn get(&self, url: &Url) -> Result<Answer<'_>, TokenError> {
+        let sent = self
+            .client
+            .get(url.clone())
+            .header(header::ACCEPT, HeaderValue::from_static("application/json"))
+            .header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        self.exchange(&self.host, sent, &Proof::default()).await
+    }
+
+    async fn exchange<'h>(
+        &self,
+        host: &'h str,
+        request: reqwest::RequestBuilder,
+        proof: &Proof,
+    ) -> Result<Answer<'h>, TokenError> {
         let requested_at = Instant::now();
-        let mut response = request.send().await.map_err(|error| self.failed(&error, requested_at, proof))?;
+        let mut response = request.send().await.map_err(|error| failed(host, &error, requested_at, proof))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let mut body = Zeroizing::new(Vec::new());
         let mut whole = true;
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error, requested_at, proof))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(host, &error, requested_at, proof))? {
             whole = body.len() + chunk.len() <= MAX_ANSWER;
             if !whole {
                 break;
@@ -68,7 +116,7 @@ impl Endpoint {
         }
         tracing::debug!(
             target: "attache::token",
-            endpoint = %self.host,
+            endpoint = %host,
             status = status.as_u16(),
             content_type = wording::media_type(&headers, proof),
             length = body.len(),
@@ -76,13 +124,13 @@ impl Endpoint {
             "token request answered"
         );
         if whole {
-            return Ok(Answer { host: &self.host, status, headers, body, requested_at });
+            return Ok(Answer { host, status, headers, body, requested_at });
         }
         if !status.is_success() {
             // The status of a large error page says enough.
-            return Ok(Answer { host: &self.host, status, headers, body: Zeroizing::default(), requested_at });
+            return Ok(Answer { host, status, headers, body: Zeroizing::default(), requested_at });
         }
-        let message = format!("{} answered with more than 64 KiB, which is no token response", self.host);
+        let message = format!("{host} answered with more than 64 KiB, which is no token response");
         Err(TokenError::new(TokenErrorKind::InvalidResponse, message))
     }
 
@@ -95,18 +143,24 @@ impl Endpoint {
             format!("{} did not answer the token request within {after}", self.host),
         )
     }
+}
 
-    fn failed(&self, error: &reqwest::Error, requested_at: Instant, proof: &Proof<'_>) -> TokenError {
-        let error = failure::explain(&self.host, error, proof);
-        tracing::debug!(
-            target: "attache::token",
-            endpoint = %self.host,
-            kind = error.kind.as_str(),
-            elapsed = ?requested_at.elapsed(),
-            "token request failed"
-        );
-        error
-    }
+fn failed(host: &str, error: &reqwest::Error, requested_at: Instant, proof: &Proof) -> TokenError {
+    let error = failure::explain(host, error, proof);
+    tracing::debug!(
+        target: "attache::token",
+        endpoint = %host,
+        kind = error.kind.as_str(),
+        elapsed = ?requested_at.elapsed(),
+        "token request failed"
+    );
+    error
+}
+
+/// The configured way out, with the user name and password of its URL, so that no error may repeat that.
+fn onward(proxy: &Url) -> Result<reqwest::Proxy, String> {
+    reqwest::Proxy::all(proxy.clone())
+        .map_err(|_opaque| "the proxy for token requests cannot be used; write http://HOST:PORT".to_owned())
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -123,7 +177,7 @@ fn host_of(url: &Url) -> Result<String, String> {
         Host::Ipv4(ip) => ip.is_loopback(),
         Host::Ipv6(ip) => ip.is_loopback(),
     };
-    let shown = url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
+    let shown = shown(url);
     if !url.username().is_empty() || url.password().is_some() {
         return Err(format!("token_endpoint holds user information before {shown}; use client_id and client_secret"));
     }
@@ -135,7 +189,7 @@ fn host_of(url: &Url) -> Result<String, String> {
     }
 }
 
-fn headers(settings: &OAuthSettings, proof: &Proof<'_>) -> HeaderMap {
+fn headers(settings: &OAuthSettings, request: &TokenRequest) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -149,8 +203,11 @@ fn headers(settings: &OAuthSettings, proof: &Proof<'_>) -> HeaderMap {
         headers.append(name, value);
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    if let Some(authorization) = &proof.authorization {
+    if let Some(authorization) = &request.proof.authorization {
         headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    if let Some(proof) = &request.dpop {
+        headers.insert(HeaderName::from_static("dpop"), proof.clone());
     }
     headers
 }

@@ -11,7 +11,7 @@ use crate::token::{TokenError, TokenErrorKind};
 
 /// The error of a token request whose transport failed. Trying again can always help: machines come back, and names and
 /// certificates are mended without our being told.
-pub(super) fn explain(host: &str, error: &reqwest::Error, proof: &Proof<'_>) -> TokenError {
+pub(super) fn explain(host: &str, error: &reqwest::Error, proof: &Proof) -> TokenError {
     if error.is_timeout() {
         return TokenError::new(TokenErrorKind::Timeout, format!("{host} did not answer the token request in time"));
     }
@@ -27,7 +27,7 @@ pub(super) fn explain(host: &str, error: &reqwest::Error, proof: &Proof<'_>) -> 
     TokenError::new(TokenErrorKind::Transient, message)
 }
 
-fn tls_failure(host: &str, error: &rustls::Error, proof: &Proof<'_>) -> String {
+fn tls_failure(host: &str, error: &rustls::Error, proof: &Proof) -> String {
     use CertificateError as Certificate;
     match error {
         rustls::Error::InvalidCertificate(reason) => match reason {

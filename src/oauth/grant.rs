@@ -5,23 +5,74 @@ use std::collections::BTreeSet;
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
-use super::OAuthSettings;
+use super::assertion::{self, Assertion, Audience};
 use super::client_auth::Proof;
-
-/// RFC 6749 section 4.4.
-pub(super) const CLIENT_CREDENTIALS: &str = "client_credentials";
+use super::settings::{Grant, JwtBearer, OAuthSettings};
+use crate::secret::Secret;
+use crate::token::{TokenError, TokenErrorKind};
 
 /// Form fields that belong to the client authentication, and are never taken from the extra parameters.
 const CLIENT_AUTH_FIELDS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
+
+/// The fields of the grant itself, besides `grant_type`.
+pub(super) type GrantFields = Vec<(&'static str, Zeroizing<String>)>;
+
+/// What the grant is made of in this request: the subject of a token exchange, the assertion of `jwt_bearer`.
+///
+/// # Errors
+/// [`TokenErrorKind::Configuration`] where something is missing or cannot be used.
+pub(super) fn fields(
+    settings: &OAuthSettings,
+    subject: Option<&Secret>,
+    assertion: Option<&Secret>,
+    audience: &Audience<'_>,
+) -> Result<GrantFields, TokenError> {
+    let own = |text: &str| Zeroizing::new(text.to_owned());
+    let missing = |what: &str| {
+        TokenError::new(TokenErrorKind::Configuration, format!("there is no {what} for this grant; nothing was sent"))
+    };
+    Ok(match &settings.grant {
+        Grant::ClientCredentials => Vec::new(),
+        Grant::TokenExchange(exchange) => {
+            let subject = subject.ok_or_else(|| missing("token of a caller's"))?;
+            let mut fields = vec![
+                ("subject_token", own(subject.expose())),
+                ("subject_token_type", own(&exchange.subject_token_type)),
+            ];
+            fields.extend(exchange.requested_token_type.iter().map(|wanted| ("requested_token_type", own(wanted))));
+            fields
+        }
+        Grant::JwtBearer(JwtBearer::Given(_)) => {
+            vec![("assertion", own(assertion.ok_or_else(|| missing("assertion"))?.expose().trim()))]
+        }
+        Grant::JwtBearer(JwtBearer::Signed { key, subject, claims, scope_claim }) => {
+            let scope = asked_scope(settings).collect::<Vec<_>>().join(" ");
+            let mut claims: Vec<(&str, &str)> = claims.iter().map(|(name, value)| (&**name, &**value)).collect();
+            if *scope_claim {
+                claims.push(("scope", &scope));
+            }
+            let subject = subject.as_deref().unwrap_or(&settings.client_id);
+            let statement = Assertion::of_grant(&settings.client_id, subject, claims);
+            let key_text = assertion.ok_or_else(|| missing("private_key"))?;
+            vec![("assertion", assertion::signed(key, key_text, audience, &statement)?)]
+        }
+    })
+}
+
+/// True if the scope goes into the assertion instead of the form.
+const fn scope_is_a_claim(grant: &Grant) -> bool {
+    matches!(grant, Grant::JwtBearer(JwtBearer::Signed { scope_claim: true, .. }))
+}
 
 /// The request body, `application/x-www-form-urlencoded`.
 ///
 /// A field that the settings fill already is not sent a second time by an extra parameter: RFC 6749 section 3.2 allows
 /// each once, save `resource`, which RFC 8707 section 2 lets repeat.
-pub(super) fn body(settings: &OAuthSettings, proof: &Proof<'_>) -> Zeroizing<String> {
+pub(super) fn body(settings: &OAuthSettings, grant: &GrantFields, proof: &Proof) -> Zeroizing<String> {
     let scope = asked_scope(settings).collect::<Vec<_>>().join(" ");
-    let mut fields = vec![("grant_type", CLIENT_CREDENTIALS)];
-    if !scope.is_empty() {
+    let mut fields = vec![("grant_type", settings.grant.grant_type())];
+    fields.extend(grant.iter().map(|(name, value)| (*name, value.as_str())));
+    if !scope.is_empty() && !scope_is_a_claim(&settings.grant) {
         fields.push(("scope", &scope));
     }
     fields.extend(settings.audience.iter().map(|audience| ("audience", audience.as_str())));
@@ -32,7 +83,9 @@ pub(super) fn body(settings: &OAuthSettings, proof: &Proof<'_>) -> Zeroizing<Str
     };
     let extra = settings.parameters.iter().filter(|(name, _)| !taken(name));
     let mut form = Serializer::new(String::new());
-    form.extend_pairs(&fields).extend_pairs(extra).extend_pairs(&proof.form);
+    form.extend_pairs(&fields)
+        .extend_pairs(extra)
+        .extend_pairs(proof.form.iter().map(|(name, value)| (*name, value.as_str())));
     Zeroizing::new(form.finish())
 }
 
@@ -50,16 +103,62 @@ fn asked_scope(settings: &OAuthSettings) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::settings;
-    use super::super::{ClientAuth, OAuthSettings};
+    use super::super::tests::{literal, secrets, settings};
+    use super::super::{AssertionAudience, ClientAuth, SigningKeySettings, TokenExchange};
     use super::*;
 
     fn body_of(change: impl FnOnce(&mut OAuthSettings)) -> String {
         let mut settings = settings("https://login.example.com/token");
         settings.client_auth = ClientAuth::None;
         change(&mut settings);
-        let proof = Proof::new(&ClientAuth::None, "me", None).unwrap();
-        body(&settings, &proof).to_string()
+        let audience = audience();
+        let proof = Proof::new(&ClientAuth::None, "me", None, &audience).unwrap();
+        let fields = fields(&settings, Some(&literal("sub")), Some(&literal("aaa.bbb.ccc")), &audience).unwrap();
+        body(&settings, &fields, &proof).to_string()
+    }
+
+    fn audience() -> Audience<'static> {
+        Audience { issuer: None, token_endpoint: "https://login.example.com/token", wanted: &AssertionAudience::Unsaid }
+    }
+
+    #[test]
+    fn a_token_exchange_names_the_subject_and_its_type() {
+        let body = body_of(|s| {
+            s.grant = Grant::TokenExchange(TokenExchange {
+                subject_token_type: "urn:x:access_token".into(),
+                requested_token_type: Some("urn:x:jwt".into()),
+            });
+            s.scope = vec!["a".into()];
+        });
+        assert_eq!(
+            body,
+            "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=sub\
+             &subject_token_type=urn%3Ax%3Aaccess_token&requested_token_type=urn%3Ax%3Ajwt&scope=a&client_id=me"
+        );
+    }
+
+    #[test]
+    fn a_given_assertion_is_the_grant() {
+        let body = body_of(|s| s.grant = Grant::JwtBearer(JwtBearer::Given(secrets("x"))));
+        let expected =
+            "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=aaa.bbb.ccc&client_id=me";
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_grant_without_what_it_needs_is_a_configuration_error() {
+        let mut settings = settings("https://login.example.com/token");
+        settings.grant = Grant::JwtBearer(JwtBearer::Signed {
+            key: SigningKeySettings { keys: secrets("x"), key_id: None, algorithm: None, certificate: None },
+            subject: None,
+            claims: Vec::new(),
+            scope_claim: true,
+        });
+        for key in [None, Some(literal("sentinel, which is no key"))] {
+            let error = fields(&settings, None, key.as_ref(), &audience()).unwrap_err();
+            assert_eq!(error.kind, TokenErrorKind::Configuration);
+            assert!(error.message.ends_with("nothing was sent") && !error.message.contains("sentinel"), "{error}");
+        }
     }
 
     #[test]

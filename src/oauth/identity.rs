@@ -5,7 +5,9 @@ use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::OAuthSettings;
+use super::client_auth::ClientAuth;
+use super::settings::{Grant, JwtBearer, OAuthSettings};
+use crate::secret::{SecretError, SecretSource};
 
 /// A SHA-256 digest over everything that makes a token request what it is. Shown as its first eight hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,17 +16,22 @@ pub struct Identity([u8; 32]);
 /// The identity of the token request that `settings` and a secret of this fingerprint make.
 ///
 /// Equal requests have equal identities: scope is a set (RFC 6749 section 3.3), so its order and repetitions do not
-/// count. A rotated secret is another identity.
+/// count. A rotated secret is another identity, and so is another key that the token is bound to (`bound_to`, its
+/// thumbprint: RFC 9449 section 6).
 #[must_use]
-pub fn identity(settings: &OAuthSettings, secret_fingerprint: Option<[u8; 32]>) -> Identity {
+pub fn identity(settings: &OAuthSettings, secret_fingerprint: Option<[u8; 32]>, bound_to: Option<&str>) -> Identity {
     let scope: BTreeSet<&str> = settings.scope.iter().flat_map(|value| value.split_whitespace()).collect();
     let mut fields = Fields(Context::new(&SHA256));
-    fields.text("attache token identity 1");
-    fields.text(settings.token_endpoint.as_str());
+    fields.text("attache token identity 2");
+    fields.list(settings.server.token_endpoint.iter(), |fields, url| fields.text(url.as_str()));
+    fields.list(settings.server.issuer.iter(), |fields, issuer| fields.text(issuer));
     fields.text(&settings.client_id);
     fields.list(secret_fingerprint.iter(), |fields, digest| fields.bytes(digest.as_slice()));
-    fields.text(settings.client_auth.name());
-    fields.text(super::grant::CLIENT_CREDENTIALS);
+    // What has no secret in it, but makes another request: Debug tells all of it, and names secrets by their place.
+    fields.text(&format!("{:?}", settings.client_auth));
+    fields.text(&format!("{:?}", settings.grant));
+    fields.text(&format!("{:?}", settings.assertion_audience));
+    fields.list(bound_to.into_iter(), Fields::text);
     fields.list(scope.into_iter(), Fields::text);
     fields.list(settings.audience.iter(), |fields, audience| fields.text(audience));
     fields.list(settings.resource.iter(), |fields, resource| fields.text(resource));
@@ -32,11 +39,46 @@ pub fn identity(settings: &OAuthSettings, secret_fingerprint: Option<[u8; 32]>) 
         fields.text(name);
         fields.text(value);
     });
+    fields.list(settings.members.iter(), |fields, member| fields.text(member));
     fields.list(settings.headers.iter(), |fields, (name, value)| {
         fields.text(name.as_str());
         fields.bytes(value.as_bytes());
     });
     fields.finish()
+}
+
+/// A digest over all secrets that a token request is made with, as they are now; `None` where it has none. Reads files.
+///
+/// # Errors
+/// A secret that cannot be read.
+pub fn secrets_fingerprint(settings: &OAuthSettings) -> Result<Option<[u8; 32]>, SecretError> {
+    let mut found = Vec::new();
+    if let Some(secrets) = settings.client_auth.secrets() {
+        found.push(secrets.fingerprint()?);
+    }
+    let mut sources: Vec<&SecretSource> = Vec::new();
+    match &settings.client_auth {
+        ClientAuth::Tls { certificate, key } => sources.extend([certificate, key]),
+        ClientAuth::PrivateKeyJwt(key) => sources.extend(&key.certificate),
+        _ => {}
+    }
+    match &settings.grant {
+        Grant::JwtBearer(JwtBearer::Given(secrets)) => found.push(secrets.fingerprint()?),
+        Grant::JwtBearer(JwtBearer::Signed { key, .. }) => {
+            found.push(key.keys.fingerprint()?);
+            sources.extend(&key.certificate);
+        }
+        Grant::ClientCredentials | Grant::TokenExchange(_) => {}
+    }
+    for source in sources {
+        found.push(source.fingerprint()?);
+    }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let mut fields = Fields(Context::new(&SHA256));
+    fields.list(found.iter(), |fields, digest| fields.bytes(digest));
+    Ok(Some(fields.finish().0))
 }
 
 impl fmt::Display for Identity {
@@ -88,7 +130,7 @@ mod tests {
     fn of(change: impl FnOnce(&mut OAuthSettings)) -> Identity {
         let mut settings = settings("https://login.example.com/token");
         change(&mut settings);
-        identity(&settings, Some([7; 32]))
+        identity(&settings, Some([7; 32]), None)
     }
 
     #[test]
@@ -103,11 +145,20 @@ mod tests {
     fn every_part_of_the_request_counts() {
         let mut seen = BTreeSet::from([of(|_| {})]);
         let mut new = |identity| assert!(seen.insert(identity), "{identity} was there already");
-        new(identity(&settings("https://login.example.com/token"), Some([8; 32])));
-        new(identity(&settings("https://login.example.com/token"), None));
-        new(identity(&settings("https://login.example.com/token2"), Some([7; 32])));
+        new(identity(&settings("https://login.example.com/token"), Some([8; 32]), None));
+        new(identity(&settings("https://login.example.com/token"), None, None));
+        new(identity(&settings("https://login.example.com/token2"), Some([7; 32]), None));
+        new(identity(&settings("https://login.example.com/token"), Some([7; 32]), Some("thumbprint")));
+        new(of(|s| s.server.issuer = Some("https://login.example.com".into())));
+        new(of(|s| {
+            s.grant = Grant::TokenExchange(crate::oauth::TokenExchange {
+                subject_token_type: "x".into(),
+                requested_token_type: None,
+            })
+        }));
+        new(of(|s| s.assertion_audience = crate::oauth::AssertionAudience::Issuer));
         new(of(|s| s.client_id.push('2')));
-        new(of(|s| s.client_auth = super::super::ClientAuth::None));
+        new(of(|s| s.client_auth = ClientAuth::None));
         new(of(|s| s.audience = Some("x".into())));
         new(of(|s| s.resource = vec!["x".into()]));
         new(of(|s| s.parameters = vec![("x".into(), "y".into())]));

@@ -1,8 +1,10 @@
 //! How a token is obtained: grant × client authentication × token endpoint. The only user of `reqwest`.
 //!
 //! [`OAuthSource`] implements [`TokenSource`]; it makes a token request whenever it is asked for one and remembers
-//! nothing. Holding, sharing and refreshing tokens is `token`'s part.
+//! nothing but what it learnt of the server: its metadata, its nonces, and which of several secrets it takes. Holding,
+//! sharing and refreshing tokens is `token`'s part.
 
+mod assertion;
 mod client_auth;
 mod endpoint;
 mod failure;
@@ -10,7 +12,9 @@ mod grant;
 mod identity;
 mod lifetime;
 mod members;
+mod metadata;
 mod refusal;
+mod request;
 mod response;
 mod settings;
 mod wording;
@@ -18,20 +22,30 @@ mod wording;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::dpop::{DpopKey, Nonces};
 use crate::secret::{Secret, SecretError, SecretSource};
 use crate::token::{FetchedToken, TokenError, TokenErrorKind, TokenSource};
 
-pub use identity::{Identity, identity};
-pub use settings::{ClientAuth, OAuthSettings};
+pub use client_auth::{ClientAuth, SigningKeySettings};
+pub use identity::{Identity, identity, secrets_fingerprint};
+pub use settings::{AssertionAudience, DpopSettings, Grant, JwtBearer, OAuthSettings, Server, TokenExchange};
 
-use client_auth::Proof;
-use endpoint::Endpoint;
+use endpoint::{Endpoint, Target};
+use metadata::Discovery;
+use request::TokenRequest;
 
 /// Obtains access tokens for one set of [`OAuthSettings`].
 pub struct OAuthSource {
-    settings: OAuthSettings,
+    settings: Arc<OAuthSettings>,
     endpoint: Endpoint,
+    discovery: Option<Discovery>,
+    dpop: Option<DpopKey>,
+    nonces: Nonces,
+    /// The place in the list of secrets of the one that the server took last.
+    working: AtomicUsize,
 }
 
 /// Settings that no token request can be made from; a sentence that says which and why.
@@ -39,57 +53,200 @@ pub struct OAuthSource {
 #[error("{0}")]
 pub struct InvalidSettings(String);
 
+/// A token source for one caller's token: the subject of a token exchange (RFC 8693).
+#[derive(Debug)]
+pub struct SubjectSource {
+    source: Arc<OAuthSource>,
+    subject: Secret,
+}
+
 impl OAuthSource {
-    /// Makes the source ready; nothing is sent yet. `tls` decides whom the token endpoint's certificate may come from.
+    /// Makes the source ready; nothing is sent yet. `tls` decides whom the token endpoint's certificate may come from, and
+    /// which certificate is shown there; tokens are bound to `dpop`, if there is one (RFC 9449).
     ///
     /// # Errors
     /// When the token endpoint has no host, holds user information, or is plain `http` to another machine (RFC 6749
     /// section 3.2 requires TLS), or when the HTTP client cannot be built.
-    pub fn new(settings: OAuthSettings, tls: rustls::ClientConfig) -> Result<Self, InvalidSettings> {
+    pub fn new(
+        settings: OAuthSettings,
+        tls: rustls::ClientConfig,
+        dpop: Option<DpopKey>,
+    ) -> Result<Self, InvalidSettings> {
         let endpoint = Endpoint::new(&settings, tls).map_err(InvalidSettings)?;
-        Ok(Self { settings, endpoint })
+        let discovery = match (&settings.server.token_endpoint, &settings.server.issuer) {
+            (Some(url), _) => Target::new(url.clone()).map(|_checked| None),
+            (None, Some(issuer)) => Discovery::new(issuer).map(Some),
+            (None, None) => Err("there is neither a token_endpoint nor an issuer".to_owned()),
+        };
+        let discovery = discovery.map_err(InvalidSettings)?;
+        let (settings, working) = (Arc::new(settings), AtomicUsize::new(0));
+        Ok(Self { settings, endpoint, discovery, dpop, nonces: Nonces::default(), working })
     }
 
-    /// What tells this source's tokens from others, with the secret as it is at this moment.
-    ///
-    /// # Errors
-    /// [`TokenErrorKind::Configuration`] when the secret cannot be read.
-    pub async fn identity(&self) -> Result<Identity, TokenError> {
-        let secret = self.secret().await?;
-        Ok(identity(&self.settings, secret.as_ref().map(Secret::fingerprint)))
+    /// The key that tokens are bound to.
+    #[must_use]
+    pub const fn dpop_key(&self) -> Option<&DpopKey> {
+        self.dpop.as_ref()
     }
 
-    async fn request(&self) -> Result<FetchedToken, TokenError> {
-        if self.settings.client_id.trim().is_empty() {
+    /// One token request, for this subject if the grant is a token exchange, within the configured time.
+    async fn fetch_for(&self, subject: Option<&Secret>) -> Result<FetchedToken, TokenError> {
+        // One deadline over everything, so that a hanging file system counts as well as a hanging server. When it
+        // strikes, the request is dropped and its connection closed.
+        let limit = self.settings.timeout;
+        match tokio::time::timeout(limit, self.request(subject)).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(self.endpoint.timed_out(limit)),
+        }
+    }
+
+    async fn request(&self, subject: Option<&Secret>) -> Result<FetchedToken, TokenError> {
+        if self.settings.client_id.trim().is_empty() && !matches!(self.settings.client_auth, ClientAuth::Omitted) {
             return Err(TokenError::new(TokenErrorKind::Configuration, "client_id is blank; nothing was sent"));
         }
-        let secret = self.secret().await?;
-        let proof = Proof::new(&self.settings.client_auth, &self.settings.client_id, secret.as_ref())?;
-        let answer = self.endpoint.post(&self.settings, &proof).await?;
-        let mut token = response::parse(&answer, &proof)?;
-        token.missing_scope = grant::missing_scope(&self.settings, token.scope.as_deref());
-        Ok(token)
+        let target = self.target().await?;
+        let secrets: &[SecretSource] = self.settings.client_auth.secrets().map_or(&[], |secrets| secrets.sources());
+        if secrets.len() < 2 {
+            let secret = read_first(secrets).await?;
+            return self.attempt(&target, subject, secret).await.map_err(|refused| refused.error);
+        }
+        self.request_with_one_of(&target, subject, secrets).await
     }
 
-    /// Reads the secret anew for each token request, so that a rotated one takes effect without a reload.
-    async fn secret(&self) -> Result<Option<Secret>, TokenError> {
-        let Some(source) = self.settings.client_auth.secret() else { return Ok(None) };
-        read(source).await.map(Some).map_err(|error| {
-            TokenError::new(TokenErrorKind::Configuration, format!("the client secret cannot be read: {error}"))
-        })
+    /// Several secrets: the one that worked last goes first, and where the server takes none of it, the next one.
+    async fn request_with_one_of(
+        &self,
+        target: &Target,
+        subject: Option<&Secret>,
+        secrets: &[SecretSource],
+    ) -> Result<FetchedToken, TokenError> {
+        let first = self.working.load(Ordering::Relaxed);
+        let mut failure = None;
+        for step in 0..secrets.len() {
+            let at = (first + step) % secrets.len();
+            let Some(source) = secrets.get(at) else { continue };
+            let refused = match read(source).await {
+                Ok(secret) => match self.attempt(target, subject, Some(secret)).await {
+                    Ok(mut token) => {
+                        self.note_working(at, secrets.len(), source);
+                        token.detail.proven_by = Some(format!("{source} ({} of {})", at + 1, secrets.len()));
+                        return Ok(token);
+                    }
+                    Err(refused) if refused.client => refused.error,
+                    Err(refused) => return Err(refused.error),
+                },
+                Err(error) => unreadable(&error),
+            };
+            // What the server says goes before what could not even be read.
+            if failure.as_ref().is_none_or(|kept: &TokenError| kept.kind == TokenErrorKind::Configuration) {
+                failure = Some(refused);
+            }
+        }
+        Err(failure.unwrap_or_else(|| TokenError::new(TokenErrorKind::Configuration, "there is no client secret")))
+    }
+
+    fn note_working(&self, at: usize, of: usize, source: &SecretSource) {
+        if self.working.swap(at, Ordering::Relaxed) != at {
+            let (host, number) = (self.endpoint.host(), at + 1);
+            tracing::warn!(target: "attache::token", endpoint = host, "the authorization server refuses the secret that it took before; {source} ({number} of {of}) works");
+        }
+    }
+
+    /// Where the token request goes: as configured, or as the issuer's metadata says.
+    async fn target(&self) -> Result<Target, TokenError> {
+        let invalid = |error| TokenError::new(TokenErrorKind::Configuration, error);
+        let Some(discovery) = &self.discovery else {
+            let url = self.settings.server.token_endpoint.clone();
+            return url.map_or_else(|| Err("there is no token_endpoint".to_owned()), Target::new).map_err(invalid);
+        };
+        let metadata = discovery.metadata(&self.endpoint).await?;
+        let alias = metadata
+            .mtls_token_endpoint
+            .as_ref()
+            .filter(|_| matches!(self.settings.client_auth, ClientAuth::Tls { .. }));
+        Target::new(alias.unwrap_or(&metadata.token_endpoint).clone()).map_err(invalid)
+    }
+
+    /// One request with one secret; once more where the server wants its nonce in the proof (RFC 9449 section 8), which
+    /// costs it nothing and us no back-off.
+    async fn attempt(
+        &self,
+        target: &Target,
+        subject: Option<&Secret>,
+        secret: Option<Secret>,
+    ) -> Result<FetchedToken, Refused> {
+        let first = self.send(target, subject, secret.clone()).await?;
+        if first.wants_nonce {
+            return self.send(target, subject, secret).await?.outcome;
+        }
+        first.outcome
+    }
+
+    async fn send(&self, target: &Target, subject: Option<&Secret>, secret: Option<Secret>) -> Result<Sent, Refused> {
+        let request = self.prepare(target, subject.cloned(), secret).await?;
+        let answer = self.endpoint.post(target, &self.settings, &request).await?;
+        let new_nonce = self.dpop.is_some() && self.nonces.learn(&origin(target), &answer.headers);
+        let parsed = response::parse(&answer, &request.proof, &self.settings);
+        let wants_nonce =
+            new_nonce && parsed.as_ref().is_err_and(|error| error.code.as_deref() == Some("use_dpop_nonce"));
+        // Some servers say nothing but 401 or 403 to a client that they do not know.
+        let client = matches!(answer.status.as_u16(), 401 | 403);
+        let outcome = parsed.map_err(|error| Refused {
+            client: error.code.as_deref() == Some("invalid_client") || (client && error.code.is_none()),
+            error,
+        });
+        Ok(Sent { outcome, wants_nonce })
+    }
+
+    /// Reads what the request needs besides the client's secret, and signs. In a thread where that may take its time:
+    /// files can be on a network, and RSA is slow.
+    async fn prepare(
+        &self,
+        target: &Target,
+        subject: Option<Secret>,
+        secret: Option<Secret>,
+    ) -> Result<TokenRequest, TokenError> {
+        let (settings, url) = (Arc::clone(&self.settings), target.url.clone());
+        let dpop = self.dpop.clone().map(|key| (key, self.nonces.get(&origin(target))));
+        blocking(move || TokenRequest::new(&settings, &url, subject.as_ref(), secret.as_ref(), dpop.as_ref())).await?
+    }
+}
+
+/// What came of one request.
+struct Sent {
+    outcome: Result<FetchedToken, Refused>,
+    wants_nonce: bool,
+}
+
+/// Why there is no token, and whether another secret may help.
+struct Refused {
+    error: TokenError,
+    client: bool,
+}
+
+impl From<TokenError> for Refused {
+    fn from(error: TokenError) -> Self {
+        Self { error, client: false }
     }
 }
 
 impl TokenSource for OAuthSource {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
-        // One deadline over everything, so that a hanging file system counts as well as a hanging server. When it
-        // strikes, the request is dropped and its connection closed.
-        Box::pin(async {
-            match tokio::time::timeout(self.settings.timeout, self.request()).await {
-                Ok(outcome) => outcome,
-                Err(_elapsed) => Err(self.endpoint.timed_out(self.settings.timeout)),
-            }
-        })
+        Box::pin(self.fetch_for(None))
+    }
+}
+
+impl SubjectSource {
+    /// Exchanges this token of a caller's.
+    #[must_use]
+    pub const fn new(source: Arc<OAuthSource>, subject: Secret) -> Self {
+        Self { source, subject }
+    }
+}
+
+impl TokenSource for SubjectSource {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+        Box::pin(self.source.fetch_for(Some(&self.subject)))
     }
 }
 
@@ -100,12 +257,35 @@ impl fmt::Debug for OAuthSource {
     }
 }
 
+/// Nonces belong to a server, not to a path of it.
+fn origin(target: &Target) -> String {
+    target.url.origin().ascii_serialization()
+}
+
+async fn read_first(secrets: &[SecretSource]) -> Result<Option<Secret>, TokenError> {
+    match secrets.first() {
+        None => Ok(None),
+        Some(source) => read(source).await.map(Some).map_err(|error| unreadable(&error)),
+    }
+}
+
+/// Reads a secret anew for each token request, so that a rotated one takes effect without a reload.
 async fn read(source: &SecretSource) -> Result<Secret, SecretError> {
-    let SecretSource::File(path) = source else { return source.read() };
-    let (source, path) = (source.clone(), path.display().to_string());
-    tokio::task::spawn_blocking(move || source.read()).await.unwrap_or_else(|_stopped| {
-        Err(SecretError::Unreadable { path, reason: "the program is shutting down".to_owned() })
-    })
+    let again = source.clone();
+    match blocking(move || again.read()).await {
+        Ok(read) => read,
+        Err(stopped) => Err(SecretError::Unreadable { path: source.to_string(), reason: stopped.message }),
+    }
+}
+
+fn unreadable(error: &SecretError) -> TokenError {
+    TokenError::new(TokenErrorKind::Configuration, format!("the client secret cannot be read: {error}"))
+}
+
+/// Runs what may block in a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TokenError> {
+    let stopped = |_stopped| TokenError::new(TokenErrorKind::Cancelled, "the program is shutting down");
+    tokio::task::spawn_blocking(work).await.map_err(stopped)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const PERMANENT: [&str; 8] = [
 const TRANSIENT: [&str; 4] = ["temporarily_unavailable", "server_error", "slow_down", "too_many_requests"];
 
 /// The error of an answer that brings no token.
-pub(super) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Proof<'_>) -> TokenError {
+pub(super) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Proof) -> TokenError {
     let (host, status) = (answer.host, answer.status);
     let is_json = members.is_some();
     let refusal = members.and_then(|members| Refusal::read(members, proof));
@@ -60,7 +60,7 @@ pub(super) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Pr
 }
 
 /// The OAuth error that stands in a successful answer, if one does.
-pub(super) fn stated(answer: &Answer<'_>, members: &Members, proof: &Proof<'_>) -> Option<TokenError> {
+pub(super) fn stated(answer: &Answer<'_>, members: &Members, proof: &Proof) -> Option<TokenError> {
     Refusal::read(members, proof).map(|refusal| refusal.into_error(answer))
 }
 
@@ -72,7 +72,7 @@ struct Refusal {
 
 impl Refusal {
     /// An `error` that is no text, or empty, is none.
-    fn read(members: &Members, proof: &Proof<'_>) -> Option<Self> {
+    fn read(members: &Members, proof: &Proof) -> Option<Self> {
         let error = members.get("error").and_then(Value::as_str).filter(|error| !error.is_empty())?;
         // A server that states an error beside a token may well quote that token.
         let token = members.get("access_token").and_then(Value::as_str).filter(|token| token.len() >= 8);
@@ -125,7 +125,7 @@ fn is_overload(status: StatusCode) -> bool {
 }
 
 /// Only the host of the new place is named: path and query may hold anything.
-fn redirect(answer: &Answer<'_>, proof: &Proof<'_>) -> String {
+fn redirect(answer: &Answer<'_>, proof: &Proof) -> String {
     let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let place = location.and_then(|text| url::Url::parse(text).ok()).and_then(|url| url.host_str().map(str::to_owned));
     let place = match place.and_then(|place| wording::repeatable(&place, 253, proof)) {

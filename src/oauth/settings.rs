@@ -6,17 +6,22 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::secret::SecretSource;
+use super::client_auth::{ClientAuth, SigningKeySettings};
+use crate::secret::{SecretSource, Secrets};
 
 /// Everything that a token request is made of.
 #[derive(Clone)]
 pub struct OAuthSettings {
-    /// RFC 6749 section 3.2: `https`, or `http` on loopback; a query is kept, a fragment is refused by `config`.
-    pub token_endpoint: Url,
+    /// Where tokens are issued.
+    pub server: Server,
     /// RFC 6749 section 2.2.
     pub client_id: String,
     /// How the client proves itself.
     pub client_auth: ClientAuth,
+    /// `aud` of every JWT that we sign.
+    pub assertion_audience: AssertionAudience,
+    /// What is asked with.
+    pub grant: Grant,
     /// RFC 6749 section 3.3; empty sends no `scope`.
     pub scope: Vec<String>,
     /// `audience` form field (Auth0 and others; RFC 8693 section 2.1).
@@ -31,6 +36,150 @@ pub struct OAuthSettings {
     pub timeout: Duration,
     /// PEM certificates trusted instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// The HTTP proxy that token requests go through; never the one of our own environment.
+    pub proxy: Option<Url>,
+    /// RFC 9449: tokens are bound to a key of ours.
+    pub dpop: Option<DpopSettings>,
+    /// Text members of the token response that routes ask for (`origin_from`).
+    pub members: Vec<String>,
+}
+
+/// The authorization server.
+#[derive(Clone)]
+pub struct Server {
+    /// RFC 6749 section 3.2: `https`, or `http` on loopback; a query is kept, a fragment is refused by `config`. Without
+    /// it, the metadata of `issuer` says.
+    pub token_endpoint: Option<Url>,
+    /// RFC 8414 section 2: where the metadata is looked for, and what it has to say. Kept as text, because issuers are
+    /// compared as text.
+    pub issuer: Option<String>,
+}
+
+impl Server {
+    /// A server whose token endpoint is known.
+    #[must_use]
+    pub const fn at(token_endpoint: Url) -> Self {
+        Self { token_endpoint: Some(token_endpoint), issuer: None }
+    }
+
+    /// Host and port of the token endpoint, or of the issuer: never a path or query, which can hold a tenant's key.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let issuer = || self.issuer.as_deref().and_then(|issuer| Url::parse(issuer).ok());
+        self.token_endpoint.clone().or_else(issuer).map_or_else(String::new, |url| shown(&url))
+    }
+}
+
+/// Host and port, as they are shown to people.
+pub(super) fn shown(url: &Url) -> String {
+    let host = url.host().map(|host| host.to_string()).unwrap_or_default();
+    url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+}
+
+/// Whom the JWTs that we sign are meant for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AssertionAudience {
+    /// The issuer, as RFC 10070 requires; where none is configured, the token endpoint.
+    Unsaid,
+    /// The issuer.
+    Issuer,
+    /// The token endpoint's URL: what servers wanted before RFC 10070.
+    TokenEndpoint,
+    /// This text.
+    Text(String),
+}
+
+/// What a token is asked for with.
+#[derive(Debug, Clone)]
+pub enum Grant {
+    /// RFC 6749 section 4.4.
+    ClientCredentials,
+    /// RFC 8693: the caller's own bearer token is the subject.
+    TokenExchange(TokenExchange),
+    /// RFC 7523 section 2.1: a JWT is the authorization.
+    JwtBearer(JwtBearer),
+}
+
+/// RFC 8693 section 2.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenExchange {
+    /// `subject_token_type`.
+    pub subject_token_type: String,
+    /// `requested_token_type`; not sent if there is none.
+    pub requested_token_type: Option<String>,
+}
+
+/// Where the JWT of a [`Grant::JwtBearer`] comes from.
+#[derive(Debug, Clone)]
+pub enum JwtBearer {
+    /// Somebody else writes it, such as the platform that a workload runs on.
+    Given(Secrets),
+    /// We sign it.
+    Signed {
+        /// With this key.
+        key: SigningKeySettings,
+        /// `sub`; the client id where there is none.
+        subject: Option<String>,
+        /// Further text claims.
+        claims: Vec<(String, String)>,
+        /// The scope is a claim and no form field (Google's service accounts).
+        scope_claim: bool,
+    },
+}
+
+/// Which key tokens are bound to.
+#[derive(Debug, Clone)]
+pub enum DpopSettings {
+    /// One that is made when attache starts.
+    Generated,
+    /// A configured one.
+    Key(SecretSource),
+}
+
+impl Grant {
+    /// Its `grant_type` (RFC 6749 section 4.4.2, RFC 8693 section 2.1, RFC 7523 section 2.1).
+    #[must_use]
+    pub const fn grant_type(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::TokenExchange(_) => "urn:ietf:params:oauth:grant-type:token-exchange",
+            Self::JwtBearer(_) => "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        }
+    }
+
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::TokenExchange(_) => "token_exchange",
+            Self::JwtBearer(_) => "jwt_bearer",
+        }
+    }
+}
+
+impl OAuthSettings {
+    /// A client-credentials request of a client that proves itself this way, with every other setting at its default.
+    #[must_use]
+    pub fn new(server: Server, client_id: String, client_auth: ClientAuth) -> Self {
+        Self {
+            server,
+            client_id,
+            client_auth,
+            assertion_audience: AssertionAudience::Unsaid,
+            grant: Grant::ClientCredentials,
+            scope: Vec::new(),
+            audience: None,
+            resource: Vec::new(),
+            parameters: Vec::new(),
+            headers: Vec::new(),
+            timeout: Duration::from_secs(10),
+            ca_file: None,
+            proxy: None,
+            dpop: None,
+            members: Vec::new(),
+        }
+    }
 }
 
 impl fmt::Debug for OAuthSettings {
@@ -39,9 +188,10 @@ impl fmt::Debug for OAuthSettings {
         let parameters: Vec<&String> = self.parameters.iter().map(|(name, _)| name).collect();
         let headers: Vec<&http::HeaderName> = self.headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("OAuthSettings")
-            .field("token_endpoint", &self.token_endpoint.host_str())
+            .field("server", &self.server.host())
             .field("client_id", &self.client_id)
             .field("client_auth", &self.client_auth)
+            .field("grant", &self.grant.name())
             .field("scope", &self.scope)
             .field("audience", &self.audience)
             .field("resource", &self.resource)
@@ -49,38 +199,12 @@ impl fmt::Debug for OAuthSettings {
             .field("headers", &headers)
             .field("timeout", &self.timeout)
             .field("ca_file", &self.ca_file)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
-/// RFC 6749 section 2.3: exactly one method for each request.
-#[derive(Debug, Clone)]
-pub enum ClientAuth {
-    /// `client_secret_basic`: the form-encoded pair in `Authorization: Basic`.
-    Basic(SecretSource),
-    /// `client_secret_post`: `client_id` and `client_secret` in the form.
-    Post(SecretSource),
-    /// `none`: a public client, `client_id` in the form.
-    None,
-}
-
-impl ClientAuth {
-    /// The method's registered name (RFC 7591 section 2).
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Basic(_) => "client_secret_basic",
-            Self::Post(_) => "client_secret_post",
-            Self::None => "none",
-        }
-    }
-
-    /// Where the secret comes from, if the method has one.
-    #[must_use]
-    pub const fn secret(&self) -> Option<&SecretSource> {
-        match self {
-            Self::Basic(source) | Self::Post(source) => Some(source),
-            Self::None => None,
-        }
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Server").field(&self.host()).finish()
     }
 }

@@ -7,26 +7,37 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::secret::Secret;
+use crate::secret::{Secret, Secrets};
 use crate::token::Expires;
 
 pub(super) fn settings(token_endpoint: &str) -> OAuthSettings {
-    OAuthSettings {
-        token_endpoint: token_endpoint.parse().unwrap(),
-        client_id: "orders-batch".into(),
-        client_auth: ClientAuth::Basic(SecretSource::Literal(Secret::new("s3cret".into()))),
-        scope: Vec::new(),
-        audience: None,
-        resource: Vec::new(),
-        parameters: Vec::new(),
-        headers: Vec::new(),
-        timeout: Duration::from_secs(5),
-        ca_file: None,
-    }
+    let auth = ClientAuth::Basic { secrets: secrets("s3cret"), raw: false };
+    let mut settings = OAuthSettings::new(Server::at(token_endpoint.parse().unwrap()), "orders-batch".into(), auth);
+    settings.timeout = Duration::from_secs(5);
+    settings
+}
+
+/// The proof of a request whose client presents this secret.
+pub(super) fn presented(secret: &str) -> client_auth::Proof {
+    let audience = assertion::Audience {
+        issuer: None,
+        token_endpoint: "https://login.example.com/token",
+        wanted: &AssertionAudience::Unsaid,
+    };
+    let auth = ClientAuth::Basic { secrets: secrets(secret), raw: false };
+    client_auth::Proof::new(&auth, "me", Some(&literal(secret)), &audience).unwrap()
+}
+
+pub(super) fn literal(text: &str) -> Secret {
+    Secret::new(text.into())
+}
+
+pub(super) fn secrets(text: &str) -> Secrets {
+    Secrets::one(SecretSource::Literal(literal(text)))
 }
 
 fn tls() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
@@ -34,7 +45,7 @@ fn tls() -> rustls::ClientConfig {
 }
 
 fn source(settings: OAuthSettings) -> OAuthSource {
-    OAuthSource::new(settings, tls()).unwrap()
+    OAuthSource::new(settings, tls(), None).unwrap()
 }
 
 /// Answers one connection with these bytes; gives the settings to reach it and the request as it came.
@@ -166,7 +177,7 @@ async fn transport_failures_are_transient_and_say_what_to_check() {
 #[tokio::test]
 async fn tls_failures_name_their_cause() {
     let key = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -177,7 +188,7 @@ async fn tls_failures_name_their_cause() {
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        let _refused = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config)).accept(stream).await;
+        let _refused = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await;
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     });
@@ -195,22 +206,23 @@ async fn a_secret_file_is_read_at_each_request() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secret");
     let mut settings = settings("http://127.0.0.1:1/token");
-    settings.client_auth = ClientAuth::Post(SecretSource::File(path.clone()));
+    settings.client_auth = ClientAuth::Post(Secrets::one(SecretSource::File(path.clone())));
     let source = source(settings);
+    let identity = || identity(&source.settings, secrets_fingerprint(&source.settings).unwrap(), None);
     let error = source.fetch().await.unwrap_err();
     assert_eq!(error.kind, TokenErrorKind::Configuration);
     assert!(error.message.starts_with("the client secret cannot be read: cannot read"), "{error}");
 
     std::fs::write(&path, "first").unwrap();
-    let first = source.identity().await.unwrap();
+    let first = identity();
     std::fs::write(&path, "second").unwrap();
-    assert_ne!(source.identity().await.unwrap(), first, "a rotated secret is another identity");
+    assert_ne!(identity(), first, "a rotated secret is another identity");
     assert_eq!(source.fetch().await.unwrap_err().kind, TokenErrorKind::Transient);
 }
 
 #[tokio::test]
 async fn the_log_tells_of_the_request_at_every_level_without_what_is_in_it() {
-    let log = LogFile(std::sync::Arc::default());
+    let log = LogFile(Arc::default());
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::TRACE).with_writer({
         let log = log.clone();
         move || log.clone()
@@ -218,7 +230,7 @@ async fn the_log_tells_of_the_request_at_every_level_without_what_is_in_it() {
     let guard = tracing::subscriber::set_default(subscriber.finish());
     let answer = r#"{"access_token":"sentinel-token","refresh_token":"sentinel-refresh"}"#;
     let (mut settings, _server) = says(ok(answer)).await;
-    settings.client_auth = ClientAuth::Post(SecretSource::Literal(Secret::new("sentinel-secret".into())));
+    settings.client_auth = ClientAuth::Post(secrets("sentinel-secret"));
     settings.headers =
         vec![(http::HeaderName::from_static("x-api-key"), http::HeaderValue::from_static("sentinel-key"))];
     source(settings).fetch().await.unwrap();
@@ -231,7 +243,7 @@ async fn the_log_tells_of_the_request_at_every_level_without_what_is_in_it() {
 }
 
 #[derive(Clone)]
-struct LogFile(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+struct LogFile(Arc<std::sync::Mutex<Vec<u8>>>);
 
 impl std::io::Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -253,12 +265,12 @@ async fn a_blank_client_id_sends_nothing() {
 
 #[test]
 fn a_secret_never_goes_out_in_clear_to_another_machine() {
-    let refused = |url: &str| OAuthSource::new(settings(url), tls()).unwrap_err().to_string();
+    let refused = |url: &str| OAuthSource::new(settings(url), tls(), None).unwrap_err().to_string();
     assert!(refused("http://login.example.com/token").ends_with("login.example.com in clear; use https"));
     assert!(refused("ftp://login.example.com/").contains("the scheme ftp"));
     assert!(!refused("https://me:hidden@login.example.com/").contains("hidden"));
     for fine in ["http://localhost:1/", "http://127.0.0.2/", "http://[::1]/", "https://login.example.com/"] {
-        assert!(OAuthSource::new(settings(fine), tls()).is_ok(), "{fine}");
+        assert!(OAuthSource::new(settings(fine), tls(), None).is_ok(), "{fine}");
     }
 }
 
@@ -266,3 +278,6 @@ fn a_secret_never_goes_out_in_clear_to_another_machine() {
 fn debug_output_names_the_host_only() {
     assert_eq!(format!("{:?}", source(settings("https://h.example/p?q=1"))), r#"OAuthSource(Endpoint("h.example"))"#);
 }
+
+#[path = "conversation_tests.rs"]
+mod conversations;

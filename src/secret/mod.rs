@@ -10,7 +10,7 @@ use std::fmt;
 use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 
-pub use source::{SecretError, SecretSource};
+pub use source::{SecretError, SecretSource, Secrets};
 
 /// A secret text.
 #[derive(Clone)]

@@ -62,6 +62,69 @@ impl SecretSource {
     }
 }
 
+impl SecretSource {
+    /// A file.
+    #[must_use]
+    pub const fn file(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+
+    /// A digest that tells this secret from another.
+    ///
+    /// # Errors
+    /// As [`SecretSource::read`].
+    pub fn fingerprint(&self) -> Result<[u8; 32], SecretError> {
+        self.read().map(|secret| secret.fingerprint())
+    }
+}
+
+/// Places that are tried in order; at least one.
+#[derive(Debug, Clone)]
+pub struct Secrets(Vec<SecretSource>);
+
+impl Secrets {
+    /// One place.
+    #[must_use]
+    pub fn one(source: SecretSource) -> Self {
+        Self(vec![source])
+    }
+
+    /// Several; `None` if there is not even one.
+    #[must_use]
+    pub fn new(sources: Vec<SecretSource>) -> Option<Self> {
+        (!sources.is_empty()).then_some(Self(sources))
+    }
+
+    /// In their order.
+    #[must_use]
+    pub fn sources(&self) -> &[SecretSource] {
+        &self.0
+    }
+
+    /// The first that can be read.
+    ///
+    /// # Errors
+    /// That of the first, if none can.
+    pub fn first_readable(&self) -> Result<Secret, SecretError> {
+        let mut failure = None;
+        for source in &self.0 {
+            match source.read() {
+                Ok(secret) => return Ok(secret),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| SecretError::Empty("the list of secrets".into())))
+    }
+
+    /// A digest over all of them.
+    ///
+    /// # Errors
+    /// As [`SecretSource::read`].
+    pub fn fingerprint(&self) -> Result<[u8; 32], SecretError> {
+        self.first_readable().map(|secret| secret.fingerprint())
+    }
+}
+
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

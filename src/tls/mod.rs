@@ -4,11 +4,15 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+
+use crate::secret::Secret;
 
 /// Why a TLS configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,9 @@ pub enum TlsError {
         "the system's trusted certificates cannot be loaded: {0}; install ca-certificates, set SSL_CERT_FILE, or name a ca_file"
     )]
     System(String),
+    /// A certificate of ours.
+    #[error("the client certificate cannot be used: {0}")]
+    Certificate(String),
     /// rustls refused the combination.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
@@ -64,6 +71,16 @@ fn system_verifier() -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
         rustls_platform_verifier::Verifier::new(provider()).map_err(|error| TlsError::System(error.to_string()))?,
     );
     Ok(Arc::clone(VERIFIER.get_or_init(|| verifier)))
+}
+
+/// The SHA-256 thumbprint of the first certificate in a PEM, in base64url: `x5t#S256` (RFC 7515 section 4.1.8).
+///
+/// # Errors
+/// A text without a certificate.
+pub fn certificate_thumbprint(pem: &Secret) -> Result<String, TlsError> {
+    let no_certificate = || TlsError::Certificate("there is no PEM certificate in it".into());
+    let certificate = CertificateDer::from_pem_slice(pem.expose().as_bytes()).map_err(|_invalid| no_certificate())?;
+    Ok(URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate)))
 }
 
 fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {

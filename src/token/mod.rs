@@ -25,7 +25,7 @@ pub use error::{TokenError, TokenErrorKind};
 pub use expiry::Expiry;
 pub use metrics::TokenMetrics;
 pub use settings::RefreshSettings;
-pub use source::{Expires, FetchedToken, TokenSource, TokenType};
+pub use source::{Expires, FetchDetail, FetchedToken, TokenSource, TokenType};
 
 /// One access token and its ready-made header value. Immutable but for two marks.
 #[derive(Debug)]

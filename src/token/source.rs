@@ -32,6 +32,17 @@ pub struct FetchedToken {
     pub server_date: Option<SystemTime>,
     /// When the request was **sent**: lifetimes count from here, so that a slow answer never extends a token.
     pub requested_at: Instant,
+    /// What is told to people and to routes.
+    pub detail: FetchDetail,
+}
+
+/// What an answer brought besides the token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FetchDetail {
+    /// Which of several secrets the server took; `None` where there is only one.
+    pub proven_by: Option<String>,
+    /// Text members of the answer that were asked for, by name.
+    pub members: Vec<(String, String)>,
 }
 
 /// `token_type`, in any case (RFC 6749 section 7.1).

@@ -55,6 +55,7 @@ impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
                 missing_scope: vec!["orders.write".into(), "orders.all".into()],
                 server_date: None,
                 requested_at,
+                detail: crate::token::FetchDetail::default(),
             })
         };
         let granted = move |seconds| says(Expires::In(Duration::from_secs(seconds)));

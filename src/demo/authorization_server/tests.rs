@@ -5,8 +5,8 @@ use axum::http::header::RETRY_AFTER;
 
 use super::*;
 use crate::demo::ask;
-use crate::oauth::{ClientAuth, OAuthSettings, OAuthSource};
-use crate::secret::{Secret, SecretSource};
+use crate::oauth::{ClientAuth, OAuthSettings, OAuthSource, Server};
+use crate::secret::{Secret, SecretSource, Secrets};
 use crate::token::{Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource as _};
 
 const ID: &str = "odd:id/+ &%";
@@ -21,27 +21,22 @@ async fn ask_for(
     server: &AuthorizationServer,
     change: impl FnOnce(&mut OAuthSettings),
 ) -> Result<FetchedToken, TokenError> {
-    let mut settings = OAuthSettings {
-        token_endpoint: server.token_endpoint().parse().unwrap(),
-        client_id: ID.into(),
-        client_auth: ClientAuth::Basic(secret(SECRET)),
-        scope: Vec::new(),
-        audience: None,
-        resource: Vec::new(),
-        parameters: Vec::new(),
-        headers: Vec::new(),
-        timeout: Duration::from_secs(5),
-        ca_file: None,
-    };
+    let at = Server::at(server.token_endpoint().parse().unwrap());
+    let mut settings = OAuthSettings::new(at, ID.into(), basic(SECRET));
+    settings.timeout = Duration::from_secs(5);
     change(&mut settings);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let tls = tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
-    OAuthSource::new(settings, tls).unwrap().fetch().await
+    OAuthSource::new(settings, tls, None).unwrap().fetch().await
 }
 
-fn secret(text: &str) -> SecretSource {
-    SecretSource::Literal(Secret::new(text.into()))
+fn basic(secret: &str) -> ClientAuth {
+    ClientAuth::Basic { secrets: secrets(secret), raw: false }
+}
+
+fn secrets(text: &str) -> Secrets {
+    Secrets::one(SecretSource::Literal(Secret::new(text.into())))
 }
 
 async fn code_for(server: &AuthorizationServer, change: impl FnOnce(&mut OAuthSettings)) -> String {
@@ -53,7 +48,7 @@ async fn code_for(server: &AuthorizationServer, change: impl FnOnce(&mut OAuthSe
 #[tokio::test]
 async fn both_client_authentications_bring_a_token_that_verifies() {
     let server = server().await;
-    for auth in [ClientAuth::Basic(secret(SECRET)), ClientAuth::Post(secret(SECRET))] {
+    for auth in [basic(SECRET), ClientAuth::Post(secrets(SECRET))] {
         let token = ask_for(&server, |s| s.client_auth = auth).await.unwrap();
         assert_eq!((token.scope.as_deref(), token.expires), (Some("a b"), Expires::In(Duration::from_mins(5))));
         let claims = server.verify(token.access_token.expose()).unwrap();
@@ -65,7 +60,7 @@ async fn both_client_authentications_bring_a_token_that_verifies() {
 #[tokio::test]
 async fn refusals_have_their_codes() {
     let server = server().await;
-    assert_eq!(code_for(&server, |s| s.client_auth = ClientAuth::Basic(secret("wrong"))).await, "invalid_client");
+    assert_eq!(code_for(&server, |s| s.client_auth = basic("wrong")).await, "invalid_client");
     assert_eq!(code_for(&server, |s| s.client_auth = ClientAuth::None).await, "invalid_client");
     assert_eq!(code_for(&server, |s| s.client_id = "nobody".into()).await, "invalid_client");
     assert_eq!(code_for(&server, |s| s.scope = vec!["a".into(), "other".into()]).await, "invalid_scope");

@@ -6,8 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::oauth::ClientAuth;
-use crate::secret::SecretSource;
+use crate::oauth::tests::{presented, settings};
 use crate::token::Expires;
 
 const HOST: &str = "login.example.com";
@@ -21,9 +20,7 @@ fn answer(status: u16, body: &[u8]) -> Answer<'static> {
 }
 
 fn read(answer: &Answer<'_>) -> Result<FetchedToken, TokenError> {
-    let secret = Secret::new(SECRET.into());
-    let auth = ClientAuth::Basic(SecretSource::Literal(secret.clone()));
-    parse(answer, &Proof::new(&auth, "me", Some(&secret)).unwrap())
+    parse(answer, &presented(SECRET), &settings("https://login.example.com/token"))
 }
 
 fn json_answer(status: u16, body: &Value) -> Result<FetchedToken, TokenError> {
@@ -175,12 +172,52 @@ fn neither_secret_nor_token_comes_back_in_an_error() {
     let error = json_answer(400, &json!({ "error": SECRET })).unwrap_err();
     assert_eq!((error.kind, &error.code), (TokenErrorKind::Permanent, &None));
     assert!(!format!("{error} {error:?}").contains(SECRET));
-    let secret = Secret::new("scope".into());
-    let proof = Proof::new(&ClientAuth::Post(SecretSource::Literal(secret.clone())), "me", Some(&secret)).unwrap();
-    let error = parse(&answer(400, br#"{"error":"invalid_scope"}"#), &proof).unwrap_err();
+    let asked = settings("https://login.example.com/token");
+    let error = parse(&answer(400, br#"{"error":"invalid_scope"}"#), &presented("scope"), &asked).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("invalid_scope"));
     let token = json_answer(200, &json!({"access_token": TOKEN, "scope": TOKEN})).unwrap();
     assert_eq!(token.scope, None);
+}
+
+#[test]
+fn a_token_that_has_to_be_bound_is_refused_where_it_is_not() {
+    let mut bound = settings("https://login.example.com/token");
+    bound.dpop = Some(crate::oauth::DpopSettings::Generated);
+    let read = |token_type: &str| {
+        let body = json!({"access_token": TOKEN, "token_type": token_type}).to_string();
+        parse(&answer(200, body.as_bytes()), &presented(SECRET), &bound)
+    };
+    assert_eq!(read("dpop").unwrap().token_type, TokenType::DPoP);
+    let error = read("Bearer").unwrap_err();
+    assert!(error.kind == TokenErrorKind::InvalidResponse && error.message.contains("not bound to our key"), "{error}");
+}
+
+#[test]
+fn only_an_access_token_comes_of_an_exchange() {
+    let mut exchange = settings("https://login.example.com/token");
+    exchange.grant = Grant::TokenExchange(TokenExchange {
+        subject_token_type: "urn:ietf:params:oauth:token-type:access_token".into(),
+        requested_token_type: None,
+    });
+    let read = |rest: Value| {
+        let mut body = json!({"access_token": TOKEN});
+        body.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        parse(&answer(200, body.to_string().as_bytes()), &presented(SECRET), &exchange)
+    };
+    assert!(read(json!({"issued_token_type": "urn:ietf:params:oauth:token-type:jwt"})).is_ok());
+    assert!(read(json!({})).is_ok(), "some servers leave it out");
+    let refused = "urn:ietf:params:oauth:token-type:refresh_token";
+    assert!(read(json!({ "issued_token_type": refused })).unwrap_err().message.contains("issued_token_type"));
+    assert!(read(json!({"token_type": "N_A"})).unwrap_err().message.contains("N_A"));
+}
+
+#[test]
+fn members_that_routes_ask_for_are_kept_unless_they_repeat_a_secret() {
+    let mut asking = settings("https://login.example.com/token");
+    asking.members = vec!["instance_url".into(), "other".into()];
+    let body = json!({"access_token": TOKEN, "instance_url": "https://a.my.example.com", "other": TOKEN});
+    let token = parse(&answer(200, body.to_string().as_bytes()), &presented(SECRET), &asking).unwrap();
+    assert_eq!(token.detail.members, [("instance_url".to_owned(), "https://a.my.example.com".to_owned())]);
 }
 
 /// JSON values of every kind, some of them the token, the secret, or a text around one.

@@ -1,0 +1,108 @@
+//! `[credentials.X]` made a token source: its TLS, its keys, its identity.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::credential::CredentialSettings;
+use crate::dpop::DpopKey;
+use crate::jose::KeyError;
+use crate::oauth::{
+    DpopSettings, Identity, InvalidSettings, OAuthSettings, OAuthSource, identity, secrets_fingerprint,
+};
+use crate::secret::SecretError;
+use crate::tls::{TlsError, client_config};
+
+/// Why a valid configuration cannot be made live.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Trust stores.
+    #[error("{place}: {error}")]
+    Tls {
+        /// `upstream "x"` or `credential "x"`.
+        place: String,
+        /// What is wrong.
+        error: TlsError,
+    },
+    /// A secret that could be read a moment ago.
+    #[error("credential {name:?}: {error}")]
+    Secret {
+        /// The credential.
+        name: String,
+        /// What is wrong.
+        error: SecretError,
+    },
+    /// The token endpoint.
+    #[error("credential {name:?}: {error}")]
+    Credential {
+        /// The credential.
+        name: String,
+        /// What is wrong.
+        error: InvalidSettings,
+    },
+    /// A key for bound tokens.
+    #[error("credential {name:?}: dpop: {error}")]
+    Dpop {
+        /// The credential.
+        name: String,
+        /// What is wrong.
+        error: KeyError,
+    },
+}
+
+/// The keys that attache made itself, by the credential's name: they have to outlive a reload, because the tokens that are
+/// bound to them do.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DpopKeys(Arc<Mutex<HashMap<String, DpopKey>>>);
+
+impl DpopKeys {
+    fn of(&self, settings: &CredentialSettings) -> Result<Option<DpopKey>, BuildError> {
+        let name = &settings.name;
+        let failed = |error| BuildError::Dpop { name: name.clone(), error };
+        match &settings.oauth.dpop {
+            None => Ok(None),
+            Some(DpopSettings::Key(source)) => {
+                let key = source.read().map_err(|error| BuildError::Secret { name: name.clone(), error })?;
+                DpopKey::from_text(&key, None).map(Some).map_err(failed)
+            }
+            Some(DpopSettings::Generated) => {
+                let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(key) = keys.get(name) {
+                    return Ok(Some(key.clone()));
+                }
+                let key = DpopKey::generate().map_err(failed)?;
+                keys.insert(name.clone(), key.clone());
+                Ok(Some(key))
+            }
+        }
+    }
+}
+
+/// The identity of a credential's token requests, with its secrets as they are now.
+pub(super) fn identity_of(settings: &CredentialSettings, keys: &DpopKeys) -> Result<Identity, BuildError> {
+    let secret = secrets_fingerprint(&settings.oauth)
+        .map_err(|error| BuildError::Secret { name: settings.name.clone(), error })?;
+    let key = keys.of(settings)?;
+    Ok(identity(&settings.oauth, secret, key.as_ref().map(DpopKey::thumbprint)))
+}
+
+/// A source of tokens, as `check --live` and `token` use it too.
+///
+/// # Errors
+/// A trust store that cannot be loaded, a key or certificate that is none, or settings no request can be made from.
+pub fn token_source(settings: &CredentialSettings) -> Result<OAuthSource, BuildError> {
+    token_source_with(settings, &DpopKeys::default())
+}
+
+/// As [`token_source`], with the keys that have been made already.
+pub(super) fn token_source_with(settings: &CredentialSettings, keys: &DpopKeys) -> Result<OAuthSource, BuildError> {
+    let tls = token_endpoint_tls(&settings.name, &settings.oauth)?;
+    let key = keys.of(settings)?;
+    OAuthSource::new(settings.oauth.clone(), tls, key)
+        .map_err(|error| BuildError::Credential { name: settings.name.clone(), error })
+}
+
+/// Trust, and the client's certificate where that is its proof (RFC 8705 section 2).
+fn token_endpoint_tls(name: &str, settings: &OAuthSettings) -> Result<rustls::ClientConfig, BuildError> {
+    let failed = |error| BuildError::Tls { place: format!("credential {name:?}"), error };
+    client_config(settings.ca_file.as_deref(), &[b"h2", b"http/1.1"]).map_err(failed)
+}

@@ -1,0 +1,60 @@
+//! One token request, ready to be sent: everything that is secret in it, read and signed.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method};
+use url::Url;
+
+use super::assertion::Audience;
+use super::client_auth::Proof;
+use super::grant::{self, GrantFields};
+use super::settings::{Grant, JwtBearer, OAuthSettings};
+use crate::dpop::DpopKey;
+use crate::secret::Secret;
+use crate::token::{TokenError, TokenErrorKind};
+
+/// What goes out, besides what the settings say in clear.
+pub(super) struct TokenRequest {
+    pub(super) proof: Proof,
+    pub(super) grant: GrantFields,
+    /// `DPoP` (RFC 9449 section 5).
+    pub(super) dpop: Option<HeaderValue>,
+}
+
+impl TokenRequest {
+    /// Reads keys and signs; may block.
+    ///
+    /// # Errors
+    /// [`TokenErrorKind::Configuration`] when something cannot be read, or is no such key.
+    pub(super) fn new(
+        settings: &OAuthSettings,
+        url: &Url,
+        subject: Option<&Secret>,
+        secret: Option<&Secret>,
+        dpop: Option<&(DpopKey, Option<Arc<str>>)>,
+    ) -> Result<Self, TokenError> {
+        let issuer = settings.server.issuer.as_deref();
+        let audience = Audience { issuer, token_endpoint: url.as_str(), wanted: &settings.assertion_audience };
+        let mut proof = Proof::new(&settings.client_auth, &settings.client_id, secret, &audience)?;
+        let assertion = grant_secret(&settings.grant)?;
+        let grant = grant::fields(settings, subject, assertion.as_ref(), &audience)?;
+        proof.withhold(subject);
+        proof.withhold(assertion.as_ref());
+        let dpop = dpop.map(|(key, nonce)| key.proof(&Method::POST, url.as_str(), None, nonce.as_deref())).transpose();
+        let dpop = dpop.map_err(|error| {
+            TokenError::new(TokenErrorKind::Configuration, format!("no DPoP proof can be made: {error}"))
+        })?;
+        Ok(Self { proof, grant, dpop })
+    }
+}
+
+/// The given assertion of `jwt_bearer`, or the key that signs one.
+fn grant_secret(grant: &Grant) -> Result<Option<Secret>, TokenError> {
+    let (sources, what) = match grant {
+        Grant::JwtBearer(JwtBearer::Given(sources)) => (sources, "assertion"),
+        Grant::JwtBearer(JwtBearer::Signed { key, .. }) => (&key.keys, "private_key"),
+        Grant::ClientCredentials | Grant::TokenExchange(_) => return Ok(None),
+    };
+    let unreadable = |error| TokenError::new(TokenErrorKind::Configuration, format!("{what} cannot be read: {error}"));
+    sources.first_readable().map(Some).map_err(unreadable)
+}
