@@ -13,6 +13,7 @@
 //! | [`oauth`] | how a token is obtained: `grant`, `client_auth`, `endpoint`, `response` |
 //! | [`dpop`] | proofs that a request's sender has the token's key: `nonces` |
 //! | [`jose`] | signed JWTs: `key` (read, sign), `pem`, `jwk` |
+//! | [`service`] | the token engine for programs: `TokenService` |
 //! | [`upstream`] | sockets out: `origin`, `connector`, `pool`, `exchange`, `http1` |
 //! | [`listen`] | sockets in |
 //! | [`runtime`] | the snapshot that one request works with |
@@ -39,6 +40,7 @@ pub mod proxy;
 pub mod route;
 pub mod runtime;
 pub mod secret;
+pub mod service;
 pub mod telemetry;
 pub mod tls;
 pub mod token;

@@ -6,11 +6,15 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
+use super::diagnosis::{Diagnosis, diagnose};
 use super::output::{self, BOLD, Failure, data, talk};
 use crate::app::token_source;
 use crate::config::{Config, ConfigErrors, Problem};
 use crate::credential::CredentialSettings;
-use crate::token::TokenSource as _;
+use crate::token::{TokenError, TokenErrorKind, TokenSource as _};
+
+/// Seconds of skew that deserve a word: JWTs are often refused beyond.
+const NOTABLE_SKEW: i64 = 30;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -33,6 +37,10 @@ struct Obtained {
     ok: bool,
     /// What was granted; what was asked for, where the server does not say.
     scope: Option<String>,
+    /// What was asked for and not granted.
+    missing_scope: Option<String>,
+    /// Which of several secrets works.
+    secret: Option<String>,
     /// Seconds.
     lifetime: Option<u64>,
     /// Seconds that the server's clock is ahead of ours.
@@ -40,6 +48,9 @@ struct Obtained {
     took_ms: u128,
     error: Option<String>,
     kind: Option<&'static str>,
+    /// The likely cause of the failure, and what to do.
+    #[serde(flatten)]
+    diagnosis: Option<Diagnosis>,
 }
 
 pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
@@ -76,9 +87,10 @@ fn lines(source: &str, problems: &[Problem]) -> Vec<String> {
 async fn obtain(settings: &CredentialSettings) -> Obtained {
     let began = Instant::now();
     let fetched = match token_source(settings) {
-        Ok(source) => source.fetch().await.map_err(|error| (error.message, error.kind.as_str())),
-        Err(error) => Err((error.to_string(), "configuration")),
+        Ok(source) => source.fetch().await,
+        Err(error) => Err(TokenError::new(TokenErrorKind::Configuration, error.to_string())),
     };
+    let took_ms = began.elapsed().as_millis();
     let asked = (!settings.oauth.scope.is_empty()).then(|| settings.oauth.scope.join(" "));
     let mut obtained = Obtained {
         credential: settings.name.clone(),
@@ -86,19 +98,27 @@ async fn obtain(settings: &CredentialSettings) -> Obtained {
         client_auth: settings.oauth.client_auth.name(),
         ok: fetched.is_ok(),
         scope: None,
+        missing_scope: None,
+        secret: None,
         lifetime: None,
         clock_skew: None,
-        took_ms: began.elapsed().as_millis(),
+        took_ms,
         error: None,
         kind: None,
+        diagnosis: None,
     };
     match fetched {
         Ok(token) => {
             obtained.scope = token.scope.or(asked);
+            obtained.missing_scope = (!token.missing_scope.is_empty()).then(|| token.missing_scope.join(" "));
+            obtained.secret = token.detail.proven_by;
             obtained.lifetime = super::token::expires_in(token.expires);
             obtained.clock_skew = token.server_date.map(|date| skew(date, SystemTime::now()));
         }
-        Err((error, kind)) => (obtained.error, obtained.kind) = (Some(error), Some(kind)),
+        Err(error) => {
+            obtained.diagnosis = Some(diagnose(settings, &error).await);
+            (obtained.kind, obtained.error) = (Some(error.kind.as_str()), Some(error.message));
+        }
     }
     obtained
 }
@@ -124,23 +144,55 @@ fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
     if obtained.is_empty() {
         return Ok(());
     }
-    let width = obtained.iter().map(|row| row.credential.len()).max().unwrap_or(0).max("credential".len());
+    table(obtained)?;
+    for row in obtained {
+        if let Some(missing) = &row.missing_scope {
+            talk(format_args!("warning: credential {:?}: granted without the scope {missing}", row.credential))?;
+        }
+        if let Some(secret) = &row.secret {
+            talk(format_args!("credential {:?}: the server takes {secret}", row.credential))?;
+        }
+        if let Some(skew) = row.clock_skew.filter(|skew| skew.abs() > NOTABLE_SKEW) {
+            let which = if skew > 0 { "ahead of" } else { "behind" };
+            let by = skew.abs();
+            talk(format_args!(
+                "warning: credential {:?}: the server's clock is {by} s {which} this machine's",
+                row.credential
+            ))?;
+        }
+        if let (Some(error), Some(kind)) = (&row.error, row.kind) {
+            talk(format_args!("error: credential {:?}: {error} ({kind})", row.credential))?;
+        }
+        if let Some(Diagnosis { cause, next_step }) = &row.diagnosis {
+            talk(format_args!("  likely cause: {cause}\n  next step:    {next_step}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn table(obtained: &[Obtained]) -> Result<(), Failure> {
+    let widest =
+        |title: &str, of: &dyn Fn(&Obtained) -> usize| obtained.iter().map(of).max().unwrap_or(0).max(title.len());
+    let name_width = widest("credential", &|row| row.credential.len());
+    let server_width = widest("server", &|row| row.server.len());
     data(format_args!(
-        "\n{BOLD}{:<width$}  {:<20} {:>8}  {:>6}  {:>6}  scope{BOLD:#}",
-        "credential", "method", "lifetime", "skew", "took"
+        "\n{BOLD}{:<name_width$}  {:<server_width$}  {:<19}  {:<6}  {:>8}  {:>6}  {:>7}  scope{BOLD:#}",
+        "credential", "server", "method", "result", "lifetime", "skew", "took"
     ))?;
     for row in obtained {
         let dash = || "-".to_owned();
         let lifetime = row.lifetime.map_or_else(dash, |seconds| format!("{seconds} s"));
         let skew = row.clock_skew.map_or_else(dash, |seconds| format!("{seconds:+} s"));
-        let scope = row.scope.clone().unwrap_or_else(dash);
-        let (name, method, took) = (&row.credential, row.client_auth, row.took_ms);
-        data(format_args!("{name:<width$}  {method:<20} {lifetime:>8}  {skew:>6}  {took:>3} ms  {scope}"))?;
-    }
-    for row in obtained {
-        if let (Some(error), Some(kind)) = (&row.error, row.kind) {
-            talk(format_args!("error: credential {:?}: {error} ({kind})", row.credential))?;
-        }
+        let scope = match (&row.scope, &row.missing_scope) {
+            (scope, Some(missing)) => format!("{} (not granted: {missing})", scope.as_deref().unwrap_or("-")),
+            (Some(scope), None) => scope.clone(),
+            (None, None) => dash(),
+        };
+        let result = if row.ok { "ok" } else { "failed" };
+        let (name, server, method, took) = (&row.credential, &row.server, row.client_auth, row.took_ms);
+        data(format_args!(
+            "{name:<name_width$}  {server:<server_width$}  {method:<19}  {result:<6}  {lifetime:>8}  {skew:>6}  {took:>4} ms  {scope}"
+        ))?;
     }
     Ok(())
 }

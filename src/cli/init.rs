@@ -5,12 +5,21 @@ use std::io::Write as _;
 use clap::Args;
 
 use super::output::{Failure, talk};
-use crate::config::STARTER;
+use crate::config::{PROVIDERS, Provider, starter};
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
     #[command(flatten)]
     config: super::ConfigArg,
+    /// Begin with what a provider needs: entra, auth0, okta, keycloak, cognito, google, salesforce or paypal.
+    #[arg(long, value_name = "NAME", value_parser = provider)]
+    preset: Option<Provider>,
+}
+
+fn provider(name: &str) -> Result<Provider, String> {
+    let known = PROVIDERS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let found = PROVIDERS.iter().find(|(word, _)| *word == name).map(|(_, provider)| *provider);
+    found.ok_or_else(|| format!("the presets are {known}"))
 }
 
 /// Nothing is overwritten: the file is made or the command fails.
@@ -23,6 +32,7 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Failure> {
         }
         _ => Failure::failed(format!("cannot write {shown}: {error}")),
     })?;
-    file.write_all(STARTER.as_bytes()).map_err(|error| Failure::failed(format!("cannot write {shown}: {error}")))?;
+    file.write_all(starter(args.preset).as_bytes())
+        .map_err(|error| Failure::failed(format!("cannot write {shown}: {error}")))?;
     talk(format_args!("{shown} is written. Change the values marked with <--, then: attache check"))
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod diagnosis;
 mod explain;
 mod init;
 mod output;

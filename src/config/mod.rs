@@ -24,6 +24,7 @@ mod reader;
 mod secrets;
 mod section;
 mod single;
+mod starter;
 #[cfg(test)]
 mod testing;
 mod token_request;
@@ -38,6 +39,7 @@ use zeroize::Zeroizing;
 pub use error::{ConfigErrors, Problem};
 pub use preset::{PROVIDERS, Provider};
 pub use single::{AdHocRequest, SecretPlace, SingleUpstream};
+pub use starter::{STARTER, starter};
 
 use check::Tables;
 use file::{Environment, File};
@@ -104,9 +106,6 @@ pub struct UpstreamConfig {
     /// The name of its credential.
     pub credential: Option<String>,
 }
-
-/// A short commented `proxy.toml` to begin with; loads once `ORDERS_CLIENT_SECRET` is set.
-pub const STARTER: &str = include_str!("starter.toml");
 
 impl Config {
     /// Reads and checks a file. Relative paths in it start at its directory.

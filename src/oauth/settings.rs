@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::InvalidSettings;
 use super::client_auth::{ClientAuth, SigningKeySettings};
+use super::endpoint::Target;
 use crate::secret::{SecretSource, Secrets};
 
 /// Everything that a token request is made of.
@@ -56,6 +58,15 @@ pub struct Server {
 }
 
 impl Server {
+    /// Reads the URL of a token endpoint.
+    ///
+    /// # Errors
+    /// When it is no `https` URL, or `http` on loopback, or holds user information.
+    pub fn parse(token_endpoint: &str) -> Result<Url, InvalidSettings> {
+        let url = Url::parse(token_endpoint).map_err(|error| format!("token_endpoint is not a URL: {error}"));
+        url.and_then(Target::new).map(|target| target.url).map_err(InvalidSettings)
+    }
+
     /// A server whose token endpoint is known.
     #[must_use]
     pub const fn at(token_endpoint: Url) -> Self {

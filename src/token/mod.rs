@@ -4,6 +4,7 @@
 //! replaces it, single flight, schedule and back-off, is in `refresh` and runs on the control runtime. What it asks is a
 //! [`TokenSource`].
 
+mod acquire;
 mod cache;
 mod clock;
 mod error;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderValue;
 
+pub use acquire::{Acquired, CachePolicy};
 pub use cache::{TokenCache, TokenStatus};
 pub use clock::{Clock, Now};
 pub use error::{TokenError, TokenErrorKind};

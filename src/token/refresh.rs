@@ -125,7 +125,7 @@ impl TokenCache {
     }
 
     /// One token request; after a failure that may mend itself, and without `Retry-After`, one more at once.
-    async fn request_token(&self) -> Result<FetchedToken, TokenError> {
+    pub(super) async fn request_token(&self) -> Result<FetchedToken, TokenError> {
         let first = self.timed_fetch().await;
         match first {
             Err(error) if may_mend_itself(error.kind) && error.retry_after.is_none() => {

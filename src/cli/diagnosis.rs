@@ -1,0 +1,187 @@
+//! Why a token request failed, as far as asking once or twice more can tell: `attache check --live`.
+//!
+//! A server that refuses a client does not say by what it would have known it. So the other ways to say the same are
+//! tried, and what works is what to write.
+
+use serde::Serialize;
+
+use crate::app::token_source;
+use crate::credential::CredentialSettings;
+use crate::oauth::{AssertionAudience, ClientAuth, OAuthSettings};
+use crate::token::{TokenError, TokenErrorKind, TokenSource as _};
+
+/// The likely cause, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Diagnosis {
+    pub(super) cause: String,
+    pub(super) next_step: String,
+}
+
+impl Diagnosis {
+    fn new(cause: impl Into<String>, next_step: impl Into<String>) -> Self {
+        Self { cause: cause.into(), next_step: next_step.into() }
+    }
+}
+
+/// Looks for the cause of `error`. Makes up to three more token requests where the client itself is refused, or its scope.
+pub(super) async fn diagnose(settings: &CredentialSettings, error: &TokenError) -> Diagnosis {
+    if is_about_the_client(error) {
+        for alternative in alternatives(&settings.oauth) {
+            if works(settings, alternative.settings).await {
+                return Diagnosis::new(alternative.cause, alternative.next_step);
+            }
+        }
+    }
+    match error.code.as_deref() {
+        Some("invalid_scope") => scope(settings).await,
+        Some(code) => by_code(code, &settings.oauth),
+        None => by_kind(error),
+    }
+}
+
+/// Refused for what it is: also by servers that say something else, or nothing.
+fn is_about_the_client(error: &TokenError) -> bool {
+    match error.code.as_deref() {
+        Some(code) => matches!(code, "invalid_client" | "invalid_request" | "unauthorized_client"),
+        None => error.kind == TokenErrorKind::InvalidResponse && error.message.contains("client_auth"),
+    }
+}
+
+/// The same request, said in another way.
+struct Alternative {
+    settings: OAuthSettings,
+    cause: &'static str,
+    next_step: &'static str,
+}
+
+fn alternatives(settings: &OAuthSettings) -> Vec<Alternative> {
+    let with_auth = |client_auth, cause, next_step| Alternative {
+        settings: OAuthSettings { client_auth, ..settings.clone() },
+        cause,
+        next_step,
+    };
+    let with_audience = |assertion_audience, next_step| Alternative {
+        settings: OAuthSettings { assertion_audience, ..settings.clone() },
+        cause: "the server wants its assertions to be meant for another audience",
+        next_step,
+    };
+    const WANTS_POST: &str = "the server takes the secret in the form and not in the Authorization field";
+    const WANTS_RAW: &str = "the server does not decode the id and the secret, as RFC 6749 section 2.3.1 would have it";
+    const WANTS_BASIC: &str = "the server takes the secret in the Authorization field and not in the form";
+    const POST: &str = "write client_auth = \"client_secret_post\"";
+    match &settings.client_auth {
+        ClientAuth::Basic { secrets, raw: false } => vec![
+            with_auth(ClientAuth::Post(secrets.clone()), WANTS_POST, POST),
+            with_auth(
+                ClientAuth::Basic { secrets: secrets.clone(), raw: true },
+                WANTS_RAW,
+                "write basic_encoding = \"raw\"",
+            ),
+        ],
+        ClientAuth::Basic { secrets, raw: true } => vec![
+            with_auth(
+                ClientAuth::Basic { secrets: secrets.clone(), raw: false },
+                "the server decodes the id and the secret, as RFC 6749 section 2.3.1 says",
+                "leave out basic_encoding",
+            ),
+            with_auth(ClientAuth::Post(secrets.clone()), WANTS_POST, POST),
+        ],
+        ClientAuth::Post(secrets) => vec![
+            with_auth(
+                ClientAuth::Basic { secrets: secrets.clone(), raw: false },
+                WANTS_BASIC,
+                "write client_auth = \"client_secret_basic\"",
+            ),
+            with_auth(
+                ClientAuth::Basic { secrets: secrets.clone(), raw: true },
+                WANTS_BASIC,
+                "write client_auth = \"client_secret_basic\" and basic_encoding = \"raw\"",
+            ),
+        ],
+        ClientAuth::SecretJwt(_) | ClientAuth::PrivateKeyJwt(_) => [
+            (AssertionAudience::TokenEndpoint, "write assertion_audience = \"token_endpoint\""),
+            (AssertionAudience::Issuer, "write assertion_audience = \"issuer\""),
+        ]
+        .into_iter()
+        .filter(|(audience, _)| *audience != settings.assertion_audience)
+        .filter(|(audience, _)| *audience != AssertionAudience::Issuer || settings.server.issuer.is_some())
+        .map(|(audience, next_step)| with_audience(audience, next_step))
+        .collect(),
+        ClientAuth::Assertion(_) | ClientAuth::Tls { .. } | ClientAuth::None | ClientAuth::Omitted => Vec::new(),
+    }
+}
+
+/// Asked without a scope, the server may show that the scope alone was the trouble.
+async fn scope(settings: &CredentialSettings) -> Diagnosis {
+    let asked = settings.oauth.scope.join(" ");
+    if works(settings, OAuthSettings { scope: Vec::new(), ..settings.oauth.clone() }).await {
+        let cause = format!("the client may have a token, but not with the scope \"{asked}\"");
+        return Diagnosis::new(cause, "have the scope granted to this client there, or correct scope");
+    }
+    if asked.is_empty() {
+        return Diagnosis::new("the server gives no token without a scope", "write scope = \"…\"");
+    }
+    Diagnosis::new("the server does not know this scope, or not for this client", "correct scope")
+}
+
+fn by_code(code: &str, settings: &OAuthSettings) -> Diagnosis {
+    match (code, &settings.client_auth) {
+        ("invalid_client", ClientAuth::PrivateKeyJwt(_)) => Diagnosis::new(
+            "the server does not accept the assertion: it has another public key for this client, or another key_id",
+            "register the key's public half there, or write its key_id",
+        ),
+        ("invalid_client", ClientAuth::Tls { .. }) => Diagnosis::new(
+            "the server does not know this client by its certificate",
+            "register the certificate's subject there, and check that this endpoint asks for certificates",
+        ),
+        ("invalid_client", ClientAuth::None | ClientAuth::Omitted) => {
+            Diagnosis::new("the server wants this client to prove itself", "write client_secret or private_key")
+        }
+        ("invalid_client", _) => Diagnosis::new(
+            "the server does not know this client_id, or its secret is another one; no other method works either",
+            "compare client_id and the secret with what the server shows; copied secrets often have an end missing",
+        ),
+        ("unauthorized_client" | "unsupported_grant_type", _) => Diagnosis::new(
+            format!("the grant {} is not allowed for this client", settings.grant.name()),
+            "allow it in the client's settings at the authorization server",
+        ),
+        ("invalid_target" | "access_denied", _) => Diagnosis::new(
+            "the server does not know the audience or resource, or not for this client",
+            "compare audience and resource, letter by letter, with the API's identifier there",
+        ),
+        ("invalid_grant", _) => Diagnosis::new(
+            "the assertion or subject token is not accepted: expired, made out to another audience, or its key unknown",
+            "check the clock, assertion_audience, and where the assertion comes from",
+        ),
+        _ => Diagnosis::new("the server refuses the request", "see what the server's own log says about it"),
+    }
+}
+
+fn by_kind(error: &TokenError) -> Diagnosis {
+    match error.kind {
+        TokenErrorKind::Configuration => Diagnosis::new("nothing was sent", "correct what the message names"),
+        TokenErrorKind::Timeout => Diagnosis::new(
+            "the server is slow, or a firewall swallows the request",
+            "try it with curl from this machine",
+        ),
+        TokenErrorKind::Transient => Diagnosis::new(
+            "the server cannot be reached, or is overloaded",
+            "try again, or follow what the message says",
+        ),
+        TokenErrorKind::InvalidResponse => Diagnosis::new(
+            "what answers there is no token endpoint, or something stands before it",
+            "compare token_endpoint with the server's metadata, or write issuer to have it looked up",
+        ),
+        TokenErrorKind::Permanent | TokenErrorKind::Cancelled => {
+            Diagnosis::new("the server refuses the request", "see what the server's own log says about it")
+        }
+    }
+}
+
+async fn works(settings: &CredentialSettings, oauth: OAuthSettings) -> bool {
+    let settings = CredentialSettings { oauth, ..settings.clone() };
+    match token_source(&settings) {
+        Ok(source) => source.fetch().await.is_ok(),
+        Err(_unusable) => false,
+    }
+}
