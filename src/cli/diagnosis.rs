@@ -10,6 +10,11 @@ use crate::credential::CredentialSettings;
 use crate::oauth::{AssertionAudience, ClientAuth, OAuthSettings};
 use crate::token::{TokenError, TokenErrorKind, TokenSource as _};
 
+const WANTS_POST: &str = "the server takes the secret in the form and not in the Authorization field";
+const WANTS_RAW: &str = "the server does not decode the id and the secret, as RFC 6749 section 2.3.1 would have it";
+const WANTS_BASIC: &str = "the server takes the secret in the Authorization field and not in the form";
+const POST: &str = "write client_auth = \"client_secret_post\"";
+
 /// The likely cause, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Diagnosis {
@@ -65,10 +70,6 @@ fn alternatives(settings: &OAuthSettings) -> Vec<Alternative> {
         cause: "the server wants its assertions to be meant for another audience",
         next_step,
     };
-    const WANTS_POST: &str = "the server takes the secret in the form and not in the Authorization field";
-    const WANTS_RAW: &str = "the server does not decode the id and the secret, as RFC 6749 section 2.3.1 would have it";
-    const WANTS_BASIC: &str = "the server takes the secret in the Authorization field and not in the form";
-    const POST: &str = "write client_auth = \"client_secret_post\"";
     match &settings.client_auth {
         ClientAuth::Basic { secrets, raw: false } => vec![
             with_auth(ClientAuth::Post(secrets.clone()), WANTS_POST, POST),

@@ -1,73 +1,179 @@
 //! Secrets: where they come from, and whether they are there. Never what they are.
 
+use std::time::Duration;
+
 use toml::de::DeValue;
 
 use super::reader::listed;
 use super::value::Value;
 use crate::secret::{Secret, SecretSource, Secrets};
 
-const REMEDY: &str = "write { env = \"NAME\" } or { file = \"path\" }";
+const REMEDY: &str = "write { env = \"NAME\" }, { file = \"path\" } or { command = [\"program\", \"argument\"] }";
 
-/// The ways to name a secret that are planned but have no meaning yet.
-const LATER: [&str; 2] = ["command", "credential"];
+/// The keys that name a place, and what may stand beside them.
+const PLACES: [&str; 4] = ["env", "file", "credential", "command"];
 
-/// A secret that can be read now: a text, `{ env = … }` or `{ file = … }`.
+/// How long a program may take unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A secret that can be read now: a text, `{ env = … }`, `{ file = … }`, `{ credential = … }`; or `{ command = … }`, which
+/// is not run before it is needed.
 ///
 /// No message of this file repeats anything that the table holds, not even a misspelt key.
 pub(super) fn secret(value: &Value<'_>) -> Option<SecretSource> {
-    match value.node {
-        DeValue::String(text) if text.trim().is_empty() => value.wrong("is an empty secret", REMEDY),
-        DeValue::String(text) => {
-            let what = format!("`{}`: the secret is written into the file", value.path);
-            value.file.warning(value.at, what, "write { env = \"NAME\" } or { file = \"path\" } instead");
-            Some(SecretSource::Literal(Secret::new(text.as_ref().to_owned())))
-        }
-        DeValue::Table(_) => named(value),
-        DeValue::Array(_) => value.wrong(
-            "is a list of secrets, which is not supported by this version",
-            "write one of them, without the brackets",
-        ),
-        _ => value.wrong_type("a secret", REMEDY),
-    }
+    readable(value, read(value, Plain::Secret)?)
 }
 
-/// One secret, or a list of them that are tried in order.
+/// One secret, or a list of them that are tried in order. In a list it is enough that one can be read.
 pub(super) fn secrets(value: &Value<'_>) -> Option<Secrets> {
-    secret(value).map(Secrets::one)
-}
-
-/// As [`pem`], or a list of them.
-pub(super) fn pems(value: &Value<'_>) -> Option<Secrets> {
-    pem(value).map(Secrets::one)
+    one_or_several(value, Plain::Secret)
 }
 
 /// A PEM: a plain text is a path, unless it is the PEM itself.
 pub(super) fn pem(value: &Value<'_>) -> Option<SecretSource> {
-    match value.node {
-        DeValue::String(text) if !text.starts_with("-----BEGIN") => file(value),
-        _ => secret(value),
+    readable(value, read(value, Plain::PathOrPem)?)
+}
+
+/// As [`pem`], or a list of them.
+pub(super) fn pems(value: &Value<'_>) -> Option<Secrets> {
+    one_or_several(value, Plain::PathOrPem)
+}
+
+/// What a plain text means.
+#[derive(Clone, Copy)]
+enum Plain {
+    Secret,
+    PathOrPem,
+}
+
+fn one_or_several(value: &Value<'_>, plain: Plain) -> Option<Secrets> {
+    if !matches!(value.node, DeValue::Array(_)) {
+        return readable(value, read(value, plain)?).map(Secrets::one);
+    }
+    let entries = value.list()?;
+    let sources: Vec<Option<SecretSource>> = entries.iter().map(|entry| read(entry, plain)).collect();
+    let sources: Vec<SecretSource> = sources.into_iter().collect::<Option<_>>()?;
+    let found: Vec<Option<String>> =
+        entries.iter().zip(&sources).map(|(entry, source)| absence(entry, source)).collect();
+    let none = found.iter().all(Option::is_some);
+    for (entry, what) in entries.iter().zip(found) {
+        let Some(what) = what else { continue };
+        if none {
+            entry.wrong::<()>(what, "one of the list has to be there when attache starts");
+        } else {
+            entry.file.warning(entry.at, format!("`{}`: an entry {what}", entry.path), "the others are used instead");
+        }
+    }
+    if none { None } else { Secrets::new(sources) }
+}
+
+fn read(value: &Value<'_>, plain: Plain) -> Option<SecretSource> {
+    match (value.node, plain) {
+        (DeValue::String(text), _) if text.trim().is_empty() => value.wrong("is an empty secret", REMEDY),
+        (DeValue::String(text), Plain::PathOrPem) if !text.starts_with("-----BEGIN") => {
+            Some(SecretSource::File(value.file.path(text)))
+        }
+        (DeValue::String(text), _) => {
+            let what = format!("`{}`: the secret is written into the file", value.path);
+            value.file.warning(value.at, what, "write { env = \"NAME\" } or { file = \"path\" } instead");
+            Some(SecretSource::Literal(Secret::new(text.as_ref().to_owned())))
+        }
+        (DeValue::Table(_), _) => named(value),
+        (DeValue::Array(_), _) => value.wrong("is a list of secrets where one has to stand", REMEDY),
+        _ => value.wrong_type("a secret", REMEDY),
+    }
+}
+
+/// The source itself, if it can be read now.
+fn readable(value: &Value<'_>, source: SecretSource) -> Option<SecretSource> {
+    let Some(what) = absence(value, &source) else { return Some(source) };
+    let remedy = match innermost(&source) {
+        SecretSource::Env(_) => "set it before attache starts, or write { file = \"path\" }",
+        SecretSource::Credential(_) => "name one that the unit loads with LoadCredential=",
+        _ => "name a file that attache may read and that holds the secret",
+    };
+    // The message points at the place, inside the table.
+    let place = value.table().and_then(|table| {
+        table.entries().into_iter().find(|(key, ..)| PLACES.contains(key)).map(|(_, _, inner)| inner)
+    });
+    place.as_ref().unwrap_or(value).wrong(what, remedy)
+}
+
+/// Why a secret cannot be read now, as the end of a sentence. A program is not run for that.
+fn absence(value: &Value<'_>, source: &SecretSource) -> Option<String> {
+    if source.is_command() {
+        return None;
+    }
+    if let SecretSource::Env(name) = innermost(source) {
+        match (value.file.environment)(name) {
+            None => return Some(format!("names the environment variable {name}, which is not set")),
+            Some(content) if content.trim().is_empty() => {
+                return Some(format!("names the environment variable {name}, which is empty"));
+            }
+            // The environment of a test is not the process's.
+            Some(_) => return None,
+        }
+    }
+    source.read().err().map(|error| format!("is no use: {error}"))
+}
+
+fn innermost(source: &SecretSource) -> &SecretSource {
+    match source {
+        SecretSource::Field { of, .. } => innermost(of),
+        other => other,
     }
 }
 
 fn named(value: &Value<'_>) -> Option<SecretSource> {
     let table = value.table()?;
     let entries = table.entries();
-    let [(key, at, inner)] = entries.as_slice() else {
+    let places: Vec<_> = entries.iter().filter(|(key, ..)| PLACES.contains(key)).collect();
+    let command = places.iter().any(|(key, ..)| *key == "command");
+    let beside = |key: &str| PLACES.contains(&key) || key == "field" || (key == "timeout" && command);
+    if let Some((_, at, _)) = entries.iter().find(|(key, ..)| !beside(key)) {
+        let what = format!("`{}` has a key that names no place", value.path);
+        value.file.problem(*at, what, format!("write one of {}", listed(&PLACES)));
+        return None;
+    }
+    let [(key, _, inner)] = places.as_slice() else {
         return value.wrong("has to name exactly one place", REMEDY);
     };
-    match *key {
-        "env" => environment(inner),
-        "file" => file(inner),
-        later if LATER.contains(&later) => {
-            value.file.problem(*at, format!("`{}.{later}` is not supported by this version", value.path), REMEDY);
-            None
+    let beside = |wanted: &str| entries.iter().find(|(key, ..)| *key == wanted).map(|(_, _, inner)| inner);
+    let source = match *key {
+        "env" => environment(inner)?,
+        "credential" => credential(inner)?,
+        "command" => {
+            let timeout = beside("timeout").map_or(Some(PATIENCE), Value::duration)?;
+            SecretSource::Command { argv: words(inner)?, timeout }
         }
-        _ => {
-            let what = format!("`{}` has a key that names no place", value.path);
-            value.file.problem(*at, what, format!("write one of {}", listed(&["env", "file"])));
-            None
-        }
+        _ => SecretSource::File(inner.file.path(inner.text()?)),
+    };
+    match beside("field") {
+        None => Some(source),
+        Some(path) => Some(SecretSource::Field { of: Box::new(source), path: path.text()?.to_owned() }),
     }
+}
+
+/// The program and its arguments; a path to it starts at the file's directory.
+fn words(value: &Value<'_>) -> Option<Vec<String>> {
+    const FORM: &str = "write [\"program\", \"argument\"]; no shell reads it";
+    let DeValue::Array(_) = value.node else { return value.wrong_type("a list", FORM) };
+    let mut words: Vec<String> =
+        value.list()?.iter().map(|word| word.text().map(str::to_owned)).collect::<Option<_>>()?;
+    if let Some(program) = words.first_mut()
+        && program.contains('/')
+    {
+        *program = value.file.path(program).display().to_string();
+    }
+    Some(words)
+}
+
+fn credential(value: &Value<'_>) -> Option<SecretSource> {
+    let name = value.text()?;
+    if name.contains('/') || name == "." || name == ".." {
+        return value.wrong("is not the name of a credential", "write the name that LoadCredential= gives it");
+    }
+    Some(SecretSource::Credential(name.to_owned()))
 }
 
 fn environment(value: &Value<'_>) -> Option<SecretSource> {
@@ -76,26 +182,7 @@ fn environment(value: &Value<'_>) -> Option<SecretSource> {
     if !usual || name.starts_with(|first: char| first.is_ascii_digit()) {
         return value.wrong("is not the name of an environment variable", "write a name of letters, digits and _");
     }
-    match (value.file.environment)(name) {
-        None => value.wrong(
-            format_args!("names the environment variable {name}, which is not set"),
-            "set it before attache starts, or write { file = \"path\" }",
-        ),
-        Some(content) if content.trim().is_empty() => value.wrong(
-            format_args!("names the environment variable {name}, which is empty"),
-            "set it to the secret, or write { file = \"path\" }",
-        ),
-        Some(_) => Some(SecretSource::Env(name.to_owned())),
-    }
-}
-
-fn file(value: &Value<'_>) -> Option<SecretSource> {
-    let source = SecretSource::File(value.file.path(value.text()?));
-    match source.read() {
-        Ok(_) => Some(source),
-        Err(error) => value
-            .wrong(format_args!("is no use: {error}"), "name a file that attache may read and that holds the secret"),
-    }
+    Some(SecretSource::Env(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -125,10 +212,17 @@ mod tests {
     #[test]
     fn no_message_ever_holds_a_secret() {
         for secret in [
-            "[\"sentinel\"]",
+            "[[\"sentinel\"]]",
+            "[{ sentinel = \"sentinel\" }]",
+            "[{ file = \"/none\" }, { env = \"NOT_SET\" }]",
             "{ sentinel = \"sentinel\" }",
-            "{ command = [\"sentinel\"] }",
-            "{ credential = \"sentinel\" }",
+            "{ command = \"sentinel\" }",
+            "{ command = [] }",
+            "{ command = [1, \"sentinel\"] }",
+            "{ command = [\"sentinel\"], timeout = \"sentinel\" }",
+            "{ command = [\"sentinel\"], file = \"sentinel\" }",
+            "{ env = \"SECRET\", timeout = \"1s\" }",
+            "{ credential = \"../sentinel\" }",
             "{ value = \"sentinel\" }",
             "{ env = \"sentinel value\" }",
             "{ env = \"X\", sentinel = \"sentinel\" }",
@@ -172,5 +266,39 @@ mod tests {
         assert_eq!(problems_in(dir.path(), &with_secret("{ file = \"secret\" }")), [""; 0]);
         assert!(problems_in(dir.path(), &with_secret("{ file = \"empty\" }"))[0].contains("empty is empty; "));
         assert!(problems_in(dir.path(), &with_secret("{ file = \"none\" }"))[0].contains("cannot read "));
+    }
+
+    #[test]
+    fn a_program_is_named_and_not_run() {
+        let read = config(&with_secret(
+            "{ command = [\"/surely/not/there\", \"sentinel\"], field = \"a.b\", timeout = \"3s\" }",
+        ));
+        let sources = read.credentials[0].oauth.client_auth.secrets().unwrap().sources().to_vec();
+        let [SecretSource::Field { of, path }] = sources.as_slice() else { panic!("{sources:?}") };
+        assert_eq!((path.as_str(), of.to_string().as_str()), ("a.b", "the output of /surely/not/there"));
+        assert!(matches!(**of, SecretSource::Command { timeout, .. } if timeout == std::time::Duration::from_secs(3)));
+        assert!(!format!("{read:?}").contains("sentinel"));
+    }
+
+    #[test]
+    fn in_a_list_it_is_enough_that_one_can_be_read() {
+        let read = config(&with_secret("[{ env = \"NOT_SET\" }, { env = \"SECRET\" }]"));
+        assert_eq!(read.warnings.len(), 1, "{:?}", read.warnings);
+        assert!(read.warnings[0].what.contains("an entry names the environment variable NOT_SET, which is not set"));
+        let found = problems(&with_secret("[{ env = \"NOT_SET\" }, { file = \"/surely/not/there\" }]"));
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].starts_with("proxy.toml:10:18: `credentials.a.client_secret` names the environment variable"));
+        assert!(found[1].contains("cannot read /surely/not/there"), "{found:#?}");
+        assert_eq!(problems(&with_secret("[]")).len(), 1);
+    }
+
+    #[test]
+    fn a_field_of_a_file_is_looked_at_when_the_file_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("sa.json"), r#"{"key":"sentinel"}"#).unwrap();
+        let with = |field: &str| with_secret(&format!("{{ file = \"sa.json\", field = \"{field}\" }}"));
+        assert_eq!(problems_in(dir.path(), &with("key")), [""; 0]);
+        let found = problems_in(dir.path(), &with("kye"));
+        assert!(found.len() == 1 && found[0].contains("has no such field as configured"), "{found:#?}");
     }
 }

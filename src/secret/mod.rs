@@ -3,6 +3,8 @@
 //! A [`Secret`] has no `Display`, no `Serialize` and a `Debug` that prints nothing; its memory is zeroed when it goes.
 //! Reading it is an explicit [`Secret::expose`], which only the places listed in ARCHITECTURE.md call.
 
+mod command;
+mod list;
 mod source;
 
 use std::fmt;
@@ -10,7 +12,8 @@ use std::fmt;
 use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 
-pub use source::{SecretError, SecretSource, Secrets};
+pub use list::Secrets;
+pub use source::{SecretError, SecretSource};
 
 /// A secret text.
 #[derive(Clone)]

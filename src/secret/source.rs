@@ -2,17 +2,23 @@
 //! reload.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use zeroize::Zeroizing;
+use aws_lc_rs::digest::{Context, SHA256};
+use serde_json::Value;
+use zeroize::{Zeroize as _, Zeroizing};
 
-use super::Secret;
+use super::{Secret, command};
 
 /// The largest secret file that is read; a private key or a token fits many times over.
 const MAX_FILE: u64 = 1024 * 1024;
 
+/// Where systemd puts the credentials of a service (systemd.exec, `LoadCredential=`).
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
 /// A place that holds a secret.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum SecretSource {
     /// Written into the configuration or given by the program; works, but everyone who can read the file has it.
     Literal(Secret),
@@ -20,6 +26,22 @@ pub enum SecretSource {
     Env(String),
     /// A file; trailing line ends are not part of the secret.
     File(PathBuf),
+    /// A systemd credential: a file of this name in `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+    /// What a program prints; trailing line ends are not part of the secret. It is run each time the secret is needed.
+    Command {
+        /// The program and its arguments. No shell reads them.
+        argv: Vec<String>,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// A member of a JSON document that another place holds.
+    Field {
+        /// The place.
+        of: Box<Self>,
+        /// Names and indexes with dots between: `data.client_secret`.
+        path: String,
+    },
 }
 
 /// Why a secret could not be read. Names the place, never the content.
@@ -42,24 +64,22 @@ pub enum SecretError {
         /// What the system said.
         reason: String,
     },
-}
-
-impl SecretSource {
-    /// Reads the secret now. Files are read blockingly: call it where blocking is allowed.
-    ///
-    /// # Errors
-    /// When the place is missing, unreadable, empty, larger than 1 MiB or not UTF-8.
-    pub fn read(&self) -> Result<Secret, SecretError> {
-        let secret = match self {
-            Self::Literal(secret) => secret.clone(),
-            Self::Env(name) => Secret::new(std::env::var(name).map_err(|error| match error {
-                std::env::VarError::NotPresent => SecretError::EnvUnset(name.clone()),
-                std::env::VarError::NotUnicode(_) => SecretError::NotText(self.to_string()),
-            })?),
-            Self::File(path) => read_file(path, || self.to_string())?,
-        };
-        if secret.is_blank() { Err(SecretError::Empty(self.to_string())) } else { Ok(secret) }
-    }
+    /// The program brought none.
+    #[error("{place} cannot be had: {reason}")]
+    Command {
+        /// The program.
+        place: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The document has no such member.
+    #[error("{place} {reason}")]
+    Field {
+        /// Where the document is.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl SecretSource {
@@ -69,59 +89,57 @@ impl SecretSource {
         Self::File(path)
     }
 
-    /// A digest that tells this secret from another.
+    /// Reads the secret now. Blocks, on files and on programs: call it where blocking is allowed.
     ///
     /// # Errors
-    /// As [`SecretSource::read`].
-    pub fn fingerprint(&self) -> Result<[u8; 32], SecretError> {
-        self.read().map(|secret| secret.fingerprint())
-    }
-}
-
-/// Places that are tried in order; at least one.
-#[derive(Debug, Clone)]
-pub struct Secrets(Vec<SecretSource>);
-
-impl Secrets {
-    /// One place.
-    #[must_use]
-    pub fn one(source: SecretSource) -> Self {
-        Self(vec![source])
-    }
-
-    /// Several; `None` if there is not even one.
-    #[must_use]
-    pub fn new(sources: Vec<SecretSource>) -> Option<Self> {
-        (!sources.is_empty()).then_some(Self(sources))
-    }
-
-    /// In their order.
-    #[must_use]
-    pub fn sources(&self) -> &[SecretSource] {
-        &self.0
-    }
-
-    /// The first that can be read.
-    ///
-    /// # Errors
-    /// That of the first, if none can.
-    pub fn first_readable(&self) -> Result<Secret, SecretError> {
-        let mut failure = None;
-        for source in &self.0 {
-            match source.read() {
-                Ok(secret) => return Ok(secret),
-                Err(error) => failure = failure.or(Some(error)),
+    /// When the place is missing, unreadable, empty, too large or not UTF-8; when the program fails or takes too long.
+    pub fn read(&self) -> Result<Secret, SecretError> {
+        let secret = match self {
+            Self::Literal(secret) => secret.clone(),
+            Self::Env(name) => Secret::new(std::env::var(name).map_err(|error| match error {
+                std::env::VarError::NotPresent => SecretError::EnvUnset(name.clone()),
+                std::env::VarError::NotUnicode(_) => SecretError::NotText(self.to_string()),
+            })?),
+            Self::File(path) => self.text(&read_file(path)?)?,
+            Self::Credential(name) => self.text(&read_file(&credential_path(name)?)?)?,
+            Self::Command { argv, timeout } => {
+                let failed = |reason| SecretError::Command { place: self.to_string(), reason };
+                self.text(&command::run(argv, *timeout).map_err(failed)?)?
             }
-        }
-        Err(failure.unwrap_or_else(|| SecretError::Empty("the list of secrets".into())))
+            Self::Field { of, path } => {
+                let wrong = |reason: &str| SecretError::Field { place: of.to_string(), reason: reason.to_owned() };
+                select(&of.read()?, path).map_err(wrong)?
+            }
+        };
+        if secret.is_blank() { Err(SecretError::Empty(self.to_string())) } else { Ok(secret) }
     }
 
-    /// A digest over all of them.
+    /// A digest that tells this secret from another. A program is not run for it: its words count, because what it prints
+    /// is asked for only when a secret is needed.
     ///
     /// # Errors
     /// As [`SecretSource::read`].
     pub fn fingerprint(&self) -> Result<[u8; 32], SecretError> {
-        self.first_readable().map(|secret| secret.fingerprint())
+        match self {
+            Self::Command { argv, .. } => Ok(digest(argv.iter().map(String::as_bytes))),
+            Self::Field { of, path } if of.is_command() => Ok(digest([&of.fingerprint()?[..], path.as_bytes()])),
+            _ => self.read().map(|secret| secret.fingerprint()),
+        }
+    }
+
+    /// True if reading it runs a program.
+    #[must_use]
+    pub fn is_command(&self) -> bool {
+        match self {
+            Self::Command { .. } => true,
+            Self::Field { of, .. } => of.is_command(),
+            _ => false,
+        }
+    }
+
+    fn text(&self, bytes: &[u8]) -> Result<Secret, SecretError> {
+        let text = std::str::from_utf8(bytes).map_err(|_invalid| SecretError::NotText(self.to_string()))?;
+        Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 }
 
@@ -131,11 +149,39 @@ impl fmt::Display for SecretSource {
             Self::Literal(_) => f.write_str("the secret in the configuration"),
             Self::Env(name) => write!(f, "the environment variable {name}"),
             Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Credential(name) => write!(f, "the systemd credential {name}"),
+            // Its arguments may be a key to the secret.
+            Self::Command { argv, .. } => write!(f, "the output of {}", argv.first().map_or("", String::as_str)),
+            Self::Field { of, .. } => write!(f, "a member of {of}"),
         }
     }
 }
 
-fn read_file(path: &PathBuf, place: impl Fn() -> String) -> Result<Secret, SecretError> {
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretSource({self})")
+    }
+}
+
+pub(super) fn digest<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        // With lengths in front, so that no two lists run together into the same bytes.
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+fn credential_path(name: &str) -> Result<PathBuf, SecretError> {
+    let unset = || SecretError::EnvUnset(format!("{CREDENTIALS_DIRECTORY}, which systemd sets,"));
+    let directory = std::env::var_os(CREDENTIALS_DIRECTORY).ok_or_else(unset)?;
+    Ok(Path::new(&directory).join(name))
+}
+
+fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     use std::io::Read as _;
 
     let unreadable = |reason: String| SecretError::Unreadable { path: path.display().to_string(), reason };
@@ -145,30 +191,37 @@ fn read_file(path: &PathBuf, place: impl Fn() -> String) -> Result<Secret, Secre
     if bytes.len() as u64 > MAX_FILE {
         return Err(unreadable("it is larger than 1 MiB, which is no secret".into()));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_invalid| SecretError::NotText(place()))?;
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(bytes)
+}
+
+/// The text or number at this path of a JSON document.
+fn select(document: &Secret, path: &str) -> Result<Secret, &'static str> {
+    let mut document: Value = serde_json::from_str(document.expose()).map_err(|_error| "is no JSON document")?;
+    let found = path.split('.').try_fold(&document, |value, name| match value {
+        Value::Object(members) => members.get(name),
+        Value::Array(entries) => name.parse::<usize>().ok().and_then(|index| entries.get(index)),
+        _ => None,
+    });
+    let secret = match found {
+        Some(Value::String(text)) => Ok(Secret::new(text.clone())),
+        Some(Value::Number(number)) => Ok(Secret::new(number.to_string())),
+        Some(_) => Err("has no text at the configured field"),
+        None => Err("has no such field as configured"),
+    };
+    wipe(&mut document);
+    secret
+}
+
+/// The other members are secrets as well.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(entries) => entries.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trailing_newline_is_not_part_of_a_file_secret() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("secret");
-        std::fs::write(&path, "s3cret \r\n").unwrap();
-        assert_eq!(SecretSource::File(path).read().unwrap().expose(), "s3cret ");
-    }
-
-    #[test]
-    fn missing_and_empty_places_are_named() {
-        let unset = SecretSource::Env("ATTACHE_TEST_SURELY_UNSET".into()).read().unwrap_err();
-        assert_eq!(unset.to_string(), "the environment variable ATTACHE_TEST_SURELY_UNSET is not set");
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("empty");
-        std::fs::write(&path, "\n").unwrap();
-        assert!(SecretSource::File(path).read().unwrap_err().to_string().ends_with("empty is empty"));
-        assert!(SecretSource::File(dir.path().join("none")).read().unwrap_err().to_string().starts_with("cannot read"));
-    }
-}
+#[path = "source_tests.rs"]
+mod tests;

@@ -35,13 +35,14 @@ const DOORS: [(&str, &[&str]); 16] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 8] = [
+const EXPOSING: [&str; 9] = [
     "cli/token.rs",         // `attache token` prints the token: that is the command
     "jose/key.rs",          // a key is read, once
     "oauth/client_auth.rs", // the client's secret goes into the token request
     "oauth/grant.rs",       // the subject of a token exchange, a given assertion
     "oauth/response.rs",    // a token is checked before it may enter a header
     "secret/mod.rs",        // blank or not, and the fingerprint
+    "secret/source.rs",     // a member of a document that is a secret as a whole
     "tls/mod.rs",           // a certificate is parsed
     "token/mod.rs",         // the header value is made, once for each token
 ];

@@ -1,0 +1,91 @@
+//! Ordered fallbacks: the same secret in several places, or an old and a new one while it is rotated.
+
+use super::source::digest;
+use super::{Secret, SecretError, SecretSource};
+
+/// Places that are tried in order; at least one.
+#[derive(Debug, Clone)]
+pub struct Secrets(Vec<SecretSource>);
+
+impl Secrets {
+    /// One place.
+    #[must_use]
+    pub fn one(source: SecretSource) -> Self {
+        Self(vec![source])
+    }
+
+    /// Several; `None` if there is not even one.
+    #[must_use]
+    pub fn new(sources: Vec<SecretSource>) -> Option<Self> {
+        (!sources.is_empty()).then_some(Self(sources))
+    }
+
+    /// In their order.
+    #[must_use]
+    pub fn sources(&self) -> &[SecretSource] {
+        &self.0
+    }
+
+    /// The first that can be read.
+    ///
+    /// # Errors
+    /// That of the first, if none can.
+    pub fn first_readable(&self) -> Result<Secret, SecretError> {
+        self.first(SecretSource::read)
+    }
+
+    /// A digest over all of them. One that cannot be read counts as absent, as long as another can.
+    ///
+    /// # Errors
+    /// That of the first, if none can be read.
+    pub fn fingerprint(&self) -> Result<[u8; 32], SecretError> {
+        let found: Vec<Option<[u8; 32]>> = self.0.iter().map(|source| source.fingerprint().ok()).collect();
+        if found.iter().all(Option::is_none) {
+            return self.first(SecretSource::fingerprint);
+        }
+        Ok(digest(found.iter().map(|one| one.as_ref().map_or(&[][..], |one| &one[..]))))
+    }
+
+    fn first<T>(&self, read: impl Fn(&SecretSource) -> Result<T, SecretError>) -> Result<T, SecretError> {
+        let mut failure = None;
+        for source in &self.0 {
+            match read(source) {
+                Ok(found) => return Ok(found),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| SecretError::Empty("the list of secrets".into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn literal(text: &str) -> SecretSource {
+        SecretSource::Literal(Secret::new(text.into()))
+    }
+
+    fn absent() -> SecretSource {
+        SecretSource::Env("ATTACHE_TEST_SURELY_UNSET".into())
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over_as_long_as_something_can() {
+        let list = Secrets::new(vec![absent(), literal("b")]).unwrap();
+        assert_eq!(list.first_readable().unwrap().expose(), "b");
+        assert!(list.fingerprint().is_ok());
+        let none = Secrets::new(vec![absent(), SecretSource::file("/surely/not/there".into())]).unwrap();
+        assert!(matches!(none.first_readable(), Err(SecretError::EnvUnset(_))), "the first one's error");
+        assert!(none.fingerprint().is_err() && Secrets::new(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn every_entry_and_its_place_count_for_the_fingerprint() {
+        let of = |list: &[SecretSource]| Secrets::new(list.to_vec()).unwrap().fingerprint().unwrap();
+        let (a, b) = (literal("a"), literal("b"));
+        assert_ne!(of(&[a.clone(), b.clone()]), of(&[b.clone(), a.clone()]));
+        assert_ne!(of(&[a.clone(), absent()]), of(&[a.clone(), b]));
+        assert_ne!(of(&[a.clone(), absent()]), of(&[absent(), a]));
+    }
+}
