@@ -9,7 +9,7 @@ use serde_json::json;
 use super::output::{self, BOLD, Failure, data, talk};
 use crate::app::token_source;
 use crate::config::{Config, ConfigErrors, Problem};
-use crate::credential::CredentialSettings;
+use crate::credential::{CredentialKind, CredentialSettings};
 use crate::token::TokenSource as _;
 
 #[derive(Debug, Args)]
@@ -28,7 +28,9 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Serialize)]
 struct Obtained {
     credential: String,
-    server: String,
+    /// `None` for a fixed credential: nobody was asked.
+    server: Option<String>,
+    /// The method, or `fixed`.
     client_auth: &'static str,
     ok: bool,
     /// What was granted; what was asked for, where the server does not say.
@@ -37,7 +39,7 @@ struct Obtained {
     lifetime: Option<u64>,
     /// Seconds that the server's clock is ahead of ours.
     clock_skew: Option<i64>,
-    took_ms: u128,
+    took_ms: Option<u128>,
     error: Option<String>,
     kind: Option<&'static str>,
 }
@@ -73,24 +75,41 @@ fn lines(source: &str, problems: &[Problem]) -> Vec<String> {
     ConfigErrors::lines(source, problems).collect()
 }
 
+impl Obtained {
+    /// What is known before anything is asked.
+    fn unasked(credential: &str, client_auth: &'static str) -> Self {
+        Self {
+            credential: credential.to_owned(),
+            server: None,
+            client_auth,
+            ok: true,
+            scope: None,
+            lifetime: None,
+            clock_skew: None,
+            took_ms: None,
+            error: None,
+            kind: None,
+        }
+    }
+}
+
 async fn obtain(settings: &CredentialSettings) -> Obtained {
+    let oauth = match &settings.kind {
+        CredentialKind::OAuth(token) => &token.oauth,
+        // Its secret was read when the configuration was.
+        CredentialKind::Fixed(_) => return Obtained::unasked(&settings.name, "fixed"),
+    };
     let began = Instant::now();
-    let fetched = match token_source(settings) {
+    let fetched = match token_source(&settings.name, oauth) {
         Ok(source) => source.fetch().await.map_err(|error| (error.message, error.kind.as_str())),
         Err(error) => Err((error.to_string(), "configuration")),
     };
-    let asked = (!settings.oauth.scope.is_empty()).then(|| settings.oauth.scope.join(" "));
+    let asked = (!oauth.scope.is_empty()).then(|| oauth.scope.join(" "));
     let mut obtained = Obtained {
-        credential: settings.name.clone(),
-        server: settings.oauth.token_endpoint.host_str().unwrap_or_default().to_owned(),
-        client_auth: settings.oauth.client_auth.name(),
+        server: Some(oauth.token_endpoint.host_str().unwrap_or_default().to_owned()),
         ok: fetched.is_ok(),
-        scope: None,
-        lifetime: None,
-        clock_skew: None,
-        took_ms: began.elapsed().as_millis(),
-        error: None,
-        kind: None,
+        took_ms: Some(began.elapsed().as_millis()),
+        ..Obtained::unasked(&settings.name, oauth.client_auth.name())
     };
     match fetched {
         Ok(token) => {
@@ -134,8 +153,9 @@ fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
         let lifetime = row.lifetime.map_or_else(dash, |seconds| format!("{seconds} s"));
         let skew = row.clock_skew.map_or_else(dash, |seconds| format!("{seconds:+} s"));
         let scope = row.scope.clone().unwrap_or_else(dash);
-        let (name, method, took) = (&row.credential, row.client_auth, row.took_ms);
-        data(format_args!("{name:<width$}  {method:<20} {lifetime:>8}  {skew:>6}  {took:>3} ms  {scope}"))?;
+        let took = row.took_ms.map_or_else(dash, |took| format!("{took} ms"));
+        let (name, method) = (&row.credential, row.client_auth);
+        data(format_args!("{name:<width$}  {method:<20} {lifetime:>8}  {skew:>6}  {took:>6}  {scope}"))?;
     }
     for row in obtained {
         if let (Some(error), Some(kind)) = (&row.error, row.kind) {

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_secret_in_the_file_is_warned_about_and_not_shown() {
         let read = config(&with_secret("\"sentinel\""));
-        assert!(matches!(read.credentials[0].oauth.client_auth.secret(), Some(SecretSource::Literal(_))));
+        assert!(matches!(read.credentials[0].oauth().unwrap().client_auth.secret(), Some(SecretSource::Literal(_))));
         assert_eq!(read.warnings.len(), 1);
         assert_eq!(read.warnings[0].at, Some((10, 17)));
         assert!(!format!("{read:?}").contains("sentinel"));
