@@ -46,7 +46,7 @@ impl Collector for Lifetimes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let help = "Seconds until the current token expires; 0 without one";
         let mut family = encoder.encode_descriptor("token_expires_in_seconds", help, None, MetricType::Gauge)?;
-        for credential in &self.0.current().credentials {
+        for credential in self.0.current().credentials.iter().filter(|credential| credential.is_obtained()) {
             let left = credential.status().expires_in.map_or(0, |left| left.as_secs());
             let labels = [("credential", credential.name.as_str())];
             ConstGauge::new(left as f64).encode(family.encode_family(&labels)?)?;

@@ -152,7 +152,7 @@ async fn alive() -> &'static str {
 async fn ready(State(shared): AdminState) -> impl IntoResponse {
     let runtime = shared.runtime.current();
     let credentials = status::credentials(&runtime);
-    let ready = credentials.iter().all(|credential| !credential.required || credential.expires_in.is_some());
+    let ready = credentials.iter().all(|credential| !credential.required || credential.usable);
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(serde_json::json!({ "ready": ready, "credentials": credentials })))
 }

@@ -22,9 +22,9 @@ pub struct CredentialStatus {
     pub name: String,
     /// `empty`, `ready`, `refreshing` or `failed`.
     pub state: &'static str,
-    /// Tokens obtained so far.
+    /// Tokens obtained so far; of a fixed credential, the secrets that were read one after the other.
     pub generation: u64,
-    /// Seconds left of the current token.
+    /// Seconds left of the current token; a fixed credential has none.
     pub expires_in: Option<u64>,
     /// What the server granted.
     pub scope: Option<String>,
@@ -32,6 +32,9 @@ pub struct CredentialStatus {
     pub required: bool,
     /// The remembered failure.
     pub last_error: Option<String>,
+    /// There is something that may be put on a request now.
+    #[serde(skip)]
+    pub usable: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,6 +94,7 @@ impl CredentialStatus {
             scope: status.scope,
             required: credential.required,
             last_error: status.last_error.map(|error| error.message.clone()),
+            usable: status.usable,
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::sources::{BuildError, DpopKeys, identity_of, token_source_with};
 use crate::config::{Config, ListenerConfig, UpstreamConfig};
-use crate::credential::{Credential, CredentialSettings};
+use crate::credential::{Credential, CredentialKind, CredentialSettings, Fixed, FixedSettings, TokenSettings};
 use crate::listen::ListenAddress;
 use crate::oauth::Identity;
 use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, Unmatched};
@@ -41,48 +41,87 @@ pub(super) struct Builder {
 #[derive(Debug)]
 pub(super) struct Built {
     pub(super) runtime: Arc<Runtime>,
-    pub(super) caches: Vec<(Identity, Arc<TokenCache>)>,
+    /// One for each credential, in the configuration's order.
+    pub(super) backings: Vec<Backing>,
+}
+
+/// What is behind a credential.
+#[derive(Debug, Clone)]
+pub(super) enum Backing {
+    /// Tokens, shared with every credential of this identity.
+    Tokens(Identity, Arc<TokenCache>),
+    /// A secret of its own, which notices by itself that it has changed.
+    Fixed(Arc<Fixed>),
+}
+
+impl Backing {
+    /// Where its tokens are, and what they are asked for with.
+    pub(super) const fn tokens(&self) -> Option<(Identity, &Arc<TokenCache>)> {
+        match self {
+            Self::Tokens(identity, cache) => Some((*identity, cache)),
+            Self::Fixed(_) => None,
+        }
+    }
 }
 
 impl Builder {
     /// Makes a configuration live, next to what is live already.
     pub(super) fn build(&self, config: &Config, before: Option<&Built>) -> Result<Built, BuildError> {
-        let caches = self.caches(config, before)?;
-        let credentials = credentials(config, &caches, before);
+        let backings = self.backings(config, before)?;
+        let credentials = credentials(config, &backings, before);
         let routes = self.routes(config, &credentials, before.map(|built| &*built.runtime))?;
         let listeners = config.listeners.iter().map(|listener| self.listener(listener, &routes)).collect();
         let unmatched = self.unmatched(config)?;
-        Ok(Built { runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched }), caches })
+        Ok(Built { runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched }), backings })
     }
 
     /// One token cache for each identity: credentials with equal token requests share theirs. What they say about holding the
     /// token is the first one's, but for `required`: that is said by any of them.
-    fn caches(&self, config: &Config, before: Option<&Built>) -> Result<Vec<(Identity, Arc<TokenCache>)>, BuildError> {
-        let mut by_identity: HashMap<Identity, Arc<TokenCache>> =
-            before.map(|built| built.caches.iter().cloned().collect()).unwrap_or_default();
-        let mut caches = Vec::with_capacity(config.credentials.len());
-        for settings in &config.credentials {
-            let identity = identity_of(settings, &self.dpop_keys)?;
+    fn backings(&self, config: &Config, before: Option<&Built>) -> Result<Vec<Backing>, BuildError> {
+        let mut by_identity: HashMap<Identity, Arc<TokenCache>> = HashMap::new();
+        for (identity, cache) in before.iter().flat_map(|built| &built.backings).filter_map(Backing::tokens) {
+            by_identity.insert(identity, Arc::clone(cache));
+        }
+        let mut backings = Vec::with_capacity(config.credentials.len());
+        for CredentialSettings { name, kind, .. } in &config.credentials {
+            let token = match kind {
+                CredentialKind::OAuth(token) => token,
+                CredentialKind::Fixed(settings) => {
+                    backings.push(Backing::Fixed(self.fixed(name, settings, before)));
+                    continue;
+                }
+            };
+            let identity = identity_of(name, &token.oauth, &self.dpop_keys)?;
             let cache = match by_identity.get(&identity) {
                 Some(cache) => Arc::clone(cache),
-                None => self.cache(settings)?,
+                None => self.cache(name, token)?,
             };
             by_identity.insert(identity, Arc::clone(&cache));
-            caches.push((identity, cache));
+            backings.push(Backing::Tokens(identity, cache));
         }
-        let required = config.credentials.iter().zip(&caches).filter(|(settings, _)| settings.required);
-        let required: HashSet<Identity> = required.map(|(_, (identity, _))| *identity).collect();
-        for (identity, cache) in &caches {
-            cache.keep_fresh(required.contains(identity));
+        let required = config.credentials.iter().zip(&backings).filter(|(settings, _)| settings.required);
+        let required: HashSet<Identity> =
+            required.filter_map(|(_, backing)| backing.tokens()).map(|(identity, _)| identity).collect();
+        for (identity, cache) in backings.iter().filter_map(Backing::tokens) {
+            cache.keep_fresh(required.contains(&identity));
         }
-        Ok(caches)
+        Ok(backings)
     }
 
-    fn cache(&self, settings: &CredentialSettings) -> Result<Arc<TokenCache>, BuildError> {
-        let source = token_source_with(settings, &self.dpop_keys)?;
-        let refresh = settings.refresh.clone();
+    fn cache(&self, name: &str, token: &TokenSettings) -> Result<Arc<TokenCache>, BuildError> {
+        let source = token_source_with(name, &token.oauth, &self.dpop_keys)?;
+        let refresh = token.refresh.clone();
         let (control, metrics) = (self.control.clone(), self.token_metrics.clone());
-        Ok(TokenCache::new(&settings.name, Box::new(source), refresh, Clock::system(), control, metrics))
+        Ok(TokenCache::new(name, Box::new(source), refresh, Clock::system(), control, metrics))
+    }
+
+    /// The one that is live, if this is the same configuration: then it knows already what its secret is.
+    fn fixed(&self, name: &str, settings: &Arc<FixedSettings>, before: Option<&Built>) -> Arc<Fixed> {
+        let live = before.iter().flat_map(|built| &built.backings).find_map(|backing| match backing {
+            Backing::Fixed(fixed) if fixed.is_of(settings) => Some(Arc::clone(fixed)),
+            _ => None,
+        });
+        live.unwrap_or_else(|| Fixed::new(name, Arc::clone(settings), self.control.clone()))
     }
 
     fn routes(
@@ -208,25 +247,46 @@ impl Builder {
     }
 }
 
-fn credentials(
-    config: &Config,
-    caches: &[(Identity, Arc<TokenCache>)],
-    before: Option<&Built>,
-) -> Vec<Arc<Credential>> {
-    let old = |name: &str, cache: &Arc<TokenCache>| {
-        before?.runtime.credentials.iter().find(|old| old.name == name && old.is_backed_by(cache)).cloned()
+fn credentials(config: &Config, backings: &[Backing], before: Option<&Built>) -> Vec<Arc<Credential>> {
+    let made = |settings: &CredentialSettings, backing: &Backing| {
+        let (name, required) = (settings.name.clone(), settings.required);
+        match (&settings.kind, backing) {
+            (CredentialKind::OAuth(token), Backing::Tokens(identity, cache)) => {
+                let timeout = shared_timeout(config, backings, *identity).unwrap_or(token.oauth.timeout);
+                Some(Credential::new(name, required, token.inject.clone(), Arc::clone(cache), timeout))
+            }
+            (_, Backing::Fixed(fixed)) => Some(Credential::fixed(name, required, Arc::clone(fixed))),
+            // Each backing was made of its credential's kind.
+            (CredentialKind::Fixed(_), Backing::Tokens(..)) => None,
+        }
     };
-    let pairs = config.credentials.iter().zip(caches);
+    let old = |settings: &CredentialSettings, backing: &Backing| {
+        let same = |old: &&Arc<Credential>| {
+            old.name == settings.name && old.required == settings.required && is_as_before(old, settings, backing)
+        };
+        before?.runtime.credentials.iter().find(same).cloned()
+    };
+    let pairs = config.credentials.iter().zip(backings);
     pairs
-        .map(|(settings, (identity, cache))| {
-            old(&settings.name, cache).unwrap_or_else(|| {
-                // The one whose timeout the shared token requests have.
-                let first = config.credentials.iter().zip(caches).find(|(_, (other, _))| other == identity);
-                let timeout = first.map_or(settings, |(first, _)| first).oauth.timeout;
-                Arc::new(Credential::new(settings.name.clone(), settings.required, Arc::clone(cache), timeout))
-            })
-        })
+        .filter_map(|(settings, backing)| old(settings, backing).or_else(|| made(settings, backing).map(Arc::new)))
         .collect()
+}
+
+fn is_as_before(old: &Credential, settings: &CredentialSettings, backing: &Backing) -> bool {
+    match (&settings.kind, backing) {
+        (CredentialKind::OAuth(token), Backing::Tokens(_, cache)) => {
+            old.is_backed_by(cache) && old.injects(&token.inject)
+        }
+        (_, Backing::Fixed(fixed)) => old.is_fixed(fixed),
+        (CredentialKind::Fixed(_), Backing::Tokens(..)) => false,
+    }
+}
+
+/// The timeout that shared token requests have: that of the first credential which makes them.
+fn shared_timeout(config: &Config, backings: &[Backing], identity: Identity) -> Option<std::time::Duration> {
+    let is_first = |backing: &Backing| backing.tokens().is_some_and(|(other, _)| other == identity);
+    let first = config.credentials.iter().zip(backings).find(|(_, backing)| is_first(backing));
+    first.and_then(|(settings, _)| settings.oauth()).map(|oauth| oauth.timeout)
 }
 
 fn find_credential(credentials: &[Arc<Credential>], name: &str) -> Option<Arc<Credential>> {
@@ -285,14 +345,17 @@ mod tests {
             "[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n{credentials}"
         );
         let config = Config::parse("proxy.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
-        let builder = Builder {
+        builder().build(&config, None).unwrap()
+    }
+
+    fn builder() -> Builder {
+        Builder {
             control: Handle::current(),
             token_metrics: TokenMetrics::default(),
             metrics: RequestMetrics::default(),
             own: Arc::default(),
             dpop_keys: DpopKeys::default(),
-        };
-        builder.build(&config, None).unwrap()
+        }
     }
 
     fn credential(name: &str, client: &str, rest: &str) -> String {
@@ -312,9 +375,31 @@ mod tests {
             ]
             .concat(),
         );
-        let caches: Vec<_> = built.caches.iter().map(|(_, cache)| cache).collect();
+        let caches: Vec<_> = built.backings.iter().filter_map(Backing::tokens).map(|(_, cache)| cache).collect();
         assert!(Arc::ptr_eq(caches[0], caches[1]) && Arc::ptr_eq(caches[0], caches[2]));
         assert!(!Arc::ptr_eq(caches[0], caches[3]));
         assert_eq!((caches[0].is_kept_fresh(), caches[3].is_kept_fresh()), (true, false));
+    }
+
+    #[tokio::test]
+    async fn a_token_is_shared_wherever_it_goes() {
+        let text =
+            [credential("one", "same", "inject = { header = \"X-Token\" }"), credential("two", "same", "")].concat();
+        let built = built(&text);
+        let caches: Vec<_> = built.backings.iter().filter_map(Backing::tokens).map(|(_, cache)| cache).collect();
+        assert!(Arc::ptr_eq(caches[0], caches[1]));
+        let [one, two] = built.runtime.credentials.as_slice() else { panic!("there are two") };
+        assert!(!one.is_in_authorization() && two.is_in_authorization());
+    }
+
+    #[tokio::test]
+    async fn what_is_built_again_of_the_same_configuration_keeps_its_secrets() {
+        let text = "[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.api]\norigin = \"http://127.0.0.1:1\"\ncredential = \"one\"\n\
+            [credentials.one]\nkind = \"bearer\"\ntoken = \"abc\"\n";
+        let config = Config::parse("proxy.toml", text).unwrap();
+        let builder = builder();
+        let first = builder.build(&config, None).unwrap();
+        let second = builder.build(&config, Some(&first)).unwrap();
+        assert!(Arc::ptr_eq(&first.runtime.routes[0], &second.runtime.routes[0]), "and its routes with their holds");
     }
 }

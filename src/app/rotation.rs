@@ -1,9 +1,10 @@
-//! Rotated secrets: a changed file makes a credential another identity, without a reload and without a failed request.
+//! Rotated secrets: a changed file makes a credential another identity, without a reload and without a failed request. A
+//! fixed credential is looked at here too, and takes a changed secret up itself.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::build::{Builder, Built};
+use super::build::{Backing, Builder, Built};
 use super::sources::{BuildError, identity_of};
 use crate::config::Config;
 use crate::oauth::Identity;
@@ -61,14 +62,19 @@ impl Live {
     }
 }
 
-/// What every credential is now; one whose secret cannot be read, perhaps for a moment while it is replaced, is what it was.
-/// Says when a secret goes and when it comes back; then a failure that came of it is forgotten.
-async fn look_at_secrets(live: &Arc<Live>, looked: &mut [Looked]) -> Option<Vec<Identity>> {
+/// The identities of all token requests now, `None` for credentials that make none; one whose secret cannot be read, perhaps
+/// for a moment while it is replaced, is what it was. Says when a secret goes and when it comes back; then a failure that came
+/// of it is forgotten.
+async fn look_at_secrets(live: &Arc<Live>, looked: &mut [Looked]) -> Option<Vec<Option<Identity>>> {
     let mut now = Vec::with_capacity(looked.len());
     let built = live.current();
-    let credentials = live.config.credentials.iter().zip(&built.caches).zip(looked);
-    for (((settings, (known, cache)), looked), read) in credentials.zip(identities(live).await?) {
+    let credentials = live.config.credentials.iter().zip(&built.backings).zip(looked);
+    for (((settings, backing), looked), read) in credentials.zip(identities(live, &built).await?) {
         let credential = &settings.name;
+        let (Some((known, cache)), Some(read)) = (backing.tokens(), read) else {
+            now.push(None);
+            continue;
+        };
         match &read {
             Ok(_) => {
                 if std::mem::take(&mut looked.unreadable) {
@@ -88,28 +94,40 @@ async fn look_at_secrets(live: &Arc<Live>, looked: &mut [Looked]) -> Option<Vec<
                 }
             }
         }
-        now.push(read.unwrap_or(*known));
+        now.push(Some(read.unwrap_or(known)));
     }
     Some(now)
 }
 
-/// What every credential is by what its secret is at this moment.
-async fn identities(live: &Arc<Live>) -> Option<Vec<Result<Identity, BuildError>>> {
-    let live = Arc::clone(live);
+/// What every token request is by what its secret is at this moment; `None` for a fixed credential, which takes in itself
+/// what its secret is.
+async fn identities(live: &Arc<Live>, built: &Arc<Built>) -> Option<Vec<Option<Result<Identity, BuildError>>>> {
+    let (live, built) = (Arc::clone(live), Arc::clone(built));
     // Files may be on a network that hangs: not on the control thread itself.
     let read = tokio::task::spawn_blocking(move || {
-        let keys = &live.builder.dpop_keys;
-        live.config.credentials.iter().map(|settings| identity_of(settings, keys)).collect()
+        let credentials = live.config.credentials.iter().zip(&built.backings);
+        let looked = credentials.map(|(settings, backing)| {
+            if let Backing::Fixed(fixed) = backing {
+                fixed.look();
+            }
+            settings.oauth().map(|oauth| identity_of(&settings.name, oauth, &live.builder.dpop_keys))
+        });
+        looked.collect()
     });
     read.await.ok()
 }
 
-fn differs(now: &[Identity], built: &Built) -> bool {
-    now.iter().zip(&built.caches).any(|(now, (known, _))| now != known)
+fn differs(now: &[Option<Identity>], built: &Built) -> bool {
+    now.iter().zip(&built.backings).any(|(now, backing)| *now != backing.tokens().map(|(identity, _)| identity))
 }
 
 /// Asks for the new identities' tokens while the old ones are still in use, then swaps. What does not work yet comes back.
-async fn take_over(live: &Live, before: &Built, now: &[Identity], waiting: Option<Arc<Built>>) -> Option<Arc<Built>> {
+async fn take_over(
+    live: &Live,
+    before: &Built,
+    now: &[Option<Identity>],
+    waiting: Option<Arc<Built>>,
+) -> Option<Arc<Built>> {
     let waiting = waiting.filter(|waiting| !differs(now, waiting));
     let first = waiting.is_none();
     let next = match waiting.map_or_else(|| live.builder.build(&live.config, Some(before)).map(Arc::new), Ok) {
@@ -119,8 +137,9 @@ async fn take_over(live: &Live, before: &Built, now: &[Identity], waiting: Optio
             return None;
         }
     };
-    let changed = live.config.credentials.iter().zip(before.caches.iter().zip(&next.caches));
-    for (settings, ((old_identity, old), (identity, new))) in changed {
+    let pairs = live.config.credentials.iter().zip(before.backings.iter().zip(&next.backings));
+    let changed = pairs.filter_map(|(settings, (old, new))| Some((settings, old.tokens()?, new.tokens()?)));
+    for (settings, (old_identity, old), (identity, new)) in changed {
         if old_identity == identity {
             continue;
         }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::credential::CredentialSettings;
 use crate::dpop::DpopKey;
 use crate::jose::KeyError;
 use crate::oauth::{
@@ -55,13 +54,12 @@ pub enum BuildError {
 pub(super) struct DpopKeys(Arc<Mutex<HashMap<String, DpopKey>>>);
 
 impl DpopKeys {
-    fn of(&self, settings: &CredentialSettings) -> Result<Option<DpopKey>, BuildError> {
-        let name = &settings.name;
-        let failed = |error| BuildError::Dpop { name: name.clone(), error };
-        match &settings.oauth.dpop {
+    fn of(&self, name: &str, settings: &OAuthSettings) -> Result<Option<DpopKey>, BuildError> {
+        let failed = |error| BuildError::Dpop { name: name.to_owned(), error };
+        match &settings.dpop {
             None => Ok(None),
             Some(DpopSettings::Key(source)) => {
-                let key = source.read().map_err(|error| BuildError::Secret { name: name.clone(), error })?;
+                let key = source.read().map_err(|error| BuildError::Secret { name: name.to_owned(), error })?;
                 DpopKey::from_text(&key, None).map(Some).map_err(failed)
             }
             Some(DpopSettings::Generated) => {
@@ -70,7 +68,7 @@ impl DpopKeys {
                     return Ok(Some(key.clone()));
                 }
                 let key = DpopKey::generate().map_err(failed)?;
-                keys.insert(name.clone(), key.clone());
+                keys.insert(name.to_owned(), key.clone());
                 Ok(Some(key))
             }
         }
@@ -78,27 +76,30 @@ impl DpopKeys {
 }
 
 /// The identity of a credential's token requests, with its secrets as they are now.
-pub(super) fn identity_of(settings: &CredentialSettings, keys: &DpopKeys) -> Result<Identity, BuildError> {
-    let secret = secrets_fingerprint(&settings.oauth)
-        .map_err(|error| BuildError::Secret { name: settings.name.clone(), error })?;
-    let key = keys.of(settings)?;
-    Ok(identity(&settings.oauth, secret, key.as_ref().map(DpopKey::thumbprint)))
+pub(super) fn identity_of(name: &str, settings: &OAuthSettings, keys: &DpopKeys) -> Result<Identity, BuildError> {
+    let secret = secrets_fingerprint(settings).map_err(|error| BuildError::Secret { name: name.to_owned(), error })?;
+    let key = keys.of(name, settings)?;
+    Ok(identity(settings, secret, key.as_ref().map(DpopKey::thumbprint)))
 }
 
 /// A source of tokens, as `check --live` and `token` use it too.
 ///
 /// # Errors
 /// A trust store that cannot be loaded, a key or certificate that is none, or settings no request can be made from.
-pub fn token_source(settings: &CredentialSettings) -> Result<OAuthSource, BuildError> {
-    token_source_with(settings, &DpopKeys::default())
+pub fn token_source(name: &str, settings: &OAuthSettings) -> Result<OAuthSource, BuildError> {
+    token_source_with(name, settings, &DpopKeys::default())
 }
 
 /// As [`token_source`], with the keys that have been made already.
-pub(super) fn token_source_with(settings: &CredentialSettings, keys: &DpopKeys) -> Result<OAuthSource, BuildError> {
-    let tls = token_endpoint_tls(&settings.name, &settings.oauth)?;
-    let key = keys.of(settings)?;
-    OAuthSource::new(settings.oauth.clone(), tls, key)
-        .map_err(|error| BuildError::Credential { name: settings.name.clone(), error })
+pub(super) fn token_source_with(
+    name: &str,
+    settings: &OAuthSettings,
+    keys: &DpopKeys,
+) -> Result<OAuthSource, BuildError> {
+    let tls = token_endpoint_tls(name, settings)?;
+    let key = keys.of(name, settings)?;
+    OAuthSource::new(settings.clone(), tls, key)
+        .map_err(|error| BuildError::Credential { name: name.to_owned(), error })
 }
 
 /// Trust, and the client's certificate where that is its proof (RFC 8705 section 2).

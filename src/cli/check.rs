@@ -10,7 +10,7 @@ use super::diagnosis::{Diagnosis, diagnose};
 use super::output::{self, BOLD, Failure, data, talk};
 use crate::app::token_source;
 use crate::config::{Config, ConfigErrors, Problem};
-use crate::credential::CredentialSettings;
+use crate::credential::{CredentialKind, CredentialSettings};
 use crate::token::{TokenError, TokenErrorKind, TokenSource as _};
 
 /// Seconds of skew that deserve a word: JWTs are often refused beyond.
@@ -32,7 +32,9 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Serialize)]
 struct Obtained {
     credential: String,
-    server: String,
+    /// `None` for a fixed credential: nobody was asked.
+    server: Option<String>,
+    /// The method, or `fixed`.
     client_auth: &'static str,
     ok: bool,
     /// What was granted; what was asked for, where the server does not say.
@@ -45,7 +47,7 @@ struct Obtained {
     lifetime: Option<u64>,
     /// Seconds that the server's clock is ahead of ours.
     clock_skew: Option<i64>,
-    took_ms: u128,
+    took_ms: Option<u128>,
     error: Option<String>,
     kind: Option<&'static str>,
     /// The likely cause of the failure, and what to do.
@@ -84,28 +86,45 @@ fn lines(source: &str, problems: &[Problem]) -> Vec<String> {
     ConfigErrors::lines(source, problems).collect()
 }
 
+impl Obtained {
+    /// What is known before anything is asked.
+    fn unasked(credential: &str, client_auth: &'static str) -> Self {
+        Self {
+            credential: credential.to_owned(),
+            server: None,
+            client_auth,
+            ok: true,
+            scope: None,
+            missing_scope: None,
+            secret: None,
+            lifetime: None,
+            clock_skew: None,
+            took_ms: None,
+            error: None,
+            kind: None,
+            diagnosis: None,
+        }
+    }
+}
+
 async fn obtain(settings: &CredentialSettings) -> Obtained {
+    let oauth = match &settings.kind {
+        CredentialKind::OAuth(token) => &token.oauth,
+        // Its secret was read when the configuration was.
+        CredentialKind::Fixed(_) => return Obtained::unasked(&settings.name, "fixed"),
+    };
     let began = Instant::now();
-    let fetched = match token_source(settings) {
+    let fetched = match token_source(&settings.name, oauth) {
         Ok(source) => source.fetch().await,
         Err(error) => Err(TokenError::new(TokenErrorKind::Configuration, error.to_string())),
     };
-    let took_ms = began.elapsed().as_millis();
-    let asked = (!settings.oauth.scope.is_empty()).then(|| settings.oauth.scope.join(" "));
+    let took_ms = Some(began.elapsed().as_millis());
+    let asked = (!oauth.scope.is_empty()).then(|| oauth.scope.join(" "));
     let mut obtained = Obtained {
-        credential: settings.name.clone(),
-        server: settings.oauth.server.host(),
-        client_auth: settings.oauth.client_auth.name(),
+        server: Some(oauth.server.host()),
         ok: fetched.is_ok(),
-        scope: None,
-        missing_scope: None,
-        secret: None,
-        lifetime: None,
-        clock_skew: None,
         took_ms,
-        error: None,
-        kind: None,
-        diagnosis: None,
+        ..Obtained::unasked(&settings.name, oauth.client_auth.name())
     };
     match fetched {
         Ok(token) => {
@@ -116,7 +135,7 @@ async fn obtain(settings: &CredentialSettings) -> Obtained {
             obtained.clock_skew = token.server_date.map(|date| skew(date, SystemTime::now()));
         }
         Err(error) => {
-            obtained.diagnosis = Some(diagnose(settings, &error).await);
+            obtained.diagnosis = Some(diagnose(&settings.name, oauth, &error).await);
             (obtained.kind, obtained.error) = (Some(error.kind.as_str()), Some(error.message));
         }
     }
@@ -174,7 +193,7 @@ fn table(obtained: &[Obtained]) -> Result<(), Failure> {
     let widest =
         |title: &str, of: &dyn Fn(&Obtained) -> usize| obtained.iter().map(of).max().unwrap_or(0).max(title.len());
     let name_width = widest("credential", &|row| row.credential.len());
-    let server_width = widest("server", &|row| row.server.len());
+    let server_width = widest("server", &|row| row.server.as_ref().map_or(1, String::len));
     data(format_args!(
         "\n{BOLD}{:<name_width$}  {:<server_width$}  {:<19}  {:<6}  {:>8}  {:>6}  {:>7}  scope{BOLD:#}",
         "credential", "server", "method", "result", "lifetime", "skew", "took"
@@ -188,10 +207,11 @@ fn table(obtained: &[Obtained]) -> Result<(), Failure> {
             (Some(scope), None) => scope.clone(),
             (None, None) => dash(),
         };
+        let took = row.took_ms.map_or_else(dash, |took| format!("{took} ms"));
         let result = if row.ok { "ok" } else { "failed" };
-        let (name, server, method, took) = (&row.credential, &row.server, row.client_auth, row.took_ms);
+        let (name, server, method) = (&row.credential, row.server.as_deref().unwrap_or("-"), row.client_auth);
         data(format_args!(
-            "{name:<name_width$}  {server:<server_width$}  {method:<19}  {result:<6}  {lifetime:>8}  {skew:>6}  {took:>4} ms  {scope}"
+            "{name:<name_width$}  {server:<server_width$}  {method:<19}  {result:<6}  {lifetime:>8}  {skew:>6}  {took:>7}  {scope}"
         ))?;
     }
     Ok(())

@@ -6,7 +6,6 @@
 use serde::Serialize;
 
 use crate::app::token_source;
-use crate::credential::CredentialSettings;
 use crate::oauth::{AssertionAudience, ClientAuth, OAuthSettings};
 use crate::token::{TokenError, TokenErrorKind, TokenSource as _};
 
@@ -29,17 +28,17 @@ impl Diagnosis {
 }
 
 /// Looks for the cause of `error`. Makes up to three more token requests where the client itself is refused, or its scope.
-pub(super) async fn diagnose(settings: &CredentialSettings, error: &TokenError) -> Diagnosis {
+pub(super) async fn diagnose(name: &str, settings: &OAuthSettings, error: &TokenError) -> Diagnosis {
     if is_about_the_client(error) {
-        for alternative in alternatives(&settings.oauth) {
-            if works(settings, alternative.settings).await {
+        for alternative in alternatives(settings) {
+            if works(name, &alternative.settings).await {
                 return Diagnosis::new(alternative.cause, alternative.next_step);
             }
         }
     }
     match error.code.as_deref() {
-        Some("invalid_scope") => scope(settings).await,
-        Some(code) => by_code(code, &settings.oauth),
+        Some("invalid_scope") => scope(name, settings).await,
+        Some(code) => by_code(code, settings),
         None => by_kind(error),
     }
 }
@@ -113,9 +112,9 @@ fn alternatives(settings: &OAuthSettings) -> Vec<Alternative> {
 }
 
 /// Asked without a scope, the server may show that the scope alone was the trouble.
-async fn scope(settings: &CredentialSettings) -> Diagnosis {
-    let asked = settings.oauth.scope.join(" ");
-    if works(settings, OAuthSettings { scope: Vec::new(), ..settings.oauth.clone() }).await {
+async fn scope(name: &str, settings: &OAuthSettings) -> Diagnosis {
+    let asked = settings.scope.join(" ");
+    if !asked.is_empty() && works(name, &OAuthSettings { scope: Vec::new(), ..settings.clone() }).await {
         let cause = format!("the client may have a token, but not with the scope \"{asked}\"");
         return Diagnosis::new(cause, "have the scope granted to this client there, or correct scope");
     }
@@ -179,9 +178,8 @@ fn by_kind(error: &TokenError) -> Diagnosis {
     }
 }
 
-async fn works(settings: &CredentialSettings, oauth: OAuthSettings) -> bool {
-    let settings = CredentialSettings { oauth, ..settings.clone() };
-    match token_source(&settings) {
+async fn works(name: &str, settings: &OAuthSettings) -> bool {
+    match token_source(name, settings) {
         Ok(source) => source.fetch().await.is_ok(),
         Err(_unusable) => false,
     }

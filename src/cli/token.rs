@@ -9,7 +9,7 @@ use serde_json::json;
 use super::output::{self, Failure, talk};
 use crate::app::token_source;
 use crate::config::{AdHocRequest, Config, ConfigErrors, SecretPlace};
-use crate::credential::CredentialSettings;
+use crate::credential::{CredentialKind, CredentialSettings, FixedScheme, FixedSettings};
 use crate::token::{Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource as _};
 
 #[derive(Debug, Args)]
@@ -119,7 +119,11 @@ pub(super) async fn token(args: TokenArgs) -> Result<(), Failure> {
             Err(errors) => return Err(refuse_ad_hoc(&errors, args.json)?),
         },
     };
-    let source = token_source(&settings).map_err(Failure::failed)?;
+    let oauth = match &settings.kind {
+        CredentialKind::OAuth(token) => &token.oauth,
+        CredentialKind::Fixed(fixed) => return print_fixed(&settings.name, fixed, args.json),
+    };
+    let source = token_source(&settings.name, oauth).map_err(Failure::failed)?;
     match source.fetch().await {
         Ok(token) => print(&token, args.json),
         Err(error) => Err(refuse(&error, args.json)?),
@@ -159,6 +163,28 @@ fn print(token: &FetchedToken, as_json: bool) -> Result<(), Failure> {
         "expires_in": expires_in(token.expires),
         "scope": token.scope,
     }))
+}
+
+/// A token that is there already is printed as one that was asked for would be; a password and an API key are no tokens.
+fn print_fixed(name: &str, fixed: &FixedSettings, as_json: bool) -> Result<(), Failure> {
+    let FixedScheme::Bearer(_) = &fixed.scheme else {
+        let kind = fixed.scheme.kind();
+        let message =
+            format!("credential {name:?} has no token request: it is kind = {kind:?}, put on requests as it is");
+        return Err(refuse(&TokenError::new(TokenErrorKind::Configuration, message), as_json)?);
+    };
+    let secret = match fixed.secret.read() {
+        Ok(secret) => secret,
+        Err(error) => return Err(refuse(&TokenError::new(TokenErrorKind::Configuration, error.to_string()), as_json)?),
+    };
+    let access_token = secret.expose();
+    if as_json {
+        return output::json(&json!({
+            "access_token": access_token, "token_type": "Bearer", "expires_in": null, "scope": null,
+        }));
+    }
+    talk(format_args!("credential {name:?} has no token request; this is the token that the configuration names"))?;
+    output::data(format_args!("{access_token}"))
 }
 
 /// Whole seconds from now; nothing where nobody said.

@@ -288,7 +288,7 @@ mod tests {
             std::fs::write(dir.path().join(file), "sentinel").unwrap();
         }
         let read = parse_in(dir.path(), &credential(rest)).map_err(|errors| errors.to_string()).unwrap();
-        read.credentials.into_iter().next().unwrap().oauth
+        read.credentials[0].oauth().unwrap().clone()
     }
 
     fn wrong(rest: &str) -> Vec<String> {

@@ -82,18 +82,16 @@ const OWN_HEADERS: [&str; 13] = [
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{config, problems};
+    use super::super::testing::{problems, token_settings};
 
     const CREDENTIAL: &str = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[credentials.a]\n\
         client_id = \"a\"\ntoken_endpoint = \"https://login.test/token\"\nclient_secret = { env = \"SECRET\" }\n";
 
     #[test]
     fn fields_and_headers_keep_their_order() {
-        let read = config(&format!(
+        let read = token_settings(&format!(
             "{CREDENTIAL}parameters = {{ tenant = \"t\", label = [\"a\", \"b\"] }}\nheaders = {{ X-Api-Key = \"sentinel\" }}\n"
         ))
-        .credentials
-        .remove(0)
         .oauth;
         let pairs: Vec<_> = read.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(pairs, [("tenant", "t"), ("label", "a"), ("label", "b")]);

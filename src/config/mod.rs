@@ -5,8 +5,8 @@
 //!
 //! 1. `file` parses the text and collects problems with their place;
 //! 2. `reader` and `value` take tables and values apart, `section` those whose keys are names;
-//! 3. `listeners`, `credentials` (with `token_request`, `extra_fields` and `secrets`), `upstreams` and `limits` know the
-//!    keys;
+//! 3. `listeners`, `credentials` (with `token_request`, `fixed_credentials`, `inject`, `extra_fields` and `secrets`),
+//!    `upstreams` and `limits` know the keys;
 //! 4. `check` holds the tables against each other, and `unused` warns of what has no effect.
 //!
 //! A key is added in step 3: one line that asks for it, and its description in `proxy.toml`.
@@ -17,6 +17,8 @@ mod credentials;
 mod error;
 mod extra_fields;
 mod file;
+mod fixed_credentials;
+mod inject;
 mod limits;
 mod listeners;
 mod preset;

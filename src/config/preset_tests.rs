@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::super::testing::{parse_in, problems};
-use crate::credential::CredentialSettings;
+use crate::credential::{CredentialKind, TokenSettings};
 use crate::oauth::{OAuthSettings, OAuthSource};
 use crate::token::{Expires, FetchedToken, TokenSource as _};
 
@@ -19,9 +19,12 @@ fn text(rest: &str) -> String {
     )
 }
 
-fn read_in(dir: &Path, rest: &str) -> CredentialSettings {
+fn read_in(dir: &Path, rest: &str) -> TokenSettings {
     let read = parse_in(dir, &text(rest)).map_err(|errors| errors.to_string()).unwrap();
-    read.credentials.into_iter().next().unwrap()
+    match read.credentials.into_iter().next().unwrap().kind {
+        CredentialKind::OAuth(token) => *token,
+        CredentialKind::Fixed(_) => panic!("another kind"),
+    }
 }
 
 fn oauth(rest: &str) -> OAuthSettings {

@@ -201,7 +201,7 @@ mod tests {
     fn a_secret_in_the_file_is_warned_about_and_not_shown() {
         let read = config(&with_secret("\"sentinel\""));
         assert!(matches!(
-            read.credentials[0].oauth.client_auth.secrets().unwrap().sources(),
+            read.credentials[0].oauth().unwrap().client_auth.secrets().unwrap().sources(),
             [SecretSource::Literal(_)]
         ));
         assert_eq!(read.warnings.len(), 1);
@@ -273,7 +273,7 @@ mod tests {
         let read = config(&with_secret(
             "{ command = [\"/surely/not/there\", \"sentinel\"], field = \"a.b\", timeout = \"3s\" }",
         ));
-        let sources = read.credentials[0].oauth.client_auth.secrets().unwrap().sources().to_vec();
+        let sources = read.credentials[0].oauth().unwrap().client_auth.secrets().unwrap().sources().to_vec();
         let [SecretSource::Field { of, path }] = sources.as_slice() else { panic!("{sources:?}") };
         assert_eq!((path.as_str(), of.to_string().as_str()), ("a.b", "the output of /surely/not/there"));
         assert!(matches!(**of, SecretSource::Command { timeout, .. } if timeout == std::time::Duration::from_secs(3)));

@@ -282,9 +282,10 @@ mod tests {
     #[test]
     fn arguments_are_read_as_the_file_would_be() {
         let settings = Config::ad_hoc_credential(&request()).unwrap();
-        assert_eq!(settings.oauth.audience.as_deref(), Some("https://a\"b.test"));
-        assert_eq!(settings.oauth.parameters, [("x".into(), "1".into()), ("x".into(), "2".into())]);
-        assert_eq!(settings.oauth.scope, ["a", "b", "c"]);
+        let oauth = settings.oauth().unwrap();
+        assert_eq!(oauth.audience.as_deref(), Some("https://a\"b.test"));
+        assert_eq!(oauth.parameters, [("x".into(), "1".into()), ("x".into(), "2".into())]);
+        assert_eq!(oauth.scope, ["a", "b", "c"]);
     }
 
     #[test]

@@ -199,7 +199,7 @@ fn resource_uri(value: &Value<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{config, problems};
+    use super::super::testing::{config, problems, token_settings};
     use crate::oauth::{AssertionAudience, DpopSettings, OAuthSettings};
 
     const SECRET: &str = "client_secret = { env = \"SECRET\" }";
@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn oauth(rest: &str) -> OAuthSettings {
-        config(&credential(rest)).credentials.remove(0).oauth
+        token_settings(&credential(rest)).oauth
     }
 
     fn wrong(rest: &str) -> Vec<String> {

@@ -1,5 +1,10 @@
 //! What gets put on a request.
+//!
+//! Two kinds, by where it comes from: a token that is asked for (over [`TokenCache`]), or a secret that is there already
+//! ([`Fixed`]). Both give a finished value that the request path takes by reference count.
 
+mod fixed;
+mod inject;
 mod settings;
 
 use std::sync::Arc;
@@ -8,9 +13,12 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
-pub use settings::CredentialSettings;
+pub use fixed::{Fixed, InvalidSecret};
+pub use inject::{Format, Inject, InvalidFormat, Place};
+pub use settings::{CredentialKind, CredentialSettings, FixedScheme, FixedSettings, TokenSettings};
 
-use crate::token::{Injectable, TokenCache, TokenError, TokenStatus};
+use self::inject::Shape;
+use crate::token::{Injectable, TokenCache, TokenError, TokenErrorKind, TokenStatus};
 
 /// A configured credential, live. Several may share one [`TokenCache`], when their token requests are equal.
 #[derive(Debug)]
@@ -19,32 +27,96 @@ pub struct Credential {
     pub name: String,
     /// `/readyz` waits for it.
     pub required: bool,
-    tokens: Arc<TokenCache>,
-    /// How long a request waits for a token: a whole token request, and its one quick retry.
-    wait: Duration,
+    backing: Backing,
 }
 
-/// The header field that authorizes one request, and which token it came from.
+/// Where what is put on requests comes from.
+#[derive(Debug)]
+enum Backing {
+    Tokens {
+        cache: Arc<TokenCache>,
+        shape: Shape,
+        /// How long a request waits for a token: a whole token request, and its one quick retry.
+        wait: Duration,
+    },
+    Fixed(Arc<Fixed>),
+}
+
+/// What authorizes one request, and which token it came from.
 #[derive(Debug, Clone)]
-pub struct Authorization(Injectable);
+pub struct Authorization {
+    /// `None`: it goes into the query.
+    field: Option<HeaderName>,
+    finished: Injectable,
+}
 
 impl Credential {
     /// A credential on top of a token cache. `timeout` is that of one token request.
     #[must_use]
-    pub fn new(name: String, required: bool, tokens: Arc<TokenCache>, timeout: Duration) -> Self {
-        Self { name, required, tokens, wait: timeout * 2 + Duration::from_secs(1) }
+    pub fn new(name: String, required: bool, inject: Inject, cache: Arc<TokenCache>, timeout: Duration) -> Self {
+        let wait = timeout * 2 + Duration::from_secs(1);
+        Self { name, required, backing: Backing::Tokens { cache, shape: Shape::new(inject), wait } }
+    }
+
+    /// A credential that is a secret itself.
+    #[must_use]
+    pub const fn fixed(name: String, required: bool, fixed: Arc<Fixed>) -> Self {
+        Self { name, required, backing: Backing::Fixed(fixed) }
     }
 
     /// True if this is where its tokens are.
     #[must_use]
     pub fn is_backed_by(&self, tokens: &Arc<TokenCache>) -> bool {
-        Arc::ptr_eq(&self.tokens, tokens)
+        matches!(&self.backing, Backing::Tokens { cache, .. } if Arc::ptr_eq(cache, tokens))
+    }
+
+    /// True if this is the secret that it is.
+    #[must_use]
+    pub fn is_fixed(&self, secret: &Arc<Fixed>) -> bool {
+        matches!(&self.backing, Backing::Fixed(fixed) if Arc::ptr_eq(fixed, secret))
+    }
+
+    /// True if it puts its tokens where this says.
+    #[must_use]
+    pub fn injects(&self, inject: &Inject) -> bool {
+        matches!(&self.backing, Backing::Tokens { shape, .. } if shape.inject == *inject)
+    }
+
+    /// What part of a request it is put on.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        match &self.backing {
+            Backing::Tokens { shape, .. } => &shape.inject.place,
+            Backing::Fixed(fixed) => fixed.place(),
+        }
+    }
+
+    /// True if it goes into `Authorization`, where it meets what the caller has there.
+    #[must_use]
+    pub fn is_in_authorization(&self) -> bool {
+        matches!(self.place(), Place::Field(name) if *name == AUTHORIZATION)
+    }
+
+    /// True if a challenge of this scheme (RFC 9110 section 11.1) is about what it puts on requests.
+    #[must_use]
+    pub fn answers(&self, scheme: &str) -> bool {
+        match &self.backing {
+            Backing::Tokens { shape, .. } => {
+                let own = shape.inject.scheme();
+                ["Bearer", "DPoP"].into_iter().chain(own).any(|ours| ours.eq_ignore_ascii_case(scheme))
+            }
+            Backing::Fixed(fixed) => fixed.answers(scheme),
+        }
     }
 
     /// The authorization, if a usable token is at hand: the request path.
     #[must_use]
     pub fn ready(&self) -> Option<Authorization> {
-        self.tokens.usable().map(Authorization)
+        match &self.backing {
+            Backing::Tokens { cache, shape, .. } => shape.of(cache.usable()?),
+            Backing::Fixed(fixed) => fixed.usable(),
+        }
+        .map(|finished| self.authorization(finished))
     }
 
     /// The authorization, waiting for the token request if need be.
@@ -52,55 +124,102 @@ impl Credential {
     /// # Errors
     /// Why there is no token.
     pub async fn obtain(&self) -> Result<Authorization, Arc<TokenError>> {
-        self.tokens.obtain(self.wait).await.map(Authorization)
+        let finished = match &self.backing {
+            Backing::Tokens { cache, shape, wait } => shaped(shape, cache.obtain(*wait).await?)?,
+            Backing::Fixed(fixed) => fixed.obtain().await?,
+        };
+        Ok(self.authorization(finished))
     }
 
-    /// An authorization with a newer token than the one that was refused.
+    /// An authorization with a newer token than the one that was refused. `None` where there is nothing to renew: a fixed
+    /// credential whose secret is still the one that was sent.
     ///
     /// # Errors
     /// Why there is no newer token.
-    pub async fn renew(&self, refused: &Authorization) -> Result<Authorization, Arc<TokenError>> {
-        self.tokens.renew(refused.0.generation, self.wait).await.map(Authorization)
+    pub async fn renew(&self, refused: &Authorization) -> Result<Option<Authorization>, Arc<TokenError>> {
+        let finished = match &self.backing {
+            Backing::Tokens { cache, shape, wait } => {
+                Some(shaped(shape, cache.renew(refused.generation(), *wait).await?)?)
+            }
+            Backing::Fixed(fixed) => fixed.renew(refused.generation()).await?,
+        };
+        Ok(finished.map(|finished| self.authorization(finished)))
     }
 
-    /// A new token, whatever there is.
+    /// A new token, whatever there is; for a fixed credential, what its secret is now.
     ///
     /// # Errors
     /// Why there is none.
     pub async fn force_refresh(&self) -> Result<(), Arc<TokenError>> {
-        self.tokens.force_refresh(self.wait).await.map(|_| ())
+        match &self.backing {
+            Backing::Tokens { cache, wait, .. } => cache.force_refresh(*wait).await.map(|_| ()),
+            Backing::Fixed(fixed) => fixed.read_again().await.map(|_| ()),
+        }
     }
 
     /// Asks for the first token in the background.
     pub fn prime(&self) {
-        self.tokens.prime();
+        match &self.backing {
+            Backing::Tokens { cache, .. } => cache.prime(),
+            Backing::Fixed(fixed) => fixed.prime(),
+        }
     }
 
     /// For people and scripts.
     #[must_use]
     pub fn status(&self) -> TokenStatus {
-        self.tokens.status()
+        match &self.backing {
+            Backing::Tokens { cache, .. } => cache.status(),
+            Backing::Fixed(fixed) => fixed.status(),
+        }
+    }
+
+    /// It expires, and is asked for again: not so a fixed one.
+    #[must_use]
+    pub const fn is_obtained(&self) -> bool {
+        matches!(self.backing, Backing::Tokens { .. })
+    }
+
+    fn authorization(&self, finished: Injectable) -> Authorization {
+        let field = match self.place() {
+            Place::Field(name) => Some(name.clone()),
+            Place::Query(_) => None,
+        };
+        Authorization { field, finished }
     }
 }
 
+/// A token's characters are checked when it comes, and those around it when the configuration is read.
+fn shaped(shape: &Shape, token: Injectable) -> Result<Injectable, Arc<TokenError>> {
+    shape.of(token).ok_or_else(|| {
+        let message = "the access token cannot be put where `inject` says";
+        Arc::new(TokenError::new(TokenErrorKind::InvalidResponse, message))
+    })
+}
+
 impl Authorization {
-    /// The field, which goes out in place of every such field that is there: exactly one authorization leaves (RFC 6750
-    /// section 2), and no `Connection` of a caller can name it away.
+    /// The fields, which go out in place of every such field that is there: exactly one authorization leaves (RFC 6750
+    /// section 2), and no `Connection` of a caller can name it away. There is room for one that goes along with a token.
     #[must_use]
-    pub fn field(&self) -> (&HeaderName, &HeaderValue) {
-        static FIELD: HeaderName = AUTHORIZATION;
-        (&FIELD, &self.0.value)
+    pub fn fields(&self) -> [Option<(&HeaderName, &HeaderValue)>; 2] {
+        [self.field.as_ref().map(|name| (name, &self.finished.value)), None]
+    }
+
+    /// `name=token`, percent-encoded, where it goes into the query.
+    #[must_use]
+    pub fn query(&self) -> Option<&HeaderValue> {
+        self.field.is_none().then_some(&self.finished.value)
     }
 
     /// The token's number.
     #[must_use]
     pub const fn generation(&self) -> u64 {
-        self.0.generation
+        self.finished.generation
     }
 
     /// The token was itself obtained because its predecessor was refused.
     #[must_use]
     pub const fn after_unauthorized(&self) -> bool {
-        self.0.after_unauthorized
+        self.finished.after_unauthorized
     }
 }

@@ -1,6 +1,12 @@
-//! What `[credentials.X]` says about holding a token. How it is obtained is in `oauth`'s settings. Plain data.
+//! What `[credentials.X]` says. How a token is obtained is in `oauth`'s settings. Plain data.
 
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::inject::Inject;
 use crate::oauth::OAuthSettings;
+use crate::secret::SecretSource;
 use crate::token::RefreshSettings;
 
 /// One `[credentials.X]`.
@@ -8,10 +14,83 @@ use crate::token::RefreshSettings;
 pub struct CredentialSettings {
     /// The name in `[credentials.NAME]`: the label of metrics and logs.
     pub name: String,
-    /// How a token is obtained.
+    /// What is put on a request.
+    pub kind: CredentialKind,
+    /// `/readyz` waits for it.
+    pub required: bool,
+}
+
+/// `kind`, with what belongs to it.
+#[derive(Debug, Clone)]
+pub enum CredentialKind {
+    /// `oauth2`: a token that is asked for.
+    OAuth(Box<TokenSettings>),
+    /// `bearer`, `basic`, `header`: a secret that is there already. One configuration holds one of each, by which it is known
+    /// again when a runtime is built from it a second time.
+    Fixed(Arc<FixedSettings>),
+}
+
+/// A token that is asked for.
+#[derive(Debug, Clone)]
+pub struct TokenSettings {
+    /// How it is obtained.
     pub oauth: OAuthSettings,
     /// When it is replaced.
     pub refresh: RefreshSettings,
-    /// `/readyz` waits for it.
-    pub required: bool,
+    /// Where it goes.
+    pub inject: Inject,
+}
+
+/// A secret that is put on requests as it is.
+#[derive(Debug, Clone)]
+pub struct FixedSettings {
+    /// How it is presented.
+    pub scheme: FixedScheme,
+    /// Where it comes from.
+    pub secret: SecretSource,
+}
+
+/// How a fixed credential is presented.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FixedScheme {
+    /// `bearer`: a token (RFC 6750), and where it goes.
+    Bearer(Inject),
+    /// `basic` (RFC 7617): no colon and no control character in the user name.
+    Basic {
+        /// `username`; may be empty.
+        username: String,
+    },
+    /// `header`: the secret is the whole value of this field.
+    Header(HeaderName),
+}
+
+impl CredentialSettings {
+    /// The token request's settings; `None` for a kind that has none.
+    #[must_use]
+    pub fn oauth(&self) -> Option<&OAuthSettings> {
+        match &self.kind {
+            CredentialKind::OAuth(token) => Some(&token.oauth),
+            CredentialKind::Fixed(_) => None,
+        }
+    }
+}
+
+impl CredentialKind {
+    /// A secret that is there already.
+    #[must_use]
+    pub fn fixed(settings: FixedSettings) -> Self {
+        Self::Fixed(Arc::new(settings))
+    }
+}
+
+impl FixedScheme {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Bearer(_) => "bearer",
+            Self::Basic { .. } => "basic",
+            Self::Header(_) => "header",
+        }
+    }
 }

@@ -6,24 +6,24 @@ use http::{HeaderMap, HeaderValue};
 /// What a refusal means for the token that was on the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// A Bearer (or `DPoP`) challenge, or none at all: another token may help.
+    /// A challenge of our scheme (Bearer or `DPoP` for a token), or none at all: another token may help.
     TokenRefused,
     /// `error="insufficient_scope"`: another token of the same scope does not help (RFC 6750 section 3.1).
     InsufficientScope,
-    /// Only Basic, Negotiate or the like: this is not about our token.
+    /// Only other schemes (Basic, Negotiate, for a token): this is not about what we sent.
     OtherScheme,
 }
 
-/// Reads all challenges of a response.
+/// Reads all challenges of a response; `is_ours` says of a scheme whether it is that of what was sent.
 #[must_use]
-pub fn verdict(headers: &HeaderMap) -> Verdict {
+pub fn verdict(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool) -> Verdict {
     let mut any = false;
     let mut ours = false;
     let mut scope = false;
     for line in headers.get_all(WWW_AUTHENTICATE) {
         for challenge in parse(line) {
             any = true;
-            if challenge.scheme.eq_ignore_ascii_case("bearer") || challenge.scheme.eq_ignore_ascii_case("dpop") {
+            if is_ours(&challenge.scheme) {
                 ours = true;
                 scope |= challenge.error.as_deref() == Some("insufficient_scope");
             }
@@ -123,7 +123,7 @@ mod tests {
         for line in lines {
             headers.append(WWW_AUTHENTICATE, HeaderValue::from_str(line).unwrap());
         }
-        verdict(&headers)
+        verdict(&headers, |scheme| ["bearer", "dpop"].contains(&scheme.to_ascii_lowercase().as_str()))
     }
 
     #[test]

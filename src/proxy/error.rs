@@ -162,6 +162,11 @@ impl Refusal {
             Kind::ProxyLoopDetected => Self::proxy_loop(detail("")),
             Kind::RequestBody => Self::framing(error.to_string()),
             Kind::RequestBodyTimeout => Self::slow_body(error.to_string()),
+            Kind::TargetTooLong => Self {
+                status: StatusCode::URI_TOO_LONG,
+                title: "The request target is too long",
+                ..Self::bad_request(error.to_string())
+            },
             Kind::ConnectionLimitReached => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 let refusal = gateway(status, "overloaded", "connection_limit_reached", detail("; raise pool.max"));

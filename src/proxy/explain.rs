@@ -1,11 +1,13 @@
 //! What would happen to a request, without sending it: the same decisions, in the same order.
 
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 use serde::Serialize;
 
 use super::destination::{self, Destination, Reached};
 use super::{Refusal, check_policy, tunnel};
+use crate::credential::Place;
 use crate::route::CallerAuthorization;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime};
 use crate::upstream::{Origin, Scheme};
@@ -122,13 +124,22 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts)
             explanation.credential = Some(credential.name.clone());
             let upgraded = head.uri.scheme_str() == Some("http") && reached.origin().scheme == Scheme::Https;
             let how = if upgraded { ", upgraded to https" } else { "" };
+            let place = match credential.place() {
+                Place::Field(name) if *name == AUTHORIZATION => String::new(),
+                Place::Field(name) => format!(", as the field {:?}", name.as_str()),
+                Place::Query(name) => format!(", as the query parameter {name:?}"),
+            };
             let own = match route.settings.caller_authorization {
                 CallerAuthorization::Replace => "",
+                CallerAuthorization::Keep if !credential.is_in_authorization() => {
+                    "; an Authorization of the caller's own is kept"
+                }
                 CallerAuthorization::Keep => ", unless the caller sends an Authorization of its own, which is kept",
                 CallerAuthorization::Reject => "; a request with an Authorization of its own is refused with 400",
             };
+            let what = if credential.is_obtained() { "a token of credential" } else { "credential" };
             explanation.reason = format!(
-                "upstream {:?} covers it{how}; a token of credential {:?} goes on it{own}",
+                "upstream {:?} covers it{how}; {what} {:?} goes on it{place}{own}",
                 route.name(),
                 credential.name
             );

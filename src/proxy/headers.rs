@@ -142,6 +142,20 @@ fn strip_underscore_twins(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes a field, and what some servers read as the same field.
+pub(super) fn remove_with_twins(headers: &mut HeaderMap, name: &HeaderName) {
+    headers.remove(name);
+    let hyphenated = |name: &HeaderName| name.as_str().replace('_', "-");
+    if headers.keys().all(|other| other.as_str().len() != name.as_str().len()) {
+        return;
+    }
+    let ours = hyphenated(name);
+    let twins: Vec<HeaderName> = headers.keys().filter(|other| hyphenated(other) == ours).cloned().collect();
+    for twin in twins {
+        headers.remove(twin);
+    }
+}
+
 fn is_twin(hyphenated: &str, name: &HeaderName) -> bool {
     let sensitive =
         [AUTHORIZATION, PROXY_AUTHORIZATION, HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, COOKIE, VIA];

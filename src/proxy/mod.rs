@@ -10,6 +10,7 @@ mod error;
 pub mod explain;
 mod forward;
 mod headers;
+mod inject;
 mod rate;
 mod record;
 mod replay;
@@ -164,6 +165,9 @@ impl Proxy {
         };
         let injecting = route.credential.is_some();
         let upgrade = rewrite_request(&self.shared.via, head, reached.path.clone(), injecting);
+        if let Some(credential) = credential {
+            inject::make_room(credential, head);
+        }
         let outcome = match (&authorization, credential) {
             (Some(_), _) => &metrics.injected,
             (None, Some(_)) => &metrics.passed_without_token,
@@ -208,7 +212,8 @@ impl Proxy {
     ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
         let route = &reached.lane.route;
         let (body, sent_body) = self.keep_body(reached, body);
-        let outbound = OutboundHead { head, authorization: Some(authorization.field()) };
+        let path = inject::path(&authorization, head)?;
+        let outbound = OutboundHead { head, path: path.as_ref(), authorization: authorization.fields() };
         let response = self.exchange(&route.upstream, reached.origin(), outbound, body).await?;
         if route.settings.retry.on.contains(&response.status()) {
             let sent = Sent { head, body: sent_body, authorization };
@@ -226,8 +231,7 @@ impl Proxy {
         head: &Parts,
         body: Incoming,
     ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
-        let outbound = OutboundHead { head, authorization: None };
-        self.exchange(upstream, origin, outbound, RequestBody::streaming(body)).await
+        self.exchange(upstream, origin, OutboundHead::plain(head), RequestBody::streaming(body)).await
     }
 
     /// One request out, one response back. A request whose used connection ended without a word goes out once more, if that
@@ -389,7 +393,8 @@ fn caller_authorization<'a>(reached: &'a Reached, head: &mut Parts) -> Result<Op
         }
         CallerAuthorization::Keep => {
             metrics.kept.inc();
-            Ok(None)
+            // Both leave, where ours goes elsewhere.
+            Ok((!credential.is_in_authorization()).then_some(&**credential))
         }
         CallerAuthorization::Reject => {
             metrics.rejected.inc();

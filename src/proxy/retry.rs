@@ -10,8 +10,9 @@ use super::Proxy;
 use super::body::RequestBody;
 use super::challenge::{self, Verdict};
 use super::destination::Reached;
+use super::inject;
 use super::replay::Replay;
-use crate::credential::Authorization;
+use crate::credential::{Authorization, Credential};
 use crate::upstream::{ExchangeError, OutboundHead, ResponseBody};
 
 /// A refused answer's body is read to here, so that its connection can be used again; beyond, the connection is closed.
@@ -47,12 +48,14 @@ pub(super) async fn after_refusal(
     let route = &reached.lane.route;
     let Some(credential) = &route.credential else { return Ok(refused) };
     let generation = sent.authorization.generation();
-    if let Some(outcome) = no_renewal(reached, &sent, &refused) {
+    if let Some(outcome) = no_renewal(reached, credential, &sent, &refused) {
         return Ok(given_back(proxy, reached, generation, refused, outcome));
     }
     // The first answer is kept until there is a token: without one, it is what the caller gets.
     let authorization = match credential.renew(&sent.authorization).await {
-        Ok(authorization) => authorization,
+        Ok(Some(authorization)) => authorization,
+        // What was refused is all there is.
+        Ok(None) => return Ok(given_back(proxy, reached, generation, refused, "disabled")),
         Err(error) => {
             let (upstream, kind) = (route.name(), error.kind.as_str());
             match reached.lane.unauthorized.take("not_replaced") {
@@ -79,9 +82,14 @@ pub(super) async fn after_refusal(
 }
 
 /// Why no other token is asked for, if so.
-fn no_renewal(reached: &Reached, sent: &Sent<'_>, refused: &UpstreamResponse) -> Option<&'static str> {
+fn no_renewal(
+    reached: &Reached,
+    credential: &Credential,
+    sent: &Sent<'_>,
+    refused: &UpstreamResponse,
+) -> Option<&'static str> {
     let route = &reached.lane.route;
-    match challenge::verdict(refused.headers()) {
+    match challenge::verdict(refused.headers(), |scheme| credential.answers(scheme)) {
         Verdict::InsufficientScope => return Some("insufficient_scope"),
         Verdict::OtherScheme => return Some("other_scheme"),
         Verdict::TokenRefused => {}
@@ -104,7 +112,8 @@ async fn send_again(
 ) -> Result<UpstreamResponse, ExchangeError> {
     let route = &reached.lane.route;
     let answer = {
-        let outbound = OutboundHead { head, authorization: Some(authorization.field()) };
+        let path = inject::path(authorization, head)?;
+        let outbound = OutboundHead { head, path: path.as_ref(), authorization: authorization.fields() };
         proxy.exchange(&route.upstream, reached.origin(), outbound, body).await
     };
     let accepted = answer.as_ref().is_ok_and(|response| !route.settings.retry.on.contains(&response.status()));

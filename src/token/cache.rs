@@ -43,6 +43,8 @@ pub struct TokenStatus {
     pub scope: Option<String>,
     /// The newest failure, while it is remembered.
     pub last_error: Option<Arc<TokenError>>,
+    /// There is something that may be put on a request now.
+    pub usable: bool,
 }
 
 impl TokenCache {
@@ -166,6 +168,7 @@ impl TokenCache {
         };
         TokenStatus {
             state: word,
+            usable: token.is_some(),
             generation: state.generation(),
             expires_in: token.as_ref().map(|token| token.expiry.remaining(now)),
             lifetime: token.as_ref().map(|token| token.expiry.lifetime),

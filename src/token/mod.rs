@@ -56,6 +56,15 @@ pub struct Injectable {
     pub after_unauthorized: bool,
 }
 
+impl Injectable {
+    /// The scheme and the token itself, for those who present it in another way. There is no second copy of the token to
+    /// look after: it is what follows the scheme.
+    #[must_use]
+    pub fn scheme_and_token(&self) -> Option<(&str, &str)> {
+        self.value.to_str().ok()?.split_once(' ')
+    }
+}
+
 impl AccessToken {
     /// Makes the header value once, for every request that will carry it. `None` if the token may not enter a header.
     fn new(fetched: &FetchedToken, expiry: Expiry, generation: u64, after_unauthorized: bool) -> Option<Self> {

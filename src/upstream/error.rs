@@ -37,6 +37,8 @@ pub enum ExchangeErrorKind {
     RequestBody,
     /// The caller's own body stood still.
     RequestBodyTimeout,
+    /// With the token in its query, the target is longer than a URI may be.
+    TargetTooLong,
 }
 
 /// A failed exchange: the kind for the status, the detail for a person. Holds no header and no body.
@@ -56,6 +58,13 @@ impl ExchangeError {
     /// An error of this kind.
     pub(super) fn new(kind: ExchangeErrorKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), stale_connection: false }
+    }
+
+    /// Nothing was sent: the token would have gone into the query, and there is no room for it.
+    #[must_use]
+    pub fn target_too_long() -> Self {
+        let detail = "the request target is too long for a token in its query; nothing was sent";
+        Self::new(ExchangeErrorKind::TargetTooLong, detail)
     }
 
     /// Sorts an error of hyper's. `stale`: the connection had been used before.

@@ -3,6 +3,7 @@
 //! What can be done at once is done before the future is made: the usual request leaves on an idle connection while
 //! [`Pool::exchange`] is still a plain call, and what is awaited holds no request any more.
 
+use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use futures_util::future::Either;
 use http::header::{HOST, UPGRADE};
 use http::request::Parts;
-use http::uri::{self, Uri};
+use http::uri::{self, PathAndQuery, Uri};
 use http::{HeaderName, HeaderValue, Request, Response, Version};
 use http_body::Body;
 
@@ -27,12 +28,39 @@ pub(super) type Exchanged<B> = Result<Response<ResponseBody<B>>, ExchangeError>;
 
 /// The head of a request as it is to leave: the caller's, rewritten, with our authorization in place of any that is in it.
 /// Borrowed, so that it can be sent again without having been copied the first time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct OutboundHead<'a> {
     /// Method, path and fields. Scheme, authority and `Host` are not looked at: those are the origin's.
     pub head: &'a Parts,
-    /// The one field that authorizes the request.
-    pub authorization: Option<(&'a HeaderName, &'a HeaderValue)>,
+    /// In place of the head's path and query: a token may be in it.
+    pub path: Option<&'a PathAndQuery>,
+    /// The fields that authorize the request: a token, and what may have to go along with it. Fields of these names that are
+    /// in the head do not leave.
+    pub authorization: [Option<OutboundField<'a>>; 2],
+}
+
+/// A field that is put on a request.
+pub type OutboundField<'a> = (&'a HeaderName, &'a HeaderValue);
+
+impl<'a> OutboundHead<'a> {
+    /// A head that leaves as it is.
+    #[must_use]
+    pub const fn plain(head: &'a Parts) -> Self {
+        Self { head, path: None, authorization: [None, None] }
+    }
+
+    /// True if a field of this name is put on.
+    pub(super) fn replaces(&self, name: &HeaderName) -> bool {
+        let [first, second] = &self.authorization;
+        first.is_some_and(|(ours, _)| ours == name) || second.is_some_and(|(ours, _)| ours == name)
+    }
+}
+
+impl fmt::Debug for OutboundHead<'_> {
+    /// Neither the path nor a field: there may be secrets in both.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutboundHead").field("method", &self.head.method).finish_non_exhaustive()
+    }
 }
 
 impl<B> Pool<B>
@@ -127,13 +155,13 @@ pub(super) fn http2_request<B>(
         super::Scheme::Https => uri::Scheme::HTTPS,
     });
     parts.authority = Some(authority);
-    parts.path_and_query = Some(path_and_query(&head.head.uri));
+    parts.path_and_query = Some(head.path.map_or_else(|| path_and_query(&head.head.uri), Clone::clone));
     if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
     }
     *request.headers_mut() = head.head.headers.clone();
     request.headers_mut().remove(HOST);
-    if let Some((name, value)) = head.authorization {
+    for (name, value) in head.authorization.into_iter().flatten() {
         request.headers_mut().insert(name.clone(), value.clone());
     }
     request
@@ -205,6 +233,28 @@ mod tests {
     use super::*;
     use crate::coarse::Tick;
     use std::cell::Cell;
+
+    #[test]
+    fn two_fields_and_a_path_of_our_own_take_the_place_of_the_callers() {
+        let (token, proof) = (HeaderName::from_static("authorization"), HeaderName::from_static("dpop"));
+        let request = Request::get("http://caller.test/theirs?x").header(&token, "theirs").header(&proof, "theirs");
+        let (head, ()) = request.header(&proof, "again").header("accept", "*/*").body(()).unwrap().into_parts();
+        let (path, ours) = (PathAndQuery::from_static("/ours?secret"), HeaderValue::from_static("ours"));
+        let outbound = OutboundHead {
+            head: &head,
+            path: Some(&path),
+            authorization: [Some((&token, &ours)), Some((&proof, &ours))],
+        };
+        let origin: Origin = "https://api.test".parse().unwrap();
+        let sent = http2_request(outbound, &origin, "api.test".parse().unwrap(), ());
+        assert_eq!(sent.uri(), "https://api.test/ours?secret");
+        for name in [&token, &proof] {
+            assert_eq!(sent.headers().get_all(name).iter().collect::<Vec<_>>(), ["ours"]);
+        }
+        assert!(sent.headers().contains_key("accept"));
+        let shown = format!("{outbound:?}");
+        assert!(!shown.contains("ours") && !shown.contains("secret"), "{shown}");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stands_still_is_the_fault_of_whoever_holds_it_up() {

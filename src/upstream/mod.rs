@@ -28,7 +28,7 @@ use tokio::net::TcpStream;
 pub use address::{AddressPolicy, OwnAddresses};
 pub use body::{BodyError, ResponseBody};
 pub use error::{ExchangeError, ExchangeErrorKind};
-pub use exchange::OutboundHead;
+pub use exchange::{OutboundField, OutboundHead};
 pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Scheme, is_loopback_host};
 pub use pool::Pool;
 pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};

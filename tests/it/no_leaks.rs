@@ -21,12 +21,15 @@ const REFRESH_TOKEN: &str = "r3fresh.QzSentinelGq";
 const COOKIE: &str = "c00kie-QzSentinelHq";
 const USERINFO: &str = "us3rinfo-QzSentinelIq";
 const HEADER_KEY: &str = "k3y-QzSentinelJq";
+const STATIC_TOKEN: &str = "st4tic.QzSentinelKq-";
+const PASSWORD: &str = "p4ss:w ord:QzSentinelLq";
+const API_KEY: &str = "4pi k3y, QzSentinelMq";
 
 /// Every form in which the substance of a sentinel could come out: raw and percent-encoded alike hold it as it is, in any
 /// case; base64 of anything around it holds one of three words.
 fn forms() -> Vec<String> {
     let mut forms = Vec::new();
-    for letter in 'A'..='J' {
+    for letter in 'A'..='M' {
         let substance = format!("QzSentinel{letter}q");
         for before in 0..3 {
             // What the neighbours do not touch.
@@ -132,10 +135,11 @@ fn toml(endpoint: &str, origin: &str) -> String {
 [listeners.proxy]
 address = "127.0.0.1:0"
 mode = "forward"
+upstreams = ["api", "dead", "strict"]
 [listeners.base]
 address = "127.0.0.1:0"
 mode = "reverse"
-upstream = "api"
+upstreams = ["api", "bearer", "basic", "key", "query", "gone"]
 [admin]
 address = "127.0.0.1:0"
 token = {{ env = "ADMIN_TOKEN" }}
@@ -155,8 +159,67 @@ credential = "api"
 origin = "http://127.0.0.2:1"
 credential = "api"
 caller_authorization = "reject"
+[credentials.query]
+token_endpoint = "{endpoint}"
+client_id = "{CLIENT}"
+client_secret = {{ env = "SECRET" }}
+headers = {{ X-Api-Key = "{HEADER_KEY}" }}
+inject = {{ query = "access_token" }}
+[credentials.bearer]
+kind = "bearer"
+token = {{ env = "STATIC_TOKEN" }}
+[credentials.basic]
+kind = "basic"
+username = "me"
+password = {{ env = "PASSWORD" }}
+[credentials.key]
+kind = "header"
+header = "X-Key"
+value = {{ env = "API_KEY" }}
+[upstreams.bearer]
+origin = "{origin}"
+path_prefix = "/bearer"
+credential = "bearer"
+[upstreams.basic]
+origin = "{origin}"
+path_prefix = "/basic"
+credential = "basic"
+[upstreams.key]
+origin = "{origin}"
+path_prefix = "/key"
+credential = "key"
+[upstreams.query]
+origin = "{origin}"
+path_prefix = "/query"
+credential = "query"
+[upstreams.gone]
+origin = "http://127.0.0.1:1"
+path_prefix = "/gone"
+credential = "query"
 "#
     )
+}
+
+/// Every secret that the configuration names, by the variable it is in.
+const VARIABLES: [(&str, &str); 5] = [
+    ("SECRET", CLIENT_SECRET),
+    ("ADMIN_TOKEN", ADMIN_TOKEN),
+    ("STATIC_TOKEN", STATIC_TOKEN),
+    ("PASSWORD", PASSWORD),
+    ("API_KEY", API_KEY),
+];
+
+/// A folder with this configuration, and its secrets in the environment.
+fn folder(toml: &str) -> Folder {
+    VARIABLES.iter().fold(Folder::with(toml), |folder, (name, value)| folder.env(name, value))
+}
+
+/// The same configuration with its secrets written into it, but for the admin's.
+fn literal(toml: &str) -> String {
+    let secrets = VARIABLES.iter().filter(|(name, _)| *name != "ADMIN_TOKEN");
+    secrets.fold(toml.to_owned(), |toml, (name, value)| {
+        toml.replace(&format!("{{ env = \"{name}\" }}"), &format!("\"{value}\""))
+    })
 }
 
 /// Every way a request can end, with every secret that a caller can bring along.
@@ -182,6 +245,13 @@ async fn requests(heard: &mut Heard, running: &Running, host: &str) {
     for line in ["GET /allowed/x", "GET /allowed/refused", "TRACE /allowed/x", "GET /allowed/%2e%2e"] {
         let target = format!("{line}?access_token={QUERY_TOKEN}");
         heard.ask(base, &format!("{target} HTTP/1.1\r\nHost: localhost\r\n{secrets}\r\n")).await;
+    }
+    for prefix in ["bearer", "basic", "key", "query", "gone"] {
+        for target in ["x", "refused"] {
+            let line = format!("GET /{prefix}/{target}?access_token={QUERY_TOKEN}&x=y HTTP/1.1\r\n");
+            let own = if prefix == "key" { format!("X-Key: {CALLER_TOKEN}\r\n") } else { String::new() };
+            heard.ask(base, &format!("{line}Host: localhost\r\n{own}{secrets}\r\n")).await;
+        }
     }
     let line = format!("GET /?access_token={QUERY_TOKEN} HTTP/1.1\r\n");
     let (local, long) = ("Host: localhost\r\n", "y".repeat(100_000));
@@ -226,8 +296,7 @@ async fn no_leaks() {
     for format in ["text", "json"] {
         let works = Arc::new(AtomicBool::new(false));
         let tokens = TokenServer::scripted(token_endpoint(Arc::clone(&works))).await;
-        let folder = Folder::with(&toml(&tokens.endpoint(), &api.origin()));
-        let folder = folder.env("SECRET", CLIENT_SECRET).env("ADMIN_TOKEN", ADMIN_TOKEN);
+        let folder = folder(&toml(&tokens.endpoint(), &api.origin()));
         let running = folder.start(&["run", "--log", "trace", "--log-format", format]);
         let mut heard = Heard::default();
         let host = api.address().to_string();
@@ -245,8 +314,16 @@ async fn no_leaks() {
         }
         let asked = api.asked();
         assert!(asked.len() > before, "some were answered");
+        let basic = STANDARD.encode(format!("me:{PASSWORD}"));
+        let ours = [ACCESS_TOKEN, STATIC_TOKEN, &basic, API_KEY];
+        let carries = |one: &Asked, secret: &str| format!("{one:?}").contains(secret);
         for one in &asked[before..] {
-            assert!(one.field("authorization").unwrap().contains(ACCESS_TOKEN), "{one:?}");
+            assert!(ours.iter().any(|secret| carries(one, secret)), "{one:?}");
+            assert!(!carries(one, CALLER_TOKEN), "{one:?}");
+        }
+        let query = format!("x=y&access_token={ACCESS_TOKEN}");
+        for secret in ours.into_iter().chain([query.as_str()]) {
+            assert!(asked.iter().any(|one| carries(one, secret)), "nothing was sent with {secret}");
         }
         running.signal("TERM");
         let finished = running.finish().await;
@@ -264,16 +341,21 @@ async fn no_command_tells_a_secret_but_token_on_stdout() {
     let works = Arc::new(AtomicBool::new(false));
     let tokens = TokenServer::scripted(token_endpoint(Arc::clone(&works))).await;
     let endpoint = tokens.endpoint();
-    let folder = Folder::with(&toml(&endpoint, "http://127.0.0.1:1"));
-    let folder = folder.env("SECRET", CLIENT_SECRET).env("ADMIN_TOKEN", ADMIN_TOKEN);
+    // Another origin than that of the dead upstream: two with one origin are refused.
+    let folder = folder(&toml(&endpoint, "http://127.0.0.3:1"));
     let ad_hoc = ["--token-endpoint", &endpoint, "--client-id", CLIENT, "--client-secret-env", "SECRET"];
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 13] = [
         &["check"],
         &["check", "--live"],
         &["check", "--live", "--json"],
         &["explain", "GET", "http://127.0.0.1:1/", "--json"],
         &["token", "api"],
         &["token", "api", "--json"],
+        &["token", "query"],
+        &["token", "bearer"],
+        &["token", "bearer", "--json"],
+        &["token", "basic", "--json"],
+        &["token", "key"],
         &[&["token"][..], &ad_hoc].concat(),
         &[&["token", "--json"][..], &ad_hoc].concat(),
     ];
@@ -283,8 +365,10 @@ async fn no_command_tells_a_secret_but_token_on_stdout() {
             let finished = folder.run(&[command, &["--log", "trace"][..]].concat()).await;
             assert_clean(&format!("the stderr of {command:?}"), &finished.stderr);
             if command[0] == "token" && finished.code == Some(0) {
-                assert!(finished.stdout.contains(ACCESS_TOKEN), "{finished:?}");
+                let token = if command[1] == "bearer" { STATIC_TOKEN } else { ACCESS_TOKEN };
+                assert!(finished.stdout.contains(token), "{finished:?}");
             } else {
+                assert_ne!(finished.code, Some(78), "{finished:?}");
                 assert_clean(&format!("the stdout of {command:?}"), &finished.stdout);
             }
         }
@@ -294,7 +378,7 @@ async fn no_command_tells_a_secret_but_token_on_stdout() {
 /// Files with a secret in them and something wrong next to it.
 fn wrong_files() -> Vec<String> {
     let right = toml("https://login.example.com/token", "https://api.example.com");
-    let literal = right.replace("{ env = \"SECRET\" }", &format!("\"{CLIENT_SECRET}\""));
+    let literal = literal(&right);
     let with = |from: &str, to: &str| {
         assert!(literal.contains(from), "{from}");
         literal.replace(from, to)
@@ -323,6 +407,15 @@ fn wrong_files() -> Vec<String> {
         with(&key, &format!("\"{HEADER_KEY}\\n\"")),
         format!("{literal}\n[cache]\nshared = \"redis://:{USERINFO}@cache.example.com\"\nkey = \"{HEADER_KEY}\"\n"),
         format!("{literal}\n[callers.a]\npassword = \"{PROXY_PASSWORD}\"\n"),
+        with(&format!("token = \"{STATIC_TOKEN}"), &format!("token = \"a {STATIC_TOKEN}")),
+        with("token = \"", "tokn = \""),
+        with("kind = \"bearer\"", &format!("kind = \"{STATIC_TOKEN}\"")),
+        with("username = \"me\"", &format!("username = \"{PASSWORD}\"")),
+        with("password = \"", &format!("username2 = \"{PASSWORD}\"\npassword = \"\u{9}")),
+        with("header = \"X-Key\"", &format!("header = \"{API_KEY}\"")),
+        with("value = \"", "value = \" "),
+        with("query = \"access_token\"", &format!("format = \"{STATIC_TOKEN}\"")),
+        with("{ query = \"access_token\" }", &format!("\"{STATIC_TOKEN}\"")),
     ]
 }
 
@@ -343,9 +436,7 @@ async fn a_wrong_configuration_is_told_without_the_secrets_in_it() {
 #[tokio::test]
 async fn debug_output_tells_nothing() {
     let right = toml("https://login.example.com/token", "https://api.example.com");
-    let literal = right
-        .replace("{ env = \"SECRET\" }", &format!("\"{CLIENT_SECRET}\""))
-        .replace("{ env = \"ADMIN_TOKEN\" }", &format!("\"{ADMIN_TOKEN}\""));
+    let literal = literal(&right).replace("{ env = \"ADMIN_TOKEN\" }", &format!("\"{ADMIN_TOKEN}\""));
     let config = attache::config::Config::parse("x", &literal).unwrap();
     assert_clean("the Debug output of a configuration", &format!("{config:?}"));
     let app = attache::app::App::start_with(config, 1).unwrap();

@@ -224,8 +224,8 @@ where
 /// Request line and fields (RFC 9112 sections 3 and 5), always 1.1, whatever the caller spoke (RFC 9110 section 2.5).
 /// Everything here is of a type that has been checked: no value can hold a line break.
 fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue, frame: BodyFrame) {
-    let OutboundHead { head, authorization } = outbound;
-    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let OutboundHead { head, path, authorization } = outbound;
+    let target = path.or_else(|| head.uri.path_and_query()).map_or("/", http::uri::PathAndQuery::as_str);
     out.reserve(512);
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
@@ -239,7 +239,7 @@ fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue
     write_field(out, HOST.as_str(), host);
     let (mut has_length, mut has_te) = (false, false);
     for (name, value) in &head.headers {
-        if *name == HOST || authorization.is_some_and(|(ours, _)| ours == name) {
+        if *name == HOST || outbound.replaces(name) {
             continue;
         }
         if *name == CONTENT_LENGTH {
@@ -249,7 +249,7 @@ fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue
         has_te |= *name == TE;
         write_field(out, name.as_str(), value);
     }
-    if let Some((name, value)) = authorization {
+    for (name, value) in authorization.into_iter().flatten() {
         write_field(out, name.as_str(), value);
     }
     if has_te {
@@ -285,4 +285,29 @@ fn write_field(out: &mut BytesMut, name: &str, value: &HeaderValue) {
 
 fn wrong_length(how: &str) -> Fault {
     Fault::Body(format!("the request body is {how} than its Content-Length").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderName;
+    use http::uri::PathAndQuery;
+
+    #[test]
+    fn two_fields_and_a_path_of_our_own_take_the_place_of_the_callers() {
+        let (token, proof) = (HeaderName::from_static("authorization"), HeaderName::from_static("dpop"));
+        let request = http::Request::get("/theirs?x").header(&token, "theirs").header(&proof, "theirs");
+        let (head, ()) = request.header(&proof, "again").header("accept", "*/*").body(()).unwrap().into_parts();
+        let (path, ours) = (PathAndQuery::from_static("/ours?y"), HeaderValue::from_static("ours"));
+        let outbound = OutboundHead {
+            head: &head,
+            path: Some(&path),
+            authorization: [Some((&token, &ours)), Some((&proof, &ours))],
+        };
+        let mut out = BytesMut::new();
+        write_head(&mut out, outbound, &HeaderValue::from_static("api.test"), BodyFrame::Done);
+        let expected =
+            "GET /ours?y HTTP/1.1\r\nhost: api.test\r\naccept: */*\r\nauthorization: ours\r\ndpop: ours\r\n\r\n";
+        assert_eq!(out, expected.as_bytes());
+    }
 }

@@ -1,0 +1,329 @@
+//! A credential that is a secret itself: a static token, a user name with its password, an API key.
+//!
+//! There is no server to ask and no time at which it ends. It is read where it is kept: when the program starts or, where
+//! that costs something, when first needed; again when `app::rotation` looks; and again because of a 401.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::inject::{Place, sensitive};
+use super::settings::{FixedScheme, FixedSettings};
+use crate::secret::Secret;
+use crate::token::{Injectable, TokenError, TokenErrorKind, TokenStatus};
+
+/// How long a request waits for the secret to be read: a file may be on a network that hangs.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// After a reading that failed, requests fail at once for so long. [`Fixed::look`] does not wait for that.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How often 401s may have a secret read whose reading costs something, while it stays the same.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// Why a secret cannot be presented. Never says what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSecret {
+    /// RFC 6750 section 2.1.
+    #[error("the token holds characters that no bearer token has (RFC 6750 section 2.1)")]
+    Bearer,
+    /// RFC 7617 section 2.
+    #[error("the password holds a control character (RFC 7617 section 2)")]
+    Basic,
+    /// RFC 9110 section 5.5.
+    #[error("the value holds a character that no header field may have, or begins or ends with a space")]
+    Header,
+}
+
+impl FixedSettings {
+    /// The finished text for this secret, marked sensitive: a field's value, or a parameter of the query.
+    ///
+    /// # Errors
+    /// A secret that may not stand there.
+    pub fn finished(&self, secret: &Secret) -> Result<HeaderValue, InvalidSecret> {
+        let text = secret.expose();
+        match &self.scheme {
+            FixedScheme::Bearer(inject) => {
+                let finished = is_b64token(text).then(|| inject.finished("Bearer", text)).flatten();
+                finished.ok_or(InvalidSecret::Bearer)
+            }
+            FixedScheme::Basic { .. } if text.chars().any(char::is_control) => Err(InvalidSecret::Basic),
+            FixedScheme::Basic { username } => {
+                let pair = Zeroizing::new(format!("{username}:{text}"));
+                let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+                sensitive(&Zeroizing::new(format!("Basic {}", encoded.as_str()))).ok_or(InvalidSecret::Basic)
+            }
+            FixedScheme::Header(_) => sensitive(text).ok_or(InvalidSecret::Header),
+        }
+    }
+
+    /// Looking at the secret costs next to nothing and changes nothing, so it is done at the start and every few seconds.
+    /// Anything else is read when it is needed.
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        !self.secret.is_command()
+    }
+}
+
+/// A fixed credential, live.
+pub struct Fixed {
+    name: String,
+    settings: Arc<FixedSettings>,
+    place: Place,
+    held: ArcSwapOption<Held>,
+    reading: Mutex<Reading>,
+    /// One reads at a time, so that what was read last is what stays. Held while blocking is allowed.
+    turn: Mutex<()>,
+    control: Handle,
+}
+
+/// What goes on requests now.
+struct Held {
+    finished: Injectable,
+    fingerprint: [u8; 32],
+}
+
+/// What changes outside the request path; its lock is never held across an await, nor while a secret is read.
+#[derive(Default)]
+struct Reading {
+    flight: Option<Flight>,
+    /// A 401 is among the reasons of the reading that is under way.
+    unauthorized: bool,
+    generation: u64,
+    failure: Option<(Arc<TokenError>, Instant)>,
+    /// When it was last read because of a 401, and was what it had been.
+    unchanged: Option<Instant>,
+}
+
+/// What everyone who waited gets.
+type Landing = Result<Injectable, Arc<TokenError>>;
+type Flight = watch::Receiver<Option<Landing>>;
+
+impl Fixed {
+    /// Reads the secret, if it is at hand: call it where blocking is allowed. Whatever is wrong with it is told later, to
+    /// those who need it. Readings that may take long run on `control`.
+    #[must_use]
+    pub fn new(name: &str, settings: Arc<FixedSettings>, control: Handle) -> Arc<Self> {
+        let place = match &settings.scheme {
+            FixedScheme::Bearer(inject) => inject.place.clone(),
+            FixedScheme::Basic { .. } => Place::Field(AUTHORIZATION),
+            FixedScheme::Header(name) => Place::Field(name.clone()),
+        };
+        let (held, reading, turn) = (ArcSwapOption::empty(), Mutex::default(), Mutex::default());
+        let fixed = Self { name: name.to_owned(), settings, place, held, reading, turn, control };
+        fixed.look();
+        Arc::new(fixed)
+    }
+
+    /// True if it was made of these settings, and not of others that say the same.
+    #[must_use]
+    pub fn is_of(&self, settings: &Arc<FixedSettings>) -> bool {
+        Arc::ptr_eq(&self.settings, settings)
+    }
+
+    /// Reads the secret again, if it is at hand; a changed one is in use from then on. Blocks while a file is read.
+    pub fn look(&self) {
+        if self.settings.is_at_hand() {
+            drop(self.read());
+        }
+    }
+
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// An API key knows no scheme, so any challenge may be about it.
+    pub(super) fn answers(&self, scheme: &str) -> bool {
+        match &self.settings.scheme {
+            FixedScheme::Bearer(inject) => {
+                ["Bearer"].into_iter().chain(inject.scheme()).any(|ours| ours.eq_ignore_ascii_case(scheme))
+            }
+            FixedScheme::Basic { .. } => scheme.eq_ignore_ascii_case("Basic"),
+            FixedScheme::Header(_) => true,
+        }
+    }
+
+    /// The request path: one snapshot load and one reference count.
+    pub(super) fn usable(&self) -> Option<Injectable> {
+        self.held.load().as_ref().map(|held| held.finished.clone())
+    }
+
+    /// What goes on requests, reading it if it has not been read.
+    pub(super) async fn obtain(self: &Arc<Self>) -> Landing {
+        if let Some(finished) = self.usable() {
+            return Ok(finished);
+        }
+        let flight = {
+            let mut reading = self.lock();
+            if let Some((error, at)) = &reading.failure
+                && at.elapsed() < PAUSE
+            {
+                return Err(Arc::clone(error));
+            }
+            self.join_flight(&mut reading)
+        };
+        land(flight).await
+    }
+
+    /// What the secret is now, if that is not what was refused.
+    pub(super) async fn renew(self: &Arc<Self>, refused: u64) -> Result<Option<Injectable>, Arc<TokenError>> {
+        let newer = |finished: Injectable| (finished.generation > refused).then_some(finished);
+        if let Some(finished) = self.usable().and_then(newer) {
+            return Ok(Some(finished));
+        }
+        let flight = {
+            let mut reading = self.lock();
+            let lately = reading.unchanged.is_some_and(|at| at.elapsed() < QUIET);
+            if lately && !self.settings.is_at_hand() {
+                return Ok(None);
+            }
+            reading.unauthorized = true;
+            self.join_flight(&mut reading)
+        };
+        land(flight).await.map(newer)
+    }
+
+    /// What the secret is now.
+    pub(super) async fn read_again(self: &Arc<Self>) -> Landing {
+        let flight = self.join_flight(&mut self.lock());
+        land(flight).await
+    }
+
+    /// Begins to read what has not been read.
+    pub(super) fn prime(self: &Arc<Self>) {
+        if self.usable().is_none() {
+            drop(self.join_flight(&mut self.lock()));
+        }
+    }
+
+    pub(super) fn status(&self) -> TokenStatus {
+        let usable = self.held.load().is_some();
+        let reading = self.lock();
+        TokenStatus {
+            state: match (usable, &reading.flight, &reading.failure) {
+                (true, ..) => "ready",
+                (false, Some(_), _) => "refreshing",
+                (false, None, Some(_)) => "failed",
+                (false, None, None) => "empty",
+            },
+            generation: reading.generation,
+            expires_in: None,
+            lifetime: None,
+            scope: None,
+            last_error: reading.failure.as_ref().map(|(error, _)| Arc::clone(error)),
+            usable,
+        }
+    }
+
+    /// Joins the reading that is under way, or starts one. It runs by itself: a caller that goes away cancels nothing.
+    fn join_flight(self: &Arc<Self>, reading: &mut Reading) -> Flight {
+        // One without a sender broke off: the control runtime is ending, or the reading ended in an internal error.
+        if let Some(flight) = reading.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
+            return flight.clone();
+        }
+        let (landing, flight) = watch::channel(None);
+        reading.flight = Some(flight.clone());
+        let fixed = Arc::clone(self);
+        drop(self.control.spawn_blocking(move || {
+            let landed = fixed.read();
+            fixed.lock().flight = None;
+            landing.send_replace(Some(landed));
+        }));
+        flight
+    }
+
+    /// Reads the secret, and takes it in.
+    fn read(&self) -> Landing {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.settings.secret.read().map_err(|error| error.to_string()).and_then(|secret| {
+            let finished = self.settings.finished(&secret).map_err(|error| error.to_string())?;
+            Ok((finished, secret.fingerprint()))
+        });
+        let mut reading = self.lock();
+        let unauthorized = std::mem::take(&mut reading.unauthorized);
+        match read {
+            Ok((value, fingerprint)) => Ok(self.take_in(&mut reading, value, fingerprint, unauthorized)),
+            Err(error) => Err(self.remember(&mut reading, &error)),
+        }
+    }
+
+    fn take_in(
+        &self,
+        reading: &mut Reading,
+        value: HeaderValue,
+        fingerprint: [u8; 32],
+        unauthorized: bool,
+    ) -> Injectable {
+        if reading.failure.take().is_some() {
+            tracing::info!(target: "attache::credential", credential = %self.name, "the secret can be used again");
+        }
+        if let Some(held) = self.held.load().as_ref().filter(|held| held.fingerprint == fingerprint) {
+            if unauthorized {
+                reading.unchanged = Some(Instant::now());
+            }
+            return held.finished.clone();
+        }
+        reading.generation += 1;
+        reading.unchanged = None;
+        let generation = reading.generation;
+        if generation > 1 {
+            tracing::info!(target: "attache::credential", credential = %self.name, generation, "the secret has changed and is in use");
+        }
+        let finished = Injectable { value, generation, after_unauthorized: unauthorized };
+        self.held.store(Some(Arc::new(Held { finished: finished.clone(), fingerprint })));
+        finished
+    }
+
+    /// What was read before stays in use: the secret may be gone for a moment while it is replaced.
+    fn remember(&self, reading: &mut Reading, why: &str) -> Arc<TokenError> {
+        if reading.failure.is_none() {
+            tracing::warn!(target: "attache::credential", credential = %self.name, "the secret cannot be used: {why}");
+        }
+        let message = format!("the secret cannot be used: {why}");
+        let error = Arc::new(TokenError::new(TokenErrorKind::Configuration, message));
+        reading.failure = Some((Arc::clone(&error), Instant::now()));
+        error
+    }
+
+    /// A poisoned lock means that a thread panicked between two plain assignments; the state is still whole.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn land(mut flight: Flight) -> Landing {
+    let landed = tokio::time::timeout(WAIT, flight.wait_for(Option::is_some)).await;
+    let failed = |kind, message: &str| Err(Arc::new(TokenError::new(kind, message)));
+    match landed {
+        Ok(Ok(landing)) => landing.clone().unwrap_or_else(|| failed(TokenErrorKind::Cancelled, "nothing was read")),
+        Ok(Err(_)) => failed(TokenErrorKind::Cancelled, "the reading of the secret was ended by the shutdown"),
+        Err(_) => failed(TokenErrorKind::Timeout, "the secret has not been read yet"),
+    }
+}
+
+/// RFC 6750 section 2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+fn is_b64token(token: &str) -> bool {
+    let characters = token.trim_end_matches('=');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    !characters.is_empty() && characters.bytes().all(allowed)
+}
+
+impl fmt::Debug for Fixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fixed").field("name", &self.name).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "fixed_tests.rs"]
+mod tests;
