@@ -12,7 +12,7 @@ use super::Secret;
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// A place that holds a secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
     /// Written into the configuration or given by the program; works, but everyone who can read the file has it.
     Literal(Secret),

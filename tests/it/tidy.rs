@@ -35,11 +35,12 @@ const DOORS: [(&str, &[&str]); 16] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 5] = [
+const EXPOSING: [&str; 6] = [
     "cli/token.rs",         // `attache token` prints the token: that is the command
     "oauth/client_auth.rs", // the client's secret goes into the token request
     "oauth/response.rs",    // a token is checked before it may enter a header
     "secret/mod.rs",        // blank or not, and the fingerprint
+    "tls/identity.rs",      // certificate and key come out of their PEM
     "token/mod.rs",         // the header value is made, once for each token
 ];
 
