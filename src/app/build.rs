@@ -1,7 +1,7 @@
 //! Config to Runtime: settings become live caches, upstreams and tables.
 //!
 //! What did not change is taken over from the runtime before: a token cache by its identity, an upstream with its pools by
-//! its settings, a route with its hold by both.
+//! its settings and the certificate it shows, a route with its hold by all of these.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use super::sources::{BuildError, DpopKeys, identity_of, token_source_with};
 use crate::config::{Config, ListenerConfig, UpstreamConfig};
 use crate::credential::{Credential, CredentialKind, CredentialSettings, Fixed, FixedSettings, TokenSettings};
 use crate::listen::ListenAddress;
-use crate::oauth::Identity;
+use crate::oauth::{ClientAuth, Identity};
 use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, Unmatched};
 use crate::route::{ForwardTable, Hold, ReverseTable, Route};
 use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, Said, UnmatchedRuntime};
 use crate::telemetry::{LogQuota, RequestMetrics, UNMATCHED};
-use crate::tls::client_config;
+use crate::tls::{ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
 use crate::token::{Clock, TokenCache, TokenMetrics};
 use crate::upstream::{
     AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts, TlsSettings, Upstream,
@@ -37,12 +37,14 @@ pub(super) struct Builder {
     pub(super) dpop_keys: DpopKeys,
 }
 
-/// A runtime, and what its credentials are, so that a change can be noticed.
+/// A runtime, and what was read to make it, so that a change can be noticed.
 #[derive(Debug)]
 pub(super) struct Built {
     pub(super) runtime: Arc<Runtime>,
     /// One for each credential, in the configuration's order.
-    pub(super) backings: Vec<Backing>,
+    pub(super) backings: Backings,
+    /// The certificate of each upstream that has one of its own.
+    pub(super) certificates: Certificates,
 }
 
 /// What is behind a credential.
@@ -64,15 +66,50 @@ impl Backing {
     }
 }
 
+/// In the order of the configuration's credentials.
+pub(super) type Backings = Vec<Backing>;
+
+/// In the order of the configuration's upstreams.
+pub(super) type Certificates = Vec<Option<ClientIdentity>>;
+
+/// TLS configurations by all that makes one: what is trusted, what is shown, the oldest version.
+type TlsConfigs = HashMap<(Option<PathBuf>, Option<[u8; 32]>, MinVersion), Arc<rustls::ClientConfig>>;
+
 impl Builder {
-    /// Makes a configuration live, next to what is live already.
+    /// Makes a configuration live, next to what is live already; reads every secret and certificate.
     pub(super) fn build(&self, config: &Config, before: Option<&Built>) -> Result<Built, BuildError> {
-        let backings = self.backings(config, before)?;
+        let read = config.upstreams.iter().map(|upstream| upstream_certificate(config, upstream));
+        let certificates = read.collect::<Result<_, _>>()?;
+        self.assemble(config, self.backings(config, before)?, certificates, before)
+    }
+
+    /// The same configuration with its credentials' secrets as they are now.
+    pub(super) fn with_new_secrets(&self, config: &Config, before: &Built) -> Result<Built, BuildError> {
+        self.assemble(config, self.backings(config, Some(before))?, before.certificates.clone(), Some(before))
+    }
+
+    /// The same configuration with these certificates, of which each that is another one gets an upstream with new pools.
+    pub(super) fn with_certificates(
+        &self,
+        config: &Config,
+        before: &Built,
+        certificates: Certificates,
+    ) -> Result<Built, BuildError> {
+        self.assemble(config, before.backings.clone(), certificates, Some(before))
+    }
+
+    fn assemble(
+        &self,
+        config: &Config,
+        backings: Backings,
+        certificates: Certificates,
+        before: Option<&Built>,
+    ) -> Result<Built, BuildError> {
         let credentials = credentials(config, &backings, before);
-        let routes = self.routes(config, &credentials, before.map(|built| &*built.runtime))?;
+        let routes = self.routes(config, &credentials, &certificates, before.map(|built| &*built.runtime))?;
         let listeners = config.listeners.iter().map(|listener| self.listener(listener, &routes)).collect();
         let unmatched = self.unmatched(config)?;
-        Ok(Built { runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched }), backings })
+        Ok(Built { runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched }), backings, certificates })
     }
 
     /// One token cache for each identity: credentials with equal token requests share theirs. What they say about holding the
@@ -128,15 +165,17 @@ impl Builder {
         &self,
         config: &Config,
         credentials: &[Arc<Credential>],
+        certificates: &Certificates,
         before: Option<&Runtime>,
     ) -> Result<Vec<Arc<Route>>, BuildError> {
-        let mut tls = HashMap::new();
+        let mut tls = TlsConfigs::new();
         let mut routes = Vec::with_capacity(config.upstreams.len());
-        for upstream in &config.upstreams {
+        for (upstream, own) in config.upstreams.iter().zip(certificates) {
             let credential = upstream.credential.as_ref().and_then(|name| find_credential(credentials, name));
             let old =
                 before.and_then(|runtime| runtime.routes.iter().find(|route| route.name() == upstream.connection.name));
-            routes.push(self.route(upstream, credential, old, &mut tls)?);
+            let identity = own.clone();
+            routes.push(self.route(upstream, credential, identity, old, &mut tls)?);
         }
         Ok(routes)
     }
@@ -145,10 +184,11 @@ impl Builder {
         &self,
         config: &UpstreamConfig,
         credential: Option<Arc<Credential>>,
+        identity: Option<ClientIdentity>,
         old: Option<&Arc<Route>>,
-        tls: &mut HashMap<Option<PathBuf>, Arc<rustls::ClientConfig>>,
+        tls: &mut TlsConfigs,
     ) -> Result<Arc<Route>, BuildError> {
-        let old = old.filter(|old| old.upstream.settings == config.connection);
+        let old = old.filter(|old| old.upstream.settings == config.connection && old.upstream.identity == identity);
         let same_credential = |old: &&Arc<Route>| match (&old.credential, &credential) {
             (None, None) => true,
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
@@ -159,32 +199,26 @@ impl Builder {
         }
         let upstream = match old {
             Some(old) => Arc::clone(&old.upstream),
-            None => Arc::new(self.upstream(&config.connection, AddressPolicy::Any, tls)?),
+            None => Arc::new(self.upstream(&config.connection, identity, AddressPolicy::Any, tls)?),
         };
         Ok(Arc::new(Route { upstream, credential, settings: config.route.clone(), hold: Hold::default() }))
     }
 
-    /// Upstreams with the same trust share a TLS configuration; connections and pools are never shared.
+    /// Upstreams with the same trust and the same certificate share a TLS configuration; connections and pools are never
+    /// shared.
     fn upstream(
         &self,
         settings: &UpstreamSettings,
+        identity: Option<ClientIdentity>,
         addresses: AddressPolicy,
-        tls: &mut HashMap<Option<PathBuf>, Arc<rustls::ClientConfig>>,
+        tls: &mut TlsConfigs,
     ) -> Result<Upstream, BuildError> {
         let tls = match settings.origin.base().scheme {
             Scheme::Http => None,
-            Scheme::Https => Some(match tls.get(&settings.tls.ca_file) {
-                Some(config) => Arc::clone(config),
-                None => {
-                    let made = client_config(settings.tls.ca_file.as_deref(), &[b"h2", b"http/1.1"]);
-                    let made = made
-                        .map_err(|error| BuildError::Tls { place: format!("upstream {:?}", settings.name), error })?;
-                    Arc::clone(tls.entry(settings.tls.ca_file.clone()).or_insert(Arc::new(made)))
-                }
-            }),
+            Scheme::Https => Some(tls_config(settings, identity.as_ref(), tls)?),
         };
         let gauge = self.metrics.upstream_connections(&settings.name);
-        Ok(Upstream::new(settings.clone(), tls, addresses, Arc::clone(&self.own), gauge))
+        Ok(Upstream::new(settings.clone(), identity, tls, addresses, Arc::clone(&self.own), gauge))
     }
 
     fn listener(&self, config: &ListenerConfig, routes: &[Arc<Route>]) -> ListenerRuntime {
@@ -236,7 +270,7 @@ impl Builder {
             PrivateAddresses::Networks(networks) => AddressPolicy::PublicAnd(networks.clone()),
         };
         let upstream = |scheme| {
-            let made = self.upstream(&unmatched_settings(scheme), addresses.clone(), &mut HashMap::new());
+            let made = self.upstream(&unmatched_settings(scheme), None, addresses.clone(), &mut TlsConfigs::new());
             made.map(Arc::new).map_err(|error| match error {
                 BuildError::Tls { error, .. } => BuildError::Tls { place: "[forward] unmatched".into(), error },
                 other => other,
@@ -245,6 +279,55 @@ impl Builder {
         let (http, https) = (upstream(Scheme::Http)?, upstream(Scheme::Https)?);
         Ok(UnmatchedRuntime::Pass { http, https, report })
     }
+}
+
+/// Where the certificate that an upstream shows comes from: its own, or that of a credential whose tokens may be bound to
+/// it, and are worth nothing without it then (RFC 8705 section 3).
+pub(super) fn certificate_source(config: &Config, upstream: &UpstreamConfig) -> Option<IdentitySource> {
+    // Nobody asks for one over plain http.
+    if upstream.connection.origin.base().scheme == Scheme::Http {
+        return None;
+    }
+    let of_credential = || {
+        let name = upstream.credential.as_ref()?;
+        let credential = config.credentials.iter().find(|credential| credential.name == *name)?;
+        match &credential.oauth()?.client_auth {
+            ClientAuth::Tls { certificate, key } => {
+                Some(IdentitySource { certificate: certificate.clone(), key: key.clone() })
+            }
+            _ => None,
+        }
+    };
+    upstream.connection.tls.identity.clone().or_else(of_credential)
+}
+
+/// The certificate that an upstream shows, as it is now.
+pub(super) fn upstream_certificate(
+    config: &Config,
+    upstream: &UpstreamConfig,
+) -> Result<Option<ClientIdentity>, BuildError> {
+    let source = certificate_source(config, upstream);
+    source.map(|source| source.read()).transpose().map_err(|error| upstream_tls(&upstream.connection, error))
+}
+
+fn tls_config(
+    settings: &UpstreamSettings,
+    identity: Option<&ClientIdentity>,
+    known: &mut TlsConfigs,
+) -> Result<Arc<rustls::ClientConfig>, BuildError> {
+    let TlsSettings { ca_file, min_version, .. } = &settings.tls;
+    let key = (ca_file.clone(), identity.map(ClientIdentity::fingerprint), *min_version);
+    if let Some(config) = known.get(&key) {
+        return Ok(Arc::clone(config));
+    }
+    let made = client_config(ca_file.as_deref(), &[b"h2", b"http/1.1"], identity, *min_version);
+    let made = Arc::new(made.map_err(|error| upstream_tls(settings, error))?);
+    known.insert(key, Arc::clone(&made));
+    Ok(made)
+}
+
+fn upstream_tls(settings: &UpstreamSettings, error: TlsError) -> BuildError {
+    BuildError::Tls { place: format!("upstream {:?}", settings.name), error }
 }
 
 fn credentials(config: &Config, backings: &[Backing], before: Option<&Built>) -> Vec<Arc<Credential>> {

@@ -13,6 +13,7 @@
 //! ```
 
 mod build;
+mod certificates;
 mod rotation;
 mod sources;
 mod workers;

@@ -1,10 +1,12 @@
 //! Rotated secrets: a changed file makes a credential another identity, without a reload and without a failed request. A
-//! fixed credential is looked at here too, and takes a changed secret up itself.
+//! fixed credential is looked at here too, and takes a changed secret up itself. `certificates` does the same for what
+//! upstreams show.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::build::{Backing, Builder, Built};
+use super::certificates::CertificateWatch;
 use super::sources::{BuildError, identity_of};
 use crate::config::Config;
 use crate::oauth::Identity;
@@ -43,8 +45,13 @@ pub(super) async fn watch(live: Arc<Live>) {
     // ask an authorization server that refuses the secret every two seconds.
     let mut waiting = None;
     let mut looked = vec![Looked::default(); live.config.credentials.len()];
+    let mut certificates = CertificateWatch::of(&live.config);
     loop {
         look.tick().await;
+        // First, so that a secret that does not work yet holds no certificate up. What waits was made with the old ones.
+        if certificates.look(&live).await {
+            waiting = None;
+        }
         let before = live.current();
         let found = look_at_secrets(&live, &mut looked).await;
         match found {
@@ -57,8 +64,14 @@ pub(super) async fn watch(live: Arc<Live>) {
 }
 
 impl Live {
-    fn current(&self) -> Arc<Built> {
+    pub(super) fn current(&self) -> Arc<Built> {
         Arc::clone(&self.built.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From here on requests are served by this one.
+    pub(super) fn swap(&self, next: Arc<Built>) {
+        self.shared.swap(Arc::clone(&next.runtime));
+        *self.built.lock().unwrap_or_else(PoisonError::into_inner) = next;
     }
 }
 
@@ -130,7 +143,7 @@ async fn take_over(
 ) -> Option<Arc<Built>> {
     let waiting = waiting.filter(|waiting| !differs(now, waiting));
     let first = waiting.is_none();
-    let next = match waiting.map_or_else(|| live.builder.build(&live.config, Some(before)).map(Arc::new), Ok) {
+    let next = match waiting.map_or_else(|| live.builder.with_new_secrets(&live.config, before).map(Arc::new), Ok) {
         Ok(next) => next,
         Err(error) => {
             tracing::warn!(target: "attache::app", %error, "a changed secret cannot be used yet");
@@ -155,7 +168,6 @@ async fn take_over(
         }
         tracing::info!(target: "attache::app", credential = %settings.name, "the secret has changed and is in use");
     }
-    live.shared.swap(Arc::clone(&next.runtime));
-    *live.built.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    live.swap(next);
     None
 }

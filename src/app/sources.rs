@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::dpop::DpopKey;
 use crate::jose::KeyError;
 use crate::oauth::{
-    DpopSettings, Identity, InvalidSettings, OAuthSettings, OAuthSource, identity, secrets_fingerprint,
+    ClientAuth, DpopSettings, Identity, InvalidSettings, OAuthSettings, OAuthSource, identity, secrets_fingerprint,
 };
 use crate::secret::SecretError;
-use crate::tls::{TlsError, client_config};
+use crate::tls::{IdentitySource, MinVersion, TlsError, client_config};
 
 /// Why a valid configuration cannot be made live.
 #[derive(Debug, thiserror::Error)]
@@ -105,5 +105,13 @@ pub(super) fn token_source_with(
 /// Trust, and the client's certificate where that is its proof (RFC 8705 section 2).
 fn token_endpoint_tls(name: &str, settings: &OAuthSettings) -> Result<rustls::ClientConfig, BuildError> {
     let failed = |error| BuildError::Tls { place: format!("credential {name:?}"), error };
-    client_config(settings.ca_file.as_deref(), &[b"h2", b"http/1.1"]).map_err(failed)
+    let identity = match &settings.client_auth {
+        ClientAuth::Tls { certificate, key } => {
+            let source = IdentitySource { certificate: certificate.clone(), key: key.clone() };
+            Some(source.read().map_err(failed)?)
+        }
+        _ => None,
+    };
+    client_config(settings.ca_file.as_deref(), &[b"h2", b"http/1.1"], identity.as_ref(), MinVersion::default())
+        .map_err(failed)
 }

@@ -1,5 +1,6 @@
 //! `[credentials.X]`: how the client proves itself, and the grants that need a key or an assertion of their own.
 
+use super::client_identity::pair;
 use super::extra_fields::parameters;
 use super::reader::TableReader;
 use super::secrets::{pem, secrets};
@@ -172,9 +173,8 @@ impl<'a> Keys<'a> {
                         "write client_certificate = \"cert.pem\" and client_key = \"key.pem\"",
                     );
                 }
-                let certificate = pem(certificate?)?;
-                let key = self.key.as_ref().map_or_else(|| Some(certificate.clone()), pem)?;
-                Some(ClientAuth::Tls { certificate, key })
+                let pair = pair(certificate?, self.key.as_ref())?;
+                Some(ClientAuth::Tls { certificate: pair.certificate, key: pair.key })
             }
         }
     }
@@ -284,9 +284,10 @@ mod tests {
     /// With `key.pem` and `jwt` beside the file.
     fn oauth(rest: &str) -> OAuthSettings {
         let dir = tempfile::tempdir().unwrap();
-        for file in ["key.pem", "jwt"] {
-            std::fs::write(dir.path().join(file), "sentinel").unwrap();
-        }
+        let made = rcgen::generate_simple_self_signed(["me".to_owned()]).unwrap();
+        let both = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+        std::fs::write(dir.path().join("key.pem"), both).unwrap();
+        std::fs::write(dir.path().join("jwt"), "sentinel").unwrap();
         let read = parse_in(dir.path(), &credential(rest)).map_err(|errors| errors.to_string()).unwrap();
         read.credentials[0].oauth().unwrap().clone()
     }

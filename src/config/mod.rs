@@ -5,14 +5,15 @@
 //!
 //! 1. `file` parses the text and collects problems with their place;
 //! 2. `reader` and `value` take tables and values apart, `section` those whose keys are names;
-//! 3. `listeners`, `credentials` (with `token_request`, `fixed_credentials`, `inject`, `extra_fields` and `secrets`),
-//!    `upstreams` and `limits` know the keys;
+//! 3. `listeners`, `credentials` (with `token_request`, `client_auth`, `preset`, `fixed_credentials`, `inject`, `extra_fields`
+//!    and `secrets`), `upstreams` (with `client_identity`) and `limits` know the keys;
 //! 4. `check` holds the tables against each other, and `unused` warns of what has no effect.
 //!
 //! A key is added in step 3: one line that asks for it, and its description in `proxy.toml`.
 
 mod check;
 mod client_auth;
+mod client_identity;
 mod credentials;
 mod error;
 mod extra_fields;
@@ -235,6 +236,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let key = rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap();
         std::fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
+        std::fs::write(dir.path().join("client.pem"), key.cert.pem()).unwrap();
+        std::fs::write(dir.path().join("client.key"), key.signing_key.serialize_pem()).unwrap();
         let shown: String = include_str!("../../proxy.toml")
             .lines()
             .map(|line| {

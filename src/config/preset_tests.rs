@@ -144,7 +144,7 @@ async fn exchange(rest: &str, answer: &str) -> (String, String, FetchedToken) {
             }
         }
     });
-    let tls = crate::tls::client_config(None, &[]).unwrap();
+    let tls = crate::tls::client_config(None, &[], None, crate::tls::MinVersion::default()).unwrap();
     let token = OAuthSource::new(settings.oauth, tls, None).unwrap().fetch().await.unwrap();
     let (head, body) = server.await.unwrap();
     (head, body, token)

@@ -93,7 +93,8 @@ fn readable(value: &Value<'_>, source: SecretSource) -> Option<SecretSource> {
         _ => "name a file that attache may read and that holds the secret",
     };
     // The message points at the place, inside the table.
-    let place = value.table().and_then(|table| {
+    let table = if value.node.is_table() { value.table() } else { None };
+    let place = table.and_then(|table| {
         table.entries().into_iter().find(|(key, ..)| PLACES.contains(key)).map(|(_, _, inner)| inner)
     });
     place.as_ref().unwrap_or(value).wrong(what, remedy)

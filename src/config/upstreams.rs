@@ -4,10 +4,12 @@ use http::{Method, StatusCode};
 use toml::de::DeValue;
 
 use super::UpstreamConfig;
+use super::client_identity::client_identity;
 use super::reader::{TableReader, set};
 use super::value::{At, Value};
 use crate::route::pattern::{PathPattern, PathPrefix};
 use crate::route::{AllowRule, CallerAuthorization, HttpScheme, OnTokenError, RetrySettings, RouteSettings};
+use crate::tls::MinVersion;
 use crate::upstream::{
     Authority, ConnectTo, Host, OriginPattern, PoolSettings, Timeouts, TlsSettings, UpstreamSettings,
 };
@@ -149,13 +151,14 @@ fn tls_settings(mut table: TableReader<'_>) -> TlsSettings {
     let name =
         |value: Value<'_>| value.parsed(Host::parse, "write the host name in the server's certificate, without a port");
     let server_name = table.get("server_name").and_then(name).map(|host| without_brackets(host.as_str()));
-    for key in ["client_certificate", "client_key"] {
-        table.not_yet(key, "remove it; attache shows upstreams no certificate of its own");
-    }
-    table.not_yet("min_version", "remove it; TLS 1.2 and 1.3 are used");
+    let identity = client_identity(&mut table);
+    let mut min_version = MinVersion::default();
+    set(&mut min_version, table.get("min_version").and_then(|value| value.choice(&MIN_VERSION, &[])));
     table.finish();
-    TlsSettings { ca_file, server_name }
+    TlsSettings { ca_file, identity, min_version, server_name }
 }
+
+const MIN_VERSION: [(&str, MinVersion); 2] = [("1.2", MinVersion::Tls12), ("1.3", MinVersion::Tls13)];
 
 fn timeouts(mut table: TableReader<'_>) -> Timeouts {
     let mut timeouts = Timeouts::default();
@@ -227,22 +230,24 @@ mod tests {
     #[test]
     fn everything_about_the_connection_can_be_said() {
         let read = read(
-            "connect = \"[::1]:8443\"\ntls = { server_name = \"B.test\" }\npool = { max = 10 }\n\
+            "connect = \"[::1]:8443\"\ntls = { server_name = \"B.test\", min_version = \"1.3\" }\npool = { max = 10 }\n\
              timeouts = { connect = \"1s\", response = \"2s\", idle = \"3s\", body = \"4s\" }",
         );
         assert_eq!(read.connection.connect, Some(ConnectTo { host: "::1".into(), port: 8443 }));
         assert_eq!(read.connection.tls.server_name.as_deref(), Some("b.test"));
+        assert_eq!(read.connection.tls.min_version, MinVersion::Tls13);
         assert_eq!(read.connection.pool, PoolSettings { max_idle: 10, max: 10 });
         assert_eq!(read.connection.timeouts.body, Duration::from_secs(4));
         let found = wrong(
             "connect = \"a.test\"\npool = { max = 1, max_idle = 2 }\ntimeouts = { connect = \"0s\" }\n\
-             tls = { min_version = \"1.3\", client_key = \"k\", ca_file = \"/surely/not/there\", server_name = \"a:1\" }",
+             tls = { min_version = \"1.4\", client_key = \"k\", ca_file = \"/surely/not/there\", server_name = \"a:1\" }",
         );
         assert_eq!(found.len(), 7, "{found:#?}");
         assert!(found[0].contains("`upstreams.a.connect` has no port; "));
         assert!(found[1].contains("`upstreams.a.pool.max_idle` is more than `max`; write at most 1"));
         assert!(found[2].contains("`upstreams.a.timeouts.connect` is zero"));
-        assert!(found[3].contains("`upstreams.a.tls.min_version` is not supported by this version; "));
+        assert!(found[3].contains("`upstreams.a.tls.client_certificate` is missing; "), "{found:#?}");
+        assert!(found[4].contains("`upstreams.a.tls.min_version` cannot be \"1.4\"; "), "{found:#?}");
     }
 
     #[test]

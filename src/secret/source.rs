@@ -18,7 +18,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// A place that holds a secret.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum SecretSource {
     /// Written into the configuration or given by the program; works, but everyone who can read the file has it.
     Literal(Secret),

@@ -37,7 +37,7 @@ use crate::oauth::{
     ClientAuth, Identity, InvalidSettings, OAuthSettings, OAuthSource, Server, identity, secrets_fingerprint,
 };
 use crate::secret::{Secret, SecretSource, Secrets};
-use crate::tls::client_config;
+use crate::tls::{MinVersion, client_config};
 use crate::token::{
     Acquired, CachePolicy, Clock, RefreshSettings, TokenCache, TokenError, TokenErrorKind, TokenMetrics, TokenType,
 };
@@ -247,7 +247,7 @@ impl TokenService {
     fn new_cache(&self, settings: OAuthSettings) -> Result<Arc<TokenCache>, TokenError> {
         let control =
             Handle::try_current().map_err(|_outside| configuration("there is no tokio runtime to wait in"))?;
-        let tls = client_config(settings.ca_file.as_deref(), &[b"h2", b"http/1.1"]);
+        let tls = client_config(settings.ca_file.as_deref(), &[b"h2", b"http/1.1"], None, MinVersion::default());
         let tls = tls.map_err(|error| configuration(&error.to_string()))?;
         let name = settings.client_id.clone();
         let source = OAuthSource::new(settings, tls, None).map_err(|error| configuration(&error.to_string()))?;

@@ -1,6 +1,9 @@
-//! TLS towards others: the crypto provider, what is trusted, and client configurations.
+//! TLS towards others: the crypto provider, what is trusted, what is shown, and client configurations.
 
-use std::io;
+mod fault;
+mod identity;
+mod validity;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -8,11 +11,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use crate::secret::Secret;
+pub use fault::{HandshakeFault, handshake_reason, refused_identity};
+pub use identity::{ClientIdentity, IdentitySource};
+pub use validity::Doubt;
+
+use crate::secret::{Secret, SecretError};
 
 /// Why a TLS configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +38,52 @@ pub enum TlsError {
         "the system's trusted certificates cannot be loaded: {0}; install ca-certificates, set SSL_CERT_FILE, or name a ca_file"
     )]
     System(String),
-    /// A certificate of ours.
-    #[error("the client certificate cannot be used: {0}")]
+    /// A certificate whose thumbprint was to be shown.
+    #[error("the certificate cannot be used: {0}")]
     Certificate(String),
+    /// A client certificate that cannot be shown to anybody.
+    #[error("the client certificate {what}; {remedy}")]
+    ClientCertificate {
+        /// What is wrong with it.
+        what: &'static str,
+        /// What helps.
+        remedy: &'static str,
+    },
+    /// A private key that cannot be used, or that of another certificate.
+    #[error("the client key {what}; {remedy}")]
+    ClientKey {
+        /// What is wrong with it.
+        what: &'static str,
+        /// What helps.
+        remedy: &'static str,
+    },
+    /// The place of the client certificate or of its key.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// rustls refused the combination.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MinVersion {
+    /// TLS 1.2 (RFC 5246) and 1.3.
+    #[default]
+    Tls12,
+    /// TLS 1.3 (RFC 8446) alone.
+    Tls13,
+}
+
+static TLS13_ALONE: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+impl MinVersion {
+    fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
+        match self {
+            Self::Tls12 => rustls::ALL_VERSIONS,
+            Self::Tls13 => TLS13_ALONE,
+        }
+    }
 }
 
 /// The one crypto provider of the process.
@@ -45,16 +93,30 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
 }
 
-/// A client configuration that trusts the certificates of `ca_file`, or the system's, and offers these ALPN protocols.
-/// TLS 1.2 and 1.3; the server's name is always verified.
+/// A client configuration that trusts the certificates of `ca_file`, or the system's, offers these ALPN protocols, and shows
+/// `identity` to a server that asks for a certificate. The server's name is always verified.
+///
+/// Sessions are resumed within one configuration only: what one identity began, no other goes on with.
 ///
 /// # Errors
 /// A file without certificates, or a system without a trust store.
-pub fn client_config(ca_file: Option<&Path>, alpn: &[&[u8]]) -> Result<ClientConfig, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let mut config = match ca_file {
-        Some(path) => builder.with_root_certificates(read_roots(path)?).with_no_client_auth(),
-        None => builder.dangerous().with_custom_certificate_verifier(system_verifier()?).with_no_client_auth(),
+pub fn client_config(
+    ca_file: Option<&Path>,
+    alpn: &[&[u8]],
+    identity: Option<&ClientIdentity>,
+    min_version: MinVersion,
+) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(min_version.versions())?;
+    let builder = match ca_file {
+        Some(path) => builder.with_root_certificates(read_roots(path)?),
+        None => builder.dangerous().with_custom_certificate_verifier(system_verifier()?),
+    };
+    let mut config = match identity {
+        // Shown whatever authorities the server names: it may name none, and knows best whom it lets in.
+        Some(identity) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(identity.certified()))))
+        }
+        None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
@@ -92,71 +154,4 @@ fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
         roots.add(certificate).map_err(|error| bad(error.to_string()))?;
     }
     if roots.is_empty() { Err(bad("there is no certificate in it".into())) } else { Ok(roots) }
-}
-
-/// What a failed handshake was about, for the `error` parameter of `Proxy-Status` (RFC 9209 section 2.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeFault {
-    /// The server's certificate was not accepted.
-    Certificate,
-    /// The server sent an alert.
-    Alert,
-    /// Anything else.
-    Protocol,
-}
-
-impl HandshakeFault {
-    /// Reads the fault out of the I/O error that tokio-rustls wraps it in.
-    #[must_use]
-    pub fn of(error: &io::Error) -> Self {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => Self::Certificate,
-            Some(rustls::Error::AlertReceived(_)) => Self::Alert,
-            _ => Self::Protocol,
-        }
-    }
-}
-
-/// What is wrong with an upstream's certificate, and what to do about it; `None` where the fault is another one.
-#[must_use]
-pub fn certificate_fault(error: &io::Error) -> Option<String> {
-    const PRIVATE: &str = "if it comes from a private authority, name that in tls.ca_file";
-    let reason = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(reason) => reason,
-        rustls::Error::NoCertificatesPresented => return Some("the server has no certificate; check origin".into()),
-        _ => return None,
-    };
-    Some(match reason {
-        CertificateError::NotValidForNameContext { expected, presented } => format!(
-            "the certificate is for {}, not for {}; check origin, or set tls.server_name",
-            presented_names(presented),
-            expected.to_str()
-        ),
-        CertificateError::NotValidForName => {
-            "the certificate is for another name; check origin, or set tls.server_name".into()
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the certificate has expired; renew it there, or check this machine's clock".into()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the certificate is not valid yet; check this machine's clock".into()
-        }
-        CertificateError::UnknownIssuer => format!("the issuer of the certificate is unknown; {PRIVATE}"),
-        other => format!("the certificate is not acceptable: {other}; {PRIVATE}"),
-    })
-}
-
-/// The first few names of a certificate. rustls writes them as `DnsName("api.example.com")`.
-fn presented_names(presented: &[String]) -> String {
-    let bare = |name: &String| {
-        let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
-        inner.trim_matches('"').to_owned()
-    };
-    match presented {
-        [] => "no name at all".into(),
-        names if names.len() > 3 => {
-            format!("{} and others", names.iter().take(3).map(bare).collect::<Vec<_>>().join(", "))
-        }
-        names => names.iter().map(bare).collect::<Vec<_>>().join(", "),
-    }
 }

@@ -14,7 +14,7 @@ use super::error::{ExchangeError, ExchangeErrorKind};
 use super::http1::Stream;
 use super::{Offer, Origin, Upstream};
 use crate::coarse;
-use crate::tls::{HandshakeFault, certificate_fault};
+use crate::tls::{HandshakeFault, handshake_reason};
 
 /// How long one address may keep the next from being tried (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -145,6 +145,6 @@ fn handshake_error(error: &io::Error) -> ExchangeError {
         HandshakeFault::Alert => ExchangeErrorKind::TlsAlertReceived,
         HandshakeFault::Protocol => ExchangeErrorKind::TlsProtocolError,
     };
-    let reason = certificate_fault(error).unwrap_or_else(|| error.to_string());
+    let reason = handshake_reason(error).unwrap_or_else(|| error.to_string());
     ExchangeError::new(kind, format!("the TLS handshake failed: {reason}"))
 }

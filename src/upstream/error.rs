@@ -89,6 +89,7 @@ impl ExchangeError {
                 detail: format!("the connection ended before an answer: {error}"),
                 stale_connection: stale,
             },
+            Fault::Refused(reason) => Self::new(ExchangeErrorKind::TlsAlertReceived, reason),
             Fault::Protocol(what) => Self::new(ExchangeErrorKind::HttpProtocolError, what),
             Fault::Body(error) => Self::new(ExchangeErrorKind::RequestBody, invalid_body(&*error)),
         }

@@ -33,6 +33,8 @@ pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Schem
 pub use pool::Pool;
 pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
 
+use crate::tls::ClientIdentity;
+
 /// What a TLS handshake offers to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Offer {
@@ -46,6 +48,8 @@ enum Offer {
 pub struct Upstream {
     /// What the configuration says.
     pub settings: UpstreamSettings,
+    /// The certificate that is shown to a server which asks for one: its own, or that of its credential.
+    pub identity: Option<ClientIdentity>,
     /// Open connections of all workers.
     pub connections: Gauge,
     /// Keys the pools: two upstreams never share a connection, even to one origin.
@@ -60,10 +64,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// An upstream without connections. `tls` is there exactly for an `https` origin.
+    /// An upstream without connections. `tls` is there exactly for an `https` origin, and shows `identity`.
     #[must_use]
     pub fn new(
         settings: UpstreamSettings,
+        identity: Option<ClientIdentity>,
         tls: Option<Arc<rustls::ClientConfig>>,
         addresses: AddressPolicy,
         own: Arc<OwnAddresses>,
@@ -80,7 +85,7 @@ impl Upstream {
             tls.alpn_protocols = vec![b"http/1.1".to_vec()];
             Arc::new(tls)
         });
-        Self { settings, connections, id, tls, tls_http1, addresses, own, authority }
+        Self { settings, identity, connections, id, tls, tls_http1, addresses, own, authority }
     }
 
     /// A TCP connection to the origin (or its `connect`), for a tunnel.

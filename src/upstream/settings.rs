@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::OriginPattern;
+use crate::tls::{IdentitySource, MinVersion};
 
 /// How an upstream is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub struct ConnectTo {
 pub struct TlsSettings {
     /// PEM certificates that are trusted **instead of** the system's.
     pub ca_file: Option<PathBuf>,
+    /// Where the certificate is that is shown to a server which asks for one.
+    pub identity: Option<IdentitySource>,
+    /// The oldest version that is spoken.
+    pub min_version: MinVersion,
     /// The name sent in SNI and verified, where it differs from the origin's host.
     pub server_name: Option<String>,
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod authorization_server;
 mod cli;
+mod client_certificates;
 mod connections;
 mod drain;
 mod failures;

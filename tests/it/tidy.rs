@@ -35,7 +35,7 @@ const DOORS: [(&str, &[&str]); 16] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 10] = [
+const EXPOSING: [&str; 11] = [
     "cli/token.rs",         // `attache token` prints the token: that is the command
     "credential/fixed.rs",  // the value that is put on requests is made, once for each secret
     "jose/key.rs",          // a key is read, once
@@ -45,6 +45,7 @@ const EXPOSING: [&str; 10] = [
     "secret/mod.rs",        // blank or not, and the fingerprint
     "secret/source.rs",     // a member of a document that is a secret as a whole
     "tls/mod.rs",           // a certificate is parsed
+    "tls/identity.rs",      // certificate and key come out of their PEM
     "token/mod.rs",         // the header value is made, once for each token
 ];
 

@@ -22,6 +22,7 @@ use http_body::{Body, Frame};
 
 use super::body::{BodyError, Outgoing};
 use super::exchange::OutboundHead;
+use crate::tls::refused_identity;
 use framing::{Decoded, Framing};
 use upload::Upload;
 
@@ -55,6 +56,8 @@ pub(super) struct Connection<B> {
 pub(super) enum Fault {
     /// The connection ended or broke before a whole response head.
     Ended(io::Error),
+    /// The server did not accept who we are, and says so in the place of its first answer.
+    Refused(String),
     /// The response is no HTTP/1.1 that can be relied on.
     Protocol(&'static str),
     /// The caller's body broke off, or does not have the length it was said to have.
@@ -116,7 +119,11 @@ where
                     return Poll::Ready(Err(Fault::Ended(written.unwrap_or_else(ended))));
                 }
                 Ok(_) => self.answered = true,
-                Err(error) => return Poll::Ready(Err(Fault::Ended(written.unwrap_or(error)))),
+                // What the server said about our certificate is also why it could not be written to.
+                Err(error) => {
+                    let fault = refused_identity(&error).map(Fault::Refused);
+                    return Poll::Ready(Err(fault.unwrap_or_else(|| Fault::Ended(written.unwrap_or(error)))));
+                }
             }
         }
     }

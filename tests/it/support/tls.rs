@@ -11,8 +11,11 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::request::Parts;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -41,18 +44,42 @@ impl TestCa {
 
     /// What a server of these names needs.
     pub fn server(&self, names: &[&str], alpn: &[&str]) -> Arc<ServerConfig> {
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        self.server_with(names, alpn, rustls::ALL_VERSIONS, None)
+    }
+
+    /// One that speaks these versions, and lets nobody in but whom this authority has given a certificate.
+    pub fn server_with(
+        &self,
+        names: &[&str],
+        alpn: &[&str],
+        versions: &[&'static SupportedProtocolVersion],
+        clients: Option<&Self>,
+    ) -> Arc<ServerConfig> {
+        let (certificate, key) = self.issue(names);
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let verifier = clients.map_or_else(WebPkiClientVerifier::no_client_auth, Self::verifier);
         let mut config = ServerConfig::builder_with_provider(attache::tls::provider())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![certificate.der().clone()], key.into())
             .unwrap();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Arc::new(config)
+    }
+
+    /// A certificate for these names, and its key.
+    pub fn issue(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        (CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
+        let mut roots = RootCertStore::empty();
+        let pem = std::fs::read(self.file.path()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), attache::tls::provider()).build().unwrap()
     }
 }
 
@@ -60,6 +87,7 @@ impl TestCa {
 pub struct TlsFront {
     address: SocketAddr,
     names: Arc<Mutex<Vec<String>>>,
+    shown: Arc<Mutex<Vec<Option<CertificateDer<'static>>>>>,
     task: JoinHandle<()>,
 }
 
@@ -68,22 +96,25 @@ impl TlsFront {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let names: Arc<Mutex<Vec<String>>> = Arc::default();
-        let seen = Arc::clone(&names);
+        let shown: Arc<Mutex<Vec<Option<CertificateDer<'static>>>>> = Arc::default();
+        let (seen, peers) = (Arc::clone(&names), Arc::clone(&shown));
         let task = tokio::spawn(async move {
             let acceptor = TlsAcceptor::from(config);
             let mut tasks = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+                let (acceptor, seen, peers) = (acceptor.clone(), Arc::clone(&seen), Arc::clone(&peers));
                 tasks.spawn(async move {
                     let Ok(mut stream) = acceptor.accept(stream).await else { return };
                     seen.lock().unwrap().push(stream.get_ref().1.server_name().unwrap_or("-").to_owned());
+                    let peer = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                    peers.lock().unwrap().push(peer.map(|leaf| leaf.clone().into_owned()));
                     let mut plain = TcpStream::connect(behind).await.unwrap();
                     let _ended = tokio::io::copy_bidirectional(&mut stream, &mut plain).await;
                 });
             }
         });
-        Self { address, names, task }
+        Self { address, names, shown, task }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -93,6 +124,13 @@ impl TlsFront {
     /// The names in SNI, of every handshake that succeeded.
     pub fn names(&self) -> Vec<String> {
         self.names.lock().unwrap().clone()
+    }
+}
+
+impl TlsFront {
+    /// The clients' own certificates, of every handshake that succeeded.
+    pub fn shown(&self) -> Vec<Option<CertificateDer<'static>>> {
+        self.shown.lock().unwrap().clone()
     }
 }
 
