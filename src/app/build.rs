@@ -7,20 +7,23 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::sources::{BuildError, DpopKeys, identity_of, token_source_with};
 use crate::config::{Config, ListenerConfig, UpstreamConfig};
-use crate::credential::{Credential, CredentialKind, CredentialSettings, Fixed, FixedSettings, TokenSettings};
+use crate::credential::{
+    Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
+};
 use crate::listen::ListenAddress;
-use crate::oauth::{ClientAuth, Identity};
+use crate::oauth::{ClientAuth, Grant, Identity, SubjectSource};
 use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, Unmatched};
 use crate::route::{ForwardTable, Hold, ReverseTable, Route};
 use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, Said, UnmatchedRuntime};
 use crate::telemetry::{LogQuota, RequestMetrics, UNMATCHED};
 use crate::tls::{ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
-use crate::token::{Clock, TokenCache, TokenMetrics};
+use crate::token::{Clock, RefreshSettings, TokenCache, TokenMetrics};
 use crate::upstream::{
     AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts, TlsSettings, Upstream,
     UpstreamSettings,
@@ -54,6 +57,8 @@ pub(super) enum Backing {
     Tokens(Identity, Arc<TokenCache>),
     /// A secret of its own, which notices by itself that it has changed.
     Fixed(Arc<Fixed>),
+    /// Tokens for each caller, asked for with this identity's secrets.
+    Exchange(Identity, Arc<Exchange>),
 }
 
 impl Backing {
@@ -61,6 +66,14 @@ impl Backing {
     pub(super) const fn tokens(&self) -> Option<(Identity, &Arc<TokenCache>)> {
         match self {
             Self::Tokens(identity, cache) => Some((*identity, cache)),
+            Self::Fixed(_) | Self::Exchange(..) => None,
+        }
+    }
+
+    /// What its token requests are made with.
+    pub(super) const fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::Tokens(identity, _) | Self::Exchange(identity, _) => Some(*identity),
             Self::Fixed(_) => None,
         }
     }
@@ -105,7 +118,7 @@ impl Builder {
         certificates: Certificates,
         before: Option<&Built>,
     ) -> Result<Built, BuildError> {
-        let credentials = credentials(config, &backings, before);
+        let credentials = self.credentials(config, &backings, before)?;
         let routes = self.routes(config, &credentials, &certificates, before.map(|built| &*built.runtime))?;
         let listeners = config.listeners.iter().map(|listener| self.listener(listener, &routes)).collect();
         let unmatched = self.unmatched(config)?;
@@ -129,6 +142,10 @@ impl Builder {
                 }
             };
             let identity = identity_of(name, &token.oauth, &self.dpop_keys)?;
+            if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
+                backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, before)?));
+                continue;
+            }
             let cache = match by_identity.get(&identity) {
                 Some(cache) => Arc::clone(cache),
                 None => self.cache(name, token)?,
@@ -150,6 +167,84 @@ impl Builder {
         let refresh = token.refresh.clone();
         let (control, metrics) = (self.control.clone(), self.token_metrics.clone());
         Ok(TokenCache::new(name, Box::new(source), refresh, Clock::system(), control, metrics))
+    }
+
+    fn credentials(
+        &self,
+        config: &Config,
+        backings: &[Backing],
+        before: Option<&Built>,
+    ) -> Result<Vec<Arc<Credential>>, BuildError> {
+        let old = |settings: &CredentialSettings, backing: &Backing| {
+            let same = |old: &&Arc<Credential>| {
+                old.name == settings.name && old.required == settings.required && is_as_before(old, settings, backing)
+            };
+            before?.runtime.credentials.iter().find(same).cloned()
+        };
+        let mut credentials = Vec::with_capacity(backings.len());
+        for (settings, backing) in config.credentials.iter().zip(backings) {
+            let credential = match old(settings, backing) {
+                Some(credential) => credential,
+                None => Arc::new(self.credential(config, settings, backings, backing)?),
+            };
+            credentials.push(credential);
+        }
+        Ok(credentials)
+    }
+
+    fn credential(
+        &self,
+        config: &Config,
+        settings: &CredentialSettings,
+        backings: &[Backing],
+        backing: &Backing,
+    ) -> Result<Credential, BuildError> {
+        let (name, required) = (settings.name.clone(), settings.required);
+        Ok(match backing {
+            Backing::Fixed(fixed) => Credential::fixed(name, required, Arc::clone(fixed)),
+            Backing::Exchange(_, exchange) => Credential::exchange(name, required, Arc::clone(exchange)),
+            Backing::Tokens(identity, cache) => {
+                let (inject, timeout, key) = match &settings.kind {
+                    CredentialKind::OAuth(token) => {
+                        let timeout = shared_timeout(config, backings, *identity).unwrap_or(token.oauth.timeout);
+                        (token.inject.clone(), timeout, self.dpop_keys.of(&name, &token.oauth)?)
+                    }
+                    // Each backing was made of its credential's kind.
+                    CredentialKind::Fixed(_) => (Inject::default(), Duration::ZERO, None),
+                };
+                let binding = key.map(|key| Arc::new(Binding::new(key)));
+                Credential::new(name, required, inject, Arc::clone(cache), timeout).bound_to(binding)
+            }
+        })
+    }
+
+    /// The one that is live, if it asks with the same secrets; otherwise one that knows no subject yet.
+    fn exchange(
+        &self,
+        name: &str,
+        token: &TokenSettings,
+        identity: Identity,
+        before: Option<&Built>,
+    ) -> Result<Arc<Exchange>, BuildError> {
+        let live = before.into_iter().flat_map(|built| built.runtime.credentials.iter().zip(&built.backings));
+        let live = live.filter(|(credential, _)| credential.name == name).find_map(|(_, backing)| match backing {
+            Backing::Exchange(known, exchange) if *known == identity => Some(Arc::clone(exchange)),
+            _ => None,
+        });
+        if let Some(exchange) = live {
+            return Ok(exchange);
+        }
+        let source = Arc::new(token_source_with(name, &token.oauth, &self.dpop_keys)?);
+        let binding = source.dpop_key().cloned().map(|key| Arc::new(Binding::new(key)));
+        // A subject that is not there any more must not be asked for: its token may have expired meanwhile.
+        let refresh = RefreshSettings { ahead: None, always: false, ..token.refresh.clone() };
+        let (name_of_cache, control, metrics) = (name.to_owned(), self.control.clone(), self.token_metrics.clone());
+        let make = move |subject| {
+            let source = Box::new(SubjectSource::new(Arc::clone(&source), subject));
+            let (control, metrics) = (control.clone(), metrics.clone());
+            TokenCache::new(&name_of_cache, source, refresh.clone(), Clock::system(), control, metrics)
+        };
+        Ok(Exchange::new(name.to_owned(), token.inject.clone(), binding, token.oauth.timeout, make))
     }
 
     /// The one that is live, if this is the same configuration: then it knows already what its secret is.
@@ -330,43 +425,19 @@ fn upstream_tls(settings: &UpstreamSettings, error: TlsError) -> BuildError {
     BuildError::Tls { place: format!("upstream {:?}", settings.name), error }
 }
 
-fn credentials(config: &Config, backings: &[Backing], before: Option<&Built>) -> Vec<Arc<Credential>> {
-    let made = |settings: &CredentialSettings, backing: &Backing| {
-        let (name, required) = (settings.name.clone(), settings.required);
-        match (&settings.kind, backing) {
-            (CredentialKind::OAuth(token), Backing::Tokens(identity, cache)) => {
-                let timeout = shared_timeout(config, backings, *identity).unwrap_or(token.oauth.timeout);
-                Some(Credential::new(name, required, token.inject.clone(), Arc::clone(cache), timeout))
-            }
-            (_, Backing::Fixed(fixed)) => Some(Credential::fixed(name, required, Arc::clone(fixed))),
-            // Each backing was made of its credential's kind.
-            (CredentialKind::Fixed(_), Backing::Tokens(..)) => None,
-        }
-    };
-    let old = |settings: &CredentialSettings, backing: &Backing| {
-        let same = |old: &&Arc<Credential>| {
-            old.name == settings.name && old.required == settings.required && is_as_before(old, settings, backing)
-        };
-        before?.runtime.credentials.iter().find(same).cloned()
-    };
-    let pairs = config.credentials.iter().zip(backings);
-    pairs
-        .filter_map(|(settings, backing)| old(settings, backing).or_else(|| made(settings, backing).map(Arc::new)))
-        .collect()
-}
-
 fn is_as_before(old: &Credential, settings: &CredentialSettings, backing: &Backing) -> bool {
     match (&settings.kind, backing) {
         (CredentialKind::OAuth(token), Backing::Tokens(_, cache)) => {
             old.is_backed_by(cache) && old.injects(&token.inject)
         }
         (_, Backing::Fixed(fixed)) => old.is_fixed(fixed),
+        (_, Backing::Exchange(_, exchange)) => old.exchanges().is_some_and(|old| Arc::ptr_eq(old, exchange)),
         (CredentialKind::Fixed(_), Backing::Tokens(..)) => false,
     }
 }
 
 /// The timeout that shared token requests have: that of the first credential which makes them.
-fn shared_timeout(config: &Config, backings: &[Backing], identity: Identity) -> Option<std::time::Duration> {
+fn shared_timeout(config: &Config, backings: &[Backing], identity: Identity) -> Option<Duration> {
     let is_first = |backing: &Backing| backing.tokens().is_some_and(|(other, _)| other == identity);
     let first = config.credentials.iter().zip(backings).find(|(_, backing)| is_first(backing));
     first.and_then(|(settings, _)| settings.oauth()).map(|oauth| oauth.timeout)

@@ -84,7 +84,7 @@ async fn look_at_secrets(live: &Arc<Live>, looked: &mut [Looked]) -> Option<Vec<
     let credentials = live.config.credentials.iter().zip(&built.backings).zip(looked);
     for (((settings, backing), looked), read) in credentials.zip(identities(live, &built).await?) {
         let credential = &settings.name;
-        let (Some((known, cache)), Some(read)) = (backing.tokens(), read) else {
+        let (Some(known), Some(read)) = (backing.identity(), read) else {
             now.push(None);
             continue;
         };
@@ -95,9 +95,11 @@ async fn look_at_secrets(live: &Arc<Live>, looked: &mut [Looked]) -> Option<Vec<
                 }
                 // Not only after a look that failed: a request may have come between two looks. But once: it may have failed
                 // of something else.
-                let generation = Some(cache.status().generation);
-                if looked.forgiven != generation && cache.forget_misconfiguration() {
-                    looked.forgiven = generation;
+                if let Some((_, cache)) = backing.tokens() {
+                    let generation = Some(cache.status().generation);
+                    if looked.forgiven != generation && cache.forget_misconfiguration() {
+                        looked.forgiven = generation;
+                    }
                 }
             }
             Err(error) => {
@@ -131,7 +133,7 @@ async fn identities(live: &Arc<Live>, built: &Arc<Built>) -> Option<Vec<Option<R
 }
 
 fn differs(now: &[Option<Identity>], built: &Built) -> bool {
-    now.iter().zip(&built.backings).any(|(now, backing)| *now != backing.tokens().map(|(identity, _)| identity))
+    now.iter().zip(&built.backings).any(|(now, backing)| *now != backing.identity())
 }
 
 /// Asks for the new identities' tokens while the old ones are still in use, then swaps. What does not work yet comes back.

@@ -54,7 +54,8 @@ pub enum BuildError {
 pub(super) struct DpopKeys(Arc<Mutex<HashMap<String, DpopKey>>>);
 
 impl DpopKeys {
-    fn of(&self, name: &str, settings: &OAuthSettings) -> Result<Option<DpopKey>, BuildError> {
+    /// The key of this credential; made, if it is to be made and has not been yet.
+    pub(super) fn of(&self, name: &str, settings: &OAuthSettings) -> Result<Option<DpopKey>, BuildError> {
         let failed = |error| BuildError::Dpop { name: name.to_owned(), error };
         match &settings.dpop {
             None => Ok(None),

@@ -9,7 +9,9 @@ use super::upstreams::Upstream;
 use super::value::At;
 use crate::credential::CredentialSettings;
 use crate::listen::ListenAddress;
+use crate::oauth::Grant;
 use crate::proxy::ForwardSettings;
+use crate::route::CallerAuthorization;
 use crate::upstream::{Host, OriginPattern, Scheme};
 
 /// Every table of a file, read but not yet held against each other.
@@ -37,6 +39,7 @@ pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
         upstreams_are_distinct(file, listener, &reached(listener, &tables.upstreams));
     }
     plaintext(file, &tables.upstreams);
+    exchanges(file, tables);
     unused::warn(file, tables);
 }
 
@@ -187,6 +190,25 @@ fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
     }
 }
 
+/// Where the caller's own token is what is exchanged, nothing else can become of it.
+fn exchanges(file: &File<'_>, tables: &Tables<'_>) {
+    for upstream in &tables.upstreams {
+        let Some(name) = &upstream.config.credential else { continue };
+        let credential = tables.credentials.iter().find(|credential| credential.it.name == *name);
+        let grant = credential.and_then(|credential| credential.it.oauth()).map(|oauth| &oauth.grant);
+        if matches!(grant, Some(Grant::TokenExchange(_)))
+            && upstream.config.route.caller_authorization != CallerAuthorization::Replace
+        {
+            let shown = shortened(name);
+            file.problem(
+                upstream.credential_at,
+                format!("credential \"{shown}\" is made of the caller's own Authorization, which `caller_authorization` gives another use"),
+                "remove caller_authorization",
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::problems;
@@ -300,5 +322,15 @@ mod tests {
         let by_host = upstream("a", "https://a.test", "") + &upstream("b", "https://b.test", "");
         assert_eq!(problems(&reverse("[\"a\", \"b\"]", &by_host)), [""; 0]);
         assert_eq!(problems(&reverse("\"a\"", &upstream("a", "https://*.a.test", ""))), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_exchanged_cannot_be_kept_or_refused_as_well() {
+        let exchange = CREDENTIAL.replace("client_id", "grant = \"token_exchange\"\nclient_id");
+        for word in ["keep", "reject"] {
+            let rest = format!("credential = \"key\"\ncaller_authorization = \"{word}\"\n");
+            let found = problems(&forward(&(upstream("a", "https://a.test", &rest) + &exchange)));
+            assert!(found.len() == 1 && found[0].contains("made of the caller's own Authorization"), "{found:#?}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! Two kinds, by where it comes from: a token that is asked for (over [`TokenCache`]), or a secret that is there already
 //! ([`Fixed`]). Both give a finished value that the request path takes by reference count.
 
+mod binding;
+mod exchange;
 mod fixed;
 mod inject;
 mod settings;
@@ -11,13 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+pub use binding::Binding;
+pub use exchange::Exchange;
 pub use fixed::{Fixed, InvalidSecret};
 pub use inject::{Format, Inject, InvalidFormat, Place};
 pub use settings::{CredentialKind, CredentialSettings, FixedScheme, FixedSettings, TokenSettings};
 
 use self::inject::Shape;
+use crate::jose::KeyError;
 use crate::token::{Injectable, TokenCache, TokenError, TokenErrorKind, TokenStatus};
 
 /// A configured credential, live. Several may share one [`TokenCache`], when their token requests are equal.
@@ -36,10 +41,13 @@ enum Backing {
     Tokens {
         cache: Arc<TokenCache>,
         shape: Shape,
+        binding: Option<Arc<Binding>>,
         /// How long a request waits for a token: a whole token request, and its one quick retry.
         wait: Duration,
     },
     Fixed(Arc<Fixed>),
+    /// For each caller another one.
+    Exchange(Arc<Exchange>),
 }
 
 /// What authorizes one request, and which token it came from.
@@ -55,13 +63,67 @@ impl Credential {
     #[must_use]
     pub fn new(name: String, required: bool, inject: Inject, cache: Arc<TokenCache>, timeout: Duration) -> Self {
         let wait = timeout * 2 + Duration::from_secs(1);
-        Self { name, required, backing: Backing::Tokens { cache, shape: Shape::new(inject), wait } }
+        Self { name, required, backing: Backing::Tokens { cache, shape: Shape::new(inject), binding: None, wait } }
+    }
+
+    /// The same credential, whose tokens are bound to a key.
+    #[must_use]
+    pub fn bound_to(mut self, key: Option<Arc<Binding>>) -> Self {
+        if let Backing::Tokens { binding, .. } = &mut self.backing {
+            *binding = key;
+        }
+        self
+    }
+
+    /// The key that its tokens are bound to.
+    #[must_use]
+    pub fn binding(&self) -> Option<&Arc<Binding>> {
+        match &self.backing {
+            Backing::Tokens { binding, .. } => binding.as_ref(),
+            Backing::Exchange(exchange) => exchange.binding(),
+            Backing::Fixed(_) => None,
+        }
+    }
+
+    /// The proof that goes with an authorization of its, for one request (RFC 9449 section 7.1); `None` where tokens are
+    /// not bound. `origin` is scheme and authority of where the request goes.
+    ///
+    /// # Errors
+    /// When the key cannot sign.
+    pub fn proof(
+        &self,
+        authorization: &Authorization,
+        method: &Method,
+        origin: (&str, &str),
+        path: &str,
+    ) -> Option<Result<HeaderValue, KeyError>> {
+        self.binding().map(|binding| binding.proof(&authorization.finished, method, origin, path))
+    }
+
+    /// Takes in the nonce of an upstream's response. True if there is a new one, which the next proof will have.
+    pub fn learn_nonce(&self, origin: (&str, &str), headers: &HeaderMap) -> bool {
+        self.binding().is_some_and(|binding| binding.learn(origin, headers))
     }
 
     /// A credential that is a secret itself.
     #[must_use]
     pub const fn fixed(name: String, required: bool, fixed: Arc<Fixed>) -> Self {
         Self { name, required, backing: Backing::Fixed(fixed) }
+    }
+
+    /// A credential that is another one for each caller.
+    #[must_use]
+    pub const fn exchange(name: String, required: bool, exchange: Arc<Exchange>) -> Self {
+        Self { name, required, backing: Backing::Exchange(exchange) }
+    }
+
+    /// What becomes of each caller's own token, if that is what it is made of.
+    #[must_use]
+    pub const fn exchanges(&self) -> Option<&Arc<Exchange>> {
+        match &self.backing {
+            Backing::Exchange(exchange) => Some(exchange),
+            _ => None,
+        }
     }
 
     /// True if this is where its tokens are.
@@ -88,6 +150,7 @@ impl Credential {
         match &self.backing {
             Backing::Tokens { shape, .. } => &shape.inject.place,
             Backing::Fixed(fixed) => fixed.place(),
+            Backing::Exchange(exchange) => &exchange.inject().place,
         }
     }
 
@@ -105,6 +168,7 @@ impl Credential {
                 let own = shape.inject.scheme();
                 ["Bearer", "DPoP"].into_iter().chain(own).any(|ours| ours.eq_ignore_ascii_case(scheme))
             }
+            Backing::Exchange(_) => false,
             Backing::Fixed(fixed) => fixed.answers(scheme),
         }
     }
@@ -115,6 +179,7 @@ impl Credential {
         match &self.backing {
             Backing::Tokens { cache, shape, .. } => shape.of(cache.usable()?),
             Backing::Fixed(fixed) => fixed.usable(),
+            Backing::Exchange(_) => None,
         }
         .map(|finished| self.authorization(finished))
     }
@@ -125,8 +190,9 @@ impl Credential {
     /// Why there is no token.
     pub async fn obtain(&self) -> Result<Authorization, Arc<TokenError>> {
         let finished = match &self.backing {
-            Backing::Tokens { cache, shape, wait } => shaped(shape, cache.obtain(*wait).await?)?,
+            Backing::Tokens { cache, shape, wait, .. } => shaped(shape, cache.obtain(*wait).await?)?,
             Backing::Fixed(fixed) => fixed.obtain().await?,
+            Backing::Exchange(_) => return Err(no_subject()),
         };
         Ok(self.authorization(finished))
     }
@@ -138,10 +204,11 @@ impl Credential {
     /// Why there is no newer token.
     pub async fn renew(&self, refused: &Authorization) -> Result<Option<Authorization>, Arc<TokenError>> {
         let finished = match &self.backing {
-            Backing::Tokens { cache, shape, wait } => {
+            Backing::Tokens { cache, shape, wait, .. } => {
                 Some(shaped(shape, cache.renew(refused.generation(), *wait).await?)?)
             }
             Backing::Fixed(fixed) => fixed.renew(refused.generation()).await?,
+            Backing::Exchange(_) => return Err(no_subject()),
         };
         Ok(finished.map(|finished| self.authorization(finished)))
     }
@@ -154,6 +221,7 @@ impl Credential {
         match &self.backing {
             Backing::Tokens { cache, wait, .. } => cache.force_refresh(*wait).await.map(|_| ()),
             Backing::Fixed(fixed) => fixed.read_again().await.map(|_| ()),
+            Backing::Exchange(_) => Err(no_subject()),
         }
     }
 
@@ -162,6 +230,7 @@ impl Credential {
         match &self.backing {
             Backing::Tokens { cache, .. } => cache.prime(),
             Backing::Fixed(fixed) => fixed.prime(),
+            Backing::Exchange(_) => {}
         }
     }
 
@@ -171,6 +240,7 @@ impl Credential {
         match &self.backing {
             Backing::Tokens { cache, .. } => cache.status(),
             Backing::Fixed(fixed) => fixed.status(),
+            Backing::Exchange(exchange) => exchange.status(),
         }
     }
 
@@ -189,6 +259,11 @@ impl Credential {
     }
 }
 
+fn no_subject() -> Arc<TokenError> {
+    let message = "tokens are exchanged for those of callers here: there is none without a request";
+    Arc::new(TokenError::new(TokenErrorKind::Configuration, message))
+}
+
 /// A token's characters are checked when it comes, and those around it when the configuration is read.
 fn shaped(shape: &Shape, token: Injectable) -> Result<Injectable, Arc<TokenError>> {
     shape.of(token).ok_or_else(|| {
@@ -198,11 +273,11 @@ fn shaped(shape: &Shape, token: Injectable) -> Result<Injectable, Arc<TokenError
 }
 
 impl Authorization {
-    /// The fields, which go out in place of every such field that is there: exactly one authorization leaves (RFC 6750
-    /// section 2), and no `Connection` of a caller can name it away. There is room for one that goes along with a token.
+    /// The field, which goes out in place of every such field that is there: exactly one authorization leaves (RFC 6750
+    /// section 2), and no `Connection` of a caller can name it away. `None` where it goes into the query.
     #[must_use]
-    pub fn fields(&self) -> [Option<(&HeaderName, &HeaderValue)>; 2] {
-        [self.field.as_ref().map(|name| (name, &self.finished.value)), None]
+    pub fn field(&self) -> Option<(&HeaderName, &HeaderValue)> {
+        self.field.as_ref().map(|name| (name, &self.finished.value))
     }
 
     /// `name=token`, percent-encoded, where it goes into the query.

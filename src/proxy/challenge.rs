@@ -10,6 +10,8 @@ pub enum Verdict {
     TokenRefused,
     /// `error="insufficient_scope"`: another token of the same scope does not help (RFC 6750 section 3.1).
     InsufficientScope,
+    /// `error="use_dpop_nonce"`: the token is fine, its proof has to say another nonce (RFC 9449 section 9).
+    NonceWanted,
     /// Only other schemes (Basic, Negotiate, for a token): this is not about what we sent.
     OtherScheme,
 }
@@ -19,19 +21,21 @@ pub enum Verdict {
 pub fn verdict(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool) -> Verdict {
     let mut any = false;
     let mut ours = false;
-    let mut scope = false;
+    let (mut scope, mut nonce) = (false, false);
     for line in headers.get_all(WWW_AUTHENTICATE) {
         for challenge in parse(line) {
             any = true;
             if is_ours(&challenge.scheme) {
                 ours = true;
                 scope |= challenge.error.as_deref() == Some("insufficient_scope");
+                nonce |= challenge.error.as_deref() == Some("use_dpop_nonce");
             }
         }
     }
     match (any, ours, scope) {
         (true, false, _) => Verdict::OtherScheme,
         (_, _, true) => Verdict::InsufficientScope,
+        _ if nonce => Verdict::NonceWanted,
         _ => Verdict::TokenRefused,
     }
 }
@@ -143,6 +147,13 @@ mod tests {
             verdict_of(&["Basic realm=\"a\"", "Bearer error=\"insufficient_scope\""]),
             Verdict::InsufficientScope
         );
+    }
+
+    #[test]
+    fn a_wanted_nonce_is_not_a_refused_token() {
+        assert_eq!(verdict_of(&[r#"DPoP error="use_dpop_nonce", error_description="x""#]), Verdict::NonceWanted);
+        assert_eq!(verdict_of(&[r#"Bearer, DPoP error="use_dpop_nonce""#]), Verdict::NonceWanted);
+        assert_eq!(verdict_of(&[r#"DPoP error="invalid_token""#]), Verdict::TokenRefused);
     }
 
     #[test]

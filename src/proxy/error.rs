@@ -167,6 +167,12 @@ impl Refusal {
                 title: "The request target is too long",
                 ..Self::bad_request(error.to_string())
             },
+            Kind::ProofFailed => Self {
+                status: StatusCode::BAD_GATEWAY,
+                error: "proxy_configuration_error",
+                title: "The credential is not usable here",
+                ..Self::bad_response(error.to_string())
+            },
             Kind::ConnectionLimitReached => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 let refusal = gateway(status, "overloaded", "connection_limit_reached", detail("; raise pool.max"));

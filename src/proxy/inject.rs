@@ -1,19 +1,25 @@
 //! A credential that does not go into `Authorization`: room is made for it once, and a token in the query is put into the
 //! path of what goes out, each time it goes out. No head, log or error ever has it.
 
-use http::Uri;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Uri};
 use url::form_urlencoded;
 
 use super::headers;
 use crate::credential::{Authorization, Credential, Place};
-use crate::upstream::ExchangeError;
+use crate::upstream::{ExchangeError, Origin, OutboundHead};
+
+/// RFC 9449 section 4.1.
+static PROOF: HeaderName = HeaderName::from_static("dpop");
 
 /// Takes away what the caller put where ours goes, whether there will be one or not. The field `Authorization` is ruled by
 /// `caller_authorization` instead.
 pub(super) fn make_room(credential: &Credential, head: &mut Parts) {
+    if credential.binding().is_some() {
+        headers::remove_with_twins(&mut head.headers, &PROOF);
+    }
     match credential.place() {
         Place::Field(name) if *name == AUTHORIZATION => {}
         Place::Field(name) => headers::remove_with_twins(&mut head.headers, name),
@@ -26,8 +32,47 @@ pub(super) fn make_room(credential: &Credential, head: &mut Parts) {
     }
 }
 
+/// What goes out besides the caller's head and the authorization's field.
+pub(super) struct Finish {
+    path: Option<PathAndQuery>,
+    proof: Option<HeaderValue>,
+}
+
+impl Finish {
+    /// Makes what this one request needs: the path with the token in it, or the proof of a bound token. Made anew each time
+    /// a request goes out: no proof is used twice.
+    pub(super) fn of(
+        credential: &Credential,
+        authorization: &Authorization,
+        origin: &Origin,
+        head: &Parts,
+    ) -> Result<Self, ExchangeError> {
+        let path = path(authorization, head)?;
+        let proof = match credential.binding() {
+            None => None,
+            Some(_) => {
+                let authority = origin.authority();
+                let made = credential.proof(
+                    authorization,
+                    &head.method,
+                    (origin.scheme.as_str(), &authority),
+                    head.uri.path(),
+                );
+                made.transpose().map_err(|error| ExchangeError::unsigned(&error.to_string()))?
+            }
+        };
+        Ok(Self { path, proof })
+    }
+
+    /// The head as it goes out.
+    pub(super) fn head<'a>(&'a self, head: &'a Parts, authorization: &'a Authorization) -> OutboundHead<'a> {
+        let proof = self.proof.as_ref().map(|proof| (&PROOF, proof));
+        OutboundHead { head, path: self.path.as_ref(), authorization: [authorization.field(), proof] }
+    }
+}
+
 /// The path and query with the token in it, where that is its place.
-pub(super) fn path(authorization: &Authorization, head: &Parts) -> Result<Option<PathAndQuery>, ExchangeError> {
+fn path(authorization: &Authorization, head: &Parts) -> Result<Option<PathAndQuery>, ExchangeError> {
     match authorization.query() {
         // `OPTIONS *` is about the whole server; there is no query to it.
         None => Ok(None),

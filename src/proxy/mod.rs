@@ -17,6 +17,7 @@ mod replay;
 mod retry;
 mod reverse;
 mod settings;
+mod subject;
 mod target;
 mod tunnel;
 
@@ -155,11 +156,15 @@ impl Proxy {
         if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
         }
-        let credential = caller_authorization(reached, head)?;
+        let exchanged = subject::exchanged(route.credential.as_deref(), head)?;
+        let credential = match &exchanged {
+            Some(credential) => Some(&**credential),
+            None => caller_authorization(reached, head)?,
+        };
         let authorization = match credential {
             Some(credential) => match credential.ready() {
-                Some(authorization) => Some(authorization),
-                None => Box::pin(wait_for_token(reached, credential)).await?,
+                Some(authorization) => Some((credential, authorization)),
+                None => Box::pin(wait_for_token(reached, credential)).await?.map(|obtained| (credential, obtained)),
             },
             None => None,
         };
@@ -174,7 +179,9 @@ impl Proxy {
             (None, None) => &metrics.passed,
         };
         let response = match authorization {
-            Some(authorization) => self.send_authorized(reached, head, body, authorization).await,
+            Some((credential, authorization)) => {
+                self.send_authorized(reached, credential, head, body, authorization).await
+            }
             None => Box::pin(self.pass(&route.upstream, reached.origin(), head, body)).await,
         };
         let response = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
@@ -206,20 +213,37 @@ impl Proxy {
     async fn send_authorized(
         &self,
         reached: &Reached,
+        credential: &Credential,
         head: &Parts,
         body: Incoming,
         authorization: Authorization,
     ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
         let route = &reached.lane.route;
         let (body, sent_body) = self.keep_body(reached, body);
-        let path = inject::path(&authorization, head)?;
-        let outbound = OutboundHead { head, path: path.as_ref(), authorization: authorization.fields() };
-        let response = self.exchange(&route.upstream, reached.origin(), outbound, body).await?;
-        if route.settings.retry.on.contains(&response.status()) {
-            let sent = Sent { head, body: sent_body, authorization };
+        let sent = Sent { credential, head, body: sent_body, authorization };
+        let response = self.send(reached, &sent, body).await?;
+        if route.settings.retry.on.contains(&response.status()) || retry::wants_nonce(credential, &response) {
             return Box::pin(retry::after_refusal(self, reached, sent, response)).await;
         }
-        route.hold.accepted(authorization.generation());
+        route.hold.accepted(sent.authorization.generation());
+        Ok(response)
+    }
+
+    /// Sends it once, with everything that this one sending needs.
+    async fn send(
+        &self,
+        reached: &Reached,
+        sent: &Sent<'_>,
+        body: RequestBody,
+    ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
+        let origin = reached.origin();
+        let finish = inject::Finish::of(sent.credential, &sent.authorization, origin, sent.head)?;
+        let outbound = finish.head(sent.head, &sent.authorization);
+        let response = self.exchange(&reached.lane.route.upstream, origin, outbound, body).await?;
+        if sent.credential.binding().is_some() {
+            // An upstream may give the next nonce with any answer (RFC 9449 section 8.2).
+            sent.credential.learn_nonce((origin.scheme.as_str(), &origin.authority()), response.headers());
+        }
         Ok(response)
     }
 

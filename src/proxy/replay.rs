@@ -27,6 +27,7 @@ pub struct ReplayBody {
 }
 
 /// Where a replay begins, if it can.
+#[derive(Clone)]
 pub struct Replay(Rc<RefCell<Shared>>);
 
 struct Shared {

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use http::Response;
 use http::request::Parts;
+use http::{Response, StatusCode};
 use http_body::Body as _;
 
 use super::Proxy;
 use super::body::RequestBody;
 use super::challenge::{self, Verdict};
 use super::destination::Reached;
-use super::inject;
 use super::replay::Replay;
 use crate::credential::{Authorization, Credential};
-use crate::upstream::{ExchangeError, OutboundHead, ResponseBody};
+use crate::upstream::{ExchangeError, ResponseBody};
 
 /// A refused answer's body is read to here, so that its connection can be used again; beyond, the connection is closed.
 const DRAIN_BYTES: usize = 64 * 1024;
@@ -21,6 +20,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A request that was sent, as far as it could be sent again.
 pub(super) struct Sent<'a> {
+    pub(super) credential: &'a Credential,
     /// The head as it went out, but for the authorization.
     pub(super) head: &'a Parts,
     pub(super) body: SentBody,
@@ -45,10 +45,15 @@ pub(super) async fn after_refusal(
     sent: Sent<'_>,
     refused: UpstreamResponse,
 ) -> Result<UpstreamResponse, ExchangeError> {
-    let route = &reached.lane.route;
-    let Some(credential) = &route.credential else { return Ok(refused) };
+    let (route, credential) = (&reached.lane.route, sent.credential);
+    let refused =
+        if wants_nonce(credential, &refused) { with_nonce(proxy, reached, &sent, refused).await? } else { refused };
     let generation = sent.authorization.generation();
-    if let Some(outcome) = no_renewal(reached, credential, &sent, &refused) {
+    if !route.settings.retry.on.contains(&refused.status()) {
+        route.hold.accepted(generation);
+        return Ok(refused);
+    }
+    if let Some(outcome) = no_renewal(reached, &sent, &refused) {
         return Ok(given_back(proxy, reached, generation, refused, outcome));
     }
     // The first answer is kept until there is a token: without one, it is what the caller gets.
@@ -78,27 +83,61 @@ pub(super) async fn after_refusal(
         SentBody::Gone => return Ok(given_back(proxy, reached, generation, refused, "body_too_large")),
     };
     discard(proxy, refused.into_body());
-    send_again(proxy, reached, sent.head, body, &authorization).await
+    // The replay was begun above, so there is none left to begin.
+    let again = Sent { authorization, body: SentBody::Gone, ..sent };
+    send_again(proxy, reached, &again, body).await
+}
+
+/// True for the answer of an upstream that wants a nonce in the proofs of bound tokens (RFC 9449 section 9).
+pub(super) fn wants_nonce(credential: &Credential, response: &UpstreamResponse) -> bool {
+    credential.binding().is_some()
+        && response.status() == StatusCode::UNAUTHORIZED
+        && challenge::verdict(response.headers(), |scheme| credential.answers(scheme)) == Verdict::NonceWanted
+}
+
+/// Sends the request again with the same token and the nonce that the upstream wants. That is not the one retry that a
+/// refused token has: neither was the token refused, nor is another one asked for.
+async fn with_nonce(
+    proxy: &Proxy,
+    reached: &Reached,
+    sent: &Sent<'_>,
+    refused: UpstreamResponse,
+) -> Result<UpstreamResponse, ExchangeError> {
+    let body = match &sent.body {
+        SentBody::Empty => Some(RequestBody::Empty),
+        SentBody::Kept(replay) => replay.clone().begin().map(RequestBody::Replayable),
+        SentBody::Gone => None,
+    };
+    // The nonce is known from here on, so that only this one request is lost where it cannot be sent again.
+    let Some(body) = body else { return Ok(refused) };
+    tracing::debug!(target: "attache::proxy", upstream = reached.lane.route.name(), "the upstream wants a nonce in the proof");
+    discard(proxy, refused.into_body());
+    proxy.send(reached, sent, body).await
 }
 
 /// Why no other token is asked for, if so.
-fn no_renewal(
-    reached: &Reached,
-    credential: &Credential,
-    sent: &Sent<'_>,
-    refused: &UpstreamResponse,
-) -> Option<&'static str> {
+fn no_renewal(reached: &Reached, sent: &Sent<'_>, refused: &UpstreamResponse) -> Option<&'static str> {
     let route = &reached.lane.route;
-    match challenge::verdict(refused.headers(), |scheme| credential.answers(scheme)) {
+    match challenge::verdict(refused.headers(), |scheme| sent.credential.answers(scheme)) {
         Verdict::InsufficientScope => return Some("insufficient_scope"),
         Verdict::OtherScheme => return Some("other_scheme"),
+        // It could not be sent again with the nonce, or that did not please either.
+        Verdict::NonceWanted if matches!(sent.body, SentBody::Gone) => return Some("body_too_large"),
+        Verdict::NonceWanted => return Some("retried_failed"),
         Verdict::TokenRefused => {}
     }
     if !route.settings.retry.enabled {
         return Some("disabled");
     }
     let (generation, after) = (sent.authorization.generation(), sent.authorization.after_unauthorized());
-    route.hold.forbids_renewal(generation, after).then_some("fresh_token")
+    // Callers whose tokens are exchanged must not be able to hold each other up, so each has a bound of its own: what was
+    // obtained because of a 401 is not renewed because of another.
+    let held = if is_exchanged(reached) { after } else { route.hold.forbids_renewal(generation, after) };
+    held.then_some("fresh_token")
+}
+
+fn is_exchanged(reached: &Reached) -> bool {
+    reached.lane.route.credential.as_ref().is_some_and(|credential| credential.exchanges().is_some())
 }
 
 /// The second answer is final, whatever it is. If the second request fails altogether, its failure is the answer: the first
@@ -106,24 +145,19 @@ fn no_renewal(
 async fn send_again(
     proxy: &Proxy,
     reached: &Reached,
-    head: &Parts,
+    sent: &Sent<'_>,
     body: RequestBody,
-    authorization: &Authorization,
 ) -> Result<UpstreamResponse, ExchangeError> {
     let route = &reached.lane.route;
-    let answer = {
-        let path = inject::path(authorization, head)?;
-        let outbound = OutboundHead { head, path: path.as_ref(), authorization: authorization.fields() };
-        proxy.exchange(&route.upstream, reached.origin(), outbound, body).await
-    };
+    let answer = proxy.send(reached, sent, body).await;
     let accepted = answer.as_ref().is_ok_and(|response| !route.settings.retry.on.contains(&response.status()));
-    let generation = authorization.generation();
+    let generation = sent.authorization.generation();
     let outcome = if accepted {
         route.hold.accepted(generation);
         "retried_ok"
     } else {
-        if answer.is_ok() {
-            route.hold.refused_again(generation, authorization.after_unauthorized());
+        if answer.is_ok() && !is_exchanged(reached) {
+            route.hold.refused_again(generation, sent.authorization.after_unauthorized());
         }
         "retried_failed"
     };

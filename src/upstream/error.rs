@@ -39,6 +39,8 @@ pub enum ExchangeErrorKind {
     RequestBodyTimeout,
     /// With the token in its query, the target is longer than a URI may be.
     TargetTooLong,
+    /// The proof of a bound token could not be made.
+    ProofFailed,
 }
 
 /// A failed exchange: the kind for the status, the detail for a person. Holds no header and no body.
@@ -65,6 +67,15 @@ impl ExchangeError {
     pub fn target_too_long() -> Self {
         let detail = "the request target is too long for a token in its query; nothing was sent";
         Self::new(ExchangeErrorKind::TargetTooLong, detail)
+    }
+
+    /// Nothing was sent: the proof that goes with a bound token could not be made.
+    #[must_use]
+    pub fn unsigned(reason: &str) -> Self {
+        Self::new(
+            ExchangeErrorKind::ProofFailed,
+            format!("no proof for the token could be made, nothing was sent: {reason}"),
+        )
     }
 
     /// Sorts an error of hyper's. `stale`: the connection had been used before.

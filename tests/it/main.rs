@@ -6,6 +6,7 @@
 mod support;
 
 mod authorization_server;
+mod bound_tokens;
 mod cli;
 mod client_certificates;
 mod connections;
@@ -23,6 +24,7 @@ mod responses;
 mod retry;
 mod reverse;
 mod tidy;
+mod token_exchange;
 mod tokens;
 mod tunnel;
 mod websocket;

@@ -1,0 +1,36 @@
+//! The subject of a token exchange (RFC 8693): the caller's own bearer token, which stays here.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+
+use super::Refusal;
+use crate::credential::Credential;
+
+/// A longer one is refused by most servers.
+const MAX_TOKEN: usize = 16 * 1024;
+
+/// The credential of this caller, where the upstream's is an exchange. The caller's `Authorization` is taken out: it was
+/// meant for us.
+pub(super) fn exchanged(credential: Option<&Credential>, head: &mut Parts) -> Result<Option<Arc<Credential>>, Refusal> {
+    let Some(exchange) = credential.and_then(Credential::exchanges) else { return Ok(None) };
+    let missing = "this upstream wants the caller's own token: send it as Authorization: Bearer, and it is exchanged";
+    let mut values = head.headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return Err(Refusal::denied(missing)) };
+    let subject = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let subject = subject.map(|(_, token)| token.trim()).filter(|token| is_token(token));
+    let exchanged = exchange.of(subject.ok_or_else(|| Refusal::denied(missing))?);
+    head.headers.remove(AUTHORIZATION);
+    Ok(Some(exchanged))
+}
+
+/// RFC 6750 section 2.1.
+fn is_token(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    (1..=MAX_TOKEN).contains(&text.len()) && text.bytes().all(allowed)
+}

@@ -1,0 +1,102 @@
+//! Token exchange (RFC 8693): each caller's own token becomes one for the upstream.
+
+use crate::support::{Asked, Reply, TokenServer, World, send};
+
+const EXCHANGE: &str = "grant = \"token_exchange\"\naudience = \"https://orders\"";
+
+/// Exchanges `name` for `for-name-N`.
+async fn tokens() -> TokenServer {
+    TokenServer::scripted(|asked, number| {
+        let form = std::str::from_utf8(&asked.body).unwrap();
+        let subject = form.split('&').find_map(|field| field.strip_prefix("subject_token=")).unwrap();
+        assert!(form.contains("subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token"), "{form}");
+        if subject == "expired" {
+            return Reply::new(400, "", r#"{"error":"invalid_grant"}"#);
+        }
+        Reply::ok(&format!(
+            r#"{{"access_token":"for-{subject}-{}","issued_token_type":"urn:ietf:params:oauth:token-type:access_token","token_type":"Bearer","expires_in":3600}}"#,
+            number + 1
+        ))
+    })
+    .await
+}
+
+fn request(token: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\n\r\n")
+}
+
+async fn world() -> World {
+    World::with(tokens().await, EXCHANGE, "", |_, _| Reply::ok("fine")).await
+}
+
+#[tokio::test]
+async fn two_callers_never_share_a_token_and_one_callers_is_kept() {
+    let world = world().await;
+    for token in ["Bearer ann", "bearer bob", "Bearer ann", "Bearer bob"] {
+        assert_eq!(world.send(request(token)).await.status, 200);
+    }
+    let expected = ["Bearer for-ann-1", "Bearer for-bob-2", "Bearer for-ann-1", "Bearer for-bob-2"];
+    assert_eq!(world.authorizations(), expected);
+    assert_eq!(world.tokens.requests(), 2);
+}
+
+#[tokio::test]
+async fn it_works_through_the_forward_listener_too() {
+    let world = world().await;
+    let origin = world.api.origin();
+    let host = origin.trim_start_matches("http://");
+    let request = format!("GET {origin}/ HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer ann\r\n\r\n");
+    assert_eq!(send(world.proxy.address("proxy"), request).await.status, 200);
+    assert_eq!(world.authorizations(), ["Bearer for-ann-1"]);
+}
+
+#[tokio::test]
+async fn a_caller_without_a_token_is_told_what_to_send() {
+    let world = world().await;
+    let two = "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n";
+    let requests = [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        request("Basic YTpi"),
+        request("Bearer"),
+        request("Bearer a b"),
+        two.to_owned(),
+    ];
+    for request in requests {
+        let answer = world.send(&request).await;
+        answer.assert_own_failure(403, "http_request_denied");
+        assert!(answer.text().contains("Authorization: Bearer"), "{}", answer.text());
+    }
+    assert_eq!((world.tokens.requests(), world.api.requests()), (0, 0));
+}
+
+#[tokio::test]
+async fn one_callers_bad_token_is_no_other_callers_failure() {
+    let world = world().await;
+    for _ in 0..2 {
+        world.send(request("Bearer expired")).await.assert_own_failure(502, "proxy_configuration_error");
+    }
+    assert_eq!(world.send(request("Bearer ann")).await.status, 200);
+    assert_eq!(world.tokens.requests(), 2, "a failure is remembered for the one who has it");
+}
+
+#[tokio::test]
+async fn a_refused_token_is_exchanged_again_for_its_own_caller_once() {
+    let script = |asked: &Asked, _| match asked.field("authorization") {
+        Some("Bearer for-ann-2" | "Bearer for-bob-3") => Reply::ok("fine"),
+        _ => Reply::new(401, "", ""),
+    };
+    let world = World::with(tokens().await, EXCHANGE, "", script).await;
+    assert_eq!(world.send(request("Bearer ann")).await.status, 200);
+    assert_eq!(world.send(request("Bearer bob")).await.status, 200, "bound for each caller alone");
+    for _ in 0..5 {
+        assert_eq!(world.send(request("Bearer eve")).await.status, 401);
+    }
+    assert_eq!(world.tokens.requests(), 2 + 1 + 2, "a caller whose tokens are always refused costs no more than two");
+}
+
+#[tokio::test]
+async fn the_callers_token_never_leaves_for_the_upstream() {
+    let world = World::with(tokens().await, EXCHANGE, "on_token_error = \"pass\"", |_, _| Reply::ok("fine")).await;
+    world.send(request("Bearer expired")).await;
+    assert_eq!(world.authorizations(), ["none"]);
+}
