@@ -6,10 +6,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
 
-use crate::support::{Answer, Reply, Scripted, TestProxy, World, get, send};
+use crate::support::{Answer, Reply, Scripted, TestCa, TestProxy, World, get, send};
 
 const ODD_SECRET: &str = "p@ss:w/ord+ =%&~";
 
@@ -22,13 +24,13 @@ struct Server {
 impl Server {
     /// `None`, with a loud line, where it cannot be had.
     fn start() -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = root.join(".test-deps/oidc-provider");
-        if !folder.join("node_modules/oidc-provider").is_dir() {
-            return skipped("oidc-provider is not installed; run tests/oidc-provider/install.sh");
-        }
-        let mut node = Command::new("node");
-        node.arg(root.join("tests/oidc-provider/server.mjs")).arg(&folder);
+        Self::start_with(&json!({}))
+    }
+
+    /// With this setup, as the head of server.mjs describes it.
+    fn start_with(setup: &Value) -> Option<Self> {
+        let mut node = node("server.mjs")?;
+        node.env("OIDC_SETUP", setup.to_string());
         node.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let Ok(mut process) = node.spawn() else { return skipped("node is not there") };
         let mut line = String::new();
@@ -71,6 +73,29 @@ impl Drop for Server {
     }
 }
 
+/// A script of tests/oidc-provider, with what is installed for it.
+fn node(script: &str) -> Option<Command> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join(".test-deps/oidc-provider");
+    if !folder.join("node_modules/oidc-provider").is_dir() {
+        return skipped("oidc-provider is not installed; run tests/oidc-provider/install.sh");
+    }
+    let mut node = Command::new("node");
+    node.arg(root.join("tests/oidc-provider").join(script)).arg(&folder);
+    Some(node)
+}
+
+/// `{ certificate, key }` in PEM.
+fn pems((certificate, key): &(rcgen::Certificate, rcgen::KeyPair)) -> Value {
+    json!({ "certificate": certificate.pem(), "key": key.serialize_pem() })
+}
+
+/// A certificate that nobody has issued, and its key.
+fn self_signed() -> (rcgen::Certificate, rcgen::KeyPair) {
+    let made = rcgen::generate_simple_self_signed(["client.test".to_owned()]).unwrap();
+    (made.cert, made.signing_key)
+}
+
 #[expect(clippy::print_stderr, reason = "a test that checks nothing must not pass in silence")]
 fn skipped<T>(why: &str) -> Option<T> {
     eprintln!("SKIPPED: {why}");
@@ -85,6 +110,53 @@ async fn api() -> Scripted {
 fn token(api: &Scripted) -> String {
     let asked = api.asked();
     asked.last().unwrap().field("authorization").unwrap().strip_prefix("Bearer ").unwrap().to_owned()
+}
+
+#[test]
+fn the_server_lets_in_whom_it_should_and_nobody_else() {
+    let Some(mut node) = node("prove.mjs") else { return };
+    let ca = TestCa::new();
+    let certificates = json!({
+        "authority": ca.pem(),
+        "server": pems(&ca.issue(&["127.0.0.1"])),
+        "client": pems(&ca.issue(&["client.test"])),
+        "self_signed": pems(&self_signed()),
+        "stranger": pems(&self_signed()),
+    });
+    let Ok(proof) = node.env("PROOF_CERTIFICATES", certificates.to_string()).output() else {
+        return skipped("node is not there").unwrap_or(());
+    };
+    assert!(proof.status.success(), "{}", String::from_utf8_lossy(&proof.stdout));
+}
+
+#[tokio::test]
+async fn its_protected_resource_takes_a_jwt_over_https_and_sees_our_certificate() {
+    let (ca, folder) = (TestCa::new(), tempfile::tempdir().unwrap());
+    let mut tls = pems(&ca.issue(&["127.0.0.1"]));
+    tls["client_authorities"] = ca.pem().into();
+    let Some(server) = Server::start_with(&json!({ "tls": tls })) else { return };
+    let (certificate, key) = ca.issue(&["client.test"]);
+    let bundle = folder.path().join("client.pem");
+    std::fs::write(&bundle, certificate.pem() + &key.serialize_pem()).unwrap();
+    let (origin, trusted) = (format!("https://127.0.0.1:{}", server.port), ca.path().display());
+    let toml = World::toml(
+        &format!("{origin}/token"),
+        &origin,
+        &format!("ca_file = \"{trusted}\"\nresource = \"https://orders.example.com\"\nscope = \"orders.read\""),
+        &format!("tls = {{ ca_file = \"{trusted}\", client_certificate = \"{}\" }}", bundle.display()),
+    );
+    let toml = toml.replace("\"me\"", "\"poster\"").replace("s3cret-of-mine", ODD_SECRET);
+    let proxy =
+        TestProxy::start(&toml.replace("client_secret =", "client_auth = \"client_secret_post\"\nclient_secret ="));
+    let answer = get(proxy.address("api"), "localhost", "/api/orders").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json(), json!({ "client_id": "poster", "scope": "orders.read", "bound": "none" }));
+    let asked = get(proxy.address("api"), "localhost", "/requests").await.json();
+    let shown = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, certificate.der()));
+    let last = asked.as_array().unwrap().last().unwrap();
+    assert_eq!((last["path"].as_str(), last["certificate"].as_str()), (Some("/api/orders"), Some(shown.as_str())));
+    let refused = get(proxy.address("api"), "localhost", "/api/needs/orders.write").await;
+    assert_eq!((refused.status, refused.json()["error"].as_str()), (403, Some("insufficient_scope")));
 }
 
 #[tokio::test]
@@ -125,7 +197,7 @@ async fn a_resource_makes_the_token_a_jwt_for_that_audience() {
     assert_eq!(get(proxy.address("api"), "localhost", "/").await.status, 200);
     let token = token(&api);
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("no JWT")).unwrap();
-    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
     assert_eq!(
         (claims["aud"].as_str(), claims["client_id"].as_str()),
         (Some("https://orders.example.com"), Some("odd:id/+ &%"))

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::request::Parts;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
@@ -71,14 +72,26 @@ impl TestCa {
     /// A certificate for these names, and its key.
     pub fn issue(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        (CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap(), key)
+        let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(owned).unwrap();
+        // OpenSSL takes a certificate whose subject is its issuer for self-signed.
+        params.distinguished_name.push(DnType::CommonName, names[0]);
+        (params.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    /// Its own certificate in PEM.
+    pub fn pem(&self) -> String {
+        std::fs::read_to_string(self.file.path()).unwrap()
+    }
+
+    /// Where that is.
+    pub fn path(&self) -> &Path {
+        self.file.path()
     }
 
     fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         let mut roots = RootCertStore::empty();
-        let pem = std::fs::read(self.file.path()).unwrap();
-        roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_file(self.file.path()).unwrap()).unwrap();
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), attache::tls::provider()).build().unwrap()
     }
 }
