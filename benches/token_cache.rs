@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use attache::secret::Secret;
 use attache::token::{
-    Clock, Expires, FetchedToken, RefreshSettings, TokenCache, TokenError, TokenMetrics, TokenSource, TokenType,
+    Clock, Expires, FetchDetail, FetchedToken, RefreshSettings, TokenCache, TokenError, TokenMetrics, TokenSource,
+    TokenType,
 };
 use criterion::{BenchmarkId, Criterion};
 
@@ -65,6 +66,7 @@ impl TokenSource for Scripted {
                 missing_scope: Vec::new(),
                 server_date: None,
                 requested_at: tokio::time::Instant::now(),
+                detail: FetchDetail::default(),
             })
         })
     }

@@ -27,7 +27,8 @@ impl Server {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = Vec::new();
-                while !(request.starts_with(b"GET") && request.ends_with(b"\r\n\r\n")) && !is_whole(&request) {
+                let is_get = |request: &[u8]| request.starts_with(b"GET") && request.ends_with(b"\r\n\r\n");
+                while !is_whole(&request) && !is_get(&request) {
                     if stream.read_buf(&mut request).await.unwrap() == 0 {
                         break;
                     }
@@ -89,9 +90,10 @@ async fn a_good_document_survives_an_outage_of_its_server() {
         if request.starts_with("POST") {
             return ok(TOKEN);
         }
-        match works.load(Ordering::Relaxed) {
-            true => ok(&format!(r#"{{"issuer":"{base}","token_endpoint":"{base}/token"}}"#)),
-            false => says_status("503 Service Unavailable", "", ""),
+        if works.load(Ordering::Relaxed) {
+            ok(&format!(r#"{{"issuer":"{base}","token_endpoint":"{base}/token"}}"#))
+        } else {
+            says_status("503 Service Unavailable", "", "")
         }
     })
     .await;

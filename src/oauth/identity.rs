@@ -154,7 +154,7 @@ mod tests {
             s.grant = Grant::TokenExchange(crate::oauth::TokenExchange {
                 subject_token_type: "x".into(),
                 requested_token_type: None,
-            })
+            });
         }));
         new(of(|s| s.assertion_audience = crate::oauth::AssertionAudience::Issuer));
         new(of(|s| s.client_id.push('2')));

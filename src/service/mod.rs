@@ -219,7 +219,7 @@ impl TokenService {
         let wait = self.timeout * 2 + Duration::from_secs(1);
         let asked = async {
             // A cache of its own, which is gone with the request.
-            let cache = self.new_cache(settings)?;
+            let cache = Self::new_cache(settings)?;
             cache.acquire(CachePolicy::Bypass, wait).await.map_err(|shared| TokenError::clone(&shared))
         };
         let token = until_cancelled(cancellation, asked).await?;
@@ -241,10 +241,10 @@ impl TokenService {
     fn cache(&self, settings: OAuthSettings) -> Result<Arc<TokenCache>, TokenError> {
         let secret = secrets_fingerprint(&settings).map_err(|error| configuration(&error.to_string()))?;
         let identity = identity(&settings, secret, None);
-        self.caches.get_or_insert_with(&identity, || self.new_cache(settings))
+        self.caches.get_or_insert_with(&identity, || Self::new_cache(settings))
     }
 
-    fn new_cache(&self, settings: OAuthSettings) -> Result<Arc<TokenCache>, TokenError> {
+    fn new_cache(settings: OAuthSettings) -> Result<Arc<TokenCache>, TokenError> {
         let control =
             Handle::try_current().map_err(|_outside| configuration("there is no tokio runtime to wait in"))?;
         let tls = client_config(settings.ca_file.as_deref(), &[b"h2", b"http/1.1"], None, MinVersion::default());
