@@ -10,6 +10,7 @@ use arc_swap::cache::Cache;
 
 use crate::credential::Credential;
 use crate::route::{ForwardTable, ReverseTable, Route};
+use crate::secret::Secrets;
 use crate::telemetry::{LaneMetrics, LogQuota};
 use crate::upstream::Upstream;
 
@@ -51,6 +52,19 @@ pub enum ModeRuntime {
         /// `None`: any host.
         hosts: Option<Vec<HostRule>>,
     },
+    /// The listener is a token endpoint for these.
+    Token(Vec<TokenClientRuntime>),
+}
+
+/// Somebody who gets a credential's tokens for the asking.
+#[derive(Debug)]
+pub struct TokenClientRuntime {
+    /// How it calls itself.
+    pub client_id: String,
+    /// What proves it; read for each request.
+    pub secret: Secrets,
+    /// Whose token it gets.
+    pub credential: Arc<Credential>,
 }
 
 /// A `Host` that a reverse listener accepts.

@@ -18,9 +18,11 @@ use crate::credential::{
 };
 use crate::listen::ListenAddress;
 use crate::oauth::{ClientAuth, Grant, Identity, SubjectSource};
-use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, Unmatched};
+use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
 use crate::route::{ForwardTable, Hold, ReverseTable, Route};
-use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, Said, UnmatchedRuntime};
+use crate::runtime::{
+    HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, Said, TokenClientRuntime, UnmatchedRuntime,
+};
 use crate::telemetry::{LogQuota, RequestMetrics, UNMATCHED};
 use crate::tls::{ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
 use crate::token::{Clock, RefreshSettings, TokenCache, TokenMetrics};
@@ -120,7 +122,8 @@ impl Builder {
     ) -> Result<Built, BuildError> {
         let credentials = self.credentials(config, &backings, before)?;
         let routes = self.routes(config, &credentials, &certificates, before.map(|built| &*built.runtime))?;
-        let listeners = config.listeners.iter().map(|listener| self.listener(listener, &routes)).collect();
+        let listeners =
+            config.listeners.iter().map(|listener| self.listener(listener, &routes, &credentials)).collect();
         let unmatched = self.unmatched(config)?;
         Ok(Built { runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched }), backings, certificates })
     }
@@ -316,7 +319,12 @@ impl Builder {
         Ok(Upstream::new(settings.clone(), identity, tls, addresses, Arc::clone(&self.own), gauge))
     }
 
-    fn listener(&self, config: &ListenerConfig, routes: &[Arc<Route>]) -> ListenerRuntime {
+    fn listener(
+        &self,
+        config: &ListenerConfig,
+        routes: &[Arc<Route>],
+        credentials: &[Arc<Credential>],
+    ) -> ListenerRuntime {
         let lane = |route: &Arc<Route>| {
             let metrics = self.metrics.lane(&config.name, route.name());
             Arc::new(Lane {
@@ -347,6 +355,7 @@ impl Builder {
                 }
                 ModeRuntime::Reverse { table, hosts: host_rules(config, hosts, &reached) }
             }
+            ListenerMode::Token { clients } => ModeRuntime::Token(token_clients(clients, credentials)),
         };
         let metrics = self.metrics.lane(&config.name, UNMATCHED);
         ListenerRuntime { name: config.name.clone(), mode, metrics, refusals: LogQuota::default() }
@@ -441,6 +450,14 @@ fn shared_timeout(config: &Config, backings: &[Backing], identity: Identity) -> 
     let is_first = |backing: &Backing| backing.tokens().is_some_and(|(other, _)| other == identity);
     let first = config.credentials.iter().zip(backings).find(|(_, backing)| is_first(backing));
     first.and_then(|(settings, _)| settings.oauth()).map(|oauth| oauth.timeout)
+}
+
+fn token_clients(clients: &[TokenClient], credentials: &[Arc<Credential>]) -> Vec<TokenClientRuntime> {
+    let live = clients.iter().filter_map(|client| {
+        let (client_id, secret) = (client.client_id.clone(), client.secret.clone());
+        Some(TokenClientRuntime { client_id, secret, credential: find_credential(credentials, &client.credential)? })
+    });
+    live.collect()
 }
 
 fn find_credential(credentials: &[Arc<Credential>], name: &str) -> Option<Arc<Credential>> {

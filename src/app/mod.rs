@@ -250,6 +250,7 @@ fn admin_facts(
         listener.map_or(ADMIN, |listener| match listener.mode {
             ListenerMode::Forward { .. } => "forward",
             ListenerMode::Reverse { .. } => "reverse",
+            ListenerMode::Token { .. } => "token",
         })
     };
     let listeners = addresses.iter().map(|(name, address)| (name.clone(), address.clone(), mode(name))).collect();

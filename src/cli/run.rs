@@ -93,6 +93,7 @@ fn modes(config: &Config) -> Vec<(String, &'static str)> {
     let mode = |listener: &crate::config::ListenerConfig| match listener.mode {
         crate::proxy::ListenerMode::Forward { .. } => "forward",
         crate::proxy::ListenerMode::Reverse { .. } => "reverse",
+        crate::proxy::ListenerMode::Token { .. } => "token",
     };
     config.listeners.iter().map(|listener| (listener.name.clone(), mode(listener))).collect()
 }

@@ -1,6 +1,7 @@
 //! Checks across tables: names that lead nowhere, addresses taken twice, upstreams that cannot be told apart.
 
 use super::AdminConfig;
+use super::callers::{self, Caller};
 use super::file::File;
 use super::listeners::{Listener, Mode};
 use super::reader::{listed, nearest, shortened};
@@ -21,6 +22,8 @@ pub(super) struct Tables<'a> {
     pub(super) upstreams: Vec<Upstream>,
     /// Where each credential stands.
     pub(super) credentials: Vec<At<CredentialSettings>>,
+    pub(super) callers: Vec<Caller>,
+    pub(super) caller_names: Vec<&'a str>,
     pub(super) forward: ForwardSettings,
     /// Every name in the file, also of tables that could not be read.
     pub(super) upstream_names: Vec<&'a str>,
@@ -40,6 +43,7 @@ pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
     }
     plaintext(file, &tables.upstreams);
     exchanges(file, tables);
+    callers::check(file, tables);
     unused::warn(file, tables);
 }
 
@@ -146,6 +150,7 @@ fn upstreams_are_distinct(file: &File<'_>, listener: &Listener, reached: &[&Upst
         );
         let (why, remedy) = match mode {
             Mode::Forward => ("their origin is the same", "list `upstreams` on the listener, with one of the two"),
+            Mode::Token => return,
             Mode::Reverse => {
                 ("path_prefix and host are the same", "give each a `path_prefix` of its own, or a listener of its own")
             }
@@ -161,6 +166,7 @@ fn collide(mode: Mode, one: &Upstream, other: &Upstream) -> bool {
         (matches!(upstream.origin(), OriginPattern::Wildcard { .. }), upstream.origin().base().host.clone())
     };
     match mode {
+        Mode::Token => false,
         Mode::Forward => one.origin() == other.origin(),
         Mode::Reverse => one.config.route.path_prefix == other.config.route.path_prefix && hosts(one) == hosts(other),
     }

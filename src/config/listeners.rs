@@ -22,6 +22,8 @@ pub(super) struct Listener {
     /// `None` where the file names none.
     pub(super) upstreams: Option<Vec<At<String>>>,
     pub(super) hosts: AcceptedHosts,
+    /// `None` where the file names none.
+    pub(super) callers: Option<Vec<At<String>>>,
 }
 
 /// `mode`, before what goes with it.
@@ -29,16 +31,25 @@ pub(super) struct Listener {
 pub(super) enum Mode {
     Forward,
     Reverse,
+    Token,
 }
+
+const MODES: [(&str, Mode); 3] = [("forward", Mode::Forward), ("reverse", Mode::Reverse), ("token", Mode::Token)];
 
 /// Reads `[listeners.NAME]`.
 pub(super) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
     let address = address(&mut table);
     let mode = table
         .required("mode", "write \"forward\" for callers with HTTP_PROXY, \"reverse\" for callers with a base URL")
-        .and_then(|mode| mode.choice(&[("forward", Mode::Forward), ("reverse", Mode::Reverse)], &["socks5", "token"]));
+        .and_then(|mode| mode.choice(&MODES, &["socks5"]));
 
+    let upstreams_at = ["upstream", "upstreams"].into_iter().find(|key| table.has(key));
     let upstreams = upstreams(&mut table);
+    if let (Some(Mode::Token), Some(key)) = (mode, upstreams_at) {
+        let what = format!("`{}.{key}` has no meaning on a token listener", table.path);
+        table.file.problem(table.at, what, "remove it");
+    }
+    let upstreams = upstreams.filter(|_| mode != Some(Mode::Token));
     if mode == Some(Mode::Reverse) && !table.has("upstream") && !table.has("upstreams") {
         table.missing("upstream", "name the upstream that this listener stands for: upstream = \"NAME\"");
     }
@@ -48,16 +59,27 @@ pub(super) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
     if let Some(value) = table.get("hosts") {
         if mode == Some(Mode::Forward) {
             value.wrong::<()>("has no meaning on a forward listener", "remove it");
+        } else if mode == Some(Mode::Token) {
+            value.wrong::<()>("has no meaning on a token listener", "remove it");
         } else if let Some(given) = accepted_hosts(&value) {
             hosts = given;
         }
     }
 
-    table.not_yet("callers", "remove it; a listener on a unix socket or on 127.0.0.1 keeps other machines out");
+    let callers = if mode == Some(Mode::Token) {
+        let named = |value: Value<'_>| value.text().map(|text| At { at: value.at, it: text.to_owned() });
+        let written = table.get("callers").map(|value| value.one_or_list().unwrap_or_default());
+        written.map(|names| names.into_iter().filter_map(named).collect())
+    } else {
+        table.not_yet("callers", "remove it; a listener on a unix socket or on 127.0.0.1 keeps other machines out");
+        None
+    };
     // A value of the wrong type is a problem already, and says nothing about the address.
     let open = table.get("open").map_or(Some(table.has("callers")), |open| open.boolean());
     if let Some(address) = address.as_ref()
         && !local
+        // Its callers prove themselves.
+        && mode != Some(Mode::Token)
         && open == Some(false)
     {
         table.file.problem(
@@ -69,7 +91,7 @@ pub(super) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
 
     let at = table.at;
     table.finish();
-    Listener { name: name.to_owned(), at, address, mode, upstreams, hosts }
+    Listener { name: name.to_owned(), at, address, mode, upstreams, hosts, callers }
 }
 
 /// Reads `[admin]`; the address stands apart for the check that no two listeners share one.

@@ -11,6 +11,7 @@
 //!
 //! A key is added in step 3: one line that asks for it, and its description in `proxy.toml`.
 
+mod callers;
 mod check;
 mod client_auth;
 mod client_identity;
@@ -145,6 +146,7 @@ impl Config {
         let listeners = Section::read(&mut root, "listeners");
         let credentials = Section::read(&mut root, "credentials");
         let upstreams = Section::read(&mut root, "upstreams");
+        let callers = Section::read(&mut root, "callers");
         if listeners.names.is_empty() && !listeners.broken {
             let remedy = "add [listeners.proxy] with address = \"127.0.0.1:8080\" and mode = \"forward\"";
             root.missing("listeners", remedy);
@@ -164,6 +166,8 @@ impl Config {
                 .into_iter()
                 .filter_map(|(name, table)| Some(At { at: table.at, it: credentials::credential(name, table)? }))
                 .collect(),
+            caller_names: callers.names,
+            callers: callers.tables.into_iter().filter_map(|(name, table)| callers::caller(name, table)).collect(),
             forward: root.table("forward").map(limits::forward).unwrap_or_default(),
         };
         let limits = root.table("limits").map(limits::limits).unwrap_or_default();
@@ -171,7 +175,6 @@ impl Config {
             "intercept",
             "remove it; callers reach upstreams by their http:// URL, or through a reverse listener",
         );
-        root.not_yet("callers", "remove it; a listener on a unix socket or on 127.0.0.1 keeps other machines out");
         root.not_yet("cache", "remove it; each process keeps its own tokens");
         root.not_yet("telemetry", "remove it; the metrics are at /metrics of the [admin] listener");
         root.finish();
@@ -196,6 +199,7 @@ impl Tables<'_> {
             let mode = match listener.mode? {
                 Mode::Forward => ListenerMode::Forward { upstreams },
                 Mode::Reverse => ListenerMode::Reverse { upstreams, hosts: listener.hosts.clone() },
+                Mode::Token => ListenerMode::Token { clients: callers::clients(listener, &self) },
             };
             Some(ListenerConfig { name: listener.name.clone(), address: listener.address.as_ref()?.it.clone(), mode })
         });

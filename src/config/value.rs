@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "proxy.toml:3:8: `listeners.proxy.mode` = \"socks5\" is not supported by this version; write \"forward\" or \"reverse\""
+                "proxy.toml:3:8: `listeners.proxy.mode` = \"socks5\" is not supported by this version; write \"forward\", \"reverse\" or \"token\""
             ]
         );
     }

@@ -23,7 +23,7 @@ pub use settings::{CredentialKind, CredentialSettings, FixedScheme, FixedSetting
 
 use self::inject::Shape;
 use crate::jose::KeyError;
-use crate::token::{Injectable, TokenCache, TokenError, TokenErrorKind, TokenStatus};
+use crate::token::{Acquired, CachePolicy, Injectable, TokenCache, TokenError, TokenErrorKind, TokenStatus};
 
 /// A configured credential, live. Several may share one [`TokenCache`], when their token requests are equal.
 #[derive(Debug)]
@@ -222,6 +222,20 @@ impl Credential {
             Backing::Tokens { cache, wait, .. } => cache.force_refresh(*wait).await.map(|_| ()),
             Backing::Fixed(fixed) => fixed.read_again().await.map(|_| ()),
             Backing::Exchange(_) => Err(no_subject()),
+        }
+    }
+
+    /// A token, to be handed to a program instead of put on its requests.
+    ///
+    /// # Errors
+    /// Why there is none; a fixed credential and an exchange have none to hand out.
+    pub async fn acquire(&self) -> Result<Acquired, Arc<TokenError>> {
+        match &self.backing {
+            Backing::Tokens { cache, wait, .. } => cache.acquire(CachePolicy::ReadWrite, *wait).await,
+            Backing::Fixed(_) | Backing::Exchange(_) => {
+                let message = "this credential has no token that could be handed out";
+                Err(Arc::new(TokenError::new(TokenErrorKind::Configuration, message)))
+            }
         }
     }
 

@@ -61,5 +61,6 @@ pub(super) fn of(listener: &ListenerRuntime, head: &Parts) -> Result<Destination
     match &listener.mode {
         ModeRuntime::Forward(table) => forward::destination(table, head),
         ModeRuntime::Reverse { table, hosts } => reverse::destination(table, hosts.as_deref(), head),
+        ModeRuntime::Token(_) => Err(Refusal::denied("this listener is a token endpoint and forwards nothing")),
     }
 }

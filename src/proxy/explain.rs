@@ -192,7 +192,7 @@ fn head(listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Par
     let mut request = Request::builder().method(method.clone());
     let host = match (&listener.mode, uri.authority()) {
         (_, Some(authority)) => authority.as_str().to_owned(),
-        (ModeRuntime::Reverse { .. }, None) => "localhost".to_owned(),
+        (ModeRuntime::Reverse { .. } | ModeRuntime::Token(_), None) => "localhost".to_owned(),
         (ModeRuntime::Forward(_), None) => {
             return Err("a forward listener needs a whole URL, such as http://api.example.com/".into());
         }

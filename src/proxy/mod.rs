@@ -19,6 +19,7 @@ mod reverse;
 mod settings;
 mod subject;
 mod target;
+mod token_endpoint;
 mod tunnel;
 
 use std::future::Future;
@@ -41,14 +42,14 @@ pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId, malformed};
 pub use headers::{ViaIdentity, rewrite_request, rewrite_response};
 pub use rate::RateLimit;
 pub use replay::{Replay, ReplayBody, ReplayBudget};
-pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, Unmatched};
+pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
 
 use self::destination::{Destination, Reached};
 use self::record::Record;
 use self::retry::{Sent, SentBody};
 use crate::credential::{Authorization, Credential};
 use crate::route::{CallerAuthorization, OnTokenError, Permission};
-use crate::runtime::{ListenerRuntime, Runtime, RuntimeReader};
+use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, RuntimeReader};
 use crate::telemetry::RequestMetrics;
 use crate::upstream::{ExchangeError, Origin, OutboundHead, Pool, ResponseBody, Upstream};
 
@@ -113,6 +114,9 @@ impl Proxy {
         body: Incoming,
         began: Instant,
     ) -> Result<Response<CallerBody>, Failure> {
+        if let ModeRuntime::Token(clients) = &listener.mode {
+            return Ok(Box::pin(token_endpoint::answer(listener, clients, head, body, began)).await);
+        }
         match self.destination(listener, head).map_err(|refusal| (refusal, None))? {
             Destination::Route(reached) => match self.to_upstream(&reached, head, body, began).await {
                 Ok(response) => Ok(response),

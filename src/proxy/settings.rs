@@ -2,6 +2,8 @@
 
 use ipnet::IpNet;
 
+use crate::secret::Secrets;
+
 /// `mode`, with what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenerMode {
@@ -17,6 +19,22 @@ pub enum ListenerMode {
         /// Which `Host` values are accepted.
         hosts: AcceptedHosts,
     },
+    /// A token endpoint of our own.
+    Token {
+        /// Who may have which token.
+        clients: Vec<TokenClient>,
+    },
+}
+
+/// Somebody who gets tokens from a token listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenClient {
+    /// How it calls itself.
+    pub client_id: String,
+    /// What proves it.
+    pub secret: Secrets,
+    /// Whose token it gets.
+    pub credential: String,
 }
 
 /// `listeners.L.hosts`.

@@ -4,7 +4,7 @@ use super::source::digest;
 use super::{Secret, SecretError, SecretSource};
 
 /// Places that are tried in order; at least one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secrets(Vec<SecretSource>);
 
 impl Secrets {

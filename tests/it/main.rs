@@ -24,6 +24,7 @@ mod responses;
 mod retry;
 mod reverse;
 mod tidy;
+mod token_endpoint;
 mod token_exchange;
 mod tokens;
 mod tunnel;

@@ -35,18 +35,19 @@ const DOORS: [(&str, &[&str]); 16] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 11] = [
-    "cli/token.rs",         // `attache token` prints the token: that is the command
-    "credential/fixed.rs",  // the value that is put on requests is made, once for each secret
-    "jose/key.rs",          // a key is read, once
-    "oauth/client_auth.rs", // the client's secret goes into the token request
-    "oauth/grant.rs",       // the subject of a token exchange, a given assertion
-    "oauth/response.rs",    // a token is checked before it may enter a header
-    "secret/mod.rs",        // blank or not, and the fingerprint
-    "secret/source.rs",     // a member of a document that is a secret as a whole
-    "tls/mod.rs",           // a certificate is parsed
-    "tls/identity.rs",      // certificate and key come out of their PEM
-    "token/mod.rs",         // the header value is made, once for each token
+const EXPOSING: [&str; 12] = [
+    "cli/token.rs",            // `attache token` prints the token: that is the command
+    "credential/fixed.rs",     // the value that is put on requests is made, once for each secret
+    "jose/key.rs",             // a key is read, once
+    "oauth/client_auth.rs",    // the client's secret goes into the token request
+    "oauth/grant.rs",          // the subject of a token exchange, a given assertion
+    "oauth/response.rs",       // a token is checked before it may enter a header
+    "proxy/token_endpoint.rs", // a token is handed to the program that asked for it
+    "secret/mod.rs",           // blank or not, and the fingerprint
+    "secret/source.rs",        // a member of a document that is a secret as a whole
+    "tls/mod.rs",              // a certificate is parsed
+    "tls/identity.rs",         // certificate and key come out of their PEM
+    "token/mod.rs",            // the header value is made, once for each token
 ];
 
 const PRINTING: [&str; 9] = [

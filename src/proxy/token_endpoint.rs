@@ -1,0 +1,257 @@
+//! A token endpoint of our own (`mode = "token"`), for programs that insist on being OAuth clients: they get the cached
+//! token of the credential that their `client_id` stands for (RFC 6749 sections 4.4 and 5).
+//!
+//! Failures for an unknown client and for a wrong secret are the same bytes: nobody learns which clients there are.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+use super::body::CallerBody;
+use super::error::{REQUEST_ID, RequestId};
+use super::record::Record;
+use crate::runtime::{ListenerRuntime, TokenClientRuntime};
+use crate::secret::Secret;
+use crate::token::{Acquired, TokenError, TokenErrorKind};
+
+/// A token request is a few hundred bytes.
+const MAX_BODY: usize = 16 * 1024;
+
+/// How long it may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers one request. Cannot fail: every failure is an answer of RFC 6749 section 5.2.
+pub(super) async fn answer(
+    listener: &ListenerRuntime,
+    clients: &[TokenClientRuntime],
+    head: &Parts,
+    body: Incoming,
+    began: Instant,
+) -> Response<CallerBody> {
+    let outcome = match request(head, body).await {
+        Ok(request) => granted(clients, &request).await,
+        Err(refused) => Err(refused),
+    };
+    let (metrics, listener) = (&listener.metrics, &listener.name);
+    match outcome {
+        Ok((credential, token)) => {
+            tracing::debug!(target: "attache::proxy", %listener, %credential, "token handed out");
+            recorded(success(&token), Record::new(began, metrics, &metrics.injected))
+        }
+        Err(refused) => {
+            let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
+            let (status, code) = (refused.status.as_u16(), refused.code);
+            tracing::info!(target: "attache::proxy", %listener, status, code, request_id = request_id.text(), "no token handed out: {}", refused.description);
+            let counted = if refused.status.is_server_error() { &metrics.failed } else { &metrics.denied };
+            recorded(refused.into_response(), Record::new(began, metrics, counted))
+        }
+    }
+}
+
+/// What a client asks for, once it has been read.
+struct TokenRequest {
+    client_id: String,
+    secret: Secret,
+    grant_type: Option<String>,
+    scope: Vec<String>,
+}
+
+/// RFC 6749 section 5.2.
+struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    description: String,
+    retry_after: Option<Duration>,
+}
+
+fn invalid(description: &str) -> Refused {
+    Refused {
+        status: StatusCode::BAD_REQUEST,
+        code: "invalid_request",
+        description: description.to_owned(),
+        retry_after: None,
+    }
+}
+
+/// The same bytes for whoever is not known and for whoever cannot prove it.
+fn invalid_client() -> Refused {
+    let description = "there is no such client, or its secret is another one".to_owned();
+    Refused { status: StatusCode::UNAUTHORIZED, code: "invalid_client", description, retry_after: None }
+}
+
+/// Reads a token request (RFC 6749 section 4.4.2): a form, each field once, one way of client authentication.
+async fn request(head: &Parts, body: Incoming) -> Result<TokenRequest, Refused> {
+    if head.method != Method::POST {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        return Err(Refused {
+            status,
+            ..invalid("this is a token endpoint: POST a form with grant_type=client_credentials")
+        });
+    }
+    let form = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = form.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(invalid("send the fields as application/x-www-form-urlencoded"));
+    }
+    let collected = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await;
+    let body = match collected {
+        Ok(Ok(collected)) => Zeroizing::new(collected.to_bytes().to_vec()),
+        Ok(Err(_broken)) => return Err(invalid("the request body broke off, or is longer than 16 KiB")),
+        Err(_elapsed) => return Err(invalid("the request body did not arrive within 10 s")),
+    };
+    let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
+    for (name, value) in form_urlencoded::parse(&body) {
+        if fields.iter().any(|(known, _)| *known == name) {
+            return Err(invalid("a field stands twice"));
+        }
+        fields.push((name.into_owned(), Zeroizing::new(value.into_owned())));
+    }
+    let field = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.to_string());
+    let posted = field("client_secret").map(Secret::new);
+    let (client_id, secret) = match (basic(head)?, posted) {
+        (Some(_), Some(_)) => {
+            return Err(invalid("the client proves itself twice: use one method (RFC 6749 section 2.3)"));
+        }
+        (Some((id, secret)), None) => (id, secret),
+        (None, Some(secret)) => (field("client_id").ok_or_else(|| invalid("client_id is missing"))?, secret),
+        (None, None) => return Err(invalid_client()),
+    };
+    let scope = field("scope").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    Ok(TokenRequest { client_id, secret, grant_type: field("grant_type"), scope })
+}
+
+/// RFC 6749 section 2.3.1: id and secret, each form-encoded. Clients that do not encode send the same where it matters not.
+fn basic(head: &Parts) -> Result<Option<(String, Secret)>, Refused> {
+    let mut values = head.headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|_| values.next().is_none()).ok_or_else(invalid_client)?;
+    let encoded = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+    let encoded = encoded.map(|(_, encoded)| encoded.trim()).ok_or_else(invalid_client)?;
+    let pair = Zeroizing::new(STANDARD.decode(encoded).map_err(|_invalid| invalid_client())?);
+    let pair = std::str::from_utf8(&pair).map_err(|_invalid| invalid_client())?;
+    let (id, secret) = pair.split_once(':').ok_or_else(invalid_client)?;
+    Ok(Some((decoded(id), Secret::new(decoded(secret)))))
+}
+
+fn decoded(text: &str) -> String {
+    let pair = Zeroizing::new(format!("x={text}"));
+    // An "&" that was not encoded would end the field.
+    if text.contains('&') {
+        return text.to_owned();
+    }
+    form_urlencoded::parse(pair.as_bytes()).next().map_or_else(String::new, |(_, value)| value.into_owned())
+}
+
+/// The token of the credential that this client stands for.
+async fn granted<'c>(
+    clients: &'c [TokenClientRuntime],
+    request: &TokenRequest,
+) -> Result<(&'c str, Acquired), Refused> {
+    let client = authenticated(clients, request).await.ok_or_else(invalid_client)?;
+    match request.grant_type.as_deref() {
+        Some("client_credentials") => {}
+        Some(_) => {
+            let description = "this endpoint knows the grant client_credentials".to_owned();
+            return Err(Refused { code: "unsupported_grant_type", description, ..invalid("") });
+        }
+        None => return Err(invalid("grant_type is missing: write client_credentials")),
+    }
+    let token = client.credential.acquire().await.map_err(|error| unavailable(&error))?;
+    let has =
+        |wanted: &String| token.scope.as_ref().is_none_or(|scope| scope.split_whitespace().any(|one| one == wanted));
+    if !request.scope.iter().all(has) {
+        let description = "the token of this client has not all of these scopes; ask without scope".to_owned();
+        return Err(Refused { code: "invalid_scope", description, ..invalid("") });
+    }
+    Ok((&client.credential.name, token))
+}
+
+/// Digests are compared, in constant time, also where there is no such client.
+async fn authenticated<'c>(
+    clients: &'c [TokenClientRuntime],
+    request: &TokenRequest,
+) -> Option<&'c TokenClientRuntime> {
+    let client = clients.iter().find(|client| client.client_id == request.client_id);
+    // Somebody's secret is read in any case, so that the time tells nothing either.
+    let sources = client.or_else(|| clients.first())?.secret.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        sources.sources().iter().map(|source| source.read().ok().map(|secret| secret.fingerprint())).collect::<Vec<_>>()
+    });
+    let known: Vec<Option<[u8; 32]>> = read.await.unwrap_or_default();
+    let given = request.secret.fingerprint();
+    let mut proven = false;
+    for digest in known.into_iter().flatten() {
+        proven |= aws_lc_rs::constant_time::verify_slices_are_equal(&digest, &given).is_ok();
+    }
+    client.filter(|_| proven)
+}
+
+/// Why our own token request failed, in the words that a client may have (RFC 6749 section 4.1.2.1 has these codes).
+fn unavailable(error: &Arc<TokenError>) -> Refused {
+    let temporary =
+        matches!(error.kind, TokenErrorKind::Transient | TokenErrorKind::Timeout | TokenErrorKind::Cancelled);
+    Refused {
+        status: if temporary { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_GATEWAY },
+        code: if temporary { "temporarily_unavailable" } else { "server_error" },
+        description: error.message.clone(),
+        retry_after: if temporary { Some(error.retry_after.unwrap_or(Duration::from_secs(1))) } else { None },
+    }
+}
+
+/// RFC 6749 section 5.1.
+fn success(token: &Acquired) -> Response<CallerBody> {
+    let mut document = json!({
+        "access_token": token.access_token.expose(),
+        "token_type": token.token_type.as_str(),
+    });
+    if let Some(members) = document.as_object_mut() {
+        members.extend(token.expires_in.map(|left| ("expires_in".to_owned(), left.as_secs().into())));
+        members.extend(token.scope.clone().map(|scope| ("scope".to_owned(), scope.into())));
+    }
+    json_response(StatusCode::OK, &document)
+}
+
+impl Refused {
+    fn into_response(self) -> Response<CallerBody> {
+        let document = json!({ "error": self.code, "error_description": self.description.replace(['"', '\\'], "'") });
+        let mut response = json_response(self.status, &document);
+        let headers = response.headers_mut();
+        headers.insert(super::PROXY_STATUS, HeaderValue::from_static("attache; error=http_request_denied"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"attache\""));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        if let Some(after) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        response
+    }
+}
+
+fn json_response(status: StatusCode, document: &serde_json::Value) -> Response<CallerBody> {
+    let mut response = Response::new(CallerBody::own(Bytes::from(document.to_string())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // RFC 6749 section 5.1.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn recorded(response: Response<CallerBody>, record: Record) -> Response<CallerBody> {
+    response.map(|body| body.with_record(record))
+}
