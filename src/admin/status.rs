@@ -1,5 +1,7 @@
 //! What is running, as one structure for JSON now and for the page later. Holds no secret and no token.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
 
 use crate::credential::Credential;
@@ -28,6 +30,16 @@ pub struct CredentialStatus {
     pub expires_in: Option<u64>,
     /// What the server granted.
     pub scope: Option<String>,
+    /// What was asked for and not granted, separated by spaces.
+    pub missing_scope: Option<String>,
+    /// Seconds by which the authorization server's clock is ahead of this machine's; negative: behind.
+    pub clock_skew: Option<i64>,
+    /// When the current token came (RFC 3339).
+    pub fetched_at: Option<String>,
+    /// When the newest token request ended, well or not (RFC 3339).
+    pub last_refresh_at: Option<String>,
+    /// How long it took, in milliseconds.
+    pub last_refresh_took_ms: Option<u64>,
     /// `/readyz` waits for it.
     pub required: bool,
     /// The remembered failure.
@@ -92,9 +104,21 @@ impl CredentialStatus {
             generation: status.generation,
             expires_in: status.expires_in.map(|left| left.as_secs()),
             scope: status.scope,
+            missing_scope: status.missing_scope,
+            clock_skew: status.clock_skew,
+            fetched_at: status.fetched_at.map(written),
+            last_refresh_at: status.last_refresh_at.map(written),
+            last_refresh_took_ms: status
+                .last_refresh_took
+                .map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             required: credential.required,
             last_error: status.last_error.map(|error| error.message.clone()),
             usable: status.usable,
         }
     }
+}
+
+/// To the second, in UTC.
+fn written(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
 }

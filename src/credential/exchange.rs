@@ -71,11 +71,8 @@ impl Exchange {
         TokenStatus {
             state: if subjects == 0 { "empty" } else { "ready" },
             generation: subjects as u64,
-            expires_in: None,
-            lifetime: None,
-            scope: None,
-            last_error: None,
             usable: true,
+            ..TokenStatus::default()
         }
     }
 }

@@ -217,11 +217,9 @@ impl Fixed {
                 (false, None, None) => "empty",
             },
             generation: reading.generation,
-            expires_in: None,
-            lifetime: None,
-            scope: None,
             last_error: reading.failure.as_ref().map(|(error, _)| Arc::clone(error)),
             usable,
+            ..TokenStatus::default()
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
 
+use super::control::{self, Control, turn};
 use super::refresh::{Flight, Landing, RefreshState};
 use super::{AccessToken, Clock, Injectable, RefreshSettings, TokenError, TokenErrorKind, TokenMetrics, TokenSource};
 
@@ -24,12 +25,12 @@ pub struct TokenCache {
     /// Refreshed even while nobody uses the token.
     pub(super) always: AtomicBool,
     pub(super) clock: Clock,
-    pub(super) control: Handle,
+    pub(super) control: Control,
     pub(super) metrics: TokenMetrics,
 }
 
 /// What the status page and `/readyz` say about a credential.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TokenStatus {
     /// `empty`, `ready`, `refreshing` or `failed`.
     pub state: &'static str,
@@ -41,6 +42,16 @@ pub struct TokenStatus {
     pub lifetime: Option<Duration>,
     /// What the server granted.
     pub scope: Option<String>,
+    /// What was asked for and is not in the current token's scope, separated by spaces.
+    pub missing_scope: Option<String>,
+    /// When the current token came.
+    pub fetched_at: Option<SystemTime>,
+    /// When the newest token request for the cache ended, well or not.
+    pub last_refresh_at: Option<SystemTime>,
+    /// How long that took, with its quick retry.
+    pub last_refresh_took: Option<Duration>,
+    /// Seconds by which the server's clock is ahead of this machine's, by its newest answer; negative: behind.
+    pub clock_skew: Option<i64>,
     /// The newest failure, while it is remembered.
     pub last_error: Option<Arc<TokenError>>,
     /// There is something that may be put on a request now.
@@ -56,6 +67,17 @@ impl TokenCache {
         settings: RefreshSettings,
         clock: Clock,
         control: Handle,
+        metrics: TokenMetrics,
+    ) -> Arc<Self> {
+        Self::under(Control::Runtime(control), name, source, settings, clock, metrics)
+    }
+
+    pub(super) fn under(
+        control: Control,
+        name: &str,
+        source: Box<dyn TokenSource>,
+        settings: RefreshSettings,
+        clock: Clock,
         metrics: TokenMetrics,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -75,17 +97,22 @@ impl TokenCache {
     /// reference count.
     #[must_use]
     pub fn usable(self: &Arc<Self>) -> Option<Injectable> {
+        self.read(|token| token.injectable.clone())
+    }
+
+    fn read<T>(self: &Arc<Self>, take: impl FnOnce(&Arc<AccessToken>) -> T) -> Option<T> {
+        turn();
         let now = self.clock.now();
         let snapshot = self.snapshot.load();
-        let token = snapshot.as_deref()?;
+        let token = snapshot.as_ref()?;
         if !token.expiry.is_usable(now) {
             return None;
         }
         token.mark_used();
         if token.expiry.refresh_at.is_some_and(|at| now.instant >= at) && token.claim_refresh() {
-            self.refresh_ahead();
+            self.refresh_ahead(token.generation);
         }
-        Some(token.injectable.clone())
+        Some(take(token))
     }
 
     /// The current token, or the one that the token request in flight brings.
@@ -94,7 +121,11 @@ impl TokenCache {
     /// The request's failure, shared by all who waited; a remembered failure at once; [`TokenErrorKind::Timeout`] after
     /// `wait`. Dropping the future cancels the waiting and nothing else.
     pub async fn obtain(self: &Arc<Self>, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
-        match self.usable() {
+        self.obtain_token(wait).await.map(|token| token.injectable.clone())
+    }
+
+    pub(super) async fn obtain_token(self: &Arc<Self>, wait: Duration) -> Landing {
+        match self.read(Arc::clone) {
             Some(token) => Ok(token),
             None => self.join(None, wait).await,
         }
@@ -106,7 +137,7 @@ impl TokenCache {
     /// # Errors
     /// As [`TokenCache::obtain`].
     pub async fn renew(self: &Arc<Self>, refused: u64, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
-        self.join(Some(refused), wait).await
+        self.join(Some(refused), wait).await.map(|token| token.injectable.clone())
     }
 
     /// Asks for a new token now, whatever there is, unless a request is in flight: then its token is the answer.
@@ -114,12 +145,16 @@ impl TokenCache {
     /// # Errors
     /// As [`TokenCache::obtain`].
     pub async fn force_refresh(self: &Arc<Self>, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
+        self.force_token(wait).await.map(|token| token.injectable.clone())
+    }
+
+    pub(super) async fn force_token(self: &Arc<Self>, wait: Duration) -> Landing {
         let flight = {
             let mut state = self.lock();
             state.forget_failure();
             self.join_flight(&mut state)
         };
-        land(flight, wait).await
+        self.land_with(flight, wait).await
     }
 
     /// Forgets a failure that only the configuration could mend, because it has been mended: the next request asks at once.
@@ -172,19 +207,24 @@ impl TokenCache {
             generation: state.generation(),
             expires_in: token.as_ref().map(|token| token.expiry.remaining(now)),
             lifetime: token.as_ref().map(|token| token.expiry.lifetime),
-            scope: token.and_then(|token| token.scope.clone()),
+            scope: token.as_ref().and_then(|token| token.scope.clone()),
+            missing_scope: token.as_ref().and_then(|token| token.missing_scope.clone()),
+            fetched_at: token.map(|token| token.fetched_at),
+            last_refresh_at: state.last_refresh().map(|last| last.at),
+            last_refresh_took: state.last_refresh().map(|last| last.took),
+            clock_skew: state.skew.seconds(),
             last_error: state.failure(),
         }
     }
 
-    async fn join(self: &Arc<Self>, refused: Option<u64>, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
+    async fn join(self: &Arc<Self>, refused: Option<u64>, wait: Duration) -> Landing {
         let flight = {
             let mut state = self.lock();
             if let Some(generation) = refused {
                 self.discard(generation);
             }
             // Somebody may have landed a token between the read without the lock and this line.
-            if let Some(token) = self.usable() {
+            if let Some(token) = self.read(Arc::clone) {
                 return Ok(token);
             }
             if let Some(error) = state.fail_fast(self.clock.now()) {
@@ -195,37 +235,33 @@ impl TokenCache {
             }
             self.join_flight(&mut state)
         };
-        land(flight, wait).await
+        self.land_with(flight, wait).await
     }
 
     /// Compare and swap on the generation; called under the lock, so that no landing comes between.
     fn discard(&self, generation: u64) {
+        turn();
         if self.snapshot.load().as_ref().is_some_and(|token| token.generation == generation) {
             tracing::debug!(target: "attache::token", credential = %self.name, generation, "token discarded");
+            turn();
             self.snapshot.store(None);
         }
     }
 
-    /// A poisoned lock means that a thread panicked between two plain assignments; the state is still whole.
-    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, RefreshState> {
-        self.refresh.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn land(mut flight: Flight, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
-    let landed = tokio::time::timeout(wait, flight.wait_for(Option::is_some)).await;
-    let landing: Option<Landing> = match landed {
-        Ok(Ok(landing)) => landing.clone(),
-        // The sender is gone without a result: the control runtime is ending.
-        Ok(Err(_)) => None,
-        Err(_) => {
-            let message = "the token request has not been answered yet";
-            return Err(Arc::new(TokenError::new(TokenErrorKind::Timeout, message)));
+    async fn land_with(&self, mut flight: Flight, wait: Duration) -> Landing {
+        match self.control.timeout(wait, flight.wait_for(Option::is_some)).await {
+            // The sender is gone without a result: the control runtime is ending.
+            Ok(landed) => landed
+                .ok()
+                .and_then(|landing| landing.clone())
+                .unwrap_or_else(|| Err(Arc::new(TokenError::shut_down()))),
+            Err(_elapsed) => Err(Arc::new(TokenError::unanswered())),
         }
-    };
-    landing.unwrap_or_else(|| {
-        Err(Arc::new(TokenError::new(TokenErrorKind::Cancelled, "the token request was ended by the shutdown")))
-    })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, RefreshState> {
+        control::lock(&self.refresh)
+    }
 }
 
 impl fmt::Debug for TokenCache {

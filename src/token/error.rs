@@ -69,4 +69,14 @@ impl TokenError {
         self.retry_after = after;
         self
     }
+
+    /// The control runtime is ending.
+    pub(super) fn shut_down() -> Self {
+        Self::new(TokenErrorKind::Cancelled, "the token request was ended by the shutdown")
+    }
+
+    /// The one who waited has waited long enough.
+    pub(super) fn unanswered() -> Self {
+        Self::new(TokenErrorKind::Timeout, "the token request has not been answered yet")
+    }
 }

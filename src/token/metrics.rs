@@ -1,20 +1,36 @@
 //! What is counted about token requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::TokenError;
 
-/// `attache_token_requests_total` and `attache_token_request_duration_seconds`, for every credential.
-#[derive(Debug, Clone)]
-pub struct TokenMetrics {
+/// For every credential:
+///
+/// | metric | is |
+/// |---|---|
+/// | `attache_token_requests_total` | token requests, by outcome |
+/// | `attache_token_request_duration_seconds` | how long they took |
+/// | `attache_token_requests_withheld_total` | those that were not sent, because `budget` was spent |
+/// | `attache_token_scope_narrowed_total` | tokens with less scope than was asked for |
+/// | `attache_token_clock_skew_seconds` | by how much the server's clock is ahead of ours; negative: behind |
+#[derive(Debug, Clone, Default)]
+pub struct TokenMetrics(Arc<Families>);
+
+#[derive(Debug)]
+struct Families {
     requests: Family<RequestLabels, Counter>,
     duration: Family<CredentialLabel, Histogram, fn() -> Histogram>,
+    withheld: Family<CredentialLabel, Counter>,
+    scope_narrowed: Family<CredentialLabel, Counter>,
+    clock_skew: Family<CredentialLabel, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -28,9 +44,15 @@ struct CredentialLabel {
     credential: String,
 }
 
-impl Default for TokenMetrics {
+impl Default for Families {
     fn default() -> Self {
-        Self { requests: Family::default(), duration: Family::new_with_constructor(histogram) }
+        Self {
+            requests: Family::default(),
+            duration: Family::new_with_constructor(histogram),
+            withheld: Family::default(),
+            scope_narrowed: Family::default(),
+            clock_skew: Family::default(),
+        }
     }
 }
 
@@ -42,18 +64,48 @@ fn histogram() -> Histogram {
 impl TokenMetrics {
     /// Puts the families into a registry that already has the product's prefix.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("token_requests", "Token requests by credential and outcome", self.requests.clone());
+        registry.register("token_requests", "Token requests by credential and outcome", self.0.requests.clone());
         registry.register(
             "token_request_duration_seconds",
             "How long token requests took, by credential",
-            self.duration.clone(),
+            self.0.duration.clone(),
+        );
+        registry.register(
+            "token_requests_withheld",
+            "Token requests that were not sent because the budget was spent, by credential",
+            self.0.withheld.clone(),
+        );
+        registry.register(
+            "token_scope_narrowed",
+            "Tokens that came with less scope than was asked for, by credential",
+            self.0.scope_narrowed.clone(),
+        );
+        registry.register(
+            "token_clock_skew_seconds",
+            "By how much the authorization server's clock is ahead of this machine's, by credential",
+            self.0.clock_skew.clone(),
         );
     }
 
     /// Counts one token request.
     pub(super) fn record(&self, credential: &str, took: Duration, error: Option<&TokenError>) {
         let outcome = error.map_or("success", |error| error.kind.as_str());
-        self.requests.get_or_create(&RequestLabels { credential: credential.into(), outcome }).inc();
-        self.duration.get_or_create(&CredentialLabel { credential: credential.into() }).observe(took.as_secs_f64());
+        self.0.requests.get_or_create(&RequestLabels { credential: credential.into(), outcome }).inc();
+        self.0.duration.get_or_create(&CredentialLabel { credential: credential.into() }).observe(took.as_secs_f64());
+    }
+
+    /// Counts one token request that was not sent.
+    pub(super) fn withheld(&self, credential: &str) {
+        self.0.withheld.get_or_create(&CredentialLabel { credential: credential.into() }).inc();
+    }
+
+    /// Counts one token that can do less than was asked for.
+    pub(super) fn scope_narrowed(&self, credential: &str) {
+        self.0.scope_narrowed.get_or_create(&CredentialLabel { credential: credential.into() }).inc();
+    }
+
+    /// How far the server's clock was ahead, by its newest answer.
+    pub(super) fn clock_skew(&self, credential: &str, seconds: i64) {
+        self.0.clock_skew.get_or_create(&CredentialLabel { credential: credential.into() }).set(seconds);
     }
 }

@@ -2,44 +2,59 @@
 //!
 //! A [`TokenCache`] holds one token for one identity. The request path reads a snapshot (`cache`); everything that
 //! replaces it, single flight, schedule and back-off, is in `refresh` and runs on the control runtime. What it asks is a
-//! [`TokenSource`].
+//! [`TokenSource`]; `request` makes one request of it, within its `budget`.
 
-mod acquire;
+mod budget;
 mod cache;
 mod clock;
+mod control;
 mod error;
 mod expiry;
 mod metrics;
+mod policy;
 mod refresh;
+mod request;
 mod settings;
+mod skew;
 mod source;
 #[cfg(test)]
 mod testing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use http::HeaderValue;
 
-pub use acquire::{Acquired, CachePolicy};
+pub use budget::Budget;
 pub use cache::{TokenCache, TokenStatus};
 pub use clock::{Clock, Now};
 pub use error::{TokenError, TokenErrorKind};
 pub use expiry::Expiry;
 pub use metrics::TokenMetrics;
+pub use policy::{Acquired, CachePolicy};
 pub use settings::RefreshSettings;
 pub use source::{Expires, FetchDetail, FetchedToken, TokenSource, TokenType};
+
+use self::control::turn;
+use crate::secret::Secret;
 
 /// One access token and its ready-made header value. Immutable but for two marks.
 #[derive(Debug)]
 pub struct AccessToken {
     /// Counts the tokens of one cache, from 1: a late 401 names the token it is about.
     pub generation: u64,
+    /// The token itself, for [`TokenCache::acquire`]; requests take the header value.
+    pub access_token: Secret,
     /// What the server granted, if it said.
     pub scope: Option<String>,
+    /// What was asked for and not granted, separated by spaces.
+    pub missing_scope: Option<String>,
     /// How it is presented.
     pub token_type: TokenType,
     /// Its life.
     pub expiry: Expiry,
+    /// When it came.
+    pub fetched_at: SystemTime,
     injectable: Injectable,
     used: AtomicBool,
     refresh_claimed: AtomicBool,
@@ -67,16 +82,19 @@ impl Injectable {
 
 impl AccessToken {
     /// Makes the header value once, for every request that will carry it. `None` if the token may not enter a header.
-    fn new(fetched: &FetchedToken, expiry: Expiry, generation: u64, after_unauthorized: bool) -> Option<Self> {
+    fn new(fetched: FetchedToken, expiry: Expiry, now: Now, generation: u64, after_unauthorized: bool) -> Option<Self> {
         let text =
             zeroize::Zeroizing::new(format!("{} {}", fetched.token_type.as_str(), fetched.access_token.expose()));
         let mut value = HeaderValue::from_str(&text).ok()?;
         value.set_sensitive(true);
         Some(Self {
             generation,
-            scope: fetched.scope.clone(),
+            access_token: fetched.access_token,
+            scope: fetched.scope,
+            missing_scope: (!fetched.missing_scope.is_empty()).then(|| fetched.missing_scope.join(" ")),
             token_type: fetched.token_type,
             expiry,
+            fetched_at: now.wall,
             injectable: Injectable { value, generation, after_unauthorized },
             used: AtomicBool::new(false),
             refresh_claimed: AtomicBool::new(false),
@@ -86,6 +104,7 @@ impl AccessToken {
     /// Marks the token as in use; an unused token is not refreshed ahead. A read comes first, so that a cache line that
     /// all workers share is written once for each token and not once for each request.
     fn mark_used(&self) {
+        turn();
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
@@ -93,6 +112,7 @@ impl AccessToken {
 
     /// True for the one who may start this token's refresh.
     fn claim_refresh(&self) -> bool {
+        turn();
         !self.refresh_claimed.load(Ordering::Relaxed) && !self.refresh_claimed.swap(true, Ordering::Relaxed)
     }
 }

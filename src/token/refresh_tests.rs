@@ -392,7 +392,7 @@ async fn a_panic_in_the_source_strands_nobody() {
 async fn the_end_of_the_control_runtime_answers_those_who_wait() {
     let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
-    let source = Box::new(Scripted { script: |_| Step::Never, asked: Arc::clone(&asked) });
+    let source = Box::new(Scripted { script: |_| Step::Never, asked: Arc::clone(&asked), clock: Clock::system() });
     let settings = RefreshSettings::default();
     let handle = control.handle().clone();
     let cache = TokenCache::new("test", source, settings, Clock::system(), handle, TokenMetrics::default());

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-/// `refresh_ahead` and `default_lifetime`.
+use super::Budget;
+
+/// `refresh_ahead`, `default_lifetime`, `budget`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RefreshSettings {
     /// The fraction of the lifetime after which a successor is asked for; `None` for `"off"`.
@@ -11,10 +13,12 @@ pub struct RefreshSettings {
     pub default_lifetime: Duration,
     /// Refresh even while nobody uses the token (`required = true`); may be changed later, by `TokenCache::keep_fresh`.
     pub always: bool,
+    /// The most token requests in a window; `None`: as many as it takes.
+    pub budget: Option<Budget>,
 }
 
 impl Default for RefreshSettings {
     fn default() -> Self {
-        Self { ahead: Some(0.8), default_lifetime: Duration::from_secs(300), always: false }
+        Self { ahead: Some(0.8), default_lifetime: Duration::from_secs(300), always: false, budget: None }
     }
 }

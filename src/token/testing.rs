@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
-use super::refresh::Landing;
 use super::{
-    Clock, Expires, FetchedToken, RefreshSettings, TokenCache, TokenError, TokenMetrics, TokenSource, TokenType,
+    Clock, Expires, FetchedToken, Injectable, RefreshSettings, TokenCache, TokenError, TokenMetrics, TokenSource,
+    TokenType,
 };
 use crate::secret::Secret;
 
@@ -26,6 +26,10 @@ pub(super) enum Step {
     Slow(u64, u64),
     /// A token of which this is said, after a while.
     Says(u64, Expires),
+    /// A token of an hour from a server whose clock is ahead by so many seconds.
+    Ahead(i64),
+    /// A token of an hour with all the scope that was asked for.
+    FullScope,
     Fail(TokenError),
     SlowFail(u64, TokenError),
     /// Panics while it is polled.
@@ -38,6 +42,7 @@ pub(super) enum Step {
 pub(super) struct Scripted<F> {
     pub(super) script: F,
     pub(super) asked: Arc<AtomicUsize>,
+    pub(super) clock: Clock,
 }
 
 impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
@@ -45,7 +50,7 @@ impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
         let number = self.asked.fetch_add(1, Ordering::SeqCst);
         let step = (self.script)(number);
         assert!(!matches!(step, Step::PanicAtOnce), "scripted");
-        let requested_at = Instant::now();
+        let (requested_at, wall) = (Instant::now(), self.clock.now().wall);
         let says = move |expires| {
             Ok(FetchedToken {
                 access_token: Secret::new(format!("token-{}", number + 1)),
@@ -70,6 +75,12 @@ impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
                     sleep(Duration::from_secs(wait)).await;
                     says(expires)
                 }
+                Step::Ahead(seconds) => {
+                    let by = Duration::from_secs(seconds.unsigned_abs());
+                    let date = if seconds < 0 { wall - by } else { wall + by };
+                    granted(3600).map(|fetched| FetchedToken { server_date: Some(date), ..fetched })
+                }
+                Step::FullScope => granted(3600).map(|fetched| FetchedToken { missing_scope: Vec::new(), ..fetched }),
                 Step::Fail(error) => Err(error),
                 Step::SlowFail(wait, error) => {
                     sleep(Duration::from_secs(wait)).await;
@@ -86,6 +97,7 @@ pub(super) struct Engine {
     pub(super) cache: Arc<TokenCache>,
     pub(super) asked: Arc<AtomicUsize>,
     pub(super) wall: Arc<AtomicI64>,
+    metrics: TokenMetrics,
 }
 
 impl Engine {
@@ -96,21 +108,31 @@ impl Engine {
     pub(super) fn with(settings: RefreshSettings, script: impl Fn(usize) -> Step + Send + Sync + 'static) -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
         let (clock, wall) = Clock::scripted();
-        let source = Box::new(Scripted { script, asked: Arc::clone(&asked) });
-        let cache = TokenCache::new("test", source, settings, clock, Handle::current(), TokenMetrics::default());
-        Self { cache, asked, wall }
+        let source = Box::new(Scripted { script, asked: Arc::clone(&asked), clock: clock.clone() });
+        let metrics = TokenMetrics::default();
+        let cache = TokenCache::new("test", source, settings, clock, Handle::current(), metrics.clone());
+        Self { cache, asked, wall, metrics }
     }
 
     pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 
-    pub(super) async fn obtain(&self) -> Landing {
+    pub(super) async fn obtain(&self) -> Result<Injectable, Arc<TokenError>> {
         self.cache.obtain(WAIT).await
     }
 
-    pub(super) async fn renew(&self, refused: u64) -> Landing {
+    pub(super) async fn renew(&self, refused: u64) -> Result<Injectable, Arc<TokenError>> {
         self.cache.renew(refused, WAIT).await
+    }
+
+    /// The lines of `/metrics` that begin with this.
+    pub(super) fn metric(&self, name: &str) -> Vec<String> {
+        let mut registry = prometheus_client::registry::Registry::default();
+        self.metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
     }
 
     /// The generation that a request would carry now.

@@ -15,7 +15,7 @@ const LONGER: [(&str, usize); 1] = [
 ];
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 16] = [
+const DOORS: [(&str, &[&str]); 17] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "runtime.rs", "token/cache.rs"]),
     ("axum::", &["admin/", "demo/"]),
@@ -29,6 +29,7 @@ const DOORS: [(&str, &[&str]); 16] = [
     ("reqwest::", &["oauth/"]),
     ("rustls_platform_verifier::", &["tls/"]),
     ("secrecy::", &["secret/"]),
+    ("shuttle::", &["token/control.rs"]),
     ("socket2::", &["listen/"]),
     ("toml::", &["config/"]),
     ("tracing_subscriber::", &["telemetry/"]),

@@ -228,6 +228,39 @@ async fn a_remembered_failure_is_answered_without_asking_again() {
 }
 
 #[tokio::test]
+async fn a_spent_budget_is_503_with_the_time_until_the_next_token_request() {
+    let refuse_all = |_: &Asked, _: usize| Reply::new(401, "", "");
+    let world = World::with(TokenServer::start().await, "budget = \"1/h\"", "", refuse_all).await;
+    assert_eq!(world.get("/").await.status, 401, "no other token is to be had, so the caller sees the refusal");
+    let answer = world.get("/").await;
+    answer.assert_own_failure(503, "proxy_internal_error");
+    assert!(answer.text().contains("the token budget of 1/h is spent"), "{}", answer.text());
+    let after: u64 = answer.field("retry-after").unwrap().parse().unwrap();
+    assert!((3500..=3600).contains(&after), "{after}");
+    assert_eq!(world.tokens.requests(), 1);
+    assert_eq!(world.proxy.metric("attache_token_requests_withheld_total{credential=\"api\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn the_status_tells_of_missing_scope_skewed_clocks_and_the_last_refresh() {
+    let tokens = TokenServer::scripted(|_, _| {
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(300));
+        let granted = r#"{"access_token":"one","token_type":"Bearer","expires_in":3600,"scope":"orders.read"}"#;
+        Reply::new(200, &format!("{JSON}date: {date}\r\n"), granted)
+    });
+    let world = World::with(tokens.await, "scope = \"orders.read orders.write\"", "", fine).await;
+    assert_eq!(world.get("/").await.status, 200);
+    let status = admin(&world, "/api/status").await.json()["credentials"][0].clone();
+    assert_eq!(status["missing_scope"], "orders.write", "{status}");
+    assert!((298..=300).contains(&status["clock_skew"].as_i64().unwrap()), "{status}");
+    assert!((3598..=3600).contains(&status["expires_in"].as_u64().unwrap()), "nothing of it extends a life: {status}");
+    assert!(status["last_refresh_took_ms"].as_u64().unwrap() < 60_000, "{status}");
+    assert!(status["fetched_at"].as_str().unwrap().ends_with('Z') && status["last_refresh_at"].is_string(), "{status}");
+    assert_eq!(world.proxy.metric("attache_token_scope_narrowed_total{credential=\"api\"}").await, 1.0);
+    assert!(world.proxy.metric("attache_token_clock_skew_seconds{credential=\"api\"}").await > 297.0);
+}
+
+#[tokio::test]
 async fn on_token_error_pass_sends_without_a_token_and_counts() {
     let tokens = TokenServer::scripted(|_, _| Reply::new(400, JSON, r#"{"error":"invalid_client"}"#)).await;
     let world = World::with(tokens, "", "on_token_error = \"pass\"", fine).await;
