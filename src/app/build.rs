@@ -3,29 +3,23 @@
 //! What did not change is taken over from the runtime before: a token cache by its identity, an upstream with its pools by
 //! its settings and the certificate it shows, a route with its hold by all of these.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::sources::{BuildError, DpopKeys, identity_of, token_source_with};
-use crate::config::{Config, ListenerConfig, UpstreamConfig};
-use crate::credential::{
-    Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
-};
-use crate::listen::ListenAddress;
-use crate::oauth::{ClientAuth, Grant, Identity, SubjectSource};
-use crate::proxy::{AcceptedHosts, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
-use crate::route::{ForwardTable, Hold, ReverseTable, Route};
-use crate::runtime::{
-    HostRule, Lane, ListenerRuntime, ModeRuntime, Runtime, Said, TokenClientRuntime, UnmatchedRuntime,
-};
-use crate::telemetry::{LogQuota, RequestMetrics, UNMATCHED};
+use super::credentials::Backing;
+use super::sources::{BuildError, DpopKeys};
+use crate::config::{Config, UpstreamConfig};
+use crate::credential::Credential;
+use crate::oauth::ClientAuth;
+use crate::proxy::{PrivateAddresses, Unmatched};
+use crate::route::{Hold, Route};
+use crate::runtime::{Runtime, UnmatchedRuntime};
+use crate::telemetry::{RequestMetrics, UNMATCHED};
 use crate::tls::{ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
-use crate::token::{Clock, RefreshSettings, TokenCache, TokenMetrics};
+use crate::token::TokenMetrics;
 use crate::upstream::{
     AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts, TlsSettings, Upstream,
     UpstreamSettings,
@@ -50,35 +44,6 @@ pub(super) struct Built {
     pub(super) backings: Backings,
     /// The certificate of each upstream that has one of its own.
     pub(super) certificates: Certificates,
-}
-
-/// What is behind a credential.
-#[derive(Debug, Clone)]
-pub(super) enum Backing {
-    /// Tokens, shared with every credential of this identity.
-    Tokens(Identity, Arc<TokenCache>),
-    /// A secret of its own, which notices by itself that it has changed.
-    Fixed(Arc<Fixed>),
-    /// Tokens for each caller, asked for with this identity's secrets.
-    Exchange(Identity, Arc<Exchange>),
-}
-
-impl Backing {
-    /// Where its tokens are, and what they are asked for with.
-    pub(super) const fn tokens(&self) -> Option<(Identity, &Arc<TokenCache>)> {
-        match self {
-            Self::Tokens(identity, cache) => Some((*identity, cache)),
-            Self::Fixed(_) | Self::Exchange(..) => None,
-        }
-    }
-
-    /// What its token requests are made with.
-    pub(super) const fn identity(&self) -> Option<Identity> {
-        match self {
-            Self::Tokens(identity, _) | Self::Exchange(identity, _) => Some(*identity),
-            Self::Fixed(_) => None,
-        }
-    }
 }
 
 /// In the order of the configuration's credentials.
@@ -126,137 +91,6 @@ impl Builder {
             config.listeners.iter().map(|listener| self.listener(listener, &routes, &credentials)).collect();
         let unmatched = self.unmatched(config)?;
         Ok(Built { runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched }), backings, certificates })
-    }
-
-    /// One token cache for each identity: credentials with equal token requests share theirs. What they say about holding the
-    /// token is the first one's, but for `required`: that is said by any of them.
-    fn backings(&self, config: &Config, before: Option<&Built>) -> Result<Vec<Backing>, BuildError> {
-        let mut by_identity: HashMap<Identity, Arc<TokenCache>> = HashMap::new();
-        for (identity, cache) in before.iter().flat_map(|built| &built.backings).filter_map(Backing::tokens) {
-            by_identity.insert(identity, Arc::clone(cache));
-        }
-        let mut backings = Vec::with_capacity(config.credentials.len());
-        for CredentialSettings { name, kind, .. } in &config.credentials {
-            let token = match kind {
-                CredentialKind::OAuth(token) => token,
-                CredentialKind::Fixed(settings) => {
-                    backings.push(Backing::Fixed(self.fixed(name, settings, before)));
-                    continue;
-                }
-            };
-            let identity = identity_of(name, &token.oauth, &self.dpop_keys)?;
-            if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
-                backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, before)?));
-                continue;
-            }
-            let cache = match by_identity.get(&identity) {
-                Some(cache) => Arc::clone(cache),
-                None => self.cache(name, token)?,
-            };
-            by_identity.insert(identity, Arc::clone(&cache));
-            backings.push(Backing::Tokens(identity, cache));
-        }
-        let required = config.credentials.iter().zip(&backings).filter(|(settings, _)| settings.required);
-        let required: HashSet<Identity> =
-            required.filter_map(|(_, backing)| backing.tokens()).map(|(identity, _)| identity).collect();
-        for (identity, cache) in backings.iter().filter_map(Backing::tokens) {
-            cache.keep_fresh(required.contains(&identity));
-        }
-        Ok(backings)
-    }
-
-    fn cache(&self, name: &str, token: &TokenSettings) -> Result<Arc<TokenCache>, BuildError> {
-        let source = token_source_with(name, &token.oauth, &self.dpop_keys)?;
-        let refresh = token.refresh.clone();
-        let (control, metrics) = (self.control.clone(), self.token_metrics.clone());
-        Ok(TokenCache::new(name, Box::new(source), refresh, Clock::system(), control, metrics))
-    }
-
-    fn credentials(
-        &self,
-        config: &Config,
-        backings: &[Backing],
-        before: Option<&Built>,
-    ) -> Result<Vec<Arc<Credential>>, BuildError> {
-        let old = |settings: &CredentialSettings, backing: &Backing| {
-            let same = |old: &&Arc<Credential>| {
-                old.name == settings.name && old.required == settings.required && is_as_before(old, settings, backing)
-            };
-            before?.runtime.credentials.iter().find(same).cloned()
-        };
-        let mut credentials = Vec::with_capacity(backings.len());
-        for (settings, backing) in config.credentials.iter().zip(backings) {
-            let credential = match old(settings, backing) {
-                Some(credential) => credential,
-                None => Arc::new(self.credential(config, settings, backings, backing)?),
-            };
-            credentials.push(credential);
-        }
-        Ok(credentials)
-    }
-
-    fn credential(
-        &self,
-        config: &Config,
-        settings: &CredentialSettings,
-        backings: &[Backing],
-        backing: &Backing,
-    ) -> Result<Credential, BuildError> {
-        let (name, required) = (settings.name.clone(), settings.required);
-        Ok(match backing {
-            Backing::Fixed(fixed) => Credential::fixed(name, required, Arc::clone(fixed)),
-            Backing::Exchange(_, exchange) => Credential::exchange(name, required, Arc::clone(exchange)),
-            Backing::Tokens(identity, cache) => {
-                let (inject, timeout, key) = match &settings.kind {
-                    CredentialKind::OAuth(token) => {
-                        let timeout = shared_timeout(config, backings, *identity).unwrap_or(token.oauth.timeout);
-                        (token.inject.clone(), timeout, self.dpop_keys.of(&name, &token.oauth)?)
-                    }
-                    // Each backing was made of its credential's kind.
-                    CredentialKind::Fixed(_) => (Inject::default(), Duration::ZERO, None),
-                };
-                let binding = key.map(|key| Arc::new(Binding::new(key)));
-                Credential::new(name, required, inject, Arc::clone(cache), timeout).bound_to(binding)
-            }
-        })
-    }
-
-    /// The one that is live, if it asks with the same secrets; otherwise one that knows no subject yet.
-    fn exchange(
-        &self,
-        name: &str,
-        token: &TokenSettings,
-        identity: Identity,
-        before: Option<&Built>,
-    ) -> Result<Arc<Exchange>, BuildError> {
-        let live = before.into_iter().flat_map(|built| built.runtime.credentials.iter().zip(&built.backings));
-        let live = live.filter(|(credential, _)| credential.name == name).find_map(|(_, backing)| match backing {
-            Backing::Exchange(known, exchange) if *known == identity => Some(Arc::clone(exchange)),
-            _ => None,
-        });
-        if let Some(exchange) = live {
-            return Ok(exchange);
-        }
-        let source = Arc::new(token_source_with(name, &token.oauth, &self.dpop_keys)?);
-        let binding = source.dpop_key().cloned().map(|key| Arc::new(Binding::new(key)));
-        // A subject that is not there any more must not be asked for: its token may have expired meanwhile.
-        let refresh = RefreshSettings { ahead: None, always: false, ..token.refresh.clone() };
-        let (name_of_cache, control, metrics) = (name.to_owned(), self.control.clone(), self.token_metrics.clone());
-        let make = move |subject| {
-            let source = Box::new(SubjectSource::new(Arc::clone(&source), subject));
-            let (control, metrics) = (control.clone(), metrics.clone());
-            TokenCache::new(&name_of_cache, source, refresh.clone(), Clock::system(), control, metrics)
-        };
-        Ok(Exchange::new(name.to_owned(), token.inject.clone(), binding, token.oauth.timeout, make))
-    }
-
-    /// The one that is live, if this is the same configuration: then it knows already what its secret is.
-    fn fixed(&self, name: &str, settings: &Arc<FixedSettings>, before: Option<&Built>) -> Arc<Fixed> {
-        let live = before.iter().flat_map(|built| &built.backings).find_map(|backing| match backing {
-            Backing::Fixed(fixed) if fixed.is_of(settings) => Some(Arc::clone(fixed)),
-            _ => None,
-        });
-        live.unwrap_or_else(|| Fixed::new(name, Arc::clone(settings), self.control.clone()))
     }
 
     fn routes(
@@ -317,48 +151,6 @@ impl Builder {
         };
         let gauge = self.metrics.upstream_connections(&settings.name);
         Ok(Upstream::new(settings.clone(), identity, tls, addresses, Arc::clone(&self.own), gauge))
-    }
-
-    fn listener(
-        &self,
-        config: &ListenerConfig,
-        routes: &[Arc<Route>],
-        credentials: &[Arc<Credential>],
-    ) -> ListenerRuntime {
-        let lane = |route: &Arc<Route>| {
-            let metrics = self.metrics.lane(&config.name, route.name());
-            Arc::new(Lane {
-                route: Arc::clone(route),
-                metrics,
-                tunnel_warned: AtomicBool::new(false),
-                without_token: Said::default(),
-                refusals: LogQuota::default(),
-                unauthorized: LogQuota::default(),
-            })
-        };
-        let named = |names: &[String]| -> Vec<Arc<Route>> {
-            routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()
-        };
-        let mode = match &config.mode {
-            ListenerMode::Forward { upstreams } => {
-                let mut table = ForwardTable::default();
-                for route in named(upstreams) {
-                    table.insert(&route.upstream.settings.origin, route.settings.http, lane(&route));
-                }
-                ModeRuntime::Forward(table)
-            }
-            ListenerMode::Reverse { upstreams, hosts } => {
-                let reached = named(upstreams);
-                let mut table = ReverseTable::default();
-                for route in &reached {
-                    table.insert(route.settings.path_prefix.as_ref(), &route.upstream.settings.origin, lane(route));
-                }
-                ModeRuntime::Reverse { table, hosts: host_rules(config, hosts, &reached) }
-            }
-            ListenerMode::Token { clients } => ModeRuntime::Token(token_clients(clients, credentials)),
-        };
-        let metrics = self.metrics.lane(&config.name, UNMATCHED);
-        ListenerRuntime { name: config.name.clone(), mode, metrics, refusals: LogQuota::default() }
     }
 
     /// Upstreams that stand for every host nobody configured; made only where policy lets such requests pass.
@@ -434,49 +226,8 @@ fn upstream_tls(settings: &UpstreamSettings, error: TlsError) -> BuildError {
     BuildError::Tls { place: format!("upstream {:?}", settings.name), error }
 }
 
-fn is_as_before(old: &Credential, settings: &CredentialSettings, backing: &Backing) -> bool {
-    match (&settings.kind, backing) {
-        (CredentialKind::OAuth(token), Backing::Tokens(_, cache)) => {
-            old.is_backed_by(cache) && old.injects(&token.inject)
-        }
-        (_, Backing::Fixed(fixed)) => old.is_fixed(fixed),
-        (_, Backing::Exchange(_, exchange)) => old.exchanges().is_some_and(|old| Arc::ptr_eq(old, exchange)),
-        (CredentialKind::Fixed(_), Backing::Tokens(..)) => false,
-    }
-}
-
-/// The timeout that shared token requests have: that of the first credential which makes them.
-fn shared_timeout(config: &Config, backings: &[Backing], identity: Identity) -> Option<Duration> {
-    let is_first = |backing: &Backing| backing.tokens().is_some_and(|(other, _)| other == identity);
-    let first = config.credentials.iter().zip(backings).find(|(_, backing)| is_first(backing));
-    first.and_then(|(settings, _)| settings.oauth()).map(|oauth| oauth.timeout)
-}
-
-fn token_clients(clients: &[TokenClient], credentials: &[Arc<Credential>]) -> Vec<TokenClientRuntime> {
-    let live = clients.iter().filter_map(|client| {
-        let (client_id, secret) = (client.client_id.clone(), client.secret.clone());
-        Some(TokenClientRuntime { client_id, secret, credential: find_credential(credentials, &client.credential)? })
-    });
-    live.collect()
-}
-
-fn find_credential(credentials: &[Arc<Credential>], name: &str) -> Option<Arc<Credential>> {
+pub(super) fn find_credential(credentials: &[Arc<Credential>], name: &str) -> Option<Arc<Credential>> {
     credentials.iter().find(|credential| credential.name == name).cloned()
-}
-
-/// `None` where every host is fine: by configuration, or because no browser reaches a unix socket.
-fn host_rules(config: &ListenerConfig, hosts: &AcceptedHosts, routes: &[Arc<Route>]) -> Option<Vec<HostRule>> {
-    if matches!(config.address, ListenAddress::Unix(_)) {
-        return None;
-    }
-    match hosts {
-        AcceptedHosts::Any => None,
-        AcceptedHosts::Listed(hosts) => Some(hosts.iter().cloned().map(HostRule::Named).collect()),
-        AcceptedHosts::LocalAndUpstream => {
-            let origins = routes.iter().map(|route| HostRule::Of(route.upstream.settings.origin.clone()));
-            Some([HostRule::Loopback].into_iter().chain(origins).collect())
-        }
-    }
 }
 
 fn unmatched_settings(scheme: Scheme) -> UpstreamSettings {

@@ -14,6 +14,8 @@
 
 mod build;
 mod certificates;
+mod credentials;
+mod listeners;
 mod rotation;
 mod sources;
 mod workers;

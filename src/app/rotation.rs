@@ -5,8 +5,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::build::{Backing, Builder, Built};
+use super::build::{Builder, Built};
 use super::certificates::CertificateWatch;
+use super::credentials::Backing;
 use super::sources::{BuildError, identity_of};
 use crate::config::Config;
 use crate::oauth::Identity;

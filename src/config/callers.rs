@@ -72,6 +72,7 @@ fn gives_tokens(oauth: &OAuthSettings) -> bool {
 
 /// Reports token listeners that know nobody, and names that lead nowhere.
 pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
+    warn_of_unused(file, tables);
     for listener in tables.listeners.iter().filter(|listener| listener.mode == Some(Mode::Token)) {
         for name in listener.callers.iter().flatten() {
             if !tables.caller_names.contains(&name.it.as_str()) {
@@ -88,6 +89,17 @@ pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
         }
         for client in clients(listener, tables) {
             check_client(file, tables, &client);
+        }
+    }
+}
+
+/// A password that nobody is asked for gives a feeling of safety and nothing else.
+fn warn_of_unused(file: &File<'_>, tables: &Tables<'_>) {
+    for caller in &tables.callers {
+        let named = |listener: &Listener| listener.callers.iter().flatten().any(|name| name.it == caller.name);
+        if !tables.listeners.iter().any(named) {
+            let what = format!("no listener asks for the caller \"{}\"", caller.name);
+            file.warning(caller.at, what, "name it in `callers` of a listener with mode = \"token\"");
         }
     }
 }

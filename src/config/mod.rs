@@ -242,6 +242,8 @@ mod tests {
         std::fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
         std::fs::write(dir.path().join("client.pem"), key.cert.pem()).unwrap();
         std::fs::write(dir.path().join("client.key"), key.signing_key.serialize_pem()).unwrap();
+        std::fs::write(dir.path().join("key.pem"), key.signing_key.serialize_pem()).unwrap();
+        std::fs::write(dir.path().join("workload.jwt"), "a.b.c").unwrap();
         let shown: String = include_str!("../../proxy.toml")
             .lines()
             .map(|line| {

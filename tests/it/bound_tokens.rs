@@ -1,4 +1,4 @@
-//! DPoP (RFC 9449): unmodified programs use tokens that are bound to a key.
+//! `DPoP` (RFC 9449): unmodified programs use tokens that are bound to a key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +15,7 @@ fn proof(asked: &Asked) -> (Value, Value) {
     assert_eq!(asked.all("dpop").len(), 1, "{asked:?}");
     let jwt = asked.field("dpop").unwrap();
     let header = jsonwebtoken::decode_header(jwt).unwrap();
-    let key: Jwk = header.jwk.clone().unwrap();
+    let key: Jwk = header.jwk.unwrap();
     let mut validation = Validation::new(Algorithm::ES256);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;

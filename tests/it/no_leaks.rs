@@ -406,7 +406,7 @@ fn wrong_files() -> Vec<String> {
         with("X-Api-Key =", "\"X Api Key\" ="),
         with(&key, &format!("\"{HEADER_KEY}\\n\"")),
         format!("{literal}\n[cache]\nshared = \"redis://:{USERINFO}@cache.example.com\"\nkey = \"{HEADER_KEY}\"\n"),
-        format!("{literal}\n[callers.a]\npassword = \"{PROXY_PASSWORD}\"\n"),
+        format!("{literal}\n[callers.a]\npasswort = \"{PROXY_PASSWORD}\"\n"),
         with(&format!("token = \"{STATIC_TOKEN}"), &format!("token = \"a {STATIC_TOKEN}")),
         with("token = \"", "tokn = \""),
         with("kind = \"bearer\"", &format!("kind = \"{STATIC_TOKEN}\"")),

@@ -170,6 +170,36 @@ fn the_configuration_in_the_readme_is_one_valid_file() {
     assert_eq!(read.warnings, []);
 }
 
+/// What `docs/credentials.md` shows is what attache takes, with the files that it names beside it.
+#[test]
+fn every_configuration_in_the_page_on_credentials_is_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["me".to_owned()]).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (name, text) in [
+        ("ca.pem", made.cert.pem()),
+        ("cert.pem", made.cert.pem()),
+        ("key.pem", made.signing_key.serialize_pem()),
+        ("service-account.json", r#"{"private_key":"x"}"#.to_owned()),
+        ("new.secret", "x".to_owned()),
+        ("old.secret", "x".to_owned()),
+        ("static.token", "x".to_owned()),
+        ("jwt", "a.b.c".to_owned()),
+    ] {
+        std::fs::write(path(name), text).unwrap();
+    }
+    let page = read("docs/credentials.md");
+    let blocks: Vec<_> = fenced(&page).into_iter().filter(|(language, _)| *language == "toml").collect();
+    assert!(blocks.len() > 8, "{}", blocks.len());
+    for (_, block) in blocks {
+        let text = block.replace("{ env = \"SECRET\" }", "{ file = \"new.secret\" }");
+        let text = text.replace("/var/run/secrets/tokens/login", "jwt");
+        let listener = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n";
+        std::fs::write(path("proxy.toml"), format!("{listener}{text}")).unwrap();
+        Config::load(&path("proxy.toml")).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+    }
+}
+
 /// One file of `src/`: its path there, and its code without comments and tests.
 struct Source {
     path: String,

@@ -3,7 +3,7 @@
 use crate::support::{Answer, Reply, TestProxy, TokenServer, send};
 
 /// A token listener for the credential `orders`, with more tables behind.
-async fn listening(tokens: &TokenServer, listener: &str, rest: &str) -> TestProxy {
+fn listening(tokens: &TokenServer, listener: &str, rest: &str) -> TestProxy {
     TestProxy::start(&format!(
         r#"
 [listeners.tokens]
@@ -46,7 +46,7 @@ async fn tokens() -> TokenServer {
 #[tokio::test]
 async fn a_program_gets_the_cached_token_by_any_standard_request() {
     let tokens = tokens().await;
-    let proxy = listening(&tokens, "", "").await;
+    let proxy = listening(&tokens, "", "");
     let form = format!("grant_type=client_credentials&client_id=orders-batch&{SECRET}");
     let answer = ask(&proxy, &form).await;
     let document = answer.json();
@@ -63,7 +63,7 @@ async fn a_program_gets_the_cached_token_by_any_standard_request() {
 #[tokio::test]
 async fn an_unknown_client_and_a_wrong_secret_are_answered_with_the_same_bytes() {
     let tokens = tokens().await;
-    let proxy = listening(&tokens, "", "").await;
+    let proxy = listening(&tokens, "", "");
     let mut answers = Vec::new();
     for form in [
         "grant_type=client_credentials&client_id=nobody&client_secret=x".to_owned(),
@@ -87,7 +87,7 @@ async fn an_unknown_client_and_a_wrong_secret_are_answered_with_the_same_bytes()
 async fn listed_callers_have_passwords_of_their_own() {
     let tokens = tokens().await;
     let callers = "[callers.legacy]\npassword = \"pa55\"\ncredential = \"orders\"\n";
-    let proxy = listening(&tokens, "callers = [\"legacy\"]", callers).await;
+    let proxy = listening(&tokens, "callers = [\"legacy\"]", callers);
     let good = ask(&proxy, "grant_type=client_credentials&client_id=legacy&client_secret=pa55").await;
     assert_eq!((good.status, &good.json()["access_token"]), (200, &"token-1".into()));
     let own = format!("grant_type=client_credentials&client_id=orders&{SECRET}");
@@ -97,7 +97,7 @@ async fn listed_callers_have_passwords_of_their_own() {
 #[tokio::test]
 async fn what_is_wrong_with_a_request_has_its_code() {
     let tokens = tokens().await;
-    let proxy = listening(&tokens, "", "").await;
+    let proxy = listening(&tokens, "", "");
     let who = format!("client_id=orders&{SECRET}");
     for (form, code) in [
         (who.clone(), "invalid_request"),
@@ -120,13 +120,13 @@ async fn what_is_wrong_with_a_request_has_its_code() {
 #[tokio::test]
 async fn a_server_that_gives_no_token_is_told_of_in_the_words_of_the_standard() {
     let down = TokenServer::scripted(|_, _| Reply::new(503, "Retry-After: 7\r\n", "")).await;
-    let proxy = listening(&down, "", "").await;
+    let proxy = listening(&down, "", "");
     let form = format!("grant_type=client_credentials&client_id=orders&{SECRET}");
     let answer = ask(&proxy, &form).await;
     assert_eq!((answer.status, answer.field("retry-after")), (503, Some("7")));
     assert_eq!(answer.json()["error"], "temporarily_unavailable");
     let refusing = TokenServer::scripted(|_, _| Reply::new(401, "", r#"{"error":"invalid_client"}"#)).await;
-    let proxy = listening(&refusing, "", "").await;
+    let proxy = listening(&refusing, "", "");
     let answer = ask(&proxy, &form).await;
     assert_eq!((answer.status, &answer.json()["error"]), (502, &"server_error".into()));
 }

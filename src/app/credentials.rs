@@ -1,0 +1,194 @@
+//! `[credentials.X]`, live: token caches by identity, exchanges, fixed credentials; what did not change is kept.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::build::{Builder, Built};
+use super::sources::{BuildError, identity_of, token_source_with};
+use crate::config::Config;
+use crate::credential::{
+    Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
+};
+use crate::oauth::{Grant, Identity, SubjectSource};
+use crate::token::{Clock, RefreshSettings, TokenCache};
+
+/// What is behind a credential.
+#[derive(Debug, Clone)]
+pub(super) enum Backing {
+    /// Tokens, shared with every credential of this identity.
+    Tokens(Identity, Arc<TokenCache>),
+    /// A secret of its own, which notices by itself that it has changed.
+    Fixed(Arc<Fixed>),
+    /// Tokens for each caller, asked for with this identity's secrets.
+    Exchange(Identity, Arc<Exchange>),
+}
+
+impl Backing {
+    /// Where its tokens are, and what they are asked for with.
+    pub(super) const fn tokens(&self) -> Option<(Identity, &Arc<TokenCache>)> {
+        match self {
+            Self::Tokens(identity, cache) => Some((*identity, cache)),
+            Self::Fixed(_) | Self::Exchange(..) => None,
+        }
+    }
+
+    /// What its token requests are made with.
+    pub(super) const fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::Tokens(identity, _) | Self::Exchange(identity, _) => Some(*identity),
+            Self::Fixed(_) => None,
+        }
+    }
+}
+
+impl Builder {
+    /// One token cache for each identity: credentials with equal token requests share theirs. What they say about holding the
+    /// token is the first one's, but for `required`: that is said by any of them.
+    pub(super) fn backings(&self, config: &Config, before: Option<&Built>) -> Result<Vec<Backing>, BuildError> {
+        let mut by_identity: HashMap<Identity, Arc<TokenCache>> = HashMap::new();
+        for (identity, cache) in before.iter().flat_map(|built| &built.backings).filter_map(Backing::tokens) {
+            by_identity.insert(identity, Arc::clone(cache));
+        }
+        let mut backings = Vec::with_capacity(config.credentials.len());
+        for CredentialSettings { name, kind, .. } in &config.credentials {
+            let token = match kind {
+                CredentialKind::OAuth(token) => token,
+                CredentialKind::Fixed(settings) => {
+                    backings.push(Backing::Fixed(self.fixed(name, settings, before)));
+                    continue;
+                }
+            };
+            let identity = identity_of(name, &token.oauth, &self.dpop_keys)?;
+            if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
+                backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, before)?));
+                continue;
+            }
+            let cache = match by_identity.get(&identity) {
+                Some(cache) => Arc::clone(cache),
+                None => self.cache(name, token)?,
+            };
+            by_identity.insert(identity, Arc::clone(&cache));
+            backings.push(Backing::Tokens(identity, cache));
+        }
+        let required = config.credentials.iter().zip(&backings).filter(|(settings, _)| settings.required);
+        let required: HashSet<Identity> =
+            required.filter_map(|(_, backing)| backing.tokens()).map(|(identity, _)| identity).collect();
+        for (identity, cache) in backings.iter().filter_map(Backing::tokens) {
+            cache.keep_fresh(required.contains(&identity));
+        }
+        Ok(backings)
+    }
+
+    fn cache(&self, name: &str, token: &TokenSettings) -> Result<Arc<TokenCache>, BuildError> {
+        let source = token_source_with(name, &token.oauth, &self.dpop_keys)?;
+        let refresh = token.refresh.clone();
+        let (control, metrics) = (self.control.clone(), self.token_metrics.clone());
+        Ok(TokenCache::new(name, Box::new(source), refresh, Clock::system(), control, metrics))
+    }
+
+    pub(super) fn credentials(
+        &self,
+        config: &Config,
+        backings: &[Backing],
+        before: Option<&Built>,
+    ) -> Result<Vec<Arc<Credential>>, BuildError> {
+        let old = |settings: &CredentialSettings, backing: &Backing| {
+            let same = |old: &&Arc<Credential>| {
+                old.name == settings.name && old.required == settings.required && is_as_before(old, settings, backing)
+            };
+            before?.runtime.credentials.iter().find(same).cloned()
+        };
+        let mut credentials = Vec::with_capacity(backings.len());
+        for (settings, backing) in config.credentials.iter().zip(backings) {
+            let credential = match old(settings, backing) {
+                Some(credential) => credential,
+                None => Arc::new(self.credential(config, settings, backings, backing)?),
+            };
+            credentials.push(credential);
+        }
+        Ok(credentials)
+    }
+
+    fn credential(
+        &self,
+        config: &Config,
+        settings: &CredentialSettings,
+        backings: &[Backing],
+        backing: &Backing,
+    ) -> Result<Credential, BuildError> {
+        let (name, required) = (settings.name.clone(), settings.required);
+        Ok(match backing {
+            Backing::Fixed(fixed) => Credential::fixed(name, required, Arc::clone(fixed)),
+            Backing::Exchange(_, exchange) => Credential::exchange(name, required, Arc::clone(exchange)),
+            Backing::Tokens(identity, cache) => {
+                let (inject, timeout, key) = match &settings.kind {
+                    CredentialKind::OAuth(token) => {
+                        let timeout = shared_timeout(config, backings, *identity).unwrap_or(token.oauth.timeout);
+                        (token.inject.clone(), timeout, self.dpop_keys.of(&name, &token.oauth)?)
+                    }
+                    // Each backing was made of its credential's kind.
+                    CredentialKind::Fixed(_) => (Inject::default(), Duration::ZERO, None),
+                };
+                let binding = key.map(|key| Arc::new(Binding::new(key)));
+                Credential::new(name, required, inject, Arc::clone(cache), timeout).bound_to(binding)
+            }
+        })
+    }
+
+    /// The one that is live, if it asks with the same secrets; otherwise one that knows no subject yet.
+    fn exchange(
+        &self,
+        name: &str,
+        token: &TokenSettings,
+        identity: Identity,
+        before: Option<&Built>,
+    ) -> Result<Arc<Exchange>, BuildError> {
+        let live = before.into_iter().flat_map(|built| built.runtime.credentials.iter().zip(&built.backings));
+        let live = live.filter(|(credential, _)| credential.name == name).find_map(|(_, backing)| match backing {
+            Backing::Exchange(known, exchange) if *known == identity => Some(Arc::clone(exchange)),
+            _ => None,
+        });
+        if let Some(exchange) = live {
+            return Ok(exchange);
+        }
+        let source = Arc::new(token_source_with(name, &token.oauth, &self.dpop_keys)?);
+        let binding = source.dpop_key().cloned().map(|key| Arc::new(Binding::new(key)));
+        // A subject that is not there any more must not be asked for: its token may have expired meanwhile.
+        let refresh = RefreshSettings { ahead: None, always: false, ..token.refresh.clone() };
+        let (name_of_cache, control, metrics) = (name.to_owned(), self.control.clone(), self.token_metrics.clone());
+        let make = move |subject| {
+            let source = Box::new(SubjectSource::new(Arc::clone(&source), subject));
+            let (control, metrics) = (control.clone(), metrics.clone());
+            TokenCache::new(&name_of_cache, source, refresh.clone(), Clock::system(), control, metrics)
+        };
+        Ok(Exchange::new(name.to_owned(), token.inject.clone(), binding, token.oauth.timeout, make))
+    }
+
+    /// The one that is live, if this is the same configuration: then it knows already what its secret is.
+    fn fixed(&self, name: &str, settings: &Arc<FixedSettings>, before: Option<&Built>) -> Arc<Fixed> {
+        let live = before.iter().flat_map(|built| &built.backings).find_map(|backing| match backing {
+            Backing::Fixed(fixed) if fixed.is_of(settings) => Some(Arc::clone(fixed)),
+            _ => None,
+        });
+        live.unwrap_or_else(|| Fixed::new(name, Arc::clone(settings), self.control.clone()))
+    }
+}
+
+fn is_as_before(old: &Credential, settings: &CredentialSettings, backing: &Backing) -> bool {
+    match (&settings.kind, backing) {
+        (CredentialKind::OAuth(token), Backing::Tokens(_, cache)) => {
+            old.is_backed_by(cache) && old.injects(&token.inject)
+        }
+        (_, Backing::Fixed(fixed)) => old.is_fixed(fixed),
+        (_, Backing::Exchange(_, exchange)) => old.exchanges().is_some_and(|old| Arc::ptr_eq(old, exchange)),
+        (CredentialKind::Fixed(_), Backing::Tokens(..)) => false,
+    }
+}
+
+/// The timeout that shared token requests have: that of the first credential which makes them.
+fn shared_timeout(config: &Config, backings: &[Backing], identity: Identity) -> Option<Duration> {
+    let is_first = |backing: &Backing| backing.tokens().is_some_and(|(other, _)| other == identity);
+    let first = config.credentials.iter().zip(backings).find(|(_, backing)| is_first(backing));
+    first.and_then(|(settings, _)| settings.oauth()).map(|oauth| oauth.timeout)
+}

@@ -1,0 +1,81 @@
+//! `[listeners.X]`, live: the tables by which requests find their way.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::build::{Builder, find_credential};
+use crate::config::ListenerConfig;
+use crate::credential::Credential;
+use crate::listen::ListenAddress;
+use crate::proxy::{AcceptedHosts, ListenerMode, TokenClient};
+use crate::route::{ForwardTable, ReverseTable, Route};
+use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Said, TokenClientRuntime};
+use crate::telemetry::{LogQuota, UNMATCHED};
+
+impl Builder {
+    /// What a listener does with its requests.
+    pub(super) fn listener(
+        &self,
+        config: &ListenerConfig,
+        routes: &[Arc<Route>],
+        credentials: &[Arc<Credential>],
+    ) -> ListenerRuntime {
+        let lane = |route: &Arc<Route>| {
+            let metrics = self.metrics.lane(&config.name, route.name());
+            Arc::new(Lane {
+                route: Arc::clone(route),
+                metrics,
+                tunnel_warned: AtomicBool::new(false),
+                without_token: Said::default(),
+                refusals: LogQuota::default(),
+                unauthorized: LogQuota::default(),
+            })
+        };
+        let named = |names: &[String]| -> Vec<Arc<Route>> {
+            routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()
+        };
+        let mode = match &config.mode {
+            ListenerMode::Forward { upstreams } => {
+                let mut table = ForwardTable::default();
+                for route in named(upstreams) {
+                    table.insert(&route.upstream.settings.origin, route.settings.http, lane(&route));
+                }
+                ModeRuntime::Forward(table)
+            }
+            ListenerMode::Reverse { upstreams, hosts } => {
+                let reached = named(upstreams);
+                let mut table = ReverseTable::default();
+                for route in &reached {
+                    table.insert(route.settings.path_prefix.as_ref(), &route.upstream.settings.origin, lane(route));
+                }
+                ModeRuntime::Reverse { table, hosts: host_rules(config, hosts, &reached) }
+            }
+            ListenerMode::Token { clients } => ModeRuntime::Token(token_clients(clients, credentials)),
+        };
+        let metrics = self.metrics.lane(&config.name, UNMATCHED);
+        ListenerRuntime { name: config.name.clone(), mode, metrics, refusals: LogQuota::default() }
+    }
+}
+
+fn token_clients(clients: &[TokenClient], credentials: &[Arc<Credential>]) -> Vec<TokenClientRuntime> {
+    let live = clients.iter().filter_map(|client| {
+        let (client_id, secret) = (client.client_id.clone(), client.secret.clone());
+        Some(TokenClientRuntime { client_id, secret, credential: find_credential(credentials, &client.credential)? })
+    });
+    live.collect()
+}
+
+/// `None` where every host is fine: by configuration, or because no browser reaches a unix socket.
+fn host_rules(config: &ListenerConfig, hosts: &AcceptedHosts, routes: &[Arc<Route>]) -> Option<Vec<HostRule>> {
+    if matches!(config.address, ListenAddress::Unix(_)) {
+        return None;
+    }
+    match hosts {
+        AcceptedHosts::Any => None,
+        AcceptedHosts::Listed(hosts) => Some(hosts.iter().cloned().map(HostRule::Named).collect()),
+        AcceptedHosts::LocalAndUpstream => {
+            let origins = routes.iter().map(|route| HostRule::Of(route.upstream.settings.origin.clone()));
+            Some([HostRule::Loopback].into_iter().chain(origins).collect())
+        }
+    }
+}
