@@ -32,6 +32,8 @@ pub struct CredentialStatus {
     pub scope: Option<String>,
     /// What was asked for and not granted, separated by spaces.
     pub missing_scope: Option<String>,
+    /// Which of several secrets works.
+    pub secret: Option<String>,
     /// Seconds by which the authorization server's clock is ahead of this machine's; negative: behind.
     pub clock_skew: Option<i64>,
     /// When the current token came (RFC 3339).
@@ -105,6 +107,7 @@ impl CredentialStatus {
             expires_in: status.expires_in.map(|left| left.as_secs()),
             scope: status.scope,
             missing_scope: status.missing_scope,
+            secret: status.secret,
             clock_skew: status.clock_skew,
             fetched_at: status.fetched_at.map(written),
             last_refresh_at: status.last_refresh_at.map(written),

@@ -43,6 +43,7 @@ pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
     }
     plaintext(file, &tables.upstreams);
     exchanges(file, tables);
+    origins_from_tokens(file, tables);
     callers::check(file, tables);
     unused::warn(file, tables);
 }
@@ -191,6 +192,27 @@ fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
                     shortened(credential)
                 ),
                 "write https://…, or add allow_plaintext = true if that network is trusted",
+            );
+        }
+    }
+}
+
+/// A token response is what only a credential that asks for tokens has.
+fn origins_from_tokens(file: &File<'_>, tables: &Tables<'_>) {
+    for upstream in tables.upstreams.iter().filter(|upstream| upstream.config.route.origin_from.is_some()) {
+        let name = upstream.config.credential.as_deref().unwrap_or_default();
+        let credential = tables.credentials.iter().find(|credential| credential.it.name == name);
+        let oauth = credential.and_then(|credential| credential.it.oauth());
+        let known = upstream.config.credential.is_none() || credential.is_some();
+        if known && oauth.is_none_or(|oauth| matches!(oauth.grant, Grant::TokenExchange(_))) {
+            let what = format!(
+                "`upstreams.{}.origin_from` needs a credential whose token response says where to go",
+                upstream.name()
+            );
+            file.problem(
+                upstream.credential_at,
+                what,
+                "name a credential that asks for tokens of its own, or remove origin_from",
             );
         }
     }

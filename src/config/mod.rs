@@ -52,7 +52,7 @@ use reader::TableReader;
 use section::Section;
 use value::At;
 
-use crate::credential::CredentialSettings;
+use crate::credential::{CredentialKind, CredentialSettings};
 use crate::listen::{Limits, ListenAddress};
 use crate::proxy::{ForwardSettings, ListenerMode};
 use crate::route::RouteSettings;
@@ -203,16 +203,33 @@ impl Tables<'_> {
             };
             Some(ListenerConfig { name: listener.name.clone(), address: listener.address.as_ref()?.it.clone(), mode })
         });
+        let listeners = listeners.collect();
+        let mut credentials: Vec<CredentialSettings> =
+            self.credentials.into_iter().map(|credential| credential.it).collect();
+        for upstream in &self.upstreams {
+            keep_member(&mut credentials, &upstream.config);
+        }
         Config {
             source: source.to_owned(),
-            listeners: listeners.collect(),
+            listeners,
             admin: self.admin.map(|admin| admin.it),
-            credentials: self.credentials.into_iter().map(|credential| credential.it).collect(),
+            credentials,
             upstreams: self.upstreams.into_iter().map(|upstream| upstream.config).collect(),
             forward: self.forward,
             limits,
             warnings: Vec::new(),
         }
+    }
+}
+
+/// `origin_from` is a wish of the upstream's, and its credential's token request has to know of it.
+fn keep_member(credentials: &mut [CredentialSettings], upstream: &UpstreamConfig) {
+    let Some(member) = &upstream.route.origin_from else { return };
+    let credential = credentials.iter_mut().find(|credential| Some(&credential.name) == upstream.credential.as_ref());
+    if let Some(CredentialKind::OAuth(token)) = credential.map(|credential| &mut credential.kind)
+        && !token.oauth.members.contains(member)
+    {
+        token.oauth.members.push(member.clone());
     }
 }
 

@@ -51,6 +51,10 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
     set(&mut route.http, table.get("http").and_then(|value| value.choice(&HTTP, &[])));
     set(&mut route.allow_plaintext, table.get("allow_plaintext").and_then(|value| value.boolean()));
 
+    let member =
+        table.get("origin_from").and_then(|value| origin_from(&value, origin.as_ref().map(|origin| &origin.it)));
+    route.origin_from = member;
+
     let tls = tls.map(tls_settings).unwrap_or_default();
     let timeouts = table.table("timeouts").map(timeouts).unwrap_or_default();
     let pool = table.table("pool").map(pool).unwrap_or_default();
@@ -82,6 +86,17 @@ fn origin(value: &Value<'_>) -> Option<OriginPattern> {
         str::parse,
         "write scheme, host and perhaps port, such as \"https://api.example.com\" or \"https://*.example.com\"",
     )
+}
+
+/// A member of the token response. The pattern is what keeps the credential from going anywhere else.
+fn origin_from(value: &Value<'_>, origin: Option<&OriginPattern>) -> Option<String> {
+    if matches!(origin, Some(OriginPattern::Exact(_))) {
+        return value.wrong(
+            "may choose among hosts, and `origin` names one",
+            "write the hosts that are meant into origin, such as \"https://*.my.salesforce.com\"",
+        );
+    }
+    value.text().map(str::to_owned)
 }
 
 fn connect(value: &Value<'_>) -> Option<ConnectTo> {

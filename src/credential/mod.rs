@@ -225,6 +225,15 @@ impl Credential {
         }
     }
 
+    /// A member of the response that the current token came with, if it was asked for.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<String> {
+        match &self.backing {
+            Backing::Tokens { cache, .. } => cache.member(name),
+            Backing::Fixed(_) | Backing::Exchange(_) => None,
+        }
+    }
+
     /// A token, to be handed to a program instead of put on its requests.
     ///
     /// # Errors

@@ -51,6 +51,16 @@ impl Reached {
         Some(Self { lane: Arc::clone(lane), origin, path })
     }
 
+    /// A route whose origin comes with its token; it has to be put in with [`Reached::at`] before anything is sent.
+    pub(super) fn without_origin(lane: &Arc<Lane>, path: Option<PathAndQuery>) -> Self {
+        Self { lane: Arc::clone(lane), origin: None, path }
+    }
+
+    /// The same route at this origin.
+    pub(super) fn at(&self, origin: Origin) -> Self {
+        Self { lane: Arc::clone(&self.lane), origin: Some(origin), path: self.path.clone() }
+    }
+
     pub(super) fn origin(&self) -> &Origin {
         self.origin.as_ref().unwrap_or_else(|| self.lane.route.upstream.settings.origin.base())
     }

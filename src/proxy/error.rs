@@ -106,6 +106,12 @@ impl Refusal {
         Self::new(StatusCode::BAD_GATEWAY, "upstream-response", "http_protocol_error", title, detail)
     }
 
+    /// A credential that came, and does not fit the upstream.
+    pub fn credential(detail: impl Into<String>) -> Self {
+        let title = "The credential is not usable here";
+        Self::new(StatusCode::BAD_GATEWAY, "token-rejected", "proxy_configuration_error", title, detail)
+    }
+
     /// No token: 503 while trying again can help, 502 where the authorization server refused or answered nonsense.
     pub fn token(credential: &str, error: &TokenError) -> Self {
         let message = &error.message;

@@ -117,7 +117,13 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts)
         return;
     }
     let path = reached.path.as_ref().or_else(|| head.uri.path_and_query()).map_or("/", |path| path.as_str());
-    explanation.sends_to = Some(format!("{}{path}", reached.origin()));
+    explanation.sends_to = Some(match &reached.lane.route.settings.origin_from {
+        Some(member) => {
+            let pattern = &reached.lane.route.upstream.settings.origin;
+            format!("{pattern}{path}, at the host that the token response's {member} says")
+        }
+        None => format!("{}{path}", reached.origin()),
+    });
     match &route.credential {
         Some(credential) => {
             explanation.outcome = "inject";

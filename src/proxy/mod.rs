@@ -20,6 +20,7 @@ mod settings;
 mod subject;
 mod target;
 mod token_endpoint;
+mod token_origin;
 mod tunnel;
 
 use std::future::Future;
@@ -172,6 +173,8 @@ impl Proxy {
             },
             None => None,
         };
+        let told = token_origin::reached(reached, authorization.as_ref().map(|(credential, _)| *credential))?;
+        let reached = told.as_ref().unwrap_or(reached);
         let injecting = route.credential.is_some();
         let upgrade = rewrite_request(&self.shared.via, head, reached.path.clone(), injecting);
         if let Some(credential) = credential {

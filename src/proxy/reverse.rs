@@ -46,6 +46,7 @@ pub(super) fn destination(
     let fallback = pattern.base().host.as_str();
     let reached = match pattern {
         crate::upstream::OriginPattern::Exact(_) => Reached::new(lane, pattern, fallback, path),
+        _ if lane.route.settings.origin_from.is_some() => Some(Reached::without_origin(lane, path)),
         crate::upstream::OriginPattern::Wildcard { .. } => {
             host.and_then(|host| Reached::new(lane, pattern, host, path))
         }

@@ -21,6 +21,8 @@ pub struct RouteSettings {
     pub http: HttpScheme,
     /// A credential may go out in clear.
     pub allow_plaintext: bool,
+    /// The member of the token response that says which of the upstream's hosts to send requests to.
+    pub origin_from: Option<String>,
 }
 
 impl Default for RouteSettings {
@@ -33,6 +35,7 @@ impl Default for RouteSettings {
             on_token_error: OnTokenError::Fail,
             http: HttpScheme::Upgrade,
             allow_plaintext: false,
+            origin_from: None,
         }
     }
 }

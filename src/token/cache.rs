@@ -44,6 +44,8 @@ pub struct TokenStatus {
     pub scope: Option<String>,
     /// What was asked for and is not in the current token's scope, separated by spaces.
     pub missing_scope: Option<String>,
+    /// Which of several secrets the server took for the current token.
+    pub secret: Option<String>,
     /// When the current token came.
     pub fetched_at: Option<SystemTime>,
     /// When the newest token request for the cache ended, well or not.
@@ -189,6 +191,14 @@ impl TokenCache {
         }
     }
 
+    /// A member of the response that the current token came with.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<String> {
+        let snapshot = self.snapshot.load();
+        let members = &snapshot.as_deref()?.detail.members;
+        members.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
     /// A reading for people and scripts.
     #[must_use]
     pub fn status(&self) -> TokenStatus {
@@ -209,6 +219,7 @@ impl TokenCache {
             lifetime: token.as_ref().map(|token| token.expiry.lifetime),
             scope: token.as_ref().and_then(|token| token.scope.clone()),
             missing_scope: token.as_ref().and_then(|token| token.missing_scope.clone()),
+            secret: token.as_ref().and_then(|token| token.detail.proven_by.clone()),
             fetched_at: token.map(|token| token.fetched_at),
             last_refresh_at: state.last_refresh().map(|last| last.at),
             last_refresh_took: state.last_refresh().map(|last| last.took),

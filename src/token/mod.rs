@@ -55,6 +55,8 @@ pub struct AccessToken {
     pub expiry: Expiry,
     /// When it came.
     pub fetched_at: SystemTime,
+    /// What came with it.
+    pub detail: FetchDetail,
     injectable: Injectable,
     used: AtomicBool,
     refresh_claimed: AtomicBool,
@@ -95,6 +97,7 @@ impl AccessToken {
             token_type: fetched.token_type,
             expiry,
             fetched_at: now.wall,
+            detail: fetched.detail,
             injectable: Injectable { value, generation, after_unauthorized },
             used: AtomicBool::new(false),
             refresh_claimed: AtomicBool::new(false),

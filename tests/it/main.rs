@@ -26,6 +26,7 @@ mod reverse;
 mod tidy;
 mod token_endpoint;
 mod token_exchange;
+mod token_origin;
 mod tokens;
 mod tunnel;
 mod websocket;
