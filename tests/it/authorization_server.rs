@@ -16,9 +16,9 @@ use crate::support::{Answer, Reply, Scripted, TestCa, TestProxy, World, get, sen
 const ODD_SECRET: &str = "p@ss:w/ord+ =%&~";
 
 /// A running oidc-provider. It ends with its stdin, and is killed when dropped.
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Server {
@@ -28,7 +28,7 @@ impl Server {
     }
 
     /// With this setup, as the head of server.mjs describes it.
-    fn start_with(setup: &Value) -> Option<Self> {
+    pub(crate) fn start_with(setup: &Value) -> Option<Self> {
         let mut node = node("server.mjs")?;
         node.env("OIDC_SETUP", setup.to_string());
         node.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -86,7 +86,7 @@ fn node(script: &str) -> Option<Command> {
 }
 
 /// `{ certificate, key }` in PEM.
-fn pems((certificate, key): &(rcgen::Certificate, rcgen::KeyPair)) -> Value {
+pub(crate) fn pems((certificate, key): &(rcgen::Certificate, rcgen::KeyPair)) -> Value {
     json!({ "certificate": certificate.pem(), "key": key.serialize_pem() })
 }
 

@@ -8,6 +8,7 @@ mod support;
 mod authorization_server;
 mod bound_tokens;
 mod cli;
+mod client_authentication;
 mod client_certificates;
 mod connections;
 mod drain;
