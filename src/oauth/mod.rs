@@ -8,6 +8,8 @@ mod assertion;
 mod client_auth;
 mod endpoint;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grant;
 mod identity;
 mod lifetime;

@@ -16,6 +16,7 @@ mod failures;
 mod fixed_credentials;
 mod forward;
 mod framing;
+mod fuzz_corpus;
 mod guarantees;
 mod guarantees_tokens;
 mod http2;

@@ -36,11 +36,12 @@ const DOORS: [(&str, &[&str]); 17] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 12] = [
+const EXPOSING: [&str; 13] = [
     "cli/token.rs",            // `attache token` prints the token: that is the command
     "credential/fixed.rs",     // the value that is put on requests is made, once for each secret
     "jose/key.rs",             // a key is read, once
     "oauth/client_auth.rs",    // the client's secret goes into the token request
+    "oauth/fuzzing.rs",        // a token that was taken is looked at by the fuzz targets
     "oauth/grant.rs",          // the subject of a token exchange, a given assertion
     "oauth/response.rs",       // a token is checked before it may enter a header
     "proxy/token_endpoint.rs", // a token is handed to the program that asked for it
