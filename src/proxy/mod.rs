@@ -116,6 +116,7 @@ impl Proxy {
         began: Instant,
     ) -> Result<Response<CallerBody>, Failure> {
         if let ModeRuntime::Token(clients) = &listener.mode {
+            self.admit().map_err(|refusal| (refusal, None))?;
             return Ok(Box::pin(token_endpoint::answer(listener, clients, head, body, began)).await);
         }
         match self.destination(listener, head).map_err(|refusal| (refusal, None))? {
@@ -139,13 +140,19 @@ impl Proxy {
 
     /// The rate, the loop, and the target.
     fn destination(&self, listener: &ListenerRuntime, head: &Parts) -> Result<Destination, Refusal> {
-        if let Some(rate) = &self.shared.rate {
-            rate.admit().map_err(Refusal::too_many_requests)?;
-        }
+        self.admit()?;
         if self.shared.via.is_loop(&head.headers) {
             return Err(Refusal::proxy_loop("the request has passed this proxy before (Via)"));
         }
         destination::of(listener, head)
+    }
+
+    /// `limits.requests_per_second`, over all listeners.
+    fn admit(&self) -> Result<(), Refusal> {
+        match &self.shared.rate {
+            Some(rate) => rate.admit().map_err(Refusal::too_many_requests),
+            None => Ok(()),
+        }
     }
 
     /// A request to a configured upstream: policy, authorization, head, exchange, answer.

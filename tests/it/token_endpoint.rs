@@ -130,3 +130,15 @@ async fn a_server_that_gives_no_token_is_told_of_in_the_words_of_the_standard() 
     let answer = ask(&proxy, &form).await;
     assert_eq!((answer.status, &answer.json()["error"]), (502, &"server_error".into()));
 }
+
+#[tokio::test]
+async fn guessing_is_held_to_the_rate_of_all_requests() {
+    let tokens = tokens().await;
+    let proxy = listening(&tokens, "", "[limits]\nrequests_per_second = 1\n");
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        let form = "grant_type=client_credentials&client_id=orders&client_secret=guess";
+        statuses.push(ask(&proxy, form).await.status);
+    }
+    assert!(statuses.contains(&401) && statuses.contains(&429), "{statuses:?}");
+}
