@@ -22,6 +22,7 @@ mod guarantees_tokens;
 mod http2;
 mod inject;
 mod no_leaks;
+mod no_leaks_credentials;
 mod responses;
 mod retry;
 mod reverse;
