@@ -12,6 +12,7 @@ use crate::credential::Credential;
 use crate::route::{ForwardTable, ReverseTable, Route};
 use crate::secret::Secrets;
 use crate::telemetry::{LaneMetrics, LogQuota};
+use crate::tls::CertificateAuthority;
 use crate::upstream::Upstream;
 
 /// Everything a configuration became.
@@ -25,6 +26,8 @@ pub struct Runtime {
     pub routes: Vec<Arc<Route>>,
     /// Where unmatched requests go, under `unmatched = "pass"` and `"report"`.
     pub unmatched: UnmatchedRuntime,
+    /// `[intercept]`: without it no TLS is opened.
+    pub authority: Option<Arc<CertificateAuthority>>,
 }
 
 /// What a listener does with requests.

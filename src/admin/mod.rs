@@ -31,7 +31,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 
-use crate::listen::{Handler, ListenAddress};
+use crate::listen::{CallerConnection, Handler, ListenAddress};
 use crate::proxy::{explain, malformed};
 use crate::runtime::SharedRuntime;
 use crate::secret::{Secret, SecretError, SecretSource};
@@ -116,7 +116,7 @@ impl fmt::Debug for Admin {
 impl Handler for Admin {
     type Body = axum::body::Body;
 
-    async fn handle(&self, request: Request<Incoming>) -> Response<axum::body::Body> {
+    async fn handle(&self, request: Request<Incoming>, _: &Arc<CallerConnection>) -> Response<axum::body::Body> {
         match self.service.call(request).await {
             Ok(response) => response,
         }

@@ -90,7 +90,11 @@ impl Builder {
         let listeners =
             config.listeners.iter().map(|listener| self.listener(listener, &routes, &credentials)).collect();
         let unmatched = self.unmatched(config)?;
-        Ok(Built { runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched }), backings, certificates })
+        Ok(Built {
+            runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched, authority: None }),
+            backings,
+            certificates,
+        })
     }
 
     fn routes(

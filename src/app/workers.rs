@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::coarse;
-use crate::listen::{self, Bound, Handler, ListenContext, Roster};
+use crate::listen::{self, Bound, CallerConnection, Handler, ListenContext, Roster, Serving};
 use crate::proxy::{CallerBody, Proxy, ProxyShared, malformed};
 use crate::runtime::SharedRuntime;
 
@@ -96,8 +96,10 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Running>
 async fn work(sockets: Vec<Bound>, parts: WorkerParts) {
     let WorkerParts { runtime, shared, context, workers, stop } = parts;
     let clock = tokio::task::spawn_local(coarse::drive());
-    let proxy = Proxy::new(runtime.reader(), shared, workers, stop.now.clone());
     let roster = Rc::new(Roster::default());
+    let inside =
+        Serving { limits: Arc::clone(&context.limits), panics: context.panics.clone(), roster: Rc::clone(&roster) };
+    let proxy = Proxy::new(runtime.reader(), shared, workers, inside, stop.now.clone());
     for (listener, socket) in sockets.into_iter().enumerate() {
         let handler = Rc::new(ListenerHandler { proxy: Rc::clone(&proxy), listener });
         roster.spawn(listen::serve(socket, handler, context.clone(), Rc::clone(&roster)));
@@ -131,8 +133,8 @@ struct ListenerHandler {
 impl Handler for ListenerHandler {
     type Body = CallerBody;
 
-    async fn handle(&self, request: Request<Incoming>) -> Response<CallerBody> {
-        self.proxy.handle(self.listener, request).await
+    async fn handle(&self, request: Request<Incoming>, caller: &Arc<CallerConnection>) -> Response<CallerBody> {
+        self.proxy.handle(self.listener, request, caller).await
     }
 
     fn malformed(status: StatusCode) -> Bytes {

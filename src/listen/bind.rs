@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::ListenAddress;
+use super::{ListenAddress, Peer};
 
 /// Connections that wait to be accepted, for each socket.
 const BACKLOG: i32 = 4096;
@@ -120,8 +120,18 @@ pub(super) enum Acceptor {
 }
 
 pub(super) enum Accepted {
-    Tcp(TcpStream),
+    Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
+}
+
+impl Accepted {
+    /// Who connected.
+    pub(super) fn peer(&self) -> Peer {
+        match self {
+            Self::Tcp(_, address) => Peer::Address(*address),
+            Self::Unix(stream) => Peer::User(stream.peer_cred().ok().map(|credentials| credentials.uid())),
+        }
+    }
 }
 
 impl Bound {
@@ -137,10 +147,10 @@ impl Acceptor {
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 // Answers are written whole: waiting for more to send only adds latency.
                 let _best_effort = stream.set_nodelay(true);
-                Ok(Accepted::Tcp(stream))
+                Ok(Accepted::Tcp(stream, address))
             }
             Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
         }

@@ -17,9 +17,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use super::bind::Accepted;
 use super::panics::CountingExecutor;
-use super::roster::Seat;
+use super::roster::{Roster, Seat};
 use super::watched::{Overdue, Standing, Watched};
-use super::{Handler, Limits};
+use super::{CallerConnection, Handler, Limits};
 use crate::coarse::{self, Deadline, Tick};
 
 /// RFC 9113 section 3.4: how an HTTP/2 connection begins.
@@ -34,26 +34,45 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// when the draining began is answered, with `Connection: close`.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
+/// What serving connections needs besides them; one for each worker and kind of listener.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// `[limits]`.
+    pub limits: Arc<Limits>,
+    /// Panics in the tasks of connections.
+    pub panics: Counter,
+    /// Who is told to finish.
+    pub roster: Rc<Roster>,
+}
+
 /// Serves an accepted connection.
 pub(super) async fn serve<H: Handler>(
     accepted: Accepted,
     handler: Rc<H>,
-    limits: &Limits,
-    seat: Seat,
-    panics: Counter,
+    caller: Arc<CallerConnection>,
+    serving: Serving,
 ) {
     match accepted {
-        Accepted::Tcp(stream) => serve_stream(stream, handler, limits, seat, panics).await,
-        Accepted::Unix(stream) => serve_stream(stream, handler, limits, seat, panics).await,
+        Accepted::Tcp(stream, _) => serve_stream(stream, BytesMut::new(), handler, caller, serving).await,
+        Accepted::Unix(stream) => serve_stream(stream, BytesMut::new(), handler, caller, serving).await,
     }
 }
 
-async fn serve_stream<S, H>(mut stream: S, handler: Rc<H>, limits: &Limits, seat: Seat, panics: Counter)
-where
+/// Serves HTTP on any stream, in the version that the caller's first bytes say; `prefix` holds those that have been read
+/// already.
+pub async fn serve_stream<S, H>(
+    mut stream: S,
+    mut prefix: BytesMut,
+    handler: Rc<H>,
+    caller: Arc<CallerConnection>,
+    serving: Serving,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
 {
-    let mut prefix = BytesMut::new();
+    let Serving { limits, panics, roster } = serving;
+    let seat = roster.seat();
+    let limits = &*limits;
     let detected = tokio::select! {
         detected = coarse::timeout(limits.header_timeout, speaks_http2(&mut stream, &mut prefix)) => detected,
         () = seat.draining() => return,
@@ -68,9 +87,9 @@ where
         let standing = Arc::clone(&standing);
         service_fn(move |request| {
             let in_progress = InProgress::new(&standing);
-            let handler = Rc::clone(&handler);
+            let (handler, caller) = (Rc::clone(&handler), Arc::clone(&caller));
             async move {
-                let answer = handler.handle(request).await;
+                let answer = handler.handle(request, &caller).await;
                 Ok::<_, std::convert::Infallible>(answer.map(|body| WatchedBody { body, in_progress }))
             }
         })
@@ -99,15 +118,15 @@ where
 /// Reads until it is clear whether this is HTTP/2 with prior knowledge. Whatever was read is in `prefix`.
 async fn speaks_http2<S: AsyncRead + Unpin>(stream: &mut S, prefix: &mut BytesMut) -> std::io::Result<bool> {
     loop {
-        if stream.read_buf(prefix).await? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
         let read = &prefix[..prefix.len().min(PREFACE.len())];
         if !PREFACE.starts_with(read) {
             return Ok(false);
         }
         if read.len() == PREFACE.len() {
             return Ok(true);
+        }
+        if stream.read_buf(prefix).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
     }
 }

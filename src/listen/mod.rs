@@ -4,6 +4,7 @@
 //! connection limit is one for the process: at the limit accepting pauses, and what waits in the backlog is not refused.
 
 mod bind;
+mod caller;
 mod connection;
 mod panics;
 mod roster;
@@ -24,6 +25,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use bind::{BindError, Bound, UnixPath, bind};
+pub use caller::{CallerConnection, Peer};
+pub use connection::{Serving, serve_stream};
 pub use roster::Roster;
 pub use settings::{Limits, ListenAddress};
 
@@ -32,8 +35,13 @@ pub trait Handler: 'static {
     /// The response body.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static;
 
-    /// Answers one request; cannot fail.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>>;
+    /// Answers one request of this caller's; cannot fail. Whatever outlives the response (a tunnel) keeps the caller, so that
+    /// its connection stays counted.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        caller: &Arc<CallerConnection>,
+    ) -> impl Future<Output = Response<Self::Body>>;
 
     /// The whole HTTP/1.1 answer to a head that could not be read. hyper's own has no body and no explanation.
     fn malformed(status: StatusCode) -> Bytes;
@@ -61,6 +69,7 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
             return;
         }
     };
+    let serving = Serving { limits: context.limits, panics: context.panics, roster };
     loop {
         let next = async {
             let accepted = acceptor.accept().await;
@@ -71,18 +80,15 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
         };
         let (accepted, permit) = tokio::select! {
             next = next => next,
-            () = roster.draining() => return,
+            () = serving.roster.draining() => return,
         };
         match accepted {
-            Ok(stream) => {
-                let open = Open { _permit: permit, gauge: context.gauge.clone() };
-                open.gauge.inc();
-                let (handler, limits) = (Rc::clone(&handler), Arc::clone(&context.limits));
-                let (seat, panics) = (roster.seat(), context.panics.clone());
-                roster.spawn(async move {
-                    let _open = open;
-                    let served = connection::serve(stream, handler, &limits, seat, panics.clone());
-                    panics::counted(served, &panics).await;
+            Ok(accepted) => {
+                let caller = Arc::new(CallerConnection::new(accepted.peer(), permit, context.gauge.clone()));
+                let (handler, mine) = (Rc::clone(&handler), serving.clone());
+                serving.roster.spawn(async move {
+                    let panics = mine.panics.clone();
+                    panics::counted(connection::serve(accepted, handler, caller, mine), &panics).await;
                 });
             }
             Err(error) => {
@@ -99,18 +105,6 @@ async fn permit(permits: Option<&Arc<Semaphore>>) -> Option<OwnedSemaphorePermit
         // Never closed, so this only fails to acquire by waiting.
         Some(permits) => Arc::clone(permits).acquire_owned().await.ok(),
         None => None,
-    }
-}
-
-/// Counts one connection while it lives.
-struct Open {
-    _permit: Option<OwnedSemaphorePermit>,
-    gauge: Gauge,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.gauge.dec();
     }
 }
 

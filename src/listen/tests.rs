@@ -13,7 +13,7 @@ struct Fragile;
 impl Handler for Fragile {
     type Body = FragileBody;
 
-    async fn handle(&self, request: Request<Incoming>) -> Response<FragileBody> {
+    async fn handle(&self, request: Request<Incoming>, _: &Arc<CallerConnection>) -> Response<FragileBody> {
         assert_ne!(request.uri().path(), "/panic", "scripted");
         let empty = request.uri().path() == "/empty";
         let fine = Full::new(Bytes::from(if empty { "" } else { "fine" }));

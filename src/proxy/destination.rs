@@ -6,6 +6,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 
 use super::error::Refusal;
+use super::intercept::Inside;
 use super::{forward, reverse};
 use crate::runtime::{Lane, ListenerRuntime, ModeRuntime};
 use crate::upstream::{Origin, OriginPattern};
@@ -17,12 +18,24 @@ pub(super) enum Destination {
     Route(Reached),
     /// To an origin that no upstream covers.
     Unmatched(Origin),
-    /// Through, unread: CONNECT, to a configured upstream or not.
-    Tunnel(Option<Arc<Lane>>, Origin),
+    /// CONNECT, to a configured upstream or not.
+    Tunnel(Tunnel),
     /// To nowhere: an upstream covers it, and does not take it like this.
     Refused(Arc<Lane>, Refusal),
     /// To attache: `OPTIONS *` on a forward listener.
     Itself,
+}
+
+/// What a CONNECT asks for.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    /// `None`: no upstream covers it.
+    pub(super) lane: Option<Arc<Lane>>,
+    /// Host and port as they were asked for.
+    pub(super) origin: Origin,
+    /// Host and port are the `http` name of an https upstream (`api.example.com:80`): there is nothing to tunnel to, but plain
+    /// HTTP has a way.
+    pub(super) alias: bool,
 }
 
 /// A configured upstream, at one concrete origin.
@@ -66,9 +79,10 @@ impl Reached {
     }
 }
 
-/// Works out the destination of a request on this listener.
-pub(super) fn of(listener: &ListenerRuntime, head: &Parts) -> Result<Destination, Refusal> {
+/// Works out the destination of a request on this listener, or inside of a tunnel that it has opened.
+pub(super) fn of(listener: &ListenerRuntime, inside: Option<&Inside>, head: &Parts) -> Result<Destination, Refusal> {
     match &listener.mode {
+        ModeRuntime::Forward(table) if let Some(inside) = inside => forward::inside(table, inside, head),
         ModeRuntime::Forward(table) => forward::destination(table, head),
         ModeRuntime::Reverse { table, hosts } => reverse::destination(table, hosts.as_deref(), head),
         ModeRuntime::Token(_) => Err(Refusal::denied("this listener is a token endpoint and forwards nothing")),

@@ -5,12 +5,13 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 use serde::Serialize;
 
-use super::destination::{self, Destination, Reached};
-use super::{Refusal, check_policy, tunnel};
+use super::destination::{self, Destination, Reached, Tunnel};
+use super::policy::check_policy;
+use super::{Refusal, connect, tunnel};
 use crate::credential::Place;
 use crate::route::CallerAuthorization;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime};
-use crate::upstream::{Origin, Scheme};
+use crate::upstream::Scheme;
 
 /// The answer of `attache explain` and `/api/explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,7 +24,7 @@ pub struct Explanation {
     pub upstream: Option<String>,
     /// The credential that goes on it.
     pub credential: Option<String>,
-    /// `inject`, `pass`, `deny`, `tunnel`.
+    /// `inject`, `pass`, `deny`, `tunnel`, `intercept_and_inject`.
     pub outcome: &'static str,
     /// Where the request goes.
     pub sends_to: Option<String>,
@@ -83,7 +84,7 @@ fn explain(
         sends_to: None,
         reason: String::new(),
     };
-    match destination::of(listener, &head) {
+    match destination::of(listener, None, &head) {
         Err(refusal) => explanation.reason = refused(&refusal),
         Ok(Destination::Refused(lane, refusal)) => {
             explanation.upstream = Some(lane.route.name().to_owned());
@@ -94,9 +95,7 @@ fn explain(
             explanation.reason = "OPTIONS * is answered by attache itself".into();
         }
         Ok(Destination::Route(reached)) => explain_route(&mut explanation, &reached, &head),
-        Ok(Destination::Tunnel(lane, origin)) => {
-            explain_tunnel(&mut explanation, runtime, listener, lane.as_deref(), &origin);
-        }
+        Ok(Destination::Tunnel(tunnel)) => explain_tunnel(&mut explanation, runtime, listener, &tunnel),
         Ok(Destination::Unmatched(origin)) => match tunnel::unmatched(runtime, listener, &origin, &origin) {
             Err(refusal) => explanation.reason = refused(&refusal),
             Ok(_) => {
@@ -157,18 +156,37 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts)
     }
 }
 
-fn explain_tunnel(
-    explanation: &mut Explanation,
-    runtime: &Runtime,
-    listener: &ListenerRuntime,
-    lane: Option<&crate::runtime::Lane>,
-    origin: &Origin,
-) {
+fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, listener: &ListenerRuntime, asked: &Tunnel) {
+    let Tunnel { lane, origin, alias } = asked;
+    explanation.upstream = lane.as_ref().map(|lane| lane.route.name().to_owned());
+    let credential = lane.as_ref().and_then(|lane| lane.route.credential.as_ref());
+    let opened = lane.as_ref().is_some_and(|lane| connect::authority(runtime, lane).is_some());
+    if let (Some(lane), true) = (lane, *alias || opened) {
+        explanation.outcome = if opened && !alias { "intercept_and_inject" } else { "inject" };
+        explanation.sends_to =
+            lane.route.upstream.settings.origin.at_host(origin.host.as_str()).map(|to| to.to_string());
+        explanation.credential = credential.map(|credential| credential.name.clone());
+        let name = lane.route.name();
+        explanation.reason = match credential {
+            Some(credential) if *alias => format!(
+                "plain HTTP inside of a tunnel to {} goes to upstream {name:?} with a token of credential {:?}",
+                tunnel::target(origin),
+                credential.name
+            ),
+            Some(credential) => format!(
+                "the tunnel is opened with a certificate of the local CA; what is inside goes to upstream {name:?} with a \
+                 token of credential {:?}",
+                credential.name
+            ),
+            None => {
+                explanation.outcome = "pass";
+                format!("plain HTTP inside of the tunnel goes to upstream {name:?}, which has no credential")
+            }
+        };
+        return;
+    }
     let permitted = match lane {
-        Some(lane) => {
-            explanation.upstream = Some(lane.route.name().to_owned());
-            tunnel::check_rules(lane)
-        }
+        Some(lane) => tunnel::check_rules(lane),
         None => tunnel::unmatched(runtime, listener, origin, &tunnel::target(origin)).map(|_| ()),
     };
     if let Err(refusal) = permitted {
@@ -177,10 +195,11 @@ fn explain_tunnel(
     }
     explanation.outcome = "tunnel";
     explanation.sends_to = Some(tunnel::target(origin));
-    explanation.reason = match lane.and_then(|lane| lane.route.credential.as_ref()) {
+    explanation.reason = match credential {
         Some(_) => format!(
             "a CONNECT tunnel passes unread, so no token can be put on what is inside; \
-             request http://{} through this proxy, or use a reverse listener as the base URL",
+             request http://{} through this proxy, use a reverse listener as the base URL, \
+             or have tunnels opened: `attache ca init` and [intercept]",
             tunnel::instead(origin)
         ),
         None => "a CONNECT tunnel passes unread".into(),

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use http::request::Parts;
+use http::uri::PathAndQuery;
 
-use super::destination::{Destination, Reached};
+use super::destination::{Destination, Reached, Tunnel};
 use super::error::Refusal;
+use super::intercept::Inside;
 use super::target::{self, Target};
 use crate::route::{Arrival, ForwardTable};
 use crate::runtime::Lane;
@@ -15,10 +17,7 @@ use crate::upstream::{Host, Origin, Scheme};
 pub(super) fn destination(table: &ForwardTable<Arc<Lane>>, head: &Parts) -> Result<Destination, Refusal> {
     match target::parse(head)? {
         Target::Absolute(scheme, authority) => find(table, scheme, &authority.host, authority.port_or_default(scheme)),
-        Target::Authority(authority, port) => Ok(match table.find_tunnel(&authority.host, port) {
-            Some(lane) => Destination::Tunnel(Some(Arc::clone(lane)), tunnel_origin(lane, &authority.host, port)?),
-            None => Destination::Tunnel(None, origin(Scheme::Https, &authority.host, port)?),
-        }),
+        Target::Authority(authority, port) => tunnel(table, &authority.host, port),
         Target::Asterisk(_) => Ok(Destination::Itself),
         Target::Origin(_) => Err(Refusal::bad_request(
             "this is a forward proxy: set HTTP_PROXY to its address and request http://HOST/PATH, \
@@ -47,9 +46,47 @@ fn find(table: &ForwardTable<Arc<Lane>>, scheme: Scheme, host: &str, port: u16) 
     }
 }
 
-fn tunnel_origin(lane: &Lane, host: &str, port: u16) -> Result<Origin, Refusal> {
-    let scheme = lane.route.upstream.settings.origin.base().scheme;
-    origin(scheme, host, port)
+fn tunnel(table: &ForwardTable<Arc<Lane>>, host: &str, port: u16) -> Result<Destination, Refusal> {
+    if let Some(lane) = table.find_tunnel(host, port) {
+        let scheme = lane.route.upstream.settings.origin.base().scheme;
+        let origin = origin(scheme, host, port)?;
+        return Ok(Destination::Tunnel(Tunnel { lane: Some(Arc::clone(lane)), origin, alias: false }));
+    }
+    match table.find(Scheme::Http, host, port) {
+        // Programs that tunnel http too (undici, websockets, curl -p) open one to port 80.
+        Some((lane, Arrival::Upgraded)) => {
+            let origin = origin(Scheme::Http, host, port)?;
+            Ok(Destination::Tunnel(Tunnel { lane: Some(Arc::clone(lane)), origin, alias: true }))
+        }
+        Some(_) => find(table, Scheme::Http, host, port),
+        None => {
+            Ok(Destination::Tunnel(Tunnel { lane: None, origin: origin(Scheme::Https, host, port)?, alias: false }))
+        }
+    }
+}
+
+/// The destination of a request inside of an opened tunnel: what the tunnel was opened for, and nothing else.
+pub(super) fn inside(table: &ForwardTable<Arc<Lane>>, inside: &Inside, head: &Parts) -> Result<Destination, Refusal> {
+    let (authority, asterisk) = match target::parse(head)? {
+        Target::Origin(host) => (host, false),
+        Target::Asterisk(host) => (host, true),
+        Target::Absolute(scheme, authority) if scheme == inside.scheme => (Some(authority), false),
+        Target::Absolute(..) => return Err(Refusal::bad_request("the target has another scheme than its tunnel")),
+        Target::Authority(..) => return Err(Refusal::bad_request("there is no CONNECT inside of a tunnel")),
+    };
+    if let Some(authority) = authority
+        && (*authority.host != *inside.host || authority.port_or_default(inside.scheme) != inside.port)
+    {
+        return Err(Refusal::bad_request(format!(
+            "the request names another host or port than its tunnel, which was opened for {}:{}",
+            inside.host, inside.port
+        )));
+    }
+    let mut destination = find(table, inside.scheme, &inside.host, inside.port)?;
+    if asterisk && let Destination::Route(reached) = &mut destination {
+        reached.path = Some(PathAndQuery::from_static("*"));
+    }
+    Ok(destination)
 }
 
 fn origin(scheme: Scheme, host: &str, port: u16) -> Result<Origin, Refusal> {

@@ -5,12 +5,16 @@
 
 mod body;
 mod challenge;
+mod connect;
 mod destination;
 mod error;
 pub mod explain;
+mod first_bytes;
 mod forward;
 mod headers;
 mod inject;
+mod intercept;
+mod policy;
 mod rate;
 mod record;
 mod replay;
@@ -28,7 +32,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, UPGRADE};
+use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -40,16 +44,20 @@ use tokio_util::task::TaskTracker;
 pub use body::{CallerBody, RequestBody};
 pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
 pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId, malformed};
+pub use first_bytes::{Spoken, spoken};
 pub use headers::{ViaIdentity, rewrite_request, rewrite_response};
 pub use rate::RateLimit;
 pub use replay::{Replay, ReplayBody, ReplayBudget};
 pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
 
 use self::destination::{Destination, Reached};
+use self::intercept::Inside;
+use self::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
 use self::record::Record;
 use self::retry::{Sent, SentBody};
 use crate::credential::{Authorization, Credential};
-use crate::route::{CallerAuthorization, OnTokenError, Permission};
+use crate::listen::{CallerConnection, Serving};
+use crate::route::OnTokenError;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, RuntimeReader};
 use crate::telemetry::RequestMetrics;
 use crate::upstream::{ExchangeError, Origin, OutboundHead, Pool, ResponseBody, Upstream};
@@ -61,7 +69,9 @@ pub struct Proxy {
     shared: Arc<ProxyShared>,
     /// Tunnels and drained bodies: what outlives its request.
     tasks: TaskTracker,
-    /// Ends them at the shutdown deadline.
+    /// For what is served inside of tunnels.
+    serving: Serving,
+    /// Ends tasks at the shutdown deadline.
     stop: CancellationToken,
 }
 
@@ -81,36 +91,63 @@ pub struct ProxyShared {
 impl Proxy {
     /// The request path of one of `workers` workers.
     #[must_use]
-    pub fn new(runtime: RuntimeReader, shared: Arc<ProxyShared>, workers: usize, stop: CancellationToken) -> Rc<Self> {
-        Rc::new(Self { runtime, pool: Pool::new(workers), shared, tasks: TaskTracker::new(), stop })
+    pub fn new(
+        runtime: RuntimeReader,
+        shared: Arc<ProxyShared>,
+        workers: usize,
+        serving: Serving,
+        stop: CancellationToken,
+    ) -> Rc<Self> {
+        Rc::new(Self { runtime, pool: Pool::new(workers), shared, tasks: TaskTracker::new(), serving, stop })
     }
 
     /// Answers one request of a listener's. Cannot fail: every failure is a response.
-    pub async fn handle(&self, listener: usize, request: Request<Incoming>) -> Response<CallerBody> {
+    pub async fn handle(
+        self: &Rc<Self>,
+        listener: usize,
+        request: Request<Incoming>,
+        caller: &Arc<CallerConnection>,
+    ) -> Response<CallerBody> {
+        self.answer_to(Arrived { listener, inside: None, caller }, request).await
+    }
+
+    /// Answers one request that came through a tunnel which this proxy has opened.
+    async fn handle_inside(
+        self: &Rc<Self>,
+        listener: usize,
+        inside: &Inside,
+        request: Request<Incoming>,
+        caller: &Arc<CallerConnection>,
+    ) -> Response<CallerBody> {
+        self.answer_to(Arrived { listener, inside: Some(inside), caller }, request).await
+    }
+
+    async fn answer_to(self: &Rc<Self>, arrived: Arrived<'_>, request: Request<Incoming>) -> Response<CallerBody> {
         let began = Instant::now();
         // One request uses one snapshot, whatever is reloaded meanwhile.
         let runtime = self.runtime.current();
-        let Some(listener) = runtime.listeners.get(listener) else {
+        let Some(listener) = runtime.listeners.get(arrived.listener) else {
             let refusal = Refusal::denied("this listener is no longer part of the configuration");
             return refusal.into_response(&RequestId::random(), true);
         };
-        let caller = CallerFacts::of(&request);
+        let facts = CallerFacts::of(&request);
         let (mut head, body) = request.into_parts();
-        match self.forward(&runtime, listener, &mut head, body, began).await {
-            Ok(response) => finish(response, caller),
+        match self.forward(&runtime, listener, arrived, &mut head, body, began).await {
+            Ok(response) => finish(response, facts),
             Err((refusal, lane)) => {
                 let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
                 record::refusal(listener, &refusal, &request_id, began, lane.as_deref());
-                refusal.into_response(&request_id, caller.must_close())
+                refusal.into_response(&request_id, facts.must_close())
             }
         }
     }
 
     /// Where the request goes, and then there. What is rare is boxed: its state would be carried by every request.
     async fn forward(
-        &self,
+        self: &Rc<Self>,
         runtime: &Runtime,
         listener: &ListenerRuntime,
+        arrived: Arrived<'_>,
         head: &mut Parts,
         body: Incoming,
         began: Instant,
@@ -119,7 +156,7 @@ impl Proxy {
             self.admit().map_err(|refusal| (refusal, None))?;
             return Ok(Box::pin(token_endpoint::answer(listener, clients, head, body, began)).await);
         }
-        match self.destination(listener, head).map_err(|refusal| (refusal, None))? {
+        match self.destination(listener, arrived.inside, head).map_err(|refusal| (refusal, None))? {
             Destination::Route(reached) => match self.to_upstream(&reached, head, body, began).await {
                 Ok(response) => Ok(response),
                 Err(refusal) => Err((refusal, Some(reached.lane))),
@@ -128,10 +165,10 @@ impl Proxy {
                 let passing = Box::pin(self.to_unmatched(runtime, listener, &origin, head, body, began));
                 passing.await.map_err(|refusal| (refusal, None))
             }
-            Destination::Tunnel(lane, origin) => {
-                let request = connect_request(head, body);
-                let opening = Box::pin(tunnel::open(self, runtime, listener, lane.as_deref(), &origin, request));
-                opening.await.map_err(|refusal| (refusal, lane))
+            Destination::Tunnel(tunnel) => {
+                let (request, lane) = (connect_request(head, body), tunnel.lane.clone());
+                let opening = connect::open(self, runtime, listener, arrived.entrance(), tunnel, request);
+                Box::pin(opening).await.map_err(|refusal| (refusal, lane))
             }
             Destination::Refused(lane, refusal) => Err((refusal, Some(lane))),
             Destination::Itself => Ok(options_of_proxy()),
@@ -139,12 +176,17 @@ impl Proxy {
     }
 
     /// The rate, the loop, and the target.
-    fn destination(&self, listener: &ListenerRuntime, head: &Parts) -> Result<Destination, Refusal> {
+    fn destination(
+        &self,
+        listener: &ListenerRuntime,
+        inside: Option<&Inside>,
+        head: &Parts,
+    ) -> Result<Destination, Refusal> {
         self.admit()?;
         if self.shared.via.is_loop(&head.headers) {
             return Err(Refusal::proxy_loop("the request has passed this proxy before (Via)"));
         }
-        destination::of(listener, head)
+        destination::of(listener, inside, head)
     }
 
     /// `limits.requests_per_second`, over all listeners.
@@ -370,6 +412,27 @@ fn finish(mut response: Response<CallerBody>, caller: CallerFacts) -> Response<C
     response
 }
 
+/// How a request came: over which listener, through which tunnel, from whom.
+#[derive(Clone, Copy)]
+struct Arrived<'a> {
+    listener: usize,
+    inside: Option<&'a Inside>,
+    caller: &'a Arc<CallerConnection>,
+}
+
+impl Arrived<'_> {
+    fn entrance(&self) -> Entrance {
+        Entrance { listener: self.listener, caller: Arc::clone(self.caller) }
+    }
+}
+
+/// Where a tunnel came in; kept for its life, so that its caller's connection stays counted.
+#[derive(Clone)]
+struct Entrance {
+    listener: usize,
+    caller: Arc<CallerConnection>,
+}
+
 /// A refusal, and the lane it happened on, if it came that far.
 type Failure = (Refusal, Option<Arc<crate::runtime::Lane>>);
 
@@ -388,57 +451,6 @@ impl CallerFacts {
     /// A request that is answered before its body has been read ends an HTTP/1 connection (RFC 9112 section 9.3).
     fn must_close(self) -> bool {
         self.version == Version::HTTP_10 || (self.version == Version::HTTP_11 && self.has_body)
-    }
-}
-
-/// `allow`, and TRACE.
-fn check_policy(reached: &Reached, head: &Parts) -> Result<(), Refusal> {
-    let route = &reached.lane.route;
-    let path = reached.path.as_ref().map_or_else(|| head.uri.path(), http::uri::PathAndQuery::path);
-    match route.permits(&head.method, path) {
-        Permission::Granted => {}
-        Permission::Denied => {
-            let (name, method) = (route.name(), &head.method);
-            return Err(Refusal::denied(format!(
-                "the `allow` rules of upstream {name:?} do not cover {method} {path}"
-            )));
-        }
-        Permission::Ambiguous => {
-            let detail =
-                "the path has dot segments, encoded slashes or backslashes, which `allow` rules cannot be held against";
-            return Err(Refusal::bad_request(detail));
-        }
-    }
-    if head.method == Method::TRACE && route.credential.is_some() {
-        return Err(Refusal::method("TRACE would send the token back in the response; it is not forwarded here"));
-    }
-    Ok(())
-}
-
-/// What happens to the caller's own Authorization, and which credential takes its place.
-fn caller_authorization<'a>(reached: &'a Reached, head: &mut Parts) -> Result<Option<&'a Credential>, Refusal> {
-    let Some(credential) = &reached.lane.route.credential else { return Ok(None) };
-    if !head.headers.contains_key(AUTHORIZATION) {
-        return Ok(Some(credential));
-    }
-    let metrics = &reached.lane.metrics;
-    match reached.lane.route.settings.caller_authorization {
-        CallerAuthorization::Replace => {
-            metrics.replaced.inc();
-            // Here and not only where ours is put on: under on_token_error = "pass" there may be none to put on.
-            head.headers.remove(AUTHORIZATION);
-            Ok(Some(credential))
-        }
-        CallerAuthorization::Keep => {
-            metrics.kept.inc();
-            // Both leave, where ours goes elsewhere.
-            Ok((!credential.is_in_authorization()).then_some(&**credential))
-        }
-        CallerAuthorization::Reject => {
-            metrics.rejected.inc();
-            let detail = "this upstream's requests are authorized by the proxy: leave out the Authorization field";
-            Err(Refusal::bad_request(detail))
-        }
     }
 }
 
@@ -461,33 +473,6 @@ fn connect_request(head: &mut Parts, body: Incoming) -> Request<Incoming> {
     *request.method_mut() = Method::CONNECT;
     *request.extensions_mut() = std::mem::take(&mut head.extensions);
     request
-}
-
-/// `Max-Forwards` of TRACE and OPTIONS (RFC 9110 section 7.6.2): at zero we are the one who answers.
-fn max_forwards(head: &mut Parts) -> Result<Option<Response<CallerBody>>, Refusal> {
-    if head.method != Method::TRACE && head.method != Method::OPTIONS {
-        return Ok(None);
-    }
-    let Some(value) = head.headers.get(MAX_FORWARDS) else { return Ok(None) };
-    let left: Option<u32> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    match left {
-        None => Err(Refusal::bad_request("Max-Forwards is not a number")),
-        Some(0) if head.method == Method::TRACE => Err(Refusal::method("TRACE is not answered by this proxy")),
-        Some(0) => Ok(Some(options_of_proxy())),
-        Some(left) => {
-            head.headers.insert(MAX_FORWARDS, HeaderValue::from(left - 1));
-            Ok(None)
-        }
-    }
-}
-
-/// What this proxy itself says to OPTIONS.
-fn options_of_proxy() -> Response<CallerBody> {
-    let mut response = Response::new(CallerBody::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT");
-    response.headers_mut().insert(http::header::ALLOW, methods);
-    response
 }
 
 impl std::fmt::Debug for Proxy {

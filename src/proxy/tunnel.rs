@@ -1,61 +1,22 @@
-//! Bytes passed through unread: CONNECT, and what follows a WebSocket's 101.
+//! Bytes passed through unread: tunnels that are not opened, and what follows a WebSocket's 101.
 
 use std::cell::Cell;
 use std::fmt::Display;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::Proxy;
-use super::body::{CallerBody, RequestBody};
+use super::body::RequestBody;
 use super::error::Refusal;
 use crate::coarse::{Deadline, Tick};
 use crate::runtime::{Lane, ListenerRuntime, Runtime, UnmatchedRuntime};
 use crate::upstream::{Origin, ResponseBody};
-
-/// Opens a tunnel: dial first, then 200, then copy. A snapshot of the configuration is not kept for the tunnel's life.
-pub(super) async fn open(
-    proxy: &Proxy,
-    runtime: &Runtime,
-    listener: &ListenerRuntime,
-    lane: Option<&Lane>,
-    origin: &Origin,
-    request: Request<Incoming>,
-) -> Result<Response<CallerBody>, Refusal> {
-    let (upstream, metrics) = match lane {
-        Some(lane) => {
-            check_rules(lane)?;
-            (&lane.route.upstream, &lane.metrics)
-        }
-        None => (unmatched(runtime, listener, origin, &target(origin))?, &listener.metrics),
-    };
-    let failed = |error| match lane {
-        Some(lane) => Refusal::exchange(lane.route.name(), &error),
-        None => Refusal::unmatched_exchange(&target(origin), &error),
-    };
-    let stream = upstream.dial(origin).await.map_err(failed)?;
-    metrics.tunnels.inc();
-    metrics.tunneled.inc();
-    if let Some(lane) = lane {
-        warn_once(lane, origin);
-    }
-    let idle = upstream.settings.timeouts.idle;
-    let upgrade = hyper::upgrade::on(request);
-    proxy.spawn(async move {
-        if let Ok(caller) = upgrade.await {
-            splice(TokioIo::new(caller), stream, idle).await;
-        }
-    });
-    Ok(Response::new(CallerBody::empty()))
-}
 
 /// A tunnel cannot keep rules about methods and paths.
 pub(super) fn check_rules(lane: &Lane) -> Result<(), Refusal> {
@@ -64,7 +25,7 @@ pub(super) fn check_rules(lane: &Lane) -> Result<(), Refusal> {
     }
     let name = lane.route.name();
     Err(Refusal::denied(format!(
-        "upstream {name:?} has `allow` rules, which a CONNECT tunnel cannot keep; request http:// through this proxy instead"
+        "upstream {name:?} has `allow` rules, which a tunnel cannot keep; request http:// through this proxy instead, or have it opened (`attache ca init`)"
     )))
 }
 
@@ -102,18 +63,6 @@ pub(super) fn unmatched<'a>(
     }
 }
 
-fn warn_once(lane: &Lane, origin: &Origin) {
-    if lane.route.credential.is_some() && !lane.tunnel_warned.swap(true, Ordering::Relaxed) {
-        tracing::warn!(
-            target: "attache::proxy", upstream = %lane.route.name(),
-            "a CONNECT tunnel to {} carries no token, because what is inside is encrypted; \
-             let the program request http://{} through this proxy, or use a reverse listener as its base URL",
-            target(origin),
-            instead(origin),
-        );
-    }
-}
-
 /// Joins the two sides of a protocol switch that both have agreed to.
 pub(super) fn switch(proxy: &Proxy, caller: OnUpgrade, upstream: ResponseBody<RequestBody>, idle: Duration) {
     let Some((mut upstream, early)) = upstream.into_upgraded() else { return };
@@ -129,7 +78,7 @@ pub(super) fn switch(proxy: &Proxy, caller: OnUpgrade, upstream: ResponseBody<Re
 
 /// Copies both ways until both have ended, one has failed, or nothing has moved for too long. The end of one direction is
 /// passed on and the other goes on (half-close).
-async fn splice<A, B>(caller: A, upstream: B, idle: Duration)
+pub(super) async fn splice<A, B>(caller: A, upstream: B, idle: Duration)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,

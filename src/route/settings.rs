@@ -23,6 +23,8 @@ pub struct RouteSettings {
     pub allow_plaintext: bool,
     /// The member of the token response that says which of the upstream's hosts to send requests to.
     pub origin_from: Option<String>,
+    /// Tunnels to it are opened, where there is a local CA and a credential.
+    pub intercept: bool,
 }
 
 impl Default for RouteSettings {
@@ -36,6 +38,7 @@ impl Default for RouteSettings {
             http: HttpScheme::Upgrade,
             allow_plaintext: false,
             origin_from: None,
+            intercept: true,
         }
     }
 }

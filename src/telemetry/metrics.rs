@@ -132,6 +132,7 @@ impl RequestMetrics {
             kept: action("keep"),
             rejected: action("reject"),
             tunnels: tunnel("false"),
+            tunnels_opened: tunnel("true"),
             would_deny: self.would_deny.get_or_create(&ListenerLabel { listener: listener.into() }).clone(),
         }
     }
@@ -173,6 +174,8 @@ pub struct LaneMetrics {
     pub rejected: Counter,
     /// Tunnels without injection.
     pub tunnels: Counter,
+    /// Tunnels that were opened, so that a token goes on what is inside.
+    pub tunnels_opened: Counter,
     /// Requests that `deny` would have refused.
     pub would_deny: Counter,
 }

@@ -1,5 +1,6 @@
 //! TLS towards others: the crypto provider, what is trusted, what is shown, and client configurations.
 
+mod authority;
 mod fault;
 mod identity;
 mod validity;
@@ -16,6 +17,7 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
+pub use authority::CertificateAuthority;
 pub use fault::{HandshakeFault, handshake_reason, refused_identity};
 pub use identity::{ClientIdentity, IdentitySource};
 pub use validity::Doubt;

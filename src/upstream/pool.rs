@@ -87,6 +87,22 @@ where
         Self { origins: RefCell::default(), workers: workers.max(1) }
     }
 
+    /// Makes sure that a connection to this origin can be had, and that its server is who it should be: at least one stands.
+    /// A new one stays for the next request.
+    ///
+    /// # Errors
+    /// As for any exchange: resolution, policy, refusal, TLS, timeout.
+    pub async fn ready(&self, upstream: &Upstream, origin: &Origin) -> Result<(), ExchangeError> {
+        let pool = self.of(upstream, origin, Offer::Any);
+        match pool.take(upstream) {
+            Some(lease) => lease.give_back(),
+            // All of them are in use, so they stand.
+            None if pool.open.get() - pool.connecting.get() >= pool.max => {}
+            None => pool.lease_new(upstream, origin).await?.give_back(),
+        }
+        Ok(())
+    }
+
     /// Closes what has been idle for too long, and forgets origins without a connection. Call it every few seconds.
     pub fn sweep(&self) {
         let now = Tick::now();

@@ -1,0 +1,50 @@
+//! Who is at the other end of a connection: what is known of a caller besides what it says in its requests.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A caller's connection, for as long as anything of it lives: its requests, and the tunnels that came of them.
+#[derive(Debug)]
+pub struct CallerConnection {
+    /// Where it comes from.
+    pub peer: Peer,
+    _permit: Option<OwnedSemaphorePermit>,
+    open: Gauge,
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// TCP.
+    Address(SocketAddr),
+    /// A unix socket, and the user at its other end, where the system tells.
+    User(Option<u32>),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::User(Some(uid)) => write!(f, "unix:uid={uid}"),
+            Self::User(None) => f.write_str("unix"),
+        }
+    }
+}
+
+impl CallerConnection {
+    /// Counted in `open`, and holding its permit, until it is dropped.
+    #[must_use]
+    pub fn new(peer: Peer, permit: Option<OwnedSemaphorePermit>, open: Gauge) -> Self {
+        open.inc();
+        Self { peer, _permit: permit, open }
+    }
+}
+
+impl Drop for CallerConnection {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}

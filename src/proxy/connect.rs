@@ -1,0 +1,243 @@
+//! CONNECT: what a tunnel becomes. Reach the upstream first, then say 200, then let the first bytes decide.
+//!
+//! Opened are tunnels to upstreams that have a credential, and what is inside goes the way of every request: plain HTTP
+//! always, TLS where there is a local CA. Everything else passes unread. A snapshot of the configuration is not kept for the
+//! life of a tunnel: each request inside takes its own.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::body::CallerBody;
+use super::destination::Tunnel;
+use super::error::Refusal;
+use super::first_bytes::{First, Prefixed, Spoken, first};
+use super::intercept::{self, Inside};
+use super::tunnel::{self, splice};
+use super::{Entrance, Proxy};
+use crate::coarse;
+use crate::listen;
+use crate::runtime::{Lane, ListenerRuntime, Runtime};
+use crate::tls::CertificateAuthority;
+use crate::upstream::{Origin, Scheme, Upstream};
+
+/// How long the caller's first word is waited for before the upstream is asked whether the first word is its own.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Answers a CONNECT request, and carries what follows.
+pub(super) async fn open(
+    proxy: &Rc<Proxy>,
+    runtime: &Runtime,
+    listener: &ListenerRuntime,
+    entrance: Entrance,
+    tunnel: Tunnel,
+    request: Request<Incoming>,
+) -> Result<Response<CallerBody>, Refusal> {
+    let reached = reach(proxy, runtime, listener, tunnel).await?;
+    let upgrade = hyper::upgrade::on(request);
+    let inside = Rc::clone(proxy);
+    proxy.spawn(async move {
+        if let Ok(caller) = upgrade.await {
+            carry(&inside, &entrance, reached, TokioIo::new(caller)).await;
+        }
+    });
+    Ok(Response::new(CallerBody::empty()))
+}
+
+/// A tunnel whose upstream has been reached: nothing is promised to a caller that cannot be kept.
+pub(super) struct ReachedTunnel {
+    tunnel: Tunnel,
+    upstream: Arc<Upstream>,
+    opening: Opening,
+}
+
+/// What of a tunnel is opened.
+enum Opening {
+    /// Nothing: bytes pass through this connection.
+    Nothing(TcpStream),
+    /// Plain HTTP; anything else passes through this connection.
+    PlainHttp(TcpStream),
+    /// Plain HTTP, and nothing else may pass: it is an `http` name of an https upstream.
+    PlainHttpAlone,
+    /// Plain HTTP and TLS.
+    All(Arc<CertificateAuthority>),
+}
+
+/// Decides about a tunnel, and reaches its upstream.
+pub(super) async fn reach(
+    proxy: &Proxy,
+    runtime: &Runtime,
+    listener: &ListenerRuntime,
+    tunnel: Tunnel,
+) -> Result<ReachedTunnel, Refusal> {
+    let Some(lane) = &tunnel.lane else {
+        let asked = tunnel::target(&tunnel.origin);
+        let upstream = Arc::clone(tunnel::unmatched(runtime, listener, &tunnel.origin, &asked)?);
+        let dialled = upstream.dial(&tunnel.origin).await;
+        let dialled = dialled.map_err(|error| Refusal::unmatched_exchange(&asked, &error))?;
+        listener.metrics.tunneled.inc();
+        listener.metrics.tunnels.inc();
+        return Ok(ReachedTunnel { tunnel, upstream, opening: Opening::Nothing(dialled) });
+    };
+    let route = &lane.route;
+    let upstream = Arc::clone(&route.upstream);
+    let failed = |error| Refusal::exchange(route.name(), &error);
+    let opening = if tunnel.alias {
+        verify(proxy, lane, &tunnel.origin).await.map_err(failed)?;
+        Opening::PlainHttpAlone
+    } else if let Some(authority) = authority(runtime, lane) {
+        verify(proxy, lane, &tunnel.origin).await.map_err(failed)?;
+        Opening::All(authority)
+    } else {
+        tunnel::check_rules(lane)?;
+        let dialled = upstream.dial(&tunnel.origin).await.map_err(failed)?;
+        if route.credential.is_some() { Opening::PlainHttp(dialled) } else { Opening::Nothing(dialled) }
+    };
+    if matches!(opening, Opening::Nothing(_)) {
+        passes_unread(lane, &tunnel.origin);
+    }
+    Ok(ReachedTunnel { tunnel, upstream, opening })
+}
+
+/// The local CA, where this lane's TLS is to be opened: a credential that goes into it, and nothing against it.
+pub(super) fn authority(runtime: &Runtime, lane: &Lane) -> Option<Arc<CertificateAuthority>> {
+    let wanted = lane.route.credential.is_some() && lane.route.settings.intercept;
+    let https = lane.route.upstream.settings.origin.base().scheme == Scheme::Https;
+    runtime.authority.as_ref().filter(|_| wanted && https).cloned()
+}
+
+/// The upstream's own certificate comes first: an invalid one must never be made into a valid one (by a leaf of ours). The
+/// connection is kept for the first request.
+async fn verify(proxy: &Proxy, lane: &Lane, asked: &Origin) -> Result<(), crate::upstream::ExchangeError> {
+    let upstream = &lane.route.upstream;
+    if lane.route.settings.origin_from.is_some() {
+        // Which host it is comes with the token, so there is nothing to dial yet; each request verifies what it dials.
+        return Ok(());
+    }
+    let origin = upstream.settings.origin.at_host(asked.host.as_str());
+    proxy.pool.ready(upstream, origin.as_ref().unwrap_or(asked)).await
+}
+
+/// Carries a tunnel to its end.
+pub(super) async fn carry<S>(proxy: &Rc<Proxy>, entrance: &Entrance, reached: ReachedTunnel, mut caller: S)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let ReachedTunnel { tunnel, upstream, opening } = reached;
+    let idle = upstream.settings.timeouts.idle;
+    let patience = proxy.serving.limits.header_timeout;
+    let mut prefix = BytesMut::new();
+    let opened = |scheme| Inside { scheme, host: tunnel.origin.host.as_str().into(), port: tunnel.origin.port };
+    let (spoke, dialled, authority) = match opening {
+        Opening::Nothing(dialled) => return splice(caller, dialled, idle).await,
+        Opening::PlainHttpAlone => {
+            let spoke = coarse::timeout(patience, first(&mut caller, &mut prefix, None::<&mut TcpStream>)).await;
+            (spoke.unwrap_or(First::Nobody), None, None)
+        }
+        Opening::PlainHttp(mut dialled) => {
+            let spoke = coarse::timeout(idle, first(&mut caller, &mut prefix, Some(&mut dialled))).await;
+            (spoke.unwrap_or(First::Nobody), Some(dialled), None)
+        }
+        Opening::All(authority) => {
+            let early = coarse::timeout(SILENCE, first(&mut caller, &mut prefix, None::<&mut TcpStream>)).await;
+            let (spoke, dialled) = match early {
+                Ok(First::Caller(Spoken::Other)) => (First::Caller(Spoken::Other), dial(&tunnel, &upstream).await),
+                Ok(spoke) => (spoke, None),
+                // Silence: perhaps the server's word comes first.
+                Err(_elapsed) => match dial(&tunnel, &upstream).await {
+                    Some(mut dialled) => {
+                        let spoke = first(&mut caller, &mut prefix, Some(&mut dialled));
+                        (coarse::timeout(idle, spoke).await.unwrap_or(First::Nobody), Some(dialled))
+                    }
+                    None => {
+                        let spoke = first(&mut caller, &mut prefix, None::<&mut TcpStream>);
+                        (coarse::timeout(patience, spoke).await.unwrap_or(First::Nobody), None)
+                    }
+                },
+            };
+            (spoke, dialled, Some(authority))
+        }
+    };
+    match (spoke, authority) {
+        (First::Nobody, _) => {}
+        (First::Caller(Spoken::Http), _) => {
+            count_opened(&tunnel);
+            drop(dialled);
+            let handler = intercept::handler(proxy, entrance, opened(Scheme::Http));
+            let (caller_connection, serving) = (Arc::clone(&entrance.caller), proxy.serving.clone());
+            // Boxed as a trait object: what is served here may hold a tunnel in its turn.
+            boxed(listen::serve_stream(caller, prefix, handler, caller_connection, serving)).await;
+        }
+        (First::Caller(Spoken::Tls), Some(authority)) => {
+            count_opened(&tunnel);
+            drop(dialled);
+            let caller = Prefixed::new(prefix, caller);
+            boxed(intercept::serve(Rc::clone(proxy), entrance.clone(), authority, opened(Scheme::Https), caller)).await;
+        }
+        (First::Caller(_), _) => match dialled {
+            Some(mut dialled) => {
+                if let Some(lane) = &tunnel.lane {
+                    passes_unread(lane, &tunnel.origin);
+                }
+                if dialled.write_all(&prefix).await.is_ok() {
+                    splice(caller, dialled, idle).await;
+                }
+            }
+            None => {
+                let target = tunnel::target(&tunnel.origin);
+                tracing::warn!(target: "attache::proxy", "a tunnel to {target} was closed: what came through it is no HTTP, and may not pass unread");
+            }
+        },
+        (First::Server(bytes), _) => {
+            let Some(dialled) = dialled else { return };
+            if let Some(lane) = &tunnel.lane {
+                passes_unread(lane, &tunnel.origin);
+            }
+            if caller.write_all(&bytes).await.is_ok() {
+                splice(Prefixed::new(prefix, caller), dialled, idle).await;
+            }
+        }
+    }
+}
+
+fn boxed<'a>(future: impl Future<Output = ()> + 'a) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {
+    Box::pin(future)
+}
+
+/// A connection for what passes unread, if it may: rules about requests cannot be kept for bytes.
+async fn dial(tunnel: &Tunnel, upstream: &Upstream) -> Option<TcpStream> {
+    let lane = tunnel.lane.as_ref()?;
+    tunnel::check_rules(lane).ok()?;
+    upstream.dial(&tunnel.origin).await.ok()
+}
+
+fn count_opened(tunnel: &Tunnel) {
+    if let Some(lane) = &tunnel.lane {
+        lane.metrics.tunnels_opened.inc();
+    }
+}
+
+/// Counts a tunnel to a configured upstream that is not opened, and says once what that means.
+fn passes_unread(lane: &Lane, origin: &Origin) {
+    lane.metrics.tunnels.inc();
+    lane.metrics.tunneled.inc();
+    if lane.route.credential.is_none() || lane.tunnel_warned.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    tracing::warn!(
+        target: "attache::proxy", upstream = %lane.route.name(),
+        "a CONNECT tunnel to {} carries no token, because what is inside is encrypted; \
+         let the program request http://{} through this proxy, use a reverse listener as its base URL, \
+         or have TLS opened by a local CA: `attache ca init` and [intercept]",
+        tunnel::target(origin),
+        tunnel::instead(origin),
+    );
+}

@@ -1,0 +1,92 @@
+//! Inside of an opened tunnel: TLS ends here under a leaf of the local CA, and the requests go the way of all requests,
+//! bound to the authority that the tunnel was opened for.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+
+use super::{CallerBody, Entrance, Proxy, malformed};
+use crate::coarse;
+use crate::listen::{self, CallerConnection, Handler};
+use crate::tls::CertificateAuthority;
+use crate::upstream::Scheme;
+
+/// What a tunnel was opened for: where every request inside of it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Inside {
+    /// `https` under TLS.
+    pub(super) scheme: Scheme,
+    /// Canonical.
+    pub(super) host: Box<str>,
+    pub(super) port: u16,
+}
+
+/// Ends the caller's TLS and serves what is inside. A caller that asks for another name (SNI) than it opened the tunnel to
+/// gets an alert.
+pub(super) async fn serve<S>(
+    proxy: Rc<Proxy>,
+    entrance: Entrance,
+    authority: Arc<CertificateAuthority>,
+    inside: Inside,
+    caller: S,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let host = inside.host.clone();
+    let config = match authority.server_config(&host) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(target: "attache::proxy", %host, %error, "no certificate can be made for an intercepted tunnel");
+            return;
+        }
+    };
+    let limit = proxy.serving.limits.header_timeout;
+    let stream = match coarse::timeout(limit, TlsAcceptor::from(config).accept(caller)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return handshake_failed(&host, &error),
+        Err(_elapsed) => {
+            tracing::debug!(target: "attache::proxy", %host, "a TLS handshake in a tunnel took too long");
+            return;
+        }
+    };
+    let (caller, serving) = (Arc::clone(&entrance.caller), proxy.serving.clone());
+    let handler = handler(&proxy, &entrance, inside);
+    listen::serve_stream(stream, BytesMut::new(), handler, caller, serving).await;
+}
+
+/// Mostly a caller that does not trust the local CA: it has to be told in the log, since nothing else tells.
+fn handshake_failed(host: &str, error: &std::io::Error) {
+    tracing::info!(
+        target: "attache::proxy", %host,
+        "a caller ended the TLS handshake in its tunnel ({error}); if it does not trust the local CA, `attache ca export` and \
+         `attache env` show how it can"
+    );
+}
+
+/// Answers the requests of one opened tunnel.
+pub(super) fn handler(proxy: &Rc<Proxy>, entrance: &Entrance, inside: Inside) -> Rc<InsideHandler> {
+    Rc::new(InsideHandler { proxy: Rc::clone(proxy), listener: entrance.listener, inside })
+}
+
+pub(super) struct InsideHandler {
+    proxy: Rc<Proxy>,
+    listener: usize,
+    inside: Inside,
+}
+
+impl Handler for InsideHandler {
+    type Body = CallerBody;
+
+    async fn handle(&self, request: Request<Incoming>, caller: &Arc<CallerConnection>) -> Response<CallerBody> {
+        self.proxy.handle_inside(self.listener, &self.inside, request, caller).await
+    }
+
+    fn malformed(status: StatusCode) -> Bytes {
+        malformed(status)
+    }
+}
