@@ -18,7 +18,7 @@ use crate::proxy::{PrivateAddresses, Unmatched};
 use crate::route::{Hold, Route};
 use crate::runtime::{Runtime, UnmatchedRuntime};
 use crate::telemetry::{RequestMetrics, UNMATCHED};
-use crate::tls::{ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
+use crate::tls::{CertificateAuthority, ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
 use crate::token::TokenMetrics;
 use crate::upstream::{
     AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts, TlsSettings, Upstream,
@@ -90,8 +90,9 @@ impl Builder {
         let listeners =
             config.listeners.iter().map(|listener| self.listener(listener, &routes, &credentials)).collect();
         let unmatched = self.unmatched(config)?;
+        let authority = authority(config, before)?;
         Ok(Built {
-            runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched, authority: None }),
+            runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched, authority }),
             backings,
             certificates,
         })
@@ -179,6 +180,16 @@ impl Builder {
         let (http, https) = (upstream(Scheme::Http)?, upstream(Scheme::Https)?);
         Ok(UnmatchedRuntime::Pass { http, https, report })
     }
+}
+
+/// The local CA. One that did not change keeps the leaves it has made.
+fn authority(config: &Config, before: Option<&Built>) -> Result<Option<Arc<CertificateAuthority>>, BuildError> {
+    let Some(source) = &config.intercept else { return Ok(None) };
+    let place = || "[intercept]".to_owned();
+    let read = source.read().map_err(|error| BuildError::Tls { place: place(), error })?;
+    let live = before.and_then(|built| built.runtime.authority.as_ref());
+    let same = live.filter(|live| live.certificate_der() == read.certificate_der());
+    Ok(Some(same.map_or_else(|| Arc::new(read), Arc::clone)))
 }
 
 /// Where the certificate that an upstream shows comes from: its own, or that of a credential whose tokens may be bound to

@@ -6,7 +6,7 @@
 //! 1. `file` parses the text and collects problems with their place;
 //! 2. `reader` and `value` take tables and values apart, `section` those whose keys are names;
 //! 3. `listeners`, `credentials` (with `token_request`, `client_auth`, `preset`, `fixed_credentials`, `inject`, `extra_fields`
-//!    and `secrets`), `upstreams` (with `client_identity`) and `limits` know the keys;
+//!    and `secrets`), `upstreams` (with `client_identity`), `intercept` and `limits` know the keys;
 //! 4. `check` holds the tables against each other, and `unused` warns of what has no effect.
 //!
 //! A key is added in step 3: one line that asks for it, and its description in `proxy.toml`.
@@ -21,6 +21,7 @@ mod extra_fields;
 mod file;
 mod fixed_credentials;
 mod inject;
+mod intercept;
 mod limits;
 mod listeners;
 mod preset;
@@ -57,6 +58,7 @@ use crate::listen::{Limits, ListenAddress};
 use crate::proxy::{ForwardSettings, ListenerMode};
 use crate::route::RouteSettings;
 use crate::secret::SecretSource;
+use crate::tls::AuthoritySource;
 use crate::upstream::UpstreamSettings;
 
 /// A validated configuration: every name resolves, every value is in range, every secret can be read.
@@ -76,6 +78,8 @@ pub struct Config {
     pub forward: ForwardSettings,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[intercept]`: the local CA.
+    pub intercept: Option<AuthoritySource>,
     /// What is allowed but unwise, e.g. a secret written into the file.
     pub warnings: Vec<Problem>,
 }
@@ -171,16 +175,13 @@ impl Config {
             forward: root.table("forward").map(limits::forward).unwrap_or_default(),
         };
         let limits = root.table("limits").map(limits::limits).unwrap_or_default();
-        root.not_yet(
-            "intercept",
-            "remove it; callers reach upstreams by their http:// URL, or through a reverse listener",
-        );
+        let intercept = root.table("intercept").and_then(intercept::intercept);
         root.not_yet("cache", "remove it; each process keeps its own tokens");
         root.not_yet("telemetry", "remove it; the metrics are at /metrics of the [admin] listener");
         root.finish();
         check::check(&file, &tables);
 
-        let config = tables.into_config(source, limits);
+        let config = tables.into_config(source, limits, intercept);
         let (problems, warnings) = file.into_findings();
         if problems.is_empty() {
             Ok(Self { warnings, ..config })
@@ -192,7 +193,7 @@ impl Config {
 
 impl Tables<'_> {
     /// The plain settings. Whatever could not be read is left out here, and is a problem already.
-    fn into_config(self, source: &str, limits: Limits) -> Config {
+    fn into_config(self, source: &str, limits: Limits, intercept: Option<AuthoritySource>) -> Config {
         let listeners = self.listeners.iter().filter_map(|listener| {
             let upstreams = check::reached(listener, &self.upstreams);
             let upstreams = upstreams.iter().map(|upstream| upstream.config.connection.name.clone()).collect();
@@ -217,6 +218,7 @@ impl Tables<'_> {
             upstreams: self.upstreams.into_iter().map(|upstream| upstream.config).collect(),
             forward: self.forward,
             limits,
+            intercept,
             warnings: Vec::new(),
         }
     }
@@ -254,6 +256,7 @@ mod tests {
     /// Takes the comment signs away from `#key = …` and `#[table]`, so that what the file shows is checked too.
     #[test]
     fn everything_the_reference_file_shows_in_comments_is_understood() {
+        use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let key = rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap();
         std::fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
@@ -261,6 +264,10 @@ mod tests {
         std::fs::write(dir.path().join("client.key"), key.signing_key.serialize_pem()).unwrap();
         std::fs::write(dir.path().join("key.pem"), key.signing_key.serialize_pem()).unwrap();
         std::fs::write(dir.path().join("workload.jwt"), "a.b.c").unwrap();
+        let ca = crate::tls::CertificateAuthority::generate(&[]).unwrap();
+        std::fs::write(dir.path().join("ca.key"), ca.key.expose()).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), ca.certificate).unwrap();
+        std::fs::set_permissions(dir.path().join("ca.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
         let shown: String = include_str!("../../proxy.toml")
             .lines()
             .map(|line| {

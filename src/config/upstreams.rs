@@ -54,6 +54,7 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
     let member =
         table.get("origin_from").and_then(|value| origin_from(&value, origin.as_ref().map(|origin| &origin.it)));
     route.origin_from = member;
+    route.intercept = table.get("intercept").and_then(|value| value.boolean()).unwrap_or(route.intercept);
 
     let tls = tls.map(tls_settings).unwrap_or_default();
     let timeouts = table.table("timeouts").map(timeouts).unwrap_or_default();

@@ -1,12 +1,388 @@
-//! stub
-use super::TlsError;
+//! The local CA: certificates for the upstreams whose tunnels are opened, made when they are first needed.
+//!
+//! Whoever has its key can be every server to every program that trusts it. So it signs for one name at a time, that of a
+//! configured upstream, for a week at most, with a key that never leaves the process; and a CA may be made with name
+//! constraints, so that even its key is worth little elsewhere.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
-/// The local CA.
-#[derive(Debug)]
-pub struct CertificateAuthority;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest;
+use quick_cache::sync::Cache;
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData as _, SanType,
+};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::{TlsError, provider};
+use crate::secret::{Secret, SecretSource};
+
+/// How long a leaf is valid, at the most.
+const LEAF_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How much of that has to be left; with less, another one is made.
+const LEAF_RESERVE: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// Clocks of callers may be behind ours.
+const BACKDATED: Duration = Duration::from_secs(3600);
+
+/// How long a new CA is valid.
+const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Leaves that are kept. A configuration rarely has as many names, but a wildcard upstream covers any number.
+const LEAVES: usize = 1024;
+
+/// Where a CA's certificate and key are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthoritySource {
+    /// A PEM certificate.
+    pub certificate: SecretSource,
+    /// Its private key in PEM.
+    pub key: SecretSource,
+}
+
+impl AuthoritySource {
+    /// Reads both now, blockingly.
+    ///
+    /// # Errors
+    /// A place that cannot be read, a key file that others may read, or what [`CertificateAuthority::from_pem`] says.
+    pub fn read(&self) -> Result<CertificateAuthority, TlsError> {
+        if let SecretSource::File(path) = &self.key
+            && is_open_to_others(path)
+        {
+            return Err(TlsError::AuthorityKey {
+                what: "can be read by other users of this machine",
+                remedy: "give the file the mode 0600: chmod 600",
+            });
+        }
+        CertificateAuthority::from_pem(self.certificate.read()?.expose(), &self.key.read()?)
+    }
+}
+
+#[cfg(unix)]
+fn is_open_to_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+const fn is_open_to_others(_: &Path) -> bool {
+    false
+}
+
+/// A certificate authority of this machine's own.
+pub struct CertificateAuthority {
+    certificate_pem: String,
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+    not_after: SystemTime,
+    leaves: Cache<Box<str>, Arc<Leaf>>,
+    /// One for all leaves: a program that opens many tunnels resumes its sessions.
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+/// A new CA, to be written into two files.
+pub struct NewAuthority {
+    /// The certificate in PEM.
+    pub certificate: String,
+    /// Its private key in PEM.
+    pub key: Secret,
+}
+
+struct Leaf {
+    config: Arc<ServerConfig>,
+    replace_at: SystemTime,
+}
+
 impl CertificateAuthority {
-    /// A leaf.
-    pub fn server_config(&self, _host: &str) -> Result<Arc<rustls::ServerConfig>, TlsError> {
-        Err(TlsError::Certificate("stub".into()))
+    /// Makes a CA (ECDSA P-256, ten years) that may sign for these hosts and their subdomains, or for any if there are none.
+    ///
+    /// # Errors
+    /// A host that is neither a DNS name nor an IP address; no randomness.
+    pub fn generate(constrained_to: &[String]) -> Result<NewAuthority, TlsError> {
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = subject()?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let now = SystemTime::now();
+        params.not_before = (now - BACKDATED).into();
+        params.not_after = (now + AUTHORITY_LIFE).into();
+        if !constrained_to.is_empty() {
+            let permitted_subtrees = constrained_to.iter().map(|host| subtree(host)).collect();
+            params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+        }
+        let certificate = params.self_signed(&key).map_err(failed)?;
+        Ok(NewAuthority { certificate: certificate.pem(), key: Secret::new(key.serialize_pem()) })
+    }
+
+    /// Takes a certificate and its key out of two PEM texts.
+    ///
+    /// # Errors
+    /// No certificate or no key, one that is no CA's, a key of another certificate, a certificate that has expired. No error
+    /// repeats a byte of the key.
+    pub fn from_pem(certificate_pem: &str, key: &Secret) -> Result<Self, TlsError> {
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .map_err(|_none| authority_error("holds no PEM certificate", "make one with `attache ca init`"))?;
+        let facts = AuthorityFacts::of(&certificate)?;
+        if !facts.is_authority {
+            return Err(authority_error("is no CA's: it may not sign others", "make a CA with `attache ca init`"));
+        }
+        if facts.not_after < SystemTime::now() {
+            let at = humantime::format_rfc3339_seconds(facts.not_after);
+            return Err(TlsError::Authority {
+                what: format!("expired at {at}"),
+                remedy: "make another CA with `attache ca init`, and have programs trust that",
+            });
+        }
+        let key = KeyPair::from_pem(key.expose())
+            .map_err(|_broken| authority_key_error("is no private key in PEM that can sign"))?;
+        if !facts.is_of(&key) {
+            return Err(authority_key_error("does not belong to the certificate"));
+        }
+        let issuer = Issuer::from_ca_cert_der(&certificate, key)
+            .map_err(|_unusable| authority_error("cannot sign", "make a CA with `attache ca init`"))?;
+        Ok(Self {
+            certificate_pem: certificate_pem.to_owned(),
+            certificate: certificate.into_owned(),
+            issuer,
+            not_after: facts.not_after,
+            leaves: Cache::new(LEAVES),
+            tickets: Ticketer::new()?,
+        })
+    }
+
+    /// What a TLS server for this canonical host needs: a leaf for that name alone, HTTP/2 and HTTP/1.1 by ALPN. A caller that
+    /// asks for another name (SNI) is refused in the handshake.
+    ///
+    /// # Errors
+    /// A host that no certificate can be for.
+    pub fn server_config(&self, host: &str) -> Result<Arc<ServerConfig>, TlsError> {
+        let now = SystemTime::now();
+        if let Some(leaf) = self.leaves.get(host).filter(|leaf| now < leaf.replace_at) {
+            return Ok(Arc::clone(&leaf.config));
+        }
+        // Two callers may both make one: that costs some microseconds, and the last one is kept.
+        let leaf = Arc::new(self.mint(host, now)?);
+        self.leaves.insert(host.into(), Arc::clone(&leaf));
+        Ok(Arc::clone(&leaf.config))
+    }
+
+    fn mint(&self, host: &str, now: SystemTime) -> Result<Leaf, TlsError> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let name = match bare.parse::<IpAddr>() {
+            Ok(ip) => SanType::IpAddress(ip),
+            Err(_) => SanType::DnsName(bare.try_into().map_err(failed)?),
+        };
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![name];
+        // A name of more than 64 characters is none (RFC 5280, ub-common-name); who verifies looks at the other one.
+        params.distinguished_name = DistinguishedName::new();
+        if bare.len() <= 64 {
+            params.distinguished_name.push(DnType::CommonName, bare);
+        }
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let not_after = (now + LEAF_LIFE).min(self.not_after);
+        params.not_before = (now - BACKDATED).into();
+        params.not_after = not_after.into();
+        let key = KeyPair::generate().map_err(failed)?;
+        let leaf = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        let key = any_supported_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
+        let certified = CertifiedKey::new(vec![leaf.der().clone(), self.certificate.clone()], key);
+        let resolver = OneName { name: bare.into(), certified: Arc::new(certified) };
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.ticketer = Arc::clone(&self.tickets);
+        Ok(Leaf { config: Arc::new(config), replace_at: not_after.checked_sub(LEAF_RESERVE).unwrap_or(now).max(now) })
+    }
+
+    /// The certificate in PEM, as it was given.
+    #[must_use]
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The certificate in DER.
+    #[must_use]
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// Until when it is valid.
+    #[must_use]
+    pub const fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// The SHA-256 of the certificate, as other programs show it: `AB:CD:…`.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let digest = digest::digest(&digest::SHA256, &self.certificate);
+        let pairs: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        pairs.join(":")
+    }
+}
+
+impl fmt::Debug for CertificateAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateAuthority").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NewAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewAuthority").finish_non_exhaustive()
+    }
+}
+
+/// What has to be known of a CA's certificate.
+struct AuthorityFacts {
+    is_authority: bool,
+    not_after: SystemTime,
+    public_key: Vec<u8>,
+}
+
+impl AuthorityFacts {
+    fn of(certificate: &[u8]) -> Result<Self, TlsError> {
+        let broken = || authority_error("is no X.509 certificate", "make one with `attache ca init`");
+        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_broken| broken())?;
+        let may_sign = match parsed.key_usage() {
+            Ok(Some(usage)) => usage.value.key_cert_sign(),
+            _ => true,
+        };
+        let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+        Ok(Self {
+            is_authority: parsed.is_ca() && may_sign,
+            not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(not_after),
+            public_key: parsed.public_key().raw.to_vec(),
+        })
+    }
+
+    fn is_of(&self, key: &KeyPair) -> bool {
+        key.subject_public_key_info() == self.public_key
+    }
+}
+
+/// Refuses every name but one. No name at all is fine: programs that connect to an address send none.
+#[derive(Debug)]
+struct OneName {
+    name: Box<str>,
+    certified: Arc<CertifiedKey>,
+}
+
+impl ResolvesServerCert for OneName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = hello.server_name().is_none_or(|asked| asked.trim_end_matches('.').eq_ignore_ascii_case(&self.name));
+        fits.then(|| Arc::clone(&self.certified))
+    }
+}
+
+/// Tells CAs of several machines apart without naming a machine.
+fn subject() -> Result<DistinguishedName, TlsError> {
+    let mut random = [0; 4];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_none| TlsError::Certificate("there is no randomness".into()))?;
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, format!("attache local CA {:08x}", u32::from_be_bytes(random)));
+    name.push(DnType::OrganizationName, "attache");
+    Ok(name)
+}
+
+/// RFC 5280 section 4.2.1.10: a DNS name stands for itself and everything under it.
+fn subtree(host: &str) -> GeneralSubtree {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => GeneralSubtree::IpAddress(CidrSubnet::V4(ip.octets(), [255; 4])),
+        Ok(IpAddr::V6(ip)) => GeneralSubtree::IpAddress(CidrSubnet::V6(ip.octets(), [255; 16])),
+        Err(_) => GeneralSubtree::DnsName(bare.to_owned()),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: rcgen::Error) -> TlsError {
+    TlsError::Certificate(error.to_string())
+}
+
+fn authority_error(what: &str, remedy: &'static str) -> TlsError {
+    TlsError::Authority { what: what.to_owned(), remedy }
+}
+
+fn authority_key_error(what: &'static str) -> TlsError {
+    TlsError::AuthorityKey { what, remedy: "name the two files that `attache ca init` made together" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority(names: &[&str]) -> CertificateAuthority {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = CertificateAuthority::generate(&names).unwrap();
+        CertificateAuthority::from_pem(&made.certificate, &made.key).unwrap()
+    }
+
+    #[test]
+    fn a_leaf_is_made_once_and_again_before_it_expires() {
+        let authority = authority(&[]);
+        let first = authority.server_config("api.test").unwrap();
+        assert!(Arc::ptr_eq(&first, &authority.server_config("api.test").unwrap()));
+        assert!(!Arc::ptr_eq(&first, &authority.server_config("other.test").unwrap()));
+        let old = Leaf { config: Arc::clone(&first), replace_at: SystemTime::now() };
+        authority.leaves.insert("api.test".into(), Arc::new(old));
+        assert!(!Arc::ptr_eq(&first, &authority.server_config("api.test").unwrap()));
+        assert!(authority.server_config("[::1]").is_ok() && authority.server_config("192.0.2.1").is_ok());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let authority = authority(&[]);
+        for number in 0..LEAVES + 50 {
+            let leaf = Leaf { config: authority.server_config("a.test").unwrap(), replace_at: SystemTime::now() };
+            authority.leaves.insert(format!("h{number}.test").into(), Arc::new(leaf));
+        }
+        assert!(authority.leaves.len() <= LEAVES);
+    }
+
+    #[test]
+    fn a_leaf_is_for_one_name_and_a_week_and_signs_nobody() {
+        let authority = authority(&["api.test"]);
+        let now = SystemTime::now();
+        let _leaf = authority.mint("api.test", now).unwrap();
+        let facts = AuthorityFacts::of(&authority.certificate).unwrap();
+        assert!(facts.is_authority && facts.not_after > now + AUTHORITY_LIFE - Duration::from_secs(60));
+    }
+
+    #[test]
+    fn what_cannot_be_a_local_ca_is_refused_with_a_remedy() {
+        let (one, other) = (CertificateAuthority::generate(&[]).unwrap(), CertificateAuthority::generate(&[]).unwrap());
+        let told =
+            |certificate: &str, key: &Secret| CertificateAuthority::from_pem(certificate, key).unwrap_err().to_string();
+        assert!(told(&one.certificate, &other.key).contains("does not belong to the certificate"));
+        assert!(told("", &one.key).contains("holds no PEM certificate"));
+        assert!(told(&one.certificate, &Secret::new("sentinel".to_owned())).contains("no private key"));
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(["a.test".to_owned()]).unwrap().self_signed(&key).unwrap();
+        assert!(told(&leaf.pem(), &Secret::new(key.serialize_pem())).contains("no CA"));
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let old = params.self_signed(&key).unwrap();
+        assert!(told(&old.pem(), &Secret::new(key.serialize_pem())).contains("expired at 2020-01-01"));
+        assert!(!format!("{one:?}").contains("PRIVATE"));
     }
 }

@@ -17,7 +17,7 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-pub use authority::CertificateAuthority;
+pub use authority::{AuthoritySource, CertificateAuthority, NewAuthority};
 pub use fault::{HandshakeFault, handshake_reason, refused_identity};
 pub use identity::{ClientIdentity, IdentitySource};
 pub use validity::Doubt;
@@ -54,6 +54,22 @@ pub enum TlsError {
     /// A private key that cannot be used, or that of another certificate.
     #[error("the client key {what}; {remedy}")]
     ClientKey {
+        /// What is wrong with it.
+        what: &'static str,
+        /// What helps.
+        remedy: &'static str,
+    },
+    /// The certificate of the local CA.
+    #[error("the CA certificate {what}; {remedy}")]
+    Authority {
+        /// What is wrong with it.
+        what: String,
+        /// What helps.
+        remedy: &'static str,
+    },
+    /// The private key of the local CA.
+    #[error("the CA key {what}; {remedy}")]
+    AuthorityKey {
         /// What is wrong with it.
         what: &'static str,
         /// What helps.

@@ -21,6 +21,7 @@ mod guarantees;
 mod guarantees_tokens;
 mod http2;
 mod inject;
+mod intercept;
 mod no_leaks;
 mod no_leaks_credentials;
 mod responses;

@@ -1,0 +1,84 @@
+//! A local CA for `[intercept]`, and programs that trust it.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::Caller;
+
+/// A certificate authority in two files.
+pub struct LocalCa {
+    folder: tempfile::TempDir,
+}
+
+impl LocalCa {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "a local CA of the tests");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        std::fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(folder.path().join("ca.key"), key.serialize_pem()).unwrap();
+        std::fs::set_permissions(folder.path().join("ca.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        Self { folder }
+    }
+
+    /// The CA's certificate in PEM.
+    pub fn certificate(&self) -> std::path::PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// `[intercept]`.
+    pub fn intercept(&self) -> String {
+        let dir = self.folder.path().display();
+        format!("[intercept]\nca_certificate = \"{dir}/ca.pem\"\nca_key = \"{dir}/ca.key\"\n")
+    }
+
+    /// Opens a tunnel to `target` and begins TLS for `name` in it, offering these protocols.
+    pub async fn tls(&self, proxy: SocketAddr, target: &str, name: &str, alpn: &[&str]) -> std::io::Result<Tls> {
+        let mut caller = Caller::connect(proxy).await;
+        caller.write(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")).await;
+        let answer = caller.answer_head().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.certificate()).unwrap()).unwrap();
+        let mut config = ClientConfig::builder_with_provider(attache::tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        Ok(Tls(TlsConnector::from(Arc::new(config)).connect(name, caller.stream).await?))
+    }
+}
+
+/// A TLS session inside of a tunnel.
+#[derive(Debug)]
+pub struct Tls(pub TlsStream<TcpStream>);
+
+impl Tls {
+    /// Sends one request and reads until the other side closes.
+    pub async fn ask(mut self, request: &str) -> String {
+        self.0.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ended = self.0.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// What ALPN agreed on.
+    pub fn protocol(&self) -> Option<String> {
+        self.0.get_ref().1.alpn_protocol().map(|protocol| String::from_utf8(protocol.to_vec()).unwrap())
+    }
+}
