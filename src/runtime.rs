@@ -18,7 +18,7 @@ use crate::upstream::Upstream;
 /// Everything a configuration became.
 #[derive(Debug)]
 pub struct Runtime {
-    /// In the order in which listeners were bound; a worker knows its listener by this index.
+    /// In the configuration's order.
     pub listeners: Vec<ListenerRuntime>,
     /// In the configuration's order.
     pub credentials: Vec<Arc<Credential>>,
@@ -30,9 +30,21 @@ pub struct Runtime {
     pub authority: Option<Arc<CertificateAuthority>>,
 }
 
+impl Runtime {
+    /// The listener that has these sockets; `None` if a reload has taken it away.
+    #[must_use]
+    pub fn listener(&self, slot: usize) -> Option<&ListenerRuntime> {
+        // As long as nothing was added or removed by a reload, the slot is the place.
+        let expected = self.listeners.get(slot).filter(|listener| listener.slot == slot);
+        expected.or_else(|| self.listeners.iter().find(|listener| listener.slot == slot))
+    }
+}
+
 /// What a listener does with requests.
 #[derive(Debug)]
 pub struct ListenerRuntime {
+    /// Its sockets: a worker knows its listener by this number, which stays the same for as long as the sockets do.
+    pub slot: usize,
     /// The name in `[listeners.NAME]`.
     pub name: String,
     /// How targets are read and found.

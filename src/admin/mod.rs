@@ -6,7 +6,8 @@
 //! | `GET /livez`, `GET /healthz` | 200 while the program runs |
 //! | `GET /readyz` | 200 once every credential with `required = true` has a token, else 503; JSON per credential |
 //! | `GET /metrics` | Prometheus text, or `OpenMetrics` where `Accept` asks for it |
-//! | `GET /api/status` | credentials, upstreams and listeners as JSON |
+//! | `GET /api/status` | credentials, upstreams, listeners and reloads as JSON |
+//! | `POST /api/reload` | reads the configuration again; 422 if the old one stays |
 //! | `GET /api/explain?method=&url=&listener=` | what would happen to a request |
 //! | `POST /api/credentials/NAME/refresh` | a new token now; 502 where there is none |
 //!
@@ -14,6 +15,7 @@
 
 mod exposition;
 mod guard;
+mod reloads;
 mod status;
 
 use std::fmt;
@@ -31,13 +33,14 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 
-use crate::listen::{CallerConnection, Handler, ListenAddress};
+use crate::listen::{CallerConnection, Handler, Listening};
 use crate::proxy::{explain, malformed};
 use crate::runtime::SharedRuntime;
 use crate::secret::{Secret, SecretError, SecretSource};
 use crate::telemetry::RequestMetrics;
 use crate::token::TokenMetrics;
 
+pub use reloads::{Reload, ReloadCause, ReloadRequest, Reloads};
 pub use status::{CredentialStatus, StatusReport};
 
 use self::exposition::Exposition;
@@ -46,27 +49,28 @@ use self::guard::Guard;
 /// What the admin API knows besides the runtime.
 #[derive(Debug)]
 pub struct AdminFacts {
-    listeners: Vec<(String, ListenAddress, &'static str)>,
+    listening: Listening,
+    reloads: Arc<Reloads>,
     guard: Guard,
     metrics: RequestMetrics,
     token_metrics: TokenMetrics,
 }
 
 impl AdminFacts {
-    /// `listeners` are those that are bound, with their modes; `local` says that the admin listener can only be reached
-    /// from this machine.
+    /// `local` says that the admin listener can only be reached from this machine.
     ///
     /// # Errors
     /// When `admin.token` cannot be read.
     pub fn new(
-        listeners: Vec<(String, ListenAddress, &'static str)>,
+        listening: Listening,
+        reloads: Arc<Reloads>,
         token: Option<&SecretSource>,
         local: bool,
         metrics: RequestMetrics,
         token_metrics: TokenMetrics,
     ) -> Result<Self, SecretError> {
         let token: Option<Secret> = token.map(SecretSource::read).transpose()?;
-        Ok(Self { listeners, guard: Guard::new(token.as_ref(), local), metrics, token_metrics })
+        Ok(Self { listening, reloads, guard: Guard::new(token.as_ref(), local), metrics, token_metrics })
     }
 }
 
@@ -99,6 +103,7 @@ impl Admin {
             .route("/api/status", get(report))
             .route("/api/explain", get(explain_request))
             .route("/api/credentials/{name}/refresh", post(refresh))
+            .route("/api/reload", post(reload))
             .fallback(unknown)
             .method_not_allowed_fallback(wrong_method)
             .with_state(shared)
@@ -132,7 +137,7 @@ async fn index() -> &'static str {
         "attache ",
         env!("CARGO_PKG_VERSION"),
         "\n\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
-         POST /api/credentials/NAME/refresh   (Content-Type: application/json)\n"
+         POST /api/credentials/NAME/refresh   POST /api/reload   (Content-Type: application/json)\n"
     )
 }
 
@@ -164,7 +169,7 @@ async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> impl In
 }
 
 async fn report(State(shared): AdminState) -> Json<StatusReport> {
-    Json(StatusReport::new(&shared.runtime.current(), &shared.facts.listeners))
+    Json(StatusReport::new(&shared.runtime.current(), &shared.facts.listening, &shared.facts.reloads))
 }
 
 #[derive(Deserialize)]
@@ -201,6 +206,23 @@ async fn refresh(State(shared): AdminState, Path(name): Path<String>) -> impl In
         Ok(()) => Json(CredentialStatus::new(credential)).into_response(),
         Err(error) => problem(StatusCode::BAD_GATEWAY, &error.message),
     }
+}
+
+/// 422 with all problems where the old configuration stays.
+async fn reload(State(shared): AdminState) -> axum::response::Response {
+    let outcome = shared.facts.reloads.ask(ReloadCause::Api).await;
+    if outcome.ok {
+        return Json(outcome).into_response();
+    }
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    let document = serde_json::json!({
+        "type": "about:blank",
+        "title": "The configuration is not reloaded",
+        "status": status.as_u16(),
+        "detail": format!("the old configuration stays in use: {}", outcome.problems.join("; ")),
+        "problems": outcome.problems,
+    });
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], document.to_string()).into_response()
 }
 
 /// Errors are problem documents here too (RFC 9457).

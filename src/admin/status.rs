@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::reloads::{Reload, Reloads};
 use crate::credential::Credential;
-use crate::listen::ListenAddress;
+use crate::listen::Listening;
 use crate::runtime::Runtime;
 
 /// `/api/status`.
@@ -15,6 +16,8 @@ pub struct StatusReport {
     credentials: Vec<CredentialStatus>,
     upstreams: Vec<UpstreamStatus>,
     listeners: Vec<ListenerStatus>,
+    /// The last ones, the newest first.
+    reloads: Vec<Reload>,
 }
 
 /// One credential.
@@ -69,23 +72,24 @@ struct ListenerStatus {
 impl StatusReport {
     /// A reading of this moment.
     #[must_use]
-    pub fn new(runtime: &Runtime, listeners: &[(String, ListenAddress, &'static str)]) -> Self {
+    pub fn new(runtime: &Runtime, listening: &Listening, reloads: &Reloads) -> Self {
         let upstreams = runtime.routes.iter().map(|route| UpstreamStatus {
             name: route.name().to_owned(),
             origin: route.upstream.settings.origin.to_string(),
             credential: route.credential.as_ref().map(|credential| credential.name.clone()),
             connections: route.upstream.connections.get(),
         });
-        let listeners = listeners.iter().map(|(name, address, mode)| ListenerStatus {
-            name: name.clone(),
-            address: address.to_string(),
-            mode,
+        let listeners = listening.all().into_iter().map(|listener| ListenerStatus {
+            name: listener.name,
+            address: listener.address.to_string(),
+            mode: listener.mode,
         });
         Self {
             version: env!("CARGO_PKG_VERSION"),
             credentials: credentials(runtime),
             upstreams: upstreams.collect(),
             listeners: listeners.collect(),
+            reloads: reloads.history(),
         }
     }
 }

@@ -44,7 +44,12 @@ pub(super) struct Built {
     pub(super) backings: Backings,
     /// The certificate of each upstream that has one of its own.
     pub(super) certificates: Certificates,
+    /// Which socket each listener has.
+    pub(super) slots: Slots,
 }
+
+/// In the order of the configuration's listeners.
+pub(super) type Slots = Vec<usize>;
 
 /// In the order of the configuration's credentials.
 pub(super) type Backings = Vec<Backing>;
@@ -57,15 +62,16 @@ type TlsConfigs = HashMap<(Option<PathBuf>, Option<[u8; 32]>, MinVersion), Arc<r
 
 impl Builder {
     /// Makes a configuration live, next to what is live already; reads every secret and certificate.
-    pub(super) fn build(&self, config: &Config, before: Option<&Built>) -> Result<Built, BuildError> {
+    pub(super) fn build(&self, config: &Config, slots: Slots, before: Option<&Built>) -> Result<Built, BuildError> {
         let read = config.upstreams.iter().map(|upstream| upstream_certificate(config, upstream));
         let certificates = read.collect::<Result<_, _>>()?;
-        self.assemble(config, self.backings(config, before)?, certificates, before)
+        self.assemble(config, self.backings(config, before)?, certificates, slots, before)
     }
 
     /// The same configuration with its credentials' secrets as they are now.
     pub(super) fn with_new_secrets(&self, config: &Config, before: &Built) -> Result<Built, BuildError> {
-        self.assemble(config, self.backings(config, Some(before))?, before.certificates.clone(), Some(before))
+        let backings = self.backings(config, Some(before))?;
+        self.assemble(config, backings, before.certificates.clone(), before.slots.clone(), Some(before))
     }
 
     /// The same configuration with these certificates, of which each that is another one gets an upstream with new pools.
@@ -75,7 +81,7 @@ impl Builder {
         before: &Built,
         certificates: Certificates,
     ) -> Result<Built, BuildError> {
-        self.assemble(config, before.backings.clone(), certificates, Some(before))
+        self.assemble(config, before.backings.clone(), certificates, before.slots.clone(), Some(before))
     }
 
     fn assemble(
@@ -83,19 +89,18 @@ impl Builder {
         config: &Config,
         backings: Backings,
         certificates: Certificates,
+        slots: Slots,
         before: Option<&Built>,
     ) -> Result<Built, BuildError> {
         let credentials = self.credentials(config, &backings, before)?;
         let routes = self.routes(config, &credentials, &certificates, before.map(|built| &*built.runtime))?;
+        let listeners = config.listeners.iter().zip(&slots);
         let listeners =
-            config.listeners.iter().map(|listener| self.listener(listener, &routes, &credentials)).collect();
+            listeners.map(|(listener, slot)| self.listener(listener, *slot, &routes, &credentials)).collect();
         let unmatched = self.unmatched(config)?;
         let authority = authority(config, before)?;
-        Ok(Built {
-            runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched, authority }),
-            backings,
-            certificates,
-        })
+        let runtime = Arc::new(Runtime { listeners, credentials, routes, unmatched, authority });
+        Ok(Built { runtime, backings, certificates, slots })
     }
 
     fn routes(
@@ -270,7 +275,7 @@ pub fn dry_runtime(config: &Config, control: Handle) -> Result<Arc<Runtime>, Bui
         own: Arc::default(),
         dpop_keys: DpopKeys::default(),
     };
-    builder.build(config, None).map(|built| built.runtime)
+    builder.build(config, (0..config.listeners.len()).collect(), None).map(|built| built.runtime)
 }
 
 #[cfg(test)]
@@ -282,7 +287,7 @@ mod tests {
             "[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n{credentials}"
         );
         let config = Config::parse("proxy.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
-        builder().build(&config, None).unwrap()
+        builder().build(&config, vec![0], None).unwrap()
     }
 
     fn builder() -> Builder {
@@ -335,8 +340,8 @@ mod tests {
             [credentials.one]\nkind = \"bearer\"\ntoken = \"abc\"\n";
         let config = Config::parse("proxy.toml", text).unwrap();
         let builder = builder();
-        let first = builder.build(&config, None).unwrap();
-        let second = builder.build(&config, Some(&first)).unwrap();
+        let first = builder.build(&config, vec![0], None).unwrap();
+        let second = builder.build(&config, vec![0], Some(&first)).unwrap();
         assert!(Arc::ptr_eq(&first.runtime.routes[0], &second.runtime.routes[0]), "and its routes with their holds");
     }
 }

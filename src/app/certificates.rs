@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::build::{Certificates, certificate_source, upstream_certificate};
-use super::rotation::Live;
+use super::live::{Live, State};
 use super::sources::BuildError;
 use crate::config::Config;
 use crate::tls::ClientIdentity;
@@ -23,28 +23,28 @@ impl CertificateWatch {
     }
 
     /// Reads all certificates and takes over what has changed. True if something has.
-    pub(super) async fn look(&mut self, live: &Arc<Live>) -> bool {
-        if live.config.upstreams.iter().all(|upstream| certificate_source(&live.config, upstream).is_none()) {
+    pub(super) async fn look(&mut self, live: &Arc<Live>, before: &Arc<State>) -> bool {
+        let State { config, built } = &**before;
+        if config.upstreams.iter().all(|upstream| certificate_source(config, upstream).is_none()) {
             return false;
         }
         // Without an answer the looking itself broke off: there is another in a moment.
-        let before = live.current();
-        let Some(read) = read(live, before.certificates.clone()).await else { return false };
-        let found = self.sort(live, &before.certificates, read);
-        if found == before.certificates {
+        let Some(read) = read(config, built.certificates.clone()).await else { return false };
+        let found = self.sort(config, &built.certificates, read);
+        if found == built.certificates {
             return false;
         }
-        match live.builder.with_certificates(&live.config, &before, found) {
+        match live.builder.with_certificates(config, built, found) {
             Ok(next) => {
-                for (upstream, (old, new)) in
-                    live.config.upstreams.iter().zip(before.certificates.iter().zip(&next.certificates))
-                {
-                    if let Some(new) = new.as_ref().filter(|new| old.as_ref() != Some(new)) {
-                        taken_over(&upstream.connection.name, new);
+                let changed = built.certificates.iter().zip(next.certificates.clone());
+                let changed: Vec<_> = config.upstreams.iter().zip(changed).collect();
+                let replaced = live.replace(before, Arc::clone(config), next);
+                for (upstream, (old, new)) in changed {
+                    if let Some(new) = new.filter(|new| replaced && old.as_ref() != Some(new)) {
+                        taken_over(&upstream.connection.name, &new);
                     }
                 }
-                live.swap(Arc::new(next));
-                true
+                replaced
             }
             Err(error) => {
                 tracing::warn!(target: "attache::app", %error, "a changed certificate cannot be used yet");
@@ -55,8 +55,8 @@ impl CertificateWatch {
 
     /// What each upstream shows from now on. A pair that cannot be used, perhaps because one file of it has been replaced and
     /// the other not yet, is what it was; that is said once.
-    fn sort(&mut self, live: &Live, before: &Certificates, read: Vec<Read>) -> Certificates {
-        let upstreams = live.config.upstreams.iter().zip(&mut self.complaints);
+    fn sort(&mut self, config: &Config, before: &Certificates, read: Vec<Read>) -> Certificates {
+        let upstreams = config.upstreams.iter().zip(&mut self.complaints);
         let sorted = upstreams.zip(before).zip(read).map(|(((upstream, complaint), before), read)| match read {
             Ok(identity) => {
                 *complaint = None;
@@ -80,15 +80,14 @@ type Read = Result<Option<ClientIdentity>, BuildError>;
 
 /// Files may be on a network that hangs: not on the control thread itself. What a program would have to print is left as it
 /// is: nobody wants it run every two seconds.
-async fn read(live: &Arc<Live>, before: Certificates) -> Option<Vec<Read>> {
-    let live = Arc::clone(live);
+async fn read(config: &Arc<Config>, before: Certificates) -> Option<Vec<Read>> {
+    let config = Arc::clone(config);
     let all = move || {
-        let looked = live.config.upstreams.iter().zip(before).map(|(upstream, known)| {
-            match certificate_source(&live.config, upstream) {
+        let looked =
+            config.upstreams.iter().zip(before).map(|(upstream, known)| match certificate_source(&config, upstream) {
                 Some(source) if source.certificate.is_command() || source.key.is_command() => Ok(known),
-                _ => upstream_certificate(&live.config, upstream),
-            }
-        });
+                _ => upstream_certificate(&config, upstream),
+            });
         looked.collect()
     };
     tokio::task::spawn_blocking(all).await.ok()

@@ -1,6 +1,8 @@
 //! `[credentials.X]`, live: token caches by identity, exchanges, fixed credentials; what did not change is kept.
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,19 +18,33 @@ use crate::token::{Clock, RefreshSettings, TokenCache};
 /// What is behind a credential.
 #[derive(Debug, Clone)]
 pub(super) enum Backing {
-    /// Tokens, shared with every credential of this identity.
-    Tokens(Identity, Arc<TokenCache>),
+    /// Tokens, shared with every credential of this identity, and the manner of asking for them.
+    Tokens(Identity, Arc<TokenCache>, Manner),
     /// A secret of its own, which notices by itself that it has changed.
     Fixed(Arc<Fixed>),
     /// Tokens for each caller, asked for with this identity's secrets.
-    Exchange(Identity, Arc<Exchange>),
+    Exchange(Identity, Arc<Exchange>, Manner),
+}
+
+/// A digest of what is not part of an identity and still says how tokens are asked for and kept: a reload that changes it makes
+/// a new cache.
+type Manner = u64;
+
+fn manner(token: &TokenSettings) -> Manner {
+    let TokenSettings { oauth, refresh, .. } = token;
+    // `required` is told to the cache that is there.
+    let refresh = RefreshSettings { always: false, ..refresh.clone() };
+    let headers: Vec<_> = oauth.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let mut hasher = DefaultHasher::new();
+    (format!("{refresh:?}"), oauth.timeout, &oauth.ca_file, &oauth.proxy, headers, &oauth.members).hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Backing {
     /// Where its tokens are, and what they are asked for with.
     pub(super) const fn tokens(&self) -> Option<(Identity, &Arc<TokenCache>)> {
         match self {
-            Self::Tokens(identity, cache) => Some((*identity, cache)),
+            Self::Tokens(identity, cache, _) => Some((*identity, cache)),
             Self::Fixed(_) | Self::Exchange(..) => None,
         }
     }
@@ -36,7 +52,7 @@ impl Backing {
     /// What its token requests are made with.
     pub(super) const fn identity(&self) -> Option<Identity> {
         match self {
-            Self::Tokens(identity, _) | Self::Exchange(identity, _) => Some(*identity),
+            Self::Tokens(identity, ..) | Self::Exchange(identity, ..) => Some(*identity),
             Self::Fixed(_) => None,
         }
     }
@@ -46,9 +62,12 @@ impl Builder {
     /// One token cache for each identity: credentials with equal token requests share theirs. What they say about holding the
     /// token is the first one's, but for `required`: that is said by any of them.
     pub(super) fn backings(&self, config: &Config, before: Option<&Built>) -> Result<Vec<Backing>, BuildError> {
-        let mut by_identity: HashMap<Identity, Arc<TokenCache>> = HashMap::new();
-        for (identity, cache) in before.iter().flat_map(|built| &built.backings).filter_map(Backing::tokens) {
-            by_identity.insert(identity, Arc::clone(cache));
+        let mut by_identity: HashMap<Identity, (Arc<TokenCache>, Manner)> = HashMap::new();
+        let mut live: HashMap<(Identity, Manner), Arc<TokenCache>> = HashMap::new();
+        for backing in before.iter().flat_map(|built| &built.backings) {
+            if let Backing::Tokens(identity, cache, manner) = backing {
+                live.insert((*identity, *manner), Arc::clone(cache));
+            }
         }
         let mut backings = Vec::with_capacity(config.credentials.len());
         for CredentialSettings { name, kind, .. } in &config.credentials {
@@ -60,16 +79,19 @@ impl Builder {
                 }
             };
             let identity = identity_of(name, &token.oauth, &self.dpop_keys)?;
+            let own = manner(token);
             if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
-                backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, before)?));
+                backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, own, before)?, own));
                 continue;
             }
-            let cache = match by_identity.get(&identity) {
-                Some(cache) => Arc::clone(cache),
-                None => self.cache(name, token)?,
+            let (cache, manner) = match (by_identity.get(&identity), live.get(&(identity, own))) {
+                // Of several with one identity, the first says how.
+                (Some((cache, manner)), _) => (Arc::clone(cache), *manner),
+                (None, Some(cache)) => (Arc::clone(cache), own),
+                (None, None) => (self.cache(name, token)?, own),
             };
-            by_identity.insert(identity, Arc::clone(&cache));
-            backings.push(Backing::Tokens(identity, cache));
+            by_identity.insert(identity, (Arc::clone(&cache), manner));
+            backings.push(Backing::Tokens(identity, cache, manner));
         }
         let required = config.credentials.iter().zip(&backings).filter(|(settings, _)| settings.required);
         let required: HashSet<Identity> =
@@ -120,8 +142,8 @@ impl Builder {
         let (name, required) = (settings.name.clone(), settings.required);
         Ok(match backing {
             Backing::Fixed(fixed) => Credential::fixed(name, required, Arc::clone(fixed)),
-            Backing::Exchange(_, exchange) => Credential::exchange(name, required, Arc::clone(exchange)),
-            Backing::Tokens(identity, cache) => {
+            Backing::Exchange(_, exchange, _) => Credential::exchange(name, required, Arc::clone(exchange)),
+            Backing::Tokens(identity, cache, _) => {
                 let (inject, timeout, key) = match &settings.kind {
                     CredentialKind::OAuth(token) => {
                         let timeout = shared_timeout(config, backings, *identity).unwrap_or(token.oauth.timeout);
@@ -142,11 +164,14 @@ impl Builder {
         name: &str,
         token: &TokenSettings,
         identity: Identity,
+        own: Manner,
         before: Option<&Built>,
     ) -> Result<Arc<Exchange>, BuildError> {
         let live = before.into_iter().flat_map(|built| built.runtime.credentials.iter().zip(&built.backings));
         let live = live.filter(|(credential, _)| credential.name == name).find_map(|(_, backing)| match backing {
-            Backing::Exchange(known, exchange) if *known == identity => Some(Arc::clone(exchange)),
+            Backing::Exchange(known, exchange, manner) if *known == identity && *manner == own => {
+                Some(Arc::clone(exchange))
+            }
             _ => None,
         });
         if let Some(exchange) = live {
@@ -168,7 +193,7 @@ impl Builder {
     /// The one that is live, if this is the same configuration: then it knows already what its secret is.
     fn fixed(&self, name: &str, settings: &Arc<FixedSettings>, before: Option<&Built>) -> Arc<Fixed> {
         let live = before.iter().flat_map(|built| &built.backings).find_map(|backing| match backing {
-            Backing::Fixed(fixed) if fixed.is_of(settings) => Some(Arc::clone(fixed)),
+            Backing::Fixed(fixed) if fixed.is_of(name, settings) => Some(Arc::clone(fixed)),
             _ => None,
         });
         live.unwrap_or_else(|| Fixed::new(name, Arc::clone(settings), self.control.clone()))
@@ -177,11 +202,11 @@ impl Builder {
 
 fn is_as_before(old: &Credential, settings: &CredentialSettings, backing: &Backing) -> bool {
     match (&settings.kind, backing) {
-        (CredentialKind::OAuth(token), Backing::Tokens(_, cache)) => {
+        (CredentialKind::OAuth(token), Backing::Tokens(_, cache, _)) => {
             old.is_backed_by(cache) && old.injects(&token.inject)
         }
         (_, Backing::Fixed(fixed)) => old.is_fixed(fixed),
-        (_, Backing::Exchange(_, exchange)) => old.exchanges().is_some_and(|old| Arc::ptr_eq(old, exchange)),
+        (_, Backing::Exchange(_, exchange, _)) => old.exchanges().is_some_and(|old| Arc::ptr_eq(old, exchange)),
         (CredentialKind::Fixed(_), Backing::Tokens(..)) => false,
     }
 }

@@ -17,6 +17,7 @@ impl Builder {
     pub(super) fn listener(
         &self,
         config: &ListenerConfig,
+        slot: usize,
         routes: &[Arc<Route>],
         credentials: &[Arc<Credential>],
     ) -> ListenerRuntime {
@@ -53,7 +54,7 @@ impl Builder {
             ListenerMode::Token { clients } => ModeRuntime::Token(token_clients(clients, credentials)),
         };
         let metrics = self.metrics.lane(&config.name, UNMATCHED);
-        ListenerRuntime { name: config.name.clone(), mode, metrics, refusals: LogQuota::default() }
+        ListenerRuntime { slot, name: config.name.clone(), mode, metrics, refusals: LogQuota::default() }
     }
 }
 

@@ -14,30 +14,36 @@
 
 mod build;
 mod certificates;
+mod changes;
 mod credentials;
 mod listeners;
+mod live;
+mod reload;
 mod rotation;
+mod sockets;
 mod sources;
 mod workers;
 
 use std::io;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use build::dry_runtime;
 pub use sources::{BuildError, token_source};
 
 use self::build::Builder;
-use self::rotation::Live;
-use self::workers::{Running, Stop, WorkerParts};
-use crate::admin::{Admin, AdminFacts};
+use self::live::Live;
+use self::reload::Reloader;
+use self::sockets::Sockets;
+use self::workers::{Running, Stop, WorkerParts, Workers};
+use crate::admin::{Admin, AdminFacts, Reload, ReloadCause, ReloadRequest, Reloads};
 use crate::config::Config;
-use crate::listen::{self, BindError, Bound, ListenAddress, ListenContext, Roster, UnixPath};
-use crate::proxy::{ListenerMode, ProxyShared, RateLimit, ReplayBudget, ViaIdentity};
+use crate::listen::{self, BindError, Bound, ListenAddress, ListenContext, Listening, ListeningAt, Roster};
+use crate::proxy::{ProxyShared, RateLimit, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
 use crate::secret::SecretError;
 use crate::telemetry::RequestMetrics;
@@ -50,12 +56,12 @@ pub const ADMIN: &str = "admin";
 /// A running attache: its threads and its addresses. Dropping it ends everything at once; [`App::shutdown`] drains first.
 #[derive(Debug)]
 pub struct App {
-    addresses: Vec<(String, ListenAddress)>,
+    listening: Listening,
+    reloads: Arc<Reloads>,
     stop: Stop,
     drain: Duration,
     control: Option<Running>,
     threads: Vec<Running>,
-    _unix_paths: Vec<UnixPath>,
 }
 
 /// Why attache did not start.
@@ -80,13 +86,6 @@ pub enum StartError {
     Thread(#[from] io::Error),
 }
 
-/// The sockets of a start: those of each worker, the admin one, and what they really are.
-struct Sockets {
-    workers: Vec<Vec<Bound>>,
-    admin: Option<Bound>,
-    addresses: Vec<(String, ListenAddress)>,
-}
-
 impl App {
     /// Binds every address, makes the configuration live, and serves on threads of its own. One worker for each core that
     /// this process may use.
@@ -103,50 +102,80 @@ impl App {
     /// # Errors
     /// As [`App::start`].
     pub fn start_with(config: Config, workers: usize) -> Result<Self, StartError> {
-        let Sockets { workers: sockets, admin, addresses } = bind_all(&config, workers)?;
+        let plan = Sockets::default().plan(&config.listeners, workers)?;
+        let (admin, admin_address) = bind_admin(&config)?;
+        let slots = plan.slots.clone();
+        let (sockets, shares) = Sockets::begin(plan, workers);
+        let addresses = sockets.addresses(&slots);
         let stop = Stop::default();
         let metrics = RequestMetrics::default();
         let token_metrics = TokenMetrics::default();
         let (send_main, main) = oneshot::channel();
         let (control, control_thread) = workers::start_control(main)?;
         // From here on a failure has to end the control thread: dropping `send_main` does.
+        let own = OwnAddresses::new(tcp_addresses(addresses.iter().map(|(_, address)| address).chain(&admin_address)));
         let builder = Builder {
             control,
             token_metrics: token_metrics.clone(),
             metrics: metrics.clone(),
-            own: Arc::new(OwnAddresses::new(tcp_addresses(&addresses))),
+            own: Arc::new(own),
             dpop_keys: sources::DpopKeys::default(),
         };
-        let built = Arc::new(builder.build(&config, None)?);
+        let built = builder.build(&config, slots, None)?;
         let shared = SharedRuntime::new(Arc::clone(&built.runtime));
         let drain = config.limits.drain;
         let parts = worker_parts(&config, workers, &shared, &metrics, &stop);
-        let facts = admin_facts(&config, &addresses, metrics, token_metrics).map_err(StartError::AdminToken)?;
+        let listening = Listening::default();
+        let admin_at = admin_address.map(|address| ListeningAt { name: ADMIN.into(), address, mode: ADMIN });
+        listening.replace(listening_at(&config, addresses, admin_at));
+        let reload_metrics = metrics.clone();
+        let (reloads, requests) = Reloads::new();
+        let reloads = Arc::new(reloads);
+        let facts =
+            admin_facts(&config, &listening, &reloads, metrics, token_metrics).map_err(StartError::AdminToken)?;
         // Whoever reads the metrics is no caller: neither held up by the bound on callers nor counted among them.
         let admin_context = ListenContext { permits: None, gauge: Gauge::default(), ..parts.context.clone() };
         for credential in built.runtime.credentials.iter().filter(|credential| credential.required) {
             credential.prime();
         }
-        let live = Arc::new(Live { config, builder, built: Mutex::new(built), shared: shared.clone() });
-        let control_stop = stop.clone();
-        let main = move || control_main(live, admin, Admin::new(facts, shared), admin_context, control_stop);
+        let mut app = Self {
+            listening: listening.clone(),
+            reloads: Arc::clone(&reloads),
+            stop: stop.clone(),
+            drain,
+            control: Some(control_thread),
+            threads: Vec::new(),
+        };
+        // On failure `app` is dropped, which ends the threads that run already.
+        let (workers, threads) = Workers::start(shares, &parts)?;
+        app.threads = threads;
+        let live = Arc::new(Live::new(builder, shared.clone(), Arc::new(config), built));
+        let reloader =
+            Reloader { live: Arc::clone(&live), sockets, workers, listening, reloads, metrics: reload_metrics };
+        let main =
+            move || control_main(live, reloader, requests, admin, Admin::new(facts, shared), admin_context, stop);
         if send_main.send(main).is_err() {
             return Err(StartError::Thread(io::Error::other("the control thread has ended")));
         }
-        let unix_paths = addresses.iter().filter_map(|(_, address)| UnixPath::of(address)).collect();
-        let control = Some(control_thread);
-        let mut app = Self { addresses, stop, drain, control, threads: Vec::new(), _unix_paths: unix_paths };
-        for (number, sockets) in sockets.into_iter().enumerate() {
-            // On failure `app` is dropped, which ends the threads that run already.
-            app.threads.push(workers::start_worker(number, sockets, parts.clone())?);
-        }
         Ok(app)
+    }
+
+    /// Reads the configuration again, as SIGHUP does, and says what became of it: the new one is live, or the old one stays and
+    /// there are problems.
+    pub async fn reload(&self) -> Reload {
+        self.reloads.ask(ReloadCause::Signal).await
     }
 
     /// Where every listener really listens, in the configuration's order, the admin listener (as [`ADMIN`]) last.
     #[must_use]
     pub fn addresses(&self) -> Vec<(String, ListenAddress)> {
-        self.addresses.clone()
+        self.listening.all().into_iter().map(|listener| (listener.name, listener.address)).collect()
+    }
+
+    /// As [`App::addresses`], with the listeners' modes.
+    #[must_use]
+    pub fn listening(&self) -> Vec<ListeningAt> {
+        self.listening.all()
     }
 
     /// Stops accepting, lets requests in progress finish for at most `limits.drain`, then ends.
@@ -187,35 +216,31 @@ impl Drop for App {
     }
 }
 
-fn bind_all(config: &Config, workers: usize) -> Result<Sockets, StartError> {
-    let mut sockets: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    for listener in &config.listeners {
-        let bound = listen::bind(&listener.address, workers);
-        let (address, bound) = bound.map_err(|error| StartError::Bind { name: listener.name.clone(), error })?;
-        addresses.push((listener.name.clone(), address));
-        for (worker, socket) in sockets.iter_mut().zip(bound) {
-            worker.push(socket);
-        }
-    }
-    let admin = match &config.admin {
-        None => None,
-        Some(admin) => {
-            let bound = listen::bind(&admin.address, 1);
-            let (address, mut bound) = bound.map_err(|error| StartError::Bind { name: ADMIN.into(), error })?;
-            addresses.push((ADMIN.into(), address));
-            bound.pop()
-        }
-    };
-    Ok(Sockets { workers: sockets, admin, addresses })
+/// Every listener with its real address and mode; the admin listener last.
+fn listening_at(
+    config: &Config,
+    addresses: Vec<(String, ListenAddress)>,
+    admin: Option<ListeningAt>,
+) -> Vec<ListeningAt> {
+    let listeners = config.listeners.iter().zip(addresses);
+    let listeners =
+        listeners.map(|(listener, (name, address))| ListeningAt { name, address, mode: listener.mode.name() });
+    listeners.chain(admin).collect()
 }
 
-fn tcp_addresses(addresses: &[(String, ListenAddress)]) -> Vec<std::net::SocketAddr> {
-    let tcp = |(_, address): &(String, ListenAddress)| match address {
+fn bind_admin(config: &Config) -> Result<(Option<Bound>, Option<ListenAddress>), StartError> {
+    let Some(admin) = &config.admin else { return Ok((None, None)) };
+    let bound = listen::bind(&admin.address, 1);
+    let (address, mut bound) = bound.map_err(|error| StartError::Bind { name: ADMIN.into(), error })?;
+    Ok((bound.pop(), Some(address)))
+}
+
+fn tcp_addresses<'a>(addresses: impl Iterator<Item = &'a ListenAddress>) -> Vec<std::net::SocketAddr> {
+    let tcp = |address: &ListenAddress| match address {
         ListenAddress::Tcp(address) => Some(*address),
         ListenAddress::Unix(_) => None,
     };
-    addresses.iter().filter_map(tcp).collect()
+    addresses.filter_map(tcp).collect()
 }
 
 fn worker_parts(
@@ -243,34 +268,37 @@ fn worker_parts(
 
 fn admin_facts(
     config: &Config,
-    addresses: &[(String, ListenAddress)],
+    listening: &Listening,
+    reloads: &Arc<Reloads>,
     metrics: RequestMetrics,
     token_metrics: TokenMetrics,
 ) -> Result<AdminFacts, SecretError> {
-    let mode = |name: &str| {
-        let listener = config.listeners.iter().find(|listener| listener.name == name);
-        listener.map_or(ADMIN, |listener| match listener.mode {
-            ListenerMode::Forward { .. } => "forward",
-            ListenerMode::Reverse { .. } => "reverse",
-            ListenerMode::Token { .. } => "token",
-        })
-    };
-    let listeners = addresses.iter().map(|(name, address)| (name.clone(), address.clone(), mode(name))).collect();
     let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
     let local = config.admin.as_ref().is_none_or(|admin| admin.address.is_local());
-    AdminFacts::new(listeners, token, local, metrics, token_metrics)
+    AdminFacts::new(listening.clone(), Arc::clone(reloads), token, local, metrics, token_metrics)
 }
 
-/// The control thread's work: the admin API and the watch on secrets. Token requests are spawned onto it from elsewhere.
-async fn control_main(live: Arc<Live>, socket: Option<Bound>, admin: Admin, context: ListenContext, stop: Stop) {
+/// The control thread's work: the admin API, reloads, and the watch on secrets. Token requests are spawned onto it from
+/// elsewhere.
+async fn control_main(
+    live: Arc<Live>,
+    reloader: Reloader,
+    requests: mpsc::Receiver<ReloadRequest>,
+    socket: Option<Bound>,
+    admin: Admin,
+    context: ListenContext,
+    stop: Stop,
+) {
     let clock = tokio::task::spawn_local(crate::coarse::drive());
     let rotation = tokio::task::spawn_local(rotation::watch(live));
+    let reloading = tokio::task::spawn_local(reloader.serve(requests));
     let roster = Rc::new(Roster::default());
     if let Some(socket) = socket {
         roster.spawn(listen::serve(socket, Rc::new(admin), context, Rc::clone(&roster)));
     }
     stop.drain.cancelled().await;
     rotation.abort();
+    reloading.abort();
     roster.begin_drain();
     stop.now.cancelled().await;
     clock.abort();

@@ -2,16 +2,16 @@
 //! fixed credential is looked at here too, and takes a changed secret up itself. `certificates` does the same for what
 //! upstreams show.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::build::{Builder, Built};
+use super::build::Built;
 use super::certificates::CertificateWatch;
 use super::credentials::Backing;
+use super::live::{Live, State};
 use super::sources::{BuildError, identity_of};
 use crate::config::Config;
 use crate::oauth::Identity;
-use crate::runtime::SharedRuntime;
 
 /// How often secrets are looked at. Reading a few small files is cheap, and content is the only sign that works on every
 /// file system and through every kind of symbolic link.
@@ -19,15 +19,6 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// How long the first token of a new secret may take before the old one is left anyway.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What is live: the next one is built next to it.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) config: Config,
-    pub(super) builder: Builder,
-    pub(super) built: Mutex<Arc<Built>>,
-    pub(super) shared: SharedRuntime,
-}
 
 /// What the looks at one credential's secret have found.
 #[derive(Debug, Clone, Default)]
@@ -42,48 +33,55 @@ struct Looked {
 pub(super) async fn watch(live: Arc<Live>) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // What a changed secret became but does not work yet. Kept, so that its back-off is: made anew with each look, it would
-    // ask an authorization server that refuses the secret every two seconds.
-    let mut waiting = None;
-    let mut looked = vec![Looked::default(); live.config.credentials.len()];
-    let mut certificates = CertificateWatch::of(&live.config);
+    let mut watched = Watched::of(&live.current().config);
     loop {
         look.tick().await;
-        // First, so that a secret that does not work yet holds no certificate up. What waits was made with the old ones.
-        if certificates.look(&live).await {
-            waiting = None;
-        }
         let before = live.current();
-        let found = look_at_secrets(&live, &mut looked).await;
+        if !Arc::ptr_eq(&watched.config, &before.config) {
+            watched = Watched::of(&before.config);
+        }
+        // First, so that a secret that does not work yet holds no certificate up. What waits was made with the old ones.
+        if watched.certificates.look(&live, &before).await {
+            watched.waiting = None;
+            continue;
+        }
+        let found = look_at_secrets(&live, &before, &mut watched.looked).await;
         match found {
-            Some(now) if differs(&now, &before) => waiting = take_over(&live, &before, &now, waiting).await,
-            Some(_) => waiting = None,
+            Some(now) if differs(&now, &before.built) => {
+                let waiting = watched.waiting.take();
+                watched.waiting = take_over(&live, &before, &now, waiting).await;
+            }
+            Some(_) => watched.waiting = None,
             // The looking itself broke off: there is another in a moment.
             None => {}
         }
     }
 }
 
-impl Live {
-    pub(super) fn current(&self) -> Arc<Built> {
-        Arc::clone(&self.built.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+/// What is remembered from one look to the next, for one configuration.
+struct Watched {
+    config: Arc<Config>,
+    /// What a changed secret became but does not work yet. Kept, so that its back-off is: made anew with each look, it would
+    /// ask an authorization server that refuses the secret every two seconds.
+    waiting: Option<Built>,
+    looked: Vec<Looked>,
+    certificates: CertificateWatch,
+}
 
-    /// From here on requests are served by this one.
-    pub(super) fn swap(&self, next: Arc<Built>) {
-        self.shared.swap(Arc::clone(&next.runtime));
-        *self.built.lock().unwrap_or_else(PoisonError::into_inner) = next;
+impl Watched {
+    fn of(config: &Arc<Config>) -> Self {
+        let looked = vec![Looked::default(); config.credentials.len()];
+        Self { config: Arc::clone(config), waiting: None, looked, certificates: CertificateWatch::of(config) }
     }
 }
 
 /// The identities of all token requests now, `None` for credentials that make none; one whose secret cannot be read, perhaps
 /// for a moment while it is replaced, is what it was. Says when a secret goes and when it comes back; then a failure that came
 /// of it is forgotten.
-async fn look_at_secrets(live: &Arc<Live>, looked: &mut [Looked]) -> Option<Vec<Option<Identity>>> {
+async fn look_at_secrets(live: &Arc<Live>, state: &Arc<State>, looked: &mut [Looked]) -> Option<Vec<Option<Identity>>> {
     let mut now = Vec::with_capacity(looked.len());
-    let built = live.current();
-    let credentials = live.config.credentials.iter().zip(&built.backings).zip(looked);
-    for (((settings, backing), looked), read) in credentials.zip(identities(live, &built).await?) {
+    let credentials = state.config.credentials.iter().zip(&state.built.backings).zip(looked);
+    for (((settings, backing), looked), read) in credentials.zip(identities(live, state).await?) {
         let credential = &settings.name;
         let (Some(known), Some(read)) = (backing.identity(), read) else {
             now.push(None);
@@ -117,11 +115,11 @@ async fn look_at_secrets(live: &Arc<Live>, looked: &mut [Looked]) -> Option<Vec<
 
 /// What every token request is by what its secret is at this moment; `None` for a fixed credential, which takes in itself
 /// what its secret is.
-async fn identities(live: &Arc<Live>, built: &Arc<Built>) -> Option<Vec<Option<Result<Identity, BuildError>>>> {
-    let (live, built) = (Arc::clone(live), Arc::clone(built));
+async fn identities(live: &Arc<Live>, state: &Arc<State>) -> Option<Vec<Option<Result<Identity, BuildError>>>> {
+    let (live, state) = (Arc::clone(live), Arc::clone(state));
     // Files may be on a network that hangs: not on the control thread itself.
     let read = tokio::task::spawn_blocking(move || {
-        let credentials = live.config.credentials.iter().zip(&built.backings);
+        let credentials = state.config.credentials.iter().zip(&state.built.backings);
         let looked = credentials.map(|(settings, backing)| {
             if let Backing::Fixed(fixed) = backing {
                 fixed.look();
@@ -140,20 +138,21 @@ fn differs(now: &[Option<Identity>], built: &Built) -> bool {
 /// Asks for the new identities' tokens while the old ones are still in use, then swaps. What does not work yet comes back.
 async fn take_over(
     live: &Live,
-    before: &Built,
+    before: &Arc<State>,
     now: &[Option<Identity>],
-    waiting: Option<Arc<Built>>,
-) -> Option<Arc<Built>> {
+    waiting: Option<Built>,
+) -> Option<Built> {
     let waiting = waiting.filter(|waiting| !differs(now, waiting));
     let first = waiting.is_none();
-    let next = match waiting.map_or_else(|| live.builder.with_new_secrets(&live.config, before).map(Arc::new), Ok) {
+    let config = &before.config;
+    let next = match waiting.map_or_else(|| live.builder.with_new_secrets(config, &before.built), Ok) {
         Ok(next) => next,
         Err(error) => {
             tracing::warn!(target: "attache::app", %error, "a changed secret cannot be used yet");
             return None;
         }
     };
-    let pairs = live.config.credentials.iter().zip(before.backings.iter().zip(&next.backings));
+    let pairs = config.credentials.iter().zip(before.built.backings.iter().zip(&next.backings));
     let changed = pairs.filter_map(|(settings, (old, new))| Some((settings, old.tokens()?, new.tokens()?)));
     for (settings, (old_identity, old), (identity, new)) in changed {
         if old_identity == identity {
@@ -171,6 +170,7 @@ async fn take_over(
         }
         tracing::info!(target: "attache::app", credential = %settings.name, "the secret has changed and is in use");
     }
-    live.swap(next);
+    // A reload may have come in between; the next look finds what there is to do then.
+    let _looked_at_again = live.replace(before, Arc::clone(config), next);
     None
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::runtime::{Builder, Handle, LocalOptions, LocalRuntime};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::coarse;
@@ -48,12 +48,57 @@ pub(super) struct Running {
     pub(super) ended: oneshot::Receiver<()>,
 }
 
-/// Starts a worker on its own sockets, one for each listener, in the listeners' order.
-pub(super) fn start_worker(number: usize, sockets: Vec<Bound>, parts: WorkerParts) -> io::Result<Running> {
-    spawn(&format!("attache-worker-{number}"), move || match local_runtime() {
-        Ok(runtime) => runtime.block_on(work(sockets, parts)),
-        Err(error) => tracing::error!(target: "attache::app", %error, "a worker cannot start"),
-    })
+/// A change of what a worker listens on.
+#[derive(Debug)]
+enum Command {
+    /// Accept here too.
+    Open(usize, Bound),
+    /// Accept here no more, and let the connections finish.
+    Close(usize),
+}
+
+/// The workers, as a reload sees them.
+#[derive(Debug)]
+pub(super) struct Workers {
+    commands: Vec<mpsc::Sender<Command>>,
+}
+
+impl Workers {
+    /// Starts one worker for each share of the sockets. On failure those that run already end when `parts.stop` says so.
+    pub(super) fn start(shares: Vec<Vec<(usize, Bound)>>, parts: &WorkerParts) -> io::Result<(Self, Vec<Running>)> {
+        let mut commands = Vec::with_capacity(shares.len());
+        let mut threads = Vec::with_capacity(shares.len());
+        for (number, sockets) in shares.into_iter().enumerate() {
+            let (send, receive) = mpsc::channel(16);
+            let parts = parts.clone();
+            threads.push(spawn(&format!("attache-worker-{number}"), move || match local_runtime() {
+                Ok(runtime) => runtime.block_on(work(sockets, receive, parts)),
+                Err(error) => tracing::error!(target: "attache::app", %error, "a worker cannot start"),
+            })?);
+            commands.push(send);
+        }
+        Ok((Self { commands }, threads))
+    }
+
+    /// How many there are.
+    pub(super) const fn count(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Gives every worker its socket of a new slot.
+    pub(super) async fn open(&self, slot: usize, sockets: Vec<Bound>) {
+        for (worker, socket) in self.commands.iter().zip(sockets) {
+            // A worker that has ended needs none.
+            let _ended = worker.send(Command::Open(slot, socket)).await;
+        }
+    }
+
+    /// Ends the accepting on a slot; its connections finish what they have begun.
+    pub(super) async fn close(&self, slot: usize) {
+        for worker in &self.commands {
+            let _ended = worker.send(Command::Close(slot)).await;
+        }
+    }
 }
 
 /// Starts the control thread. It gives its handle at once, and runs `main` when that has been sent.
@@ -93,16 +138,16 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Running>
     Ok(Running { thread, ended })
 }
 
-async fn work(sockets: Vec<Bound>, parts: WorkerParts) {
+async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command>, parts: WorkerParts) {
     let WorkerParts { runtime, shared, context, workers, stop } = parts;
     let clock = tokio::task::spawn_local(coarse::drive());
-    let roster = Rc::new(Roster::default());
+    let tunnels = Rc::new(Roster::default());
     let inside =
-        Serving { limits: Arc::clone(&context.limits), panics: context.panics.clone(), roster: Rc::clone(&roster) };
+        Serving { limits: Arc::clone(&context.limits), panics: context.panics.clone(), roster: Rc::clone(&tunnels) };
     let proxy = Proxy::new(runtime.reader(), shared, workers, inside, stop.now.clone());
-    for (listener, socket) in sockets.into_iter().enumerate() {
-        let handler = Rc::new(ListenerHandler { proxy: Rc::clone(&proxy), listener });
-        roster.spawn(listen::serve(socket, handler, context.clone(), Rc::clone(&roster)));
+    let mut listening = Listening { proxy: Rc::clone(&proxy), context, open: Vec::new(), leaving: vec![tunnels] };
+    for (slot, socket) in sockets {
+        listening.open(slot, socket);
     }
     let mut sweep = tokio::time::interval(SWEEP);
     let drain = stop.drain.cancelled();
@@ -110,12 +155,15 @@ async fn work(sockets: Vec<Bound>, parts: WorkerParts) {
     loop {
         tokio::select! {
             _ = sweep.tick() => proxy.sweep(),
+            Some(command) = commands.recv() => match command {
+                Command::Open(slot, socket) => listening.open(slot, socket),
+                Command::Close(slot) => listening.close(slot),
+            },
             () = &mut drain => break,
         }
     }
-    roster.begin_drain();
     let drained = async {
-        roster.drained().await;
+        listening.drained().await;
         proxy.drained().await;
     };
     tokio::select! {
@@ -123,6 +171,43 @@ async fn work(sockets: Vec<Bound>, parts: WorkerParts) {
         () = stop.now.cancelled() => {}
     }
     clock.abort();
+}
+
+/// What one worker listens on.
+struct Listening {
+    proxy: Rc<Proxy>,
+    context: ListenContext,
+    open: Vec<(usize, Rc<Roster>)>,
+    /// Connections of slots that are closed, until they have finished; the first is that of opened tunnels.
+    leaving: Vec<Rc<Roster>>,
+}
+
+impl Listening {
+    fn open(&mut self, slot: usize, socket: Bound) {
+        let roster = Rc::new(Roster::default());
+        let handler = Rc::new(ListenerHandler { proxy: Rc::clone(&self.proxy), listener: slot });
+        roster.spawn(listen::serve(socket, handler, self.context.clone(), Rc::clone(&roster)));
+        self.open.push((slot, roster));
+    }
+
+    fn close(&mut self, slot: usize) {
+        self.leaving.retain(|roster| !roster.is_draining() || !roster.is_empty());
+        if let Some(place) = self.open.iter().position(|(known, _)| *known == slot) {
+            let (_, roster) = self.open.swap_remove(place);
+            roster.begin_drain();
+            self.leaving.push(roster);
+        }
+    }
+
+    async fn drained(&self) {
+        let all: Vec<&Rc<Roster>> = self.open.iter().map(|(_, roster)| roster).chain(&self.leaving).collect();
+        for roster in &all {
+            roster.begin_drain();
+        }
+        for roster in all {
+            roster.drained().await;
+        }
+    }
 }
 
 struct ListenerHandler {

@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::output::{BOLD, Failure, talk};
 use super::{load, warn};
-use crate::app::{ADMIN, App};
+use crate::app::App;
 use crate::config::{Config, SingleUpstream};
-use crate::listen::ListenAddress;
+use crate::listen::{ListenAddress, ListeningAt};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -19,6 +19,7 @@ Without a file, for one upstream:
       --client-id me --client-secret-env SECRET
 It listens as a proxy (--forward) and as a base URL (--reverse).
 
+A changed file is read again at once, and also after SIGHUP or POST /api/reload; a bad one leaves everything as it is.
 SIGTERM and Ctrl-C let requests in progress finish; a second one ends at once.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
@@ -57,12 +58,18 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     };
     // Before the first announcement, so that a signal that comes right after it drains.
     let mut signals = Signals::listen()?;
+    let mut hangups = Hangups::listen()?;
     let (source, upstreams) = (config.source.clone(), config.upstreams.len());
     let drain = config.limits.drain;
-    let modes = modes(&config);
     let app = App::start(config).map_err(Failure::failed)?;
-    announce(&source, upstreams, &app, &modes)?;
-    signals.next().await;
+    announce(&source, upstreams, &app)?;
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            // What becomes of it is in the log.
+            () = hangups.next() => drop(app.reload().await),
+        }
+    }
     let limit = humantime::format_duration(drain);
     talk(format_args!("draining: requests in progress may finish within {limit}; the same signal again ends at once"))?;
     tokio::select! {
@@ -74,11 +81,10 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
 }
 
 /// Which configuration was read, and every address it really listens on.
-fn announce(source: &str, upstreams: usize, app: &App, modes: &[(String, &str)]) -> Result<(), Failure> {
+fn announce(source: &str, upstreams: usize, app: &App) -> Result<(), Failure> {
     let plural = if upstreams == 1 { "" } else { "s" };
     talk(format_args!("attache {} with {source} ({upstreams} upstream{plural})", env!("CARGO_PKG_VERSION")))?;
-    for (name, address) in app.addresses() {
-        let mode = modes.iter().find(|(listener, _)| *listener == name).map_or(ADMIN, |(_, mode)| mode);
+    for ListeningAt { name, address, mode } in app.listening() {
         match address {
             ListenAddress::Tcp(address) => talk(format_args!("  {mode:<8} {BOLD}http://{address}{BOLD:#}  ({name})"))?,
             ListenAddress::Unix(path) => {
@@ -87,15 +93,6 @@ fn announce(source: &str, upstreams: usize, app: &App, modes: &[(String, &str)])
         }
     }
     Ok(())
-}
-
-fn modes(config: &Config) -> Vec<(String, &'static str)> {
-    let mode = |listener: &crate::config::ListenerConfig| match listener.mode {
-        crate::proxy::ListenerMode::Forward { .. } => "forward",
-        crate::proxy::ListenerMode::Reverse { .. } => "reverse",
-        crate::proxy::ListenerMode::Token { .. } => "token",
-    };
-    config.listeners.iter().map(|listener| (listener.name.clone(), mode(listener))).collect()
 }
 
 /// SIGTERM and SIGINT.
@@ -121,6 +118,35 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// SIGHUP: read the configuration again.
+struct Hangups {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Hangups {
+    fn listen() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { signal: signal(SignalKind::hangup()).map_err(Failure::failed)? })
+    }
+
+    async fn next(&mut self) {
+        self.signal.recv().await;
+    }
+}
+
+#[cfg(not(unix))]
+impl Hangups {
+    fn listen() -> Result<Self, Failure> {
+        Ok(Self {})
+    }
+
+    async fn next(&mut self) {
+        std::future::pending::<()>().await;
     }
 }
 

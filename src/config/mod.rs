@@ -37,9 +37,7 @@ mod unused;
 mod upstreams;
 mod value;
 
-use std::path::Path;
-
-use zeroize::Zeroizing;
+use std::path::{Path, PathBuf};
 
 pub use error::{ConfigErrors, Problem};
 pub use preset::{PROVIDERS, Provider};
@@ -57,7 +55,7 @@ use crate::credential::{CredentialKind, CredentialSettings};
 use crate::listen::{Limits, ListenAddress};
 use crate::proxy::{ForwardSettings, ListenerMode};
 use crate::route::RouteSettings;
-use crate::secret::SecretSource;
+use crate::secret::{Secret, SecretSource};
 use crate::tls::AuthoritySource;
 use crate::upstream::UpstreamSettings;
 
@@ -66,6 +64,8 @@ use crate::upstream::UpstreamSettings;
 pub struct Config {
     /// Where it came from, as it is shown to a person: a path, or `the command line`.
     pub source: String,
+    /// The file that it was read from, and can be read from again.
+    pub file: Option<ConfigFile>,
     /// `[listeners.X]`, in the file's order.
     pub listeners: Vec<ListenerConfig>,
     /// `[admin]`.
@@ -82,6 +82,23 @@ pub struct Config {
     pub intercept: Option<AuthoritySource>,
     /// What is allowed but unwise, e.g. a secret written into the file.
     pub warnings: Vec<Problem>,
+}
+
+/// A file that was read, and what was in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// Absolute, so that it stays the same file wherever the process goes.
+    pub path: PathBuf,
+    /// SHA-256 of its content: there may be secrets in the text itself.
+    pub digest: [u8; 32],
+}
+
+impl ConfigFile {
+    /// The digest of what a file holds now; `None` if it cannot be read.
+    #[must_use]
+    pub fn digest(path: &Path) -> Option<[u8; 32]> {
+        Some(Secret::new(std::fs::read_to_string(path).ok()?).fingerprint())
+    }
 }
 
 /// `[listeners.X]`.
@@ -124,14 +141,16 @@ impl Config {
         let source = path.display().to_string();
         // The text may hold secrets, so it is not left behind in memory.
         let text = match std::fs::read_to_string(path) {
-            Ok(text) => Zeroizing::new(text),
+            Ok(text) => Secret::new(text),
             Err(error) => {
                 let what = format!("the configuration file cannot be read: {error}");
                 let remedy = "name a file with --config or ATTACHE_CONFIG, or write one with `attache init`".to_owned();
                 return Err(ConfigErrors { source, problems: vec![Problem { at: None, what, remedy }] });
             }
         };
-        Self::parse_with(&source, &text, path.parent().unwrap_or(path), &environment)
+        let config = Self::parse_with(&source, text.expose(), path.parent().unwrap_or(path), &environment)?;
+        let absolute = std::path::absolute(path).unwrap_or_else(|_nowhere| path.to_owned());
+        Ok(Self { file: Some(ConfigFile { path: absolute, digest: text.fingerprint() }), ..config })
     }
 
     /// Checks a text. `source` is the name that problems are reported under; relative paths start at the current
@@ -212,6 +231,7 @@ impl Tables<'_> {
         }
         Config {
             source: source.to_owned(),
+            file: None,
             listeners,
             admin: self.admin.map(|admin| admin.it),
             credentials,

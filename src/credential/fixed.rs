@@ -125,10 +125,10 @@ impl Fixed {
         Arc::new(fixed)
     }
 
-    /// True if it was made of these settings, and not of others that say the same.
+    /// True if it belongs to the credential of this name, and was made of settings that say the same.
     #[must_use]
-    pub fn is_of(&self, settings: &Arc<FixedSettings>) -> bool {
-        Arc::ptr_eq(&self.settings, settings)
+    pub fn is_of(&self, name: &str, settings: &FixedSettings) -> bool {
+        self.name == name && *self.settings == *settings
     }
 
     /// Reads the secret again, if it is at hand; a changed one is in use from then on. Blocks while a file is read.

@@ -25,8 +25,7 @@ pub struct CredentialSettings {
 pub enum CredentialKind {
     /// `oauth2`: a token that is asked for.
     OAuth(Box<TokenSettings>),
-    /// `bearer`, `basic`, `header`: a secret that is there already. One configuration holds one of each, by which it is known
-    /// again when a runtime is built from it a second time.
+    /// `bearer`, `basic`, `header`: a secret that is there already.
     Fixed(Arc<FixedSettings>),
 }
 
@@ -42,7 +41,7 @@ pub struct TokenSettings {
 }
 
 /// A secret that is put on requests as it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FixedSettings {
     /// How it is presented.
     pub scheme: FixedScheme,

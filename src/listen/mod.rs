@@ -6,6 +6,7 @@
 mod bind;
 mod caller;
 mod connection;
+mod listening;
 mod panics;
 mod roster;
 mod settings;
@@ -27,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use bind::{BindError, Bound, UnixPath, bind};
 pub use caller::{CallerConnection, Peer};
 pub use connection::{Serving, serve_stream};
+pub use listening::{Listening, ListeningAt};
 pub use roster::Roster;
 pub use settings::{Limits, ListenAddress};
 

@@ -40,6 +40,12 @@ impl Roster {
         self.draining.get()
     }
 
+    /// True if there is nobody to wait for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
     pub(super) async fn draining(&self) {
         let drain = self.drain.notified();
         if !self.draining.get() {

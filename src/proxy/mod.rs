@@ -126,7 +126,7 @@ impl Proxy {
         let began = Instant::now();
         // One request uses one snapshot, whatever is reloaded meanwhile.
         let runtime = self.runtime.current();
-        let Some(listener) = runtime.listeners.get(arrived.listener) else {
+        let Some(listener) = runtime.listener(arrived.listener) else {
             let refusal = Refusal::denied("this listener is no longer part of the configuration");
             return refusal.into_response(&RequestId::random(), true);
         };

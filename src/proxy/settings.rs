@@ -26,6 +26,18 @@ pub enum ListenerMode {
     },
 }
 
+impl ListenerMode {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Forward { .. } => "forward",
+            Self::Reverse { .. } => "reverse",
+            Self::Token { .. } => "token",
+        }
+    }
+}
+
 /// Somebody who gets tokens from a token listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenClient {

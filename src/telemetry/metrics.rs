@@ -25,6 +25,7 @@ pub struct RequestMetrics {
     tunnels: Family<TunnelLabels, Counter>,
     caller_authorization: Family<ActionLabels, Counter>,
     would_deny: Family<ListenerLabel, Counter>,
+    reloads: Family<OutcomeLabel, Counter>,
     upstream_connections: Family<UpstreamLabel, Gauge>,
     /// Open connections of callers.
     pub caller_connections: Gauge,
@@ -71,6 +72,11 @@ struct ListenerLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabel {
     upstream: String,
 }
@@ -100,6 +106,7 @@ impl RequestMetrics {
             "Requests that unmatched = \"deny\" would have refused",
             self.would_deny.clone(),
         );
+        registry.register("config_reloads", "Reloads of the configuration", self.reloads.clone());
         registry.register("upstream_connections", "Open connections to upstreams", self.upstream_connections.clone());
         registry.register("caller_connections", "Open connections of callers", self.caller_connections.clone());
         registry.register("replay_buffer_bytes", "Bytes kept for replays", self.replay_bytes.clone());
@@ -140,6 +147,11 @@ impl RequestMetrics {
     /// Counts a refused token by what was done about it. Not the usual path, so the handle is looked up.
     pub fn unauthorized(&self, upstream: &str, outcome: &'static str) {
         self.unauthorized.get_or_create(&UnauthorizedLabels { upstream: upstream.into(), outcome }).inc();
+    }
+
+    /// Counts a reload: the new configuration is live, or the old one stays.
+    pub fn reloaded(&self, ok: bool) {
+        self.reloads.get_or_create(&OutcomeLabel { outcome: if ok { "ok" } else { "failed" } }).inc();
     }
 
     /// The gauge of one upstream's connections.

@@ -2,6 +2,7 @@
 //! name that resolves differently a moment later changes nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{PoisonError, RwLock};
 
 use ipnet::IpNet;
 
@@ -73,16 +74,25 @@ fn is_special_v6(ip: Ipv6Addr) -> bool {
 }
 
 /// Our own listening sockets: dialling one of them is a loop, or a way into the admin listener.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct OwnAddresses {
-    addresses: Vec<SocketAddr>,
+    addresses: RwLock<Vec<SocketAddr>>,
 }
 
 impl OwnAddresses {
     /// The sockets as they are bound.
     #[must_use]
     pub const fn new(addresses: Vec<SocketAddr>) -> Self {
-        Self { addresses }
+        Self { addresses: RwLock::new(addresses) }
+    }
+
+    /// After a reload.
+    pub fn replace(&self, addresses: Vec<SocketAddr>) {
+        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    fn any(&self, is: impl FnMut(&SocketAddr) -> bool) -> bool {
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).iter().any(is)
     }
 
     /// True if connecting there would reach one of them. A wildcard address is every address of this machine, which from
@@ -90,7 +100,7 @@ impl OwnAddresses {
     #[must_use]
     pub fn contains(&self, dialled: SocketAddr) -> bool {
         let ip = dialled.ip().to_canonical();
-        self.addresses.iter().any(|own| {
+        self.any(|own| {
             let own_ip = own.ip().to_canonical();
             let local = ip.is_loopback() || ip.is_unspecified();
             own.port() == dialled.port()
@@ -102,7 +112,7 @@ impl OwnAddresses {
     #[must_use]
     pub fn reached(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         local.ip().to_canonical() == peer.ip().to_canonical()
-            && self.addresses.iter().any(|own| own.ip().is_unspecified() && own.port() == peer.port())
+            && self.any(|own| own.ip().is_unspecified() && own.port() == peer.port())
     }
 }
 

@@ -24,6 +24,7 @@ mod inject;
 mod intercept;
 mod no_leaks;
 mod no_leaks_credentials;
+mod reload;
 mod responses;
 mod retry;
 mod reverse;

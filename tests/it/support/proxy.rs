@@ -24,6 +24,18 @@ impl TestProxy {
         Self { app }
     }
 
+    /// With the configuration in this file, which may change.
+    pub fn of_file(path: &std::path::Path) -> Self {
+        let config = Config::load(path).unwrap_or_else(|errors| panic!("{errors}"));
+        let app = App::start_with(config, 2).unwrap_or_else(|error| panic!("{error}"));
+        Self { app }
+    }
+
+    /// Has the file read again, as SIGHUP does.
+    pub async fn reload(&self) -> attache::admin::Reload {
+        self.app.reload().await
+    }
+
     /// Where a listener really is; `admin` for the admin listener.
     pub fn address(&self, listener: &str) -> SocketAddr {
         let addresses = self.app.addresses();

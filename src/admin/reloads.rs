@@ -1,0 +1,104 @@
+//! Reloads: how one is asked for, and what became of the last ones.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+/// How many are remembered.
+const HISTORY: usize = 20;
+
+/// Where reloads are asked for and remembered; who carries them out holds the other end.
+#[derive(Debug)]
+pub struct Reloads {
+    history: Mutex<VecDeque<Reload>>,
+    asked: mpsc::Sender<ReloadRequest>,
+}
+
+/// Somebody asks for a reload, and waits for what becomes of it.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Who asks.
+    pub cause: ReloadCause,
+    /// Where the outcome goes.
+    pub answer: oneshot::Sender<Reload>,
+}
+
+/// Why the configuration is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadCause {
+    /// SIGHUP.
+    Signal,
+    /// The file has changed.
+    File,
+    /// `POST /api/reload`.
+    Api,
+}
+
+/// What became of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reload {
+    /// When (RFC 3339).
+    pub at: String,
+    /// Why.
+    pub cause: ReloadCause,
+    /// True if the new configuration is live; otherwise the old one still is.
+    pub ok: bool,
+    /// What is different now, one line for each thing.
+    pub changes: Vec<String>,
+    /// Why it was refused: all problems of the file, as `attache check` tells them.
+    pub problems: Vec<String>,
+}
+
+impl Reload {
+    /// The new configuration is live.
+    #[must_use]
+    pub fn done(cause: ReloadCause, changes: Vec<String>) -> Self {
+        Self { at: now(), cause, ok: true, changes, problems: Vec::new() }
+    }
+
+    /// The old configuration stays.
+    #[must_use]
+    pub fn refused(cause: ReloadCause, problems: Vec<String>) -> Self {
+        Self { at: now(), cause, ok: false, changes: Vec::new(), problems }
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+impl Reloads {
+    /// The two ends.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
+        let (asked, requests) = mpsc::channel(4);
+        (Self { history: Mutex::default(), asked }, requests)
+    }
+
+    /// Has the configuration read again, and waits for the outcome.
+    pub async fn ask(&self, cause: ReloadCause) -> Reload {
+        let (answer, outcome) = oneshot::channel();
+        let stopping = |()| Reload::refused(cause, vec!["attache is stopping".to_owned()]);
+        if self.asked.send(ReloadRequest { cause, answer }).await.is_err() {
+            return stopping(());
+        }
+        outcome.await.unwrap_or_else(|_stopped| stopping(()))
+    }
+
+    /// Remembers an outcome.
+    pub fn remember(&self, reload: Reload) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.push_front(reload);
+        history.truncate(HISTORY);
+    }
+
+    /// The last ones, the newest first.
+    #[must_use]
+    pub fn history(&self) -> Vec<Reload> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}

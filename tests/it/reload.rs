@@ -1,0 +1,165 @@
+//! Reloads: what changes, what stays, and what a bad file does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::support::{
+    ADMIN, Caller, FORWARD, Reply, Scripted, TestProxy, TokenServer, credential, get, send, until, upstream,
+};
+
+/// A configuration in a file.
+struct File {
+    folder: tempfile::TempDir,
+}
+
+impl File {
+    fn new(text: &str) -> Self {
+        let file = Self { folder: tempfile::tempdir().unwrap() };
+        file.write(text);
+        file
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("proxy.toml")
+    }
+
+    /// As editors do it: another file takes its place.
+    fn write(&self, text: &str) {
+        std::fs::write(self.folder.path().join("next"), text).unwrap();
+        std::fs::rename(self.folder.path().join("next"), self.path()).unwrap();
+    }
+}
+
+fn base(name: &str, upstream: &str) -> String {
+    format!("[listeners.{name}]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstream = \"{upstream}\"\n")
+}
+
+#[tokio::test]
+async fn what_did_not_change_keeps_its_token_and_its_connections() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let text = format!("{}{ADMIN}{}{}", base("base", "api"), credential(&tokens), upstream("api", &api.origin()));
+    let file = File::new(&text);
+    let proxy = TestProxy::of_file(&file.path());
+    let base_url = proxy.address("base");
+    assert_eq!(get(base_url, "localhost", "/").await.status, 200);
+    file.write(&format!("{text}[upstreams.other]\norigin = \"http://127.0.0.1:1\"\n"));
+    let reload = proxy.reload().await;
+    assert!(reload.ok, "{reload:?}");
+    assert_eq!(reload.changes, ["upstream \"other\" added"]);
+    assert_eq!(get(base_url, "localhost", "/").await.status, 200);
+    assert_eq!((tokens.requests(), proxy.address("base")), (1, base_url));
+    assert!(api.connections() <= 2, "one for each worker at the most");
+    assert_eq!(proxy.metric("attache_config_reloads_total{outcome=\"ok\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_changed_file_is_read_without_being_told() {
+    let (one, other) =
+        (Scripted::start(|_, _| Reply::ok("one")).await, Scripted::start(|_, _| Reply::ok("other")).await);
+    let text = |origin: &str| format!("{}[upstreams.api]\norigin = \"{origin}\"\n", base("base", "api"));
+    let file = File::new(&text(&one.origin()));
+    let proxy = TestProxy::of_file(&file.path());
+    let base_url = proxy.address("base");
+    assert_eq!(get(base_url, "localhost", "/").await.text(), "one");
+    file.write(&text(&other.origin()));
+    until("the other upstream answers", || async { get(base_url, "localhost", "/").await.text() == "other" }).await;
+}
+
+#[tokio::test]
+async fn last_good() {
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let text = format!("{}{ADMIN}[upstreams.api]\norigin = \"{}\"\n", base("base", "api"), api.origin());
+    let file = File::new(&text);
+    let proxy = TestProxy::of_file(&file.path());
+    file.write(&format!("{text}colour = \"red\"\n[upstreams.b]\n[limits]\ndrain = \"soon\"\n"));
+    let answer = send(
+        proxy.address("admin"),
+        "POST /api/reload HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n",
+    )
+    .await;
+    assert_eq!((answer.status, answer.field("content-type")), (422, Some("application/problem+json")));
+    let problems = answer.json()["problems"].clone();
+    assert_eq!(problems.as_array().unwrap().len(), 3, "all of them: {problems}");
+    assert!(problems[0].as_str().unwrap().contains("proxy.toml:9:1: unknown key `colour`"), "{problems}");
+    assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200, "the old configuration goes on");
+    assert_eq!(proxy.metric("attache_config_reloads_total{outcome=\"failed\"}").await, 1.0);
+    let status = get(proxy.address("admin"), "localhost", "/api/status").await.json();
+    assert_eq!(
+        (&status["reloads"][0]["ok"], &status["reloads"][0]["cause"]),
+        (&false.into(), &"api".into()),
+        "{status}"
+    );
+    // And nothing is tried again for a file that was refused already.
+    file.write(&text);
+    assert!(proxy.reload().await.ok);
+}
+
+#[tokio::test]
+async fn listeners_come_and_go() {
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let upstream = format!("[upstreams.api]\norigin = \"{}\"\n", api.origin());
+    let file = File::new(&format!("{}{FORWARD}{upstream}", base("old", "api")));
+    let proxy = TestProxy::of_file(&file.path());
+    let (old, forward) = (proxy.address("old"), proxy.address("proxy"));
+    let mut kept = Caller::connect(old).await;
+    kept.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(kept.answer().await.status, 200);
+    file.write(&format!("{FORWARD}{}{upstream}", base("new", "api")));
+    let reload = proxy.reload().await;
+    assert_eq!(reload.changes, ["listener \"new\" added", "listener \"old\" removed"]);
+    assert_eq!(get(proxy.address("new"), "localhost", "/").await.text(), "fine");
+    assert_eq!(proxy.address("proxy"), forward, "the order does not matter");
+    let host = api.address().to_string();
+    assert_eq!(get(forward, &host, &format!("http://{host}/")).await.text(), "fine");
+    assert!(kept.is_closed().await, "a connection to what is gone ends when it is idle");
+    until("nobody listens there", || async { tokio::net::TcpStream::connect(old).await.is_err() }).await;
+}
+
+#[tokio::test]
+async fn a_request_in_flight_finishes_under_the_configuration_that_it_began_with() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let api = Scripted::start(move |_, _| Reply::ok("from the old one").when_open(&held)).await;
+    let file = File::new(&format!("{}[upstreams.api]\norigin = \"{}\"\n", base("base", "api"), api.origin()));
+    let proxy = TestProxy::of_file(&file.path());
+    let mut caller = Caller::connect(proxy.address("base")).await;
+    caller.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    until("it is on its way", || async { api.requests() == 1 }).await;
+    file.write(&format!("{}[upstreams.b]\norigin = \"http://127.0.0.1:1\"\n", base("other", "b")));
+    assert!(proxy.reload().await.ok);
+    gate.add_permits(1);
+    assert_eq!(caller.answer().await.text(), "from the old one");
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_had_changes_nothing() {
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let upstream = format!("[upstreams.api]\norigin = \"{}\"\n", api.origin());
+    let file = File::new(&format!("{}{upstream}", base("base", "api")));
+    let proxy = TestProxy::of_file(&file.path());
+    let taken = base("taken", "api").replace("127.0.0.1:0", &api.address().to_string());
+    file.write(&format!("{}{taken}{upstream}", base("more", "api")));
+    let reload = proxy.reload().await;
+    assert!(!reload.ok && reload.problems[0].contains("another program listens there"), "{reload:?}");
+    assert_eq!(get(proxy.address("base"), "localhost", "/").await.text(), "fine");
+}
+
+#[tokio::test]
+async fn a_credential_that_asks_in_another_manner_asks_anew() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let text =
+        |more: &str| format!("{}{}{more}{}", base("base", "api"), credential(&tokens), upstream("api", &api.origin()));
+    let file = File::new(&text(""));
+    let proxy = TestProxy::of_file(&file.path());
+    get(proxy.address("base"), "localhost", "/").await;
+    for (more, asked) in
+        [("timeout = \"3s\"\n", 2), ("timeout = \"3s\"\nrequired = true\n", 2), ("timeout = \"3s\"\n", 2)]
+    {
+        file.write(&text(more));
+        assert!(proxy.reload().await.ok);
+        get(proxy.address("base"), "localhost", "/").await;
+        assert_eq!(tokens.requests(), asked, "{more}");
+    }
+}
