@@ -1,6 +1,7 @@
 //! The variables by which programs find a proxy and trust a certificate authority. Nearly every library has names of its
 //! own; which one honours which was tried with real ones.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::{java, no_proxy};
@@ -149,6 +150,12 @@ impl Setup<'_> {
         changes.sort_by(|one, other| one.0.cmp(&other.0));
         Environment { changes, notes: direct.notes }
     }
+}
+
+/// The variables that name files of trusted certificates, for a bundle that has what they had.
+pub(super) fn trusted_before(current: &dyn Fn(&str) -> Option<String>) -> BTreeSet<String> {
+    let files = BUNDLE.into_iter().chain(BUNDLE_IF_SET).filter_map(current);
+    files.filter(|path| !path.trim().is_empty()).collect()
 }
 
 #[cfg(test)]

@@ -107,3 +107,14 @@ fn no_variable_is_changed_twice() {
     assert_eq!((names.len(), before), (before, before));
     assert!(names.is_sorted());
 }
+
+#[test]
+fn files_that_were_trusted_before_are_known() {
+    let current = |name: &str| match name {
+        "SSL_CERT_FILE" | "CURL_CA_BUNDLE" => Some("/corp.pem".to_owned()),
+        "npm_config_cafile" => Some("/npm.pem".to_owned()),
+        "PIP_CERT" => Some(" ".to_owned()),
+        _ => None,
+    };
+    assert_eq!(trusted_before(&current).into_iter().collect::<Vec<_>>(), ["/corp.pem", "/npm.pem"]);
+}

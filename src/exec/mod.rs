@@ -4,6 +4,7 @@
 //! - `no_proxy`: the hosts that programs go to directly, without those that they are to reach through us;
 //! - `java`: the same for programs that read no environment, as options;
 //! - `shell`: the variables written down, so that a shell reads exactly them;
+//! - `trust`: the files that some of the variables name;
 //! - `child`: a program as it would be without us: terminal, signals, exit code.
 
 mod child;
@@ -11,9 +12,11 @@ mod environment;
 mod java;
 mod no_proxy;
 mod shell;
+mod trust;
 
 #[cfg(target_os = "linux")]
 pub use child::hide_from_others;
 pub use child::{Child, StartError};
 pub use environment::{Change, Environment, Proxy, Setup, Trust, TrustStore};
 pub use shell::{Notation, UnknownShell};
+pub use trust::{JavaStore, PrivateFolder, Trusted, cache_folder};
