@@ -19,6 +19,7 @@
 //! | [`runtime`] | the snapshot that one request works with |
 //! | [`config`] | `proxy.toml`, into the settings of all of these |
 //! | [`app`] | wires it up: threads, start, drain |
+//! | [`exec`] | one program beside a proxy: `environment`, `child` |
 //! | [`admin`] | status, metrics, a few actions |
 //! | [`cli`] | the commands |
 //! | [`demo`] | an authorization server and an API, for `attache demo` and the tests |
@@ -32,6 +33,7 @@ pub mod config;
 pub mod credential;
 pub mod demo;
 pub mod dpop;
+pub mod exec;
 pub mod jose;
 pub mod listen;
 pub mod local;

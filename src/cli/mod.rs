@@ -3,10 +3,13 @@
 mod check;
 mod demo;
 mod diagnosis;
+mod env;
+mod exec;
 mod explain;
 mod init;
 mod output;
 mod run;
+mod single;
 mod token;
 
 use std::io::IsTerminal as _;
@@ -40,8 +43,9 @@ Start here:
   attache check --live         is it right, and can every token be had?
   attache run                  serve
   curl -x http://127.0.0.1:8080 http://orders.example.com/
+  attache exec -- CMD          or without a server: around one command
 
-Exit codes: 0 done, 1 failed, 2 usage, 78 configuration.";
+Exit codes: 0 done, 1 failed, 2 usage, 78 configuration; of exec those of its command.";
 
 #[derive(Debug, Args)]
 #[expect(clippy::doc_markdown, reason = "these comments are the help text")]
@@ -65,6 +69,10 @@ struct ConfigArg {
 enum Command {
     /// Serve until SIGTERM or Ctrl-C.
     Run(run::RunArgs),
+    /// Run one command with a proxy of its own: HTTP_PROXY and the like are set, secrets stay here.
+    Exec(exec::ExecArgs),
+    /// Print the variables by which programs find a running proxy, for a shell or a file.
+    Env(env::EnvArgs),
     /// Say everything that is wrong with the configuration; with --live, obtain every token once.
     Check(check::CheckArgs),
     /// Say what would happen to a request, and why.
@@ -98,7 +106,7 @@ struct VersionArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match dispatch(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             failure.report();
             failure.code()
@@ -106,27 +114,34 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<(), Failure> {
-    let quiet = !matches!(cli.command, Command::Run(_));
-    start_log(&cli.log, quiet)?;
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let usual = match &cli.command {
+        Command::Run(_) => "info",
+        Command::Exec(_) => "warn",
+        _ => "off",
+    };
+    start_log(&cli.log, usual)?;
     report_panics_without_payload();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(async {
         match cli.command {
             Command::Run(args) => run::run(args).await,
+            Command::Exec(args) => return exec::exec(args).await,
+            Command::Env(args) => env::env(&args),
             Command::Check(args) => check::check(args).await,
             Command::Explain(args) => explain::explain(&args),
             Command::Token(args) => token::token(args).await,
             Command::Init(args) => init::init(&args),
             Command::Demo(args) => demo::run(args.once).await.map_err(Failure::failed),
             Command::Version(args) => version(&args),
-        }
+        }?;
+        Ok(ExitCode::SUCCESS)
     })
 }
 
-/// `run` logs what it does; the other commands say it themselves, and log only what was asked for.
-fn start_log(args: &LogArgs, quiet: bool) -> Result<(), Failure> {
-    let filter = if quiet && args.log == "info" { "off" } else { &args.log };
+/// `run` logs what it does, `exec` what is wrong; the other commands say it themselves. All log what was asked for.
+fn start_log(args: &LogArgs, usual: &str) -> Result<(), Failure> {
+    let filter = if args.log == "info" { usual } else { &args.log };
     let format = if args.log_format == "json" { LogFormat::Json } else { LogFormat::Text };
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     telemetry::init(filter, format, colour).map_err(Failure::usage)

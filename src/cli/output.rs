@@ -19,6 +19,8 @@ pub(super) enum Failure {
     Config(ConfigErrors),
     /// 2: the command line.
     Usage(String),
+    /// 126, 127: a command that does not start, as a shell says it.
+    Command(String, u8),
     /// 1: anything else.
     Failed(String),
     /// 1: it has been said already.
@@ -41,7 +43,9 @@ impl Failure {
         let red = AnsiColor::Red.on_default().bold();
         let said = match self {
             Self::Config(errors) => talk(format_args!("{errors}")),
-            Self::Usage(message) | Self::Failed(message) => talk(format_args!("{red}error:{red:#} {message}")),
+            Self::Usage(message) | Self::Failed(message) | Self::Command(message, _) => {
+                talk(format_args!("{red}error:{red:#} {message}"))
+            }
             Self::Told | Self::ConfigTold => Ok(()),
         };
         // Without stderr there is nobody to tell; the exit code remains.
@@ -52,6 +56,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::Config(_) | Self::ConfigTold => CONFIG,
             Self::Usage(_) => 2,
+            Self::Command(_, code) => *code,
             Self::Failed(_) | Self::Told => 1,
         })
     }

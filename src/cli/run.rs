@@ -1,14 +1,11 @@
 //! `attache run`: start, say where, serve, drain.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use clap::Args;
 
 use super::output::{BOLD, Failure, talk};
-use super::{load, warn};
 use crate::app::App;
-use crate::config::{Config, SingleUpstream};
 use crate::listen::{ListenAddress, ListeningAt};
 
 #[derive(Debug, Args)]
@@ -24,38 +21,18 @@ SIGTERM and Ctrl-C let requests in progress finish; a second one ends at once.")
 pub(super) struct RunArgs {
     #[command(flatten)]
     config: super::ConfigArg,
-    /// Serve one upstream without a file: its origin.
-    #[arg(long, value_name = "ORIGIN", requires_all = ["token_endpoint", "client_id"], conflicts_with = "config")]
-    upstream: Option<String>,
     #[command(flatten)]
-    request: super::token::RequestArgs,
+    single: super::single::SingleArgs,
     /// Where programs with HTTP_PROXY connect, with --upstream.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS", requires = "upstream")]
     forward: SocketAddr,
     /// The base URL, with --upstream.
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS", requires = "upstream")]
     reverse: SocketAddr,
-    /// Trusted certificates of the upstream, with --upstream.
-    #[arg(long, value_name = "FILE", requires = "upstream")]
-    upstream_ca_file: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
-    let config = match args.upstream {
-        None => load(&args.config.config)?,
-        Some(upstream) => {
-            let single = SingleUpstream {
-                upstream,
-                upstream_ca_file: args.upstream_ca_file,
-                forward: args.forward.to_string(),
-                reverse: args.reverse.to_string(),
-                request: args.request.into_settings()?,
-            };
-            let config = Config::for_one_upstream(&single).map_err(Failure::Config)?;
-            warn(&config)?;
-            config
-        }
-    };
+    let config = args.single.config_or(&args.config.config, &args.forward.to_string(), &args.reverse.to_string())?;
     // Before the first announcement, so that a signal that comes right after it drains.
     let mut signals = Signals::listen()?;
     let mut hangups = Hangups::listen()?;

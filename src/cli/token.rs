@@ -138,7 +138,7 @@ fn refuse_settings(failure: Failure, as_json: bool) -> Result<Failure, Failure> 
     let (message, told) = match &failure {
         Failure::Config(errors) => (errors.to_string(), Failure::ConfigTold),
         Failure::Failed(message) => (message.clone(), Failure::Told),
-        Failure::Usage(_) | Failure::Told | Failure::ConfigTold => return Ok(failure),
+        Failure::Usage(_) | Failure::Command(..) | Failure::Told | Failure::ConfigTold => return Ok(failure),
     };
     refuse(&TokenError::new(TokenErrorKind::Configuration, message), true)?;
     Ok(told)

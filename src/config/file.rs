@@ -1,6 +1,7 @@
 //! The file being read: its text, what surrounds it, and the problems found so far.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -20,6 +21,10 @@ pub(super) struct File<'a> {
     broken_lines: Vec<usize>,
     problems: RefCell<Vec<Found>>,
     warnings: RefCell<Vec<Found>>,
+    /// Environment variables that hold a secret.
+    pub(super) variables: RefCell<BTreeSet<String>>,
+    /// False where nobody is going to use a secret: then it is no problem if one cannot be read.
+    pub(super) secrets_matter: bool,
 }
 
 /// A problem and the byte where it stands.
@@ -36,6 +41,8 @@ impl<'a> File<'a> {
             broken_lines: Vec::new(),
             problems: RefCell::default(),
             warnings: RefCell::default(),
+            variables: RefCell::default(),
+            secrets_matter: true,
         };
         for error in errors {
             let at = error.span().map(|span| span.start);

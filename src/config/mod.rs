@@ -80,6 +80,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[intercept]`: the local CA.
     pub intercept: Option<AuthoritySource>,
+    /// The environment variables that secrets are read from, in alphabetical order: `{ env = "NAME" }` anywhere.
+    pub variables: Vec<String>,
     /// What is allowed but unwise, e.g. a secret written into the file.
     pub warnings: Vec<Problem>,
 }
@@ -138,6 +140,19 @@ impl Config {
     /// # Errors
     /// Every problem of the file, or that it cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_with(path, true)
+    }
+
+    /// As [`Config::load`], for those who only describe what runs elsewhere: a secret that cannot be read here is none of
+    /// their problems.
+    ///
+    /// # Errors
+    /// Every other problem of the file, or that it cannot be read.
+    pub fn load_without_secrets(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_with(path, false)
+    }
+
+    fn load_with(path: &Path, secrets_matter: bool) -> Result<Self, ConfigErrors> {
         let source = path.display().to_string();
         // The text may hold secrets, so it is not left behind in memory.
         let text = match std::fs::read_to_string(path) {
@@ -148,7 +163,8 @@ impl Config {
                 return Err(ConfigErrors { source, problems: vec![Problem { at: None, what, remedy }] });
             }
         };
-        let config = Self::parse_with(&source, text.expose(), path.parent().unwrap_or(path), &environment)?;
+        let dir = path.parent().unwrap_or(path);
+        let config = Self::parse_file(&source, text.expose(), dir, &environment, secrets_matter)?;
         let absolute = std::path::absolute(path).unwrap_or_else(|_nowhere| path.to_owned());
         Ok(Self { file: Some(ConfigFile { path: absolute, digest: text.fingerprint() }), ..config })
     }
@@ -163,7 +179,18 @@ impl Config {
     }
 
     fn parse_with(source: &str, text: &str, dir: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
-        let (file, tree) = File::parse(text, dir, environment);
+        Self::parse_file(source, text, dir, environment, true)
+    }
+
+    fn parse_file(
+        source: &str,
+        text: &str,
+        dir: &Path,
+        environment: Environment<'_>,
+        secrets_matter: bool,
+    ) -> Result<Self, ConfigErrors> {
+        let (mut file, tree) = File::parse(text, dir, environment);
+        file.secrets_matter = secrets_matter;
         let mut root = TableReader::new(&file, String::new(), 0, &tree);
 
         let listeners = Section::read(&mut root, "listeners");
@@ -201,9 +228,10 @@ impl Config {
         check::check(&file, &tables);
 
         let config = tables.into_config(source, limits, intercept);
+        let variables = file.variables.take().into_iter().collect();
         let (problems, warnings) = file.into_findings();
         if problems.is_empty() {
-            Ok(Self { warnings, ..config })
+            Ok(Self { variables, warnings, ..config })
         } else {
             Err(ConfigErrors { source: source.to_owned(), problems })
         }
@@ -239,6 +267,7 @@ impl Tables<'_> {
             forward: self.forward,
             limits,
             intercept,
+            variables: Vec::new(),
             warnings: Vec::new(),
         }
     }

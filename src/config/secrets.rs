@@ -102,7 +102,7 @@ fn readable(value: &Value<'_>, source: SecretSource) -> Option<SecretSource> {
 
 /// Why a secret cannot be read now, as the end of a sentence. A program is not run for that.
 fn absence(value: &Value<'_>, source: &SecretSource) -> Option<String> {
-    if source.is_command() {
+    if source.is_command() || !value.file.secrets_matter {
         return None;
     }
     if let SecretSource::Env(name) = innermost(source) {
@@ -183,11 +183,13 @@ fn environment(value: &Value<'_>) -> Option<SecretSource> {
     if !usual || name.starts_with(|first: char| first.is_ascii_digit()) {
         return value.wrong("is not the name of an environment variable", "write a name of letters, digits and _");
     }
+    value.file.variables.borrow_mut().insert(name.to_owned());
     Some(SecretSource::Env(name.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Config;
     use super::super::testing::{config, problems, problems_in};
     use crate::secret::SecretSource;
 
@@ -291,6 +293,28 @@ mod tests {
         assert!(found[0].starts_with("proxy.toml:10:18: `credentials.a.client_secret` names the environment variable"));
         assert!(found[1].contains("cannot read /surely/not/there"), "{found:#?}");
         assert_eq!(problems(&with_secret("[]")).len(), 1);
+    }
+
+    #[test]
+    fn the_variables_that_hold_secrets_are_known() {
+        let read = config(&format!(
+            "{}[admin]\naddress = \"127.0.0.1:0\"\ntoken = {{ env = \"SECRET\" }}\n",
+            with_secret("[{ env = \"NOT_SET\" }, { env = \"SEARCH_API_KEY\" }, { env = \"SECRET\" }]")
+        ));
+        assert_eq!(read.variables, ["NOT_SET", "SEARCH_API_KEY", "SECRET"], "also those that are not set");
+    }
+
+    #[test]
+    fn who_only_describes_needs_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("proxy.toml");
+        for secret in ["{ env = \"NOT_SET\" }", "{ file = \"none\" }", "[{ env = \"NOT_SET\" }]"] {
+            std::fs::write(&path, with_secret(secret)).unwrap();
+            assert!(Config::load(&path).is_err());
+            assert_eq!(Config::load_without_secrets(&path).unwrap().upstreams.len(), 1, "{secret}");
+        }
+        std::fs::write(&path, with_secret("{ nothing = 1 }")).unwrap();
+        assert!(Config::load_without_secrets(&path).is_err(), "what is written is still read");
     }
 
     #[test]

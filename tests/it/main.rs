@@ -12,6 +12,8 @@ mod client_authentication;
 mod client_certificates;
 mod connections;
 mod drain;
+mod environment;
+mod exec;
 mod failures;
 mod fixed_credentials;
 mod forward;

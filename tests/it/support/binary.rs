@@ -1,6 +1,6 @@
 //! The real binary, in a folder of its own.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -66,14 +66,23 @@ impl Folder {
 
     /// Starts `attache ARGS` and does not wait for it.
     pub fn start(&self, args: &[&str]) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_attache"));
-        command.args(args).current_dir(self.path()).stdin(Stdio::null());
+        self.start_program(env!("CARGO_BIN_EXE_attache"), args, "")
+    }
+
+    /// Starts a program with this on its stdin.
+    pub fn start_program(&self, program: &str, args: &[&str], stdin: &str) -> Running {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(self.path());
+        command.stdin(if stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // Nothing of the machine that the tests run on.
         command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().unwrap();
         let stdout = Collected::of(child.stdout.take().unwrap());
         let stderr = Collected::of(child.stderr.take().unwrap());
+        if let Some(mut pipe) = child.stdin.take() {
+            pipe.write_all(stdin.as_bytes()).unwrap();
+        }
         Running { child, stdout, stderr }
     }
 

@@ -1,0 +1,39 @@
+//! One upstream by command-line arguments instead of a file, for `run` and `exec`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::output::Failure;
+use super::{load, warn};
+use crate::config::{Config, SingleUpstream};
+
+/// `--upstream` and what goes with it.
+#[derive(Debug, Args)]
+pub(super) struct SingleArgs {
+    /// Serve one upstream without a file: its origin.
+    #[arg(long, value_name = "ORIGIN", requires_all = ["token_endpoint", "client_id"], conflicts_with = "config")]
+    upstream: Option<String>,
+    #[command(flatten)]
+    request: super::token::RequestArgs,
+    /// Trusted certificates of the upstream, with --upstream.
+    #[arg(long, value_name = "FILE", requires = "upstream")]
+    upstream_ca_file: Option<PathBuf>,
+}
+
+impl SingleArgs {
+    /// The configuration of these arguments with these listeners or, without any, the file's. Its warnings are said.
+    pub(super) fn config_or(self, file: &Path, forward: &str, reverse: &str) -> Result<Config, Failure> {
+        let Some(upstream) = self.upstream else { return load(file) };
+        let single = SingleUpstream {
+            upstream,
+            upstream_ca_file: self.upstream_ca_file,
+            forward: forward.to_owned(),
+            reverse: reverse.to_owned(),
+            request: self.request.into_settings()?,
+        };
+        let config = Config::for_one_upstream(&single).map_err(Failure::Config)?;
+        warn(&config)?;
+        Ok(config)
+    }
+}

@@ -1,0 +1,163 @@
+//! The variables by which programs find a proxy and trust a certificate authority. Nearly every library has names of its
+//! own; which one honours which was tried with real ones.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::{java, no_proxy};
+use crate::upstream::OriginPattern;
+
+/// Where requests go through. Both spellings: curl and wget read `http_proxy` in small letters only, because a server
+/// that runs CGI programs lets its callers set `HTTP_PROXY` (httpoxy); others read only the capitals.
+const PROXY: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+
+/// Would lead past us where they are set, and are changed there. They are not set otherwise: `ALL_PROXY` stands for every
+/// protocol, most of which we do not speak, and programs that read nothing else mean SOCKS by it.
+const PROXY_IF_SET: [&str; 12] = [
+    "ALL_PROXY",
+    "CARGO_HTTP_PROXY",
+    "NPM_CONFIG_HTTPS_PROXY",
+    "NPM_CONFIG_PROXY",
+    "PIP_PROXY",
+    "WSS_PROXY",
+    "WS_PROXY",
+    "all_proxy",
+    "npm_config_https_proxy",
+    "npm_config_proxy",
+    "ws_proxy",
+    "wss_proxy",
+];
+
+/// Programs that look at the environment only when they are asked to: Node.js (from 22.21 and 24.5) and Perl's LWP.
+const SWITCHES: [&str; 2] = ["NODE_USE_ENV_PROXY", "PERL_LWP_ENV_PROXY"];
+
+/// Files of trusted certificates. Most of them replace what a program trusts, so all name a bundle with the system's.
+const BUNDLE: [&str; 12] = [
+    "AWS_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "CURL_CA_BUNDLE",
+    "DENO_CERT",
+    "GIT_SSL_CAINFO",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "NIX_SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "PERL_LWP_SSL_CA_FILE",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+];
+
+/// Stronger than those above, and useless without a reason: npm reads `NODE_EXTRA_CA_CERTS` unless one of these is set.
+const BUNDLE_IF_SET: [&str; 2] = ["NPM_CONFIG_CAFILE", "npm_config_cafile"];
+
+/// Not for our programs. `REQUEST_METHOD` has them believe that a web server started them, so that they take no proxy from
+/// the environment (httpoxy); a SOCKS proxy would lead past us.
+const UNWANTED: [&str; 3] = ["REQUEST_METHOD", "SOCKS_PROXY", "socks_proxy"];
+
+/// The proxy, as its callers are told about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Proxy {
+    /// What programs are given. **The seam for a password of the proxy's**: it would stand in here, as
+    /// `http://attache:PASSWORD@…`; Java's options have no place for one.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+/// Where the certificate authority is found by those who are to trust it. Paths are text, because variables are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// A PEM file with the system's trusted certificates, those of the current environment, and ours.
+    pub bundle: String,
+    /// The same for Java.
+    pub java: Option<TrustStore>,
+}
+
+/// A Java trust store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustStore {
+    /// The file.
+    pub path: String,
+    /// `PKCS12` or `JKS`.
+    pub kind: &'static str,
+    /// Guards nothing: what is in there is public.
+    pub password: String,
+}
+
+/// What a program's environment is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// The proxy.
+    pub proxy: Proxy,
+    /// `None` where no connection is opened, so that nobody has to trust anything.
+    pub trust: Option<&'a Trust>,
+    /// What the proxy is there for.
+    pub upstreams: &'a [OriginPattern],
+}
+
+/// What happens to a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is this, whatever it was.
+    Set(String),
+    /// It is taken out.
+    Unset,
+}
+
+/// The changes to an environment, and what a person should know about them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    /// By name, each once.
+    pub changes: Vec<(String, Change)>,
+    /// Sentences: what was left out of `NO_PROXY`, and what in there still leads past us.
+    pub notes: Vec<String>,
+}
+
+impl Setup<'_> {
+    /// What has to change in an environment, of which `current` tells the variables, so that programs use the proxy.
+    #[must_use]
+    pub fn environment(&self, current: &dyn Fn(&str) -> Option<String>) -> Environment {
+        let mut changes: Vec<(String, Change)> = Vec::new();
+        let mut set = |names: &[&str], value: &str| {
+            changes.extend(names.iter().map(|name| ((*name).to_owned(), Change::Set(value.to_owned()))));
+        };
+        let is_set = |name: &&str| current(name).is_some_and(|value| !value.trim().is_empty());
+        let url = self.proxy.url();
+        set(&PROXY, &url);
+        set(&PROXY_IF_SET.into_iter().filter(is_set).collect::<Vec<_>>(), &url);
+        set(&SWITCHES, "1");
+        if let Some(trust) = self.trust {
+            set(&BUNDLE, &trust.bundle);
+            set(&BUNDLE_IF_SET.into_iter().filter(is_set).collect::<Vec<_>>(), &trust.bundle);
+        }
+        let before = ["no_proxy", "NO_PROXY"].map(|name| current(name).unwrap_or_default());
+        let direct = no_proxy::merge(&before, self.upstreams);
+        let java = java::options(self, &direct.entries, current("JAVA_TOOL_OPTIONS").as_deref());
+        set(&["JAVA_TOOL_OPTIONS"], &java);
+        let no_proxy = direct.entries.join(",");
+        for name in ["NO_PROXY", "no_proxy"] {
+            // An empty variable and none mean the same to programs, but not to every shell.
+            let change = if no_proxy.is_empty() { Change::Unset } else { Change::Set(no_proxy.clone()) };
+            changes.push((name.to_owned(), change));
+        }
+        changes.extend(UNWANTED.map(|name| (name.to_owned(), Change::Unset)));
+        changes.sort_by(|one, other| one.0.cmp(&other.0));
+        Environment { changes, notes: direct.notes }
+    }
+}
+
+/// The variables that name files of trusted certificates, for a bundle that has what they had.
+pub(super) fn trusted_before(current: &dyn Fn(&str) -> Option<String>) -> BTreeSet<String> {
+    let files = BUNDLE.into_iter().chain(BUNDLE_IF_SET).filter_map(current);
+    files.filter(|path| !path.trim().is_empty()).collect()
+}
+
+#[cfg(test)]
+#[path = "environment_tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+//! `attache env`: what a shell reads brings programs to the running proxy.
+
+use attache::demo::{CLIENT_SECRET, Demo, DemoPorts};
+use tokio::net::TcpListener;
+
+use crate::support::{Finished, Folder};
+
+/// What only a caller with a token gets to read.
+const ORDERS: &str = "sealing wax";
+
+const API: &str = "[upstreams.api]\norigin = \"https://api.test\"\n";
+
+fn listener(name: &str, address: &str, mode: &str) -> String {
+    format!("[listeners.{name}]\naddress = \"{address}\"\nmode = \"{mode}\"\n")
+}
+
+fn folder(listeners: &str) -> Folder {
+    Folder::with(&format!("{listeners}{API}"))
+}
+
+fn first_line(finished: &Finished) -> &str {
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    finished.stdout.lines().next().unwrap()
+}
+
+#[tokio::test]
+async fn a_shell_that_reads_it_goes_through_the_running_proxy() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let demo = Demo::start(DemoPorts { forward: free, ..DemoPorts::default() }).await.unwrap();
+    let toml = demo.proxy_toml().replace(&format!("\"{CLIENT_SECRET}\""), "{ env = \"THE_SECRET\" }");
+    let path = std::env::var("PATH").unwrap();
+    let server = Folder::with(&toml).env("THE_SECRET", CLIENT_SECRET);
+    let running = server.start(&["run"]);
+    running.says("(admin)").await;
+
+    // Somebody else's shell, which has the configuration and no secret.
+    let shell = Folder::with(&toml).env("PATH", &path).env("NO_PROXY", "127.0.0.1,corp.test");
+    let url = format!("http://{}/orders", demo.api.address());
+    let attache = env!("CARGO_BIN_EXE_attache");
+    let script = format!("eval \"$({attache} env)\"; curl -sSf {url}; echo; echo $NO_PROXY");
+    let finished = shell.start_program("sh", &["-c", &script], "").finish().await;
+    assert!(finished.stdout.contains(ORDERS), "{finished:?}");
+    assert!(finished.stdout.ends_with("\ncorp.test,localhost,::1\n"), "{finished:?}");
+
+    let script = format!("{attache} env --format dotenv > .env; set -a; . ./.env; curl -sSf {url}");
+    let finished = shell.start_program("sh", &["-c", &script], "").finish().await;
+    assert!(finished.stdout.contains(ORDERS), "{finished:?}");
+}
+
+#[tokio::test]
+async fn the_shell_is_the_one_in_use_unless_another_is_named() {
+    let listeners = listener("proxy", "127.0.0.1:8080", "forward");
+    for (shell, expected) in [
+        ("/bin/bash", "export HTTPS_PROXY='http://127.0.0.1:8080'"),
+        ("/usr/bin/fish", "set -gx HTTPS_PROXY 'http://127.0.0.1:8080'"),
+        ("/usr/bin/pwsh", "$env:HTTPS_PROXY = 'http://127.0.0.1:8080'"),
+        ("/bin/strange", "export HTTPS_PROXY='http://127.0.0.1:8080'"),
+    ] {
+        let finished = folder(&listeners).env("SHELL", shell).run(&["env"]).await;
+        assert_eq!(first_line(&finished), expected, "{shell}");
+        assert_eq!(finished.stderr, "");
+    }
+    let finished = folder(&listeners).env("SHELL", "/bin/bash").run(&["env", "--shell", "fish"]).await;
+    assert!(first_line(&finished).starts_with("set -gx "));
+    let finished = folder(&listeners).run(&["env", "--shell", "tcsh"]).await;
+    assert!(finished.code == Some(2) && finished.stderr.contains("fish and powershell"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn as_json_it_is_one_object_with_null_for_what_is_taken_out() {
+    let finished = folder(&listener("proxy", "127.0.0.1:8080", "forward")).run(&["env", "--format", "json"]).await;
+    let document = finished.json();
+    assert_eq!(document["https_proxy"], "http://127.0.0.1:8080");
+    assert_eq!(document["NO_PROXY"], "localhost,127.0.0.1,::1");
+    assert!(document.as_object().unwrap()["REQUEST_METHOD"].is_null());
+    assert!(document["SSL_CERT_FILE"].is_null(), "nothing is opened, so nothing has to be trusted");
+}
+
+#[tokio::test]
+async fn what_is_there_is_added_to_and_what_is_harmful_taken_out() {
+    let folder = folder(&listener("proxy", "0.0.0.0:8080\"\nopen = true #", "forward"))
+        .env("JAVA_TOOL_OPTIONS", "-Xmx1g")
+        .env("ALL_PROXY", "socks5://elsewhere.test")
+        .env("REQUEST_METHOD", "GET");
+    let finished = folder.run(&["env"]).await;
+    let lines: Vec<&str> = finished.stdout.lines().collect();
+    assert_eq!(lines[0], "export ALL_PROXY='http://127.0.0.1:8080'", "the whole network is this machine too");
+    assert!(lines.iter().any(|line| line.starts_with("export JAVA_TOOL_OPTIONS='-Xmx1g -Dhttp.proxyHost=127.0.0.1 ")));
+    assert!(lines.contains(&"unset REQUEST_METHOD"), "{lines:?}");
+    assert!(!finished.stdout.contains("SOCKS_PROXY"), "what is not there need not be taken out: {finished:?}");
+}
+
+#[tokio::test]
+async fn only_a_forward_listener_with_a_port_can_be_named() {
+    for (listeners, said) in [
+        (listener("proxy", "127.0.0.1:0", "forward"), "takes a free port (0)"),
+        (listener("proxy", "unix:/run/proxy.sock", "forward"), "is a unix socket, which HTTP_PROXY cannot name"),
+        (
+            listener("base", "127.0.0.1:9001", "reverse\"\nupstream = \"api"),
+            "has no listener with mode = \"forward\", which is what HTTP_PROXY needs",
+        ),
+    ] {
+        let finished = folder(&listeners).run(&["env"]).await;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{finished:?}");
+        assert!(finished.stderr.contains(said), "{finished:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_several_listeners_one_is_named() {
+    let listeners = listener("one", "127.0.0.1:8080", "forward") + &listener("two", "[::1]:8081", "forward");
+    let finished = folder(&listeners).run(&["env"]).await;
+    assert!(finished.code == Some(2) && finished.stderr.contains("name one with --listener: one, two"), "{finished:?}");
+    let finished = folder(&listeners).run(&["env", "--listener", "two"]).await;
+    assert_eq!(first_line(&finished), "export HTTPS_PROXY='http://[::1]:8081'");
+    let finished = folder(&listeners).run(&["env", "--listener", "three"]).await;
+    assert!(finished.code == Some(2) && finished.stderr.contains("there are: one, two"), "{finished:?}");
+}
