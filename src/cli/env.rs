@@ -1,13 +1,14 @@
 //! `attache env`: the variables of [`crate::exec`] for a proxy that runs already, written down.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::exec::{current, known};
 use super::output::{self, Failure, data, talk};
 use crate::config::{Config, ListenerConfig};
-use crate::exec::{Change, Environment, Notation, Proxy, Setup};
+use crate::exec::{Change, Environment, Notation, Proxy, Setup, cache_folder};
 use crate::listen::ListenAddress;
 use crate::proxy::ListenerMode;
 use crate::upstream::OriginPattern;
@@ -32,6 +33,10 @@ pub(super) struct EnvArgs {
     /// The shell that is to read it: bash (also for zsh and sh), fish or powershell; by default that of $SHELL.
     #[arg(long, value_name = "SHELL", value_parser = Notation::of_shell)]
     shell: Option<Notation>,
+    /// Where the trusted certificates are written, if [intercept] names a CA: FILE.pem and FILE.jks. By default ca.pem and ca.jks
+    /// in the cache folder of this user.
+    #[arg(long, value_name = "FILE")]
+    write_bundle: Option<PathBuf>,
     /// A file instead of a shell's commands: dotenv or json.
     #[arg(long, value_name = "FORMAT", value_parser = ["dotenv", "json"], conflicts_with = "shell")]
     format: Option<String>,
@@ -43,7 +48,18 @@ pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
     let proxy = Proxy { address: address(&listener)? };
     config.listeners = vec![listener];
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
-    let setup = Setup { proxy, trust: None, upstreams: &origins };
+    let trust = match &config.intercept {
+        Some(source) => {
+            let authority = source.read().map_err(Failure::failed)?;
+            let (folder, name) = match &args.write_bundle {
+                None => (cache_folder(&current).map_err(Failure::failed)?, "ca".to_owned()),
+                Some(file) => named(file)?,
+            };
+            Some(super::trust::write(&authority, &folder, &name, &current)?)
+        }
+        None => None,
+    };
+    let setup = Setup { proxy, trust: trust.as_ref(), upstreams: &origins };
     let environment = setup.environment(&current);
     for note in &environment.notes {
         talk(format_args!("attache: {note}"))?;
@@ -54,6 +70,16 @@ pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
         (None, Some(notation)) => write(&environment, notation),
         (None, None) => write(&environment, own_shell()),
     }
+}
+
+/// A folder and the first part of the names in it.
+fn named(file: &Path) -> Result<(PathBuf, String), Failure> {
+    let file = std::path::absolute(file).map_err(Failure::failed)?;
+    let stem = file.file_stem().and_then(|stem| stem.to_str());
+    let (Some(folder), Some(stem)) = (file.parent(), stem) else {
+        return Err(Failure::usage("--write-bundle needs the name of a file"));
+    };
+    Ok((folder.to_owned(), stem.to_owned()))
 }
 
 /// What is not set is taken out only where it is there: a shell's user sees what really changes.

@@ -11,9 +11,11 @@ use clap::Args;
 use super::output::{Failure, talk};
 use crate::app::App;
 use crate::config::{Config, ConfigErrors, ListenerConfig, Problem};
-use crate::exec::{Change, Child, Proxy, Setup};
+use crate::exec::{Change, Child, PrivateFolder, Proxy, Setup};
 use crate::listen::ListenAddress;
 use crate::proxy::ListenerMode;
+use crate::secret::{Secret, SecretSource};
+use crate::tls::{AuthoritySource, CertificateAuthority};
 use crate::upstream::OriginPattern;
 
 /// How long what the command left running may finish its requests.
@@ -32,6 +34,9 @@ nowhere else, and ends with the command:
   attache exec -- curl http://orders.example.com/v1/orders
   attache exec --upstream https://api.example.com --token-endpoint https://login.example.com/token \\
       --client-id me --client-secret-env SECRET -- ./job.sh
+
+https:// gets its tokens too: unless [intercept] names a CA, one is made that lives as long as the
+command and that only the command trusts (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS and so on).
 
 The command runs as it would without: terminal, stdin and stdout are its own, signals reach
 it, its exit code is ours. It gets no secret: variables that the configuration reads secrets
@@ -58,13 +63,21 @@ pub(super) struct ExecArgs {
 
 pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let config = args.single.config_or(&args.config.config, "127.0.0.1:0", "127.0.0.1:0")?;
-    let config = beside(config, args.listener.as_deref())?;
+    let mut config = beside(config, args.listener.as_deref())?;
     let (source, variables) = (config.source.clone(), config.variables.clone());
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
+    let opens = config.upstreams.iter().any(|upstream| upstream.credential.is_some() && upstream.route.intercept);
+    let authority = if opens { Some(authority(&mut config)?) } else { None };
     let app = App::start(config).map_err(Failure::failed)?;
     keep_to_ourselves();
 
-    let setup = Setup { proxy: Proxy { address: address(&app)? }, trust: None, upstreams: &origins };
+    // Kept until the command has ended, and gone then.
+    let folder = PrivateFolder::new().map_err(Failure::failed)?;
+    let trust = match &authority {
+        Some(authority) => Some(super::trust::write(authority, folder.path(), "ca", &current)?),
+        None => None,
+    };
+    let setup = Setup { proxy: Proxy { address: address(&app)? }, trust: trust.as_ref(), upstreams: &origins };
     let environment = setup.environment(&current);
     for note in &environment.notes {
         talk(format_args!("attache: {note}"))?;
@@ -77,6 +90,22 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let code = run(&args.command, secrets.iter().chain(&environment.changes)).await;
     app.shutdown_within(DRAIN).await;
     code
+}
+
+/// The CA that opens the command's tunnels: the configured one, or one that lives only as long as the command and is never
+/// written down.
+fn authority(config: &mut Config) -> Result<CertificateAuthority, Failure> {
+    let source = match &config.intercept {
+        Some(source) => source,
+        None => {
+            let made = CertificateAuthority::generate(&[]).map_err(Failure::failed)?;
+            let literal = SecretSource::Literal;
+            config
+                .intercept
+                .insert(AuthoritySource { certificate: literal(Secret::new(made.certificate)), key: literal(made.key) })
+        }
+    };
+    source.read().map_err(Failure::failed)
 }
 
 /// Runs the command to its end.

@@ -1,5 +1,6 @@
 //! The only place that prints, prompts or exits. Data goes to stdout, talk to stderr.
 
+mod ca;
 mod check;
 mod demo;
 mod diagnosis;
@@ -11,6 +12,7 @@ mod output;
 mod run;
 mod single;
 mod token;
+mod trust;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -77,6 +79,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Say what would happen to a request, and why.
     Explain(explain::ExplainArgs),
+    /// Make, show or export the local CA, by which https:// through a proxy gets its tokens.
+    Ca(ca::CaArgs),
     /// Obtain one access token and print it.
     Token(token::TokenArgs),
     /// Write a commented proxy.toml to begin with.
@@ -128,6 +132,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Run(args) => run::run(args).await,
             Command::Exec(args) => return exec::exec(args).await,
             Command::Env(args) => env::env(&args),
+            Command::Ca(args) => ca::ca(&args),
             Command::Check(args) => check::check(args).await,
             Command::Explain(args) => explain::explain(&args),
             Command::Token(args) => token::token(args).await,

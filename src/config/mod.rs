@@ -40,6 +40,7 @@ mod value;
 use std::path::{Path, PathBuf};
 
 pub use error::{ConfigErrors, Problem};
+pub use intercept::InterceptPlan;
 pub use preset::{PROVIDERS, Provider};
 pub use single::{AdHocRequest, SecretPlace, SingleUpstream};
 pub use starter::{STARTER, starter};

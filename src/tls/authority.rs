@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -23,10 +22,10 @@ use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::{TlsError, provider};
-use crate::secret::{Secret, SecretSource};
+use crate::secret::Secret;
 
 /// How long a leaf is valid, at the most.
 const LEAF_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -42,44 +41,6 @@ const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Leaves that are kept. A configuration rarely has as many names, but a wildcard upstream covers any number.
 const LEAVES: usize = 1024;
-
-/// Where a CA's certificate and key are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthoritySource {
-    /// A PEM certificate.
-    pub certificate: SecretSource,
-    /// Its private key in PEM.
-    pub key: SecretSource,
-}
-
-impl AuthoritySource {
-    /// Reads both now, blockingly.
-    ///
-    /// # Errors
-    /// A place that cannot be read, a key file that others may read, or what [`CertificateAuthority::from_pem`] says.
-    pub fn read(&self) -> Result<CertificateAuthority, TlsError> {
-        if let SecretSource::File(path) = &self.key
-            && is_open_to_others(path)
-        {
-            return Err(TlsError::AuthorityKey {
-                what: "can be read by other users of this machine",
-                remedy: "give the file the mode 0600: chmod 600",
-            });
-        }
-        CertificateAuthority::from_pem(self.certificate.read()?.expose(), &self.key.read()?)
-    }
-}
-
-#[cfg(unix)]
-fn is_open_to_others(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-const fn is_open_to_others(_: &Path) -> bool {
-    false
-}
 
 /// A certificate authority of this machine's own.
 pub struct CertificateAuthority {
@@ -224,6 +185,22 @@ impl CertificateAuthority {
         &self.certificate
     }
 
+    /// The name of the CA.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let parsed = X509Certificate::from_der(&self.certificate);
+        parsed.map_or_else(|_broken| String::new(), |(_, certificate)| certificate.subject().to_string())
+    }
+
+    /// What it may sign for, besides what is under these; empty: anything.
+    #[must_use]
+    pub fn constrained_to(&self) -> Vec<String> {
+        let Ok((_, certificate)) = X509Certificate::from_der(&self.certificate) else { return Vec::new() };
+        let Ok(Some(constraints)) = certificate.name_constraints() else { return Vec::new() };
+        let permitted = constraints.value.permitted_subtrees.iter().flatten();
+        permitted.map(|subtree| shown_subtree(&subtree.base)).collect()
+    }
+
     /// Until when it is valid.
     #[must_use]
     pub const fn not_after(&self) -> SystemTime {
@@ -310,6 +287,18 @@ fn subtree(host: &str) -> GeneralSubtree {
         Ok(IpAddr::V4(ip)) => GeneralSubtree::IpAddress(CidrSubnet::V4(ip.octets(), [255; 4])),
         Ok(IpAddr::V6(ip)) => GeneralSubtree::IpAddress(CidrSubnet::V6(ip.octets(), [255; 16])),
         Err(_) => GeneralSubtree::DnsName(bare.to_owned()),
+    }
+}
+
+fn shown_subtree(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(host) => (*host).to_owned(),
+        // An address and a mask of the same length.
+        GeneralName::IPAddress(bytes) => match bytes.split_at(bytes.len() / 2).0 {
+            v4 if v4.len() == 4 => IpAddr::from(<[u8; 4]>::try_from(v4).unwrap_or_default()).to_string(),
+            v6 => IpAddr::from(<[u8; 16]>::try_from(v6).unwrap_or_default()).to_string(),
+        },
+        other => other.to_string(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! TLS towards others: the crypto provider, what is trusted, what is shown, and client configurations.
 
 mod authority;
+mod authority_source;
 mod fault;
 mod identity;
+pub mod trust_store;
 mod validity;
 
 use std::path::Path;
@@ -17,7 +19,8 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-pub use authority::{AuthoritySource, CertificateAuthority, NewAuthority};
+pub use authority::{CertificateAuthority, NewAuthority};
+pub use authority_source::AuthoritySource;
 pub use fault::{HandshakeFault, handshake_reason, refused_identity};
 pub use identity::{ClientIdentity, IdentitySource};
 pub use validity::Doubt;

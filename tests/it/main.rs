@@ -24,6 +24,7 @@ mod guarantees_tokens;
 mod http2;
 mod inject;
 mod intercept;
+mod local_ca;
 mod no_leaks;
 mod no_leaks_credentials;
 mod reload;

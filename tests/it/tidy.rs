@@ -15,7 +15,7 @@ const LONGER: [(&str, usize); 1] = [
 ];
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 18] = [
+const DOORS: [(&str, &[&str]); 19] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "runtime.rs", "token/cache.rs"]),
     ("axum::", &["admin/", "demo/"]),
@@ -33,11 +33,12 @@ const DOORS: [(&str, &[&str]); 18] = [
     ("socket2::", &["listen/"]),
     ("toml::", &["config/"]),
     ("tracing_subscriber::", &["telemetry/"]),
+    ("rustls_native_certs::", &["tls/trust_store.rs"]),
     ("x509_parser::", &["tls/authority.rs"]),
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 15] = [
+const EXPOSING: [&str; 16] = [
     "cli/token.rs",            // `attache token` prints the token: that is the command
     "config/mod.rs",           // the text of the file may hold secrets, and is read
     "credential/fixed.rs",     // the value that is put on requests is made, once for each secret
@@ -49,6 +50,7 @@ const EXPOSING: [&str; 15] = [
     "proxy/token_endpoint.rs", // a token is handed to the program that asked for it
     "secret/mod.rs",           // blank or not, and the fingerprint
     "secret/source.rs",        // a member of a document that is a secret as a whole
+    "tls/authority_source.rs", // the key of a new CA is written into its file
     "tls/authority.rs",        // the key of the local CA is read
     "tls/mod.rs",              // a certificate is parsed
     "tls/identity.rs",         // certificate and key come out of their PEM

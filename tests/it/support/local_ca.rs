@@ -82,3 +82,92 @@ impl Tls {
         self.0.get_ref().1.alpn_protocol().map(|protocol| String::from_utf8(protocol.to_vec()).unwrap())
     }
 }
+
+impl LocalCa {
+    /// One that attache itself has made, for these hosts.
+    pub fn constrained(hosts: &[&str]) -> Self {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let made = attache::tls::CertificateAuthority::generate(&hosts).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let files = (folder.path().join("ca.pem"), folder.path().join("ca.key"));
+        attache::tls::AuthoritySource::create(&made, &files.0, &files.1).unwrap();
+        Self { folder }
+    }
+
+    /// What `openssl verify` says of the leaf for a host.
+    pub fn verified_by_openssl(&self, host: &str) -> String {
+        let file = |name| attache::secret::SecretSource::File(self.folder.path().join(name));
+        let source = attache::tls::AuthoritySource { certificate: file("ca.pem"), key: file("ca.key") };
+        let config = source.read().unwrap().server_config(host).unwrap();
+        let leaf = shown_by(&config, host);
+        let path = self.folder.path().join("leaf.pem");
+        std::fs::write(&path, attache::tls::trust_store::pem_bundle([leaf.as_ref()])).unwrap();
+        let output = std::process::Command::new("openssl")
+            .args(["verify", "-purpose", "sslserver", "-verify_hostname", host, "-CAfile"])
+            .args([self.certificate(), path])
+            .output()
+            .unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+}
+
+/// The leaf that a server shows in a handshake without a network.
+fn shown_by(config: &Arc<rustls::ServerConfig>, host: &str) -> CertificateDer<'static> {
+    use rustls::client::danger::HandshakeSignatureValid;
+    #[derive(Debug)]
+    struct Any;
+    impl rustls::client::danger::ServerCertVerifier for Any {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: rustls_pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256]
+        }
+    }
+    let client = ClientConfig::builder_with_provider(attache::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Any))
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned()).unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+    let mut server = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        server.read_tls(&mut bytes.as_slice()).unwrap();
+        server.process_new_packets().unwrap();
+        bytes.clear();
+        server.write_tls(&mut bytes).unwrap();
+        let mut left = bytes.as_slice();
+        while !left.is_empty() {
+            client.read_tls(&mut left).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+    client.peer_certificates().unwrap()[0].clone().into_owned()
+}

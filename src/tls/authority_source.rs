@@ -1,0 +1,78 @@
+//! The two files of a local CA: read with suspicion, made with care.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::{CertificateAuthority, NewAuthority, TlsError};
+use crate::secret::SecretSource;
+
+/// Where a CA's certificate and key are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthoritySource {
+    /// A PEM certificate.
+    pub certificate: SecretSource,
+    /// Its private key in PEM.
+    pub key: SecretSource,
+}
+
+impl AuthoritySource {
+    /// Reads both now, blockingly.
+    ///
+    /// # Errors
+    /// A place that cannot be read, a key file that others may read, or what [`CertificateAuthority::from_pem`] says.
+    pub fn read(&self) -> Result<CertificateAuthority, TlsError> {
+        if let SecretSource::File(path) = &self.key
+            && is_open_to_others(path)
+        {
+            return Err(TlsError::AuthorityKey {
+                what: "can be read by other users of this machine",
+                remedy: "give the file the mode 0600: chmod 600",
+            });
+        }
+        CertificateAuthority::from_pem(self.certificate.read()?.expose(), &self.key.read()?)
+    }
+}
+
+impl AuthoritySource {
+    /// Writes a new CA into two files that are not there yet, the key readable by this user alone. Folders are made.
+    ///
+    /// # Errors
+    /// The file that could not be written, and why.
+    pub fn create(made: &NewAuthority, certificate: &Path, key: &Path) -> Result<(), (PathBuf, io::Error)> {
+        for (path, text, private) in [(key, made.key.expose(), true), (certificate, made.certificate.as_str(), false)] {
+            write_new(path, text, private).map_err(|error| (path.to_owned(), error))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_new(path: &Path, text: &str, private: bool) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    // With its mode from the beginning: there is no moment in which others could open it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if private { 0o600 } else { 0o644 });
+    #[cfg(not(unix))]
+    let _ = private;
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(unix)]
+fn is_open_to_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+const fn is_open_to_others(_: &Path) -> bool {
+    false
+}
