@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
+use super::onward;
 use super::reader::{TableReader, set};
 use super::value::Value;
 use crate::listen::Limits;
@@ -45,6 +46,7 @@ pub(super) fn forward(mut table: TableReader<'_>) -> ForwardSettings {
     let unmatched = [("deny", Unmatched::Deny), ("pass", Unmatched::Pass), ("report", Unmatched::Report)];
     set(&mut forward.unmatched, table.get("unmatched").and_then(|value| value.choice(&unmatched, &[])));
     set(&mut forward.private_addresses, table.get("private_addresses").and_then(|value| private_addresses(&value)));
+    forward.via = onward::of_forward(&mut table);
     table.finish();
     forward
 }

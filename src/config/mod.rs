@@ -23,6 +23,7 @@ mod fixed_credentials;
 mod inject;
 mod limits;
 mod listeners;
+mod onward;
 mod preset;
 mod reader;
 mod secrets;
@@ -48,6 +49,7 @@ pub use starter::{STARTER, starter};
 use check::Tables;
 use file::{Environment, File};
 use listeners::Mode;
+use onward::Via;
 use reader::TableReader;
 use section::Section;
 use value::At;
@@ -209,12 +211,23 @@ impl Tables<'_> {
         for upstream in &self.upstreams {
             keep_member(&mut credentials, &upstream.config);
         }
+        let forward_via = self.forward.via.clone();
+        let resolved = |upstream: upstreams::Upstream| {
+            let via = match upstream.via.map(|via| via.it) {
+                None | Some(Via::Direct) => None,
+                Some(Via::AsForward) => forward_via.clone(),
+                Some(Via::Proxy(proxy)) => Some(proxy),
+            };
+            let connection = UpstreamSettings { via, ..upstream.config.connection };
+            UpstreamConfig { connection, ..upstream.config }
+        };
+        let upstreams = self.upstreams.into_iter().map(resolved).collect();
         Config {
             source: source.to_owned(),
             listeners,
             admin: self.admin.map(|admin| admin.it),
             credentials,
-            upstreams: self.upstreams.into_iter().map(|upstream| upstream.config).collect(),
+            upstreams,
             forward: self.forward,
             limits,
             warnings: Vec::new(),

@@ -43,6 +43,19 @@ pub(super) fn warn(file: &File<'_>, tables: &Tables<'_>) {
             let what = format!("`upstreams.{name}.path_prefix` is not used on a forward listener");
             file.warning(upstream.prefix_at, what, "remove it, or name the upstream in a reverse listener");
         }
+        if let Some(via) = tables.forward.via.as_ref().filter(|_| upstream.via.is_none()) {
+            let connection = &upstream.config.connection;
+            let base = connection.origin.base();
+            let (host, port) =
+                connection.connect.as_ref().map_or((&base.host, base.port), |connect| (&connect.host, connect.port));
+            if !via.except.iter().any(|rule| rule.covers(host, port)) {
+                file.warning(
+                    upstream.at,
+                    format!("`upstreams.{name}` is reached directly, and not through the proxy of [forward]"),
+                    "write via = \"forward\" if it should be, or via = \"none\"",
+                );
+            }
+        }
         if let Some(at) = upstream.tls_at.filter(|_| upstream.origin().base().scheme == Scheme::Http) {
             file.warning(
                 at,

@@ -9,8 +9,8 @@ use super::destination::{self, Destination, Reached};
 use super::{Refusal, check_policy, tunnel};
 use crate::credential::Place;
 use crate::route::CallerAuthorization;
-use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime};
-use crate::upstream::{Origin, Scheme};
+use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
+use crate::upstream::{Origin, Scheme, Upstream};
 
 /// The answer of `attache explain` and `/api/explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,6 +83,7 @@ fn explain(
         sends_to: None,
         reason: String::new(),
     };
+    let mut onward = None;
     match destination::of(listener, &head) {
         Err(refusal) => explanation.reason = refused(&refusal),
         Ok(Destination::Refused(lane, refusal)) => {
@@ -93,20 +94,41 @@ fn explain(
             explanation.outcome = "pass";
             explanation.reason = "OPTIONS * is answered by attache itself".into();
         }
-        Ok(Destination::Route(reached)) => explain_route(&mut explanation, &reached, &head),
+        Ok(Destination::Route(reached)) => {
+            onward = reached.lane.route.upstream.onward_for(reached.origin());
+            explain_route(&mut explanation, &reached, &head);
+        }
         Ok(Destination::Tunnel(lane, origin)) => {
+            let upstream = match &lane {
+                Some(lane) => Some(&lane.route.upstream),
+                None => unmatched(runtime, &origin),
+            };
+            onward = upstream.and_then(|upstream| upstream.onward_for(&origin));
             explain_tunnel(&mut explanation, runtime, listener, lane.as_deref(), &origin);
         }
         Ok(Destination::Unmatched(origin)) => match tunnel::unmatched(runtime, listener, &origin, &origin) {
             Err(refusal) => explanation.reason = refused(&refusal),
-            Ok(_) => {
+            Ok(upstream) => {
+                onward = upstream.onward_for(&origin);
                 explanation.outcome = "pass";
                 explanation.sends_to = Some(origin.to_string());
                 explanation.reason = "no upstream covers it, and [forward] unmatched lets it pass untouched".into();
             }
         },
     }
+    if let Some(proxy) = onward.filter(|_| explanation.outcome != "deny") {
+        explanation.reason.push_str(&format!("; it is reached through the onward proxy {proxy}"));
+    }
     Ok(explanation)
+}
+
+/// What dials this origin that nobody configured, if policy lets it pass. Nothing is counted here.
+fn unmatched<'a>(runtime: &'a Runtime, origin: &Origin) -> Option<&'a std::sync::Arc<Upstream>> {
+    match (&runtime.unmatched, origin.scheme) {
+        (UnmatchedRuntime::Deny, _) => None,
+        (UnmatchedRuntime::Pass { http, .. }, Scheme::Http) => Some(http),
+        (UnmatchedRuntime::Pass { https, .. }, Scheme::Https) => Some(https),
+    }
 }
 
 fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts) {
@@ -260,5 +282,19 @@ credential = "key"
             reason("caller_authorization = \"reject\""),
             format!("{plain}; a request with an Authorization of its own is refused with 400")
         );
+    }
+
+    #[tokio::test]
+    async fn the_reason_names_the_onward_proxy() {
+        let way = "; it is reached through the onward proxy proxy.test:3128";
+        assert!(reason("allow_plaintext = true\nvia = \"http://proxy.test:3128\"").ends_with(way));
+        let text = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n\
+            [forward]\nunmatched = \"pass\"\nvia = \"http://proxy.test:3128\"\nno_proxy = [\".corp\"]\n";
+        let runtime =
+            dry_runtime(&Config::parse("proxy.toml", text).unwrap(), tokio::runtime::Handle::current()).unwrap();
+        let ask = |method, target| answer(&runtime, None, &method, target).unwrap().reason;
+        assert!(ask(Method::GET, "http://a.test/").ends_with(way));
+        assert!(ask(Method::CONNECT, "a.test:443").ends_with(way));
+        assert!(!ask(Method::GET, "http://a.corp/").contains("onward"));
     }
 }

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use crate::secret::Secrets;
+use crate::upstream::OnwardSettings;
 
 /// `mode`, with what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct ForwardSettings {
     pub unmatched: Unmatched,
     /// Which addresses an unmatched target may resolve to.
     pub private_addresses: PrivateAddresses,
+    /// The proxy that they are reached through.
+    pub via: Option<OnwardSettings>,
 }
 
 /// `[forward] unmatched`.

@@ -98,6 +98,12 @@ impl OwnAddresses {
         })
     }
 
+    /// True if one of them has this port, at whatever address.
+    #[must_use]
+    pub fn has_port(&self, port: u16) -> bool {
+        self.addresses.iter().any(|own| own.port() == port)
+    }
+
     /// True if this established connection is one to ourselves: both ends have the same address, at a wildcard's port.
     #[must_use]
     pub fn reached(&self, local: SocketAddr, peer: SocketAddr) -> bool {

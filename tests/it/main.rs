@@ -23,6 +23,7 @@ mod http2;
 mod inject;
 mod no_leaks;
 mod no_leaks_credentials;
+mod onward;
 mod responses;
 mod retry;
 mod reverse;

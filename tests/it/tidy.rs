@@ -36,7 +36,7 @@ const DOORS: [(&str, &[&str]); 17] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 13] = [
+const EXPOSING: [&str; 14] = [
     "cli/token.rs",            // `attache token` prints the token: that is the command
     "credential/fixed.rs",     // the value that is put on requests is made, once for each secret
     "jose/key.rs",             // a key is read, once
@@ -49,6 +49,7 @@ const EXPOSING: [&str; 13] = [
     "secret/source.rs",        // a member of a document that is a secret as a whole
     "tls/mod.rs",              // a certificate is parsed
     "tls/identity.rs",         // certificate and key come out of their PEM
+    "upstream/onward.rs",      // our password goes to the onward proxy
     "token/mod.rs",            // the header value is made, once for each token
 ];
 

@@ -2,6 +2,7 @@
 
 mod binary;
 mod caller;
+mod onward;
 mod proxy;
 mod raw;
 mod server;
@@ -11,6 +12,7 @@ mod world;
 
 pub use binary::{Finished, Folder, Running};
 pub use caller::{Answer, Caller, get, send};
+pub use onward::OnwardProxy;
 pub use proxy::TestProxy;
 pub use raw::{Raw, read_head};
 pub use server::{Asked, Reply, Scripted, TokenServer};
