@@ -34,3 +34,4 @@ mod token_origin;
 mod tokens;
 mod tunnel;
 mod websocket;
+mod where_it_may_go;
