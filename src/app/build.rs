@@ -87,8 +87,11 @@ impl Builder {
     ) -> Result<Built, BuildError> {
         let credentials = self.credentials(config, &backings, before)?;
         let routes = self.routes(config, &credentials, &certificates, before.map(|built| &*built.runtime))?;
-        let listeners =
-            config.listeners.iter().map(|listener| self.listener(listener, &routes, &credentials)).collect();
+        let listeners = config
+            .listeners
+            .iter()
+            .map(|listener| self.listener(listener, &config.forward, &routes, &credentials))
+            .collect();
         let unmatched = self.unmatched(config)?;
         Ok(Built { runtime: Arc::new(Runtime { listeners, credentials, routes, unmatched }), backings, certificates })
     }

@@ -7,8 +7,8 @@ use super::build::{Builder, find_credential};
 use crate::config::ListenerConfig;
 use crate::credential::Credential;
 use crate::listen::ListenAddress;
-use crate::proxy::{AcceptedHosts, ListenerMode, TokenClient};
-use crate::route::{ForwardTable, ReverseTable, Route};
+use crate::proxy::{AcceptedHosts, ForwardSettings, ListenerMode, TokenClient, Unmatched};
+use crate::route::{ForwardTable, ReverseTable, Route, TunnelPorts};
 use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Said, TokenClientRuntime};
 use crate::telemetry::{LogQuota, UNMATCHED};
 
@@ -17,6 +17,7 @@ impl Builder {
     pub(super) fn listener(
         &self,
         config: &ListenerConfig,
+        forward: &ForwardSettings,
         routes: &[Arc<Route>],
         credentials: &[Arc<Credential>],
     ) -> ListenerRuntime {
@@ -40,6 +41,7 @@ impl Builder {
                 for route in named(upstreams) {
                     table.insert(&route.upstream.settings.origin, route.settings.http, lane(&route));
                 }
+                table.open(&tunnel_ports(forward));
                 ModeRuntime::Forward(table)
             }
             ListenerMode::Reverse { upstreams, hosts } => {
@@ -54,6 +56,14 @@ impl Builder {
         };
         let metrics = self.metrics.lane(&config.name, UNMATCHED);
         ListenerRuntime { name: config.name.clone(), mode, metrics, refusals: LogQuota::default() }
+    }
+}
+
+/// Where nothing unmatched passes, that is the reason to give, whatever the port.
+fn tunnel_ports(forward: &ForwardSettings) -> TunnelPorts {
+    match forward.unmatched {
+        Unmatched::Deny => TunnelPorts::Any,
+        Unmatched::Pass | Unmatched::Report => forward.connect_ports.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use http::request::Parts;
 use super::destination::{Destination, Reached};
 use super::error::Refusal;
 use super::target::{self, Target};
-use crate::route::{Arrival, ForwardTable};
+use crate::route::{Arrival, ForwardTable, TunnelPorts};
 use crate::runtime::Lane;
 use crate::upstream::{Host, Origin, Scheme};
 
@@ -17,7 +17,10 @@ pub(super) fn destination(table: &ForwardTable<Arc<Lane>>, head: &Parts) -> Resu
         Target::Absolute(scheme, authority) => find(table, scheme, &authority.host, authority.port_or_default(scheme)),
         Target::Authority(authority, port) => Ok(match table.find_tunnel(&authority.host, port) {
             Some(lane) => Destination::Tunnel(Some(Arc::clone(lane)), tunnel_origin(lane, &authority.host, port)?),
-            None => Destination::Tunnel(None, origin(Scheme::Https, &authority.host, port)?),
+            None => {
+                check_port(table.tunnels(), &authority.host, port)?;
+                Destination::Tunnel(None, origin(Scheme::Https, &authority.host, port)?)
+            }
         }),
         Target::Asterisk(_) => Ok(Destination::Itself),
         Target::Origin(_) => Err(Refusal::bad_request(
@@ -44,6 +47,21 @@ fn find(table: &ForwardTable<Arc<Lane>>, scheme: Scheme, host: &str, port: u16) 
             Ok(Destination::Refused(Arc::clone(lane), refusal))
         }
         None => Ok(Destination::Unmatched(origin(scheme, host, port)?)),
+    }
+}
+
+/// RFC 9110 section 9.3.6: a tunnel carries anything, and a proxy that opens one to any port is a way to send spam.
+fn check_port(tunnels: &TunnelPorts, host: &str, port: u16) -> Result<(), Refusal> {
+    match tunnels {
+        TunnelPorts::Listed(ports) if !tunnels.permit(port) => {
+            let known: Vec<String> = ports.iter().map(u16::to_string).collect();
+            Err(Refusal::denied(format!(
+                "no upstream covers {host}:{port}, and tunnels elsewhere lead to port {} only; \
+                 to open this one, write [forward] connect_ports = [{port}]",
+                known.join(", ")
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use crate::route::TunnelPorts;
 use crate::secret::Secrets;
 use crate::upstream::OnwardSettings;
 
@@ -56,6 +57,8 @@ pub struct ForwardSettings {
     pub unmatched: Unmatched,
     /// Which addresses an unmatched target may resolve to.
     pub private_addresses: PrivateAddresses,
+    /// Where tunnels to them may lead, besides port 443 and the ports of configured origins.
+    pub connect_ports: TunnelPorts,
     /// The proxy that they are reached through.
     pub via: Option<OnwardSettings>,
 }

@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 /// Everything that can be opened is.
-const OPEN: &str = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\n";
+const OPEN: &str = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\nconnect_ports = \"any\"\n";
 
 /// Spellings of this machine that a proxy can be asked for.
 const HERE: [&str; 8] =
@@ -205,4 +205,53 @@ async fn a_host_in_one_place_and_another_in_the_next_is_refused() {
     ] {
         assert_eq!(send(proxy.address("proxy"), request).await.status, 400, "{request}");
     }
+}
+
+#[tokio::test]
+async fn tunnels_lead_to_443_and_the_ports_of_upstreams_unless_more_are_opened() {
+    let server = Raw::start(|_, _| async {}).await;
+    let target = server.address();
+    let with = |rest: &str| {
+        TestProxy::start(&format!("{FORWARD}[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\n{rest}"))
+    };
+    let closed = with("");
+    let answer = tunnel(closed.address("proxy"), &target.to_string()).await;
+    answer.assert_own_failure(403, "http_request_denied");
+    let sentence = format!(
+        "no upstream covers {target}, and tunnels elsewhere lead to port 443 only; \
+         to open this one, write [forward] connect_ports = [{}]",
+        target.port()
+    );
+    assert_eq!(answer.json()["detail"], sentence);
+    tunnel(closed.address("proxy"), "127.0.0.1:25").await.assert_own_failure(403, "http_request_denied");
+    assert_eq!(server.connections(), 0);
+    for open in [
+        format!("connect_ports = [{}]\n", target.port()),
+        "connect_ports = \"any\"\n".to_owned(),
+        format!("[upstreams.other]\norigin = \"https://other.test:{}\"\n", target.port()),
+    ] {
+        let proxy = with(&open);
+        let mut caller = Caller::connect(proxy.address("proxy")).await;
+        caller.write(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")).await;
+        assert_eq!(caller.answer_head().await.status, 200, "{open}");
+    }
+    // Of a plain request the port is part of the origin, and what is spoken there is HTTP.
+    let answer = get(closed.address("proxy"), &target.to_string(), &format!("http://{target}/")).await;
+    answer.assert_own_failure(502, "connection_terminated");
+}
+
+#[tokio::test]
+async fn explain_says_the_same_of_ports() {
+    let config = format!("{FORWARD}{ADMIN}[forward]\nunmatched = \"pass\"\nconnect_ports = [8443]\n");
+    let proxy = TestProxy::start(&config);
+    let explain = async |port: u16| {
+        let asked = format!("/api/explain?method=CONNECT&url=api.test:{port}");
+        get(proxy.address("admin"), "127.0.0.1", &asked).await.json()
+    };
+    for port in [443, 8443] {
+        assert_eq!(explain(port).await["outcome"], "tunnel");
+    }
+    let refused = explain(25).await;
+    assert_eq!(refused["outcome"], "deny");
+    assert!(refused["reason"].as_str().unwrap().contains("lead to port 443, 8443 only"), "{refused}");
 }
