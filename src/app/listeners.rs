@@ -35,14 +35,21 @@ impl Builder {
         let named = |names: &[String]| -> Vec<Arc<Route>> {
             routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()
         };
+        let by_target = |upstreams: &[String]| {
+            let mut table = ForwardTable::default();
+            for route in named(upstreams) {
+                table.insert(&route.upstream.settings.origin, route.settings.http, lane(&route));
+            }
+            table.open(&tunnel_ports(forward));
+            table
+        };
         let mode = match &config.mode {
-            ListenerMode::Forward { upstreams } => {
-                let mut table = ForwardTable::default();
-                for route in named(upstreams) {
-                    table.insert(&route.upstream.settings.origin, route.settings.http, lane(&route));
-                }
-                table.open(&tunnel_ports(forward));
-                ModeRuntime::Forward(table)
+            ListenerMode::Forward { upstreams } => ModeRuntime::Forward(by_target(upstreams)),
+            ListenerMode::Socks5 { upstreams } => {
+                let mut table = by_target(upstreams);
+                // In SOCKS there is no other way for http:// either.
+                table.open(&TunnelPorts::Listed([80].into()));
+                ModeRuntime::Socks5(table)
             }
             ListenerMode::Reverse { upstreams, hosts } => {
                 let reached = named(upstreams);

@@ -251,6 +251,7 @@ fn admin_facts(
         let listener = config.listeners.iter().find(|listener| listener.name == name);
         listener.map_or(ADMIN, |listener| match listener.mode {
             ListenerMode::Forward { .. } => "forward",
+            ListenerMode::Socks5 { .. } => "socks5",
             ListenerMode::Reverse { .. } => "reverse",
             ListenerMode::Token { .. } => "token",
         })

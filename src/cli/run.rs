@@ -92,6 +92,7 @@ fn announce(source: &str, upstreams: usize, app: &App, modes: &[(String, &str)])
 fn modes(config: &Config) -> Vec<(String, &'static str)> {
     let mode = |listener: &crate::config::ListenerConfig| match listener.mode {
         crate::proxy::ListenerMode::Forward { .. } => "forward",
+        crate::proxy::ListenerMode::Socks5 { .. } => "socks5",
         crate::proxy::ListenerMode::Reverse { .. } => "reverse",
         crate::proxy::ListenerMode::Token { .. } => "token",
     };

@@ -50,13 +50,13 @@ pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
     unused::warn(file, tables);
 }
 
-/// The upstreams that a listener knows: the ones it names, or all on a forward listener that names none.
+/// The upstreams that a listener knows: the ones it names, or all where callers name the target and it names none.
 pub(super) fn reached<'t>(listener: &Listener, upstreams: &'t [Upstream]) -> Vec<&'t Upstream> {
     match (&listener.upstreams, listener.mode) {
         (Some(names), _) => {
             names.iter().filter_map(|name| upstreams.iter().find(|upstream| upstream.name() == name.it)).collect()
         }
-        (None, Some(Mode::Forward)) => upstreams.iter().collect(),
+        (None, Some(Mode::Forward | Mode::Socks5)) => upstreams.iter().collect(),
         (None, _) => Vec::new(),
     }
 }
@@ -152,7 +152,9 @@ fn upstreams_are_distinct(file: &File<'_>, listener: &Listener, reached: &[&Upst
             upstream.name()
         );
         let (why, remedy) = match mode {
-            Mode::Forward => ("their origin is the same", "list `upstreams` on the listener, with one of the two"),
+            Mode::Forward | Mode::Socks5 => {
+                ("their origin is the same", "list `upstreams` on the listener, with one of the two")
+            }
             Mode::Token => return,
             Mode::Reverse => {
                 ("path_prefix and host are the same", "give each a `path_prefix` of its own, or a listener of its own")
@@ -170,7 +172,7 @@ fn collide(mode: Mode, one: &Upstream, other: &Upstream) -> bool {
     };
     match mode {
         Mode::Token => false,
-        Mode::Forward => one.origin() == other.origin(),
+        Mode::Forward | Mode::Socks5 => one.origin() == other.origin(),
         Mode::Reverse => one.config.route.path_prefix == other.config.route.path_prefix && hosts(one) == hosts(other),
     }
 }

@@ -200,6 +200,7 @@ impl Tables<'_> {
             let upstreams = upstreams.iter().map(|upstream| upstream.config.connection.name.clone()).collect();
             let mode = match listener.mode? {
                 Mode::Forward => ListenerMode::Forward { upstreams },
+                Mode::Socks5 => ListenerMode::Socks5 { upstreams },
                 Mode::Reverse => ListenerMode::Reverse { upstreams, hosts: listener.hosts.clone() },
                 Mode::Token => ListenerMode::Token { clients: callers::clients(listener, &self) },
             };

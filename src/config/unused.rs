@@ -12,7 +12,7 @@ pub(super) fn warn(file: &File<'_>, tables: &Tables<'_>) {
         return;
     }
     for listener in &tables.listeners {
-        let empty = listener.mode == Some(Mode::Forward) && tables.upstream_names.is_empty();
+        let empty = matches!(listener.mode, Some(Mode::Forward | Mode::Socks5)) && tables.upstream_names.is_empty();
         if empty && tables.forward.unmatched == Unmatched::Deny {
             let what = format!("`listeners.{}` has no upstreams, so it refuses every request", listener.name);
             file.warning(
@@ -36,7 +36,7 @@ pub(super) fn warn(file: &File<'_>, tables: &Tables<'_>) {
                 |listener: &&Listener| reached(listener, &tables.upstreams).iter().any(|known| known.name() == name);
             tables.listeners.iter().filter(|listener| listener.mode == Some(mode)).any(|listener| reaches(&listener))
         };
-        if !by(Mode::Forward) && !by(Mode::Reverse) {
+        if !by(Mode::Forward) && !by(Mode::Reverse) && !by(Mode::Socks5) {
             let what = format!("no listener reaches `upstreams.{name}`");
             file.warning(upstream.at, what, format!("write upstream = \"{name}\" in a listener, or remove it"));
         } else if upstream.config.route.path_prefix.is_some() && !by(Mode::Reverse) {

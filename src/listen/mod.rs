@@ -8,6 +8,7 @@ mod connection;
 mod panics;
 mod roster;
 mod settings;
+pub mod socks5;
 mod watched;
 
 use std::future::Future;

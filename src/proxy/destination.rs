@@ -70,6 +70,9 @@ impl Reached {
 pub(super) fn of(listener: &ListenerRuntime, head: &Parts) -> Result<Destination, Refusal> {
     match &listener.mode {
         ModeRuntime::Forward(table) => forward::destination(table, head),
+        ModeRuntime::Socks5(_) => {
+            Err(Refusal::denied("this listener speaks SOCKS 5; give it socks5h://HOST:PORT, or use a forward listener"))
+        }
         ModeRuntime::Reverse { table, hosts } => reverse::destination(table, hosts.as_deref(), head),
         ModeRuntime::Token(_) => Err(Refusal::denied("this listener is a token endpoint and forwards nothing")),
     }

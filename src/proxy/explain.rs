@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, Request};
 use serde::Serialize;
 
 use super::destination::{self, Destination, Reached};
-use super::{Refusal, check_policy, tunnel};
+use super::{Refusal, check_policy, forward, tunnel};
 use crate::credential::Place;
 use crate::route::CallerAuthorization;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
@@ -48,7 +48,8 @@ pub fn answer(runtime: &Runtime, listener: Option<&str>, method: &Method, target
         );
     }
     // A path alone is asked of a base URL, everything else of a proxy: what a proxy refuses is not looked for elsewhere.
-    let forward = |listener: &&ListenerRuntime| matches!(listener.mode, ModeRuntime::Forward(_));
+    let forward =
+        |listener: &&ListenerRuntime| matches!(listener.mode, ModeRuntime::Forward(_) | ModeRuntime::Socks5(_));
     let (proxies, bases): (Vec<_>, Vec<_>) = runtime.listeners.iter().partition(forward);
     let path = target.starts_with('/');
     let asked = if (path && !bases.is_empty()) || proxies.is_empty() { bases } else { proxies };
@@ -84,7 +85,12 @@ fn explain(
         reason: String::new(),
     };
     let mut onward = None;
-    match destination::of(listener, &head) {
+    let destination = match &listener.mode {
+        // What a caller asks for in SOCKS is found as on a forward listener.
+        ModeRuntime::Socks5(table) => forward::destination(table, &head),
+        _ => destination::of(listener, &head),
+    };
+    match destination {
         Err(refusal) => explanation.reason = refused(&refusal),
         Ok(Destination::Refused(lane, refusal)) => {
             explanation.upstream = Some(lane.route.name().to_owned());
@@ -217,11 +223,19 @@ fn refused(refusal: &Refusal) -> String {
 fn head(listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Parts, String> {
     let uri: http::Uri =
         target.parse().map_err(|_invalid| format!("{target:?} is not a URL, a path, or host:port for CONNECT"))?;
+    // In SOCKS, TLS begins behind the tunnel.
+    if matches!(listener.mode, ModeRuntime::Socks5(_))
+        && uri.scheme_str() == Some("https")
+        && let Some(authority) = uri.authority()
+    {
+        let port = authority.port_u16().unwrap_or(Scheme::Https.default_port());
+        return head(listener, &Method::CONNECT, &format!("{}:{port}", authority.host()));
+    }
     let mut request = Request::builder().method(method.clone());
     let host = match (&listener.mode, uri.authority()) {
         (_, Some(authority)) => authority.as_str().to_owned(),
         (ModeRuntime::Reverse { .. } | ModeRuntime::Token(_), None) => "localhost".to_owned(),
-        (ModeRuntime::Forward(_), None) => {
+        (ModeRuntime::Forward(_) | ModeRuntime::Socks5(_), None) => {
             return Err("a forward listener needs a whole URL, such as http://api.example.com/".into());
         }
     };

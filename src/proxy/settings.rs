@@ -14,6 +14,11 @@ pub enum ListenerMode {
         /// The upstreams that this listener knows: all, unless the configuration lists some.
         upstreams: Vec<String>,
     },
+    /// Callers name the target in SOCKS 5.
+    Socks5 {
+        /// As on a forward listener.
+        upstreams: Vec<String>,
+    },
     /// Callers use the listener as a base URL.
     Reverse {
         /// At least one upstream.

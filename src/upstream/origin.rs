@@ -417,27 +417,12 @@ mod tests {
             "a%2eb",
             "[fe80::1%25eth0]",
             "2130706433",
-            "2130706433.",
             "0x7f.1",
-            "0X7F.1",
-            "127.0.0.0x1",
-            "example.0x",
-            "017700000001",
             "0177.0.0.1",
             "127.1",
-            "127.0.1",
-            "127.0.0.01",
             "1.2.3.4.5",
             "256.1.1.1",
             "0x7f000001",
-            "127.0.0.1..",
-            "example.com.1",
-            "::1",
-            "[127.0.0.1]",
-            "[::1%lo]",
-            "[v1.fe80]",
-            "１２７.0.0.1",
-            "127。0。0。1",
             "a/b",
             "a\\b",
             "a#b",
@@ -447,6 +432,15 @@ mod tests {
             "*",
             "*.example.com",
         ] {
+            assert!(Host::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_in_disguise_are_refused() {
+        let spelled = "2130706433. 0X7F.1 127.0.0.0x1 example.0x 017700000001 127.0.1 127.0.0.01 127.0.0.1.. example.com.1 \
+                       ::1 [127.0.0.1] [::1%lo] [v1.fe80] １２７.0.0.1 127。0。0。1";
+        for text in spelled.split_whitespace() {
             assert!(Host::parse(text).is_err(), "{text}");
         }
     }
