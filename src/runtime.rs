@@ -60,6 +60,8 @@ pub struct ListenerRuntime {
 pub enum ModeRuntime {
     /// Callers name the target.
     Forward(ForwardTable<Arc<Lane>>),
+    /// The same in SOCKS 5: every target is a host and a port.
+    Socks5(ForwardTable<Arc<Lane>>),
     /// The listener is the base URL.
     Reverse {
         /// Where its requests go.

@@ -21,8 +21,8 @@ use crate::telemetry::{RequestMetrics, UNMATCHED};
 use crate::tls::{CertificateAuthority, ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
 use crate::token::TokenMetrics;
 use crate::upstream::{
-    AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts, TlsSettings, Upstream,
-    UpstreamSettings,
+    AddressPolicy, Host, Onward, OnwardSettings, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts,
+    TlsSettings, Upstream, UpstreamSettings,
 };
 
 /// What building needs besides the configuration.
@@ -95,8 +95,9 @@ impl Builder {
         let credentials = self.credentials(config, &backings, before)?;
         let routes = self.routes(config, &credentials, &certificates, before.map(|built| &*built.runtime))?;
         let listeners = config.listeners.iter().zip(&slots);
-        let listeners =
-            listeners.map(|(listener, slot)| self.listener(listener, *slot, &routes, &credentials)).collect();
+        let listeners = listeners
+            .map(|(listener, slot)| self.listener(listener, *slot, &config.forward, &routes, &credentials))
+            .collect();
         let unmatched = self.unmatched(config)?;
         let authority = authority(config, before)?;
         let runtime = Arc::new(Runtime { listeners, credentials, routes, unmatched, authority });
@@ -160,7 +161,9 @@ impl Builder {
             Scheme::Https => Some(tls_config(settings, identity.as_ref(), tls)?),
         };
         let gauge = self.metrics.upstream_connections(&settings.name);
-        Ok(Upstream::new(settings.clone(), identity, tls, addresses, Arc::clone(&self.own), gauge))
+        let onward = settings.via.as_ref().map(|via| onward(&settings.name, via)).transpose()?;
+        let upstream = Upstream::new(settings.clone(), identity, tls, addresses, Arc::clone(&self.own), gauge);
+        Ok(upstream.through(onward))
     }
 
     /// Upstreams that stand for every host nobody configured; made only where policy lets such requests pass.
@@ -176,7 +179,8 @@ impl Builder {
             PrivateAddresses::Networks(networks) => AddressPolicy::PublicAnd(networks.clone()),
         };
         let upstream = |scheme| {
-            let made = self.upstream(&unmatched_settings(scheme), None, addresses.clone(), &mut TlsConfigs::new());
+            let made =
+                self.upstream(&unmatched_settings(scheme, config), None, addresses.clone(), &mut TlsConfigs::new());
             made.map(Arc::new).map_err(|error| match error {
                 BuildError::Tls { error, .. } => BuildError::Tls { place: "[forward] unmatched".into(), error },
                 other => other,
@@ -242,6 +246,19 @@ fn tls_config(
     Ok(made)
 }
 
+/// An onward proxy with what it takes to speak to it.
+fn onward(upstream: &str, settings: &OnwardSettings) -> Result<Onward, BuildError> {
+    let tls = match settings.proxy.scheme {
+        Scheme::Http => None,
+        Scheme::Https => {
+            let made = client_config(settings.ca_file.as_deref(), &[b"http/1.1"], None, MinVersion::default());
+            let place = || format!("via of upstream {upstream:?}");
+            Some(Arc::new(made.map_err(|error| BuildError::Tls { place: place(), error })?))
+        }
+    };
+    Ok(Onward::new(settings.clone(), tls))
+}
+
 fn upstream_tls(settings: &UpstreamSettings, error: TlsError) -> BuildError {
     BuildError::Tls { place: format!("upstream {:?}", settings.name), error }
 }
@@ -250,13 +267,14 @@ pub(super) fn find_credential(credentials: &[Arc<Credential>], name: &str) -> Op
     credentials.iter().find(|credential| credential.name == name).cloned()
 }
 
-fn unmatched_settings(scheme: Scheme) -> UpstreamSettings {
+fn unmatched_settings(scheme: Scheme, config: &Config) -> UpstreamSettings {
     // Any host comes with the request; the pattern only carries the scheme, and that there is more than one origin.
     let suffix = Origin { scheme, host: Host::nobody(), port: scheme.default_port() };
     UpstreamSettings {
         name: UNMATCHED.into(),
         origin: OriginPattern::Wildcard { suffix },
         connect: None,
+        via: config.forward.via.clone(),
         tls: TlsSettings::default(),
         timeouts: Timeouts::default(),
         pool: PoolSettings::default(),

@@ -7,8 +7,8 @@ use super::build::{Builder, find_credential};
 use crate::config::ListenerConfig;
 use crate::credential::Credential;
 use crate::listen::ListenAddress;
-use crate::proxy::{AcceptedHosts, ListenerMode, TokenClient};
-use crate::route::{ForwardTable, ReverseTable, Route};
+use crate::proxy::{AcceptedHosts, ForwardSettings, ListenerMode, TokenClient, Unmatched};
+use crate::route::{ForwardTable, ReverseTable, Route, TunnelPorts};
 use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Said, TokenClientRuntime};
 use crate::telemetry::{LogQuota, UNMATCHED};
 
@@ -18,6 +18,7 @@ impl Builder {
         &self,
         config: &ListenerConfig,
         slot: usize,
+        forward: &ForwardSettings,
         routes: &[Arc<Route>],
         credentials: &[Arc<Credential>],
     ) -> ListenerRuntime {
@@ -35,13 +36,21 @@ impl Builder {
         let named = |names: &[String]| -> Vec<Arc<Route>> {
             routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()
         };
+        let by_target = |upstreams: &[String]| {
+            let mut table = ForwardTable::default();
+            for route in named(upstreams) {
+                table.insert(&route.upstream.settings.origin, route.settings.http, lane(&route));
+            }
+            table.open(&tunnel_ports(forward));
+            table
+        };
         let mode = match &config.mode {
-            ListenerMode::Forward { upstreams } => {
-                let mut table = ForwardTable::default();
-                for route in named(upstreams) {
-                    table.insert(&route.upstream.settings.origin, route.settings.http, lane(&route));
-                }
-                ModeRuntime::Forward(table)
+            ListenerMode::Forward { upstreams } => ModeRuntime::Forward(by_target(upstreams)),
+            ListenerMode::Socks5 { upstreams } => {
+                let mut table = by_target(upstreams);
+                // In SOCKS there is no other way for http:// either.
+                table.open(&TunnelPorts::Listed([80].into()));
+                ModeRuntime::Socks5(table)
             }
             ListenerMode::Reverse { upstreams, hosts } => {
                 let reached = named(upstreams);
@@ -55,6 +64,14 @@ impl Builder {
         };
         let metrics = self.metrics.lane(&config.name, UNMATCHED);
         ListenerRuntime { slot, name: config.name.clone(), mode, metrics, refusals: LogQuota::default() }
+    }
+}
+
+/// Where nothing unmatched passes, that is the reason to give, whatever the port.
+fn tunnel_ports(forward: &ForwardSettings) -> TunnelPorts {
+    match forward.unmatched {
+        Unmatched::Deny => TunnelPorts::Any,
+        Unmatched::Pass | Unmatched::Report => forward.connect_ports.clone(),
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Handle, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -220,6 +221,17 @@ impl Handler for ListenerHandler {
 
     async fn handle(&self, request: Request<Incoming>, caller: &Arc<CallerConnection>) -> Response<CallerBody> {
         self.proxy.handle(self.listener, request, caller).await
+    }
+
+    fn speaks_socks(&self) -> bool {
+        self.proxy.speaks_socks(self.listener)
+    }
+
+    async fn serve_socks<S>(&self, stream: S, caller: Arc<CallerConnection>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.proxy.serve_socks(self.listener, stream, caller).await;
     }
 
     fn malformed(status: StatusCode) -> Bytes {

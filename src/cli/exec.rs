@@ -157,7 +157,9 @@ fn distinct(config: &Config) -> Result<(), Failure> {
 /// The upstreams that the listeners of a configuration know.
 pub(super) fn known(config: &Config) -> impl Iterator<Item = &crate::config::UpstreamConfig> {
     let names = config.listeners.iter().flat_map(|listener| match &listener.mode {
-        ListenerMode::Forward { upstreams } | ListenerMode::Reverse { upstreams, .. } => upstreams.as_slice(),
+        ListenerMode::Forward { upstreams }
+        | ListenerMode::Socks5 { upstreams }
+        | ListenerMode::Reverse { upstreams, .. } => upstreams.as_slice(),
         ListenerMode::Token { .. } => &[],
     });
     let names: BTreeSet<&String> = names.collect();
@@ -168,7 +170,11 @@ fn upstreams_of(config: &Config, name: &str) -> Result<Vec<String>, Failure> {
     let names = || config.listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>().join(", ");
     let listener = config.listeners.iter().find(|listener| listener.name == name);
     match listener.map(|listener| &listener.mode) {
-        Some(ListenerMode::Forward { upstreams } | ListenerMode::Reverse { upstreams, .. }) => Ok(upstreams.clone()),
+        Some(
+            ListenerMode::Forward { upstreams }
+            | ListenerMode::Socks5 { upstreams }
+            | ListenerMode::Reverse { upstreams, .. },
+        ) => Ok(upstreams.clone()),
         Some(ListenerMode::Token { .. }) => Err(Failure::usage(format!(
             "listener {name:?} is a token endpoint and knows no upstreams; there are: {}",
             names()

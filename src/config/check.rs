@@ -4,6 +4,7 @@ use super::AdminConfig;
 use super::callers::{self, Caller};
 use super::file::File;
 use super::listeners::{Listener, Mode};
+use super::onward::Via;
 use super::reader::{listed, nearest, shortened};
 use super::unused;
 use super::upstreams::Upstream;
@@ -13,7 +14,7 @@ use crate::listen::ListenAddress;
 use crate::oauth::Grant;
 use crate::proxy::ForwardSettings;
 use crate::route::CallerAuthorization;
-use crate::upstream::{Host, OriginPattern, Scheme};
+use crate::upstream::{OriginPattern, Scheme};
 
 /// Every table of a file, read but not yet held against each other.
 pub(super) struct Tables<'a> {
@@ -42,19 +43,20 @@ pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
         upstreams_are_distinct(file, listener, &reached(listener, &tables.upstreams));
     }
     plaintext(file, &tables.upstreams);
+    onward_proxies(file, tables);
     exchanges(file, tables);
     origins_from_tokens(file, tables);
     callers::check(file, tables);
     unused::warn(file, tables);
 }
 
-/// The upstreams that a listener knows: the ones it names, or all on a forward listener that names none.
+/// The upstreams that a listener knows: the ones it names, or all where callers name the target and it names none.
 pub(super) fn reached<'t>(listener: &Listener, upstreams: &'t [Upstream]) -> Vec<&'t Upstream> {
     match (&listener.upstreams, listener.mode) {
         (Some(names), _) => {
             names.iter().filter_map(|name| upstreams.iter().find(|upstream| upstream.name() == name.it)).collect()
         }
-        (None, Some(Mode::Forward)) => upstreams.iter().collect(),
+        (None, Some(Mode::Forward | Mode::Socks5)) => upstreams.iter().collect(),
         (None, _) => Vec::new(),
     }
 }
@@ -150,7 +152,9 @@ fn upstreams_are_distinct(file: &File<'_>, listener: &Listener, reached: &[&Upst
             upstream.name()
         );
         let (why, remedy) = match mode {
-            Mode::Forward => ("their origin is the same", "list `upstreams` on the listener, with one of the two"),
+            Mode::Forward | Mode::Socks5 => {
+                ("their origin is the same", "list `upstreams` on the listener, with one of the two")
+            }
             Mode::Token => return,
             Mode::Reverse => {
                 ("path_prefix and host are the same", "give each a `path_prefix` of its own, or a listener of its own")
@@ -168,7 +172,7 @@ fn collide(mode: Mode, one: &Upstream, other: &Upstream) -> bool {
     };
     match mode {
         Mode::Token => false,
-        Mode::Forward => one.origin() == other.origin(),
+        Mode::Forward | Mode::Socks5 => one.origin() == other.origin(),
         Mode::Reverse => one.config.route.path_prefix == other.config.route.path_prefix && hosts(one) == hosts(other),
     }
 }
@@ -177,10 +181,8 @@ fn collide(mode: Mode, one: &Upstream, other: &Upstream) -> bool {
 fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
     for upstream in upstreams {
         let (connection, route) = (&upstream.config.connection, &upstream.config.route);
-        let dialled_here = connection.connect.as_ref().is_none_or(|connect| {
-            let host = if connect.host.contains(':') { format!("[{}]", connect.host) } else { connect.host.clone() };
-            Host::parse(&host).is_ok_and(|host| host.is_loopback())
-        });
+        let dialled_here = connection.connect.as_ref().is_none_or(|connect| connect.host.is_loopback())
+            && !matches!(upstream.via.as_ref().map(|via| &via.it), Some(Via::Proxy(_)));
         let origin = connection.origin.base();
         let Some(credential) = &upstream.config.credential else { continue };
         if origin.scheme == Scheme::Http && !route.allow_plaintext && !(origin.is_loopback() && dialled_here) {
@@ -193,6 +195,16 @@ fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
                 ),
                 "write https://…, or add allow_plaintext = true if that network is trusted",
             );
+        }
+    }
+}
+
+/// `via = "forward"` means what `[forward]` says, so it has to say something.
+fn onward_proxies(file: &File<'_>, tables: &Tables<'_>) {
+    for upstream in &tables.upstreams {
+        if let (Some(At { at, it: Via::AsForward }), None) = (&upstream.via, &tables.forward.via) {
+            let what = format!("`upstreams.{}.via` is \"forward\", and [forward] has no `via`", upstream.name());
+            file.problem(*at, what, "add via = \"http://HOST:PORT\" to [forward], or write the proxy here");
         }
     }
 }

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use toml::de::DeValue;
 
+use super::onward;
 use super::reader::{TableReader, set};
 use super::value::Value;
 use crate::listen::Limits;
 use crate::proxy::{ForwardSettings, PrivateAddresses, Unmatched};
+use crate::route::TunnelPorts;
 
 /// A request line and a few fields have to fit.
 const LEAST_HEADER_BYTES: usize = 8 * 1024;
@@ -45,8 +47,18 @@ pub(super) fn forward(mut table: TableReader<'_>) -> ForwardSettings {
     let unmatched = [("deny", Unmatched::Deny), ("pass", Unmatched::Pass), ("report", Unmatched::Report)];
     set(&mut forward.unmatched, table.get("unmatched").and_then(|value| value.choice(&unmatched, &[])));
     set(&mut forward.private_addresses, table.get("private_addresses").and_then(|value| private_addresses(&value)));
+    set(&mut forward.connect_ports, table.get("connect_ports").and_then(|value| connect_ports(&value)));
+    forward.via = onward::of_forward(&mut table);
     table.finish();
     forward
+}
+
+fn connect_ports(value: &Value<'_>) -> Option<TunnelPorts> {
+    if let DeValue::String(_) = value.node {
+        return value.choice(&[("any", ())], &[]).map(|()| TunnelPorts::Any);
+    }
+    let port = |entry: &Value<'_>| entry.integer(1..=65535).and_then(|port| u16::try_from(port).ok());
+    Some(TunnelPorts::Listed(value.list()?.iter().filter_map(port).collect()))
 }
 
 fn private_addresses(value: &Value<'_>) -> Option<PrivateAddresses> {
@@ -92,6 +104,16 @@ mod tests {
         assert_eq!(found.len(), 4, "{found:#?}");
         assert!(found[0].contains("`limits.connections` is out of range; write a whole number from 1 to "));
         assert!(found[1].contains("`limits.header_bytes` is out of range; write a size from \"8KiB\""));
+    }
+
+    #[test]
+    fn connect_ports_are_a_word_or_numbers() {
+        let forward = |value: &str| config(&format!("{LISTENER}[forward]\nconnect_ports = {value}\n")).forward;
+        assert_eq!(forward("\"any\"").connect_ports, TunnelPorts::Any);
+        assert_eq!(forward("[8443, 22]").connect_ports, TunnelPorts::Listed([22, 8443].into()));
+        let found = problems(&format!("{LISTENER}[forward]\nconnect_ports = [0, 65536, \"443\", 8443]\n"));
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(found[0].contains("`forward.connect_ports` is out of range; write a whole number from 1 to 65535"));
     }
 
     #[test]

@@ -31,17 +31,19 @@ pub(super) struct Listener {
 pub(super) enum Mode {
     Forward,
     Reverse,
+    Socks5,
     Token,
 }
 
-const MODES: [(&str, Mode); 3] = [("forward", Mode::Forward), ("reverse", Mode::Reverse), ("token", Mode::Token)];
+const MODES: [(&str, Mode); 4] =
+    [("forward", Mode::Forward), ("reverse", Mode::Reverse), ("socks5", Mode::Socks5), ("token", Mode::Token)];
 
 /// Reads `[listeners.NAME]`.
 pub(super) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
     let address = address(&mut table);
     let mode = table
         .required("mode", "write \"forward\" for callers with HTTP_PROXY, \"reverse\" for callers with a base URL")
-        .and_then(|mode| mode.choice(&MODES, &["socks5"]));
+        .and_then(|mode| mode.choice(&MODES, &[]));
 
     let upstreams_at = ["upstream", "upstreams"].into_iter().find(|key| table.has(key));
     let upstreams = upstreams(&mut table);
@@ -59,6 +61,8 @@ pub(super) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
     if let Some(value) = table.get("hosts") {
         if mode == Some(Mode::Forward) {
             value.wrong::<()>("has no meaning on a forward listener", "remove it");
+        } else if mode == Some(Mode::Socks5) {
+            value.wrong::<()>("has no meaning on a socks5 listener", "remove it");
         } else if mode == Some(Mode::Token) {
             value.wrong::<()>("has no meaning on a token listener", "remove it");
         } else if let Some(given) = accepted_hosts(&value) {
@@ -218,6 +222,18 @@ mod tests {
         let read = config(&admin("address = \"0.0.0.0:8079\"\ntoken = { env = \"SECRET\" }\n"));
         assert!(read.admin.unwrap().token.is_some());
         assert!(config(&admin("address = \"127.0.0.1:8079\"\n")).admin.unwrap().token.is_none());
+    }
+
+    #[test]
+    fn a_socks5_listener_knows_upstreams_as_a_forward_one_does() {
+        let socks = forward("127.0.0.1:1080").replace("\"forward\"", "\"socks5\"");
+        let upstream = "[upstreams.a]\norigin = \"https://a.test\"\n";
+        let read = config(&format!("{socks}{upstream}"));
+        assert_eq!(read.listeners[0].mode, ListenerMode::Socks5 { upstreams: vec!["a".into()] });
+        assert_eq!(read.warnings, []);
+        assert!(problems(&format!("{socks}hosts = \"any\"\n"))[0].contains("no meaning on a socks5 listener"));
+        let elsewhere = problems(&socks.replace("127.0.0.1", "0.0.0.0"));
+        assert!(elsewhere[0].contains("open to other machines"), "{elsewhere:#?}");
     }
 
     #[test]

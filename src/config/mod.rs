@@ -24,6 +24,7 @@ mod inject;
 mod intercept;
 mod limits;
 mod listeners;
+mod onward;
 mod preset;
 mod reader;
 mod secrets;
@@ -48,6 +49,7 @@ pub use starter::{STARTER, starter};
 use check::Tables;
 use file::{Environment, File};
 use listeners::Mode;
+use onward::Via;
 use reader::TableReader;
 use section::Section;
 use value::At;
@@ -247,6 +249,7 @@ impl Tables<'_> {
             let upstreams = upstreams.iter().map(|upstream| upstream.config.connection.name.clone()).collect();
             let mode = match listener.mode? {
                 Mode::Forward => ListenerMode::Forward { upstreams },
+                Mode::Socks5 => ListenerMode::Socks5 { upstreams },
                 Mode::Reverse => ListenerMode::Reverse { upstreams, hosts: listener.hosts.clone() },
                 Mode::Token => ListenerMode::Token { clients: callers::clients(listener, &self) },
             };
@@ -258,13 +261,24 @@ impl Tables<'_> {
         for upstream in &self.upstreams {
             keep_member(&mut credentials, &upstream.config);
         }
+        let forward_via = self.forward.via.clone();
+        let resolved = |upstream: upstreams::Upstream| {
+            let via = match upstream.via.map(|via| via.it) {
+                None | Some(Via::Direct) => None,
+                Some(Via::AsForward) => forward_via.clone(),
+                Some(Via::Proxy(proxy)) => Some(proxy),
+            };
+            let connection = UpstreamSettings { via, ..upstream.config.connection };
+            UpstreamConfig { connection, ..upstream.config }
+        };
+        let upstreams = self.upstreams.into_iter().map(resolved).collect();
         Config {
             source: source.to_owned(),
             file: None,
             listeners,
             admin: self.admin.map(|admin| admin.it),
             credentials,
-            upstreams: self.upstreams.into_iter().map(|upstream| upstream.config).collect(),
+            upstreams,
             forward: self.forward,
             limits,
             intercept,

@@ -12,7 +12,7 @@ pub(super) fn warn(file: &File<'_>, tables: &Tables<'_>) {
         return;
     }
     for listener in &tables.listeners {
-        let empty = listener.mode == Some(Mode::Forward) && tables.upstream_names.is_empty();
+        let empty = matches!(listener.mode, Some(Mode::Forward | Mode::Socks5)) && tables.upstream_names.is_empty();
         if empty && tables.forward.unmatched == Unmatched::Deny {
             let what = format!("`listeners.{}` has no upstreams, so it refuses every request", listener.name);
             file.warning(
@@ -36,12 +36,25 @@ pub(super) fn warn(file: &File<'_>, tables: &Tables<'_>) {
                 |listener: &&Listener| reached(listener, &tables.upstreams).iter().any(|known| known.name() == name);
             tables.listeners.iter().filter(|listener| listener.mode == Some(mode)).any(|listener| reaches(&listener))
         };
-        if !by(Mode::Forward) && !by(Mode::Reverse) {
+        if !by(Mode::Forward) && !by(Mode::Reverse) && !by(Mode::Socks5) {
             let what = format!("no listener reaches `upstreams.{name}`");
             file.warning(upstream.at, what, format!("write upstream = \"{name}\" in a listener, or remove it"));
         } else if upstream.config.route.path_prefix.is_some() && !by(Mode::Reverse) {
             let what = format!("`upstreams.{name}.path_prefix` is not used on a forward listener");
             file.warning(upstream.prefix_at, what, "remove it, or name the upstream in a reverse listener");
+        }
+        if let Some(via) = tables.forward.via.as_ref().filter(|_| upstream.via.is_none()) {
+            let connection = &upstream.config.connection;
+            let base = connection.origin.base();
+            let (host, port) =
+                connection.connect.as_ref().map_or((&base.host, base.port), |connect| (&connect.host, connect.port));
+            if !via.except.iter().any(|rule| rule.covers(host, port)) {
+                file.warning(
+                    upstream.at,
+                    format!("`upstreams.{name}` is reached directly, and not through the proxy of [forward]"),
+                    "write via = \"forward\" if it should be, or via = \"none\"",
+                );
+            }
         }
         if let Some(at) = upstream.tls_at.filter(|_| upstream.origin().base().scheme == Scheme::Http) {
             file.warning(

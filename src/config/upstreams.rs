@@ -5,6 +5,7 @@ use toml::de::DeValue;
 
 use super::UpstreamConfig;
 use super::client_identity::client_identity;
+use super::onward::{self, Via};
 use super::reader::{TableReader, set};
 use super::value::{At, Value};
 use crate::route::pattern::{PathPattern, PathPrefix};
@@ -22,6 +23,8 @@ pub(super) struct Upstream {
     pub(super) credential_at: usize,
     pub(super) prefix_at: usize,
     pub(super) tls_at: Option<usize>,
+    /// `None` where the file says nothing.
+    pub(super) via: Option<At<Via>>,
 }
 
 /// Reads `[upstreams.NAME]`.
@@ -31,6 +34,7 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
         .required("origin", "write origin = \"https://host\", the only place where the credential may go")
         .and_then(|value| Some(At { at: value.at, it: origin(&value)? }));
     let connect = table.get("connect").and_then(|value| connect(&value));
+    let via = table.get("via").and_then(|value| Some(At { at: value.at, it: onward::of_upstream(&value)? }));
     let credential = table.get("credential").and_then(|value| Some(At { at: value.at, it: value.text()?.to_owned() }));
     let prefix = table.get("path_prefix").and_then(|value| Some(At { at: value.at, it: path_prefix(&value)? }));
     let tls = table.table("tls");
@@ -63,13 +67,15 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
     table.finish();
 
     let origin = origin?;
-    let connection = UpstreamSettings { name: name.to_owned(), origin: origin.it, connect, tls, timeouts, pool };
+    let connection =
+        UpstreamSettings { name: name.to_owned(), origin: origin.it, connect, via: None, tls, timeouts, pool };
     Some(Upstream {
         at,
         origin_at: origin.at,
         credential_at: credential.as_ref().map_or(at, |credential| credential.at),
         prefix_at: prefix.map_or(at, |prefix| prefix.at),
         tls_at,
+        via,
         config: UpstreamConfig { connection, route, credential: credential.map(|credential| credential.it) },
     })
 }
@@ -104,7 +110,8 @@ fn connect(value: &Value<'_>) -> Option<ConnectTo> {
     const REMEDY: &str = "write the host and the port to dial, such as \"10.0.0.5:8443\"";
     let authority = value.parsed(Authority::parse, REMEDY)?;
     let Some(port) = authority.port else { return value.wrong("has no port", REMEDY) };
-    Some(ConnectTo { host: without_brackets(&authority.host), port })
+    let host = value.parsed(|_text| Host::parse(&authority.host), REMEDY)?;
+    Some(ConnectTo { host, port })
 }
 
 fn without_brackets(host: &str) -> String {
@@ -249,7 +256,7 @@ mod tests {
             "connect = \"[::1]:8443\"\ntls = { server_name = \"B.test\", min_version = \"1.3\" }\npool = { max = 10 }\n\
              timeouts = { connect = \"1s\", response = \"2s\", idle = \"3s\", body = \"4s\" }",
         );
-        assert_eq!(read.connection.connect, Some(ConnectTo { host: "::1".into(), port: 8443 }));
+        assert_eq!(read.connection.connect, Some(ConnectTo { host: Host::parse("[::1]").unwrap(), port: 8443 }));
         assert_eq!(read.connection.tls.server_name.as_deref(), Some("b.test"));
         assert_eq!(read.connection.tls.min_version, MinVersion::Tls13);
         assert_eq!(read.connection.pool, PoolSettings { max_idle: 10, max: 10 });

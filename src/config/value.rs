@@ -252,13 +252,8 @@ mod tests {
     fn a_misspelt_word_is_answered_with_the_right_one() {
         let found = problems("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forwrad\"\n");
         assert_eq!(found, ["proxy.toml:3:8: `listeners.proxy.mode` cannot be \"forwrad\"; did you mean \"forward\"?"]);
-        let found = problems("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"socks5\"\n");
-        assert_eq!(
-            found,
-            [
-                "proxy.toml:3:8: `listeners.proxy.mode` = \"socks5\" is not supported by this version; write \"forward\", \"reverse\" or \"token\""
-            ]
-        );
+        let found = problems("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"socks\"\n");
+        assert_eq!(found, ["proxy.toml:3:8: `listeners.proxy.mode` cannot be \"socks\"; did you mean \"socks5\"?"]);
     }
 
     #[test]

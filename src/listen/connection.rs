@@ -53,8 +53,20 @@ pub(super) async fn serve<H: Handler>(
     serving: Serving,
 ) {
     match accepted {
-        Accepted::Tcp(stream, _) => serve_stream(stream, BytesMut::new(), handler, caller, serving).await,
-        Accepted::Unix(stream) => serve_stream(stream, BytesMut::new(), handler, caller, serving).await,
+        Accepted::Tcp(stream, _) => serve_protocol(stream, handler, caller, serving).await,
+        Accepted::Unix(stream) => serve_protocol(stream, handler, caller, serving).await,
+    }
+}
+
+async fn serve_protocol<S, H>(stream: S, handler: Rc<H>, caller: Arc<CallerConnection>, serving: Serving)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    if handler.speaks_socks() {
+        handler.serve_socks(stream, caller).await;
+    } else {
+        serve_stream(stream, BytesMut::new(), handler, caller, serving).await;
     }
 }
 

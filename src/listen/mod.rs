@@ -10,6 +10,7 @@ mod listening;
 mod panics;
 mod roster;
 mod settings;
+pub mod socks5;
 mod watched;
 
 use std::future::Future;
@@ -23,6 +24,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use bind::{BindError, Bound, UnixPath, bind};
@@ -44,6 +46,20 @@ pub trait Handler: 'static {
         request: Request<Incoming>,
         caller: &Arc<CallerConnection>,
     ) -> impl Future<Output = Response<Self::Body>>;
+
+    /// True if callers speak SOCKS 5 here instead of HTTP; asked for each connection.
+    fn speaks_socks(&self) -> bool {
+        false
+    }
+
+    /// Serves one connection of a caller that speaks SOCKS 5, to its end.
+    fn serve_socks<S>(&self, stream: S, caller: Arc<CallerConnection>) -> impl Future<Output = ()>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        drop((stream, caller));
+        std::future::ready(())
+    }
 
     /// The whole HTTP/1.1 answer to a head that could not be read. hyper's own has no body and no explanation.
     fn malformed(status: StatusCode) -> Bytes;

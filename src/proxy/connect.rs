@@ -14,7 +14,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::body::CallerBody;
 use super::destination::Tunnel;
@@ -28,7 +27,7 @@ use crate::coarse;
 use crate::listen;
 use crate::runtime::{Lane, ListenerRuntime, Runtime};
 use crate::tls::CertificateAuthority;
-use crate::upstream::{Origin, Scheme, Upstream};
+use crate::upstream::{Origin, Scheme, Transport, Upstream};
 
 /// How long the caller's first word is waited for before the upstream is asked whether the first word is its own.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -63,9 +62,9 @@ pub(super) struct ReachedTunnel {
 /// What of a tunnel is opened.
 enum Opening {
     /// Nothing: bytes pass through this connection.
-    Nothing(TcpStream),
+    Nothing(Transport),
     /// Plain HTTP; anything else passes through this connection.
-    PlainHttp(TcpStream),
+    PlainHttp(Transport),
     /// Plain HTTP, and nothing else may pass: it is an `http` name of an https upstream.
     PlainHttpAlone,
     /// Plain HTTP and TLS.
@@ -140,7 +139,7 @@ where
     let (spoke, dialled, authority) = match opening {
         Opening::Nothing(dialled) => return splice(caller, dialled, idle).await,
         Opening::PlainHttpAlone => {
-            let spoke = coarse::timeout(patience, first(&mut caller, &mut prefix, None::<&mut TcpStream>)).await;
+            let spoke = coarse::timeout(patience, first(&mut caller, &mut prefix, None::<&mut Transport>)).await;
             (spoke.unwrap_or(First::Nobody), None, None)
         }
         Opening::PlainHttp(mut dialled) => {
@@ -148,7 +147,7 @@ where
             (spoke.unwrap_or(First::Nobody), Some(dialled), None)
         }
         Opening::All(authority) => {
-            let early = coarse::timeout(SILENCE, first(&mut caller, &mut prefix, None::<&mut TcpStream>)).await;
+            let early = coarse::timeout(SILENCE, first(&mut caller, &mut prefix, None::<&mut Transport>)).await;
             let (spoke, dialled) = match early {
                 Ok(First::Caller(Spoken::Other)) => (First::Caller(Spoken::Other), dial(&tunnel, &upstream).await),
                 Ok(spoke) => (spoke, None),
@@ -159,7 +158,7 @@ where
                         (coarse::timeout(idle, spoke).await.unwrap_or(First::Nobody), Some(dialled))
                     }
                     None => {
-                        let spoke = first(&mut caller, &mut prefix, None::<&mut TcpStream>);
+                        let spoke = first(&mut caller, &mut prefix, None::<&mut Transport>);
                         (coarse::timeout(patience, spoke).await.unwrap_or(First::Nobody), None)
                     }
                 },
@@ -214,7 +213,7 @@ fn boxed<'a>(future: impl Future<Output = ()> + 'a) -> std::pin::Pin<Box<dyn Fut
 }
 
 /// A connection for what passes unread, if it may: rules about requests cannot be kept for bytes.
-async fn dial(tunnel: &Tunnel, upstream: &Upstream) -> Option<TcpStream> {
+async fn dial(tunnel: &Tunnel, upstream: &Upstream) -> Option<Transport> {
     let lane = tunnel.lane.as_ref()?;
     tunnel::check_rules(lane).ok()?;
     upstream.dial(&tunnel.origin).await.ok()

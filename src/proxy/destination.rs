@@ -82,8 +82,13 @@ impl Reached {
 /// Works out the destination of a request on this listener, or inside of a tunnel that it has opened.
 pub(super) fn of(listener: &ListenerRuntime, inside: Option<&Inside>, head: &Parts) -> Result<Destination, Refusal> {
     match &listener.mode {
-        ModeRuntime::Forward(table) if let Some(inside) = inside => forward::inside(table, inside, head),
+        ModeRuntime::Forward(table) | ModeRuntime::Socks5(table) if let Some(inside) = inside => {
+            forward::inside(table, inside, head)
+        }
         ModeRuntime::Forward(table) => forward::destination(table, head),
+        ModeRuntime::Socks5(_) => {
+            Err(Refusal::denied("this listener speaks SOCKS 5; give it socks5h://HOST:PORT, or use a forward listener"))
+        }
         ModeRuntime::Reverse { table, hosts } => reverse::destination(table, hosts.as_deref(), head),
         ModeRuntime::Token(_) => Err(Refusal::denied("this listener is a token endpoint and forwards nothing")),
     }

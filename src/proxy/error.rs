@@ -160,6 +160,8 @@ impl Refusal {
             Kind::ConnectionRefused => gateway(bad, "upstream-connect", "connection_refused", detail("")),
             Kind::ConnectionTimeout => gateway(timeout, "upstream-connect", "connection_timeout", detail("")),
             Kind::ConnectionTerminated => gateway(bad, "upstream-connect", "connection_terminated", detail("")),
+            Kind::DestinationUnavailable => gateway(bad, "upstream-connect", "destination_unavailable", detail("")),
+            Kind::ProxyConfiguration => gateway(bad, "upstream-connect", "proxy_configuration_error", detail("")),
             Kind::TlsProtocolError => gateway(bad, "upstream-tls", "tls_protocol_error", detail("")),
             Kind::TlsAlertReceived => gateway(bad, "upstream-tls", "tls_alert_received", detail("")),
             Kind::TlsCertificateError => gateway(bad, "upstream-tls", "tls_certificate_error", detail("")),
@@ -203,6 +205,12 @@ impl Refusal {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The `error` of `Proxy-Status` (RFC 9209 section 2.3).
+    #[must_use]
+    pub const fn error(&self) -> &'static str {
+        self.error
     }
 
     /// For the log.

@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::destination::{self, Destination, Reached, Tunnel};
 use super::policy::check_policy;
-use super::{Refusal, connect, tunnel};
+use super::{Refusal, connect, forward, tunnel};
 use crate::credential::Place;
 use crate::route::CallerAuthorization;
-use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime};
-use crate::upstream::Scheme;
+use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
+use crate::upstream::{Origin, Scheme, Upstream};
 
 /// The answer of `attache explain` and `/api/explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,7 +49,8 @@ pub fn answer(runtime: &Runtime, listener: Option<&str>, method: &Method, target
         );
     }
     // A path alone is asked of a base URL, everything else of a proxy: what a proxy refuses is not looked for elsewhere.
-    let forward = |listener: &&ListenerRuntime| matches!(listener.mode, ModeRuntime::Forward(_));
+    let forward =
+        |listener: &&ListenerRuntime| matches!(listener.mode, ModeRuntime::Forward(_) | ModeRuntime::Socks5(_));
     let (proxies, bases): (Vec<_>, Vec<_>) = runtime.listeners.iter().partition(forward);
     let path = target.starts_with('/');
     let asked = if (path && !bases.is_empty()) || proxies.is_empty() { bases } else { proxies };
@@ -84,7 +85,13 @@ fn explain(
         sends_to: None,
         reason: String::new(),
     };
-    match destination::of(listener, None, &head) {
+    let mut onward = None;
+    let destination = match &listener.mode {
+        // What a caller asks for in SOCKS is found as on a forward listener.
+        ModeRuntime::Socks5(table) => forward::destination(table, &head),
+        _ => destination::of(listener, None, &head),
+    };
+    match destination {
         Err(refusal) => explanation.reason = refused(&refusal),
         Ok(Destination::Refused(lane, refusal)) => {
             explanation.upstream = Some(lane.route.name().to_owned());
@@ -94,18 +101,41 @@ fn explain(
             explanation.outcome = "pass";
             explanation.reason = "OPTIONS * is answered by attache itself".into();
         }
-        Ok(Destination::Route(reached)) => explain_route(&mut explanation, &reached, &head),
-        Ok(Destination::Tunnel(tunnel)) => explain_tunnel(&mut explanation, runtime, listener, &tunnel),
+        Ok(Destination::Route(reached)) => {
+            onward = reached.lane.route.upstream.onward_for(reached.origin());
+            explain_route(&mut explanation, &reached, &head);
+        }
+        Ok(Destination::Tunnel(tunnel)) => {
+            let upstream = match &tunnel.lane {
+                Some(lane) => Some(&lane.route.upstream),
+                None => unmatched(runtime, &tunnel.origin),
+            };
+            onward = upstream.and_then(|upstream| upstream.onward_for(&tunnel.origin));
+            explain_tunnel(&mut explanation, runtime, listener, &tunnel);
+        }
         Ok(Destination::Unmatched(origin)) => match tunnel::unmatched(runtime, listener, &origin, &origin) {
             Err(refusal) => explanation.reason = refused(&refusal),
-            Ok(_) => {
+            Ok(upstream) => {
+                onward = upstream.onward_for(&origin);
                 explanation.outcome = "pass";
                 explanation.sends_to = Some(origin.to_string());
                 explanation.reason = "no upstream covers it, and [forward] unmatched lets it pass untouched".into();
             }
         },
     }
+    if let Some(proxy) = onward.filter(|_| explanation.outcome != "deny") {
+        explanation.reason.push_str(&format!("; it is reached through the onward proxy {proxy}"));
+    }
     Ok(explanation)
+}
+
+/// What dials this origin that nobody configured, if policy lets it pass. Nothing is counted here.
+fn unmatched<'a>(runtime: &'a Runtime, origin: &Origin) -> Option<&'a std::sync::Arc<Upstream>> {
+    match (&runtime.unmatched, origin.scheme) {
+        (UnmatchedRuntime::Deny, _) => None,
+        (UnmatchedRuntime::Pass { http, .. }, Scheme::Http) => Some(http),
+        (UnmatchedRuntime::Pass { https, .. }, Scheme::Https) => Some(https),
+    }
 }
 
 fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts) {
@@ -214,11 +244,19 @@ fn refused(refusal: &Refusal) -> String {
 fn head(listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Parts, String> {
     let uri: http::Uri =
         target.parse().map_err(|_invalid| format!("{target:?} is not a URL, a path, or host:port for CONNECT"))?;
+    // In SOCKS, TLS begins behind the tunnel.
+    if matches!(listener.mode, ModeRuntime::Socks5(_))
+        && uri.scheme_str() == Some("https")
+        && let Some(authority) = uri.authority()
+    {
+        let port = authority.port_u16().unwrap_or(Scheme::Https.default_port());
+        return head(listener, &Method::CONNECT, &format!("{}:{port}", authority.host()));
+    }
     let mut request = Request::builder().method(method.clone());
     let host = match (&listener.mode, uri.authority()) {
         (_, Some(authority)) => authority.as_str().to_owned(),
         (ModeRuntime::Reverse { .. } | ModeRuntime::Token(_), None) => "localhost".to_owned(),
-        (ModeRuntime::Forward(_), None) => {
+        (ModeRuntime::Forward(_) | ModeRuntime::Socks5(_), None) => {
             return Err("a forward listener needs a whole URL, such as http://api.example.com/".into());
         }
     };
@@ -279,5 +317,19 @@ credential = "key"
             reason("caller_authorization = \"reject\""),
             format!("{plain}; a request with an Authorization of its own is refused with 400")
         );
+    }
+
+    #[tokio::test]
+    async fn the_reason_names_the_onward_proxy() {
+        let way = "; it is reached through the onward proxy proxy.test:3128";
+        assert!(reason("allow_plaintext = true\nvia = \"http://proxy.test:3128\"").ends_with(way));
+        let text = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n\
+            [forward]\nunmatched = \"pass\"\nvia = \"http://proxy.test:3128\"\nno_proxy = [\".corp\"]\n";
+        let runtime =
+            dry_runtime(&Config::parse("proxy.toml", text).unwrap(), tokio::runtime::Handle::current()).unwrap();
+        let ask = |method, target| answer(&runtime, None, &method, target).unwrap().reason;
+        assert!(ask(Method::GET, "http://a.test/").ends_with(way));
+        assert!(ask(Method::CONNECT, "a.test:443").ends_with(way));
+        assert!(!ask(Method::GET, "http://a.corp/").contains("onward"));
     }
 }

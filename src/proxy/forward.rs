@@ -9,7 +9,7 @@ use super::destination::{Destination, Reached, Tunnel};
 use super::error::Refusal;
 use super::intercept::Inside;
 use super::target::{self, Target};
-use crate::route::{Arrival, ForwardTable};
+use crate::route::{Arrival, ForwardTable, TunnelPorts};
 use crate::runtime::Lane;
 use crate::upstream::{Host, Origin, Scheme};
 
@@ -46,7 +46,8 @@ fn find(table: &ForwardTable<Arc<Lane>>, scheme: Scheme, host: &str, port: u16) 
     }
 }
 
-fn tunnel(table: &ForwardTable<Arc<Lane>>, host: &str, port: u16) -> Result<Destination, Refusal> {
+/// What a CONNECT to this canonical host and port asks for.
+pub(super) fn tunnel(table: &ForwardTable<Arc<Lane>>, host: &str, port: u16) -> Result<Destination, Refusal> {
     if let Some(lane) = table.find_tunnel(host, port) {
         let scheme = lane.route.upstream.settings.origin.base().scheme;
         let origin = origin(scheme, host, port)?;
@@ -60,6 +61,7 @@ fn tunnel(table: &ForwardTable<Arc<Lane>>, host: &str, port: u16) -> Result<Dest
         }
         Some(_) => find(table, Scheme::Http, host, port),
         None => {
+            check_port(table.tunnels(), host, port)?;
             Ok(Destination::Tunnel(Tunnel { lane: None, origin: origin(Scheme::Https, host, port)?, alias: false }))
         }
     }
@@ -87,6 +89,21 @@ pub(super) fn inside(table: &ForwardTable<Arc<Lane>>, inside: &Inside, head: &Pa
         reached.path = Some(PathAndQuery::from_static("*"));
     }
     Ok(destination)
+}
+
+/// RFC 9110 section 9.3.6: a tunnel carries anything, and a proxy that opens one to any port is a way to send spam.
+fn check_port(tunnels: &TunnelPorts, host: &str, port: u16) -> Result<(), Refusal> {
+    match tunnels {
+        TunnelPorts::Listed(ports) if !tunnels.permit(port) => {
+            let known: Vec<String> = ports.iter().map(u16::to_string).collect();
+            Err(Refusal::denied(format!(
+                "no upstream covers {host}:{port}, and tunnels elsewhere lead to port {} only; \
+                 to open this one, write [forward] connect_ports = [{port}]",
+                known.join(", ")
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn origin(scheme: Scheme, host: &str, port: u16) -> Result<Origin, Refusal> {

@@ -21,6 +21,7 @@ mod replay;
 mod retry;
 mod reverse;
 mod settings;
+mod socks;
 mod splice;
 mod subject;
 mod target;

@@ -2,7 +2,9 @@
 
 use ipnet::IpNet;
 
+use crate::route::TunnelPorts;
 use crate::secret::Secrets;
+use crate::upstream::OnwardSettings;
 
 /// `mode`, with what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +12,11 @@ pub enum ListenerMode {
     /// Callers name the target themselves (`HTTP_PROXY`).
     Forward {
         /// The upstreams that this listener knows: all, unless the configuration lists some.
+        upstreams: Vec<String>,
+    },
+    /// Callers name the target in SOCKS 5.
+    Socks5 {
+        /// As on a forward listener.
         upstreams: Vec<String>,
     },
     /// Callers use the listener as a base URL.
@@ -32,6 +39,7 @@ impl ListenerMode {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Forward { .. } => "forward",
+            Self::Socks5 { .. } => "socks5",
             Self::Reverse { .. } => "reverse",
             Self::Token { .. } => "token",
         }
@@ -67,6 +75,10 @@ pub struct ForwardSettings {
     pub unmatched: Unmatched,
     /// Which addresses an unmatched target may resolve to.
     pub private_addresses: PrivateAddresses,
+    /// Where tunnels to them may lead, besides port 443 and the ports of configured origins.
+    pub connect_ports: TunnelPorts,
+    /// The proxy that they are reached through.
+    pub via: Option<OnwardSettings>,
 }
 
 /// `[forward] unmatched`.

@@ -11,7 +11,7 @@ use http::Method;
 
 pub use hold::Hold;
 pub use settings::{AllowRule, CallerAuthorization, HttpScheme, OnTokenError, RetrySettings, RouteSettings};
-pub use table::{Arrival, ForwardTable, ReverseTable};
+pub use table::{Arrival, ForwardTable, ReverseTable, TunnelPorts};
 
 use crate::credential::Credential;
 use crate::upstream::Upstream;

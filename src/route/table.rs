@@ -1,7 +1,7 @@
 //! From a request's target to a route. Every lookup hashes; its cost does not grow with the number of upstreams.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use super::HttpScheme;
@@ -14,6 +14,16 @@ pub struct ForwardTable<T> {
     exact: HashMap<Box<str>, Ports<T>>,
     /// By what follows the first label.
     wildcard: HashMap<Box<str>, Ports<T>>,
+    tunnels: TunnelPorts,
+}
+
+/// The ports that tunnels to hosts without a route may lead to: anything could be spoken there, such as SMTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TunnelPorts {
+    /// All.
+    Any,
+    /// These.
+    Listed(BTreeSet<u16>),
 }
 
 type Ports<T> = HashMap<(Scheme, u16), Entry<T>>;
@@ -39,14 +49,31 @@ pub enum Arrival {
 
 impl<T> Default for ForwardTable<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), wildcard: HashMap::new() }
+        let tunnels = TunnelPorts::Listed(BTreeSet::from([Scheme::Https.default_port()]));
+        Self { exact: HashMap::new(), wildcard: HashMap::new(), tunnels }
     }
 }
 
 impl<T: Clone> ForwardTable<T> {
+    /// Lets tunnels lead to these ports too, besides 443 and those of the routes.
+    pub fn open(&mut self, ports: &TunnelPorts) {
+        match (&mut self.tunnels, ports) {
+            (TunnelPorts::Listed(known), TunnelPorts::Listed(more)) => known.extend(more),
+            (known, TunnelPorts::Any) => *known = TunnelPorts::Any,
+            (TunnelPorts::Any, _) => {}
+        }
+    }
+
+    /// Where tunnels to hosts without a route may lead to.
+    #[must_use]
+    pub const fn tunnels(&self) -> &TunnelPorts {
+        &self.tunnels
+    }
+
     /// Adds a route. The caller has made sure that no two have the same pattern.
     pub fn insert(&mut self, pattern: &OriginPattern, http: HttpScheme, route: T) {
         let base = pattern.base();
+        self.open(&TunnelPorts::Listed(BTreeSet::from([base.port])));
         let hosts = match pattern {
             OriginPattern::Exact(_) => &mut self.exact,
             OriginPattern::Wildcard { .. } => &mut self.wildcard,
@@ -81,6 +108,24 @@ impl<T: Clone> ForwardTable<T> {
     pub fn find_tunnel(&self, host: &str, port: u16) -> Option<&T> {
         let of = |scheme| self.find(scheme, host, port).filter(|(_, arrival)| *arrival == Arrival::Same);
         of(Scheme::Https).or_else(|| of(Scheme::Http)).map(|(route, _)| route)
+    }
+}
+
+impl Default for TunnelPorts {
+    /// None.
+    fn default() -> Self {
+        Self::Listed(BTreeSet::new())
+    }
+}
+
+impl TunnelPorts {
+    /// True if a tunnel may lead there.
+    #[must_use]
+    pub fn permit(&self, port: u16) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Listed(ports) => ports.contains(&port),
+        }
     }
 }
 
@@ -223,6 +268,21 @@ mod tests {
         assert_eq!(table.find(Scheme::Https, "a.wild.test", 8443), Some((&1, Arrival::Same)));
         assert_eq!(table.find(Scheme::Https, "a.b.wild.test", 8443), None);
         assert_eq!(table.find(Scheme::Https, "wild.test", 8443), None);
+    }
+
+    #[test]
+    fn tunnels_elsewhere_lead_to_443_to_the_ports_of_routes_and_to_those_that_are_opened() {
+        let mut table = forward(&["https://api.test:8443", "http://plain.test"]);
+        let reached = |table: &ForwardTable<usize>| -> Vec<u16> {
+            [22, 25, 80, 443, 8443, 9443].into_iter().filter(|port| table.tunnels().permit(*port)).collect()
+        };
+        assert_eq!(reached(&forward(&[])), [443]);
+        assert_eq!(reached(&table), [80, 443, 8443]);
+        table.open(&TunnelPorts::Listed(BTreeSet::from([9443])));
+        assert_eq!(reached(&table), [80, 443, 8443, 9443]);
+        table.open(&TunnelPorts::Any);
+        table.open(&TunnelPorts::default());
+        assert_eq!(reached(&table).len(), 6);
     }
 
     #[test]

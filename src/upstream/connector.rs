@@ -1,5 +1,6 @@
 //! From an origin to an open socket: resolve, filter, dial, handshake.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use tokio_rustls::TlsConnector;
 use super::address::{AddressPolicy, OwnAddresses};
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::http1::Stream;
-use super::{Offer, Origin, Upstream};
+use super::onward::Target;
+use super::{Offer, Origin, Transport, Upstream};
 use crate::coarse;
 use crate::tls::{HandshakeFault, handshake_reason};
 
@@ -21,62 +23,94 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Dials the origin (or what stands in for it in `connect`), within the connect timeout.
 pub(super) async fn connect(upstream: &Upstream, origin: &Origin, offer: Offer) -> Result<Stream, ExchangeError> {
-    let limit = upstream.settings.timeouts.connect;
     let connecting = async {
-        let stream = dial_upstream(upstream, origin).await?;
-        let Some(tls) = upstream.tls(offer) else { return Ok(Stream::Plain(stream)) };
+        let transport = dial_upstream(upstream, origin).await?;
+        let Some(tls) = upstream.tls(offer) else { return Ok(Stream::Plain(transport)) };
         let name = upstream.server_name(origin)?;
-        match TlsConnector::from(std::sync::Arc::clone(tls)).connect(name, stream).await {
+        match TlsConnector::from(std::sync::Arc::clone(tls)).connect(name, transport).await {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
             Err(error) => Err(handshake_error(&error)),
         }
     };
-    coarse::timeout(limit, connecting).await.unwrap_or_else(|_| {
-        let detail = format!("no connection to {} within {}", origin, humantime::format_duration(limit));
-        Err(ExchangeError::new(ExchangeErrorKind::ConnectionTimeout, detail))
-    })
+    in_time(upstream, origin, connecting).await
 }
 
-/// A TCP connection for a tunnel, within the connect timeout: nothing of ours is spoken on it.
-pub(super) async fn connect_tcp(upstream: &Upstream, origin: &Origin) -> Result<TcpStream, ExchangeError> {
+/// A way to the origin for a tunnel, within the connect timeout: nothing of ours is spoken on it.
+pub(super) async fn connect_bare(upstream: &Upstream, origin: &Origin) -> Result<Transport, ExchangeError> {
+    in_time(upstream, origin, dial_upstream(upstream, origin)).await
+}
+
+async fn in_time<T>(
+    upstream: &Upstream,
+    origin: &Origin,
+    connecting: impl Future<Output = Result<T, ExchangeError>>,
+) -> Result<T, ExchangeError> {
     let limit = upstream.settings.timeouts.connect;
-    coarse::timeout(limit, dial_upstream(upstream, origin)).await.unwrap_or_else(|_| {
-        let detail = format!("no connection to {} within {}", origin, humantime::format_duration(limit));
+    coarse::timeout(limit, connecting).await.unwrap_or_else(|_| {
+        let via =
+            upstream.onward_for(origin).map_or_else(String::new, |proxy| format!(" through the onward proxy {proxy}"));
+        let detail = format!("no connection to {origin}{via} within {}", humantime::format_duration(limit));
         Err(ExchangeError::new(ExchangeErrorKind::ConnectionTimeout, detail))
     })
 }
 
-async fn dial_upstream(upstream: &Upstream, origin: &Origin) -> Result<TcpStream, ExchangeError> {
+async fn dial_upstream(upstream: &Upstream, origin: &Origin) -> Result<Transport, ExchangeError> {
     let (host, port) = match &upstream.settings.connect {
-        Some(connect) => (connect.host.as_str(), connect.port),
-        None => (origin.host.as_str().trim_start_matches('[').trim_end_matches(']'), origin.port),
+        Some(connect) => (&connect.host, connect.port),
+        None => (&origin.host, origin.port),
     };
-    dial(host, port, &upstream.addresses, &upstream.own).await
+    match upstream.onward.as_ref().filter(|onward| onward.covers(host, port)) {
+        None => {
+            let dialled = dial(without_brackets(host.as_str()), port, &upstream.addresses, &upstream.own).await;
+            dialled.map(Transport::Tcp)
+        }
+        Some(onward) => {
+            let by_caller = !upstream.is_single_origin() && upstream.settings.connect.is_none();
+            let target = Target { host, port, by_caller };
+            // Boxed: few have one, and all would have room for it.
+            Box::pin(onward.reach(&target, &upstream.addresses, &upstream.own)).await
+        }
+    }
 }
 
-async fn dial(host: &str, port: u16, policy: &AddressPolicy, own: &OwnAddresses) -> Result<TcpStream, ExchangeError> {
+/// Opens a connection to one of the addresses of a host that may be dialled. `host` is without brackets.
+pub(super) async fn dial(
+    host: &str,
+    port: u16,
+    policy: &AddressPolicy,
+    own: &OwnAddresses,
+) -> Result<TcpStream, ExchangeError> {
     let resolved = resolve(host, port).await?;
     let permitted: Vec<SocketAddr> = resolved.into_iter().filter(|address| policy.permits(address.ip())).collect();
     if permitted.is_empty() {
-        let detail = format!("every address of {host} is private, local or otherwise special");
-        return Err(ExchangeError::new(ExchangeErrorKind::DestinationIpProhibited, detail));
+        return Err(prohibited(host));
     }
-    let loop_error = || {
-        let detail = format!("{host}:{port} is one of attache's own listeners");
-        ExchangeError::new(ExchangeErrorKind::ProxyLoopDetected, detail)
-    };
     if permitted.iter().any(|address| own.contains(*address)) {
-        return Err(loop_error());
+        return Err(own_listener(host, port));
     }
     let stream = race(interleave(permitted)).await.map_err(|error| dial_error(host, port, &error))?;
     if let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr())
         && own.reached(local, peer)
     {
-        return Err(loop_error());
+        return Err(own_listener(host, port));
     }
     // Requests are written whole: waiting for more to send only adds latency.
     let _best_effort = stream.set_nodelay(true);
     Ok(stream)
+}
+
+pub(super) fn prohibited(host: &str) -> ExchangeError {
+    let detail = format!("every address of {host} is private, local or otherwise special");
+    ExchangeError::new(ExchangeErrorKind::DestinationIpProhibited, detail)
+}
+
+pub(super) fn own_listener(host: &str, port: u16) -> ExchangeError {
+    let detail = format!("{host}:{port} is one of attache's own listeners");
+    ExchangeError::new(ExchangeErrorKind::ProxyLoopDetected, detail)
+}
+
+pub(super) fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ExchangeError> {
@@ -139,7 +173,7 @@ fn dial_error(host: &str, port: u16, error: &io::Error) -> ExchangeError {
     ExchangeError::new(kind, format!("cannot connect to {host}:{port}: {error}"))
 }
 
-fn handshake_error(error: &io::Error) -> ExchangeError {
+pub(super) fn handshake_error(error: &io::Error) -> ExchangeError {
     let kind = match HandshakeFault::of(error) {
         HandshakeFault::Certificate => ExchangeErrorKind::TlsCertificateError,
         HandshakeFault::Alert => ExchangeErrorKind::TlsAlertReceived,

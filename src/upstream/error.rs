@@ -21,6 +21,10 @@ pub enum ExchangeErrorKind {
     ConnectionTimeout,
     /// The connection ended before a response head.
     ConnectionTerminated,
+    /// An onward proxy could not reach the host.
+    DestinationUnavailable,
+    /// The onward proxy is not used as it wants to be.
+    ProxyConfiguration,
     /// `pool.max` connections are in use.
     ConnectionLimitReached,
     /// The handshake failed.

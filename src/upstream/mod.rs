@@ -7,13 +7,16 @@
 mod address;
 mod body;
 mod connector;
+mod direct;
 mod error;
 mod exchange;
 mod http1;
 mod lease;
+mod onward;
 mod origin;
 mod pool;
 mod settings;
+mod transport;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -23,15 +26,17 @@ use http::HeaderValue;
 use http::uri::{self, PathAndQuery};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
 
 pub use address::{AddressPolicy, OwnAddresses};
 pub use body::{BodyError, ResponseBody};
+pub use direct::{DirectRule, InvalidRule};
 pub use error::{ExchangeError, ExchangeErrorKind};
 pub use exchange::{OutboundField, OutboundHead};
+pub use onward::Onward;
 pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Scheme, is_loopback_host};
 pub use pool::Pool;
-pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
+pub use settings::{ConnectTo, OnwardLogin, OnwardSettings, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
+pub use transport::Transport;
 
 use crate::tls::ClientIdentity;
 
@@ -59,6 +64,7 @@ pub struct Upstream {
     tls_http1: Option<Arc<rustls::ClientConfig>>,
     addresses: AddressPolicy,
     own: Arc<OwnAddresses>,
+    onward: Option<Onward>,
     /// Ready-made for an upstream with one origin.
     authority: Option<(HeaderValue, uri::Authority)>,
 }
@@ -85,15 +91,32 @@ impl Upstream {
             tls.alpn_protocols = vec![b"http/1.1".to_vec()];
             Arc::new(tls)
         });
-        Self { settings, identity, connections, id, tls, tls_http1, addresses, own, authority }
+        Self { settings, identity, connections, id, tls, tls_http1, addresses, own, onward: None, authority }
     }
 
-    /// A TCP connection to the origin (or its `connect`), for a tunnel.
+    /// The same, with its connections made through the proxy of its settings' `via`.
+    #[must_use]
+    pub fn through(mut self, onward: Option<Onward>) -> Self {
+        self.onward = onward;
+        self
+    }
+
+    /// A way to the origin (or its `connect`), for a tunnel.
     ///
     /// # Errors
     /// As for any exchange: resolution, policy, refusal, timeout.
-    pub async fn dial(&self, origin: &Origin) -> Result<TcpStream, ExchangeError> {
-        connector::connect_tcp(self, origin).await
+    pub async fn dial(&self, origin: &Origin) -> Result<Transport, ExchangeError> {
+        connector::connect_bare(self, origin).await
+    }
+
+    /// The onward proxy that this origin is reached through, as `host:port`, for people.
+    #[must_use]
+    pub fn onward_for(&self, origin: &Origin) -> Option<String> {
+        let (host, port) = match &self.settings.connect {
+            Some(connect) => (&connect.host, connect.port),
+            None => (&origin.host, origin.port),
+        };
+        self.onward.as_ref().filter(|onward| onward.covers(host, port)).map(Onward::name)
     }
 
     const fn tls(&self, offer: Offer) -> Option<&Arc<rustls::ClientConfig>> {
@@ -109,7 +132,7 @@ impl Upstream {
 
     /// The name in SNI and in the certificate.
     fn server_name(&self, origin: &Origin) -> Result<ServerName<'static>, ExchangeError> {
-        let host = origin.host.as_str().trim_start_matches('[').trim_end_matches(']');
+        let host = connector::without_brackets(origin.host.as_str());
         let name = self.settings.tls.server_name.as_deref().unwrap_or(host);
         ServerName::try_from(name.to_owned()).map_err(|_invalid| {
             let detail = format!("{name} is no name that a certificate could be for");

@@ -393,6 +393,10 @@ mod tests {
             ("[0:0::1]", "[::1]"),
             ("[2001:DB8::a]", "[2001:db8::a]"),
             ("127.0.0.1", "127.0.0.1"),
+            ("127.0.0.1.", "127.0.0.1"),
+            ("LocalHost.", "localhost"),
+            ("[::FFFF:7f00:1]", "[::ffff:127.0.0.1]"),
+            ("[0:0:0:0:0:ffff:127.0.0.1]", "[::ffff:127.0.0.1]"),
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ] {
             assert_eq!(Host::parse(text).unwrap().as_str(), canonical, "{text}");
@@ -412,13 +416,6 @@ mod tests {
             "a b",
             "a%2eb",
             "[fe80::1%25eth0]",
-            "2130706433",
-            "0x7f.1",
-            "0177.0.0.1",
-            "127.1",
-            "1.2.3.4.5",
-            "256.1.1.1",
-            "0x7f000001",
             "a/b",
             "a\\b",
             "a#b",
@@ -428,6 +425,15 @@ mod tests {
             "*",
             "*.example.com",
         ] {
+            assert!(Host::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_in_disguise_are_refused() {
+        let spelled = "2130706433 0x7f.1 0177.0.0.1 127.1 1.2.3.4.5 256.1.1.1 0x7f000001 2130706433. 0X7F.1 127.0.0.0x1 \
+            example.0x 017700000001 127.0.1 127.0.0.01 127.0.0.1.. example.com.1 ::1 [127.0.0.1] [::1%lo] [v1.fe80] １２７.0.0.1 127。0。0。1";
+        for text in spelled.split_whitespace() {
             assert!(Host::parse(text).is_err(), "{text}");
         }
     }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::OriginPattern;
+use super::{DirectRule, Host, Origin, OriginPattern};
+use crate::secret::Secrets;
 use crate::tls::{IdentitySource, MinVersion};
 
 /// How an upstream is reached.
@@ -15,6 +16,8 @@ pub struct UpstreamSettings {
     pub origin: OriginPattern,
     /// Dial this host and port instead; Host, SNI and verification keep the origin's name.
     pub connect: Option<ConnectTo>,
+    /// The proxy that connections are made through.
+    pub via: Option<OnwardSettings>,
     /// TLS towards the origin; ignored for an `http` origin.
     pub tls: TlsSettings,
     /// Deadlines.
@@ -26,10 +29,32 @@ pub struct UpstreamSettings {
 /// `connect = "host:port"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectTo {
-    /// A host name or address, resolved when it is dialled; brackets removed from IPv6.
-    pub host: String,
+    /// A host name or address, resolved when it is dialled.
+    pub host: Host,
     /// The port.
     pub port: u16,
+}
+
+/// `via`: a proxy of the network's, between us and where we go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnwardSettings {
+    /// Where it listens, and whether it is spoken to by TLS.
+    pub proxy: Origin,
+    /// Who we are to it.
+    pub login: Option<OnwardLogin>,
+    /// PEM certificates that an `https` proxy is trusted by **instead of** the system's.
+    pub ca_file: Option<PathBuf>,
+    /// What is reached without it.
+    pub except: Vec<DirectRule>,
+}
+
+/// `username` and `password` of an onward proxy: Basic (RFC 7617).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnwardLogin {
+    /// Without a colon.
+    pub username: String,
+    /// Read for each connection.
+    pub password: Secrets,
 }
 
 /// `tls = { … }` of an upstream.

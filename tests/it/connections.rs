@@ -280,7 +280,7 @@ async fn an_http2_caller_may_open_a_tunnel_in_a_stream() {
         let _ended = tokio::io::copy(&mut read, &mut write).await;
     })
     .await;
-    let policy = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\n";
+    let policy = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\nconnect_ports = \"any\"\n";
     let proxy = TestProxy::start(&format!("{FORWARD}{policy}"));
     let stream = tokio::net::TcpStream::connect(proxy.address("proxy")).await.unwrap();
     let (send, connection) = h2::client::handshake(stream).await.unwrap();

@@ -186,7 +186,7 @@ async fn the_request_has_been_here_before() {
 
 #[tokio::test]
 async fn a_destination_that_is_one_of_our_own_listeners_is_a_loop() {
-    let policy = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\n";
+    let policy = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\nconnect_ports = \"any\"\n";
     let proxy = TestProxy::start(&format!("{FORWARD}{ADMIN}{policy}"));
     for listener in ["proxy", "admin"] {
         let address = proxy.address(listener);

@@ -3,6 +3,7 @@
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
+mod socks;
 mod support;
 
 mod authorization_server;
@@ -27,6 +28,7 @@ mod intercept;
 mod local_ca;
 mod no_leaks;
 mod no_leaks_credentials;
+mod onward;
 mod reload;
 mod responses;
 mod retry;
@@ -38,3 +40,4 @@ mod token_origin;
 mod tokens;
 mod tunnel;
 mod websocket;
+mod where_it_may_go;

@@ -38,7 +38,7 @@ const DOORS: [(&str, &[&str]); 19] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 16] = [
+const EXPOSING: [&str; 17] = [
     "cli/token.rs",            // `attache token` prints the token: that is the command
     "config/mod.rs",           // the text of the file may hold secrets, and is read
     "credential/fixed.rs",     // the value that is put on requests is made, once for each secret
@@ -54,6 +54,7 @@ const EXPOSING: [&str; 16] = [
     "tls/authority.rs",        // the key of the local CA is read
     "tls/mod.rs",              // a certificate is parsed
     "tls/identity.rs",         // certificate and key come out of their PEM
+    "upstream/onward.rs",      // our password goes to the onward proxy
     "token/mod.rs",            // the header value is made, once for each token
 ];
 
@@ -203,6 +204,20 @@ fn every_configuration_in_the_page_on_credentials_is_understood() {
         let listener = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n";
         std::fs::write(path("proxy.toml"), format!("{listener}{text}")).unwrap();
         Config::load(&path("proxy.toml")).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+    }
+}
+
+/// The same of `docs/egress.md`.
+#[test]
+fn every_configuration_in_the_page_on_egress_is_understood() {
+    let page = read("docs/egress.md");
+    let blocks: Vec<_> = fenced(&page).into_iter().filter(|(language, _)| *language == "toml").collect();
+    assert_eq!(blocks.len(), 2);
+    for (_, block) in blocks {
+        let listener = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n";
+        let text = with_secrets(&format!("{listener}{block}").replace("env = \"SECRET\"", "env = \"ORDERS_SECRET\""));
+        let read = Config::parse("docs/egress.md", &text).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+        assert_eq!(read.warnings, []);
     }
 }
 

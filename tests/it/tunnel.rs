@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{ADMIN, Caller, FORWARD, Raw, TestProxy, TokenServer, credential, send, upstream};
 
-const PASS: &str = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\n";
+const PASS: &str = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\nconnect_ports = \"any\"\n";
 const TUNNELS: &str = "attache_tunnels_total{listener=\"proxy\",injected=\"false\"}";
 
 /// Sends back what it gets, and closes when the other side has.
@@ -101,7 +101,7 @@ async fn unmatched_tunnels_follow_the_policy() {
     let answer = connect(&denied, &target).await.answer().await;
     answer.assert_own_failure(403, "http_request_denied");
     assert!(answer.text().contains(&format!("no upstream covers {target}; ")), "{}", answer.text());
-    let public = TestProxy::start(&format!("{FORWARD}[forward]\nunmatched = \"pass\"\n"));
+    let public = TestProxy::start(&format!("{FORWARD}[forward]\nunmatched = \"pass\"\nconnect_ports = \"any\"\n"));
     connect(&public, &target).await.answer().await.assert_own_failure(403, "destination_ip_prohibited");
     assert_eq!(server.connections(), 0);
     let report = TestProxy::start(&format!("{FORWARD}{ADMIN}{}", PASS.replace("pass", "report")));

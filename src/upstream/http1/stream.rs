@@ -5,15 +5,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use crate::upstream::Transport;
 
 /// An open connection to an origin.
 #[derive(Debug)]
 pub(in crate::upstream) enum Stream {
-    Plain(TcpStream),
+    Plain(Transport),
     /// Boxed: a TLS session is large, and this value is moved about.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Transport>>),
 }
 
 impl AsyncRead for Stream {

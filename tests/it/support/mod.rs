@@ -3,6 +3,7 @@
 mod binary;
 mod caller;
 mod local_ca;
+mod onward;
 mod proxy;
 mod raw;
 mod server;
@@ -13,6 +14,7 @@ mod world;
 pub use binary::{Finished, Folder, Running};
 pub use caller::{Answer, Caller, get, send};
 pub use local_ca::LocalCa;
+pub use onward::OnwardProxy;
 pub use proxy::TestProxy;
 pub use raw::{Raw, read_head};
 pub use server::{Asked, Reply, Scripted, TokenServer};

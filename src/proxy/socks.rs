@@ -1,0 +1,94 @@
+//! A SOCKS 5 listener: the caller names a host and a port as in CONNECT, and gets the same tunnel, by the same decisions.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::destination::Destination;
+use super::error::{Refusal, RequestId};
+use super::{Entrance, Proxy, connect, forward, record};
+use crate::coarse;
+use crate::listen::CallerConnection;
+use crate::listen::socks5::{self, Reply};
+use crate::runtime::{Lane, ModeRuntime};
+use crate::upstream::{Authority, Host};
+
+impl Proxy {
+    /// True if the callers of this listener speak SOCKS 5 now.
+    #[must_use]
+    pub fn speaks_socks(&self, listener: usize) -> bool {
+        let runtime = self.runtime.current();
+        runtime.listener(listener).is_some_and(|listener| matches!(listener.mode, ModeRuntime::Socks5(_)))
+    }
+
+    /// Serves one connection of a SOCKS 5 listener to its end.
+    pub async fn serve_socks<S>(self: &Rc<Self>, listener: usize, mut stream: S, caller: Arc<CallerConnection>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let patience = self.serving.limits.header_timeout;
+        let greeted = coarse::timeout(patience, socks5::greet(&mut stream, false, |_, _| true)).await;
+        let request = match greeted {
+            Ok(Ok(request)) => request,
+            Ok(Err(error)) => {
+                tracing::info!(target: "attache::proxy", peer = %caller.peer, "a SOCKS caller is not served: {error}");
+                return;
+            }
+            // Silent for too long: nobody to answer.
+            Err(_elapsed) => return,
+        };
+        let entrance = Entrance { listener, caller };
+        match Box::pin(self.reach_for_socks(listener, &request)).await {
+            Ok(reached) => {
+                if socks5::reply(&mut stream, Reply::Succeeded).await.is_ok() {
+                    // Boxed: what is carried may be served as requests, which may hold tunnels in their turn.
+                    let carried = Box::pin(connect::carry(self, &entrance, reached, stream));
+                    tokio::select! {
+                        () = carried => {}
+                        () = self.stop.cancelled() => {}
+                    }
+                }
+            }
+            Err(reply) => {
+                // Whoever does not read the answer learns by the end of the connection.
+                let _unread = socks5::reply(&mut stream, reply).await;
+            }
+        }
+    }
+
+    /// The same steps as for CONNECT. A refusal is noted as every other; the caller gets what SOCKS has for it.
+    async fn reach_for_socks(&self, slot: usize, request: &socks5::Request) -> Result<connect::ReachedTunnel, Reply> {
+        let began = Instant::now();
+        let runtime = self.runtime.current();
+        let Some(listener) = runtime.listener(slot) else { return Err(Reply::NotAllowed) };
+        let refused = |refusal: &Refusal, lane: Option<&Lane>| {
+            record::refusal(listener, refusal, &RequestId::random(), began, lane);
+            Reply::of_failure(refusal.error())
+        };
+        let ModeRuntime::Socks5(table) = &listener.mode else { return Err(Reply::NotAllowed) };
+        let destination = self.admit().and_then(|()| {
+            let host = canonical(&request.host)?;
+            forward::tunnel(table, host.as_str(), request.port)
+        });
+        match destination {
+            Ok(Destination::Tunnel(tunnel)) => {
+                let lane = tunnel.lane.clone();
+                let reached = connect::reach(self, &runtime, listener, tunnel).await;
+                reached.map_err(|refusal| refused(&refusal, lane.as_deref()))
+            }
+            Ok(Destination::Refused(lane, refusal)) => Err(refused(&refusal, Some(&lane))),
+            // `forward::tunnel` finds tunnels and nothing else.
+            Ok(_) => Err(Reply::GeneralFailure),
+            Err(refusal) => Err(refused(&refusal, None)),
+        }
+    }
+}
+
+/// Read as strictly as the host of a URL: a name that one program takes for an address is refused.
+fn canonical(host: &str) -> Result<Host, Refusal> {
+    let invalid = |error: &dyn std::fmt::Display| Refusal::bad_request(format!("the host is no host: {error}"));
+    let authority = Authority::parse(host).map_err(|error| invalid(&error))?;
+    Host::parse(&authority.host).map_err(|error| invalid(&error))
+}

@@ -1,0 +1,257 @@
+//! Onward proxies: the way out of a network that has one.
+//!
+//! Whatever is spoken at the far end, the proxy is asked for a tunnel (CONNECT, RFC 9110 section 9.3.6) and sees nothing of
+//! what goes through it: no token in clear to it, and the certificate that is verified is the origin's own. The proxy looks
+//! names up, so that what is known here of an address that somebody else named is what its text says.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use http::header::PROXY_AUTHENTICATE;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
+
+use super::address::{AddressPolicy, OwnAddresses};
+use super::error::{ExchangeError, ExchangeErrorKind as Kind};
+use super::origin::Host;
+use super::settings::OnwardSettings;
+use super::{Transport, connector};
+
+/// The largest answer to CONNECT that is read.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Fields of that answer; more is no answer of a proxy.
+const MAX_FIELDS: usize = 64;
+
+/// A configured onward proxy, live.
+#[derive(Debug)]
+pub struct Onward {
+    settings: OnwardSettings,
+    tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+/// Where a tunnel is wanted to.
+pub(super) struct Target<'a> {
+    pub(super) host: &'a Host,
+    pub(super) port: u16,
+    /// A caller chose the host, and not the configuration.
+    pub(super) by_caller: bool,
+}
+
+impl Onward {
+    /// `tls` is there exactly for an `https` proxy, and offers HTTP/1.1 alone.
+    #[must_use]
+    pub const fn new(settings: OnwardSettings, tls: Option<Arc<rustls::ClientConfig>>) -> Self {
+        Self { settings, tls }
+    }
+
+    /// True if this host and port are reached through the proxy.
+    pub(super) fn covers(&self, host: &Host, port: u16) -> bool {
+        !self.settings.except.iter().any(|rule| rule.covers(host, port))
+    }
+
+    /// `proxy.corp:3128`, for people.
+    pub(super) fn name(&self) -> String {
+        format!("{}:{}", self.settings.proxy.host, self.settings.proxy.port)
+    }
+
+    /// A tunnel through the proxy. Its time is bounded by whoever waits.
+    pub(super) async fn reach(
+        &self,
+        target: &Target<'_>,
+        policy: &AddressPolicy,
+        own: &OwnAddresses,
+    ) -> Result<Transport, ExchangeError> {
+        check_text(target, policy, own)?;
+        let stream = self.dial(own).await?;
+        if target.by_caller && target.host.ip().is_none() && own.has_port(target.port) && is_here(&stream) {
+            let (host, port, proxy) = (target.host, target.port, self.name());
+            let detail = format!(
+                "{host}:{port} through {proxy}, an onward proxy on this machine, could be one of attache's own listeners"
+            );
+            return Err(ExchangeError::new(Kind::ProxyLoopDetected, detail));
+        }
+        let mut transport = self.handshake(stream).await?;
+        let request = self.request(target).await?;
+        transport.write_all(&request).await.map_err(|error| self.broken(&error))?;
+        transport.flush().await.map_err(|error| self.broken(&error))?;
+        loop {
+            let head = self.read_head(&mut transport).await?;
+            match self.judge(&head, target)? {
+                // An interim answer (RFC 9110 section 15.2).
+                status if status.is_informational() => {}
+                _ => return Ok(transport),
+            }
+        }
+    }
+
+    async fn dial(&self, own: &OwnAddresses) -> Result<TcpStream, ExchangeError> {
+        let proxy = &self.settings.proxy;
+        let host = connector::without_brackets(proxy.host.as_str());
+        connector::dial(host, proxy.port, &AddressPolicy::Any, own).await.map_err(|error| {
+            let kind = match error.kind {
+                // The name is that of `via`, and none of the origin's.
+                Kind::DnsError => Kind::ProxyConfiguration,
+                kind => kind,
+            };
+            ExchangeError::new(kind, format!("the onward proxy {}: {error}", self.name()))
+        })
+    }
+
+    async fn handshake(&self, stream: TcpStream) -> Result<Transport, ExchangeError> {
+        let Some(tls) = &self.tls else { return Ok(Transport::Tcp(stream)) };
+        let host = connector::without_brackets(self.settings.proxy.host.as_str()).to_owned();
+        let name = ServerName::try_from(host).map_err(|_invalid| {
+            let detail = format!("the onward proxy {} has no name that a certificate could be for", self.name());
+            ExchangeError::new(Kind::ProxyConfiguration, detail)
+        })?;
+        match TlsConnector::from(Arc::clone(tls)).connect(name, stream).await {
+            Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
+            Err(error) => {
+                let error = connector::handshake_error(&error);
+                Err(ExchangeError::new(error.kind, format!("the onward proxy {}: {error}", self.name())))
+            }
+        }
+    }
+
+    async fn request(&self, target: &Target<'_>) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
+        let authority = format!("{}:{}", target.host, target.port);
+        let mut request = Zeroizing::new(Vec::with_capacity(512));
+        request.extend_from_slice(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").as_bytes());
+        if let Some(login) = &self.settings.login {
+            let sources = login.password.clone();
+            // Files may be on a network that hangs, and a program may take its time.
+            let read = tokio::task::spawn_blocking(move || sources.first_readable()).await;
+            let password = match read {
+                Ok(Ok(password)) => password,
+                Ok(Err(error)) => return Err(self.no_password(&error)),
+                Err(broken) => return Err(self.no_password(&broken)),
+            };
+            let pair = Zeroizing::new(format!("{}:{}", login.username, password.expose()));
+            let basic = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+            request.reserve_exact(basic.len() + 64);
+            request.extend_from_slice(b"Proxy-Authorization: Basic ");
+            request.extend_from_slice(basic.as_bytes());
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        Ok(request)
+    }
+
+    /// Reads one head and not a byte behind it: a server that speaks first may have spoken already.
+    async fn read_head(&self, transport: &mut Transport) -> Result<Vec<u8>, ExchangeError> {
+        let mut head = Vec::new();
+        let mut arrived = [0; 1024];
+        loop {
+            let length = transport.peek(&mut arrived).await.map_err(|error| self.broken(&error))?;
+            if length == 0 {
+                return Err(self.broken(&std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            let before = head.len();
+            head.extend_from_slice(&arrived[..length]);
+            // The end may have begun in what came before.
+            let from = before.saturating_sub(3);
+            let end = head[from..].windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at + 4);
+            head.truncate(end.unwrap_or(head.len()));
+            let belongs = head.len() - before;
+            transport.read_exact(&mut arrived[..belongs]).await.map_err(|error| self.broken(&error))?;
+            if end.is_some() {
+                return Ok(head);
+            }
+            if head.len() > MAX_HEAD {
+                return Err(self.no_proxy("its answer to CONNECT has more than 16 KiB"));
+            }
+        }
+    }
+
+    /// The status of a tunnel, or of what comes before it; everything else is why there is none.
+    fn judge(&self, head: &[u8], target: &Target<'_>) -> Result<StatusCode, ExchangeError> {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut answer = httparse::Response::new(&mut fields);
+        if !matches!(answer.parse(head), Ok(httparse::Status::Complete(_))) {
+            return Err(self.no_proxy("its answer to CONNECT is no HTTP; is it an http or an https proxy?"));
+        }
+        let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
+        let status = status.ok_or_else(|| self.no_proxy("its answer to CONNECT has no valid status"))?;
+        // A switch of protocols is no interim answer, and nobody asked for one.
+        if status.is_success() || (status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS) {
+            return Ok(status);
+        }
+        let (kind, advice) = match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                (Kind::ProxyConfiguration, self.advice_on_login(answer.headers))
+            }
+            StatusCode::GATEWAY_TIMEOUT => (Kind::ConnectionTimeout, "it did not reach the host in time"),
+            _ if status.is_server_error() => (Kind::DestinationUnavailable, "it could not reach the host"),
+            _ if target.port != 443 => (Kind::ConnectionRefused, "many proxies allow CONNECT to port 443 alone"),
+            _ => (Kind::ConnectionRefused, "ask who runs it whether it allows that host"),
+        };
+        let (proxy, host, port) = (self.name(), target.host, target.port);
+        Err(ExchangeError::new(
+            kind,
+            format!("the onward proxy {proxy} answered CONNECT {host}:{port} with {status}: {advice}"),
+        ))
+    }
+
+    fn advice_on_login(&self, fields: &[httparse::Header<'_>]) -> &'static str {
+        let basic = |field: &httparse::Header<'_>| {
+            let challenges = field.name.eq_ignore_ascii_case(PROXY_AUTHENTICATE.as_str());
+            challenges && field.value.to_ascii_lowercase().windows(5).any(|word| word == b"basic")
+        };
+        match (&self.settings.login, fields.iter().any(basic)) {
+            (_, false) => {
+                "it does not take Basic, which is all that is spoken here; put a helper that speaks its scheme in between"
+            }
+            (None, true) => "it wants to know who asks; write via = { url = …, username = …, password = … }",
+            (Some(_), true) => "it did not accept the username and password of via",
+        }
+    }
+
+    fn broken(&self, error: &std::io::Error) -> ExchangeError {
+        let detail =
+            format!("the onward proxy {} ended the connection before it answered CONNECT: {error}", self.name());
+        ExchangeError::new(Kind::ConnectionTerminated, detail)
+    }
+
+    fn no_proxy(&self, what: &str) -> ExchangeError {
+        let detail = format!("the onward proxy {}: {what}", self.name());
+        ExchangeError::new(Kind::HttpProtocolError, detail)
+    }
+
+    fn no_password(&self, error: &dyn std::error::Error) -> ExchangeError {
+        let detail = format!("the password for the onward proxy {} cannot be had: {error}", self.name());
+        ExchangeError::new(Kind::ProxyConfiguration, detail)
+    }
+}
+
+/// What can be told of a target by its text: the proxy is who looks names up.
+fn check_text(target: &Target<'_>, policy: &AddressPolicy, own: &OwnAddresses) -> Result<(), ExchangeError> {
+    let (host, port) = (target.host, target.port);
+    let meant: &[IpAddr] = match host.ip() {
+        Some(ip) => &[ip],
+        None if host.is_loopback() => &[IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
+        None => &[],
+    };
+    if meant.iter().any(|ip| own.contains(SocketAddr::new(*ip, port))) {
+        return Err(connector::own_listener(host.as_str(), port));
+    }
+    if meant.iter().all(|ip| policy.permits(*ip)) { Ok(()) } else { Err(connector::prohibited(host.as_str())) }
+}
+
+/// True if the other end is on this machine too.
+fn is_here(stream: &TcpStream) -> bool {
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) => {
+            let (local, peer) = (local.ip().to_canonical(), peer.ip().to_canonical());
+            peer.is_loopback() || local == peer
+        }
+        // The connection has ended; writing on it says so.
+        _ => false,
+    }
+}
