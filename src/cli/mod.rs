@@ -1,12 +1,18 @@
 //! The only place that prints, prompts or exits. Data goes to stdout, talk to stderr.
 
+mod admin_client;
 mod check;
+mod completions;
 mod demo;
 mod diagnosis;
 mod explain;
 mod init;
+mod man;
 mod output;
+mod probes;
 mod run;
+mod status;
+mod status_table;
 mod token;
 
 use std::io::IsTerminal as _;
@@ -39,6 +45,7 @@ Start here:
   attache init                 write a commented proxy.toml
   attache check --live         is it right, and can every token be had?
   attache run                  serve
+  attache status --watch       what it holds and does
   curl -x http://127.0.0.1:8080 http://orders.example.com/
 
 Exit codes: 0 done, 1 failed, 2 usage, 78 configuration.";
@@ -75,6 +82,16 @@ enum Command {
     Init(init::InitArgs),
     /// See it work: an authorization server, an API and attache between them, in one process.
     Demo(DemoArgs),
+    /// Show what a running attache holds and does.
+    Status(status::StatusArgs),
+    /// Wait until a running attache is ready, for scripts.
+    Wait(probes::WaitArgs),
+    /// Ask a running attache once whether it is alive, for container checks.
+    Health(probes::HealthArgs),
+    /// Print a script that completes commands and flags in a shell.
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write one for each command.
+    Man(man::ManArgs),
     /// Print the version.
     Version(VersionArgs),
 }
@@ -119,6 +136,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Token(args) => token::token(args).await,
             Command::Init(args) => init::init(&args),
             Command::Demo(args) => demo::run(args.once).await.map_err(Failure::failed),
+            Command::Status(args) => status::status(args).await,
+            Command::Wait(args) => probes::wait(args).await,
+            Command::Health(args) => probes::health(args).await,
+            Command::Completions(args) => completions::completions(&args),
+            Command::Man(args) => man::man(&args),
             Command::Version(args) => version(&args),
         }
     })

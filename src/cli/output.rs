@@ -67,6 +67,11 @@ pub(super) fn data(line: Arguments<'_>) -> Result<(), Failure> {
     writeln!(anstream::stdout(), "{line}").map_err(|_| Failure::Told)
 }
 
+/// A whole text as data, as it is.
+pub(super) fn text(text: &[u8]) -> Result<(), Failure> {
+    anstream::stdout().write_all(text).map_err(|_| Failure::Told)
+}
+
 /// One JSON document as data.
 pub(super) fn json(document: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(document).map_err(Failure::failed)?;

@@ -11,6 +11,7 @@
 //!
 //! A key is added in step 3: one line that asks for it, and its description in `proxy.toml`.
 
+mod admin_access;
 mod callers;
 mod check;
 mod client_auth;
@@ -117,16 +118,8 @@ impl Config {
     /// # Errors
     /// Every problem of the file, or that it cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let text = read_text(path)?;
         let source = path.display().to_string();
-        // The text may hold secrets, so it is not left behind in memory.
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) => {
-                let what = format!("the configuration file cannot be read: {error}");
-                let remedy = "name a file with --config or ATTACHE_CONFIG, or write one with `attache init`".to_owned();
-                return Err(ConfigErrors { source, problems: vec![Problem { at: None, what, remedy }] });
-            }
-        };
         Self::parse_with(&source, &text, path.parent().unwrap_or(path), &environment)
     }
 
@@ -231,6 +224,15 @@ fn keep_member(credentials: &mut [CredentialSettings], upstream: &UpstreamConfig
     {
         token.oauth.members.push(member.clone());
     }
+}
+
+/// The text of a file. It may hold secrets, so it is not left behind in memory.
+fn read_text(path: &Path) -> Result<Zeroizing<String>, ConfigErrors> {
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
+        let what = format!("the configuration file cannot be read: {error}");
+        let remedy = "name a file with --config or ATTACHE_CONFIG, or write one with `attache init`".to_owned();
+        ConfigErrors { source: path.display().to_string(), problems: vec![Problem { at: None, what, remedy }] }
+    })
 }
 
 fn environment(name: &str) -> Option<String> {

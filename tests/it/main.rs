@@ -5,6 +5,7 @@
 
 mod support;
 
+mod admin_commands;
 mod authorization_server;
 mod bound_tokens;
 mod cli;
