@@ -11,6 +11,7 @@ mod man;
 mod output;
 mod probes;
 mod run;
+mod schema;
 mod status;
 mod status_table;
 mod token;
@@ -88,6 +89,8 @@ enum Command {
     Wait(probes::WaitArgs),
     /// Ask a running attache once whether it is alive, for container checks.
     Health(probes::HealthArgs),
+    /// Print the JSON schema of proxy.toml, for editors, or its reference page.
+    Schema(schema::SchemaArgs),
     /// Print a script that completes commands and flags in a shell.
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one for each command.
@@ -139,6 +142,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Status(args) => status::status(args).await,
             Command::Wait(args) => probes::wait(args).await,
             Command::Health(args) => probes::health(args).await,
+            Command::Schema(args) => schema::schema(&args),
             Command::Completions(args) => completions::completions(&args),
             Command::Man(args) => man::man(&args),
             Command::Version(args) => version(&args),

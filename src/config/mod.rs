@@ -9,7 +9,8 @@
 //!    and `secrets`), `upstreams` (with `client_identity`) and `limits` know the keys;
 //! 4. `check` holds the tables against each other, and `unused` warns of what has no effect.
 //!
-//! A key is added in step 3: one line that asks for it, and its description in `proxy.toml`.
+//! A key is added in step 3: one line that asks for it, one line in `keys.txt`, and its description in `proxy.toml`. From
+//! `keys.txt`, `schema` makes what editors are told and `reference` the page in docs/.
 
 mod admin_access;
 mod callers;
@@ -26,6 +27,8 @@ mod limits;
 mod listeners;
 mod preset;
 mod reader;
+mod reference;
+mod schema;
 mod secrets;
 mod section;
 mod single;
@@ -43,6 +46,8 @@ use zeroize::Zeroizing;
 
 pub use error::{ConfigErrors, Problem};
 pub use preset::{PROVIDERS, Provider};
+pub use reference::markdown as reference_page;
+pub use schema::json_schema;
 pub use single::{AdHocRequest, SecretPlace, SingleUpstream};
 pub use starter::{STARTER, starter};
 

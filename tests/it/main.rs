@@ -27,6 +27,7 @@ mod no_leaks_credentials;
 mod responses;
 mod retry;
 mod reverse;
+mod schema;
 mod tidy;
 mod token_endpoint;
 mod token_exchange;
