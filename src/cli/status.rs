@@ -77,7 +77,7 @@ async fn read(client: &AdminClient) -> Result<serde_json::Value, String> {
 
 fn render(client: &AdminClient, document: &serde_json::Value) -> Result<String, Failure> {
     let report: Report = serde_json::from_value(document.clone())
-        .map_err(|_| Failure::failed("the status has another form than this version knows; ask with --json"))?;
+        .map_err(|_other| Failure::failed("the status has another form than this version knows; ask with --json"))?;
     Ok(report.render(&client.shown(), std::time::SystemTime::now()))
 }
 

@@ -35,18 +35,25 @@ attache schema > proxy.schema.json      # and as the first line of proxy.toml: #
 /// The reference of every key, in Markdown.
 #[must_use]
 pub fn markdown() -> String {
+    let tables = tables();
     let mut page = HEAD.to_owned();
-    for table in tables().iter().filter(|table| !table.path.is_empty()) {
+    for table in tables.iter().filter(|table| !table.path.is_empty()) {
         page.push('\n');
-        page.push_str(&section(table));
+        page.push_str(&section(table, is_list(&tables, table.path)));
     }
     page
 }
 
-fn section(table: &Table) -> String {
+/// True for the keys of each table in a list of them.
+fn is_list(tables: &[Table], path: &str) -> bool {
+    let Some((above, name)) = path.rsplit_once('.') else { return false };
+    let keys = tables.iter().filter(|table| table.path == above).flat_map(|table| &table.keys);
+    keys.filter(|key| key.name == name).any(|key| key.forms.contains(&Form::Tables))
+}
+
+fn section(table: &Table, is_list: bool) -> String {
     let path = table.path.replace('*', "NAME");
-    // A list of tables is written with two brackets, or as a list where it is short.
-    let title = if path.ends_with(".allow") { format!("[[{path}]]") } else { format!("[{path}]") };
+    let title = if is_list { format!("[[{path}]]") } else { format!("[{path}]") };
     let mut text = format!("## {}\n\n`{title}`\n\n", table.heading);
     for more in &table.more {
         text.push_str(&format!("{more}\n\n"));

@@ -34,9 +34,11 @@ fn corpus(folder: &Path) -> Vec<String> {
 
 /// `upstreams.orders.retry` as the table has it: `upstreams.*.retry`.
 fn with_stars(path: &str) -> String {
-    let sections: Vec<&str> = ["listeners", "credentials", "upstreams", "callers"].into();
+    let tables = tables();
+    let root = tables.iter().find(|table| table.path.is_empty()).unwrap();
     let mut segments: Vec<&str> = path.split('.').collect();
-    if segments.len() > 1 && sections.contains(&segments[0]) {
+    let section = root.keys.iter().find(|key| key.name == segments[0]);
+    if segments.len() > 1 && section.is_some_and(|key| key.forms.contains(&Form::Names)) {
         segments[1] = "*";
     }
     segments.join(".")
