@@ -12,6 +12,7 @@ mod cli;
 mod client_authentication;
 mod client_certificates;
 mod connections;
+mod contrib;
 mod drain;
 mod failures;
 mod fixed_credentials;
