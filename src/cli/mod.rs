@@ -7,6 +7,7 @@ mod demo;
 mod diagnosis;
 mod explain;
 mod init;
+mod interview;
 mod man;
 mod output;
 mod probes;
@@ -79,7 +80,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Obtain one access token and print it.
     Token(token::TokenArgs),
-    /// Write a commented proxy.toml to begin with.
+    /// Ask a few questions and write a commented proxy.toml.
     Init(init::InitArgs),
     /// See it work: an authorization server, an API and attache between them, in one process.
     Demo(DemoArgs),

@@ -18,6 +18,7 @@ mod check;
 mod client_auth;
 mod client_identity;
 mod credentials;
+mod draft;
 mod error;
 mod extra_fields;
 mod file;
@@ -44,6 +45,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+pub use draft::{Draft, Question};
 pub use error::{ConfigErrors, Problem};
 pub use preset::{PROVIDERS, Provider};
 pub use reference::markdown as reference_page;
