@@ -9,6 +9,7 @@ mod connection;
 mod panics;
 mod roster;
 mod settings;
+mod unix_socket;
 mod watched;
 
 use std::future::Future;
