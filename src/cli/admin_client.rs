@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::output::Failure;
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors};
 use crate::listen::ListenAddress;
 use crate::secret::Secret;
 
@@ -66,7 +66,8 @@ impl AdminArg {
             return Ok(AdminClient { place: Place::parse(url).map_err(Failure::usage)?, token: given });
         }
         let path = &self.config.config;
-        let admin = Config::load_admin(path, given.is_none()).map_err(Failure::Config)?;
+        let admin =
+            Config::load_admin(path, given.is_none()).map_err(|errors| Failure::Config(with_variable(errors)))?;
         let Some(admin) = admin else { return Err(no_admin(path)) };
         let token = match (given, &admin.token) {
             (None, Some(source)) => Some(source.read().map_err(Failure::failed)?),
@@ -74,6 +75,14 @@ impl AdminArg {
         };
         Ok(AdminClient { place: Place::of(&admin.address)?, token })
     }
+}
+
+/// The service has its token; whoever asks may have it only as a text.
+fn with_variable(mut errors: ConfigErrors) -> ConfigErrors {
+    for problem in errors.problems.iter_mut().filter(|problem| problem.what.starts_with("`admin.token")) {
+        problem.remedy = format!("{}; or set {TOKEN_VARIABLE} for this command", problem.remedy);
+    }
+    errors
 }
 
 fn no_admin(path: &Path) -> Failure {

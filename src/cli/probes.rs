@@ -50,6 +50,8 @@ enum Found {
     Yes,
     /// One sentence each.
     No(Vec<String>),
+    /// It will not change by waiting.
+    Never(Vec<String>),
 }
 
 /// Asks until it is ready or the time is over.
@@ -64,8 +66,8 @@ pub(super) async fn wait(args: WaitArgs) -> Result<(), Failure> {
             None => Ok(ready(&client).await),
         };
         let reasons = match asked {
-            Ok(Found::Yes) => return tell(&client, "ready", &Found::Yes, args.json),
             Ok(Found::No(reasons)) => reasons,
+            Ok(found) => return tell(&client, "ready", &found, args.json),
             Err(_elapsed) => vec![format!("{} did not answer in time", client.shown())],
         };
         if deadline.is_some_and(|deadline| Instant::now() + PAUSE >= deadline) {
@@ -94,6 +96,7 @@ async fn ready(client: &AdminClient) -> Found {
     match client.get("/readyz").await {
         Err(error) => Found::No(vec![error]),
         Ok(answered) if answered.status == StatusCode::OK => Found::Yes,
+        Ok(answered) if answered.status.is_client_error() => Found::Never(vec![answered.refusal(&client.shown())]),
         Ok(answered) => Found::No(reasons(client, &answered)),
     }
 }
@@ -123,7 +126,7 @@ fn waited_for(document: &Value) -> Vec<String> {
 fn tell(client: &AdminClient, what: &'static str, found: &Found, as_json: bool) -> Result<(), Failure> {
     let (yes, reasons) = match found {
         Found::Yes => (true, &[][..]),
-        Found::No(reasons) => (false, reasons.as_slice()),
+        Found::No(reasons) | Found::Never(reasons) => (false, reasons.as_slice()),
     };
     if as_json {
         output::json(&json!({ what: yes, "admin": client.shown(), "reasons": reasons }))?;
