@@ -1,16 +1,24 @@
 //! The only place that prints, prompts or exits. Data goes to stdout, talk to stderr.
 
+mod admin_client;
 mod ca;
 mod check;
+mod completions;
 mod demo;
 mod diagnosis;
 mod env;
 mod exec;
 mod explain;
 mod init;
+mod interview;
+mod man;
 mod output;
+mod probes;
 mod run;
+mod schema;
 mod single;
+mod status;
+mod status_table;
 mod token;
 mod trust;
 
@@ -44,6 +52,7 @@ Start here:
   attache init                 write a commented proxy.toml
   attache check --live         is it right, and can every token be had?
   attache run                  serve
+  attache status --watch       what it holds and does
   curl -x http://127.0.0.1:8080 http://orders.example.com/
   attache exec -- CMD          or without a server: around one command
 
@@ -83,10 +92,22 @@ enum Command {
     Ca(ca::CaArgs),
     /// Obtain one access token and print it.
     Token(token::TokenArgs),
-    /// Write a commented proxy.toml to begin with.
+    /// Ask a few questions and write a commented proxy.toml.
     Init(init::InitArgs),
     /// See it work: an authorization server, an API and attache between them, in one process.
     Demo(DemoArgs),
+    /// Show what a running attache holds and does.
+    Status(status::StatusArgs),
+    /// Wait until a running attache is ready, for scripts.
+    Wait(probes::WaitArgs),
+    /// Ask a running attache once whether it is alive, for container checks.
+    Health(probes::HealthArgs),
+    /// Print the JSON schema of proxy.toml, for editors, or its reference page.
+    Schema(schema::SchemaArgs),
+    /// Print a script that completes commands and flags in a shell.
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write one for each command.
+    Man(man::ManArgs),
     /// Print the version.
     Version(VersionArgs),
 }
@@ -138,6 +159,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Token(args) => token::token(args).await,
             Command::Init(args) => init::init(&args),
             Command::Demo(args) => demo::run(args.once).await.map_err(Failure::failed),
+            Command::Status(args) => status::status(args).await,
+            Command::Wait(args) => probes::wait(args).await,
+            Command::Health(args) => probes::health(args).await,
+            Command::Schema(args) => schema::schema(&args),
+            Command::Completions(args) => completions::completions(&args),
+            Command::Man(args) => man::man(&args),
             Command::Version(args) => version(&args),
         }?;
         Ok(ExitCode::SUCCESS)

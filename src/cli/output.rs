@@ -67,9 +67,20 @@ pub(super) fn talk(line: Arguments<'_>) -> Result<(), Failure> {
     writeln!(anstream::stderr(), "{line}").map_err(Failure::failed)
 }
 
+/// A question for people, which its answer follows on the same line.
+pub(super) fn ask(question: Arguments<'_>) -> Result<(), Failure> {
+    let mut stderr = anstream::stderr();
+    write!(stderr, "{question}").and_then(|()| stderr.flush()).map_err(Failure::failed)
+}
+
 /// A line of data. A reader that has gone away (`| head`) is no error worth a message.
 pub(super) fn data(line: Arguments<'_>) -> Result<(), Failure> {
     writeln!(anstream::stdout(), "{line}").map_err(|_| Failure::Told)
+}
+
+/// A whole text as data, as it is.
+pub(super) fn text(text: &[u8]) -> Result<(), Failure> {
+    anstream::stdout().write_all(text).map_err(|_gone| Failure::Told)
 }
 
 /// One JSON document as data.

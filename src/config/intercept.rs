@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use toml::de::DeValue;
+
 use super::error::{ConfigErrors, Problem};
 use super::reader::TableReader;
 use super::secrets::pem;
+use super::value::Value;
 use crate::tls::{AuthoritySource, TlsError};
 use crate::upstream::OriginPattern;
 
@@ -20,6 +23,11 @@ pub(super) fn intercept(mut table: TableReader<'_>) -> Option<AuthoritySource> {
     let key = table.required("ca_key", REMEDY);
     table.finish();
     let (certificate, key) = (certificate?, key?);
+    for value in [&certificate, &key] {
+        if is_missing(value) {
+            return value.wrong("names a file that is not there", REMEDY);
+        }
+    }
     let source = AuthoritySource { certificate: pem(&certificate)?, key: pem(&key)? };
     // A program is run when the CA is needed, and not for checking a file.
     if source.certificate.is_command() || source.key.is_command() {
@@ -37,6 +45,14 @@ pub(super) fn intercept(mut table: TableReader<'_>) -> Option<AuthoritySource> {
         Err(TlsError::Authority { what, remedy }) => certificate.wrong(what, remedy),
         Err(TlsError::AuthorityKey { what, remedy }) => key.wrong(what, remedy),
         Err(other) => key.wrong(format!("cannot be used: {other}"), REMEDY),
+    }
+}
+
+/// A path that leads to nothing yet: that has a better remedy than other secrets that cannot be read.
+fn is_missing(value: &Value<'_>) -> bool {
+    match value.node {
+        DeValue::String(text) => !text.contains("-----BEGIN") && !value.file.path(text).exists(),
+        _ => false,
     }
 }
 
@@ -107,7 +123,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = format!("{LISTENER}[intercept]\nca_certificate = \"ca.pem\"\nca_key = \"ca.key\"\n");
         let found = problems_in(folder.path(), &text);
-        assert!(found.len() == 1 && found[0].contains(":8:") && found[0].contains("attache ca init"), "{found:#?}");
+        assert!(
+            found.len() == 1
+                && found[0].contains(":7:18: `intercept.ca_certificate` names a file that is not there")
+                && found[0].contains("attache ca init"),
+            "{found:#?}"
+        );
         let made = CertificateAuthority::generate(&[]).unwrap();
         std::fs::write(folder.path().join("ca.pem"), &made.certificate).unwrap();
         std::fs::write(folder.path().join("ca.key"), made.key.expose()).unwrap();

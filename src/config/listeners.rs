@@ -117,7 +117,8 @@ pub(super) fn admin(mut table: TableReader<'_>) -> Option<At<AdminConfig>> {
     Some(At { at: address.at, it: AdminConfig { address: address.it, token } })
 }
 
-fn address(table: &mut TableReader<'_>) -> Option<At<ListenAddress>> {
+/// Reads `address`.
+pub(super) fn address(table: &mut TableReader<'_>) -> Option<At<ListenAddress>> {
     const REMEDY: &str = "write an IP address and a port, such as \"127.0.0.1:8080\", or \"unix:/path/to/socket\"";
     let value = table.required("address", REMEDY)?;
     let text = value.text()?;

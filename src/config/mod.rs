@@ -9,13 +9,16 @@
 //!    and `secrets`), `upstreams` (with `client_identity`), `intercept` and `limits` know the keys;
 //! 4. `check` holds the tables against each other, and `unused` warns of what has no effect.
 //!
-//! A key is added in step 3: one line that asks for it, and its description in `proxy.toml`.
+//! A key is added in step 3: one line that asks for it, one line in `keys.txt`, and its description in `proxy.toml`. From
+//! `keys.txt`, `schema` makes what editors are told and `reference` the page in docs/.
 
+mod admin_access;
 mod callers;
 mod check;
 mod client_auth;
 mod client_identity;
 mod credentials;
+mod draft;
 mod error;
 mod extra_fields;
 mod file;
@@ -27,6 +30,8 @@ mod listeners;
 mod onward;
 mod preset;
 mod reader;
+mod reference;
+mod schema;
 mod secrets;
 mod section;
 mod single;
@@ -40,9 +45,12 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
+pub use draft::{Draft, Question};
 pub use error::{ConfigErrors, Problem};
 pub use intercept::InterceptPlan;
 pub use preset::{PROVIDERS, Provider};
+pub use reference::markdown as reference_page;
+pub use schema::json_schema;
 pub use single::{AdHocRequest, SecretPlace, SingleUpstream};
 pub use starter::{STARTER, starter};
 
@@ -158,14 +166,7 @@ impl Config {
     fn load_with(path: &Path, secrets_matter: bool) -> Result<Self, ConfigErrors> {
         let source = path.display().to_string();
         // The text may hold secrets, so it is not left behind in memory.
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => Secret::new(text),
-            Err(error) => {
-                let what = format!("the configuration file cannot be read: {error}");
-                let remedy = "name a file with --config or ATTACHE_CONFIG, or write one with `attache init`".to_owned();
-                return Err(ConfigErrors { source, problems: vec![Problem { at: None, what, remedy }] });
-            }
-        };
+        let text = read_text(path)?;
         let dir = path.parent().unwrap_or(path);
         let config = Self::parse_file(&source, text.expose(), dir, &environment, secrets_matter)?;
         let absolute = std::path::absolute(path).unwrap_or_else(|_nowhere| path.to_owned());
@@ -297,6 +298,15 @@ fn keep_member(credentials: &mut [CredentialSettings], upstream: &UpstreamConfig
     {
         token.oauth.members.push(member.clone());
     }
+}
+
+/// The text of a file. It may hold secrets, so it is not left behind in memory.
+fn read_text(path: &Path) -> Result<Secret, ConfigErrors> {
+    std::fs::read_to_string(path).map(Secret::new).map_err(|error| {
+        let what = format!("the configuration file cannot be read: {error}");
+        let remedy = "name a file with --config or ATTACHE_CONFIG, or write one with `attache init`".to_owned();
+        ConfigErrors { source: path.display().to_string(), problems: vec![Problem { at: None, what, remedy }] }
+    })
 }
 
 fn environment(name: &str) -> Option<String> {

@@ -26,6 +26,8 @@ impl<'a> TableReader<'a> {
     /// The value of a key, if it is there.
     pub(super) fn get(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.known.push(key);
+        #[cfg(test)]
+        super::testing::note_key(&self.path, key);
         let (_, node) = self.table.get_key_value(key)?;
         Some(self.value(key, node))
     }

@@ -1,5 +1,7 @@
 //! What the tests of this module share: a file under the name `proxy.toml`, in an environment of their own.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Config, ConfigErrors};
@@ -35,4 +37,27 @@ pub(super) fn parse_in(dir: &Path, text: &str) -> Result<Config, ConfigErrors> {
         "EMPTY" => Some(" ".to_owned()),
         _ => None,
     })
+}
+
+/// What the readers asked for on this thread: table and key, or the whole path and what its value was read as.
+pub(super) type Asked = BTreeSet<(String, String)>;
+
+thread_local! {
+    static KEYS: RefCell<Asked> = RefCell::default();
+    static FORMS: RefCell<Asked> = RefCell::default();
+}
+
+/// Notes that a key was asked for, whether it was there or not.
+pub(super) fn note_key(table: &str, key: &str) {
+    KEYS.with_borrow_mut(|asked| asked.insert((table.to_owned(), key.to_owned())));
+}
+
+/// Notes as what a value was read, as `keys.txt` writes it.
+pub(super) fn note_form(path: &str, form: &str) {
+    FORMS.with_borrow_mut(|asked| asked.insert((path.to_owned(), form.to_owned())));
+}
+
+/// Everything noted on this thread so far: keys, and forms.
+pub(super) fn noted() -> (Asked, Asked) {
+    (KEYS.with_borrow(Clone::clone), FORMS.with_borrow(Clone::clone))
 }

@@ -60,6 +60,11 @@ impl<'a> Value<'a> {
 
     /// One of a few words. `later` are words that are planned but have no meaning yet.
     pub(super) fn choice<T: Copy>(&self, now: &[(&'static str, T)], later: &[&str]) -> Option<T> {
+        #[cfg(test)]
+        super::testing::note_form(
+            &self.path,
+            &now.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" / "),
+        );
         let text = self.text()?;
         if let Some((_, meaning)) = now.iter().find(|(word, _)| *word == text) {
             return Some(*meaning);
@@ -80,6 +85,8 @@ impl<'a> Value<'a> {
 
     /// `true` or `false`.
     pub(super) fn boolean(&self) -> Option<bool> {
+        #[cfg(test)]
+        super::testing::note_form(&self.path, "boolean");
         match self.node {
             DeValue::Boolean(value) => Some(*value),
             _ => self.wrong_type("a boolean", "write true or false, without quotes"),
@@ -89,6 +96,8 @@ impl<'a> Value<'a> {
     /// A whole number within bounds.
     pub(super) fn integer(&self, bounds: RangeInclusive<u32>) -> Option<u32> {
         let (first, last) = (bounds.start(), bounds.end());
+        #[cfg(test)]
+        super::testing::note_form(&self.path, &format!("integer {first}..{last}"));
         let remedy = format!("write a whole number from {first} to {last}, without quotes");
         let DeValue::Integer(number) = self.node else { return self.wrong_type("a whole number", &remedy) };
         match u32::from_str_radix(number.as_str(), number.radix()).ok().filter(|number| bounds.contains(number)) {
@@ -110,6 +119,8 @@ impl<'a> Value<'a> {
     /// `"10s"`, or `"0s"` where none is a sensible amount.
     pub(super) fn duration_or_zero(&self) -> Option<Duration> {
         const REMEDY: &str = "write a number and its unit between quotes, such as \"10s\", \"500ms\" or \"5m\"";
+        #[cfg(test)]
+        super::testing::note_form(&self.path, "duration");
         let DeValue::String(text) = self.node else {
             if let DeValue::Integer(number) = self.node {
                 let remedy = format!("write the unit and the quotes too, such as \"{}s\"", number.as_str());
@@ -127,6 +138,8 @@ impl<'a> Value<'a> {
     /// `"64KiB"`, in bytes.
     pub(super) fn size(&self) -> Option<u64> {
         const REMEDY: &str = "write a number and its unit between quotes, such as \"64KiB\" or \"1MiB\"";
+        #[cfg(test)]
+        super::testing::note_form(&self.path, "size");
         let DeValue::String(text) = self.node else {
             if let DeValue::Integer(number) = self.node {
                 let remedy = format!("write the unit and the quotes too, such as \"{}B\" or \"1MiB\"", number.as_str());

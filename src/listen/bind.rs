@@ -2,13 +2,12 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::os::unix::fs::FileTypeExt as _;
-use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 
+use super::unix_socket::{StdUnixListener, UnixListener, UnixStream, remove_stale};
 use super::{ListenAddress, Peer};
 
 /// Connections that wait to be accepted, for each socket.
@@ -49,6 +48,7 @@ pub fn bind(address: &ListenAddress, workers: usize) -> Result<(ListenAddress, V
     }
 }
 
+#[cfg(unix)]
 fn bind_tcp(wanted: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<StdTcpListener>)> {
     // With SO_REUSEPORT a second process of the same user would share the port silently: ask without it first.
     let probe = tcp_socket(wanted, false)?;
@@ -66,6 +66,7 @@ fn bind_tcp(wanted: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<S
     Ok((real, sockets))
 }
 
+#[cfg(unix)]
 fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -74,6 +75,22 @@ fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// Without `SO_REUSEPORT` all workers accept from the same socket. `SO_REUSEADDR` would let another program take the port there.
+#[cfg(not(unix))]
+fn bind_tcp(wanted: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<StdTcpListener>)> {
+    let socket = Socket::new(Domain::for_address(wanted), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&wanted.into())?;
+    socket.listen(BACKLOG)?;
+    let real = socket.local_addr()?.as_socket().unwrap_or(wanted);
+    let mut sockets = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        sockets.push(socket.try_clone()?.into());
+    }
+    sockets.push(socket.into());
+    Ok((real, sockets))
 }
 
 fn bind_unix(path: &Path, workers: usize) -> io::Result<Vec<StdUnixListener>> {
@@ -86,21 +103,6 @@ fn bind_unix(path: &Path, workers: usize) -> io::Result<Vec<StdUnixListener>> {
     }
     sockets.push(listener);
     Ok(sockets)
-}
-
-/// A socket that a process left behind when it was killed is in the way; one that answers belongs to somebody.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of that name, and it is no socket"))
-        }
-        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => Err(io::Error::from(io::ErrorKind::AddrInUse)),
-            Err(_) => std::fs::remove_file(path),
-        },
-    }
 }
 
 fn reason(error: &io::Error) -> String {

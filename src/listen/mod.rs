@@ -11,6 +11,7 @@ mod panics;
 mod roster;
 mod settings;
 pub mod socks5;
+mod unix_socket;
 mod watched;
 
 use std::future::Future;

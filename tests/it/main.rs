@@ -6,12 +6,14 @@
 mod socks;
 mod support;
 
+mod admin_commands;
 mod authorization_server;
 mod bound_tokens;
 mod cli;
 mod client_authentication;
 mod client_certificates;
 mod connections;
+mod contrib;
 mod drain;
 mod environment;
 mod exec;
@@ -33,6 +35,7 @@ mod reload;
 mod responses;
 mod retry;
 mod reverse;
+mod schema;
 mod tidy;
 mod token_endpoint;
 mod token_exchange;

@@ -15,14 +15,16 @@ const LONGER: [(&str, usize); 1] = [
 ];
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 19] = [
+const DOORS: [(&str, &[&str]); 21] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "runtime.rs", "token/cache.rs"]),
     ("axum::", &["admin/", "demo/"]),
     ("backon::", &["token/refresh.rs"]),
     ("bytesize::", &["config/"]),
     ("clap::", &["cli/"]),
-    ("hyper::client", &["upstream/"]),
+    ("clap_complete::", &["cli/completions.rs"]),
+    ("clap_mangen::", &["cli/man.rs"]),
+    ("hyper::client", &["upstream/", "cli/admin_client.rs"]),
     ("hyper::server", &["listen/", "demo/"]),
     ("jsonwebtoken::", &["demo/"]),
     ("rcgen::", &["tls/authority.rs"]),
@@ -38,8 +40,10 @@ const DOORS: [(&str, &[&str]); 19] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 17] = [
+const EXPOSING: [&str; 19] = [
+    "cli/admin_client.rs",     // the admin token goes to the admin listener
     "cli/token.rs",            // `attache token` prints the token: that is the command
+    "config/admin_access.rs",  // the text of the file, for its [admin] table alone
     "config/mod.rs",           // the text of the file may hold secrets, and is read
     "credential/fixed.rs",     // the value that is put on requests is made, once for each secret
     "jose/key.rs",             // a key is read, once

@@ -100,6 +100,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// What it has printed so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.so_far()
+    }
+
     /// What it has said so far.
     pub fn stderr(&self) -> String {
         self.stderr.so_far()

@@ -1,0 +1,142 @@
+//! `attache wait` and `attache health`: for scripts, and for containers that have no curl.
+
+use std::time::Duration;
+
+use clap::Args;
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::admin_client::{AdminArg, AdminClient, Answered};
+use super::output::{self, Failure, data, talk};
+
+/// Often enough that nobody waits for the wait.
+const PAUSE: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  attache run & attache wait && ./job      the job begins when every required credential has its token
+
+0 once it is ready, 1 when the time is over; stderr says what was missing.")]
+pub(super) struct WaitArgs {
+    #[command(flatten)]
+    admin: AdminArg,
+    /// How long to wait, such as 30s or 2m.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  HEALTHCHECK CMD [\"attache\", \"health\"]      in a Dockerfile
+
+0 if it answers, 1 if not. Being alive does not depend on any authorization server; --ready does.")]
+pub(super) struct HealthArgs {
+    #[command(flatten)]
+    admin: AdminArg,
+    /// Ask whether it is ready, not only whether it is alive.
+    #[arg(long)]
+    ready: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a probe found.
+enum Found {
+    Yes,
+    /// One sentence each.
+    No(Vec<String>),
+    /// It will not change by waiting.
+    Never(Vec<String>),
+}
+
+/// Asks until it is ready or the time is over.
+pub(super) async fn wait(args: WaitArgs) -> Result<(), Failure> {
+    let client = args.admin.client()?;
+    let began = Instant::now();
+    let deadline = began.checked_add(args.timeout);
+    loop {
+        let asked = match deadline {
+            // One answer that hangs is not longer than the whole wait.
+            Some(deadline) => tokio::time::timeout_at(deadline, ready(&client)).await,
+            None => Ok(ready(&client).await),
+        };
+        let reasons = match asked {
+            Ok(Found::No(reasons)) => reasons,
+            Ok(found) => return tell(&client, "ready", &found, args.json),
+            Err(_elapsed) => vec![format!("{} did not answer in time", client.shown())],
+        };
+        if deadline.is_some_and(|deadline| Instant::now() + PAUSE >= deadline) {
+            return tell(&client, "ready", &Found::No(reasons), args.json);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Asks once.
+pub(super) async fn health(args: HealthArgs) -> Result<(), Failure> {
+    let client = args.admin.client()?;
+    if args.ready {
+        let found = ready(&client).await;
+        return tell(&client, "ready", &found, args.json);
+    }
+    let found = match client.get("/livez").await {
+        Ok(answered) if answered.status == StatusCode::OK => Found::Yes,
+        Ok(answered) => Found::No(vec![answered.refusal(&client.shown())]),
+        Err(error) => Found::No(vec![error]),
+    };
+    tell(&client, "alive", &found, args.json)
+}
+
+async fn ready(client: &AdminClient) -> Found {
+    match client.get("/readyz").await {
+        Err(error) => Found::No(vec![error]),
+        Ok(answered) if answered.status == StatusCode::OK => Found::Yes,
+        Ok(answered) if answered.status.is_client_error() => Found::Never(vec![answered.refusal(&client.shown())]),
+        Ok(answered) => Found::No(reasons(client, &answered)),
+    }
+}
+
+/// A 503 has the credentials in it, anything else is a refusal.
+fn reasons(client: &AdminClient, answered: &Answered) -> Vec<String> {
+    let document = answered.json().filter(|_| answered.status == StatusCode::SERVICE_UNAVAILABLE);
+    let missing: Vec<String> = document.as_ref().map_or_else(Vec::new, waited_for);
+    if missing.is_empty() { vec![answered.refusal(&client.shown())] } else { missing }
+}
+
+/// The required credentials that have nothing to put on a request.
+fn waited_for(document: &Value) -> Vec<String> {
+    let credentials = document.get("credentials").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let missing = credentials.iter().filter(|credential| {
+        let alive = credential["state"] == "ready" || credential["expires_in"].as_u64().is_some_and(|left| left > 0);
+        credential["required"] == true && !alive
+    });
+    let sentence = |credential: &Value| {
+        let name = credential["name"].as_str().unwrap_or("?");
+        let why = credential["last_error"].as_str().unwrap_or("its token request has not ended yet");
+        format!("credential {name:?} has no token: {why}")
+    };
+    missing.map(sentence).collect()
+}
+
+fn tell(client: &AdminClient, what: &'static str, found: &Found, as_json: bool) -> Result<(), Failure> {
+    let (yes, reasons) = match found {
+        Found::Yes => (true, &[][..]),
+        Found::No(reasons) | Found::Never(reasons) => (false, reasons.as_slice()),
+    };
+    if as_json {
+        output::json(&json!({ what: yes, "admin": client.shown(), "reasons": reasons }))?;
+    } else if yes {
+        data(format_args!("{what}"))?;
+    } else {
+        talk(format_args!("not {what}:"))?;
+        for reason in reasons {
+            talk(format_args!("  {reason}"))?;
+        }
+    }
+    if yes { Ok(()) } else { Err(Failure::Told) }
+}

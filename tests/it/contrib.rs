@@ -1,0 +1,165 @@
+//! What `contrib/` and `docs/install.md` tell people to run: every configuration passes `attache check`, every command line
+//! is one, and nobody is stopped before requests in flight had their time.
+
+use std::path::{Path, PathBuf};
+
+use attache::listen::Limits;
+
+use crate::support::Folder;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: impl AsRef<Path>) -> String {
+    let path = root().join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file below `contrib/`.
+fn files() -> Vec<PathBuf> {
+    let mut folders = vec![root().join("contrib")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn named(end: &str) -> Vec<(String, String)> {
+    let files = files().into_iter().filter(|path| path.to_str().unwrap().ends_with(end));
+    files.map(|path| (path.display().to_string(), read(path))).collect()
+}
+
+/// The block scalars (YAML 1.2 section 8.1.2) under this key.
+fn blocks(yaml: &str, key: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut lines = yaml.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.trim_start() != format!("{key}: |") {
+            continue;
+        }
+        let own = line.len() - line.trim_start().len();
+        let inside = |line: &&str| line.trim().is_empty() || line.len() - line.trim_start().len() > own;
+        let mut block = String::new();
+        while let Some(line) = lines.next_if(inside) {
+            block.push_str(line.trim());
+            block.push('\n');
+        }
+        blocks.push(block);
+    }
+    blocks
+}
+
+#[tokio::test]
+async fn every_configuration_in_contrib_passes_check() {
+    let mut found: Vec<(String, String)> = named("proxy.toml");
+    for (file, yaml) in named(".yaml") {
+        let embedded = blocks(&yaml, "proxy.toml").into_iter().chain(blocks(&yaml, "config"));
+        // A template has no configuration of its own.
+        found.extend(embedded.filter(|text| !text.contains("{{")).map(|text| (file.clone(), text)));
+    }
+    assert_eq!(found.len(), 4, "compose, sidecar, gateway and chart: {found:?}");
+    for (file, text) in found {
+        let secrets =
+            ["/var/run/secrets/attache/client-secret", "/var/run/secrets/attache/orders", "/run/secrets/orders"];
+        let here = secrets.iter().fold(text, |text, secret| text.replace(&format!("\"{secret}\""), "\"secret\""));
+        let folder = Folder::with(&here);
+        folder.write("secret", "sentinel");
+        let checked = folder.run(&["check"]).await;
+        assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""), "{file}: {checked:?}");
+    }
+}
+
+/// What stands between brackets after this word, as its texts.
+fn lists(text: &str, word: &str) -> Vec<Vec<String>> {
+    let written = text.lines().filter_map(|line| line.trim().trim_start_matches("- ").split_once(word));
+    written.filter_map(|(_, list)| serde_json::from_str(list.trim()).ok()).collect()
+}
+
+#[tokio::test]
+async fn every_command_line_in_contrib_is_one() {
+    let mut commands: Vec<Vec<String>> = Vec::new();
+    for (_, yaml) in named(".yaml") {
+        commands.extend(lists(&yaml, "command:").into_iter().filter(|list| list[0] == "/usr/bin/attache"));
+    }
+    commands.extend(lists(&read("contrib/docker/Dockerfile"), "CMD").into_iter().map(|mut list| {
+        // The health check names the program; the command alone is for the entry point.
+        if list[0] != "/usr/bin/attache" {
+            list.insert(0, "/usr/bin/attache".to_owned());
+        }
+        list
+    }));
+    let unit = read("contrib/systemd/attache.service");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    commands.push(start.split(' ').map(str::to_owned).collect());
+    assert!(commands.len() >= 8, "{commands:?}");
+    for command in commands {
+        assert_eq!(command[0], "/usr/bin/attache");
+        let args: Vec<&str> = command[1..].iter().map(String::as_str).chain(["--help"]).collect();
+        assert_eq!(Folder::new().run(&args).await.code, Some(0), "{command:?}");
+    }
+}
+
+#[test]
+fn nobody_is_stopped_before_requests_in_flight_had_their_time() {
+    let drain = Limits::default().drain.as_secs();
+    let mut found = 0;
+    let all = named(".service").into_iter().chain(named(".yaml"));
+    for (file, text) in all {
+        for line in text.lines() {
+            let keys = ["TimeoutStopSec=", "terminationGracePeriodSeconds: ", "stop_grace_period: "];
+            let value = keys.iter().find_map(|key| line.trim().strip_prefix(key));
+            let Some(seconds) = value.and_then(|value| value.trim_end_matches('s').parse::<u64>().ok()) else {
+                continue;
+            };
+            assert!(seconds > drain, "{file}: {line}");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 5, "unit, compose, sidecar, gateway and chart");
+}
+
+#[test]
+fn the_sockets_are_those_of_the_configuration_that_init_writes() {
+    let starter = attache::config::STARTER;
+    for (file, table) in [("attache-proxy.socket", "[listeners.proxy]"), ("attache-admin.socket", "[admin]")] {
+        let unit = read(Path::new("contrib/systemd").join(file));
+        let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+        let address = starter.split(table).nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap();
+        assert_eq!(value("ListenStream="), address, "{file}");
+        assert!(table.trim_end_matches(']').ends_with(&value("FileDescriptorName=")), "{file}");
+    }
+}
+
+#[test]
+fn what_is_packed_is_there() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let deb = &manifest["package"]["metadata"]["deb"];
+    for asset in deb["assets"].as_array().unwrap() {
+        let source = asset[0].as_str().unwrap();
+        // Made by contrib/package, or all files of a folder.
+        if !source.starts_with("target/") && !source.contains('*') {
+            assert!(root().join(source).is_file(), "{source}");
+        }
+    }
+    for script in ["postinst", "prerm", "postrm"] {
+        assert!(root().join(deb["maintainer-scripts"].as_str().unwrap()).join(script).is_file(), "{script}");
+    }
+}
+
+/// A tab in YAML is an error that names another line; a template with an open brace is one that names none.
+#[test]
+fn manifests_have_no_tabs_and_their_templates_close() {
+    for (file, text) in named(".yaml").into_iter().chain(named(".tpl")) {
+        assert!(!text.contains('\t'), "{file} has a tab");
+        assert_eq!(text.matches("{{").count(), text.matches("}}").count(), "{file}");
+        let opened = ["{{- if ", "{{- with ", "{{- range ", "{{- define "];
+        let opened: usize = opened.iter().map(|word| text.matches(word).count()).sum();
+        assert_eq!(opened, text.matches("{{- end }}").count() + text.matches("{{- end -}}").count(), "{file}");
+    }
+}
