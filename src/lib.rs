@@ -16,6 +16,7 @@
 //! | [`service`] | the token engine for programs: `TokenService` |
 //! | [`upstream`] | sockets out: `origin`, `connector`, `pool`, `exchange`, `http1` |
 //! | [`listen`] | sockets in |
+//! | [`caller`] | who may use a listener |
 //! | [`runtime`] | the snapshot that one request works with |
 //! | [`config`] | `proxy.toml`, into the settings of all of these |
 //! | [`app`] | wires it up: threads, start, drain |
@@ -27,6 +28,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod caller;
 pub mod cli;
 pub mod coarse;
 pub mod config;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
 
+use crate::caller::Callers;
 use crate::credential::Credential;
 use crate::route::{ForwardTable, ReverseTable, Route};
 use crate::secret::Secrets;
@@ -49,6 +50,12 @@ pub struct ListenerRuntime {
     pub name: String,
     /// How targets are read and found.
     pub mode: ModeRuntime,
+    /// Who may use it; `None`: whoever can connect.
+    pub callers: Option<Arc<Callers>>,
+    /// TLS towards callers.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Users of this machine who may connect to its unix socket; `None`: whom the file's mode lets.
+    pub users: Option<Vec<u32>>,
     /// For requests that reach no upstream.
     pub metrics: LaneMetrics,
     /// What has been logged of those refusals, by status.

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::credentials::Backing;
+use super::listeners::ListenerSocket;
 use super::sources::{BuildError, DpopKeys};
-use crate::config::{Config, UpstreamConfig};
+use crate::config::{Config, ListenerConfig, UpstreamConfig};
 use crate::credential::Credential;
 use crate::oauth::ClientAuth;
-use crate::proxy::{PrivateAddresses, Unmatched};
+use crate::proxy::{ListenerMode, PrivateAddresses, Unmatched};
 use crate::route::{Hold, Route};
-use crate::runtime::{Runtime, UnmatchedRuntime};
+use crate::runtime::{ListenerRuntime, Runtime, UnmatchedRuntime};
 use crate::telemetry::{RequestMetrics, UNMATCHED};
+use crate::tls::server::ListenerIdentity;
 use crate::tls::{CertificateAuthority, ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
 use crate::token::TokenMetrics;
 use crate::upstream::{
@@ -44,9 +46,14 @@ pub(super) struct Built {
     pub(super) backings: Backings,
     /// The certificate of each upstream that has one of its own.
     pub(super) certificates: Certificates,
+    /// The certificates that listeners show, as they were read.
+    pub(super) listener_tls: ListenerIdentities,
     /// Which socket each listener has.
     pub(super) slots: Slots,
 }
+
+/// In the order of the configuration's listeners.
+pub(super) type ListenerIdentities = Vec<Option<ListenerIdentity>>;
 
 /// In the order of the configuration's listeners.
 pub(super) type Slots = Vec<usize>;
@@ -84,6 +91,12 @@ impl Builder {
         self.assemble(config, before.backings.clone(), certificates, before.slots.clone(), Some(before))
     }
 
+    /// The same configuration with everything that files hold as they are now.
+    pub(super) fn refreshed(&self, config: &Config, before: &Built) -> Result<Built, BuildError> {
+        let (backings, certificates) = (before.backings.clone(), before.certificates.clone());
+        self.assemble(config, backings, certificates, before.slots.clone(), Some(before))
+    }
+
     fn assemble(
         &self,
         config: &Config,
@@ -94,14 +107,27 @@ impl Builder {
     ) -> Result<Built, BuildError> {
         let credentials = self.credentials(config, &backings, before)?;
         let routes = self.routes(config, &credentials, &certificates, before.map(|built| &*built.runtime))?;
-        let listeners = config.listeners.iter().zip(&slots);
-        let listeners = listeners
-            .map(|(listener, slot)| self.listener(listener, *slot, &config.forward, &routes, &credentials))
+        let listener_tls = listener_identities(config, before)?;
+        let listeners = config.listeners.iter().zip(&slots).zip(&listener_tls);
+        let live = |slot: usize| before.and_then(|built| built.runtime.listener(slot));
+        let listeners: Result<_, BuildError> = listeners
+            .map(|((listener, slot), identity)| {
+                let live = live(*slot);
+                let tls =
+                    identity.as_ref().map(|identity| listener_tls_of(listener, identity, live, before)).transpose()?;
+                Ok(self.listener(
+                    listener,
+                    ListenerSocket { slot: *slot, live, tls },
+                    &config.forward,
+                    &routes,
+                    &credentials,
+                ))
+            })
             .collect();
         let unmatched = self.unmatched(config)?;
         let authority = authority(config, before)?;
-        let runtime = Arc::new(Runtime { listeners, credentials, routes, unmatched, authority });
-        Ok(Built { runtime, backings, certificates, slots })
+        let runtime = Arc::new(Runtime { listeners: listeners?, credentials, routes, unmatched, authority });
+        Ok(Built { runtime, backings, certificates, listener_tls, slots })
     }
 
     fn routes(
@@ -189,6 +215,44 @@ impl Builder {
         let (http, https) = (upstream(Scheme::Http)?, upstream(Scheme::Https)?);
         Ok(UnmatchedRuntime::Pass { http, https, report })
     }
+}
+
+/// What listeners show, as their files are now. A pair that cannot be used, perhaps because one file of it has been replaced and
+/// the other not yet, is what it was.
+pub(super) fn listener_identities(config: &Config, before: Option<&Built>) -> Result<ListenerIdentities, BuildError> {
+    let known = |name: &str| {
+        let built = before?;
+        let at = built.runtime.listeners.iter().position(|listener| listener.name == name)?;
+        built.listener_tls.get(at)?.clone()
+    };
+    let read = |listener: &ListenerConfig| match &listener.tls {
+        None => Ok(None),
+        Some(tls) => match (tls.read(), known(&listener.name)) {
+            (Ok(identity), _) => Ok(Some(identity)),
+            (Err(_), Some(known)) => Ok(Some(known)),
+            (Err(error), None) => Err(BuildError::Tls { place: format!("listener {:?}", listener.name), error }),
+        },
+    };
+    config.listeners.iter().map(read).collect()
+}
+
+/// The live configuration of a listener's TLS, if it shows the same: its sessions go on.
+fn listener_tls_of(
+    config: &ListenerConfig,
+    identity: &ListenerIdentity,
+    live: Option<&ListenerRuntime>,
+    before: Option<&Built>,
+) -> Result<Arc<rustls::ServerConfig>, BuildError> {
+    let shown = before.and_then(|built| {
+        let at = built.runtime.listeners.iter().position(|listener| listener.name == config.name)?;
+        built.listener_tls.get(at)?.as_ref()
+    });
+    if let Some(tls) = live.filter(|_| shown == Some(identity)).and_then(|live| live.tls.clone()) {
+        return Ok(tls);
+    }
+    let http = !matches!(config.mode, ListenerMode::Socks5 { .. });
+    let made = identity.server_config(http);
+    made.map_err(|error| BuildError::Tls { place: format!("listener {:?}", config.name), error })
 }
 
 /// The local CA. One that did not change keeps the leaves it has made.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::build::{Builder, find_credential};
+use crate::caller::{CallerMetrics, CallerSettings, Callers};
 use crate::config::ListenerConfig;
 use crate::credential::Credential;
 use crate::listen::ListenAddress;
@@ -12,12 +13,20 @@ use crate::route::{ForwardTable, ReverseTable, Route, TunnelPorts};
 use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Said, TokenClientRuntime};
 use crate::telemetry::{LogQuota, UNMATCHED};
 
+/// What a listener has besides its configuration.
+pub(super) struct ListenerSocket<'a> {
+    pub(super) slot: usize,
+    /// What is live on these sockets.
+    pub(super) live: Option<&'a ListenerRuntime>,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
 impl Builder {
     /// What a listener does with its requests.
     pub(super) fn listener(
         &self,
         config: &ListenerConfig,
-        slot: usize,
+        socket: ListenerSocket<'_>,
         forward: &ForwardSettings,
         routes: &[Arc<Route>],
         credentials: &[Arc<Credential>],
@@ -63,7 +72,18 @@ impl Builder {
             ListenerMode::Token { clients } => ModeRuntime::Token(token_clients(clients, credentials)),
         };
         let metrics = self.metrics.lane(&config.name, UNMATCHED);
-        ListenerRuntime { slot, name: config.name.clone(), mode, metrics, refusals: LogQuota::default() }
+        let callers = config.callers.as_ref().map(|callers| self.callers(&config.name, callers, socket.live));
+        let users = config.users.clone();
+        ListenerRuntime {
+            slot: socket.slot,
+            name: config.name.clone(),
+            mode,
+            callers,
+            tls: socket.tls,
+            users,
+            metrics,
+            refusals: LogQuota::default(),
+        }
     }
 }
 
@@ -72,6 +92,22 @@ fn tunnel_ports(forward: &ForwardSettings) -> TunnelPorts {
     match forward.unmatched {
         Unmatched::Deny => TunnelPorts::Any,
         Unmatched::Pass | Unmatched::Report => forward.connect_ports.clone(),
+    }
+}
+
+impl Builder {
+    /// Those that are live, if nothing is said otherwise now: they know their passwords already.
+    fn callers(&self, listener: &str, callers: &[CallerSettings], live: Option<&ListenerRuntime>) -> Arc<Callers> {
+        let live = live.and_then(|live| live.callers.as_ref()).filter(|live| live.is_of(callers.iter()));
+        live.map_or_else(
+            || {
+                let count = |outcome| self.metrics.caller_authentication(listener, outcome);
+                let metrics =
+                    CallerMetrics { accepted: count("accepted"), refused: count("refused"), missing: count("missing") };
+                Arc::new(Callers::new(callers.to_vec(), metrics))
+            },
+            Arc::clone,
+        )
     }
 }
 

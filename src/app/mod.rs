@@ -230,7 +230,7 @@ fn listening_at(
 
 fn bind_admin(config: &Config) -> Result<(Option<Bound>, Option<ListenAddress>), StartError> {
     let Some(admin) = &config.admin else { return Ok((None, None)) };
-    let bound = listen::bind(&admin.address, 1);
+    let bound = listen::bind(&admin.address, None, 1);
     let (address, mut bound) = bound.map_err(|error| StartError::Bind { name: ADMIN.into(), error })?;
     Ok((bound.pop(), Some(address)))
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::build::Built;
+use super::build::{Built, listener_identities};
 use super::certificates::CertificateWatch;
 use super::credentials::Backing;
 use super::live::{Live, State};
@@ -40,6 +40,10 @@ pub(super) async fn watch(live: Arc<Live>) {
         if !Arc::ptr_eq(&watched.config, &before.config) {
             watched = Watched::of(&before.config);
         }
+        if listeners_have_changed(&live, &before).await {
+            watched.waiting = None;
+            continue;
+        }
         // First, so that a secret that does not work yet holds no certificate up. What waits was made with the old ones.
         if watched.certificates.look(&live, &before).await {
             watched.waiting = None;
@@ -54,6 +58,31 @@ pub(super) async fn watch(live: Arc<Live>) {
             Some(_) => watched.waiting = None,
             // The looking itself broke off: there is another in a moment.
             None => {}
+        }
+    }
+}
+
+/// Takes over changed certificates of listeners, and has callers' passwords read again. Connections that stand keep theirs.
+async fn listeners_have_changed(live: &Arc<Live>, before: &Arc<State>) -> bool {
+    let state = Arc::clone(before);
+    let look = move || {
+        for callers in state.built.runtime.listeners.iter().filter_map(|listener| listener.callers.as_ref()) {
+            callers.look();
+        }
+        listener_identities(&state.config, Some(&state.built))
+    };
+    let Ok(Ok(now)) = tokio::task::spawn_blocking(look).await else { return false };
+    if now == before.built.listener_tls {
+        return false;
+    }
+    match live.builder.refreshed(&before.config, &before.built) {
+        Ok(next) => {
+            tracing::info!(target: "attache::app", "the certificate of a listener has changed and is in use");
+            live.replace(before, Arc::clone(&before.config), next)
+        }
+        Err(error) => {
+            tracing::warn!(target: "attache::app", %error, "a changed certificate cannot be used yet");
+            false
         }
     }
 }

@@ -56,7 +56,7 @@ impl Sockets {
                 plan.kept.push((open.slot, listener.name.clone()));
                 continue;
             }
-            let bound = listen::bind(&listener.address, workers);
+            let bound = listen::bind(&listener.address, listener.socket_mode, workers);
             let (real, sockets) = bound.map_err(|error| StartError::Bind { name: listener.name.clone(), error })?;
             let open = Open {
                 slot: next,

@@ -223,6 +223,14 @@ impl Handler for ListenerHandler {
         self.proxy.handle(self.listener, request, caller).await
     }
 
+    fn admits(&self, caller: &CallerConnection) -> bool {
+        self.proxy.admits(self.listener, caller)
+    }
+
+    fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.proxy.tls(self.listener)
+    }
+
     fn speaks_socks(&self) -> bool {
         self.proxy.speaks_socks(self.listener)
     }

@@ -130,7 +130,15 @@ fn beside(mut config: Config, listener: Option<&str>) -> Result<Config, Failure>
         name: "exec".to_owned(),
         address: ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         mode: ListenerMode::Forward { upstreams },
+        callers: None,
+        users: None,
+        socket_mode: None,
+        tls: None,
     }];
+    // There is one caller, and it is asked nothing.
+    for upstream in &mut config.upstreams {
+        upstream.route.callers = None;
+    }
     config.admin = None;
     // What was read is what runs: a changed file must not bring the other listeners back.
     config.file = None;

@@ -1,20 +1,25 @@
 //! `[callers.X]`, and who may have which tokens of a token listener.
 
-use super::check::Tables;
+use super::check::{Tables, reached};
 use super::file::File;
 use super::listeners::{Listener, Mode};
 use super::reader::{TableReader, listed};
 use super::secrets::secrets;
+use super::upstreams::Upstream;
 use super::value::At;
+use crate::caller::CallerSettings;
 use crate::oauth::{ClientAuth, Grant, OAuthSettings};
 use crate::proxy::TokenClient;
+use crate::route::CallerAuthorization;
 use crate::secret::Secrets;
 
 /// `[callers.X]`.
 pub(super) struct Caller {
     pub(super) name: String,
     pub(super) at: usize,
-    pub(super) password: Secrets,
+    pub(super) password: Option<Secrets>,
+    /// A name in the certificate of its connection.
+    pub(super) certificate: Option<String>,
     /// The credential whose token it gets from a token listener, if that does not have the caller's own name.
     pub(super) credential: Option<At<String>>,
 }
@@ -22,12 +27,20 @@ pub(super) struct Caller {
 /// Reads `[callers.NAME]`.
 pub(super) fn caller(name: &str, mut table: TableReader<'_>) -> Option<Caller> {
     let at = table.at;
-    let password = table
-        .required("password", "write password = { env = \"NAME\" }: what this caller proves itself with")
-        .and_then(|value| secrets(&value));
+    let given = (table.has("password"), table.has("certificate"));
+    let password = table.get("password").map(|value| secrets(&value));
+    let certificate = table.get("certificate").and_then(|value| value.text().map(str::to_owned));
+    if given == (false, false) {
+        table.missing("password", "write password = { env = \"NAME\" }: what this caller proves itself with");
+    }
     let credential = table.get("credential").and_then(|value| Some(At { at: value.at, it: value.text()?.to_owned() }));
     table.finish();
-    Some(Caller { name: name.to_owned(), at, password: password?, credential })
+    // A password that cannot be read is a problem already.
+    let password = password.map_or(Some(None), |password| password.map(Some))?;
+    if password.is_none() && certificate.is_none() {
+        return None;
+    }
+    Some(Caller { name: name.to_owned(), at, password, certificate, credential })
 }
 
 /// Whom a token listener knows: the callers that it lists or, where it lists none, every credential's own client.
@@ -35,12 +48,26 @@ pub(super) fn clients(listener: &Listener, tables: &Tables<'_>) -> Vec<TokenClie
     let Some(names) = &listener.callers else { return own_clients(tables) };
     let listed = names.iter().filter_map(|name| tables.callers.iter().find(|caller| caller.name == name.it));
     listed
-        .map(|caller| TokenClient {
-            client_id: caller.name.clone(),
-            secret: caller.password.clone(),
-            credential: caller.credential.as_ref().map_or_else(|| caller.name.clone(), |named| named.it.clone()),
+        .filter_map(|caller| {
+            Some(TokenClient {
+                client_id: caller.name.clone(),
+                secret: caller.password.clone()?,
+                credential: caller.credential.as_ref().map_or_else(|| caller.name.clone(), |named| named.it.clone()),
+            })
         })
         .collect()
+}
+
+/// The callers of a listener that is no token endpoint; `None` where it asks nobody.
+pub(super) fn of_listener(listener: &Listener, tables: &Tables<'_>) -> Option<Vec<CallerSettings>> {
+    let names = listener.callers.as_ref().filter(|_| listener.mode != Some(Mode::Token))?;
+    let listed = names.iter().filter_map(|name| tables.callers.iter().find(|caller| caller.name == name.it));
+    let settings = |caller: &Caller| CallerSettings {
+        name: caller.name.clone(),
+        password: caller.password.clone(),
+        certificate: caller.certificate.clone(),
+    };
+    Some(listed.map(settings).collect())
 }
 
 /// A program that has been an OAuth client goes on being one: with the id and the secret that attache has too. The name of
@@ -73,16 +100,18 @@ fn gives_tokens(oauth: &OAuthSettings) -> bool {
 /// Reports token listeners that know nobody, and names that lead nowhere.
 pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
     warn_of_unused(file, tables);
-    for listener in tables.listeners.iter().filter(|listener| listener.mode == Some(Mode::Token)) {
-        for name in listener.callers.iter().flatten() {
-            if !tables.caller_names.contains(&name.it.as_str()) {
-                let remedy = match tables.caller_names.as_slice() {
-                    [] => format!("add a table [callers.{}] with password = {{ env = \"NAME\" }}", name.it),
-                    known => format!("the callers in this file are {}", listed(known)),
-                };
-                file.problem(name.at, format!("there is no caller \"{}\"", name.it), remedy);
-            }
+    for listener in &tables.listeners {
+        exist(file, tables, listener.callers.iter().flatten());
+        if listener.callers.as_ref().is_some_and(Vec::is_empty) {
+            let what = format!("`listeners.{}.callers` is empty, so nobody could use it", listener.name);
+            file.problem(listener.at, what, "name at least one, or remove it");
         }
+    }
+    for upstream in &tables.upstreams {
+        exist(file, tables, upstream.callers.iter().flatten());
+        check_upstream(file, tables, upstream);
+    }
+    for listener in tables.listeners.iter().filter(|listener| listener.mode == Some(Mode::Token)) {
         if listener.callers.is_none() && own_clients(tables).is_empty() {
             let what = format!("`listeners.{}` would give its tokens to nobody", listener.name);
             file.problem(listener.at, what, "add callers = [\"NAME\"], and [callers.NAME] with a password");
@@ -93,13 +122,50 @@ pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
     }
 }
 
+fn exist<'n>(file: &File<'_>, tables: &Tables<'_>, names: impl Iterator<Item = &'n At<String>>) {
+    for name in names.filter(|name| !tables.caller_names.contains(&name.it.as_str())) {
+        let remedy = match tables.caller_names.as_slice() {
+            [] => format!("add a table [callers.{}] with password = {{ env = \"NAME\" }}", name.it),
+            known => format!("the callers in this file are {}", listed(known)),
+        };
+        file.problem(name.at, format!("there is no caller \"{}\"", name.it), remedy);
+    }
+}
+
+/// A list of callers is worth nothing where nobody is asked who it is; and a field that proves the caller cannot be passed on.
+fn check_upstream(file: &File<'_>, tables: &Tables<'_>, upstream: &Upstream) {
+    for listener in tables.listeners.iter().filter(|listener| listener.mode != Some(Mode::Token)) {
+        if !reached(listener, &tables.upstreams).iter().any(|known| known.name() == upstream.name()) {
+            continue;
+        }
+        if upstream.callers.is_some() && listener.callers.is_none() {
+            let what = format!(
+                "`upstreams.{}` is for certain callers, and `listeners.{}` asks nobody who it is",
+                upstream.name(),
+                listener.name
+            );
+            let remedy = "add callers = [\"NAME\"] to the listener, or list `upstreams` there without this one";
+            file.problem(upstream.at, what, remedy);
+        }
+        let keeps = upstream.config.route.caller_authorization == CallerAuthorization::Keep;
+        if keeps && listener.mode == Some(Mode::Reverse) && listener.callers.is_some() {
+            let what = format!(
+                "`upstreams.{}.caller_authorization` = \"keep\" cannot be kept on `listeners.{}`, where Authorization is the proof of its callers",
+                upstream.name(),
+                listener.name
+            );
+            file.problem(upstream.at, what, "remove it, or use a listener without callers");
+        }
+    }
+}
+
 /// A password that nobody is asked for gives a feeling of safety and nothing else.
 fn warn_of_unused(file: &File<'_>, tables: &Tables<'_>) {
     for caller in &tables.callers {
         let named = |listener: &Listener| listener.callers.iter().flatten().any(|name| name.it == caller.name);
         if !tables.listeners.iter().any(named) {
             let what = format!("no listener asks for the caller \"{}\"", caller.name);
-            file.warning(caller.at, what, "name it in `callers` of a listener with mode = \"token\"");
+            file.warning(caller.at, what, "name it in `callers` of a listener");
         }
     }
 }

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 
 use super::AdminConfig;
+use super::client_identity::pair;
 use super::reader::TableReader;
 use super::secrets::secret;
 use super::value::{At, Value};
 use crate::listen::ListenAddress;
 use crate::proxy::AcceptedHosts;
+use crate::tls::server::ListenerTls;
 use crate::upstream::Host;
 
 /// `[listeners.X]` as it is written; the names in it are looked up later.
@@ -24,6 +26,10 @@ pub(super) struct Listener {
     pub(super) hosts: AcceptedHosts,
     /// `None` where the file names none.
     pub(super) callers: Option<Vec<At<String>>>,
+    /// Users who may connect to a unix socket.
+    pub(super) users: Option<Vec<u32>>,
+    pub(super) socket_mode: Option<u32>,
+    pub(super) tls: Option<ListenerTls>,
 }
 
 /// `mode`, before what goes with it.
@@ -70,32 +76,71 @@ pub(super) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
         }
     }
 
-    let callers = if mode == Some(Mode::Token) {
-        let named = |value: Value<'_>| value.text().map(|text| At { at: value.at, it: text.to_owned() });
-        let written = table.get("callers").map(|value| value.one_or_list().unwrap_or_default());
-        written.map(|names| names.into_iter().filter_map(named).collect())
-    } else {
-        table.not_yet("callers", "remove it; a listener on a unix socket or on 127.0.0.1 keeps other machines out");
-        None
-    };
+    let named = |value: Value<'_>| value.text().map(|text| At { at: value.at, it: text.to_owned() });
+    let written = table.get("callers").map(|value| value.one_or_list().unwrap_or_default());
+    let callers: Option<Vec<At<String>>> = written.map(|names| names.into_iter().filter_map(named).collect());
+    let tls = table.table("tls").and_then(tls);
+    let (users, socket_mode) = unix_socket(&mut table, address.as_ref());
     // A value of the wrong type is a problem already, and says nothing about the address.
-    let open = table.get("open").map_or(Some(table.has("callers")), |open| open.boolean());
+    let open = table.get("open").map_or(Some(false), |open| open.boolean());
+    // Its callers prove themselves, on a token listener in any case.
+    let proven = callers.as_ref().is_some_and(|callers| !callers.is_empty())
+        || tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+        || mode == Some(Mode::Token);
     if let Some(address) = address.as_ref()
         && !local
-        // Its callers prove themselves.
-        && mode != Some(Mode::Token)
+        && !proven
         && open == Some(false)
     {
         table.file.problem(
             address.at,
             format!("`{}.address` is open to other machines, and all of them would get the tokens", table.path),
-            "write 127.0.0.1 and the port, or add open = true if every machine that reaches it may have them",
+            "write 127.0.0.1 and the port, name its `callers`, or add open = true if every machine that reaches it may have them",
         );
+    }
+    if let Some(address) = address.as_ref()
+        && !local
+        && tls.is_none()
+        && callers.is_some()
+    {
+        let what = format!("the passwords of `{}.callers` cross the network in clear", table.path);
+        table.file.warning(address.at, what, "add tls = { certificate = \"cert.pem\", key = \"key.pem\" }");
     }
 
     let at = table.at;
     table.finish();
-    Listener { name: name.to_owned(), at, address, mode, upstreams, hosts, callers }
+    Listener { name: name.to_owned(), at, address, mode, upstreams, hosts, callers, users, socket_mode, tls }
+}
+
+/// Reads `tls`, and its files.
+fn tls(mut table: TableReader<'_>) -> Option<ListenerTls> {
+    let certificate = table.required("certificate", "name the PEM file with the listener's certificate");
+    let key = table.get("key");
+    let client_ca = table.get("client_ca").and_then(|value| value.certificates());
+    table.finish();
+    let identity = pair(&certificate?, key.as_ref())?;
+    Some(ListenerTls { identity, client_ca })
+}
+
+/// Reads `users` and `socket_mode`, which are about unix sockets alone.
+fn unix_socket(table: &mut TableReader<'_>, address: Option<&At<ListenAddress>>) -> (Option<Vec<u32>>, Option<u32>) {
+    let (users, mode) = (table.get("users"), table.get("socket_mode"));
+    if let Some(value) = users.as_ref().or(mode.as_ref())
+        && address.is_some_and(|address| matches!(address.it, ListenAddress::Tcp(_)))
+    {
+        value.wrong::<()>(
+            "is about unix sockets, and the address is none",
+            "remove it, or write \"unix:/path/to/socket\"",
+        );
+        return (None, None);
+    }
+    let user = |value: &Value<'_>| value.integer(0..=u32::MAX);
+    let users = users.and_then(|value| value.list()).map(|list| list.iter().filter_map(user).collect());
+    let octal = |value: Value<'_>| {
+        let mode = value.text().and_then(|text| u32::from_str_radix(text, 8).ok()).filter(|mode| *mode <= 0o777);
+        mode.or_else(|| value.wrong("is no mode of a file", "write it as chmod takes it, such as \"0660\""))
+    };
+    (users, mode.and_then(octal))
 }
 
 /// Reads `[admin]`; the address stands apart for the check that no two listeners share one.

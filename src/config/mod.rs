@@ -62,12 +62,14 @@ use reader::TableReader;
 use section::Section;
 use value::At;
 
+use crate::caller::CallerSettings;
 use crate::credential::{CredentialKind, CredentialSettings};
 use crate::listen::{Limits, ListenAddress};
 use crate::proxy::{ForwardSettings, ListenerMode};
 use crate::route::RouteSettings;
 use crate::secret::{Secret, SecretSource};
 use crate::tls::AuthoritySource;
+use crate::tls::server::ListenerTls;
 use crate::upstream::UpstreamSettings;
 
 /// A validated configuration: every name resolves, every value is in range, every secret can be read.
@@ -123,6 +125,14 @@ pub struct ListenerConfig {
     pub address: ListenAddress,
     /// `mode` and what goes with it.
     pub mode: ListenerMode,
+    /// Who may use it; `None`: whoever can connect.
+    pub callers: Option<Vec<CallerSettings>>,
+    /// `users`: who may connect to its unix socket.
+    pub users: Option<Vec<u32>>,
+    /// `socket_mode`: of its unix socket's file.
+    pub socket_mode: Option<u32>,
+    /// `tls`: towards callers.
+    pub tls: Option<ListenerTls>,
 }
 
 /// `[admin]`.
@@ -254,7 +264,15 @@ impl Tables<'_> {
                 Mode::Reverse => ListenerMode::Reverse { upstreams, hosts: listener.hosts.clone() },
                 Mode::Token => ListenerMode::Token { clients: callers::clients(listener, &self) },
             };
-            Some(ListenerConfig { name: listener.name.clone(), address: listener.address.as_ref()?.it.clone(), mode })
+            Some(ListenerConfig {
+                name: listener.name.clone(),
+                address: listener.address.as_ref()?.it.clone(),
+                mode,
+                callers: callers::of_listener(listener, &self),
+                users: listener.users.clone(),
+                socket_mode: listener.socket_mode,
+                tls: listener.tls.clone(),
+            })
         });
         let listeners = listeners.collect();
         let mut credentials: Vec<CredentialSettings> =

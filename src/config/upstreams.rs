@@ -23,6 +23,8 @@ pub(super) struct Upstream {
     pub(super) credential_at: usize,
     pub(super) prefix_at: usize,
     pub(super) tls_at: Option<usize>,
+    /// `None`: every caller of the listener.
+    pub(super) callers: Option<Vec<At<String>>>,
     /// `None` where the file says nothing.
     pub(super) via: Option<At<Via>>,
 }
@@ -63,7 +65,10 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
     let tls = tls.map(tls_settings).unwrap_or_default();
     let timeouts = table.table("timeouts").map(timeouts).unwrap_or_default();
     let pool = table.table("pool").map(pool).unwrap_or_default();
-    table.not_yet("callers", "remove it; every caller of the listener may use the upstream");
+    let named = |value: Value<'_>| value.text().map(|text| At { at: value.at, it: text.to_owned() });
+    let callers = table.get("callers").and_then(Value::one_or_list);
+    let callers: Option<Vec<At<String>>> = callers.map(|names| names.into_iter().filter_map(named).collect());
+    route.callers = callers.as_ref().map(|names| names.iter().map(|name| name.it.clone()).collect());
     table.finish();
 
     let origin = origin?;
@@ -75,6 +80,7 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
         credential_at: credential.as_ref().map_or(at, |credential| credential.at),
         prefix_at: prefix.map_or(at, |prefix| prefix.at),
         tls_at,
+        callers,
         via,
         config: UpstreamConfig { connection, route, credential: credential.map(|credential| credential.it) },
     })

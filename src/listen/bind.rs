@@ -13,6 +13,9 @@ use super::{ListenAddress, Peer};
 /// Connections that wait to be accepted, for each socket.
 const BACKLOG: i32 = 4096;
 
+/// A unix socket is for its own user, unless the configuration says otherwise.
+const SOCKET_MODE: u32 = 0o600;
+
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {reason}")]
@@ -30,11 +33,16 @@ pub enum Bound {
     Unix(StdUnixListener),
 }
 
-/// Binds one socket for each worker, and says which address it really is (port 0 takes a free one).
+/// Binds one socket for each worker, and says which address it really is (port 0 takes a free one). `mode` is that of a unix
+/// socket's file; without one it is for its own user alone.
 ///
 /// # Errors
 /// An address in use, not ours, or not permitted; a path that is no socket.
-pub fn bind(address: &ListenAddress, workers: usize) -> Result<(ListenAddress, Vec<Bound>), BindError> {
+pub fn bind(
+    address: &ListenAddress,
+    mode: Option<u32>,
+    workers: usize,
+) -> Result<(ListenAddress, Vec<Bound>), BindError> {
     let failed = |error: &io::Error| BindError { address: address.to_string(), reason: reason(error) };
     match address {
         ListenAddress::Tcp(wanted) => {
@@ -42,7 +50,7 @@ pub fn bind(address: &ListenAddress, workers: usize) -> Result<(ListenAddress, V
             Ok((ListenAddress::Tcp(real), sockets.into_iter().map(Bound::Tcp).collect()))
         }
         ListenAddress::Unix(path) => {
-            let sockets = bind_unix(path, workers).map_err(|error| failed(&error))?;
+            let sockets = bind_unix(path, mode.unwrap_or(SOCKET_MODE), workers).map_err(|error| failed(&error))?;
             Ok((address.clone(), sockets.into_iter().map(Bound::Unix).collect()))
         }
     }
@@ -93,9 +101,10 @@ fn bind_tcp(wanted: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<S
     Ok((real, sockets))
 }
 
-fn bind_unix(path: &Path, workers: usize) -> io::Result<Vec<StdUnixListener>> {
+fn bind_unix(path: &Path, mode: u32, workers: usize) -> io::Result<Vec<StdUnixListener>> {
     remove_stale(path)?;
     let listener = StdUnixListener::bind(path)?;
+    set_mode(path, mode)?;
     listener.set_nonblocking(true)?;
     let mut sockets = Vec::with_capacity(workers);
     for _ in 1..workers {
@@ -103,6 +112,17 @@ fn bind_unix(path: &Path, workers: usize) -> io::Result<Vec<StdUnixListener>> {
     }
     sockets.push(listener);
     Ok(sockets)
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &Path, _: u32) -> io::Result<()> {
+    Ok(())
 }
 
 fn reason(error: &io::Error) -> String {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
@@ -11,6 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 pub struct CallerConnection {
     /// Where it comes from.
     pub peer: Peer,
+    /// The names in the certificate that it has shown, once its TLS stands.
+    certificate: OnceLock<Vec<String>>,
     _permit: Option<OwnedSemaphorePermit>,
     open: Gauge,
 }
@@ -39,7 +42,21 @@ impl CallerConnection {
     #[must_use]
     pub fn new(peer: Peer, permit: Option<OwnedSemaphorePermit>, open: Gauge) -> Self {
         open.inc();
-        Self { peer, _permit: permit, open }
+        Self { peer, certificate: OnceLock::new(), _permit: permit, open }
+    }
+}
+
+impl CallerConnection {
+    /// Notes the names in a certificate that has been verified.
+    pub fn has_shown(&self, names: Vec<String>) {
+        // There is one handshake, so they are noted once.
+        let _first = self.certificate.set(names);
+    }
+
+    /// The names in the certificate that was shown, if one was.
+    #[must_use]
+    pub fn certificate_names(&self) -> &[String] {
+        self.certificate.get().map_or(&[], Vec::as_slice)
     }
 }
 

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
 
 use super::bind::Accepted;
 use super::panics::CountingExecutor;
@@ -21,6 +22,7 @@ use super::roster::{Roster, Seat};
 use super::watched::{Overdue, Standing, Watched};
 use super::{CallerConnection, Handler, Limits};
 use crate::coarse::{self, Deadline, Tick};
+use crate::tls::server::names_in;
 
 /// RFC 9113 section 3.4: how an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -52,10 +54,40 @@ pub(super) async fn serve<H: Handler>(
     caller: Arc<CallerConnection>,
     serving: Serving,
 ) {
-    match accepted {
-        Accepted::Tcp(stream, _) => serve_protocol(stream, handler, caller, serving).await,
-        Accepted::Unix(stream) => serve_protocol(stream, handler, caller, serving).await,
+    if !handler.admits(&caller) {
+        return;
     }
+    match accepted {
+        Accepted::Tcp(stream, _) => serve_secured(stream, handler, caller, serving).await,
+        Accepted::Unix(stream) => serve_secured(stream, handler, caller, serving).await,
+    }
+}
+
+/// TLS first, where the listener has it.
+async fn serve_secured<S, H>(stream: S, handler: Rc<H>, caller: Arc<CallerConnection>, serving: Serving)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    let Some(config) = handler.tls() else { return serve_protocol(stream, handler, caller, serving).await };
+    let handshake = coarse::timeout(serving.limits.header_timeout, TlsAcceptor::from(config).accept(stream));
+    let stream = tokio::select! {
+        // Boxed: the state of a handshake is large, and every connection's future would have to have room for it.
+        shaken = Box::pin(handshake) => match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(target: "attache::listen", peer = %caller.peer, %error, "a caller's TLS handshake failed");
+                return;
+            }
+            // Silent for too long.
+            Err(_elapsed) => return,
+        },
+        () = serving.roster.draining() => return,
+    };
+    if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
+        caller.has_shown(names_in(certificate));
+    }
+    serve_protocol(stream, handler, caller, serving).await;
 }
 
 async fn serve_protocol<S, H>(stream: S, handler: Rc<H>, caller: Arc<CallerConnection>, serving: Serving)

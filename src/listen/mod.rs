@@ -25,6 +25,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -47,6 +48,17 @@ pub trait Handler: 'static {
         request: Request<Incoming>,
         caller: &Arc<CallerConnection>,
     ) -> impl Future<Output = Response<Self::Body>>;
+
+    /// True if this caller may connect at all; asked once for each connection, before anything is read.
+    fn admits(&self, caller: &CallerConnection) -> bool {
+        let _ = caller;
+        true
+    }
+
+    /// TLS towards callers; asked for each connection, so that a changed certificate is shown to the next one.
+    fn tls(&self) -> Option<Arc<ServerConfig>> {
+        None
+    }
 
     /// True if callers speak SOCKS 5 here instead of HTTP; asked for each connection.
     fn speaks_socks(&self) -> bool {

@@ -58,7 +58,7 @@ impl Body for FragileBody {
 /// Serves on a free port while `talk` runs; gives the panics that were counted, and the connections left open.
 async fn panics_during<F: Future<Output = ()>>(talk: impl FnOnce(std::net::SocketAddr) -> F) -> (u64, i64) {
     let anywhere = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
-    let (ListenAddress::Tcp(address), mut sockets) = bind(&anywhere, 1).unwrap() else { panic!("no TCP") };
+    let (ListenAddress::Tcp(address), mut sockets) = bind(&anywhere, None, 1).unwrap() else { panic!("no TCP") };
     let context = ListenContext {
         limits: Arc::new(Limits::default()),
         permits: Some(Arc::new(Semaphore::new(1))),

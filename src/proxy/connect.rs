@@ -22,7 +22,7 @@ use super::first_bytes::{First, Prefixed, Spoken, first};
 use super::intercept::{self, Inside};
 use super::splice::splice;
 use super::tunnel;
-use super::{Entrance, Proxy};
+use super::{Entrance, Proxy, callers};
 use crate::coarse;
 use crate::listen;
 use crate::runtime::{Lane, ListenerRuntime, Runtime};
@@ -41,7 +41,7 @@ pub(super) async fn open(
     tunnel: Tunnel,
     request: Request<Incoming>,
 ) -> Result<Response<CallerBody>, Refusal> {
-    let reached = reach(proxy, runtime, listener, tunnel).await?;
+    let reached = reach(proxy, runtime, listener, tunnel, entrance.name.as_deref()).await?;
     let upgrade = hyper::upgrade::on(request);
     let inside = Rc::clone(proxy);
     proxy.spawn(async move {
@@ -77,6 +77,7 @@ pub(super) async fn reach(
     runtime: &Runtime,
     listener: &ListenerRuntime,
     tunnel: Tunnel,
+    caller: Option<&str>,
 ) -> Result<ReachedTunnel, Refusal> {
     let Some(lane) = &tunnel.lane else {
         let asked = tunnel::target(&tunnel.origin);
@@ -88,6 +89,7 @@ pub(super) async fn reach(
         return Ok(ReachedTunnel { tunnel, upstream, opening: Opening::Nothing(dialled) });
     };
     let route = &lane.route;
+    callers::check_upstream(route, caller)?;
     let upstream = Arc::clone(&route.upstream);
     let failed = |error| Refusal::exchange(route.name(), &error);
     let opening = if tunnel.alias {
@@ -135,7 +137,12 @@ where
     let idle = upstream.settings.timeouts.idle;
     let patience = proxy.serving.limits.header_timeout;
     let mut prefix = BytesMut::new();
-    let opened = |scheme| Inside { scheme, host: tunnel.origin.host.as_str().into(), port: tunnel.origin.port };
+    let opened = |scheme| Inside {
+        scheme,
+        host: tunnel.origin.host.as_str().into(),
+        port: tunnel.origin.port,
+        caller: entrance.name.clone(),
+    };
     let (spoke, dialled, authority) = match opening {
         Opening::Nothing(dialled) => return splice(caller, dialled, idle).await,
         Opening::PlainHttpAlone => {

@@ -1,10 +1,11 @@
 //! attache's own failures: what went wrong, and its one mapping to a status, `Proxy-Status` (RFC 9209) and a problem
-//! document (RFC 9457). Nothing here is ever a 401, and nothing quotes a header field of the request.
+//! document (RFC 9457). Nothing here is ever a 401, save to a reverse
+//! listener's own callers, and nothing quotes a header field of the request.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, PROXY_AUTHENTICATE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::CallerBody;
@@ -84,6 +85,18 @@ impl Refusal {
             detail,
         );
         Self { close: true, ..refusal }
+    }
+
+    /// 407: a caller of a forward listener has not proven itself (RFC 9110 section 15.5.8).
+    pub fn proxy_authentication(detail: impl Into<String>) -> Self {
+        let (status, title) = (StatusCode::PROXY_AUTHENTICATION_REQUIRED, "The caller is not known");
+        Self::new(status, "caller-authentication", "http_request_denied", title, detail)
+    }
+
+    /// 401: a caller of a reverse listener has not proven itself. The only 401 of our own.
+    pub fn authentication(detail: impl Into<String>) -> Self {
+        let (status, title) = (StatusCode::UNAUTHORIZED, "The caller is not known");
+        Self::new(status, "caller-authentication", "http_request_denied", title, detail)
     }
 
     /// 429: `limits.requests_per_second`.
@@ -245,6 +258,13 @@ impl Refusal {
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        // Without the charset other programs would guess one (RFC 7617 section 2.1).
+        let challenge = HeaderValue::from_static("Basic realm=\"attache\", charset=\"UTF-8\"");
+        match self.status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => drop(headers.insert(PROXY_AUTHENTICATE, challenge)),
+            StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, challenge)),
+            _ => {}
         }
         if self.close || close {
             headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));

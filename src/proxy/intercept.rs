@@ -24,6 +24,8 @@ pub(super) struct Inside {
     /// Canonical.
     pub(super) host: Box<str>,
     pub(super) port: u16,
+    /// Who opened it.
+    pub(super) caller: Option<Arc<str>>,
 }
 
 /// Ends the caller's TLS and serves what is inside. A caller that asks for another name (SNI) than it opened the tunnel to

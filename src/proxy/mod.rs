@@ -4,6 +4,7 @@
 //! the order in ARCHITECTURE.md. A failure on the way is a [`Refusal`], and one place turns it into a response.
 
 mod body;
+mod callers;
 mod challenge;
 mod connect;
 mod destination;
@@ -154,22 +155,33 @@ impl Proxy {
         body: Incoming,
         began: Instant,
     ) -> Result<Response<CallerBody>, Failure> {
+        let caller = match arrived.inside {
+            // Whoever opened the tunnel has proven itself.
+            Some(inside) => inside.caller.clone(),
+            None => {
+                callers::authenticate(listener, &mut head.headers, arrived.caller).map_err(|refusal| (refusal, None))?
+            }
+        };
         if let ModeRuntime::Token(clients) = &listener.mode {
             self.admit().map_err(|refusal| (refusal, None))?;
             return Ok(Box::pin(token_endpoint::answer(listener, clients, head, body, began)).await);
         }
         match self.destination(listener, arrived.inside, head).map_err(|refusal| (refusal, None))? {
-            Destination::Route(reached) => match self.to_upstream(&reached, head, body, began).await {
-                Ok(response) => Ok(response),
-                Err(refusal) => Err((refusal, Some(reached.lane))),
-            },
+            Destination::Route(reached) => {
+                let permitted = callers::check_upstream(&reached.lane.route, caller.as_deref());
+                let answered = match permitted {
+                    Ok(()) => self.to_upstream(&reached, head, body, began).await,
+                    Err(refusal) => Err(refusal),
+                };
+                answered.map_err(|refusal| (refusal, Some(reached.lane)))
+            }
             Destination::Unmatched(origin) => {
                 let passing = Box::pin(self.to_unmatched(runtime, listener, &origin, head, body, began));
                 passing.await.map_err(|refusal| (refusal, None))
             }
             Destination::Tunnel(tunnel) => {
                 let (request, lane) = (connect_request(head, body), tunnel.lane.clone());
-                let opening = connect::open(self, runtime, listener, arrived.entrance(), tunnel, request);
+                let opening = connect::open(self, runtime, listener, arrived.entrance(caller), tunnel, request);
                 Box::pin(opening).await.map_err(|refusal| (refusal, lane))
             }
             Destination::Refused(lane, refusal) => Err((refusal, Some(lane))),
@@ -391,6 +403,20 @@ impl Proxy {
         drop(tokio::task::spawn_local(self.tasks.track_future(task)));
     }
 
+    /// `listeners.L.users`: true if this caller may connect. Somebody who may not is told nothing.
+    #[must_use]
+    pub fn admits(&self, listener: usize, caller: &CallerConnection) -> bool {
+        let runtime = self.runtime.current();
+        let Some(listener) = runtime.listener(listener) else { return true };
+        callers::admits_user(listener, caller)
+    }
+
+    /// The TLS of a listener towards its callers.
+    #[must_use]
+    pub fn tls(&self, listener: usize) -> Option<Arc<rustls::ServerConfig>> {
+        self.runtime.current().listener(listener)?.tls.clone()
+    }
+
     /// Closes connections that have been idle for too long; the worker calls it every few seconds.
     pub fn sweep(&self) {
         self.pool.sweep();
@@ -423,8 +449,8 @@ struct Arrived<'a> {
 }
 
 impl Arrived<'_> {
-    fn entrance(&self) -> Entrance {
-        Entrance { listener: self.listener, caller: Arc::clone(self.caller) }
+    fn entrance(&self, name: Option<Arc<str>>) -> Entrance {
+        Entrance { listener: self.listener, caller: Arc::clone(self.caller), name }
     }
 }
 
@@ -433,6 +459,8 @@ impl Arrived<'_> {
 struct Entrance {
     listener: usize,
     caller: Arc<CallerConnection>,
+    /// As whom it has proven itself.
+    name: Option<Arc<str>>,
 }
 
 /// A refusal, and the lane it happened on, if it came that far.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+use http::header::ORIGIN;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
@@ -30,6 +32,7 @@ pub(super) fn destination(
         }
     };
     check_host(hosts, host.as_ref())?;
+    check_site(hosts, &head.headers)?;
     let host = host.as_ref().map(|authority| &*authority.host);
     let path = if asterisk { "/" } else { head.uri.path() };
     let Some((lane, prefix)) = table.find(path, host) else {
@@ -69,6 +72,28 @@ fn check_host(hosts: Option<&[HostRule]>, host: Option<&Authority<'_>>) -> Resul
         "this listener does not answer to the host {:?}; name it in the listener's `hosts`, or use its loopback address",
         authority.host
     )))
+}
+
+/// A page of another site can send requests to a loopback listener without any name of its own: forms and images need no
+/// permission. Browsers say where such a request comes from (Fetch Metadata; RFC 6454), and other programs say nothing.
+fn check_site(hosts: Option<&[HostRule]>, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(rules) = hosts else { return Ok(()) };
+    let refused = || {
+        Refusal::denied(
+            "a page of another site asks for this in a browser, and would get what the token gives; \
+             if that is meant, write hosts = \"any\" on the listener",
+        )
+    };
+    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        return Err(refused());
+    }
+    // "null" is a page that hides where it comes from.
+    let is_ours = |origin: &str| {
+        let host = origin.split_once("://").and_then(|(_, authority)| Authority::parse(authority).ok());
+        host.is_some_and(|authority| rules.iter().any(|rule| rule.accepts(&authority.host)))
+    };
+    let foreign = headers.get_all(ORIGIN).iter().any(|origin| !origin.to_str().is_ok_and(is_ours));
+    if foreign { Err(refused()) } else { Ok(()) }
 }
 
 /// The path behind the prefix, byte for byte; `/one` alone becomes `/`. `None`: nothing to strip.

@@ -9,10 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::destination::Destination;
 use super::error::{Refusal, RequestId};
 use super::{Entrance, Proxy, connect, forward, record};
+use crate::caller::Attempt;
 use crate::coarse;
 use crate::listen::CallerConnection;
 use crate::listen::socks5::{self, Reply};
 use crate::runtime::{Lane, ModeRuntime};
+use crate::secret::Secret;
 use crate::upstream::{Authority, Host};
 
 impl Proxy {
@@ -29,7 +31,20 @@ impl Proxy {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let patience = self.serving.limits.header_timeout;
-        let greeted = coarse::timeout(patience, socks5::greet(&mut stream, false, |_, _| true)).await;
+        let runtime = self.runtime.current();
+        let callers = runtime.listener(listener).and_then(|listener| listener.callers.clone());
+        // A certificate will do; otherwise the protocol's own password exchange.
+        let shown = callers.as_ref().and_then(|callers| callers.by_certificate(&caller));
+        let check = |name: &str, password: &[u8]| match (&callers, std::str::from_utf8(password)) {
+            (Some(callers), Ok(password)) => {
+                let proven = callers.proven(name, &Secret::new(password.to_owned()));
+                callers.count(&proven.clone().map_or(Attempt::Refused, Attempt::Accepted));
+                proven.is_some()
+            }
+            (callers, _) => callers.is_none(),
+        };
+        let required = callers.is_some() && shown.is_none();
+        let greeted = coarse::timeout(patience, socks5::greet(&mut stream, required, check)).await;
         let request = match greeted {
             Ok(Ok(request)) => request,
             Ok(Err(error)) => {
@@ -39,8 +54,9 @@ impl Proxy {
             // Silent for too long: nobody to answer.
             Err(_elapsed) => return,
         };
-        let entrance = Entrance { listener, caller };
-        match Box::pin(self.reach_for_socks(listener, &request)).await {
+        let name = callers.and_then(|_| shown.or_else(|| request.caller.as_deref().map(Arc::from)));
+        let entrance = Entrance { listener, caller, name };
+        match Box::pin(self.reach_for_socks(listener, &request, entrance.name.as_deref())).await {
             Ok(reached) => {
                 if socks5::reply(&mut stream, Reply::Succeeded).await.is_ok() {
                     // Boxed: what is carried may be served as requests, which may hold tunnels in their turn.
@@ -59,7 +75,12 @@ impl Proxy {
     }
 
     /// The same steps as for CONNECT. A refusal is noted as every other; the caller gets what SOCKS has for it.
-    async fn reach_for_socks(&self, slot: usize, request: &socks5::Request) -> Result<connect::ReachedTunnel, Reply> {
+    async fn reach_for_socks(
+        &self,
+        slot: usize,
+        request: &socks5::Request,
+        caller: Option<&str>,
+    ) -> Result<connect::ReachedTunnel, Reply> {
         let began = Instant::now();
         let runtime = self.runtime.current();
         let Some(listener) = runtime.listener(slot) else { return Err(Reply::NotAllowed) };
@@ -75,7 +96,7 @@ impl Proxy {
         match destination {
             Ok(Destination::Tunnel(tunnel)) => {
                 let lane = tunnel.lane.clone();
-                let reached = connect::reach(self, &runtime, listener, tunnel).await;
+                let reached = connect::reach(self, &runtime, listener, tunnel, caller).await;
                 reached.map_err(|refusal| refused(&refusal, lane.as_deref()))
             }
             Ok(Destination::Refused(lane, refusal)) => Err(refused(&refusal, Some(&lane))),

@@ -25,6 +25,8 @@ pub struct RouteSettings {
     pub origin_from: Option<String>,
     /// Tunnels to it are opened, where there is a local CA and a credential.
     pub intercept: bool,
+    /// The callers that may use it; `None`: every one of the listener's.
+    pub callers: Option<Vec<String>>,
 }
 
 impl Default for RouteSettings {
@@ -39,6 +41,7 @@ impl Default for RouteSettings {
             allow_plaintext: false,
             origin_from: None,
             intercept: true,
+            callers: None,
         }
     }
 }

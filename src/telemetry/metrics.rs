@@ -26,6 +26,7 @@ pub struct RequestMetrics {
     caller_authorization: Family<ActionLabels, Counter>,
     would_deny: Family<ListenerLabel, Counter>,
     reloads: Family<OutcomeLabel, Counter>,
+    caller_authentication: Family<AttemptLabels, Counter>,
     upstream_connections: Family<UpstreamLabel, Gauge>,
     /// Open connections of callers.
     pub caller_connections: Gauge,
@@ -72,6 +73,12 @@ struct ListenerLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    listener: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
 }
@@ -105,6 +112,11 @@ impl RequestMetrics {
             "would_deny",
             "Requests that unmatched = \"deny\" would have refused",
             self.would_deny.clone(),
+        );
+        registry.register(
+            "caller_authentication",
+            "Attempts of callers to prove themselves",
+            self.caller_authentication.clone(),
         );
         registry.register("config_reloads", "Reloads of the configuration", self.reloads.clone());
         registry.register("upstream_connections", "Open connections to upstreams", self.upstream_connections.clone());
@@ -147,6 +159,12 @@ impl RequestMetrics {
     /// Counts a refused token by what was done about it. Not the usual path, so the handle is looked up.
     pub fn unauthorized(&self, upstream: &str, outcome: &'static str) {
         self.unauthorized.get_or_create(&UnauthorizedLabels { upstream: upstream.into(), outcome }).inc();
+    }
+
+    /// Attempts of one outcome (`accepted`, `refused`, `missing`) on one listener.
+    #[must_use]
+    pub fn caller_authentication(&self, listener: &str, outcome: &'static str) -> Counter {
+        self.caller_authentication.get_or_create(&AttemptLabels { listener: listener.into(), outcome }).clone()
     }
 
     /// Counts a reload: the new configuration is live, or the old one stays.

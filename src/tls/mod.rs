@@ -4,6 +4,7 @@ mod authority;
 mod authority_source;
 mod fault;
 mod identity;
+pub mod server;
 pub mod trust_store;
 mod validity;
 

@@ -1,0 +1,227 @@
+//! Who may use a listener: callers prove themselves by a password (RFC 7617) or by the certificate of their connection.
+//!
+//! Whether a name is known takes as long to find out as whether a password is right. Where and how they are asked is the
+//! business of `proxy`.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::HeaderName;
+use prometheus_client::metrics::counter::Counter;
+use zeroize::Zeroizing;
+
+use crate::listen::CallerConnection;
+use crate::secret::{Secret, Secrets};
+
+/// The callers that a listener takes.
+#[derive(Debug)]
+pub struct Callers {
+    known: Vec<Known>,
+    metrics: CallerMetrics,
+}
+
+/// `[callers.X]`, as a listener needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerSettings {
+    /// Its name, which is the user name too.
+    pub name: String,
+    /// What it proves itself with; each of several is accepted.
+    pub password: Option<Secrets>,
+    /// A name in the certificate of its connection: common name, DNS name, URI or mail address.
+    pub certificate: Option<String>,
+}
+
+/// How attempts are counted.
+#[derive(Debug, Clone, Default)]
+pub struct CallerMetrics {
+    /// A caller has proven itself.
+    pub accepted: Counter,
+    /// A wrong password, or a name that nobody has.
+    pub refused: Counter,
+    /// No attempt.
+    pub missing: Counter,
+}
+
+#[derive(Debug)]
+struct Known {
+    name: Arc<str>,
+    settings: CallerSettings,
+    /// Of every password that can be read now: comparing digests takes the same time for all.
+    digests: RwLock<Vec<[u8; 32]>>,
+}
+
+/// What came of a caller's attempt to prove itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attempt {
+    /// This is who it is.
+    Accepted(Arc<str>),
+    /// A wrong password, a name that nobody has, or a field that cannot be read: all the same to who tries.
+    Refused,
+    /// There was none.
+    Missing,
+}
+
+impl Callers {
+    /// Reads every password. Blocks while files are read and programs run.
+    #[must_use]
+    pub fn new(callers: Vec<CallerSettings>, metrics: CallerMetrics) -> Self {
+        let known = callers.into_iter().map(|settings| {
+            let digests = RwLock::new(digests(&settings));
+            Known { name: settings.name.as_str().into(), settings, digests }
+        });
+        Self { known: known.collect(), metrics }
+    }
+
+    /// True if these are the same callers with the same places for their passwords.
+    pub fn is_of<'s>(&self, callers: impl ExactSizeIterator<Item = &'s CallerSettings>) -> bool {
+        callers.len() == self.known.len() && self.known.iter().map(|known| &known.settings).eq(callers)
+    }
+
+    /// Reads the passwords again that cost nothing to read. What cannot be read now stays what it was.
+    pub fn look(&self) {
+        for known in &self.known {
+            let sources = known.settings.password.iter().flat_map(Secrets::sources);
+            if sources.clone().any(crate::secret::SecretSource::is_command) {
+                continue;
+            }
+            let now = digests(&known.settings);
+            if !now.is_empty() {
+                *known.digests.write().unwrap_or_else(PoisonError::into_inner) = now;
+            }
+        }
+    }
+
+    /// The caller that a request comes from, by the field that it proves itself in, which is taken off; else by the certificate of
+    /// its connection.
+    pub fn authenticate(&self, field: &HeaderName, headers: &mut HeaderMap, connection: &CallerConnection) -> Attempt {
+        let given = basic(headers, field);
+        headers.remove(field);
+        let attempt = match given {
+            Given::Nothing => self.by_certificate(connection).map_or(Attempt::Missing, Attempt::Accepted),
+            Given::Unreadable => Attempt::Refused,
+            Given::Pair(name, password) => self.proven(&name, &password).map_or(Attempt::Refused, Attempt::Accepted),
+        };
+        self.count(&attempt);
+        attempt
+    }
+
+    /// Counts an attempt that was made otherwise than in a field.
+    pub fn count(&self, attempt: &Attempt) {
+        match attempt {
+            Attempt::Accepted(_) => self.metrics.accepted.inc(),
+            Attempt::Refused => self.metrics.refused.inc(),
+            Attempt::Missing => self.metrics.missing.inc(),
+        };
+    }
+
+    /// The caller of this name, if the password is one of its own.
+    #[must_use]
+    pub fn proven(&self, name: &str, password: &Secret) -> Option<Arc<str>> {
+        let known = self.known.iter().find(|known| *known.name == *name);
+        let given = password.fingerprint();
+        let mut matches = false;
+        // Somebody's passwords are compared in any case, so that the time tells nothing.
+        if let Some(compared) = known.or_else(|| self.known.first()) {
+            for digest in compared.digests.read().unwrap_or_else(PoisonError::into_inner).iter() {
+                matches |= aws_lc_rs::constant_time::verify_slices_are_equal(digest, &given).is_ok();
+            }
+        }
+        known.filter(|_| matches).map(|known| Arc::clone(&known.name))
+    }
+
+    /// The caller that the connection's certificate stands for.
+    #[must_use]
+    pub fn by_certificate(&self, connection: &CallerConnection) -> Option<Arc<str>> {
+        let shown = connection.certificate_names();
+        let of = |known: &&Known| known.settings.certificate.as_ref().is_some_and(|name| shown.contains(name));
+        self.known.iter().find(of).map(|known| Arc::clone(&known.name))
+    }
+}
+
+/// Read now; a place that cannot be read has no password in it.
+fn digests(settings: &CallerSettings) -> Vec<[u8; 32]> {
+    let sources = settings.password.iter().flat_map(Secrets::sources);
+    sources.filter_map(|source| Some(source.read().ok()?.fingerprint())).collect()
+}
+
+/// What stands in the field that a caller proves itself in.
+enum Given {
+    Nothing,
+    /// Another scheme, no base64, or several fields.
+    Unreadable,
+    Pair(String, Secret),
+}
+
+/// What a field of the scheme Basic says (RFC 7617 section 2).
+fn basic(headers: &HeaderMap, field: &HeaderName) -> Given {
+    let mut values = headers.get_all(field).iter();
+    let Some(first) = values.next() else { return Given::Nothing };
+    if values.next().is_some() {
+        return Given::Unreadable;
+    }
+    let pair = || {
+        let (scheme, encoded) = first.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let pair = Zeroizing::new(STANDARD.decode(encoded.trim()).ok()?);
+        let (name, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+        Some((name.to_owned(), Secret::new(password.to_owned())))
+    };
+    pair().map_or(Given::Unreadable, |(name, password)| Given::Pair(name, password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::Peer;
+    use crate::secret::SecretSource;
+    use http::HeaderValue;
+    use http::header::PROXY_AUTHORIZATION;
+    use prometheus_client::metrics::gauge::Gauge;
+
+    fn callers() -> Callers {
+        let literal = |text: &str| SecretSource::Literal(Secret::new(text.to_owned()));
+        let password = Secrets::new(vec![literal("old"), literal("new")]);
+        let one = CallerSettings { name: "one".into(), password, certificate: Some("one.test".into()) };
+        Callers::new(vec![one], CallerMetrics::default())
+    }
+
+    fn ask(callers: &Callers, field: Option<&str>, shown: &[&str]) -> Attempt {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = field {
+            headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        let connection = CallerConnection::new(Peer::User(None), None, Gauge::default());
+        connection.has_shown(shown.iter().map(|name| (*name).to_owned()).collect());
+        let attempt = callers.authenticate(&PROXY_AUTHORIZATION, &mut headers, &connection);
+        assert!(headers.is_empty(), "the proof is taken off");
+        attempt
+    }
+
+    fn pair(text: &str) -> String {
+        format!("basic {}", STANDARD.encode(text))
+    }
+
+    #[test]
+    fn each_of_several_passwords_is_accepted() {
+        for password in ["one:old", "one:new"] {
+            assert_eq!(ask(&callers(), Some(&pair(password)), &[]), Attempt::Accepted("one".into()));
+        }
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_refused_in_the_same_way() {
+        for broken in [&pair("one:wrong"), &pair("other:old"), "Bearer abc", "Basic", "Basic ???", "Basic b25l"] {
+            assert_eq!(ask(&callers(), Some(broken), &["one.test"]), Attempt::Refused, "{broken}");
+        }
+        assert_eq!(ask(&callers(), None, &["other.test"]), Attempt::Missing);
+    }
+
+    #[test]
+    fn a_certificate_stands_for_a_caller_that_names_it() {
+        assert_eq!(ask(&callers(), None, &["x", "one.test"]), Attempt::Accepted("one".into()));
+    }
+}
