@@ -24,6 +24,8 @@ pub(super) struct Tables<'a> {
     /// Where each credential stands.
     pub(super) credentials: Vec<At<CredentialSettings>>,
     pub(super) callers: Vec<Caller>,
+    /// Where `[intercept]` is.
+    pub(super) intercept_at: Option<usize>,
     pub(super) caller_names: Vec<&'a str>,
     pub(super) forward: ForwardSettings,
     /// Every name in the file, also of tables that could not be read.

@@ -215,7 +215,11 @@ impl Config {
             let remedy = "add [listeners.proxy] with address = \"127.0.0.1:8080\" and mode = \"forward\"";
             root.missing("listeners", remedy);
         }
+        let intercept = root.table("intercept");
+        let intercept_at = intercept.as_ref().map(|table| table.at);
+        let intercept = intercept.and_then(intercept::intercept);
         let tables = Tables {
+            intercept_at,
             listeners: listeners.tables.into_iter().map(|(name, table)| listeners::listener(name, table)).collect(),
             admin: root.table("admin").and_then(listeners::admin),
             upstream_names: upstreams.names,
@@ -235,7 +239,6 @@ impl Config {
             forward: root.table("forward").map(limits::forward).unwrap_or_default(),
         };
         let limits = root.table("limits").map(limits::limits).unwrap_or_default();
-        let intercept = root.table("intercept").and_then(intercept::intercept);
         root.not_yet("cache", "remove it; each process keeps its own tokens");
         root.not_yet("telemetry", "remove it; the metrics are at /metrics of the [admin] listener");
         root.finish();

@@ -22,6 +22,19 @@ pub(super) fn warn(file: &File<'_>, tables: &Tables<'_>) {
             );
         }
     }
+    let opens = |listener: &Listener| {
+        matches!(listener.mode, Some(Mode::Forward | Mode::Socks5))
+            && reached(listener, &tables.upstreams)
+                .iter()
+                .any(|upstream| upstream.config.credential.is_some() && upstream.config.route.intercept)
+    };
+    if let Some(at) = tables.intercept_at.filter(|_| !tables.listeners.iter().any(opens)) {
+        file.warning(
+            at,
+            "`[intercept]` opens nothing: no forward or socks5 listener knows an upstream with a credential",
+            "add one, or remove the table, and the certificate from those who trust it",
+        );
+    }
     for credential in &tables.credentials {
         let name = &credential.it.name;
         if !tables.upstreams.iter().any(|upstream| upstream.config.credential.as_ref() == Some(name)) {

@@ -6,6 +6,7 @@
 mod bind;
 mod caller;
 mod connection;
+mod flood;
 mod listening;
 mod panics;
 mod roster;

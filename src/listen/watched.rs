@@ -11,6 +11,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Limits;
+use super::flood::FrameMeter;
 use crate::coarse::Tick;
 
 /// Where a connection stands. Atomics because hyper wants `Send` of an upgradeable connection; only one thread ever looks.
@@ -147,6 +148,8 @@ pub(super) struct Watched<S> {
     malformed: fn(StatusCode) -> Bytes,
     /// What is written in place of hyper's own answer.
     instead: Option<Bytes>,
+    /// Of HTTP/2.
+    frames: Option<FrameMeter>,
 }
 
 impl<S> Watched<S> {
@@ -157,7 +160,8 @@ impl<S> Watched<S> {
         http1: bool,
         malformed: fn(StatusCode) -> Bytes,
     ) -> Self {
-        Self { inner, prefix, standing, http1, malformed, instead: None }
+        let frames = (!http1).then(FrameMeter::new);
+        Self { inner, prefix, standing, http1, malformed, instead: None, frames }
     }
 }
 
@@ -167,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
         if !this.prefix.is_empty() {
             let taken = this.prefix.split_to(this.prefix.len().min(buf.remaining()));
             buf.put_slice(&taken);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(this.metered(&taken));
         }
         if this.standing.expired.load(Ordering::Relaxed) {
             let answer = (this.malformed)(StatusCode::REQUEST_TIMEOUT);
@@ -175,11 +179,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
             let _best_effort = Pin::new(&mut this.inner).poll_write(cx, &answer);
             return Poll::Ready(Ok(()));
         }
+        let before = buf.filled().len();
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
         if polled.is_ready() {
             this.standing.has_read(this.http1);
+            if this.frames.is_some() {
+                this.metered(&buf.filled()[before..])?;
+            }
         }
         polled
+    }
+}
+
+impl<S> Watched<S> {
+    /// An error ends the connection, with all its streams.
+    fn metered(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.frames.as_mut().is_none_or(|frames| frames.read(bytes)) {
+            return Ok(());
+        }
+        Err(io::Error::other("too many HTTP/2 frames that say nothing"))
     }
 }
 

@@ -18,7 +18,7 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -81,8 +81,7 @@ impl CertificateAuthority {
         params.not_before = (now - BACKDATED).into();
         params.not_after = (now + AUTHORITY_LIFE).into();
         if !constrained_to.is_empty() {
-            let permitted_subtrees = constrained_to.iter().map(|host| subtree(host)).collect();
-            params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
+            params.name_constraints = Some(constraints(constrained_to));
         }
         let certificate = params.self_signed(&key).map_err(failed)?;
         Ok(NewAuthority { certificate: certificate.pem(), key: Secret::new(key.serialize_pem()) })
@@ -142,6 +141,26 @@ impl CertificateAuthority {
 
     fn mint(&self, host: &str, now: SystemTime) -> Result<Leaf, TlsError> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let (leaf, key) = self.leaf(bare, now)?;
+        let not_after = (now + LEAF_LIFE - BACKDATED).min(self.not_after);
+        let key = any_supported_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
+        let certified = CertifiedKey::new(vec![leaf, self.certificate.clone()], key);
+        let resolver = OneName { name: bare.into(), certified: Arc::new(certified) };
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Tickets do what a memory of sessions would, without one for each host.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = Arc::clone(&self.tickets);
+        // One that ends with the CA is used to its end: another would not live longer.
+        let replace_at = if not_after == self.not_after { not_after } else { not_after - LEAF_RESERVE };
+        Ok(Leaf { config: Arc::new(config), replace_at })
+    }
+
+    /// A certificate for one name, and its key.
+    fn leaf(&self, bare: &str, now: SystemTime) -> Result<(CertificateDer<'static>, KeyPair), TlsError> {
         let name = match bare.parse::<IpAddr>() {
             Ok(ip) => SanType::IpAddress(ip),
             Err(_) => SanType::DnsName(bare.try_into().map_err(failed)?),
@@ -156,21 +175,17 @@ impl CertificateAuthority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let not_after = (now + LEAF_LIFE).min(self.not_after);
+        if now >= self.not_after {
+            let at = humantime::format_rfc3339_seconds(self.not_after);
+            return Err(authority_error(&format!("expired at {at}"), "make another CA with `attache ca init`"));
+        }
+        // With the hour before it was made it is a week.
+        let not_after = (now + LEAF_LIFE - BACKDATED).min(self.not_after);
         params.not_before = (now - BACKDATED).into();
         params.not_after = not_after.into();
         let key = KeyPair::generate().map_err(failed)?;
         let leaf = params.signed_by(&key, &self.issuer).map_err(failed)?;
-        let key = any_supported_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
-        let certified = CertifiedKey::new(vec![leaf.der().clone(), self.certificate.clone()], key);
-        let resolver = OneName { name: bare.into(), certified: Arc::new(certified) };
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config.ticketer = Arc::clone(&self.tickets);
-        Ok(Leaf { config: Arc::new(config), replace_at: not_after.checked_sub(LEAF_RESERVE).unwrap_or(now).max(now) })
+        Ok((leaf.der().clone(), key))
     }
 
     /// The certificate in PEM, as it was given.
@@ -280,6 +295,22 @@ fn subject() -> Result<DistinguishedName, TlsError> {
     Ok(name)
 }
 
+/// A kind of name that is not mentioned would be unconstrained: without addresses among the hosts all of them are excluded, and
+/// without names every name is, save one that nobody can have (RFC 6761 section 6.4).
+fn constraints(hosts: &[String]) -> NameConstraints {
+    let mut permitted_subtrees: Vec<GeneralSubtree> = hosts.iter().map(|host| subtree(host)).collect();
+    let is_address = |subtree: &GeneralSubtree| matches!(subtree, GeneralSubtree::IpAddress(_));
+    let mut excluded_subtrees = Vec::new();
+    if !permitted_subtrees.iter().any(is_address) {
+        excluded_subtrees.push(GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])));
+        excluded_subtrees.push(GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])));
+    }
+    if permitted_subtrees.iter().all(is_address) {
+        permitted_subtrees.push(GeneralSubtree::DnsName("invalid".to_owned()));
+    }
+    NameConstraints { permitted_subtrees, excluded_subtrees }
+}
+
 /// RFC 5280 section 4.2.1.10: a DNS name stands for itself and everything under it.
 fn subtree(host: &str) -> GeneralSubtree {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -351,9 +382,16 @@ mod tests {
     fn a_leaf_is_for_one_name_and_a_week_and_signs_nobody() {
         let authority = authority(&["api.test"]);
         let now = SystemTime::now();
-        let _leaf = authority.mint("api.test", now).unwrap();
+        let (leaf, _) = authority.leaf("api.test", now).unwrap();
+        let (_, leaf) = X509Certificate::from_der(&leaf).unwrap();
+        assert!(!leaf.is_ca());
+        let life = leaf.validity().not_after.timestamp() - leaf.validity().not_before.timestamp();
+        assert!(life <= 7 * 24 * 3600, "{life}");
+        let names = leaf.subject_alternative_name().unwrap().unwrap().value.general_names.clone();
+        assert!(matches!(names.as_slice(), [GeneralName::DNSName("api.test")]), "{names:?}");
         let facts = AuthorityFacts::of(&authority.certificate).unwrap();
         assert!(facts.is_authority && facts.not_after > now + AUTHORITY_LIFE - Duration::from_secs(60));
+        assert!(authority.mint("api.test", now + AUTHORITY_LIFE).is_err(), "nothing is signed after the CA's own end");
     }
 
     #[test]

@@ -40,7 +40,13 @@ impl AuthoritySource {
     /// The file that could not be written, and why.
     pub fn create(made: &NewAuthority, certificate: &Path, key: &Path) -> Result<(), (PathBuf, io::Error)> {
         for (path, text, private) in [(key, made.key.expose(), true), (certificate, made.certificate.as_str(), false)] {
-            write_new(path, text, private).map_err(|error| (path.to_owned(), error))?;
+            write_new(path, text, private).map_err(|error| {
+                // A key without its certificate would only be in the way of the next try.
+                if path == certificate {
+                    let _best_effort = std::fs::remove_file(key);
+                }
+                (path.to_owned(), error)
+            })?;
         }
         Ok(())
     }

@@ -81,11 +81,11 @@ async fn what_is_shown_is_what_openssl_shows() {
 #[test]
 fn openssl_takes_a_leaf_for_its_name_alone_and_only_within_the_constraints() {
     let local = LocalCa::constrained(&["api.test"]);
-    for (host, fits) in [("api.test", true), ("v1.api.test", true), ("other.test", false)] {
+    for (host, fits) in [("api.test", true), ("v1.api.test", true), ("other.test", false), ("8.8.8.8", false)] {
         let verified = local.verified_by_openssl(host);
         assert_eq!(verified.contains(": OK"), fits, "{host}: {verified}");
         if !fits {
-            assert!(verified.contains("permitted subtree violation"), "{verified}");
+            assert!(verified.contains("subtree violation"), "{verified}");
         }
     }
 }

@@ -26,6 +26,7 @@ mod fuzz_corpus;
 mod guarantees;
 mod guarantees_tokens;
 mod http2;
+mod http2_abuse;
 mod inject;
 mod intercept;
 mod listener_tls;
