@@ -24,7 +24,10 @@ pub(super) struct TokenArgs {
     #[command(flatten)]
     config: super::ConfigArg,
     /// The credential, by its name in the configuration.
-    #[arg(value_name = "NAME", conflicts_with = "token_endpoint")]
+    #[arg(value_name = "NAME", conflicts_with_all = [
+        "token_endpoint", "client_id", "client_secret_env", "client_secret_file", "scope", "audience", "resource", "parameter",
+        "client_auth", "private_key", "key_id", "ca_file",
+    ])]
     name: Option<String>,
     #[command(flatten)]
     request: RequestArgs,

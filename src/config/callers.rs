@@ -70,6 +70,12 @@ pub(super) fn of_listener(listener: &Listener, tables: &Tables<'_>) -> Option<Ve
     Some(listed.map(settings).collect())
 }
 
+/// The names of the credentials whose tokens are to be had from token listeners.
+pub(super) fn served_by_token_listeners(tables: &Tables<'_>) -> impl Iterator<Item = String> {
+    let listeners = tables.listeners.iter().filter(|listener| listener.mode == Some(Mode::Token));
+    listeners.flat_map(|listener| clients(listener, tables)).map(|client| client.credential)
+}
+
 /// A program that has been an OAuth client goes on being one: with the id and the secret that attache has too. The name of
 /// the credential will do for the id.
 fn own_clients(tables: &Tables<'_>) -> Vec<TokenClient> {

@@ -5,8 +5,9 @@ use super::extra_fields::parameters;
 use super::reader::TableReader;
 use super::secrets::{pem, secrets};
 use super::value::Value;
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, SigningKey};
 use crate::oauth::{AssertionAudience, ClientAuth, Grant, JwtBearer, SigningKeySettings, TokenExchange};
+use crate::secret::{SecretSource, Secrets};
 
 /// What a token exchange says of the caller's token unless told otherwise (RFC 8693 section 3).
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -179,7 +180,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn secret(&self, table: &mut TableReader<'_>) -> Option<crate::secret::Secrets> {
+    fn secret(&self, table: &mut TableReader<'_>) -> Option<Secrets> {
         if self.secret.is_none() {
             table.missing(
                 "client_secret",
@@ -197,12 +198,12 @@ impl<'a> Keys<'a> {
             Some(value) => Some(pem(value)?),
             None => None,
         };
-        Some(SigningKeySettings {
-            keys: super::secrets::pems(self.private_key.as_ref()?)?,
-            key_id: self.key_id.clone(),
-            algorithm: self.algorithm,
-            certificate,
-        })
+        let value = self.private_key.as_ref()?;
+        let keys = super::secrets::pems(value)?;
+        if value.file.secrets_matter {
+            sign(value, &keys, self.algorithm, self.key_id.as_deref())?;
+        }
+        Some(SigningKeySettings { keys, key_id: self.key_id.clone(), algorithm: self.algorithm, certificate })
     }
 
     /// What is written and not sent is a misunderstanding.
@@ -228,6 +229,28 @@ impl<'a> Keys<'a> {
             }
         }
     }
+}
+
+/// A key that cannot sign is a problem of the file, and not of the first request. Variables and programs are left for later: what
+/// they hold is not the file's.
+pub(super) fn sign(
+    value: &Value<'_>,
+    keys: &Secrets,
+    algorithm: Option<Algorithm>,
+    key_id: Option<&str>,
+) -> Option<()> {
+    for source in keys.sources() {
+        if !matches!(source, SecretSource::File(_) | SecretSource::Literal(_)) {
+            continue;
+        }
+        // One that cannot be read has been said already.
+        let Ok(text) = source.read() else { continue };
+        if let Err(error) = SigningKey::from_text(&text, algorithm, key_id) {
+            return value
+                .wrong(format!("cannot sign: {error}"), "name a private key in PEM without a passphrase, or a JWK");
+        }
+    }
+    Some(())
 }
 
 fn grant_of(grant: GrantWord, table: &mut TableReader<'_>, keys: &Keys<'_>, defaults: Defaults) -> Option<Grant> {
@@ -308,9 +331,9 @@ mod tests {
         assert!(matches!(with("client_secret_post", SECRET), ClientAuth::Post(_)));
         assert!(matches!(with("client_secret_jwt", SECRET), ClientAuth::SecretJwt(_)));
         assert!(matches!(with("none", ""), ClientAuth::None));
-        let key = "private_key = \"key.pem\"\nkey_id = \"k\"\nsigning_algorithm = \"PS256\"";
+        let key = "private_key = \"key.pem\"\nkey_id = \"k\"\nsigning_algorithm = \"ES256\"";
         let ClientAuth::PrivateKeyJwt(key) = with("private_key_jwt", key) else { panic!("another method") };
-        assert_eq!((key.key_id.as_deref(), key.algorithm), (Some("k"), Some(Algorithm::PS256)));
+        assert_eq!((key.key_id.as_deref(), key.algorithm), (Some("k"), Some(Algorithm::ES256)));
         let pair = "client_certificate = \"key.pem\"\nclient_key = \"key.pem\"";
         assert!(matches!(with("tls_client_auth", pair), ClientAuth::Tls { .. }));
     }

@@ -83,10 +83,9 @@ pub(super) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
     let (users, socket_mode) = unix_socket(&mut table, address.as_ref());
     // A value of the wrong type is a problem already, and says nothing about the address.
     let open = table.get("open").map_or(Some(false), |open| open.boolean());
-    // Its callers prove themselves, on a token listener in any case.
+    // Its callers prove themselves.
     let proven = callers.as_ref().is_some_and(|callers| !callers.is_empty())
-        || tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
-        || mode == Some(Mode::Token);
+        || tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     if let Some(address) = address.as_ref()
         && !local
         && !proven

@@ -29,7 +29,8 @@ fn read_in(dir: &Path, rest: &str) -> TokenSettings {
 
 fn oauth(rest: &str) -> OAuthSettings {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("key.pem"), "sentinel").unwrap();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    std::fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
     read_in(dir.path(), rest).oauth
 }
 

@@ -70,7 +70,12 @@ fn one_or_several(value: &Value<'_>, plain: Plain) -> Option<Secrets> {
 fn read(value: &Value<'_>, plain: Plain) -> Option<SecretSource> {
     match (value.node, plain) {
         (DeValue::String(text), _) if text.trim().is_empty() => value.wrong("is an empty secret", REMEDY),
-        (DeValue::String(text), Plain::PathOrPem) if !text.starts_with("-----BEGIN") => {
+        // A key that somebody has written here: as a path it would be repeated in the message that there is no such file.
+        (DeValue::String(text), Plain::PathOrPem) if is_no_path(text) => value.wrong(
+            "holds a key itself, in a form that is not read here",
+            "write it into a file and name that, or write { env = \"NAME\" }; a PEM begins with -----BEGIN",
+        ),
+        (DeValue::String(text), Plain::PathOrPem) if !text.trim_start().starts_with("-----BEGIN") => {
             Some(SecretSource::File(value.file.path(text)))
         }
         (DeValue::String(text), _) => {
@@ -82,6 +87,13 @@ fn read(value: &Value<'_>, plain: Plain) -> Option<SecretSource> {
         (DeValue::Array(_), _) => value.wrong("is a list of secrets where one has to stand", REMEDY),
         _ => value.wrong_type("a secret", REMEDY),
     }
+}
+
+/// True for what is hardly the name of a file, and may be a secret: several lines, JSON, a PEM that does not begin at its
+/// beginning.
+fn is_no_path(text: &str) -> bool {
+    let pem = text.trim_start().starts_with("-----BEGIN");
+    !pem && (text.contains(['\n', '{']) || text.contains("-----") || text.len() > 1024)
 }
 
 /// The source itself, if it can be read now.
@@ -198,6 +210,20 @@ mod tests {
             "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.a]\norigin = \"https://a.test\"\n\
              credential = \"a\"\n[credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = {secret}\n"
         )
+    }
+
+    #[test]
+    fn a_key_that_is_written_into_the_file_is_never_repeated() {
+        let jwk = "{\"kty\":\"EC\",\"d\":\"sentinel\"}";
+        for written in [format!("'{jwk}'"), "'''\nxx -----BEGIN PRIVATE KEY-----\n  sentinel\n'''".to_owned()] {
+            for key in ["private_key", "client_key", "client_certificate"] {
+                let text = format!(
+                    "[listeners.a]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[credentials.a]\ntoken_endpoint = \"https://login.test/t\"\nclient_id = \"a\"\n{key} = {written}\n"
+                );
+                let found = problems(&text).join("\n");
+                assert!(!found.is_empty() && !found.contains("sentinel"), "{key}: {found}");
+            }
+        }
     }
 
     #[test]

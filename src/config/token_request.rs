@@ -6,13 +6,14 @@ use url::Url;
 
 use toml::de::DeValue;
 
-use super::client_auth::{assertion_audience, grant_and_client_auth};
+use super::client_auth::{assertion_audience, grant_and_client_auth, sign};
 use super::extra_fields::{headers, parameters};
 use super::preset::preset;
 use super::reader::{TableReader, set};
 use super::secrets::pem;
 use super::value::Value;
 use crate::oauth::{AssertionAudience, ClientAuth, DpopSettings, Grant, JwtBearer, OAuthSettings, Server};
+use crate::secret::Secrets;
 use crate::upstream::Host;
 
 /// Reads everything that a token request is made of. `None` after a problem.
@@ -126,7 +127,13 @@ fn dpop(value: &Value<'_>) -> Option<DpopSettings> {
         DeValue::Boolean(false) => None,
         DeValue::Table(_) => {
             let mut table = value.table()?;
-            let key = table.required("private_key", "write private_key = \"key.pem\"").and_then(|value| pem(&value));
+            let key = table.required("private_key", "write private_key = \"key.pem\"").and_then(|value| {
+                let source = pem(&value)?;
+                if value.file.secrets_matter {
+                    sign(&value, &Secrets::one(source.clone()), None, None)?;
+                }
+                Some(source)
+            });
             table.finish();
             key.map(DpopSettings::Key)
         }

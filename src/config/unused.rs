@@ -1,5 +1,6 @@
 //! What is harmless and yet hardly meant: tables and keys that have no effect.
 
+use super::callers;
 use super::check::{Tables, reached};
 use super::file::File;
 use super::listeners::{Listener, Mode};
@@ -37,7 +38,8 @@ pub(super) fn warn(file: &File<'_>, tables: &Tables<'_>) {
     }
     for credential in &tables.credentials {
         let name = &credential.it.name;
-        if !tables.upstreams.iter().any(|upstream| upstream.config.credential.as_ref() == Some(name)) {
+        let served = || callers::served_by_token_listeners(tables).any(|served| served == *name);
+        if !tables.upstreams.iter().any(|upstream| upstream.config.credential.as_ref() == Some(name)) && !served() {
             let what = format!("no upstream uses `credentials.{name}`");
             file.warning(credential.at, what, format!("write credential = \"{name}\" in an upstream, or remove it"));
         }

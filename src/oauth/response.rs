@@ -83,13 +83,16 @@ fn granted(
     }
     let expires = lifetime::expires(members.take("expires_in").as_ref(), access_token.expose()).map_err(invalid)?;
     // A server that puts the token or the secret into its scope must not bring it into logs and pages that way.
-    let scope = scope(members.take("scope"))
+    let said = scope(members.take("scope"));
+    // Of what was said, and not of what may be repeated: an empty scope grants nothing.
+    let missing_scope = grant::missing_scope(settings, said.as_deref());
+    let scope = said
         .filter(|scope| !scope.contains(access_token.expose()))
         .and_then(|scope| wording::repeatable(&scope, MAX_SCOPE, proof));
     // refresh_token is not looked at: this grant should have none (RFC 6749 section 4.4.3), and asking anew is as good.
     let date = answer.headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
     let server_date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-    let (missing_scope, requested_at) = (grant::missing_scope(settings, scope.as_deref()), answer.requested_at);
+    let requested_at = answer.requested_at;
     let members = settings.members.iter().filter_map(|name| member(&members, name, access_token.expose(), proof));
     let detail = FetchDetail { proven_by: None, members: members.collect() };
     Ok(FetchedToken { access_token, token_type, expires, scope, missing_scope, server_date, requested_at, detail })

@@ -329,6 +329,12 @@ impl RequestId {
         Self(HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("-")))
     }
 
+    /// As it is sent.
+    #[must_use]
+    pub fn value(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
     /// As it is logged.
     #[must_use]
     pub fn text(&self) -> &str {

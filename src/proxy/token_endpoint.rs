@@ -54,7 +54,7 @@ pub(super) async fn answer(
             let (status, code) = (refused.status.as_u16(), refused.code);
             tracing::info!(target: "attache::proxy", %listener, status, code, request_id = request_id.text(), "no token handed out: {}", refused.description);
             let counted = if refused.status.is_server_error() { &metrics.failed } else { &metrics.denied };
-            recorded(refused.into_response(), Record::new(began, metrics, counted))
+            recorded(refused.into_response(&request_id), Record::new(began, metrics, counted))
         }
     }
 }
@@ -122,6 +122,9 @@ async fn request(head: &Parts, body: Incoming) -> Result<TokenRequest, Refused> 
     let (client_id, secret) = match (basic(head)?, posted) {
         (Some(_), Some(_)) => {
             return Err(invalid("the client proves itself twice: use one method (RFC 6749 section 2.3)"));
+        }
+        (Some((id, _)), None) if field("client_id").is_some_and(|posted| posted != id) => {
+            return Err(invalid("client_id is another one than that of the Authorization field"));
         }
         (Some((id, secret)), None) => (id, secret),
         (None, Some(secret)) => (field("client_id").ok_or_else(|| invalid("client_id is missing"))?, secret),
@@ -223,11 +226,22 @@ fn success(token: &Acquired) -> Response<CallerBody> {
 }
 
 impl Refused {
-    fn into_response(self) -> Response<CallerBody> {
+    fn into_response(self, request_id: &RequestId) -> Response<CallerBody> {
         let document = json!({ "error": self.code, "error_description": self.description.replace(['"', '\\'], "'") });
         let mut response = json_response(self.status, &document);
         let headers = response.headers_mut();
-        headers.insert(super::PROXY_STATUS, HeaderValue::from_static("attache; error=http_request_denied"));
+        headers.insert(
+            super::PROXY_STATUS,
+            HeaderValue::from_static(match self.status {
+                StatusCode::BAD_GATEWAY => "attache; error=proxy_configuration_error",
+                StatusCode::SERVICE_UNAVAILABLE => "attache; error=proxy_internal_error",
+                _ => "attache; error=http_request_denied",
+            }),
+        );
+        // Not with the one answer that has to be the same for whoever asks.
+        if self.status != StatusCode::UNAUTHORIZED {
+            headers.insert(REQUEST_ID, request_id.value());
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"attache\""));
         }
