@@ -69,7 +69,8 @@ impl ListenerIdentity {
         let certified = Arc::clone(self.identity.certified());
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         if http {
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            // The last one is for curl --http1.0, which offers nothing else.
+            config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).to_vec();
         }
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         Ok(Arc::new(config))

@@ -13,6 +13,7 @@ mod callers;
 mod cli;
 mod client_authentication;
 mod client_certificates;
+mod clients;
 mod connections;
 mod contrib;
 mod drain;
