@@ -25,8 +25,11 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<String> {
 
 /// Tables that are read when the program starts, and then not again.
 fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let tables =
-        [("[limits]", shown(&old.limits) != shown(&new.limits)), ("[admin]", shown(&old.admin) != shown(&new.admin))];
+    let tables = [
+        ("[limits]", shown(&old.limits) != shown(&new.limits)),
+        ("[admin]", shown(&old.admin) != shown(&new.admin)),
+        ("[telemetry]", old.telemetry != new.telemetry),
+    ];
     tables.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
 

@@ -46,7 +46,7 @@ use crate::listen::{self, BindError, Bound, ListenAddress, ListenContext, Listen
 use crate::proxy::{ProxyShared, RateLimit, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
 use crate::secret::SecretError;
-use crate::telemetry::RequestMetrics;
+use crate::telemetry::{AccessLog, AccessLogSettings, RequestMetrics};
 use crate::token::TokenMetrics;
 use crate::upstream::OwnAddresses;
 
@@ -82,7 +82,7 @@ pub enum StartError {
     #[error("admin.token: {0}")]
     AdminToken(SecretError),
     /// The system refused a thread.
-    #[error("a thread cannot be started: {0}")]
+    #[error("a thread cannot be started, or the access log not opened: {0}")]
     Thread(#[from] io::Error),
 }
 
@@ -124,7 +124,7 @@ impl App {
         let built = builder.build(&config, slots, None)?;
         let shared = SharedRuntime::new(Arc::clone(&built.runtime));
         let drain = config.limits.drain;
-        let parts = worker_parts(&config, workers, &shared, &metrics, &stop);
+        let parts = worker_parts(&config, workers, &shared, &metrics, &stop)?;
         let listening = Listening::default();
         let admin_at = admin_address.map(|address| ListeningAt { name: ADMIN.into(), address, mode: ADMIN });
         listening.replace(listening_at(&config, addresses, admin_at));
@@ -249,12 +249,16 @@ fn worker_parts(
     runtime: &SharedRuntime,
     metrics: &RequestMetrics,
     stop: &Stop,
-) -> WorkerParts {
+) -> Result<WorkerParts, StartError> {
     let limits = Arc::new(config.limits.clone());
+    let AccessLogSettings { to, json } = config.telemetry.clone();
+    let start = |target| AccessLog::start(target, json, metrics.access_log_dropped.clone());
+    let access_log = to.map(start).transpose()?;
     let shared = ProxyShared {
         via: ViaIdentity::default(),
         replay_budget: Arc::new(ReplayBudget::new(limits.replay_memory, metrics.replay_bytes.clone())),
         rate: limits.requests_per_second.map(RateLimit::new),
+        access_log,
         metrics: metrics.clone(),
     };
     let context = ListenContext {
@@ -263,7 +267,7 @@ fn worker_parts(
         panics: metrics.panics.clone(),
         limits,
     };
-    WorkerParts { runtime: runtime.clone(), shared: Arc::new(shared), context, workers, stop: stop.clone() }
+    Ok(WorkerParts { runtime: runtime.clone(), shared: Arc::new(shared), context, workers, stop: stop.clone() })
 }
 
 fn admin_facts(

@@ -36,6 +36,7 @@ mod secrets;
 mod section;
 mod single;
 mod starter;
+mod telemetry;
 #[cfg(test)]
 mod testing;
 mod token_request;
@@ -68,6 +69,7 @@ use crate::listen::{Limits, ListenAddress};
 use crate::proxy::{ForwardSettings, ListenerMode};
 use crate::route::RouteSettings;
 use crate::secret::{Secret, SecretSource};
+use crate::telemetry::AccessLogSettings;
 use crate::tls::AuthoritySource;
 use crate::tls::server::ListenerTls;
 use crate::upstream::UpstreamSettings;
@@ -91,6 +93,8 @@ pub struct Config {
     pub forward: ForwardSettings,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[telemetry]`.
+    pub telemetry: AccessLogSettings,
     /// `[intercept]`: the local CA.
     pub intercept: Option<AuthoritySource>,
     /// The environment variables that secrets are read from, in alphabetical order: `{ env = "NAME" }` anywhere.
@@ -240,11 +244,11 @@ impl Config {
         };
         let limits = root.table("limits").map(limits::limits).unwrap_or_default();
         root.not_yet("cache", "remove it; each process keeps its own tokens");
-        root.not_yet("telemetry", "remove it; the metrics are at /metrics of the [admin] listener");
+        let telemetry = root.table("telemetry").map(telemetry::telemetry).unwrap_or_default();
         root.finish();
         check::check(&file, &tables);
 
-        let config = tables.into_config(source, limits, intercept);
+        let config = Self { telemetry, ..tables.into_config(source, limits, intercept) };
         let variables = file.variables.take().into_iter().collect();
         let (problems, warnings) = file.into_findings();
         if problems.is_empty() {
@@ -304,6 +308,7 @@ impl Tables<'_> {
             forward: self.forward,
             limits,
             intercept,
+            telemetry: AccessLogSettings::default(),
             variables: Vec::new(),
             warnings: Vec::new(),
         }

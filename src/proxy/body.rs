@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::access::AccessEntry;
 use super::headers;
 use super::record::Record;
 use super::replay::ReplayBody;
@@ -74,6 +75,8 @@ pub struct CallerBody {
     kind: Kind,
     /// Closed when the body ends, or is dropped because the caller went away.
     record: Option<Record>,
+    /// The line of the access log, if there is one.
+    entry: Option<Box<AccessEntry>>,
 }
 
 enum Kind {
@@ -85,25 +88,32 @@ impl CallerBody {
     /// A short text of our own.
     #[must_use]
     pub const fn own(text: Bytes) -> Self {
-        Self { kind: Kind::Own(Some(text)), record: None }
+        Self { kind: Kind::Own(Some(text)), record: None, entry: None }
     }
 
     /// None.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { kind: Kind::Own(None), record: None }
+        Self { kind: Kind::Own(None), record: None, entry: None }
     }
 
     /// An upstream's.
     #[must_use]
     pub const fn upstream(body: ResponseBody<RequestBody>) -> Self {
-        Self { kind: Kind::Upstream(body), record: None }
+        Self { kind: Kind::Upstream(body), record: None, entry: None }
     }
 
     /// Takes the record along, so that it is closed with the last byte.
     #[must_use]
     pub(super) fn with_record(mut self, record: Record) -> Self {
         self.record = Some(record);
+        self
+    }
+
+    /// The same, of the access log.
+    #[must_use]
+    pub(super) fn with_entry(mut self, entry: Box<AccessEntry>) -> Self {
+        self.entry = Some(entry);
         self
     }
 }
@@ -121,8 +131,12 @@ impl Body for CallerBody {
                 frame.map(|frame| frame.map(headers::filter_trailers))
             }
         };
+        if let (Some(entry), Some(Ok(frame))) = (&mut this.entry, &frame) {
+            entry.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
         if matches!(frame, None | Some(Err(_))) {
             this.record = None;
+            this.entry = None;
         }
         Poll::Ready(frame)
     }

@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{Request, Response};
+use http::request::Parts;
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -213,6 +214,15 @@ where
             }
         }
     }
+}
+
+/// The CONNECT request itself, for the upgrade that hangs on it; its fields stay for the record.
+pub(super) fn request(head: &mut Parts, body: Incoming) -> Request<Incoming> {
+    let mut request = Request::new(body);
+    *request.version_mut() = head.version;
+    *request.method_mut() = Method::CONNECT;
+    *request.extensions_mut() = std::mem::take(&mut head.extensions);
+    request
 }
 
 fn boxed<'a>(future: impl Future<Output = ()> + 'a) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {

@@ -3,6 +3,7 @@
 //! [`Proxy::handle`] is the whole story; each step is a function or a module with one job, and the order of the calls is
 //! the order in ARCHITECTURE.md. A failure on the way is a [`Refusal`], and one place turns it into a response.
 
+mod access;
 mod body;
 mod callers;
 mod challenge;
@@ -37,7 +38,7 @@ use std::time::Instant;
 
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -62,7 +63,7 @@ use crate::credential::{Authorization, Credential};
 use crate::listen::{CallerConnection, Serving};
 use crate::route::OnTokenError;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, RuntimeReader};
-use crate::telemetry::RequestMetrics;
+use crate::telemetry::{AccessLog, RequestMetrics};
 use crate::upstream::{ExchangeError, Origin, OutboundHead, Pool, ResponseBody, Upstream};
 
 /// One worker's request path.
@@ -87,6 +88,8 @@ pub struct ProxyShared {
     pub replay_budget: Arc<ReplayBudget>,
     /// `limits.requests_per_second`.
     pub rate: Option<RateLimit>,
+    /// `telemetry.access_log`.
+    pub access_log: Option<AccessLog>,
     /// Counters.
     pub metrics: RequestMetrics,
 }
@@ -135,12 +138,16 @@ impl Proxy {
         };
         let facts = CallerFacts::of(&request);
         let (mut head, body) = request.into_parts();
+        let log = self.shared.access_log.as_ref();
+        let entry = log.map(|log| access::begin(log, listener, &arrived, &head, began));
         match self.forward(&runtime, listener, arrived, &mut head, body, began).await {
-            Ok(response) => finish(response, facts),
+            Ok(response) => finish(access::answered(entry, response), facts),
             Err((refusal, lane)) => {
                 let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
                 record::refusal(listener, &refusal, &request_id, began, lane.as_deref());
-                refusal.into_response(&request_id, facts.must_close())
+                let entry = entry.map(|entry| entry.refused(&refusal, &request_id, lane.as_deref()));
+                let response = refusal.into_response(&request_id, facts.must_close());
+                access::refused(entry, response)
             }
         }
     }
@@ -180,7 +187,7 @@ impl Proxy {
                 passing.await.map_err(|refusal| (refusal, None))
             }
             Destination::Tunnel(tunnel) => {
-                let (request, lane) = (connect_request(head, body), tunnel.lane.clone());
+                let (request, lane) = (connect::request(head, body), tunnel.lane.clone());
                 let opening = connect::open(self, runtime, listener, arrived.entrance(caller), tunnel, request);
                 Box::pin(opening).await.map_err(|refusal| (refusal, lane))
             }
@@ -244,9 +251,9 @@ impl Proxy {
             inject::make_room(credential, head);
         }
         let outcome = match (&authorization, credential) {
-            (Some(_), _) => &metrics.injected,
-            (None, Some(_)) => &metrics.passed_without_token,
-            (None, None) => &metrics.passed,
+            (Some(_), _) => (&metrics.injected, "injected"),
+            (None, Some(_)) => (&metrics.passed_without_token, "passed_without_token"),
+            (None, None) => (&metrics.passed, "passed"),
         };
         let response = match authorization {
             Some((credential, authorization)) => {
@@ -255,7 +262,12 @@ impl Proxy {
             None => Box::pin(self.pass(&route.upstream, reached.origin(), head, body)).await,
         };
         let response = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
-        self.answer(response, upgrade, &route.upstream, Record::new(began, metrics, outcome))
+        let name = outcome.1;
+        let mut response = self.answer(response, upgrade, &route.upstream, Record::new(began, metrics, outcome.0))?;
+        if self.shared.access_log.is_some() {
+            access::tell(&mut response, route, name);
+        }
+        Ok(response)
     }
 
     /// A request to an origin that nothing is known about: it passes untouched, if policy lets it.
@@ -494,15 +506,6 @@ async fn wait_for_token(reached: &Reached, credential: &Credential) -> Result<Op
         }
         Err(error) => Err(Refusal::token(&credential.name, &error)),
     }
-}
-
-/// The CONNECT request itself, for the upgrade that hangs on it; its fields stay for the record.
-fn connect_request(head: &mut Parts, body: Incoming) -> Request<Incoming> {
-    let mut request = Request::new(body);
-    *request.version_mut() = head.version;
-    *request.method_mut() = Method::CONNECT;
-    *request.extensions_mut() = std::mem::take(&mut head.extensions);
-    request
 }
 
 impl std::fmt::Debug for Proxy {

@@ -34,6 +34,8 @@ pub struct RequestMetrics {
     pub replay_bytes: Gauge,
     /// Panics that were caught in a connection's task.
     pub panics: Counter,
+    /// Lines of the access log that could not be written in time.
+    pub access_log_dropped: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -122,6 +124,11 @@ impl RequestMetrics {
         registry.register("upstream_connections", "Open connections to upstreams", self.upstream_connections.clone());
         registry.register("caller_connections", "Open connections of callers", self.caller_connections.clone());
         registry.register("replay_buffer_bytes", "Bytes kept for replays", self.replay_bytes.clone());
+        registry.register(
+            "access_log_dropped",
+            "Lines of the access log that were dropped",
+            self.access_log_dropped.clone(),
+        );
         registry.register("panics", "Panics caught in connections", self.panics.clone());
     }
 

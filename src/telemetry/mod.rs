@@ -1,8 +1,10 @@
 //! Logging set-up, and what is counted.
 
+mod access_log;
 mod metrics;
 mod quota;
 
+pub use access_log::{AccessLog, AccessLogSettings, AccessLogTarget, AccessRecord};
 pub use metrics::{Durations, LaneMetrics, RequestMetrics, UNMATCHED};
 pub use quota::LogQuota;
 

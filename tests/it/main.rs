@@ -3,6 +3,7 @@
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
+mod access_log;
 mod socks;
 mod support;
 

@@ -1,0 +1,43 @@
+//! `[telemetry]`.
+
+use super::reader::TableReader;
+use crate::telemetry::{AccessLogSettings, AccessLogTarget};
+
+/// Reads `[telemetry]`.
+pub(super) fn telemetry(mut table: TableReader<'_>) -> AccessLogSettings {
+    let mut settings = AccessLogSettings::default();
+    if let Some(value) = table.get("access_log")
+        && let Some(text) = value.text()
+    {
+        settings.to = match text {
+            "off" => None,
+            "stdout" => Some(AccessLogTarget::Stdout),
+            path if path.contains(['/', '.']) => Some(AccessLogTarget::File(value.file.path(path))),
+            _ => value
+                .wrong("is neither a word nor a path", "write \"stdout\", \"off\" or a path such as \"access.log\""),
+        };
+    }
+    let json = table.get("access_log_format").and_then(|value| value.choice(&[("text", false), ("json", true)], &[]));
+    settings.json = json.unwrap_or(false);
+    table.not_yet("otlp_endpoint", "remove it; the metrics are at /metrics of the [admin] listener");
+    table.finish();
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{config, problems};
+    use crate::telemetry::AccessLogTarget;
+
+    const LISTENER: &str = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n";
+
+    #[test]
+    fn the_access_log_goes_to_stdout_a_file_or_nowhere() {
+        let to = |value: &str| config(&format!("{LISTENER}[telemetry]\naccess_log = \"{value}\"\n")).telemetry.to;
+        assert_eq!(to("stdout"), Some(AccessLogTarget::Stdout));
+        assert_eq!(to("logs/a"), Some(AccessLogTarget::File("logs/a".into())));
+        assert_eq!((to("off"), config(LISTENER).telemetry.to), (None, None));
+        let found = problems(&format!("{LISTENER}[telemetry]\naccess_log = \"of\"\notlp_endpoint = \"x\"\n"));
+        assert_eq!(found.len(), 2, "{found:#?}");
+    }
+}

@@ -1,0 +1,57 @@
+//! The access log: one line for each request, and nothing in it that could be a secret.
+
+use crate::support::{Caller, FORWARD, Reply, Scripted, TestProxy, TokenServer, credential, send, until, upstream};
+
+#[tokio::test]
+async fn each_request_is_a_line_without_its_query_and_fields() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("hello")).await);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let proxy = TestProxy::start(&format!(
+        "{FORWARD}[telemetry]\naccess_log = \"{}\"\naccess_log_format = \"json\"\n{}{}",
+        path.display(),
+        credential(&tokens),
+        upstream("api", &api.origin())
+    ));
+    let (address, host) = (proxy.address("proxy"), api.address());
+    let request = |path: &str| {
+        format!(
+            "GET http://{host}{path} HTTP/1.1\r\nHost: {host}\r\nX-Request-Id: mine\r\nCookie: sentinel-cookie\r\n\r\n"
+        )
+    };
+    assert_eq!(send(address, request("/a?key=sentinel-query")).await.status, 200);
+    let refused = send(address, "GET http://other.test/b?sentinel-query HTTP/1.1\r\nHost: other.test\r\n\r\n").await;
+    assert_eq!(refused.status, 403);
+    let mut tunnel = Caller::connect(address).await;
+    tunnel.write(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+    assert_eq!(tunnel.answer_head().await.status, 200);
+    drop(tunnel);
+    let lines = || -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    until("three lines", || async { lines().len() == 3 }).await;
+    let of = |path: &str| lines().into_iter().find(|line| line["path"] == path).unwrap();
+    let fine = of("/a");
+    for (key, value) in [
+        ("upstream", "api"),
+        ("credential", "key"),
+        ("outcome", "injected"),
+        ("listener", "proxy"),
+        ("method", "GET"),
+        ("request_id", "mine"),
+    ] {
+        assert_eq!(fine[key], value, "{fine}");
+    }
+    assert_eq!((&fine["status"], &fine["bytes"]), (&200.into(), &5.into()));
+    assert!(fine["duration_ms"].as_f64().unwrap() > 0.0 && fine["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+    let denied = of("/b");
+    assert_eq!(
+        (&denied["outcome"], &denied["status"], &denied["upstream"]),
+        (&"denied".into(), &403.into(), &"-".into())
+    );
+    assert_eq!(denied["request_id"].as_str(), refused.field("x-request-id"), "as the caller was told");
+    assert_eq!(of("")["outcome"], "tunneled");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("sentinel") && !text.contains("token-1") && !text.contains("s3cret"), "{text}");
+}
