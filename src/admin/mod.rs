@@ -2,7 +2,9 @@
 //!
 //! | endpoint | answers |
 //! |---|---|
-//! | `GET /` | this list |
+//! | `GET /` | the status page, with `/page.js` and `/page.css` |
+//! | `GET /api` | this list |
+//! | `GET /api/events` | `/api/status` once a second, as server-sent events |
 //! | `GET /livez`, `GET /healthz` | 200 while the program runs |
 //! | `GET /readyz` | 200 once every credential with `required = true` has a token, else 503; JSON per credential |
 //! | `GET /metrics` | Prometheus text, or `OpenMetrics` where `Accept` asks for it |
@@ -15,6 +17,7 @@
 
 mod exposition;
 mod guard;
+mod page;
 mod reloads;
 mod status;
 
@@ -85,6 +88,13 @@ struct Shared {
     exposition: Exposition,
 }
 
+impl Shared {
+    fn status(&self) -> StatusReport {
+        let (_, metrics) = self.exposition.text(false);
+        StatusReport::new(&self.runtime.current(), &self.facts.listening, &self.facts.reloads, &metrics)
+    }
+}
+
 type AdminState = State<Arc<Shared>>;
 
 impl Admin {
@@ -95,7 +105,11 @@ impl Admin {
         let guard = facts.guard.clone();
         let shared = Arc::new(Shared { facts, runtime, exposition });
         let router = Router::new()
-            .route("/", get(index))
+            .route("/", get(page::page))
+            .route("/page.js", get(page::script))
+            .route("/page.css", get(page::style))
+            .route("/api", get(index))
+            .route("/api/events", get(page::events))
             .route("/livez", get(alive))
             .route("/healthz", get(alive))
             .route("/readyz", get(ready))
@@ -136,17 +150,17 @@ async fn index() -> &'static str {
     concat!(
         "attache ",
         env!("CARGO_PKG_VERSION"),
-        "\n\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
+        "\n\nGET  /   the status page\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status   /api/events\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
          POST /api/credentials/NAME/refresh   POST /api/reload   (Content-Type: application/json)\n"
     )
 }
 
 async fn unknown(uri: http::Uri) -> axum::response::Response {
-    problem(StatusCode::NOT_FOUND, &format!("there is nothing at {:?}; GET / lists what there is", uri.path()))
+    problem(StatusCode::NOT_FOUND, &format!("there is nothing at {:?}; GET /api lists what there is", uri.path()))
 }
 
 async fn wrong_method(method: http::Method, uri: http::Uri) -> axum::response::Response {
-    let detail = format!("{:?} does not take {method}; GET / lists what there is", uri.path());
+    let detail = format!("{:?} does not take {method}; GET /api lists what there is", uri.path());
     problem(StatusCode::METHOD_NOT_ALLOWED, &detail)
 }
 
@@ -169,7 +183,7 @@ async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> impl In
 }
 
 async fn report(State(shared): AdminState) -> Json<StatusReport> {
-    Json(StatusReport::new(&shared.runtime.current(), &shared.facts.listening, &shared.facts.reloads))
+    Json(shared.status())
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,6 @@
 //! What is running, as one structure for JSON now and for the page later. Holds no secret and no token.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -31,6 +32,8 @@ pub struct CredentialStatus {
     pub generation: u64,
     /// Seconds left of the current token; a fixed credential has none.
     pub expires_in: Option<u64>,
+    /// Seconds that it had in all.
+    pub lifetime: Option<u64>,
     /// What the server granted.
     pub scope: Option<String>,
     /// What was asked for and not granted, separated by spaces.
@@ -60,6 +63,10 @@ struct UpstreamStatus {
     origin: String,
     credential: Option<String>,
     connections: i64,
+    /// `attache_requests_total` of all listeners, by outcome.
+    requests: BTreeMap<String, u64>,
+    /// `attache_unauthorized_total`, by what was done.
+    unauthorized: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,12 +79,14 @@ struct ListenerStatus {
 impl StatusReport {
     /// A reading of this moment.
     #[must_use]
-    pub fn new(runtime: &Runtime, listening: &Listening, reloads: &Reloads) -> Self {
+    pub fn new(runtime: &Runtime, listening: &Listening, reloads: &Reloads, metrics: &str) -> Self {
         let upstreams = runtime.routes.iter().map(|route| UpstreamStatus {
             name: route.name().to_owned(),
             origin: route.upstream.settings.origin.to_string(),
             credential: route.credential.as_ref().map(|credential| credential.name.clone()),
             connections: route.upstream.connections.get(),
+            requests: counts(metrics, "attache_requests_total", route.name()),
+            unauthorized: counts(metrics, "attache_unauthorized_total", route.name()),
         });
         let listeners = listening.all().into_iter().map(|listener| ListenerStatus {
             name: listener.name,
@@ -92,6 +101,20 @@ impl StatusReport {
             reloads: reloads.history(),
         }
     }
+}
+
+/// What `/metrics` has counted for an upstream, by outcome: one place where things are counted, and one reading of it.
+fn counts(metrics: &str, name: &str, upstream: &str) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    let upstream = format!("upstream=\"{upstream}\"");
+    for line in metrics.lines().filter_map(|line| line.strip_prefix(name)) {
+        let Some((labels, value)) = line.strip_prefix('{').and_then(|line| line.split_once("} ")) else { continue };
+        let outcome = labels.split_once("outcome=\"").and_then(|(_, rest)| rest.split_once('"'));
+        if let (Some((outcome, _)), Ok(value), true) = (outcome, value.parse::<u64>(), labels.contains(&upstream)) {
+            *counts.entry(outcome.to_owned()).or_default() += value;
+        }
+    }
+    counts
 }
 
 /// Every credential, in the configuration's order.
@@ -109,6 +132,7 @@ impl CredentialStatus {
             state: status.state,
             generation: status.generation,
             expires_in: status.expires_in.map(|left| left.as_secs()),
+            lifetime: status.lifetime.map(|whole| whole.as_secs()),
             scope: status.scope,
             missing_scope: status.missing_scope,
             secret: status.secret,

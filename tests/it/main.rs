@@ -5,6 +5,7 @@
 
 mod access_log;
 mod socks;
+mod status_page;
 mod support;
 
 mod admin_commands;

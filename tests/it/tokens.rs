@@ -395,7 +395,7 @@ async fn ready_waits_for_every_required_credential() {
     // Nobody sends a request: it recovers by itself.
     until("ready", async || admin(&world, "/readyz").await.status == 200).await;
     assert_eq!(admin(&world, "/readyz").await.json()["ready"], true);
-    assert!(admin(&world, "/").await.text().contains("/healthz"));
+    assert!(admin(&world, "/api").await.text().contains("/healthz"));
     for (path, status) in [("/api/explain", 400), ("/api/explain?url=a&url=b", 400), ("/nothing", 404)] {
         let answer = admin(&world, path).await;
         assert_eq!((answer.status, answer.field("content-type")), (status, Some("application/problem+json")));

@@ -1,0 +1,68 @@
+"use strict";
+// Text goes in as text nodes only: names and errors come from files and servers.
+const at = id => document.getElementById(id);
+const put = (tag, text, className) => { const made = document.createElement(tag); if (text != null) made.textContent = text; if (className) made.className = className; return made; };
+const span = seconds => seconds == null ? "" : seconds >= 7200 ? Math.round(seconds / 3600) + " h" : seconds >= 120 ? Math.round(seconds / 60) + " min" : seconds + " s";
+const words = { ready: "ok", failed: "bad", refreshing: "busy", empty: "dim" };
+const post = path => fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" });
+const longest = {};
+
+function credential(one) {
+  const card = put("section", null, "card"), head = put("h3", one.name);
+  head.append(put("span", one.state, words[one.state] || ""));
+  card.append(head);
+  if (one.expires_in != null) {
+    const key = one.name + " " + one.generation;
+    longest[key] = Math.max(longest[key] || 1, one.lifetime || 0, one.expires_in);
+    const bar = put("div", null, "bar"), left = put("i");
+    bar.setAttribute("role", "progressbar"); bar.setAttribute("aria-label", "remaining life"); bar.setAttribute("aria-valuenow", one.expires_in);
+    left.style.width = Math.min(100, 100 * one.expires_in / longest[key]) + "%";
+    bar.append(left); card.append(bar);
+  }
+  const facts = [];
+  if (one.expires_in != null) facts.push(span(one.expires_in) + " left");
+  facts.push("generation " + one.generation);
+  if (one.last_refresh_took_ms != null) facts.push("last request took " + one.last_refresh_took_ms + " ms");
+  if (one.scope) facts.push("scope " + one.scope);
+  card.append(put("div", facts.join(" · "), "dim"));
+  if (one.missing_scope) card.append(put("div", "not granted: " + one.missing_scope, "busy"));
+  if (one.last_error) card.append(put("div", one.last_error, "bad"), put("div", "more: attache check --live", "dim"));
+  const button = put("button", "Refresh"); button.type = "button"; button.setAttribute("aria-label", "Refresh " + one.name);
+  button.onclick = async () => { button.disabled = true; try { await post("/api/credentials/" + encodeURIComponent(one.name) + "/refresh"); } finally { button.disabled = false; } };
+  card.append(button);
+  return card;
+}
+
+function rows(id, all, cells) {
+  at(id).replaceChildren(...all.map(one => { const row = put("tr"); for (const [text, className] of cells(one)) row.append(put("td", text, className)); return row; }));
+}
+
+let shown = "";
+function show(status) {
+  at("version").textContent = status.version;
+  const focused = document.activeElement && document.activeElement.getAttribute("aria-label");
+  const text = JSON.stringify(status);
+  if (text === shown) return;
+  shown = text;
+  at("credentials").replaceChildren(...status.credentials.map(credential));
+  if (focused) for (const button of document.querySelectorAll("#credentials button")) if (button.getAttribute("aria-label") === focused) button.focus();
+  const sum = counts => Object.entries(counts || {}).filter(([, count]) => count > 0).map(([name, count]) => name.replaceAll("_", " ") + " " + count).join(" · ") || "–";
+  rows("upstreams", status.upstreams, one => [[one.name], [one.origin], [one.credential || "–"], [one.connections], [sum(one.requests)], [sum(one.unauthorized)]]);
+  rows("listeners", status.listeners, one => [[one.name], [one.mode], [one.address]]);
+  rows("reloads", status.reloads, one => [[one.at], [one.cause], [one.ok ? (one.changes.join(", ") || "nothing is different") : one.problems.join("; "), one.ok ? "" : "bad"]]);
+}
+
+const events = new EventSource("/api/events");
+events.onmessage = event => { at("live").textContent = "live"; at("live").className = "ok"; show(JSON.parse(event.data)); };
+events.onerror = () => { at("live").textContent = "no connection; trying again"; at("live").className = "bad"; };
+
+at("explain").onsubmit = async event => {
+  event.preventDefault();
+  const answer = await (await fetch("/api/explain?" + new URLSearchParams({ method: at("method").value, url: at("url").value }))).json();
+  at("explained").textContent = answer.outcome ? answer.outcome.replaceAll("_", " ") + (answer.sends_to ? " → " + answer.sends_to : "") + ": " + answer.reason : answer.detail;
+};
+at("reload").onclick = async () => {
+  const answer = await (await post("/api/reload")).json();
+  at("reloaded").textContent = answer.ok ? "reloaded" : answer.detail;
+  at("reloaded").className = answer.ok ? "ok" : "bad";
+};

@@ -1,0 +1,96 @@
+//! The status page: what it is made of, what comes to it, and that a real browser shows it.
+
+use std::process::Command;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{World, get, send};
+
+/// A browser that can be driven without a screen.
+#[expect(clippy::print_stderr, reason = "a test that checks nothing must not pass in silence")]
+fn browser() -> Option<&'static str> {
+    let found = ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success()));
+    if found.is_none() {
+        eprintln!("SKIPPED: no chromium is installed");
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_page_asks_nobody_else_and_nobody_may_frame_it() {
+    let world = World::new(|_, _| crate::support::Reply::ok("fine")).await;
+    let admin = world.proxy.address("admin");
+    for (path, kind) in [("/", "text/html"), ("/page.js", "text/javascript"), ("/page.css", "text/css")] {
+        let answer = get(admin, "localhost", path).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.field("content-type").unwrap().starts_with(kind));
+        let policy = answer.field("content-security-policy").unwrap();
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        let text = answer.text();
+        assert!(!text.contains("http://") || path == "/", "no address of another place");
+        assert!(!text.contains("innerHTML") && !text.contains("<script>") && !text.contains(" style="), "{path}");
+    }
+    assert_eq!(get(admin, "evil.test", "/").await.status, 403, "a rebound name");
+}
+
+#[tokio::test]
+async fn news_come_once_a_second_and_hold_no_secret() {
+    let world = World::new(|_, _| crate::support::Reply::ok("fine")).await;
+    assert_eq!(world.get("/").await.status, 200);
+    let mut stream = tokio::net::TcpStream::connect(world.proxy.address("admin")).await.unwrap();
+    stream.write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut read = Vec::new();
+    while String::from_utf8_lossy(&read).matches("data: {").count() < 2 {
+        let mut piece = [0; 4096];
+        let length = stream.read(&mut piece).await.unwrap();
+        assert!(length > 0, "{}", String::from_utf8_lossy(&read));
+        read.extend_from_slice(&piece[..length]);
+    }
+    let text = String::from_utf8(read).unwrap();
+    assert!(text.contains("text/event-stream") && text.contains("\"state\":\"ready\""), "{text}");
+    assert!(text.contains("\"requests\":{\"denied\":0,\"failed\":0,\"injected\":1,"), "{text}");
+    assert!(!text.contains("token-1") && !text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_real_browser_shows_live_data_without_a_complaint() {
+    let Some(browser) = browser() else { return };
+    let world = World::new(|_, _| crate::support::Reply::ok("fine")).await;
+    assert_eq!(world.get("/").await.status, 200);
+    let url = format!("http://{}/", world.proxy.address("admin"));
+    // On a busy machine the browser may look before the first news are there: then it looks again.
+    let mut page = String::new();
+    for _ in 0..10 {
+        let profile = tempfile::tempdir().unwrap();
+        let mut command = Command::new("timeout");
+        command.args([
+            "40",
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            "--v=0",
+        ]);
+        command.arg(format!("--user-data-dir={}", profile.path().display()));
+        command.args(["--timeout=4000", "--dump-dom", &url]).env("HOME", profile.path());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        page = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("CONSOLE"), "{said}");
+        if page.contains(">live<") {
+            break;
+        }
+    }
+    assert!(page.contains(">live<") && page.contains(">ready<") && page.contains("injected 1"), "{page}");
+    assert!(!page.contains("token-1") && !page.contains("s3cret"));
+    let refreshed = send(
+        world.proxy.address("admin"),
+        "POST /api/credentials/api/refresh HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    )
+    .await;
+    assert_eq!((refreshed.status, world.tokens.requests()), (200, 2), "what its button does");
+}
