@@ -11,6 +11,7 @@ use super::output::{self, BOLD, Failure, data, talk};
 use crate::app::token_source;
 use crate::config::{Config, ConfigErrors, Problem};
 use crate::credential::{CredentialKind, CredentialSettings};
+use crate::oauth::Grant;
 use crate::token::{TokenError, TokenErrorKind, TokenSource as _};
 
 /// Seconds of skew that deserve a word: JWTs are often refused beyond.
@@ -37,6 +38,8 @@ struct Obtained {
     /// The method, or `fixed`.
     client_auth: &'static str,
     ok: bool,
+    /// It takes a caller's own token, and there is none.
+    untried: bool,
     /// What was granted; what was asked for, where the server does not say.
     scope: Option<String>,
     /// What was asked for and not granted.
@@ -94,6 +97,7 @@ impl Obtained {
             server: None,
             client_auth,
             ok: true,
+            untried: false,
             scope: None,
             missing_scope: None,
             secret: None,
@@ -113,6 +117,11 @@ async fn obtain(settings: &CredentialSettings) -> Obtained {
         // Its secret was read when the configuration was.
         CredentialKind::Fixed(_) => return Obtained::unasked(&settings.name, "fixed"),
     };
+    if matches!(oauth.grant, Grant::TokenExchange(_)) {
+        // Only a caller's own token could be exchanged, and there is none here: untried, and no failure.
+        let untried = Obtained::unasked(&settings.name, oauth.client_auth.name());
+        return Obtained { server: Some(oauth.server.host()), untried: true, ..untried };
+    }
     let began = Instant::now();
     let fetched = match token_source(&settings.name, oauth) {
         Ok(source) => source.fetch().await,
@@ -165,6 +174,9 @@ fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
     }
     table(obtained)?;
     for row in obtained {
+        if row.untried {
+            talk(format_args!("credential {:?}: not tried, since it takes a caller's own token", row.credential))?;
+        }
         if let Some(missing) = &row.missing_scope {
             talk(format_args!("warning: credential {:?}: granted without the scope {missing}", row.credential))?;
         }

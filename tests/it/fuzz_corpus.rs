@@ -4,7 +4,8 @@ use std::path::Path;
 
 use attache::config::Config;
 use attache::oauth::fuzzing;
-use attache::proxy::{parse_challenges, verdict};
+use attache::proxy::{parse_challenges, spoken, verdict};
+use attache::upstream::{Authority, Host};
 use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
 
 /// Every entry of a corpus, by its name.
@@ -44,6 +45,25 @@ fn challenges() {
         let mut headers = HeaderMap::new();
         headers.insert(WWW_AUTHENTICATE, value);
         let _verdict = verdict(&headers, |scheme| scheme.eq_ignore_ascii_case("bearer"));
+    }
+}
+
+#[test]
+fn first_bytes_of_tunnels() {
+    for (name, bytes) in corpus("first_bytes") {
+        let told = spoken(&bytes);
+        for earlier in (0..bytes.len()).filter_map(|end| spoken(&bytes[..end])) {
+            assert_eq!(Some(earlier), told, "{name}");
+        }
+    }
+}
+
+#[test]
+fn authorities() {
+    for (name, bytes) in corpus("authority") {
+        let text = String::from_utf8(bytes).unwrap();
+        let Ok(authority) = Authority::parse(&text) else { continue };
+        assert_eq!(Host::parse(&authority.host).unwrap().as_str(), &*authority.host, "{name}");
     }
 }
 
