@@ -105,6 +105,13 @@ impl Child {
     }
 }
 
+/// Whose programs a proxy beside one command is for: this user's, and root's, which may do everything anyway.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn users() -> Vec<u32> {
+    vec![rustix::process::geteuid().as_raw(), 0]
+}
+
 /// Keeps other processes of the same user from reading this one's environment and memory (`/proc/PID/environ`, ptrace,
 /// core dumps). A program that is started has its own say about itself.
 ///

@@ -32,7 +32,7 @@ const PROXY_IF_SET: [&str; 12] = [
 const SWITCHES: [&str; 2] = ["NODE_USE_ENV_PROXY", "PERL_LWP_ENV_PROXY"];
 
 /// Files of trusted certificates. Most of them replace what a program trusts, so all name a bundle with the system's.
-const BUNDLE: [&str; 12] = [
+const BUNDLE: [&str; 13] = [
     "AWS_CA_BUNDLE",
     "CARGO_HTTP_CAINFO",
     "CURL_CA_BUNDLE",
@@ -45,10 +45,12 @@ const BUNDLE: [&str; 12] = [
     "PIP_CERT",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
+    // npm reads NODE_EXTRA_CA_CERTS, but not where an npmrc names a cafile, and many a machine's does.
+    "npm_config_cafile",
 ];
 
-/// Stronger than those above, and useless without a reason: npm reads `NODE_EXTRA_CA_CERTS` unless one of these is set.
-const BUNDLE_IF_SET: [&str; 2] = ["NPM_CONFIG_CAFILE", "npm_config_cafile"];
+/// The same in another spelling, and changed where it is set.
+const BUNDLE_IF_SET: [&str; 1] = ["NPM_CONFIG_CAFILE"];
 
 /// Not for our programs. `REQUEST_METHOD` has them believe that a web server started them, so that they take no proxy from
 /// the environment (httpoxy); a SOCKS proxy would lead past us.

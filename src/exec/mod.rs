@@ -14,9 +14,9 @@ mod no_proxy;
 mod shell;
 mod trust;
 
-#[cfg(target_os = "linux")]
-pub use child::hide_from_others;
 pub use child::{Child, StartError};
+#[cfg(target_os = "linux")]
+pub use child::{hide_from_others, users};
 pub use environment::{Change, Environment, Proxy, Setup, Trust, TrustStore};
 pub use shell::{Notation, UnknownShell};
 pub use trust::{JavaStore, PrivateFolder, Trusted, cache_folder};

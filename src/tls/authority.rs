@@ -46,6 +46,8 @@ const LEAVES: usize = 1024;
 pub struct CertificateAuthority {
     certificate_pem: String,
     certificate: CertificateDer<'static>,
+    /// What stands behind it in its file: whoever trusts only a root needs them.
+    intermediates: Vec<CertificateDer<'static>>,
     issuer: Issuer<'static, KeyPair>,
     not_after: SystemTime,
     leaves: Cache<Box<str>, Arc<Leaf>>,
@@ -93,8 +95,10 @@ impl CertificateAuthority {
     /// No certificate or no key, one that is no CA's, a key of another certificate, a certificate that has expired. No error
     /// repeats a byte of the key.
     pub fn from_pem(certificate_pem: &str, key: &Secret) -> Result<Self, TlsError> {
-        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|_none| authority_error("holds no PEM certificate", "make one with `attache ca init`"))?;
+        let none = || authority_error("holds no PEM certificate", "make one with `attache ca init`");
+        let mut chain = CertificateDer::pem_slice_iter(certificate_pem.as_bytes());
+        let certificate = chain.next().and_then(Result::ok).ok_or_else(none)?;
+        let intermediates: Vec<_> = chain.collect::<Result<_, _>>().map_err(|_broken| none())?;
         let facts = AuthorityFacts::of(&certificate)?;
         if !facts.is_authority {
             return Err(authority_error("is no CA's: it may not sign others", "make a CA with `attache ca init`"));
@@ -113,14 +117,26 @@ impl CertificateAuthority {
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|_unusable| authority_error("cannot sign", "make a CA with `attache ca init`"))?;
-        Ok(Self {
+        let authority = Self {
             certificate_pem: certificate_pem.to_owned(),
-            certificate: certificate.into_owned(),
+            certificate,
+            intermediates,
             issuer,
             not_after: facts.not_after,
             leaves: Cache::new(LEAVES),
             tickets: Ticketer::new()?,
-        })
+        };
+        authority.check_name(&facts)?;
+        Ok(authority)
+    }
+
+    /// A leaf has to name its issuer byte for byte (RFC 5280 section 6.1.3), and the library keeps one value of each kind. What
+    /// cannot be copied is found out here and not by callers.
+    fn check_name(&self, facts: &AuthorityFacts) -> Result<(), TlsError> {
+        let (leaf, _) = self.leaf("name.invalid", SystemTime::now())?;
+        let same = X509Certificate::from_der(&leaf).is_ok_and(|(_, leaf)| leaf.issuer().as_raw() == facts.subject);
+        let remedy = "make a CA whose name has each kind of part once, or one with `attache ca init`";
+        if same { Ok(()) } else { Err(authority_error("has a name that leaves cannot repeat", remedy)) }
     }
 
     /// What a TLS server for this canonical host needs: a leaf for that name alone, HTTP/2 and HTTP/1.1 by ALPN. A caller that
@@ -144,7 +160,7 @@ impl CertificateAuthority {
         let (leaf, key) = self.leaf(bare, now)?;
         let not_after = (now + LEAF_LIFE - BACKDATED).min(self.not_after);
         let key = any_supported_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
-        let certified = CertifiedKey::new(vec![leaf, self.certificate.clone()], key);
+        let certified = CertifiedKey::new([&[leaf, self.certificate.clone()][..], &self.intermediates].concat(), key);
         let resolver = OneName { name: bare.into(), certified: Arc::new(certified) };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
@@ -249,6 +265,8 @@ struct AuthorityFacts {
     is_authority: bool,
     not_after: SystemTime,
     public_key: Vec<u8>,
+    /// Its name, as encoded.
+    subject: Vec<u8>,
 }
 
 impl AuthorityFacts {
@@ -264,6 +282,7 @@ impl AuthorityFacts {
             is_authority: parsed.is_ca() && may_sign,
             not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(not_after),
             public_key: parsed.public_key().raw.to_vec(),
+            subject: parsed.subject().as_raw().to_vec(),
         })
     }
 
@@ -412,5 +431,23 @@ mod tests {
         let old = params.self_signed(&key).unwrap();
         assert!(told(&old.pem(), &Secret::new(key.serialize_pem())).contains("expired at 2020-01-01"));
         assert!(!format!("{one:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn a_ca_with_two_parts_of_a_kind_is_refused_and_its_chain_is_shown() {
+        // What a company's intermediate may be called: the library would sign with one OU of the two.
+        let one = CertificateAuthority::generate(&[]).unwrap();
+        let key = KeyPair::from_pem(one.key.expose()).unwrap();
+        let der = CertificateDer::from_pem_slice(one.certificate.as_bytes()).unwrap();
+        let other = CertificateAuthority::generate(&[]).unwrap();
+        let chain = format!("{}{}", one.certificate, other.certificate);
+        let authority = CertificateAuthority::from_pem(&chain, &one.key).unwrap();
+        assert_eq!((authority.certificate_der(), authority.intermediates.len()), (der.as_ref(), 1));
+        assert!(authority.server_config("api.test").is_ok());
+        let mut facts = AuthorityFacts::of(&der).unwrap();
+        assert!(facts.is_of(&key) && authority.check_name(&facts).is_ok());
+        facts.subject.push(0);
+        let told = authority.check_name(&facts).unwrap_err().to_string();
+        assert!(told.contains("has a name that leaves cannot repeat"), "{told}");
     }
 }

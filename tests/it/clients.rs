@@ -21,9 +21,9 @@ fn api(asked: &Asked, _: usize) -> Reply {
 }
 
 /// An API at `https://api.test`, which only attache can reach, and a folder with its configuration.
-struct World {
-    folder: Folder,
-    api: Scripted,
+pub(crate) struct World {
+    pub(crate) folder: Folder,
+    pub(crate) api: Scripted,
     _front: TlsFront,
     _tokens: TokenServer,
     _ca: TestCa,
@@ -31,9 +31,21 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let (tokens, api) = (TokenServer::start().await, Scripted::start(api).await);
+        Self::with(api).await
+    }
+
+    /// With an API that answers so.
+    pub(crate) async fn with(script: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
+        let api = Scripted::start(script).await;
+        let address = api.address();
+        Self::around(api, address).await
+    }
+
+    /// With a server of somebody else's behind the name.
+    pub(crate) async fn around(api: Scripted, server: std::net::SocketAddr) -> Self {
+        let tokens = TokenServer::start().await;
         let ca = TestCa::new();
-        let front = TlsFront::start(ca.server(&["api.test"], &["http/1.1"]), api.address()).await;
+        let front = TlsFront::start(ca.server(&["api.test"], &["http/1.1"]), server).await;
         let toml = format!(
             "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n{}{}connect = \"{}\"\n{}",
             credential(&tokens),
@@ -47,7 +59,7 @@ impl World {
         Self { folder, api, _front: front, _tokens: tokens, _ca: ca }
     }
 
-    async fn run(&self, command: &[&str]) -> Finished {
+    pub(crate) async fn run(&self, command: &[&str]) -> Finished {
         self.folder.run(&[&["exec", "--"], command].concat()).await
     }
 
@@ -65,7 +77,7 @@ impl World {
 
 /// A program of the machine; without it a test says so and checks nothing.
 #[expect(clippy::print_stderr, reason = "a test that checks nothing must not pass in silence")]
-fn there_is(program: &str, arguments: &[&str]) -> bool {
+pub(crate) fn there_is(program: &str, arguments: &[&str]) -> bool {
     let found = Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success());
     if !found {
         eprintln!("SKIPPED: {program} {} is not there (tests/clients/install.sh)", arguments.join(" "));
@@ -73,11 +85,11 @@ fn there_is(program: &str, arguments: &[&str]) -> bool {
     found
 }
 
-fn installed(name: &str) -> PathBuf {
+pub(crate) fn installed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(".test-deps/clients").join(name)
 }
 
-fn python() -> String {
+pub(crate) fn python() -> String {
     installed("venv/bin/python").display().to_string()
 }
 

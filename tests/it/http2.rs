@@ -65,7 +65,7 @@ fn base(tokens: &TokenServer, ca: &TestCa, address: std::net::SocketAddr) -> Tes
 }
 
 /// An HTTP/2 server that sends back what it gets, trailers included, while it still gets it.
-async fn echo(ca: &TestCa) -> Http2Server {
+pub(crate) async fn echo(ca: &TestCa) -> Http2Server {
     Http2Server::start(ca.server(&["api.test"], &["h2"]), |request, mut respond| async move {
         let mut body = request.into_body();
         let mut stream = respond.send_response(Response::new(()), false).unwrap();

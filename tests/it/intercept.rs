@@ -321,3 +321,40 @@ async fn a_tunnel_is_a_connection_of_its_caller_as_long_as_it_lives() {
     crate::support::until("the tunnel has ended", || async { proxy.metric("attache_caller_connections").await == 0.0 })
         .await;
 }
+
+#[tokio::test]
+async fn a_grpc_exchange_inside_has_its_token_and_its_trailers() {
+    let (tokens, ca, local) = (TokenServer::start().await, TestCa::new(), LocalCa::new());
+    let server = crate::http2::echo(&ca).await;
+    let config = format!(
+        "{FORWARD}{}{}{}connect = \"{}\"\n{}",
+        local.intercept(),
+        credential(&tokens),
+        upstream("api", "https://api.test"),
+        server.address(),
+        ca.trusted()
+    );
+    let proxy = TestProxy::start_with(&config, 1);
+    let tls = local.tls(proxy.address("proxy"), "api.test:443", "api.test", &["h2"]).await.unwrap();
+    let (send, connection) = h2::client::handshake(tls.0).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post("https://api.test/wax.Seals/Press")
+        .header("te", "trailers")
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
+    let (response, mut stream) = send.ready().await.unwrap().send_request(request, false).unwrap();
+    let message = Bytes::from_static(b"\0\0\0\0\x05press");
+    stream.send_data(message.clone(), false).unwrap();
+    let status = (http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"));
+    stream.send_trailers(http::HeaderMap::from_iter([status])).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    let mut echoed = Vec::new();
+    while let Some(data) = body.data().await {
+        echoed.extend_from_slice(&data.unwrap());
+    }
+    assert_eq!(echoed, message);
+    assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+    let asked = &server.asked()[0].headers;
+    assert_eq!((asked["authorization"].as_bytes(), asked["te"].as_bytes()), (&b"Bearer token-1"[..], &b"trailers"[..]));
+}
