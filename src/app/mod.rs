@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use build::dry_runtime;
@@ -42,7 +43,7 @@ use self::sockets::Sockets;
 use self::workers::{Running, Stop, WorkerParts, Workers};
 use crate::admin::{Admin, AdminFacts, Reload, ReloadCause, ReloadRequest, Reloads};
 use crate::config::Config;
-use crate::listen::{self, BindError, Bound, ListenAddress, ListenContext, Listening, ListeningAt, Roster};
+use crate::listen::{self, BindError, Bound, Inherited, ListenAddress, ListenContext, Listening, ListeningAt, Roster};
 use crate::proxy::{ProxyShared, RateLimit, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
 use crate::secret::SecretError;
@@ -62,6 +63,8 @@ pub struct App {
     drain: Duration,
     control: Option<Running>,
     threads: Vec<Running>,
+    handle: Handle,
+    workers: Option<Workers>,
 }
 
 /// Why attache did not start.
@@ -75,6 +78,9 @@ pub enum StartError {
         /// What is wrong with it.
         error: BindError,
     },
+    /// A socket of the service manager's that no listener takes.
+    #[error("{0}")]
+    Inherited(String),
     /// A trust store, secret or endpoint.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -97,21 +103,42 @@ impl App {
         Self::start_with(config, workers)
     }
 
+    /// As [`App::start`], on the sockets that a service manager passed, as far as listeners have their names or addresses.
+    ///
+    /// # Errors
+    /// As [`App::start`]; a socket that no listener takes.
+    pub fn start_inheriting(config: Config, inherited: Inherited) -> Result<Self, StartError> {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::start_on(config, workers, Sockets::new(inherited))
+    }
+
     /// As [`App::start`], with this many workers.
     ///
     /// # Errors
     /// As [`App::start`].
     pub fn start_with(config: Config, workers: usize) -> Result<Self, StartError> {
-        let plan = Sockets::default().plan(&config.listeners, workers)?;
-        let (admin, admin_address) = bind_admin(&config)?;
+        Self::start_on(config, workers, Sockets::default())
+    }
+
+    fn start_on(config: Config, workers: usize, sockets: Sockets) -> Result<Self, StartError> {
+        sockets.check_inherited(&config)?;
+        let plan = sockets.plan(&config.listeners, workers)?;
+        let (admin, admin_address) = match &config.admin {
+            None => (None, None),
+            Some(admin) => {
+                let (address, bound) = sockets.admin(&admin.address)?;
+                (bound, Some(address))
+            }
+        };
         let slots = plan.slots.clone();
-        let (sockets, shares) = Sockets::begin(plan, workers);
+        let (sockets, shares) = sockets.begin(plan, workers);
         let addresses = sockets.addresses(&slots);
         let stop = Stop::default();
         let metrics = RequestMetrics::default();
         let token_metrics = TokenMetrics::default();
         let (send_main, main) = oneshot::channel();
         let (control, control_thread) = workers::start_control(main)?;
+        let handle = control.clone();
         // From here on a failure has to end the control thread: dropping `send_main` does.
         let own = OwnAddresses::new(tcp_addresses(addresses.iter().map(|(_, address)| address).chain(&admin_address)));
         let builder = Builder {
@@ -145,10 +172,13 @@ impl App {
             drain,
             control: Some(control_thread),
             threads: Vec::new(),
+            handle,
+            workers: None,
         };
         // On failure `app` is dropped, which ends the threads that run already.
         let (workers, threads) = Workers::start(shares, &parts)?;
         app.threads = threads;
+        app.workers = Some(workers.clone());
         let live = Arc::new(Live::new(builder, shared.clone(), Arc::new(config), built));
         let reloader =
             Reloader { live: Arc::clone(&live), sockets, workers, listening, reloads, metrics: reload_metrics };
@@ -176,6 +206,14 @@ impl App {
     #[must_use]
     pub fn listening(&self) -> Vec<ListeningAt> {
         self.listening.all()
+    }
+
+    /// True if every thread answers within this time: what a watchdog wants to know.
+    pub async fn is_alive(&self, limit: Duration) -> bool {
+        let control = self.handle.spawn(std::future::ready(()));
+        let workers = async { self.workers.as_ref()?.answer().await };
+        let all = async { control.await.is_ok() && workers.await.is_some() };
+        tokio::time::timeout(limit, all).await.unwrap_or(false)
     }
 
     /// Stops accepting, lets requests in progress finish for at most `limits.drain`, then ends.
@@ -226,13 +264,6 @@ fn listening_at(
     let listeners =
         listeners.map(|(listener, (name, address))| ListeningAt { name, address, mode: listener.mode.name() });
     listeners.chain(admin).collect()
-}
-
-fn bind_admin(config: &Config) -> Result<(Option<Bound>, Option<ListenAddress>), StartError> {
-    let Some(admin) = &config.admin else { return Ok((None, None)) };
-    let bound = listen::bind(&admin.address, None, 1);
-    let (address, mut bound) = bound.map_err(|error| StartError::Bind { name: ADMIN.into(), error })?;
-    Ok((bound.pop(), Some(address)))
 }
 
 fn tcp_addresses<'a>(addresses: impl Iterator<Item = &'a ListenAddress>) -> Vec<std::net::SocketAddr> {

@@ -3,14 +3,15 @@
 use super::StartError;
 use super::build::Slots;
 use super::workers::Workers;
-use crate::config::ListenerConfig;
-use crate::listen::{self, Bound, ListenAddress, UnixPath};
+use crate::config::{Config, ListenerConfig};
+use crate::listen::{self, Bound, Inherited, ListenAddress, UnixPath};
 
 /// All open sockets. A slot is the number that a listener's sockets have on every worker.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     next: usize,
     open: Vec<Open>,
+    inherited: Inherited,
 }
 
 #[derive(Debug)]
@@ -34,6 +35,27 @@ pub(super) struct Plan {
 }
 
 impl Sockets {
+    /// None yet; some may be there already.
+    pub(super) fn new(inherited: Inherited) -> Self {
+        Self { inherited, ..Self::default() }
+    }
+
+    /// The admin listener's, which stays what it is.
+    pub(super) fn admin(&self, address: &ListenAddress) -> Result<(ListenAddress, Option<Bound>), StartError> {
+        let inherited = self.inherited.bound(super::ADMIN, address, 1);
+        let bound = inherited.unwrap_or_else(|| listen::bind(address, None, 1));
+        let (real, mut bound) = bound.map_err(|error| StartError::Bind { name: super::ADMIN.into(), error })?;
+        Ok((real, bound.pop()))
+    }
+
+    /// A socket that was passed to us has to be somebody's.
+    pub(super) fn check_inherited(&self, config: &Config) -> Result<(), StartError> {
+        let listeners = config.listeners.iter().map(|listener| (listener.name.as_str(), &listener.address));
+        let admin = config.admin.iter().map(|admin| (super::ADMIN, &admin.address));
+        let all: Vec<_> = listeners.chain(admin).collect();
+        self.inherited.unwanted(&all).map_or(Ok(()), |told| Err(StartError::Inherited(told)))
+    }
+
     /// Finds or binds the sockets of these listeners. A listener keeps its sockets under another name too, as long as its
     /// address stays.
     ///
@@ -56,13 +78,16 @@ impl Sockets {
                 plan.kept.push((open.slot, listener.name.clone()));
                 continue;
             }
-            let bound = listen::bind(&listener.address, listener.socket_mode, workers);
+            let inherited = self.inherited.bound(&listener.name, &listener.address, workers);
+            let is_ours = inherited.is_none();
+            let bound = inherited.unwrap_or_else(|| listen::bind(&listener.address, listener.socket_mode, workers));
             let (real, sockets) = bound.map_err(|error| StartError::Bind { name: listener.name.clone(), error })?;
             let open = Open {
                 slot: next,
                 name: listener.name.clone(),
                 wanted: listener.address.clone(),
-                _path: UnixPath::of(&real),
+                // The service manager's own stays where it is.
+                _path: if is_ours { UnixPath::of(&real) } else { None },
                 real,
             };
             plan.slots.push(next);
@@ -73,17 +98,16 @@ impl Sockets {
     }
 
     /// The sockets of a first plan, and each worker's share of them.
-    pub(super) fn begin(plan: Plan, workers: usize) -> (Self, Vec<Vec<(usize, Bound)>>) {
+    pub(super) fn begin(mut self, plan: Plan, workers: usize) -> (Self, Vec<Vec<(usize, Bound)>>) {
         let mut shares: Vec<Vec<(usize, Bound)>> = (0..workers).map(|_| Vec::new()).collect();
-        let mut sockets = Self::default();
         for (open, bound) in plan.opened {
             for (share, socket) in shares.iter_mut().zip(bound) {
                 share.push((open.slot, socket));
             }
-            sockets.next = open.slot + 1;
-            sockets.open.push(open);
+            self.next = open.slot + 1;
+            self.open.push(open);
         }
-        (sockets, shares)
+        (self, shares)
     }
 
     /// Carries a plan out: workers accept on what is new, and finish what is gone.

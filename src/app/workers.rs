@@ -56,10 +56,12 @@ enum Command {
     Open(usize, Bound),
     /// Accept here no more, and let the connections finish.
     Close(usize),
+    /// Say that this worker still goes round.
+    Answer(oneshot::Sender<()>),
 }
 
 /// The workers, as a reload sees them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Workers {
     commands: Vec<mpsc::Sender<Command>>,
 }
@@ -92,6 +94,16 @@ impl Workers {
             // A worker that has ended needs none.
             let _ended = worker.send(Command::Open(slot, socket)).await;
         }
+    }
+
+    /// Waits until every worker has answered; `None` if one has ended.
+    pub(super) async fn answer(&self) -> Option<()> {
+        for worker in &self.commands {
+            let (send, answered) = oneshot::channel();
+            worker.send(Command::Answer(send)).await.ok()?;
+            answered.await.ok()?;
+        }
+        Some(())
     }
 
     /// Ends the accepting on a slot; its connections finish what they have begun.
@@ -159,6 +171,8 @@ async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command
             Some(command) = commands.recv() => match command {
                 Command::Open(slot, socket) => listening.open(slot, socket),
                 Command::Close(slot) => listening.close(slot),
+                // Whoever asked may have lost patience.
+                Command::Answer(asked) => drop(asked.send(())),
             },
             () = &mut drain => break,
         }

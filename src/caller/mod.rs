@@ -194,7 +194,7 @@ mod tests {
         if let Some(value) = field {
             headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        let connection = CallerConnection::new(Peer::User(None), None, Gauge::default());
+        let connection = CallerConnection::new(Peer::User(None), None, None, Gauge::default());
         connection.has_shown(shown.iter().map(|name| (*name).to_owned()).collect());
         let attempt = callers.authenticate(&PROXY_AUTHORIZATION, &mut headers, &connection);
         assert!(headers.is_empty(), "the proof is taken off");

@@ -39,7 +39,7 @@ https:// gets its tokens too: unless [intercept] names a CA, one is made that li
 command and that only the command trusts (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS and so on).
 
 The command runs as it would without: terminal, stdin and stdout are its own, signals reach
-it, its exit code is ours. It gets no secret: variables that the configuration reads secrets
+it, its exit code is ours. On Linux the proxy is for programs of this user alone. It gets no secret: variables that the configuration reads secrets
 from, and ATTACHE_..., are not in its environment. NO_PROXY is kept, save what names an upstream.
 
 Exit codes: the command's, 128 + N if signal N ended it; 127 there is no such command, 126 it
@@ -53,6 +53,9 @@ pub(super) struct ExecArgs {
     /// Only the upstreams that this listener of the configuration knows.
     #[arg(long, value_name = "NAME", conflicts_with = "upstream")]
     listener: Option<String>,
+    /// Let programs of other users use the proxy too, for a command that becomes another user.
+    #[arg(long)]
+    any_user: bool,
     /// Say on stderr where the proxy is and what it knows.
     #[arg(short, long)]
     verbose: bool,
@@ -63,7 +66,7 @@ pub(super) struct ExecArgs {
 
 pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let config = args.single.config_or(&args.config.config, "127.0.0.1:0", "127.0.0.1:0")?;
-    let mut config = beside(config, args.listener.as_deref())?;
+    let mut config = beside(config, args.listener.as_deref(), args.any_user)?;
     let (source, variables) = (config.source.clone(), config.variables.clone());
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
     let opens = config.upstreams.iter().any(|upstream| upstream.credential.is_some() && upstream.route.intercept);
@@ -121,7 +124,7 @@ async fn run<'c>(
 }
 
 /// The configuration with one listener, on a port that nobody else has, so that it runs beside another attache.
-fn beside(mut config: Config, listener: Option<&str>) -> Result<Config, Failure> {
+fn beside(mut config: Config, listener: Option<&str>, any_user: bool) -> Result<Config, Failure> {
     let upstreams = match listener {
         None => config.upstreams.iter().map(|upstream| upstream.connection.name.clone()).collect(),
         Some(name) => upstreams_of(&config, name)?,
@@ -131,7 +134,7 @@ fn beside(mut config: Config, listener: Option<&str>) -> Result<Config, Failure>
         address: ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         mode: ListenerMode::Forward { upstreams },
         callers: None,
-        users: None,
+        users: if any_user { None } else { users() },
         socket_mode: None,
         tls: None,
     }];
@@ -191,6 +194,18 @@ fn upstreams_of(config: &Config, name: &str) -> Result<Vec<String>, Failure> {
             Err(Failure::usage(format!("there is no listener {name:?} in {}; there are: {}", config.source, names())))
         }
     }
+}
+
+/// A port of this machine is open to its other users too, and they are not to have our tokens.
+#[cfg(target_os = "linux")]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere nobody can tell")]
+fn users() -> Option<Vec<u32>> {
+    Some(crate::exec::users())
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn users() -> Option<Vec<u32>> {
+    None
 }
 
 fn address(app: &App) -> Result<SocketAddr, Failure> {

@@ -16,6 +16,7 @@ mod output;
 mod probes;
 mod run;
 mod schema;
+mod service_manager;
 mod single;
 mod status;
 mod status_table;

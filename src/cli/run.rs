@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::output::{BOLD, Failure, talk};
+use super::service_manager::ServiceManager;
 use crate::app::App;
-use crate::listen::{ListenAddress, ListeningAt};
+use crate::listen::{Inherited, ListenAddress, ListeningAt};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -38,15 +39,23 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let mut hangups = Hangups::listen()?;
     let (source, upstreams) = (config.source.clone(), config.upstreams.len());
     let drain = config.limits.drain;
-    let app = App::start(config).map_err(Failure::failed)?;
+    let inherited = Inherited::from_environment().map_err(Failure::failed)?;
+    let app = App::start_inheriting(config, inherited).map_err(Failure::failed)?;
+    let manager = ServiceManager::from_environment();
     announce(&source, upstreams, &app)?;
+    ServiceManager::ready(&format!("serving {upstreams} upstreams"));
     loop {
         tokio::select! {
             () = signals.next() => break,
-            // What becomes of it is in the log.
-            () = hangups.next() => drop(app.reload().await),
+            () = hangups.next() => {
+                ServiceManager::reloading();
+                // What becomes of it is in the log, too.
+                ServiceManager::reloaded(app.reload().await.problems.first());
+            }
+            () = manager.sign_of_life(&app) => {}
         }
     }
+    ServiceManager::stopping();
     let limit = humantime::format_duration(drain);
     talk(format_args!("draining: requests in progress may finish within {limit}; the same signal again ends at once"))?;
     tokio::select! {

@@ -131,7 +131,7 @@ pub struct ListenerConfig {
     pub mode: ListenerMode,
     /// Who may use it; `None`: whoever can connect.
     pub callers: Option<Vec<CallerSettings>>,
-    /// `users`: who may connect to its unix socket.
+    /// `users`: who may connect to its unix socket; of `attache exec` also to its port.
     pub users: Option<Vec<u32>>,
     /// `socket_mode`: of its unix socket's file.
     pub socket_mode: Option<u32>,

@@ -24,6 +24,12 @@ pub struct BindError {
     reason: String,
 }
 
+impl BindError {
+    pub(super) fn new(address: &ListenAddress, reason: String) -> Self {
+        Self { address: address.to_string(), reason }
+    }
+}
+
 /// One worker's socket on one address.
 #[derive(Debug)]
 pub enum Bound {
@@ -156,6 +162,16 @@ impl Accepted {
     }
 }
 
+impl Accepted {
+    /// Where they connected to.
+    pub(super) fn at(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream, _) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 impl Bound {
     pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
         Ok(match self {
@@ -166,6 +182,35 @@ impl Bound {
 }
 
 impl Acceptor {
+    /// Ends the listening. What had connected by then is handed out: closing the socket would reset it, and its requests may be
+    /// on their way. A socket of a service manager's goes on without us.
+    pub(super) fn finish(self) -> Vec<Accepted> {
+        let mut rest = Vec::new();
+        match self {
+            Self::Tcp(listener) => {
+                let Ok(listener) = listener.into_std() else { return rest };
+                while let Ok((stream, address)) = listener.accept() {
+                    if stream.set_nonblocking(true).is_ok()
+                        && let Ok(stream) = TcpStream::from_std(stream)
+                    {
+                        rest.push(Accepted::Tcp(stream, address));
+                    }
+                }
+            }
+            Self::Unix(listener) => {
+                let Ok(listener) = listener.into_std() else { return rest };
+                while let Ok((stream, _)) = listener.accept() {
+                    if stream.set_nonblocking(true).is_ok()
+                        && let Ok(stream) = UnixStream::from_std(stream)
+                    {
+                        rest.push(Accepted::Unix(stream));
+                    }
+                }
+            }
+        }
+        rest
+    }
+
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {

@@ -12,6 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 pub struct CallerConnection {
     /// Where it comes from.
     pub peer: Peer,
+    /// Which address of ours it came to; `None` for a unix socket.
+    at: Option<SocketAddr>,
     /// The names in the certificate that it has shown, once its TLS stands.
     certificate: OnceLock<Vec<String>>,
     _permit: Option<OwnedSemaphorePermit>,
@@ -40,13 +42,25 @@ impl fmt::Display for Peer {
 impl CallerConnection {
     /// Counted in `open`, and holding its permit, until it is dropped.
     #[must_use]
-    pub fn new(peer: Peer, permit: Option<OwnedSemaphorePermit>, open: Gauge) -> Self {
+    pub fn new(peer: Peer, at: Option<SocketAddr>, permit: Option<OwnedSemaphorePermit>, open: Gauge) -> Self {
         open.inc();
-        Self { peer, certificate: OnceLock::new(), _permit: permit, open }
+        Self { peer, at, certificate: OnceLock::new(), _permit: permit, open }
     }
 }
 
 impl CallerConnection {
+    /// The user at the other end, as the system tells: of a unix socket, and on Linux of a connection within this machine.
+    #[must_use]
+    pub fn user(&self) -> Option<u32> {
+        match (self.peer, self.at) {
+            (Peer::User(uid), _) => uid,
+            (Peer::Address(peer), Some(at)) if peer.ip().to_canonical().is_loopback() => {
+                super::loopback::owner(peer, at)
+            }
+            (Peer::Address(_), _) => None,
+        }
+    }
+
     /// Notes the names in a certificate that has been verified.
     pub fn has_shown(&self, names: Vec<String>) {
         // There is one handshake, so they are noted once.

@@ -63,6 +63,12 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
+/// A while after the draining began.
+async fn grace(draining: impl Future<Output = ()>) {
+    draining.await;
+    tokio::time::sleep(DRAIN_GRACE).await;
+}
+
 /// TLS first, where the listener has it.
 async fn serve_secured<S, H>(stream: S, handler: Rc<H>, caller: Arc<CallerConnection>, serving: Serving)
 where
@@ -82,7 +88,7 @@ where
             // Silent for too long.
             Err(_elapsed) => return,
         },
-        () = serving.roster.draining() => return,
+        () = grace(serving.roster.draining()) => return,
     };
     if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
         caller.has_shown(names_in(certificate));
@@ -119,7 +125,8 @@ pub async fn serve_stream<S, H>(
     let limits = &*limits;
     let detected = tokio::select! {
         detected = coarse::timeout(limits.header_timeout, speaks_http2(&mut stream, &mut prefix)) => detected,
-        () = seat.draining() => return,
+        // What it sends may be on its way.
+        () = grace(seat.draining()) => return,
     };
     let Ok(Ok(http2)) = detected else {
         // Closed, broken or silent before a single request: nobody to answer.

@@ -7,7 +7,9 @@ mod bind;
 mod caller;
 mod connection;
 mod flood;
+mod inherited;
 mod listening;
+pub mod loopback;
 mod panics;
 mod roster;
 mod settings;
@@ -30,9 +32,11 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use bind::Accepted;
 pub use bind::{BindError, Bound, UnixPath, bind};
 pub use caller::{CallerConnection, Peer};
 pub use connection::{Serving, serve_stream};
+pub use inherited::Inherited;
 pub use listening::{Listening, ListeningAt};
 pub use roster::Roster;
 pub use settings::{Limits, ListenAddress};
@@ -102,6 +106,14 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
         }
     };
     let serving = Serving { limits: context.limits, panics: context.panics, roster };
+    let begin = |accepted: Accepted, permit: Option<OwnedSemaphorePermit>| {
+        let caller = Arc::new(CallerConnection::new(accepted.peer(), accepted.at(), permit, context.gauge.clone()));
+        let (handler, mine) = (Rc::clone(&handler), serving.clone());
+        serving.roster.spawn(async move {
+            let panics = mine.panics.clone();
+            panics::counted(connection::serve(accepted, handler, caller, mine), &panics).await;
+        });
+    };
     loop {
         let next = async {
             let accepted = acceptor.accept().await;
@@ -112,22 +124,23 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
         };
         let (accepted, permit) = tokio::select! {
             next = next => next,
-            () = serving.roster.draining() => return,
+            () = serving.roster.draining() => break,
         };
         match accepted {
-            Ok(accepted) => {
-                let caller = Arc::new(CallerConnection::new(accepted.peer(), permit, context.gauge.clone()));
-                let (handler, mine) = (Rc::clone(&handler), serving.clone());
-                serving.roster.spawn(async move {
-                    let panics = mine.panics.clone();
-                    panics::counted(connection::serve(accepted, handler, caller, mine), &panics).await;
-                });
-            }
+            Ok(accepted) => begin(accepted, permit),
             Err(error) => {
                 // Mostly EMFILE: connections that end make room. Without a pause this loop would burn the core.
                 tracing::warn!(target: "attache::listen", %error, "accepting pauses");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
+        }
+    }
+    for accepted in acceptor.finish() {
+        // Beyond the limit there is no time to wait for room.
+        let permit = context.permits.as_ref().map(|permits| Arc::clone(permits).try_acquire_owned());
+        match permit.transpose() {
+            Ok(permit) => begin(accepted, permit),
+            Err(_full) => drop(accepted),
         }
     }
 }

@@ -43,13 +43,14 @@ pub(super) fn check_upstream(route: &Route, caller: Option<&str>) -> Result<(), 
     Err(Refusal::denied(format!("upstream {:?} is for other callers: name this one in its `callers`", route.name())))
 }
 
-/// `listeners.L.users`: who may connect to a unix socket, by what the system says of the other end.
+/// `listeners.L.users`: who may connect, by what the system says of the other end.
 pub(super) fn admits_user(listener: &ListenerRuntime, caller: &CallerConnection) -> bool {
     let Some(users) = &listener.users else { return true };
-    let admitted = matches!(caller.peer, Peer::User(Some(uid)) if users.contains(&uid));
+    let user = caller.user();
+    let admitted = user.is_some_and(|uid| users.contains(&uid));
     if !admitted {
         listener.metrics.denied.inc();
-        let (name, peer) = (&listener.name, caller.peer);
+        let (name, peer) = (&listener.name, user.map_or(caller.peer, |uid| Peer::User(Some(uid))));
         // 0 is no status: it keeps these lines apart from refused requests.
         match listener.refusals.take(0) {
             Some(suppressed) => {

@@ -37,3 +37,27 @@ async fn a_request_that_is_on_its_way_when_the_draining_begins_is_answered() {
     let (finished, ()) = tokio::join!(callers.join_all(), proxy.shutdown());
     assert_eq!(finished.len(), 20, "every caller was told to go, with an answer");
 }
+
+#[tokio::test]
+async fn whoever_had_connected_when_the_draining_began_is_answered() {
+    let tokens = TokenServer::start().await;
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let toml = reverse(&["api"]) + &credential(&tokens) + &upstream("api", &api.origin());
+    let proxy = TestProxy::start(&toml);
+    let address = proxy.address("base");
+    let mut callers = Vec::new();
+    for _ in 0..50 {
+        // Some of them wait to be accepted, and none has said anything.
+        callers.push(Caller::connect(address).await);
+    }
+    let ask = async {
+        for caller in &mut callers {
+            caller.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        }
+        for caller in &mut callers {
+            let answer = caller.answer().await;
+            assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+        }
+    };
+    tokio::join!(proxy.shutdown(), ask);
+}

@@ -417,3 +417,23 @@ async fn nothing_is_left_behind() {
 fn entries(folder: &Path) -> usize {
     std::fs::read_dir(folder).unwrap().count()
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_proxy_is_for_programs_of_this_user_alone() {
+    use std::os::unix::fs::MetadataExt as _;
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 || !there_is("python3") {
+        eprintln!("SKIPPED: only root can become another user");
+        return;
+    }
+    let demo = Demo::start(DemoPorts::default()).await.unwrap();
+    let folder = folder(&demo);
+    let script = "import encodings.idna, os, sys, urllib.request as u\nos.setuid(65534)\n\
+                  try: print(u.urlopen(sys.argv[1]).read().decode())\n\
+                  except Exception as error: print('turned away:', type(error).__name__)\n";
+    let url = format!("http://{}/orders", demo.api.address());
+    let finished = folder.run(&["exec", "--", "python3", "-c", script, &url]).await;
+    assert!(finished.stdout.starts_with("turned away"), "{finished:?}");
+    let finished = folder.run(&["exec", "--any-user", "--", "python3", "-c", script, &url]).await;
+    assert!(finished.stdout.contains(ORDERS), "{finished:?}");
+}

@@ -163,3 +163,45 @@ async fn a_credential_that_asks_in_another_manner_asks_anew() {
         assert_eq!(tokens.requests(), asked, "{more}");
     }
 }
+
+#[tokio::test]
+async fn a_hundred_reloads_under_load_fail_no_request() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let text = |round: usize| {
+        // Each kind of change in turn: a credential's request, an upstream's pool, a listener, nothing at all.
+        let scope = if round.is_multiple_of(3) { "scope = \"a\"\n" } else { "" };
+        let pool = if round % 4 == 1 { "pool = { max = 50 }\n" } else { "" };
+        let other = if round % 5 == 2 { base("other", "api") } else { String::new() };
+        let (key, api) = (credential(&tokens), upstream("api", &api.origin()));
+        format!("{}{other}{key}{scope}{api}{pool}", base("base", "api"))
+    };
+    let file = File::new(&text(0));
+    let proxy = TestProxy::of_file(&file.path());
+    let address = proxy.address("base");
+    let (done, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut callers = tokio::task::JoinSet::new();
+    for number in 0..6 {
+        let (done, answered) = (Arc::clone(&done), Arc::clone(&answered));
+        callers.spawn(async move {
+            let mut caller = Caller::connect(address).await;
+            while !done.load(Ordering::SeqCst) {
+                if number % 2 == 0 {
+                    assert_eq!(get(address, "localhost", "/").await.status, 200);
+                } else {
+                    caller.write("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi").await;
+                    assert_eq!(caller.answer().await.status, 200);
+                }
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    for round in 1..=100 {
+        file.write(&text(round));
+        let reload = proxy.reload().await;
+        assert!(reload.ok, "{reload:?}");
+    }
+    done.store(true, Ordering::SeqCst);
+    callers.join_all().await;
+    assert!(answered.load(Ordering::SeqCst) > 100, "{answered:?}");
+}

@@ -15,7 +15,7 @@ const LONGER: [(&str, usize); 1] = [
 ];
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 21] = [
+const DOORS: [(&str, &[&str]); 23] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "runtime.rs", "token/cache.rs"]),
     ("axum::", &["admin/", "demo/"]),
@@ -30,6 +30,8 @@ const DOORS: [(&str, &[&str]); 21] = [
     ("rcgen::", &["tls/authority.rs"]),
     ("reqwest::", &["oauth/"]),
     ("rustls_platform_verifier::", &["tls/"]),
+    ("listenfd::", &["listen/inherited.rs"]),
+    ("sd_notify::", &["cli/service_manager.rs"]),
     ("secrecy::", &["secret/"]),
     ("shuttle::", &["token/control.rs"]),
     ("socket2::", &["listen/"]),

@@ -1,0 +1,123 @@
+//! attache under a service manager: it says when it is ready, and serves on sockets that are there before it and after it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::UnixDatagram;
+
+use crate::support::{Folder, Reply, Scripted, TokenServer, credential, get, reverse, upstream};
+
+/// What a service manager does: it keeps one socket open, and starts and stops the program on it.
+const MANAGER: &str = r#"
+import os, signal, socket, sys, time
+sock = socket.socket()
+sock.bind(("127.0.0.1", 0))
+sock.listen(1024)
+print("listening at", sock.getsockname()[1], file=sys.stderr, flush=True)
+def start():
+    child = os.fork()
+    if child == 0:
+        os.dup2(sock.fileno(), 3)
+        os.set_inheritable(3, True)
+        os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="base", LISTEN_PID=str(os.getpid()))
+        os.execv(sys.argv[1], [sys.argv[1], "run"])
+    return child
+child = start()
+for _ in range(5):
+    time.sleep(0.4)
+    os.kill(child, signal.SIGTERM)
+    assert os.waitpid(child, 0)[1] == 0
+    child = start()
+time.sleep(0.4)
+print("restarted 5 times", file=sys.stderr, flush=True)
+os.kill(child, signal.SIGTERM)
+os.waitpid(child, 0)
+"#;
+
+async fn said(socket: &UnixDatagram) -> String {
+    let mut buffer = vec![0; 4096];
+    let length = tokio::time::timeout(Duration::from_secs(20), socket.recv(&mut buffer)).await.unwrap().unwrap();
+    buffer.truncate(length);
+    String::from_utf8(buffer).unwrap()
+}
+
+/// The next word that is no sign of life.
+async fn next(socket: &UnixDatagram) -> String {
+    loop {
+        let said = said(socket).await;
+        if !said.starts_with("WATCHDOG=1") {
+            return said;
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn systemd_hears_of_the_start_of_reloads_of_life_and_of_the_end() {
+    let toml = format!("{}[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n", reverse(&["api"]));
+    let folder = Folder::with(&toml);
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let folder = folder.env("NOTIFY_SOCKET", path.to_str().unwrap()).env("WATCHDOG_USEC", "300000");
+    let running = folder.start(&["run"]);
+    assert_eq!(next(&socket).await, "READY=1\nSTATUS=serving 1 upstreams\n");
+    assert_eq!(said(&socket).await, "WATCHDOG=1\n");
+    running.signal("HUP");
+    let reloading = next(&socket).await;
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(next(&socket).await, "READY=1\nSTATUS=serving; the configuration was reloaded\n");
+    folder.write("proxy.toml", "nonsense");
+    running.signal("HUP");
+    assert!(next(&socket).await.starts_with("RELOADING=1\n"));
+    let refused = next(&socket).await;
+    assert!(refused.starts_with("READY=1\nSTATUS=the configuration was not reloaded: "), "{refused}");
+    assert!(refused.contains("proxy.toml:1:"), "{refused}");
+    running.signal("TERM");
+    assert!(next(&socket).await.starts_with("STOPPING=1\n"));
+    assert_eq!(running.finish().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_restart_on_an_inherited_socket_fails_no_request() {
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: python3 is not installed");
+        return;
+    }
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let toml = reverse(&["api"]) + &credential(&tokens) + &upstream("api", &api.origin());
+    let folder = Folder::with(&toml);
+    let manager = folder.start_program("python3", &["-c", MANAGER, env!("CARGO_BIN_EXE_attache")], "");
+    manager.says("listening").await;
+    let address = ([127, 0, 0, 1], manager.stderr().split_whitespace().nth(2).unwrap().parse().unwrap()).into();
+    let (done, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (done, answered) = (Arc::clone(&done), Arc::clone(&answered));
+        callers.spawn(async move {
+            while !done.load(Ordering::SeqCst) {
+                assert_eq!(get(address, "localhost", "/").await.status, 200);
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    manager.says("restarted 5 times").await;
+    done.store(true, Ordering::SeqCst);
+    callers.join_all().await;
+    assert!(answered.load(Ordering::SeqCst) > 50, "{answered:?}");
+}
+
+#[tokio::test]
+async fn an_inherited_socket_that_nobody_takes_is_told() {
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: python3 is not installed");
+        return;
+    }
+    let toml = "[listeners.other]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstream = \"api\"\n[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n";
+    let folder = Folder::with(toml);
+    let script = "import os, socket, sys\nsock = socket.socket()\nsock.bind(('127.0.0.1', 0))\nsock.listen()\nos.dup2(sock.fileno(), 3)\nos.set_inheritable(3, True)\nos.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='base', LISTEN_PID=str(os.getpid()))\nos.execv(sys.argv[1], [sys.argv[1], 'run'])\n";
+    let finished = folder.start_program("python3", &["-c", script, env!("CARGO_BIN_EXE_attache")], "").finish().await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains("passed a socket \"base\" at 127.0.0.1:"), "{finished:?}");
+    assert!(finished.stderr.contains("FileDescriptorName=: other"), "{finished:?}");
+}
