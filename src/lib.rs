@@ -41,6 +41,7 @@ pub mod listen;
 pub mod local;
 pub mod oauth;
 pub mod proxy;
+pub mod rate;
 pub mod route;
 pub mod runtime;
 pub mod secret;

@@ -32,6 +32,17 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// True if this upstream is one of these.
+    #[must_use]
+    pub fn has_upstream(&self, id: u64) -> bool {
+        let unmatched = match &self.unmatched {
+            UnmatchedRuntime::Deny => [None, None],
+            UnmatchedRuntime::Pass { http, https, .. } => [Some(http), Some(https)],
+        };
+        let configured = self.routes.iter().map(|route| &route.upstream);
+        configured.chain(unmatched.into_iter().flatten()).any(|upstream| upstream.id == id)
+    }
+
     /// The listener that has these sockets; `None` if a reload has taken it away.
     #[must_use]
     pub fn listener(&self, slot: usize) -> Option<&ListenerRuntime> {

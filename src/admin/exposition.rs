@@ -1,5 +1,7 @@
 //! `/metrics`: OpenMetrics as the library writes it, or the older Prometheus text.
 
+use std::time::SystemTime;
+
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -8,15 +10,19 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::runtime::SharedRuntime;
-use crate::telemetry::RequestMetrics;
-use crate::token::TokenMetrics;
+use crate::telemetry::{ProcessFigures, RequestMetrics};
+use crate::token::{TokenMetrics, TokenStatus};
 
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything that is counted, under the product's prefix.
 #[derive(Debug)]
-pub(super) struct Exposition(Registry);
+pub(super) struct Exposition {
+    ours: Registry,
+    /// Under names without our prefix.
+    process: Registry,
+}
 
 impl Exposition {
     pub(super) fn new(requests: &RequestMetrics, tokens: &TokenMetrics, runtime: SharedRuntime) -> Self {
@@ -25,14 +31,18 @@ impl Exposition {
         tokens.register(&mut registry);
         registry.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_collector(Box::new(Lifetimes(runtime)));
-        Self(registry)
+        let mut process = Registry::default();
+        process.register_collector(Box::new(ProcessFigures));
+        Self { ours: registry, process }
     }
 
     /// Content type and text.
     pub(super) fn text(&self, open_metrics: bool) -> (&'static str, String) {
         let mut text = String::new();
         // Writing to a String does not fail.
-        let _written = prometheus_client::encoding::text::encode(&mut text, &self.0);
+        let _written = prometheus_client::encoding::text::encode(&mut text, &self.ours);
+        text.truncate(text.trim_end_matches("# EOF\n").len());
+        let _written = prometheus_client::encoding::text::encode(&mut text, &self.process);
         if open_metrics { (OPEN_METRICS, text) } else { (PROMETHEUS, to_prometheus(&text)) }
     }
 }
@@ -41,15 +51,28 @@ impl Exposition {
 #[derive(Debug)]
 struct Lifetimes(SharedRuntime);
 
+#[expect(clippy::cast_precision_loss, reason = "seconds and counts are far below 2^52")]
 impl Collector for Lifetimes {
-    #[expect(clippy::cast_precision_loss, reason = "seconds of a lifetime are far below 2^52")]
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let help = "Seconds until the current token expires; 0 without one";
-        let mut family = encoder.encode_descriptor("token_expires_in_seconds", help, None, MetricType::Gauge)?;
-        for credential in self.0.current().credentials.iter().filter(|credential| credential.is_obtained()) {
-            let left = credential.status().expires_in.map_or(0, |left| left.as_secs());
-            let labels = [("credential", credential.name.as_str())];
-            ConstGauge::new(left as f64).encode(family.encode_family(&labels)?)?;
+        type Figure = fn(&TokenStatus) -> f64;
+        let families: [(&str, &str, Figure); 4] = [
+            ("token_expires_in_seconds", "Seconds until the current token expires; 0 without one", |status| {
+                status.expires_in.map_or(0.0, |left| left.as_secs() as f64)
+            }),
+            ("token_age_seconds", "Seconds since the current token came; 0 without one", |status| {
+                let age = status.fetched_at.and_then(|at| SystemTime::now().duration_since(at).ok());
+                age.map_or(0.0, |age| age.as_secs() as f64)
+            }),
+            ("token_generation", "Tokens obtained since the start", |status| status.generation as f64),
+            ("token_waiters", "Requests that wait for a token now", |status| status.waiters as f64),
+        ];
+        let runtime = self.0.current();
+        for (name, help, figure) in families {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for credential in runtime.credentials.iter().filter(|credential| credential.is_obtained()) {
+                let labels = [("credential", credential.name.as_str())];
+                ConstGauge::new(figure(&credential.status())).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }
@@ -98,7 +121,7 @@ mod tests {
         family.get_or_create(&vec![("upstream".into(), "a\"b".into())]).inc();
         registry.register("requests", "Requests", family);
         registry.register("build", "Version", Info::new([("version", "1")]));
-        let (_, text) = Exposition(registry).text(false);
+        let (_, text) = Exposition { ours: registry, process: Registry::default() }.text(false);
         assert_eq!(
             text,
             "# HELP attache_requests_total Requests.\n# TYPE attache_requests_total counter\n\

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /` | the status page, with `/page.js` and `/page.css` |
 //! | `GET /api` | this list |
+//! | `GET /api/openapi.json` | the same for programs (`OpenAPI` 3.1) |
 //! | `GET /api/events` | `/api/status` once a second, as server-sent events |
 //! | `GET /livez`, `GET /healthz` | 200 while the program runs |
 //! | `GET /readyz` | 200 once every credential with `required = true` has a token, else 503; JSON per credential |
@@ -40,7 +41,7 @@ use crate::listen::{CallerConnection, Handler, Listening};
 use crate::proxy::{explain, malformed};
 use crate::runtime::SharedRuntime;
 use crate::secret::{Secret, SecretError, SecretSource};
-use crate::telemetry::RequestMetrics;
+use crate::telemetry::{RecentRequests, RequestMetrics};
 use crate::token::TokenMetrics;
 
 pub use reloads::{Reload, ReloadCause, ReloadRequest, Reloads};
@@ -57,6 +58,8 @@ pub struct AdminFacts {
     guard: Guard,
     metrics: RequestMetrics,
     token_metrics: TokenMetrics,
+    /// What is kept of requests while somebody looks.
+    pub recent: RecentRequests,
 }
 
 impl AdminFacts {
@@ -73,7 +76,14 @@ impl AdminFacts {
         token_metrics: TokenMetrics,
     ) -> Result<Self, SecretError> {
         let token: Option<Secret> = token.map(SecretSource::read).transpose()?;
-        Ok(Self { listening, reloads, guard: Guard::new(token.as_ref(), local), metrics, token_metrics })
+        Ok(Self {
+            listening,
+            reloads,
+            guard: Guard::new(token.as_ref(), local),
+            metrics,
+            token_metrics,
+            recent: RecentRequests::default(),
+        })
     }
 }
 
@@ -91,7 +101,8 @@ struct Shared {
 impl Shared {
     fn status(&self) -> StatusReport {
         let (_, metrics) = self.exposition.text(false);
-        StatusReport::new(&self.runtime.current(), &self.facts.listening, &self.facts.reloads, &metrics)
+        let recent = self.facts.recent.watch();
+        StatusReport::new(&self.runtime.current(), &self.facts.listening, &self.facts.reloads, &metrics, recent)
     }
 }
 
@@ -109,6 +120,7 @@ impl Admin {
             .route("/page.js", get(page::script))
             .route("/page.css", get(page::style))
             .route("/api", get(index))
+            .route("/api/openapi.json", get(description))
             .route("/api/events", get(page::events))
             .route("/livez", get(alive))
             .route("/healthz", get(alive))
@@ -150,9 +162,13 @@ async fn index() -> &'static str {
     concat!(
         "attache ",
         env!("CARGO_PKG_VERSION"),
-        "\n\nGET  /   the status page\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status   /api/events\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
+        "\n\nGET  /   the status page\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status   /api/events   /api/openapi.json\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
          POST /api/credentials/NAME/refresh   POST /api/reload   (Content-Type: application/json)\n"
     )
+}
+
+async fn description() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
 }
 
 async fn unknown(uri: http::Uri) -> axum::response::Response {

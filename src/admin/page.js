@@ -34,21 +34,41 @@ function credential(one) {
 }
 
 function rows(id, all, cells) {
-  at(id).replaceChildren(...all.map(one => { const row = put("tr"); for (const [text, className] of cells(one)) row.append(put("td", text, className)); return row; }));
+  at(id).replaceChildren(...all.map(one => { const row = put("tr"); for (const [text, className] of cells(one)) { const cell = put("td", text instanceof Element ? null : text, className); if (text instanceof Element) cell.append(text); row.append(cell); } return row; }));
 }
+
+// Requests of each upstream by the second, for the rate and its line; a minute of them.
+const rates = {};
+function rate(one) {
+  const total = Object.values(one.requests || {}).reduce((sum, count) => sum + count, 0), known = rates[one.name] ||= { total, line: [] };
+  known.line.push(Math.max(0, total - known.total)); known.total = total;
+  if (known.line.length > 60) known.line.shift();
+  return known.line;
+}
+function spark(line) {
+  const svg = at("spark").content.firstElementChild.cloneNode(true), most = Math.max(1, ...line);
+  svg.setAttribute("aria-label", "requests a second over the last minute, " + most + " at the most");
+  svg.firstElementChild.setAttribute("points", line.map((count, index) => (60 - line.length + index) + "," + (15 - 14 * count / most)).join(" "));
+  return svg;
+}
+const took = milliseconds => milliseconds == null ? "–" : milliseconds < 10 ? milliseconds.toFixed(1) + " ms" : milliseconds < 10000 ? Math.round(milliseconds) + " ms" : Math.round(milliseconds / 1000) + " s";
+const why = one => [one.tunnels && one.tunnels.false ? one.tunnels.false + " tunnels passed unread: TLS inside, and no local CA opens it" : "", one.would_deny ? one.would_deny + " requests to hosts that no upstream covers" : ""].filter(Boolean).join(" · ") || "–";
 
 let shown = "";
 function show(status) {
   at("version").textContent = status.version;
   const focused = document.activeElement && document.activeElement.getAttribute("aria-label");
-  const text = JSON.stringify(status);
+  const lines = {};
+  for (const one of status.upstreams) lines[one.name] = rate(one);
+  const text = JSON.stringify(status) + JSON.stringify(lines);
   if (text === shown) return;
   shown = text;
   at("credentials").replaceChildren(...status.credentials.map(credential));
   if (focused) for (const button of document.querySelectorAll("#credentials button")) if (button.getAttribute("aria-label") === focused) button.focus();
   const sum = counts => Object.entries(counts || {}).filter(([, count]) => count > 0).map(([name, count]) => name.replaceAll("_", " ") + " " + count).join(" · ") || "–";
-  rows("upstreams", status.upstreams, one => [[one.name], [one.origin], [one.credential || "–"], [one.connections], [sum(one.requests)], [sum(one.unauthorized)]]);
-  rows("listeners", status.listeners, one => [[one.name], [one.mode], [one.address]]);
+  rows("upstreams", status.upstreams, one => [[one.name], [one.origin], [one.credential || "–"], [spark(lines[one.name])], [one.latency_ms ? [one.latency_ms.p50, one.latency_ms.p95, one.latency_ms.p99].map(took).join(" · ") : "–"], [one.connections], [sum(one.requests)], [sum(one.unauthorized)]]);
+  rows("listeners", status.listeners, one => [[one.name], [one.mode], [one.address], [why(one)]]);
+  rows("recent", status.recent, one => [[one.time.slice(11, 19)], [one.method + " " + one.host + one.path], [one.status, one.status >= 500 ? "bad" : one.status >= 400 ? "busy" : ""], [one.upstream], [one.outcome.replaceAll("_", " ") + (one.unauthorized ? " · 401 " + one.unauthorized.replaceAll("_", " ") : "")], [took(one.duration_ms) + (one.upstream_ms == null ? "" : " (token " + took(one.token_ms) + ", upstream " + took(one.upstream_ms) + ")")]]);
   rows("reloads", status.reloads, one => [[one.at], [one.cause], [one.ok ? (one.changes.join(", ") || "nothing is different") : one.problems.join("; "), one.ok ? "" : "bad"]]);
 }
 

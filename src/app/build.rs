@@ -16,6 +16,7 @@ use crate::config::{Config, ListenerConfig, UpstreamConfig};
 use crate::credential::Credential;
 use crate::oauth::ClientAuth;
 use crate::proxy::{ListenerMode, PrivateAddresses, Unmatched};
+use crate::rate::RateLimit;
 use crate::route::{Hold, Route};
 use crate::runtime::{ListenerRuntime, Runtime, UnmatchedRuntime};
 use crate::telemetry::{RequestMetrics, UNMATCHED};
@@ -170,7 +171,8 @@ impl Builder {
             Some(old) => Arc::clone(&old.upstream),
             None => Arc::new(self.upstream(&config.connection, identity, AddressPolicy::Any, tls)?),
         };
-        Ok(Arc::new(Route { upstream, credential, settings: config.route.clone(), hold: Hold::default() }))
+        let rate = config.route.requests_per_second.map(RateLimit::new);
+        Ok(Arc::new(Route { upstream, credential, settings: config.route.clone(), hold: Hold::default(), rate }))
     }
 
     /// Upstreams with the same trust and the same certificate share a TLS configuration; connections and pools are never

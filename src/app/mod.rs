@@ -43,11 +43,13 @@ use self::sockets::Sockets;
 use self::workers::{Running, Stop, WorkerParts, Workers};
 use crate::admin::{Admin, AdminFacts, Reload, ReloadCause, ReloadRequest, Reloads};
 use crate::config::Config;
-use crate::listen::{self, BindError, Bound, Inherited, ListenAddress, ListenContext, Listening, ListeningAt, Roster};
-use crate::proxy::{ProxyShared, RateLimit, ReplayBudget, ViaIdentity};
+use crate::listen::{
+    self, BindError, Bound, Inherited, ListenAddress, ListenContext, Listening, ListeningAt, PerAddress, Roster,
+};
+use crate::proxy::{Admission, ProxyShared, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
 use crate::secret::SecretError;
-use crate::telemetry::{AccessLog, AccessLogSettings, RequestMetrics};
+use crate::telemetry::{AccessLog, AccessLogSettings, RecentRequests, RequestMetrics, TelemetrySettings};
 use crate::token::TokenMetrics;
 use crate::upstream::OwnAddresses;
 
@@ -135,6 +137,7 @@ impl App {
         let addresses = sockets.addresses(&slots);
         let stop = Stop::default();
         let metrics = RequestMetrics::default();
+        let recent = RecentRequests::default();
         let token_metrics = TokenMetrics::default();
         let (send_main, main) = oneshot::channel();
         let (control, control_thread) = workers::start_control(main)?;
@@ -151,17 +154,18 @@ impl App {
         let built = builder.build(&config, slots, None)?;
         let shared = SharedRuntime::new(Arc::clone(&built.runtime));
         let drain = config.limits.drain;
-        let parts = worker_parts(&config, workers, &shared, &metrics, &stop)?;
+        let parts = worker_parts(&config, workers, &shared, &metrics, &recent, &stop)?;
         let listening = Listening::default();
         let admin_at = admin_address.map(|address| ListeningAt { name: ADMIN.into(), address, mode: ADMIN });
         listening.replace(listening_at(&config, addresses, admin_at));
         let reload_metrics = metrics.clone();
         let (reloads, requests) = Reloads::new();
         let reloads = Arc::new(reloads);
-        let facts =
-            admin_facts(&config, &listening, &reloads, metrics, token_metrics).map_err(StartError::AdminToken)?;
+        let facts = admin_facts(&config, &listening, &reloads, metrics, token_metrics, recent)
+            .map_err(StartError::AdminToken)?;
         // Whoever reads the metrics is no caller: neither held up by the bound on callers nor counted among them.
-        let admin_context = ListenContext { permits: None, gauge: Gauge::default(), ..parts.context.clone() };
+        let admin_context =
+            ListenContext { permits: None, per_address: None, gauge: Gauge::default(), ..parts.context.clone() };
         for credential in built.runtime.credentials.iter().filter(|credential| credential.required) {
             credential.prime();
         }
@@ -279,21 +283,27 @@ fn worker_parts(
     workers: usize,
     runtime: &SharedRuntime,
     metrics: &RequestMetrics,
+    recent: &RecentRequests,
     stop: &Stop,
 ) -> Result<WorkerParts, StartError> {
     let limits = Arc::new(config.limits.clone());
-    let AccessLogSettings { to, json } = config.telemetry.clone();
+    let TelemetrySettings { access_log, server_timing, request_id } = config.telemetry.clone();
+    let AccessLogSettings { to, json } = access_log;
     let start = |target| AccessLog::start(target, json, metrics.access_log_dropped.clone());
     let access_log = to.map(start).transpose()?;
     let shared = ProxyShared {
         via: ViaIdentity::default(),
         replay_budget: Arc::new(ReplayBudget::new(limits.replay_memory, metrics.replay_bytes.clone())),
-        rate: limits.requests_per_second.map(RateLimit::new),
+        admission: Admission::new(limits.requests_per_second, limits.requests_per_second_per_caller),
         access_log,
+        recent: recent.clone(),
+        server_timing,
+        request_id,
         metrics: metrics.clone(),
     };
     let context = ListenContext {
         permits: Some(Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)))),
+        per_address: limits.connections_per_address.map(PerAddress::new),
         gauge: metrics.caller_connections.clone(),
         panics: metrics.panics.clone(),
         limits,
@@ -307,10 +317,13 @@ fn admin_facts(
     reloads: &Arc<Reloads>,
     metrics: RequestMetrics,
     token_metrics: TokenMetrics,
+    recent: RecentRequests,
 ) -> Result<AdminFacts, SecretError> {
     let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
     let local = config.admin.as_ref().is_none_or(|admin| admin.address.is_local());
-    AdminFacts::new(listening.clone(), Arc::clone(reloads), token, local, metrics, token_metrics)
+    let mut facts = AdminFacts::new(listening.clone(), Arc::clone(reloads), token, local, metrics, token_metrics)?;
+    facts.recent = recent;
+    Ok(facts)
 }
 
 /// The control thread's work: the admin API, reloads, and the watch on secrets. Token requests are spawned onto it from

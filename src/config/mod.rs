@@ -69,7 +69,7 @@ use crate::listen::{Limits, ListenAddress};
 use crate::proxy::{ForwardSettings, ListenerMode};
 use crate::route::RouteSettings;
 use crate::secret::{Secret, SecretSource};
-use crate::telemetry::AccessLogSettings;
+use crate::telemetry::TelemetrySettings;
 use crate::tls::AuthoritySource;
 use crate::tls::server::ListenerTls;
 use crate::upstream::UpstreamSettings;
@@ -94,7 +94,7 @@ pub struct Config {
     /// `[limits]`.
     pub limits: Limits,
     /// `[telemetry]`.
-    pub telemetry: AccessLogSettings,
+    pub telemetry: TelemetrySettings,
     /// `[intercept]`: the local CA.
     pub intercept: Option<AuthoritySource>,
     /// The environment variables that secrets are read from, in alphabetical order: `{ env = "NAME" }` anywhere.
@@ -308,7 +308,7 @@ impl Tables<'_> {
             forward: self.forward,
             limits,
             intercept,
-            telemetry: AccessLogSettings::default(),
+            telemetry: TelemetrySettings::default(),
             variables: Vec::new(),
             warnings: Vec::new(),
         }

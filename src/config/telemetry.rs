@@ -1,15 +1,15 @@
 //! `[telemetry]`.
 
-use super::reader::TableReader;
-use crate::telemetry::{AccessLogSettings, AccessLogTarget};
+use super::reader::{TableReader, set};
+use crate::telemetry::{AccessLogTarget, TelemetrySettings};
 
 /// Reads `[telemetry]`.
-pub(super) fn telemetry(mut table: TableReader<'_>) -> AccessLogSettings {
-    let mut settings = AccessLogSettings::default();
+pub(super) fn telemetry(mut table: TableReader<'_>) -> TelemetrySettings {
+    let mut settings = TelemetrySettings::default();
     if let Some(value) = table.get("access_log")
         && let Some(text) = value.text()
     {
-        settings.to = match text {
+        settings.access_log.to = match text {
             "off" => None,
             "stdout" => Some(AccessLogTarget::Stdout),
             path if path.contains(['/', '.']) => Some(AccessLogTarget::File(value.file.path(path))),
@@ -18,7 +18,9 @@ pub(super) fn telemetry(mut table: TableReader<'_>) -> AccessLogSettings {
         };
     }
     let json = table.get("access_log_format").and_then(|value| value.choice(&[("text", false), ("json", true)], &[]));
-    settings.json = json.unwrap_or(false);
+    settings.access_log.json = json.unwrap_or(false);
+    set(&mut settings.server_timing, table.get("server_timing").and_then(|value| value.boolean()));
+    set(&mut settings.request_id, table.get("request_id").and_then(|value| value.boolean()));
     table.not_yet("otlp_endpoint", "remove it; the metrics are at /metrics of the [admin] listener");
     table.finish();
     settings
@@ -33,10 +35,11 @@ mod tests {
 
     #[test]
     fn the_access_log_goes_to_stdout_a_file_or_nowhere() {
-        let to = |value: &str| config(&format!("{LISTENER}[telemetry]\naccess_log = \"{value}\"\n")).telemetry.to;
+        let to =
+            |value: &str| config(&format!("{LISTENER}[telemetry]\naccess_log = \"{value}\"\n")).telemetry.access_log.to;
         assert_eq!(to("stdout"), Some(AccessLogTarget::Stdout));
         assert_eq!(to("logs/a"), Some(AccessLogTarget::File("logs/a".into())));
-        assert_eq!((to("off"), config(LISTENER).telemetry.to), (None, None));
+        assert_eq!((to("off"), config(LISTENER).telemetry.access_log.to), (None, None));
         let found = problems(&format!("{LISTENER}[telemetry]\naccess_log = \"of\"\notlp_endpoint = \"x\"\n"));
         assert_eq!(found.len(), 2, "{found:#?}");
     }

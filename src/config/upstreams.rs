@@ -53,6 +53,7 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
         table.get("caller_authorization").and_then(|value| value.choice(&CALLER, &[])),
     );
     set(&mut route.retry, table.table("retry").map(retry));
+    route.requests_per_second = table.get("requests_per_second").and_then(|value| value.integer(1..=u32::MAX));
     set(&mut route.on_token_error, table.get("on_token_error").and_then(|value| value.choice(&ON_TOKEN_ERROR, &[])));
     set(&mut route.http, table.get("http").and_then(|value| value.choice(&HTTP, &[])));
     set(&mut route.allow_plaintext, table.get("allow_plaintext").and_then(|value| value.boolean()));
@@ -203,6 +204,7 @@ fn pool(mut table: TableReader<'_>) -> PoolSettings {
     let mut pool = PoolSettings::default();
     let count = |number: u32| usize::try_from(number).ok();
     set(&mut pool.max, table.get("max").and_then(|value| value.integer(1..=1_000_000)).and_then(count));
+    set(&mut pool.queue, table.get("queue").and_then(|value| value.integer(0..=1_000_000)).and_then(count));
     let max_idle = table.get("max_idle");
     pool.max_idle = pool.max_idle.min(pool.max);
     if let Some(value) = max_idle
@@ -265,7 +267,7 @@ mod tests {
         assert_eq!(read.connection.connect, Some(ConnectTo { host: Host::parse("[::1]").unwrap(), port: 8443 }));
         assert_eq!(read.connection.tls.server_name.as_deref(), Some("b.test"));
         assert_eq!(read.connection.tls.min_version, MinVersion::Tls13);
-        assert_eq!(read.connection.pool, PoolSettings { max_idle: 10, max: 10 });
+        assert_eq!(read.connection.pool, PoolSettings { max_idle: 10, max: 10, queue: 1024 });
         assert_eq!(read.connection.timeouts.body, Duration::from_secs(4));
         let found = wrong(
             "connect = \"a.test\"\npool = { max = 1, max_idle = 2 }\ntimeouts = { connect = \"0s\" }\n\

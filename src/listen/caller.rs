@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::per_address::Place;
+
 /// A caller's connection, for as long as anything of it lives: its requests, and the tunnels that came of them.
 #[derive(Debug)]
 pub struct CallerConnection {
@@ -17,6 +19,7 @@ pub struct CallerConnection {
     /// The names in the certificate that it has shown, once its TLS stands.
     certificate: OnceLock<Vec<String>>,
     _permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     open: Gauge,
 }
 
@@ -44,7 +47,13 @@ impl CallerConnection {
     #[must_use]
     pub fn new(peer: Peer, at: Option<SocketAddr>, permit: Option<OwnedSemaphorePermit>, open: Gauge) -> Self {
         open.inc();
-        Self { peer, at, certificate: OnceLock::new(), _permit: permit, open }
+        Self { peer, at, certificate: OnceLock::new(), _permit: permit, place: None, open }
+    }
+
+    /// The same with its place among those from the same address.
+    pub(super) fn placed(mut self, place: Option<Place>) -> Self {
+        self.place = place;
+        self
     }
 }
 
@@ -59,6 +68,12 @@ impl CallerConnection {
             }
             (Peer::Address(_), _) => None,
         }
+    }
+
+    /// True if it is one more than may come from its address.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.is_over)
     }
 
     /// Notes the names in a certificate that has been verified.

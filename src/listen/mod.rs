@@ -11,6 +11,7 @@ mod inherited;
 mod listening;
 pub mod loopback;
 mod panics;
+mod per_address;
 mod roster;
 mod settings;
 pub mod socks5;
@@ -38,6 +39,7 @@ pub use caller::{CallerConnection, Peer};
 pub use connection::{Serving, serve_stream};
 pub use inherited::Inherited;
 pub use listening::{Listening, ListeningAt};
+pub use per_address::{PerAddress, network_of};
 pub use roster::Roster;
 pub use settings::{Limits, ListenAddress};
 
@@ -90,6 +92,8 @@ pub struct ListenContext {
     pub limits: Arc<Limits>,
     /// One permit for each open connection of the process; `None` for the admin listener, which always answers.
     pub permits: Option<Arc<Semaphore>>,
+    /// Connections by where they come from, if that is limited.
+    pub per_address: Option<Arc<PerAddress>>,
     /// Open connections.
     pub gauge: Gauge,
     /// Panics in the tasks of connections.
@@ -107,27 +111,44 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
     };
     let serving = Serving { limits: context.limits, panics: context.panics, roster };
     let begin = |accepted: Accepted, permit: Option<OwnedSemaphorePermit>| {
-        let caller = Arc::new(CallerConnection::new(accepted.peer(), accepted.at(), permit, context.gauge.clone()));
+        let peer = accepted.peer();
+        let place = match (&context.per_address, peer) {
+            (Some(places), Peer::Address(address)) => Some(places.place(address.ip())),
+            _ => None,
+        };
+        let caller = CallerConnection::new(peer, accepted.at(), permit, context.gauge.clone());
+        let caller = Arc::new(caller.placed(place));
         let (handler, mine) = (Rc::clone(&handler), serving.clone());
         serving.roster.spawn(async move {
             let panics = mine.panics.clone();
             panics::counted(connection::serve(accepted, handler, caller, mine), &panics).await;
         });
     };
+    // While the worker drains there is no time to wait for room.
+    let begin_if_room = |accepted: Accepted| {
+        let permit = context.permits.as_ref().map(|permits| Arc::clone(permits).try_acquire_owned());
+        if let Ok(permit) = permit.transpose() {
+            begin(accepted, permit);
+        }
+    };
     loop {
-        let next = async {
-            let accepted = acceptor.accept().await;
-            // The permit comes second: held by every socket that nobody comes to, permits would be missing where somebody
-            // does. So at the limit each socket has one connection accepted that is not served yet.
-            let permit = permit(context.permits.as_ref()).await;
-            (accepted, permit)
-        };
-        let (accepted, permit) = tokio::select! {
-            next = next => next,
+        let accepted = tokio::select! {
+            accepted = acceptor.accept() => accepted,
             () = serving.roster.draining() => break,
         };
         match accepted {
-            Ok(accepted) => begin(accepted, permit),
+            Ok(accepted) => {
+                // The permit comes second: held by every socket that nobody comes to, permits would be missing where somebody
+                // does. So at the limit each socket has one connection accepted that is not served yet.
+                let permit = tokio::select! {
+                    permit = permit(context.permits.as_ref()) => permit,
+                    () = serving.roster.draining() => {
+                        begin_if_room(accepted);
+                        break;
+                    }
+                };
+                begin(accepted, permit);
+            }
             Err(error) => {
                 // Mostly EMFILE: connections that end make room. Without a pause this loop would burn the core.
                 tracing::warn!(target: "attache::listen", %error, "accepting pauses");
@@ -136,12 +157,7 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
         }
     }
     for accepted in acceptor.finish() {
-        // Beyond the limit there is no time to wait for room.
-        let permit = context.permits.as_ref().map(|permits| Arc::clone(permits).try_acquire_owned());
-        match permit.transpose() {
-            Ok(permit) => begin(accepted, permit),
-            Err(_full) => drop(accepted),
-        }
+        begin_if_room(accepted);
     }
 }
 

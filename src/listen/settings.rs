@@ -39,6 +39,8 @@ impl fmt::Display for ListenAddress {
 pub struct Limits {
     /// Open caller connections in all; at the limit accepting pauses.
     pub connections: usize,
+    /// Those from one address; the requests of one more are answered with 429.
+    pub connections_per_address: Option<usize>,
     /// Bytes of a request head (431 above).
     pub header_bytes: usize,
     /// From the first byte of a request head to its last.
@@ -47,6 +49,8 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Requests per second over all listeners; 429 above.
     pub requests_per_second: Option<u32>,
+    /// The same for each caller; 429 above.
+    pub requests_per_second_per_caller: Option<u32>,
     /// Bytes of all replay buffers together.
     pub replay_memory: u64,
     /// How long requests in flight may take after SIGTERM.
@@ -57,10 +61,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_per_address: None,
             header_bytes: 64 * 1024,
             header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(300),
             requests_per_second: None,
+            requests_per_second_per_caller: None,
             replay_memory: 64 * 1024 * 1024,
             drain: Duration::from_secs(30),
         }

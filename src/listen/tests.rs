@@ -60,6 +60,7 @@ async fn panics_during<F: Future<Output = ()>>(talk: impl FnOnce(std::net::Socke
     let anywhere = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
     let (ListenAddress::Tcp(address), mut sockets) = bind(&anywhere, None, 1).unwrap() else { panic!("no TCP") };
     let context = ListenContext {
+        per_address: None,
         limits: Arc::new(Limits::default()),
         permits: Some(Arc::new(Semaphore::new(1))),
         gauge: Gauge::default(),

@@ -1,43 +1,69 @@
 //! What the access log is told of a request: begun with its head, written with the last byte of its answer.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use http::Response;
 use http::request::Parts;
+use http::{HeaderName, HeaderValue, Response};
 
 use super::body::CallerBody;
 use super::error::{REQUEST_ID, RequestId};
-use super::{Arrived, Refusal};
+use super::retry::Unauthorized;
+use super::{Arrived, ProxyShared, Refusal};
 use crate::route::Route;
 use crate::runtime::{Lane, ListenerRuntime};
-use crate::telemetry::{AccessLog, AccessRecord, UNMATCHED};
+use crate::telemetry::{AccessLog, AccessRecord, RecentRequests, UNMATCHED};
 
-/// Where an answer came from; goes along in its extensions, and only where there is a log.
+/// W3C Server Timing.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Where an answer came from; goes along in its extensions, and only where somebody wants to know.
 #[derive(Debug, Clone)]
 struct Answered {
     upstream: String,
     credential: Option<String>,
+    generation: Option<u64>,
     outcome: &'static str,
+    unauthorized: Option<&'static str>,
+    token: Duration,
+    upstreams: Duration,
 }
 
 /// A record in the making; written when it is dropped.
 #[derive(Debug)]
 pub(super) struct AccessEntry {
-    log: AccessLog,
+    log: Option<AccessLog>,
+    recent: Option<RecentRequests>,
     began: Instant,
     record: AccessRecord,
 }
 
-/// Notes what is known with the head.
+/// `telemetry.request_id`: the request leaves with an id, its own or one of ours.
+pub(super) fn identify(shared: &ProxyShared, head: &mut Parts) -> Option<HeaderValue> {
+    if !shared.request_id {
+        return None;
+    }
+    let id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
+    let value = HeaderValue::from_str(id.text()).ok()?;
+    head.headers.insert(REQUEST_ID, value.clone());
+    Some(value)
+}
+
+/// Notes what is known with the head, where there is a log or somebody looks.
 pub(super) fn begin(
-    log: &AccessLog,
+    shared: &ProxyShared,
     listener: &ListenerRuntime,
     arrived: &Arrived<'_>,
     head: &Parts,
     began: Instant,
-) -> Box<AccessEntry> {
-    let host = head.uri.authority().map(|authority| authority.as_str().to_owned());
-    let host = host.or_else(|| Some(head.headers.get(http::header::HOST)?.to_str().ok()?.to_owned()));
+) -> Option<Box<AccessEntry>> {
+    let recent = shared.recent.is_watched().then(|| shared.recent.clone());
+    if shared.access_log.is_none() && recent.is_none() {
+        return None;
+    }
+    // What stands before an @ may be a password.
+    let bare = |text: &str| text.rsplit('@').next().unwrap_or_default().to_owned();
+    let host = head.uri.authority().map(|authority| bare(authority.as_str()));
+    let host = host.or_else(|| Some(bare(head.headers.get(http::header::HOST)?.to_str().ok()?)));
     let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
     let record = AccessRecord {
         time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
@@ -46,27 +72,80 @@ pub(super) fn begin(
         caller: arrived.inside.and_then(|inside| inside.caller.as_deref()).map(str::to_owned),
         listener: listener.name.clone(),
         upstream: UNMATCHED.to_owned(),
-        credential: None,
         method: head.method.to_string(),
         host: host.unwrap_or_default(),
         path: if head.method == http::Method::CONNECT { String::new() } else { head.uri.path().to_owned() },
-        status: 0,
         outcome: "passed",
-        bytes: 0,
-        duration_ms: 0.0,
+        ..AccessRecord::default()
     };
-    Box::new(AccessEntry { log: log.clone(), began, record })
+    Some(Box::new(AccessEntry { log: shared.access_log.clone(), recent, began, record }))
 }
 
-/// Has the answer say where it came from.
-pub(super) fn tell(response: &mut Response<CallerBody>, route: &Route, outcome: &'static str) {
-    let credential = route.credential.as_ref().filter(|_| outcome == "injected");
-    let credential = credential.map(|credential| credential.name.clone());
-    response.extensions_mut().insert(Answered { upstream: route.name().to_owned(), credential, outcome });
+/// How long the parts of a request take, where somebody wants to know; the clock is not read otherwise.
+#[derive(Debug)]
+pub(super) struct Watch {
+    since: Option<Instant>,
+    token: Duration,
+    generation: Option<u64>,
 }
 
-/// The answer takes the record along, where there is one.
-pub(super) fn answered(entry: Option<Box<AccessEntry>>, response: Response<CallerBody>) -> Response<CallerBody> {
+impl Watch {
+    /// From here on.
+    pub(super) fn begin(shared: &ProxyShared) -> Self {
+        let wanted = shared.access_log.is_some() || shared.server_timing || shared.recent.is_watched();
+        Self { since: wanted.then(Instant::now), token: Duration::ZERO, generation: None }
+    }
+
+    /// There is a token, or none is needed.
+    pub(super) fn has_token(&mut self, generation: Option<u64>) {
+        if let Some(since) = &mut self.since {
+            self.token = since.elapsed();
+            *since = Instant::now();
+            self.generation = generation;
+        }
+    }
+
+    /// The head of the answer is there: it says where it came from, and to the caller how long it took, if that is wanted.
+    pub(super) fn tell(
+        self,
+        shared: &ProxyShared,
+        response: &mut Response<CallerBody>,
+        route: &Route,
+        outcome: &'static str,
+    ) {
+        let Some(since) = self.since else { return };
+        let upstreams = since.elapsed();
+        if shared.server_timing {
+            let millis = |part: Duration| part.as_secs_f64() * 1e3;
+            let timing = format!("token;dur={:.1}, upstream;dur={:.1}", millis(self.token), millis(upstreams));
+            if let Ok(value) = HeaderValue::try_from(timing) {
+                // The upstream may have said something of its own.
+                response.headers_mut().append(SERVER_TIMING, value);
+            }
+        }
+        let credential = route.credential.as_ref().filter(|_| outcome == "injected");
+        let unauthorized = response.extensions().get::<Unauthorized>().map(|Unauthorized(outcome)| *outcome);
+        response.extensions_mut().insert(Answered {
+            upstream: route.name().to_owned(),
+            credential: credential.map(|credential| credential.name.clone()),
+            generation: self.generation,
+            outcome,
+            unauthorized,
+            token: self.token,
+            upstreams,
+        });
+    }
+}
+
+/// The answer takes the record along, where there is one, and its request's id.
+pub(super) fn answered(
+    entry: Option<Box<AccessEntry>>,
+    request_id: Option<HeaderValue>,
+    mut response: Response<CallerBody>,
+) -> Response<CallerBody> {
+    if let Some(id) = request_id {
+        response.headers_mut().entry(REQUEST_ID).or_insert(id);
+    }
     match entry {
         None => response,
         Some(entry) => entry.answered(response),
@@ -90,8 +169,13 @@ impl AccessEntry {
         if self.record.method == "CONNECT" {
             self.record.outcome = "tunneled";
         }
-        if let Some(Answered { upstream, credential, outcome }) = response.extensions_mut().remove() {
-            (self.record.upstream, self.record.credential, self.record.outcome) = (upstream, credential, outcome);
+        if let Some(answered) = response.extensions_mut().remove::<Answered>() {
+            let millis = |part: Duration| Some(part.as_secs_f64() * 1e3);
+            let record = &mut self.record;
+            (record.upstream, record.credential, record.outcome) =
+                (answered.upstream, answered.credential, answered.outcome);
+            (record.generation, record.unauthorized) = (answered.generation, answered.unauthorized);
+            (record.token_ms, record.upstream_ms) = (millis(answered.token), millis(answered.upstreams));
         }
         response.map(|body| body.with_entry(self))
     }
@@ -120,6 +204,11 @@ impl AccessEntry {
 impl Drop for AccessEntry {
     fn drop(&mut self) {
         self.record.duration_ms = self.began.elapsed().as_secs_f64() * 1e3;
-        self.log.write(&self.record);
+        if let Some(log) = &self.log {
+            log.write(&self.record);
+        }
+        if let Some(recent) = &self.recent {
+            recent.keep(std::mem::take(&mut self.record));
+        }
     }
 }

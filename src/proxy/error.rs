@@ -100,12 +100,21 @@ impl Refusal {
     }
 
     /// 429: `limits.requests_per_second`.
-    pub fn too_many_requests(after: Duration) -> Self {
-        let detail = "more requests per second than limits.requests_per_second allows; try again shortly";
+    pub fn too_many_requests(limit: &str, after: Duration) -> Self {
+        let detail = format!("more requests per second than {limit} allows; try again shortly");
         let title = "Too many requests";
         let refusal =
             Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "http_request_denied", title, detail);
         Self { retry_after: Some(after), ..refusal }
+    }
+
+    /// 429, and the connection is closed: its address has as many as it may have.
+    pub fn too_many_connections() -> Self {
+        let detail = "more connections from one address than limits.connections_per_address allows; close one, or send more requests over each";
+        let title = "Too many connections";
+        let refusal =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-connections", "connection_limit_reached", title, detail);
+        Self { retry_after: Some(Duration::from_secs(1)), close: true, ..refusal }
     }
 
     /// 502: the request has been here before.

@@ -4,6 +4,7 @@
 //! the order in ARCHITECTURE.md. A failure on the way is a [`Refusal`], and one place turns it into a response.
 
 mod access;
+mod admission;
 mod body;
 mod callers;
 mod challenge;
@@ -17,7 +18,6 @@ mod headers;
 mod inject;
 mod intercept;
 mod policy;
-mod rate;
 mod record;
 mod replay;
 mod retry;
@@ -45,12 +45,12 @@ use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use admission::Admission;
 pub use body::{CallerBody, RequestBody};
 pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
 pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId, malformed};
 pub use first_bytes::{Spoken, spoken};
 pub use headers::{ViaIdentity, rewrite_request, rewrite_response};
-pub use rate::RateLimit;
 pub use replay::{Replay, ReplayBody, ReplayBudget};
 pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
 
@@ -63,7 +63,7 @@ use crate::credential::{Authorization, Credential};
 use crate::listen::{CallerConnection, Serving};
 use crate::route::OnTokenError;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, RuntimeReader};
-use crate::telemetry::{AccessLog, RequestMetrics};
+use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics};
 use crate::upstream::{ExchangeError, Origin, OutboundHead, Pool, ResponseBody, Upstream};
 
 /// One worker's request path.
@@ -86,10 +86,16 @@ pub struct ProxyShared {
     pub via: ViaIdentity,
     /// Memory of all replay buffers.
     pub replay_budget: Arc<ReplayBudget>,
-    /// `limits.requests_per_second`.
-    pub rate: Option<RateLimit>,
+    /// How much may be asked.
+    pub admission: Admission,
     /// `telemetry.access_log`.
     pub access_log: Option<AccessLog>,
+    /// For whoever looks at the status page.
+    pub recent: RecentRequests,
+    /// `telemetry.server_timing`.
+    pub server_timing: bool,
+    /// `telemetry.request_id`.
+    pub request_id: bool,
     /// Counters.
     pub metrics: RequestMetrics,
 }
@@ -138,10 +144,10 @@ impl Proxy {
         };
         let facts = CallerFacts::of(&request);
         let (mut head, body) = request.into_parts();
-        let log = self.shared.access_log.as_ref();
-        let entry = log.map(|log| access::begin(log, listener, &arrived, &head, began));
+        let request_id = access::identify(&self.shared, &mut head);
+        let entry = access::begin(&self.shared, listener, &arrived, &head, began);
         match self.forward(&runtime, listener, arrived, &mut head, body, began).await {
-            Ok(response) => finish(access::answered(entry, response), facts),
+            Ok(response) => finish(access::answered(entry, request_id, response), facts),
             Err((refusal, lane)) => {
                 let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
                 record::refusal(listener, &refusal, &request_id, began, lane.as_deref());
@@ -169,8 +175,8 @@ impl Proxy {
                 callers::authenticate(listener, &mut head.headers, arrived.caller).map_err(|refusal| (refusal, None))?
             }
         };
+        self.shared.admission.admit(caller.as_deref(), arrived.caller).map_err(|refusal| (refusal, None))?;
         if let ModeRuntime::Token(clients) = &listener.mode {
-            self.admit().map_err(|refusal| (refusal, None))?;
             return Ok(Box::pin(token_endpoint::answer(listener, clients, head, body, began)).await);
         }
         match self.destination(listener, arrived.inside, head).map_err(|refusal| (refusal, None))? {
@@ -196,26 +202,17 @@ impl Proxy {
         }
     }
 
-    /// The rate, the loop, and the target.
+    /// The loop, and the target.
     fn destination(
         &self,
         listener: &ListenerRuntime,
         inside: Option<&Inside>,
         head: &Parts,
     ) -> Result<Destination, Refusal> {
-        self.admit()?;
         if self.shared.via.is_loop(&head.headers) {
             return Err(Refusal::proxy_loop("the request has passed this proxy before (Via)"));
         }
         destination::of(listener, inside, head)
-    }
-
-    /// `limits.requests_per_second`, over all listeners.
-    fn admit(&self) -> Result<(), Refusal> {
-        match &self.shared.rate {
-            Some(rate) => rate.admit().map_err(Refusal::too_many_requests),
-            None => Ok(()),
-        }
     }
 
     /// A request to a configured upstream: policy, authorization, head, exchange, answer.
@@ -231,6 +228,7 @@ impl Proxy {
         if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
         }
+        let mut watch = access::Watch::begin(&self.shared);
         let exchanged = subject::exchanged(route.credential.as_deref(), head)?;
         let credential = match &exchanged {
             Some(credential) => Some(&**credential),
@@ -243,6 +241,7 @@ impl Proxy {
             },
             None => None,
         };
+        watch.has_token(authorization.as_ref().map(|(_, obtained)| obtained.generation()));
         let told = token_origin::reached(reached, authorization.as_ref().map(|(credential, _)| *credential))?;
         let reached = told.as_ref().unwrap_or(reached);
         let injecting = route.credential.is_some();
@@ -262,11 +261,8 @@ impl Proxy {
             None => Box::pin(self.pass(&route.upstream, reached.origin(), head, body)).await,
         };
         let response = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
-        let name = outcome.1;
         let mut response = self.answer(response, upgrade, &route.upstream, Record::new(began, metrics, outcome.0))?;
-        if self.shared.access_log.is_some() {
-            access::tell(&mut response, route, name);
-        }
+        watch.tell(&self.shared, &mut response, route, outcome.1);
         Ok(response)
     }
 
@@ -431,7 +427,8 @@ impl Proxy {
 
     /// Closes connections that have been idle for too long; the worker calls it every few seconds.
     pub fn sweep(&self) {
-        self.pool.sweep();
+        let runtime = self.runtime.current();
+        self.pool.sweep(|upstream| runtime.has_upstream(upstream));
     }
 
     /// Waits for tunnels and the like; they are ended by the token given to [`Proxy::new`].

@@ -10,9 +10,13 @@ use super::error::Refusal;
 use crate::credential::Credential;
 use crate::route::{CallerAuthorization, Permission};
 
-/// `allow`, and TRACE.
+/// The upstream's rate, `allow`, and TRACE.
 pub(super) fn check_policy(reached: &Reached, head: &Parts) -> Result<(), Refusal> {
     let route = &reached.lane.route;
+    if let Some(rate) = &route.rate {
+        let limit = || format!("upstreams.{}.requests_per_second", route.name());
+        rate.admit().map_err(|after| Refusal::too_many_requests(&limit(), after))?;
+    }
     let path = reached.path.as_ref().map_or_else(|| head.uri.path(), http::uri::PathAndQuery::path);
     match route.permits(&head.method, path) {
         Permission::Granted => {}

@@ -162,17 +162,25 @@ async fn send_again(
         "retried_failed"
     };
     count(proxy, reached, generation, outcome);
-    answer
+    answer.map(|mut response| {
+        response.extensions_mut().insert(Unauthorized(outcome));
+        response
+    })
 }
+
+/// What was done about a refused token; goes along with the answer, for the access log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unauthorized(pub(super) &'static str);
 
 fn given_back(
     proxy: &Proxy,
     reached: &Reached,
     generation: u64,
-    refused: UpstreamResponse,
+    mut refused: UpstreamResponse,
     outcome: &'static str,
 ) -> UpstreamResponse {
     count(proxy, reached, generation, outcome);
+    refused.extensions_mut().insert(Unauthorized(outcome));
     refused
 }
 

@@ -56,7 +56,7 @@ impl Proxy {
         };
         let name = callers.and_then(|_| shown.or_else(|| request.caller.as_deref().map(Arc::from)));
         let entrance = Entrance { listener, caller, name };
-        match Box::pin(self.reach_for_socks(listener, &request, entrance.name.as_deref())).await {
+        match Box::pin(self.reach_for_socks(&request, &entrance)).await {
             Ok(reached) => {
                 if socks5::reply(&mut stream, Reply::Succeeded).await.is_ok() {
                     // Boxed: what is carried may be served as requests, which may hold tunnels in their turn.
@@ -77,19 +77,19 @@ impl Proxy {
     /// The same steps as for CONNECT. A refusal is noted as every other; the caller gets what SOCKS has for it.
     async fn reach_for_socks(
         &self,
-        slot: usize,
         request: &socks5::Request,
-        caller: Option<&str>,
+        entrance: &Entrance,
     ) -> Result<connect::ReachedTunnel, Reply> {
         let began = Instant::now();
         let runtime = self.runtime.current();
-        let Some(listener) = runtime.listener(slot) else { return Err(Reply::NotAllowed) };
+        let caller = entrance.name.as_deref();
+        let Some(listener) = runtime.listener(entrance.listener) else { return Err(Reply::NotAllowed) };
         let refused = |refusal: &Refusal, lane: Option<&Lane>| {
             record::refusal(listener, refusal, &RequestId::random(), began, lane);
             Reply::of_failure(refusal.error())
         };
         let ModeRuntime::Socks5(table) = &listener.mode else { return Err(Reply::NotAllowed) };
-        let destination = self.admit().and_then(|()| {
+        let destination = self.shared.admission.admit(caller, &entrance.caller).and_then(|()| {
             let host = canonical(&request.host)?;
             forward::tunnel(table, host.as_str(), request.port)
         });

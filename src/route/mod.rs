@@ -14,6 +14,7 @@ pub use settings::{AllowRule, CallerAuthorization, HttpScheme, OnTokenError, Ret
 pub use table::{Arrival, ForwardTable, ReverseTable, TunnelPorts};
 
 use crate::credential::Credential;
+use crate::rate::RateLimit;
 use crate::upstream::Upstream;
 
 /// An upstream with what is put on its requests and what may pass to it.
@@ -27,6 +28,8 @@ pub struct Route {
     pub settings: RouteSettings,
     /// The bound on renewals because of this upstream's 401s.
     pub hold: Hold,
+    /// `requests_per_second`.
+    pub rate: Option<RateLimit>,
 }
 
 impl Route {

@@ -27,6 +27,8 @@ pub struct RouteSettings {
     pub intercept: bool,
     /// The callers that may use it; `None`: every one of the listener's.
     pub callers: Option<Vec<String>>,
+    /// 429 above.
+    pub requests_per_second: Option<u32>,
 }
 
 impl Default for RouteSettings {
@@ -42,6 +44,7 @@ impl Default for RouteSettings {
             origin_from: None,
             intercept: true,
             callers: None,
+            requests_per_second: None,
         }
     }
 }

@@ -15,7 +15,7 @@ const WAITING: usize = 8192;
 /// How often a file is looked at: one that was moved away by a rotation is opened anew.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// `[telemetry]`, as far as it is about the access log.
+/// The part of `[telemetry]` about the access log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessLogSettings {
     /// Where it goes; `None`: nowhere.
@@ -34,7 +34,7 @@ pub enum AccessLogTarget {
 }
 
 /// What is told of a request. Never a query, a field or a body: they may hold secrets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct AccessRecord {
     /// When its head was there (RFC 3339).
     pub time: String,
@@ -50,6 +50,8 @@ pub struct AccessRecord {
     pub upstream: String,
     /// The credential that went on it.
     pub credential: Option<String>,
+    /// Which of the credential's tokens.
+    pub generation: Option<u64>,
     /// As it came.
     pub method: String,
     /// As it came; empty in a path alone.
@@ -62,6 +64,12 @@ pub struct AccessRecord {
     pub outcome: &'static str,
     /// Of the response body.
     pub bytes: u64,
+    /// What was done where the upstream refused the token (`attache_unauthorized_total`).
+    pub unauthorized: Option<&'static str>,
+    /// Until there was a token; milliseconds, as the following.
+    pub token_ms: Option<f64>,
+    /// From then to the head of the upstream's answer: connecting, sending, and its own time.
+    pub upstream_ms: Option<f64>,
     /// From the head to the last byte of the response.
     pub duration_ms: f64,
 }
@@ -102,8 +110,9 @@ fn text(record: &AccessRecord) -> String {
     } = record;
     let (caller, credential) = (record.caller.as_deref().unwrap_or("-"), record.credential.as_deref().unwrap_or("-"));
     let id = &record.request_id;
+    let refused = record.unauthorized.map(|outcome| format!(" 401:{outcome}")).unwrap_or_default();
     format!(
-        "{time} {listener} {peer} {caller} \"{method} {host}{path}\" {status} {bytes}B {duration_ms:.1}ms {outcome} {upstream} {credential} {id}"
+        "{time} {listener} {peer} {caller} \"{method} {host}{path}\" {status} {bytes}B {duration_ms:.1}ms {outcome} {upstream} {credential} {id}{refused}"
     )
 }
 
@@ -181,7 +190,6 @@ mod tests {
             time: "2026-01-01T00:00:00.000Z".into(),
             request_id: "1".into(),
             peer: "127.0.0.1:1".into(),
-            caller: None,
             listener: "proxy".into(),
             upstream: "api".into(),
             credential: Some("key".into()),
@@ -192,6 +200,7 @@ mod tests {
             outcome: "injected",
             bytes: 3,
             duration_ms: 1.25,
+            ..AccessRecord::default()
         }
     }
 

@@ -93,6 +93,10 @@ struct UpstreamLabel {
 impl RequestMetrics {
     /// Puts the families into a registry that already has the product's prefix.
     pub fn register(&self, registry: &mut Registry) {
+        // From zero on, so that the first failure is an increase.
+        for outcome in ["ok", "failed"] {
+            drop(self.reloads.get_or_create(&OutcomeLabel { outcome }));
+        }
         registry.register("requests", "Requests by listener, upstream and outcome", self.requests.clone());
         registry.register(
             "request_duration_seconds",

@@ -2,16 +2,31 @@
 
 mod access_log;
 mod metrics;
+mod process;
 mod quota;
+mod recent;
 
 pub use access_log::{AccessLog, AccessLogSettings, AccessLogTarget, AccessRecord};
 pub use metrics::{Durations, LaneMetrics, RequestMetrics, UNMATCHED};
+pub use process::ProcessFigures;
 pub use quota::LogQuota;
+pub use recent::RecentRequests;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer as _, fmt};
+
+/// `[telemetry]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TelemetrySettings {
+    /// `access_log`, `access_log_format`.
+    pub access_log: AccessLogSettings,
+    /// Answers say how long the token and the upstream took (`Server-Timing`).
+    pub server_timing: bool,
+    /// Requests leave with an `X-Request-Id`, and answers have it too.
+    pub request_id: bool,
+}
 
 /// `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! One identity's token: read, waited for, discarded.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -24,9 +24,26 @@ pub struct TokenCache {
     pub(super) settings: RefreshSettings,
     /// Refreshed even while nobody uses the token.
     pub(super) always: AtomicBool,
+    waiters: AtomicUsize,
     pub(super) clock: Clock,
     pub(super) control: Control,
     pub(super) metrics: TokenMetrics,
+}
+
+/// Counts one who waits, also one who gives up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(waiters: &'a AtomicUsize) -> Self {
+        waiters.fetch_add(1, Ordering::Relaxed);
+        Self(waiters)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What the status page and `/readyz` say about a credential.
@@ -56,6 +73,8 @@ pub struct TokenStatus {
     pub clock_skew: Option<i64>,
     /// The newest failure, while it is remembered.
     pub last_error: Option<Arc<TokenError>>,
+    /// Who waits for a token request now.
+    pub waiters: usize,
     /// There is something that may be put on a request now.
     pub usable: bool,
 }
@@ -88,6 +107,7 @@ impl TokenCache {
             refresh: Mutex::default(),
             source,
             always: AtomicBool::new(settings.always),
+            waiters: AtomicUsize::new(0),
             settings,
             clock,
             control,
@@ -214,6 +234,7 @@ impl TokenCache {
         TokenStatus {
             state: word,
             usable: token.is_some(),
+            waiters: self.waiters.load(Ordering::Relaxed),
             generation: state.generation(),
             expires_in: token.as_ref().map(|token| token.expiry.remaining(now)),
             lifetime: token.as_ref().map(|token| token.expiry.lifetime),
@@ -260,6 +281,7 @@ impl TokenCache {
     }
 
     async fn land_with(&self, mut flight: Flight, wait: Duration) -> Landing {
+        let _waiting = Waiting::begin(&self.waiters);
         match self.control.timeout(wait, flight.wait_for(Option::is_some)).await {
             // The sender is gone without a result: the control runtime is ending.
             Ok(landed) => landed

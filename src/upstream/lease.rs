@@ -14,10 +14,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 
 use super::body::{BodyError, Outgoing, ResponseBody};
+use super::counted::Alive;
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::exchange::{OutboundHead, http2_request, within_time};
 use super::http1::{self, Stream};
-use super::pool::{Alive, OriginPool};
+use super::pool::OriginPool;
 use super::{Origin, Upstream};
 
 /// A connection in use by one request; dropped instead of given back, an HTTP/1.1 connection is closed.

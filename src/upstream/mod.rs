@@ -7,6 +7,7 @@
 mod address;
 mod body;
 mod connector;
+mod counted;
 mod direct;
 mod error;
 mod exchange;
@@ -58,7 +59,7 @@ pub struct Upstream {
     /// Open connections of all workers.
     pub connections: Gauge,
     /// Keys the pools: two upstreams never share a connection, even to one origin.
-    id: u64,
+    pub(crate) id: u64,
     tls: Option<Arc<rustls::ClientConfig>>,
     /// The same, offering HTTP/1.1 alone.
     tls_http1: Option<Arc<rustls::ClientConfig>>,

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use super::body::{BodyError, Outgoing};
 use super::connector;
+use super::counted::{Alive, Opening, Waiting};
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::http1::{self, Stream};
 use super::lease::{Lease, Owned, Speaking, StreamGuard};
@@ -48,10 +49,12 @@ pub(super) struct OriginPool<B> {
     shared: RefCell<Vec<Shared<B>>>,
     protocol: Cell<Protocol>,
     offer: Offer,
-    open: Cell<usize>,
-    connecting: Cell<usize>,
+    pub(super) open: Cell<usize>,
+    pub(super) connecting: Cell<usize>,
     changed: Notify,
-    max: usize,
+    pub(super) waiting: Cell<usize>,
+    pub(super) queue: usize,
+    pub(super) max: usize,
     max_idle: usize,
 }
 
@@ -103,10 +106,13 @@ where
         Ok(())
     }
 
-    /// Closes what has been idle for too long, and forgets origins without a connection. Call it every few seconds.
-    pub fn sweep(&self) {
+    /// Closes what has been idle for too long, or belongs to an upstream that is no longer live, and forgets origins without a
+    /// connection. Call it every few seconds.
+    pub fn sweep(&self, is_live: impl Fn(u64) -> bool) {
         let now = Tick::now();
-        self.origins.borrow_mut().retain(|_, pool| {
+        self.origins.borrow_mut().retain(|(upstream, ..), pool| {
+            // Requests that began before a reload finish; their connections then serve nobody.
+            let now = if is_live(*upstream) { now } else { Tick::from_bits(u64::MAX) };
             pool.idle.borrow_mut().retain_mut(|idle| idle.until > now && idle.connection.http1.is_alive());
             pool.shared
                 .borrow_mut()
@@ -133,6 +139,8 @@ where
                 open: Cell::new(0),
                 connecting: Cell::new(0),
                 changed: Notify::new(),
+                waiting: Cell::new(0),
+                queue: upstream.settings.pool.queue.div_ceil(self.workers),
                 max: share(upstream.settings.pool.max),
                 max_idle: share(upstream.settings.pool.max_idle),
             })
@@ -172,7 +180,7 @@ where
             let detail = format!("all {} connections of this worker to {origin} are in use", self.max);
             ExchangeError::new(ExchangeErrorKind::ConnectionLimitReached, detail)
         })?;
-        match place {
+        match place? {
             Place::Used(lease) => Ok(lease),
             Place::New(opening) => self.open(upstream, origin, opening).await,
         }
@@ -215,17 +223,21 @@ where
     }
 
     /// Waits until a connection may be opened, or one comes back.
-    async fn place(self: &Rc<Self>, upstream: &Upstream) -> Place<B> {
+    async fn place(self: &Rc<Self>, upstream: &Upstream) -> Result<Place<B>, ExchangeError> {
+        let mut waiting = None;
         loop {
             // Registered before looking: a change between the look and the wait is not missed.
             let changed = self.changed.notified();
             let alone = self.protocol.get() == Protocol::Http1 || self.connecting.get() == 0;
             if alone && self.open.get() < self.max {
-                return Place::New(Opening::new(self));
+                return Ok(Place::New(Opening::new(self)));
+            }
+            if waiting.is_none() {
+                waiting = Some(Waiting::begin(self, upstream)?);
             }
             changed.await;
             if let Some(lease) = self.take(upstream) {
-                return Place::Used(lease);
+                return Ok(Place::Used(lease));
             }
         }
     }
@@ -310,52 +322,6 @@ impl<B> OriginPool<B> {
 enum Place<B> {
     Used(Lease<B>),
     New(Opening<B>),
-}
-
-/// A connection being made: counted from the beginning, so that a burst stays within the bound.
-struct Opening<B> {
-    alive: Alive<B>,
-    connecting: Connecting<B>,
-}
-
-impl<B> Opening<B> {
-    fn new(pool: &Rc<OriginPool<B>>) -> Self {
-        pool.open.set(pool.open.get() + 1);
-        pool.connecting.set(pool.connecting.get() + 1);
-        Self { alive: Alive { pool: Rc::clone(pool), gauge: None }, connecting: Connecting(Rc::clone(pool)) }
-    }
-
-    fn established(self, upstream: &Upstream) -> Alive<B> {
-        let Self { mut alive, connecting } = self;
-        drop(connecting);
-        upstream.connections.inc();
-        alive.gauge = Some(upstream.connections.clone());
-        alive
-    }
-}
-
-struct Connecting<B>(Rc<OriginPool<B>>);
-
-impl<B> Drop for Connecting<B> {
-    fn drop(&mut self) {
-        self.0.connecting.set(self.0.connecting.get() - 1);
-    }
-}
-
-/// Counts one connection while it lives; its end may let a waiting request go on.
-pub(super) struct Alive<B> {
-    pool: Rc<OriginPool<B>>,
-    gauge: Option<prometheus_client::metrics::gauge::Gauge>,
-}
-
-impl<B> Drop for Alive<B> {
-    fn drop(&mut self) {
-        self.pool.open.set(self.pool.open.get() - 1);
-        if let Some(gauge) = &self.gauge {
-            gauge.dec();
-        }
-        self.pool.announce_change();
-    }
 }
 
 impl<B> Drop for Pool<B> {

@@ -94,17 +94,19 @@ impl Default for Timeouts {
     }
 }
 
-/// `pool = { … }` of an upstream. Both bounds are for the whole process and divided among the workers.
+/// `pool = { … }` of an upstream. All bounds are for the whole process and divided among the workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolSettings {
     /// Idle connections that are kept.
     pub max_idle: usize,
     /// Connections in all; one more request waits for the connect timeout and is then refused.
     pub max: usize,
+    /// Requests that wait so; one more is refused at once.
+    pub queue: usize,
 }
 
 impl Default for PoolSettings {
     fn default() -> Self {
-        Self { max_idle: 64, max: 1024 }
+        Self { max_idle: 64, max: 1024, queue: 1024 }
     }
 }

@@ -9,8 +9,8 @@ mkdir -p "$into"
 if command -v python3 > /dev/null && [[ ! -x $into/venv/bin/python ]]; then
     python3 -m venv "$into/venv" || echo "no Python environment; its clients are skipped" >&2
 fi
-if [[ -x $into/venv/bin/python ]] && ! "$into/venv/bin/python" -c 'import requests, httpx, h2, aiohttp, websockets' 2> /dev/null; then
-    "$into/venv/bin/python" -m pip install -q 'requests>=2.32' 'httpx[http2]>=0.28' 'aiohttp>=3.11' 'websockets>=15' ||
+if [[ -x $into/venv/bin/python ]] && ! "$into/venv/bin/python" -c 'import requests, httpx, h2, aiohttp, websockets, prometheus_client' 2> /dev/null; then
+    "$into/venv/bin/python" -m pip install -q 'requests>=2.32' 'httpx[http2]>=0.28' 'aiohttp>=3.11' 'websockets>=15' 'prometheus-client>=0.21' ||
         echo "no Python libraries; they are skipped" >&2
 fi
 if command -v npm > /dev/null && [[ ! -d $into/node_modules/undici ]]; then

@@ -14,14 +14,19 @@ import os, signal, socket, sys, time
 sock = socket.socket()
 sock.bind(("127.0.0.1", 0))
 sock.listen(1024)
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.bind("notify")
 print("listening at", sock.getsockname()[1], file=sys.stderr, flush=True)
 def start():
     child = os.fork()
     if child == 0:
         os.dup2(sock.fileno(), 3)
         os.set_inheritable(3, True)
-        os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="base", LISTEN_PID=str(os.getpid()))
+        os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="base", LISTEN_PID=str(os.getpid()), NOTIFY_SOCKET=os.path.abspath("notify"))
         os.execv(sys.argv[1], [sys.argv[1], "run"])
+    # Before that it has no handler for the signal.
+    while b"READY=1" not in notify.recv(4096):
+        pass
     return child
 child = start()
 for _ in range(5):
@@ -31,6 +36,8 @@ for _ in range(5):
     child = start()
 time.sleep(0.4)
 print("restarted 5 times", file=sys.stderr, flush=True)
+while not os.path.exists("done"):
+    time.sleep(0.02)
 os.kill(child, signal.SIGTERM)
 os.waitpid(child, 0)
 "#;
@@ -104,6 +111,7 @@ async fn a_restart_on_an_inherited_socket_fails_no_request() {
     manager.says("restarted 5 times").await;
     done.store(true, Ordering::SeqCst);
     callers.join_all().await;
+    folder.write("done", "");
     assert!(answered.load(Ordering::SeqCst) > 50, "{answered:?}");
 }
 

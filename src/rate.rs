@@ -1,4 +1,4 @@
-//! `limits.requests_per_second`: one bucket for the process, without a lock.
+//! So many requests per second: one bucket, without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -1,0 +1,85 @@
+//! The last requests, for whoever is looking at the status page. While nobody is, nothing is kept, and a request costs one load.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::AccessRecord;
+
+/// How many are kept.
+const KEPT: usize = 100;
+
+/// How long somebody counts as looking after having asked.
+const ATTENTION: Duration = Duration::from_secs(10);
+
+/// A ring of records. A clone is a reference.
+#[derive(Debug, Clone)]
+pub struct RecentRequests(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    began: Instant,
+    /// Milliseconds after the beginning.
+    watched_until: AtomicU64,
+    records: Mutex<VecDeque<Arc<AccessRecord>>>,
+}
+
+impl Default for RecentRequests {
+    fn default() -> Self {
+        let shared = Shared { began: Instant::now(), watched_until: AtomicU64::new(0), records: Mutex::default() };
+        Self(Arc::new(shared))
+    }
+}
+
+impl RecentRequests {
+    /// True while somebody looks.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        let until = self.0.watched_until.load(Ordering::Relaxed);
+        // The clock is not read where nobody has ever looked.
+        until > 0 && self.elapsed() < until
+    }
+
+    /// What there is, the newest first; from now on requests are kept for a while.
+    #[must_use]
+    pub fn watch(&self) -> Vec<Arc<AccessRecord>> {
+        let attention = u64::try_from(ATTENTION.as_millis()).unwrap_or(u64::MAX);
+        self.0.watched_until.store(self.elapsed() + attention, Ordering::Relaxed);
+        self.records().iter().rev().cloned().collect()
+    }
+
+    /// Keeps one more, and forgets the oldest.
+    pub fn keep(&self, record: AccessRecord) {
+        let mut records = self.records();
+        if records.len() == KEPT {
+            records.pop_front();
+        }
+        records.push_back(Arc::new(record));
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn records(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<AccessRecord>>> {
+        self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_hundred_are_kept_while_somebody_looks() {
+        let recent = RecentRequests::default();
+        assert!(!recent.is_watched());
+        assert!(recent.watch().is_empty() && recent.is_watched());
+        for bytes in 0..150 {
+            recent.keep(AccessRecord { bytes, ..AccessRecord::default() });
+        }
+        let kept = recent.watch();
+        assert_eq!((kept.len(), kept[0].bytes, kept[99].bytes), (100, 149, 50));
+    }
+}

@@ -1,0 +1,121 @@
+//! The exposition: as other programs parse it, and as the dashboard, the alerts and the documentation know it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::clients::{python, there_is};
+use crate::support::{ADMIN, FORWARD, Folder, Reply, Scripted, TestProxy, TokenServer, credential, send, upstream};
+
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+struct World {
+    proxy: TestProxy,
+    _api: Scripted,
+    _tokens: TokenServer,
+}
+
+/// After one request that was renewed, so that most families have a series.
+async fn world() -> World {
+    let tokens = TokenServer::start().await;
+    let api = Scripted::start(|asked, _| {
+        if asked.field("authorization") == Some("Bearer token-1") { Reply::new(401, "", "") } else { Reply::ok("fine") }
+    })
+    .await;
+    let proxy = TestProxy::start(&format!("{FORWARD}{ADMIN}{}{}", credential(&tokens), upstream("api", &api.origin())));
+    let request = format!("GET {}/ HTTP/1.1\r\nHost: {}\r\n\r\n", api.origin(), api.address());
+    assert_eq!(send(proxy.address("proxy"), request).await.status, 200);
+    World { proxy, _api: api, _tokens: tokens }
+}
+
+impl World {
+    async fn text(&self, accept: &str) -> String {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+        let answer = send(self.proxy.address("admin"), request).await;
+        assert_eq!(answer.status, 200);
+        answer.text().to_owned()
+    }
+}
+
+/// Type and help of every family, by the name in the Prometheus text.
+fn families(text: &str) -> BTreeMap<String, (String, String)> {
+    let mut families: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for line in text.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            help.clone_into(&mut families.entry(name.to_owned()).or_default().1);
+        }
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            kind.clone_into(&mut families.entry(name.to_owned()).or_default().0);
+        }
+    }
+    families
+}
+
+/// Every name of a metric in a text of queries.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let ours = |word: &&str| word.starts_with("attache_") || word.starts_with("process_");
+    words.filter(ours).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn both_formats_are_parsed_by_a_client_library() {
+    let python = python();
+    if !there_is(&python, &["-c", "import prometheus_client"]) {
+        return;
+    }
+    let world = world().await;
+    let folder = Folder::new();
+    folder.write("prometheus", &world.text("text/plain").await);
+    folder.write("open", &world.text("application/openmetrics-text").await);
+    let script = "
+from prometheus_client.parser import text_string_to_metric_families as plain
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
+def values(families): return {(s.name, tuple(sorted(s.labels.items()))): s.value for f in families for s in f.samples}
+one, other = values(plain(open('prometheus').read())), values(strict(open('open').read()))
+assert one.keys() == other.keys(), set(one) ^ set(other)
+key = ('attache_unauthorized_total', (('outcome', 'retried_ok'), ('upstream', 'api')))
+assert one[key] == other[key] == 1, one
+assert one[('process_open_fds', ())] > 3
+print(len(one))
+";
+    let finished = folder.start_program(&python, &["-c", script], "").finish().await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+}
+
+#[tokio::test]
+async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
+    let world = world().await;
+    let there = families(&world.text("text/plain").await);
+    for path in ["contrib/grafana/attache.json", "contrib/prometheus/alerts.yml", "docs/operations.md"] {
+        let asked = named(&std::fs::read_to_string(file(path)).unwrap());
+        assert!(asked.len() > 5, "{path}: {asked:?}");
+        for name in asked {
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+            assert!(there.contains_key(&name) || there.contains_key(family), "{path} names {name}, which there is not");
+        }
+    }
+    let dashboard = std::fs::read_to_string(file("contrib/grafana/attache.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    assert!(dashboard["panels"].as_array().unwrap().len() >= 10);
+}
+
+#[tokio::test]
+async fn the_reference_is_what_the_exposition_says() {
+    let world = world().await;
+    let mut page = "# Metrics\n\nAt `/metrics` of the `[admin]` listener, as Prometheus text, or as OpenMetrics where `Accept` asks for it. Labels hold names of the\nconfiguration and nothing that a caller or server has said. This page is checked against the program: `ATTACHE_WRITE_DOCS=1 cargo test --test it metrics`.\n\n| metric | type | is |\n|---|---|---|\n".to_owned();
+    for (name, (kind, help)) in families(&world.text("text/plain").await) {
+        writeln!(page, "| `{name}` | {kind} | {} |", help.trim_end_matches('.')).unwrap();
+    }
+    let path = file("docs/metrics.md");
+    if std::env::var_os("ATTACHE_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap_or_default(),
+        page,
+        "write it anew: ATTACHE_WRITE_DOCS=1 cargo test --test it metrics"
+    );
+}
