@@ -49,7 +49,10 @@ use crate::listen::{
 use crate::proxy::{Admission, ProxyShared, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
 use crate::secret::SecretError;
-use crate::telemetry::{AccessLog, AccessLogSettings, RecentRequests, RequestMetrics, TelemetrySettings};
+use crate::telemetry::{
+    AccessLog, AccessLogSettings, RecentRequests, RequestMetrics, TelemetrySettings, Traces, traces_are_wanted,
+};
+use crate::tls::{MinVersion, client_config};
 use crate::token::TokenMetrics;
 use crate::upstream::OwnAddresses;
 
@@ -67,6 +70,7 @@ pub struct App {
     threads: Vec<Running>,
     handle: Handle,
     workers: Option<Workers>,
+    traces: Option<Traces>,
 }
 
 /// Why attache did not start.
@@ -86,6 +90,9 @@ pub enum StartError {
     /// A trust store, secret or endpoint.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// Traces.
+    #[error("telemetry.otlp_endpoint: {0}")]
+    Traces(String),
     /// `admin.token`.
     #[error("admin.token: {0}")]
     AdminToken(SecretError),
@@ -138,7 +145,11 @@ impl App {
         let stop = Stop::default();
         let metrics = RequestMetrics::default();
         let recent = RecentRequests::default();
+        let traces = start_traces(config.telemetry.otlp_endpoint.as_deref())?;
         let token_metrics = TokenMetrics::default();
+        if let Some(traces) = traces.clone() {
+            token_metrics.observe(move |credential, took, outcome| traces.token_request(credential, took, outcome));
+        }
         let (send_main, main) = oneshot::channel();
         let (control, control_thread) = workers::start_control(main)?;
         let handle = control.clone();
@@ -154,7 +165,7 @@ impl App {
         let built = builder.build(&config, slots, None)?;
         let shared = SharedRuntime::new(Arc::clone(&built.runtime));
         let drain = config.limits.drain;
-        let parts = worker_parts(&config, workers, &shared, &metrics, &recent, &stop)?;
+        let parts = worker_parts(&config, workers, &shared, &metrics, &recent, traces.as_ref(), &stop)?;
         let listening = Listening::default();
         let admin_at = admin_address.map(|address| ListeningAt { name: ADMIN.into(), address, mode: ADMIN });
         listening.replace(listening_at(&config, addresses, admin_at));
@@ -178,6 +189,7 @@ impl App {
             threads: Vec::new(),
             handle,
             workers: None,
+            traces,
         };
         // On failure `app` is dropped, which ends the threads that run already.
         let (workers, threads) = Workers::start(shares, &parts)?;
@@ -247,6 +259,10 @@ impl App {
         for thread in threads {
             let _outcome = thread.join();
         }
+        if let Some(traces) = self.traces.take() {
+            // An error means that the runtime is ending; then nobody waits for traces either.
+            let _outcome = tokio::task::spawn_blocking(move || traces.shut_down(LAST_TRACES)).await;
+        }
         in_time
     }
 }
@@ -255,6 +271,24 @@ impl Drop for App {
     fn drop(&mut self) {
         self.stop.drain.cancel();
         self.stop.now.cancel();
+    }
+}
+
+/// How long the last traces may take at the end.
+const LAST_TRACES: Duration = Duration::from_secs(2);
+
+/// On a thread of its own: the library's client may not be made on an asynchronous runtime.
+fn start_traces(endpoint: Option<&str>) -> Result<Option<Traces>, StartError> {
+    if !traces_are_wanted(endpoint) {
+        return Ok(None);
+    }
+    let tls = client_config(None, &[b"h2", b"http/1.1"], None, MinVersion::default());
+    let tls = tls.map_err(|error| StartError::Traces(error.to_string()))?;
+    let endpoint = endpoint.map(str::to_owned);
+    let started = std::thread::spawn(move || Traces::start(endpoint.as_deref(), tls)).join();
+    match started {
+        Ok(started) => started.map(Some).map_err(StartError::Traces),
+        Err(_panic) => Err(StartError::Traces("their exporter cannot be set up".into())),
     }
 }
 
@@ -284,10 +318,11 @@ fn worker_parts(
     runtime: &SharedRuntime,
     metrics: &RequestMetrics,
     recent: &RecentRequests,
+    traces: Option<&Traces>,
     stop: &Stop,
 ) -> Result<WorkerParts, StartError> {
     let limits = Arc::new(config.limits.clone());
-    let TelemetrySettings { access_log, server_timing, request_id } = config.telemetry.clone();
+    let TelemetrySettings { access_log, server_timing, request_id, otlp_endpoint: _ } = config.telemetry.clone();
     let AccessLogSettings { to, json } = access_log;
     let start = |target| AccessLog::start(target, json, metrics.access_log_dropped.clone());
     let access_log = to.map(start).transpose()?;
@@ -297,6 +332,7 @@ fn worker_parts(
         admission: Admission::new(limits.requests_per_second, limits.requests_per_second_per_caller),
         access_log,
         recent: recent.clone(),
+        traces: traces.cloned(),
         server_timing,
         request_id,
         metrics: metrics.clone(),

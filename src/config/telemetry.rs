@@ -1,6 +1,7 @@
 //! `[telemetry]`.
 
 use super::reader::{TableReader, set};
+use super::value::Value;
 use crate::telemetry::{AccessLogTarget, TelemetrySettings};
 
 /// Reads `[telemetry]`.
@@ -21,9 +22,21 @@ pub(super) fn telemetry(mut table: TableReader<'_>) -> TelemetrySettings {
     settings.access_log.json = json.unwrap_or(false);
     set(&mut settings.server_timing, table.get("server_timing").and_then(|value| value.boolean()));
     set(&mut settings.request_id, table.get("request_id").and_then(|value| value.boolean()));
-    table.not_yet("otlp_endpoint", "remove it; the metrics are at /metrics of the [admin] listener");
+    settings.otlp_endpoint = table.get("otlp_endpoint").and_then(|value| collector(&value));
     table.finish();
     settings
+}
+
+fn collector(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let fits = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.username().is_empty();
+    match url::Url::parse(text) {
+        Ok(url) if fits(&url) => Some(text.to_owned()),
+        _ => value.wrong(
+            "is no http:// or https:// URL",
+            "write the collector's base URL, such as \"http://127.0.0.1:4318\"",
+        ),
+    }
 }
 
 #[cfg(test)]

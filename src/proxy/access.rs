@@ -11,7 +11,8 @@ use super::retry::Unauthorized;
 use super::{Arrived, ProxyShared, Refusal};
 use crate::route::Route;
 use crate::runtime::{Lane, ListenerRuntime};
-use crate::telemetry::{AccessLog, AccessRecord, RecentRequests, UNMATCHED};
+use crate::telemetry::{AccessLog, AccessRecord, Attempt, RecentRequests, RequestSpan, UNMATCHED};
+use crate::upstream::{ExchangeError, Upstream};
 
 /// W3C Server Timing.
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -33,6 +34,7 @@ struct Answered {
 pub(super) struct AccessEntry {
     log: Option<AccessLog>,
     recent: Option<RecentRequests>,
+    span: Option<RequestSpan>,
     began: Instant,
     record: AccessRecord,
 }
@@ -53,12 +55,16 @@ pub(super) fn begin(
     shared: &ProxyShared,
     listener: &ListenerRuntime,
     arrived: &Arrived<'_>,
-    head: &Parts,
+    head: &mut Parts,
     began: Instant,
 ) -> Option<Box<AccessEntry>> {
     let recent = shared.recent.is_watched().then(|| shared.recent.clone());
-    if shared.access_log.is_none() && recent.is_none() {
+    if shared.access_log.is_none() && shared.traces.is_none() && recent.is_none() {
         return None;
+    }
+    let span = shared.traces.as_ref().map(|traces| traces.request(&head.method, &mut head.headers));
+    if let Some(span) = &span {
+        head.extensions.insert(span.clone());
     }
     // What stands before an @ may be a password.
     let bare = |text: &str| text.rsplit('@').next().unwrap_or_default().to_owned();
@@ -78,7 +84,20 @@ pub(super) fn begin(
         outcome: "passed",
         ..AccessRecord::default()
     };
-    Some(Box::new(AccessEntry { log: shared.access_log.clone(), recent, began, record }))
+    Some(Box::new(AccessEntry { log: shared.access_log.clone(), recent, span, began, record }))
+}
+
+/// Begins the span of one try at the upstream, where the request has one.
+pub(super) fn attempt(head: &Parts, upstream: &Upstream) -> Option<Box<Attempt>> {
+    let request = head.extensions.get::<RequestSpan>()?;
+    Some(Box::new(request.attempt(&upstream.settings.name, &head.method)))
+}
+
+/// Ends it.
+pub(super) fn attempted<B>(attempt: Option<Box<Attempt>>, exchanged: &Result<Response<B>, ExchangeError>) {
+    if let Some(attempt) = attempt {
+        attempt.end(exchanged.as_ref().map(|response| response.status().as_u16()).map_err(ToString::to_string));
+    }
 }
 
 /// How long the parts of a request take, where somebody wants to know; the clock is not read otherwise.
@@ -92,7 +111,10 @@ pub(super) struct Watch {
 impl Watch {
     /// From here on.
     pub(super) fn begin(shared: &ProxyShared) -> Self {
-        let wanted = shared.access_log.is_some() || shared.server_timing || shared.recent.is_watched();
+        let wanted = shared.access_log.is_some()
+            || shared.server_timing
+            || shared.traces.is_some()
+            || shared.recent.is_watched();
         Self { since: wanted.then(Instant::now), token: Duration::ZERO, generation: None }
     }
 
@@ -206,6 +228,9 @@ impl Drop for AccessEntry {
         self.record.duration_ms = self.began.elapsed().as_secs_f64() * 1e3;
         if let Some(log) = &self.log {
             log.write(&self.record);
+        }
+        if let Some(span) = &self.span {
+            span.finish(&self.record);
         }
         if let Some(recent) = &self.recent {
             recent.keep(std::mem::take(&mut self.record));

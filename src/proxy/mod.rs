@@ -63,7 +63,7 @@ use crate::credential::{Authorization, Credential};
 use crate::listen::{CallerConnection, Serving};
 use crate::route::OnTokenError;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, RuntimeReader};
-use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics};
+use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics, Traces};
 use crate::upstream::{ExchangeError, Origin, OutboundHead, Pool, ResponseBody, Upstream};
 
 /// One worker's request path.
@@ -92,6 +92,8 @@ pub struct ProxyShared {
     pub access_log: Option<AccessLog>,
     /// For whoever looks at the status page.
     pub recent: RecentRequests,
+    /// Where traces go.
+    pub traces: Option<Traces>,
     /// `telemetry.server_timing`.
     pub server_timing: bool,
     /// `telemetry.request_id`.
@@ -145,7 +147,7 @@ impl Proxy {
         let facts = CallerFacts::of(&request);
         let (mut head, body) = request.into_parts();
         let request_id = access::identify(&self.shared, &mut head);
-        let entry = access::begin(&self.shared, listener, &arrived, &head, began);
+        let entry = access::begin(&self.shared, listener, &arrived, &mut head, began);
         match self.forward(&runtime, listener, arrived, &mut head, body, began).await {
             Ok(response) => finish(access::answered(entry, request_id, response), facts),
             Err((refusal, lane)) => {
@@ -346,12 +348,15 @@ impl Proxy {
         body: RequestBody,
     ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
         let repeatable = outbound.head.method.is_idempotent() && matches!(body, RequestBody::Empty);
-        match self.pool.exchange(upstream, origin, outbound, body).await {
+        let attempt = access::attempt(outbound.head, upstream);
+        let exchanged = match self.pool.exchange(upstream, origin, outbound, body).await {
             Err(error) if error.stale_connection && repeatable => {
                 Box::pin(self.pool.exchange(upstream, origin, outbound, RequestBody::Empty)).await
             }
             other => other,
-        }
+        };
+        access::attempted(attempt, &exchanged);
+        exchanged
     }
 
     /// Wraps the body for a replay, if it may be replayed at all.

@@ -5,12 +5,14 @@ mod metrics;
 mod process;
 mod quota;
 mod recent;
+mod traces;
 
 pub use access_log::{AccessLog, AccessLogSettings, AccessLogTarget, AccessRecord};
 pub use metrics::{Durations, LaneMetrics, RequestMetrics, UNMATCHED};
 pub use process::ProcessFigures;
 pub use quota::LogQuota;
 pub use recent::RecentRequests;
+pub use traces::{Attempt, RequestSpan, Traces, are_wanted as traces_are_wanted};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -26,6 +28,8 @@ pub struct TelemetrySettings {
     pub server_timing: bool,
     /// Requests leave with an `X-Request-Id`, and answers have it too.
     pub request_id: bool,
+    /// The collector of traces.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// `--log-format`.

@@ -1,6 +1,6 @@
 //! What is counted about token requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -31,6 +31,18 @@ struct Families {
     withheld: Family<CredentialLabel, Counter>,
     scope_narrowed: Family<CredentialLabel, Counter>,
     clock_skew: Family<CredentialLabel, Gauge>,
+    observer: OnceLock<Observer>,
+}
+
+/// Told of every token request that has ended: credential, how long it took, outcome.
+struct Observer(Box<Told>);
+
+type Told = dyn Fn(&str, Duration, &'static str) + Send + Sync;
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,6 +64,7 @@ impl Default for Families {
             withheld: Family::default(),
             scope_narrowed: Family::default(),
             clock_skew: Family::default(),
+            observer: OnceLock::new(),
         }
     }
 }
@@ -87,9 +100,17 @@ impl TokenMetrics {
         );
     }
 
+    /// Tells somebody of every token request from now on; the first one to ask is told.
+    pub fn observe(&self, observer: impl Fn(&str, Duration, &'static str) + Send + Sync + 'static) {
+        let _others = self.0.observer.set(Observer(Box::new(observer)));
+    }
+
     /// Counts one token request.
     pub(super) fn record(&self, credential: &str, took: Duration, error: Option<&TokenError>) {
         let outcome = error.map_or("success", |error| error.kind.as_str());
+        if let Some(Observer(observer)) = self.0.observer.get() {
+            observer(credential, took, outcome);
+        }
         self.0.requests.get_or_create(&RequestLabels { credential: credential.into(), outcome }).inc();
         self.0.duration.get_or_create(&CredentialLabel { credential: credential.into() }).observe(took.as_secs_f64());
     }

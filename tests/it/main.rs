@@ -52,6 +52,7 @@ mod token_endpoint;
 mod token_exchange;
 mod token_origin;
 mod tokens;
+mod traces;
 mod tunnel;
 mod websocket;
 mod websocket_clients;

@@ -15,7 +15,7 @@ const LONGER: [(&str, usize); 1] = [
 ];
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 23] = [
+const DOORS: [(&str, &[&str]); 24] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "runtime.rs", "token/cache.rs"]),
     ("axum::", &["admin/", "demo/"]),
@@ -28,7 +28,8 @@ const DOORS: [(&str, &[&str]); 23] = [
     ("hyper::server", &["listen/", "demo/"]),
     ("jsonwebtoken::", &["demo/"]),
     ("rcgen::", &["tls/authority.rs"]),
-    ("reqwest::", &["oauth/"]),
+    ("opentelemetry", &["telemetry/traces.rs"]),
+    ("reqwest::", &["oauth/", "telemetry/traces.rs"]),
     ("rustls_platform_verifier::", &["tls/"]),
     ("listenfd::", &["listen/inherited.rs"]),
     ("sd_notify::", &["cli/service_manager.rs"]),
