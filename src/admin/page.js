@@ -34,7 +34,18 @@ function credential(one) {
 }
 
 function rows(id, all, cells) {
-  at(id).replaceChildren(...all.map(one => { const row = put("tr"); for (const [text, className] of cells(one)) { const cell = put("td", text instanceof Element ? null : text, className); if (text instanceof Element) cell.append(text); row.append(cell); } return row; }));
+  // On a phone each row is a card, and its cells have their headings before them.
+  const headings = [...at(id).parentNode.querySelectorAll("th")].map(heading => heading.textContent);
+  at(id).replaceChildren(...all.map(one => {
+    const row = put("tr");
+    cells(one).forEach(([content, className], index) => {
+      const inner = content instanceof Element, cell = put("td", inner ? null : content, className);
+      if (inner) cell.append(content);
+      cell.dataset.label = headings[index];
+      row.append(cell);
+    });
+    return row;
+  }));
 }
 
 // Requests of each upstream by the second, for the rate and its line; a minute of them.

@@ -34,6 +34,7 @@ pub(super) struct RunArgs {
 
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let config = args.single.config_or(&args.config.config, &args.forward.to_string(), &args.reverse.to_string())?;
+    no_core_dumps();
     // Before the first announcement, so that a signal that comes right after it drains.
     let mut signals = Signals::listen()?;
     let mut hangups = Hangups::listen()?;
@@ -65,6 +66,16 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
         () = signals.next() => talk(format_args!("stopped at once")),
     }
 }
+
+/// A core dump would hold every secret and token. Without the right to refuse one, the system's setting stands.
+#[cfg(unix)]
+fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _best_effort = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
+#[cfg(not(unix))]
+const fn no_core_dumps() {}
 
 /// Which configuration was read, and every address it really listens on.
 fn announce(source: &str, upstreams: usize, app: &App) -> Result<(), Failure> {

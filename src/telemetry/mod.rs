@@ -43,7 +43,8 @@ pub enum LogFormat {
 
 /// Libraries that print header fields or bodies at `trace` or `debug`: h2 prints every frame's fields, and hyper the raw
 /// buffer. No filter a user writes can turn these on; a token in a log is worth more than any of it.
-const SILENCED: [&str; 5] = ["h2", "hyper", "hyper_util", "reqwest", "rustls"];
+const SILENCED: [&str; 8] =
+    ["h2", "hyper", "hyper_util", "opentelemetry", "opentelemetry-otlp", "opentelemetry_sdk", "reqwest", "rustls"];
 
 /// Sends events to stderr; stdout is for data.
 ///

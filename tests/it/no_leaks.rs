@@ -24,12 +24,13 @@ const HEADER_KEY: &str = "k3y-QzSentinelJq";
 const STATIC_TOKEN: &str = "st4tic.QzSentinelKq-";
 const PASSWORD: &str = "p4ss:w ord:QzSentinelLq";
 const API_KEY: &str = "4pi k3y, QzSentinelMq";
+const COLLECTOR_TOKEN: &str = "c0llector-QzSentinelNq";
 
 /// Every form in which the substance of a sentinel could come out: raw and percent-encoded alike hold it as it is, in any
 /// case; base64 of anything around it holds one of three words.
 fn forms() -> Vec<String> {
     let mut forms = Vec::new();
-    for letter in 'A'..='M' {
+    for letter in 'A'..='N' {
         let substance = format!("QzSentinel{letter}q");
         for before in 0..3 {
             // What the neighbours do not touch.
@@ -140,6 +141,11 @@ upstreams = ["api", "dead", "strict"]
 address = "127.0.0.1:0"
 mode = "reverse"
 upstreams = ["api", "bearer", "basic", "key", "query", "gone"]
+[telemetry]
+access_log = "access.log"
+access_log_format = "json"
+server_timing = true
+request_id = true
 [admin]
 address = "127.0.0.1:0"
 token = {{ env = "ADMIN_TOKEN" }}
@@ -296,7 +302,10 @@ async fn no_leaks() {
     for format in ["text", "json"] {
         let works = Arc::new(AtomicBool::new(false));
         let tokens = TokenServer::scripted(token_endpoint(Arc::clone(&works))).await;
-        let folder = folder(&toml(&tokens.endpoint(), &api.origin()));
+        let collector = Scripted::start(|_, _| Reply::ok("")).await;
+        let folder = folder(&toml(&tokens.endpoint(), &api.origin()))
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.origin())
+            .env("OTEL_EXPORTER_OTLP_HEADERS", &format!("authorization=Bearer {COLLECTOR_TOKEN}"));
         let running = folder.start(&["run", "--log", "trace", "--log-format", format]);
         let mut heard = Heard::default();
         let host = api.address().to_string();
@@ -333,6 +342,16 @@ async fn no_leaks() {
         assert_clean("what callers were told", &heard.0);
         assert_clean("stdout", &finished.stdout);
         assert_clean("stderr", &finished.stderr);
+        let access = folder.read("access.log");
+        assert!(access.contains("retried_failed") && access.contains("injected"), "{access}");
+        assert_clean("the access log", &access);
+        let traces = collector.asked();
+        assert!(
+            traces.iter().any(|asked| asked.field("authorization").is_some_and(|sent| sent.contains(COLLECTOR_TOKEN)))
+        );
+        for asked in traces {
+            assert_clean("a trace", &String::from_utf8_lossy(&asked.body));
+        }
     }
 }
 

@@ -94,3 +94,37 @@ async fn a_real_browser_shows_live_data_without_a_complaint() {
     .await;
     assert_eq!((refreshed.status, world.tokens.requests()), (200, 2), "what its button does");
 }
+
+#[tokio::test]
+async fn a_person_refreshes_explains_and_reloads_in_a_real_browser() {
+    let Some(browser) = browser() else { return };
+    let python = crate::clients::python();
+    if !crate::clients::there_is(&python, &["-c", "import websockets.asyncio.client"]) {
+        return;
+    }
+    let world = World::new(|_, _| crate::support::Reply::ok("fine")).await;
+    assert_eq!(world.get("/").await.status, 200);
+    let admin = format!("http://{}/", world.proxy.address("admin"));
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/page.py");
+    let command = tokio::process::Command::new(python).arg(script).args([browser, &admin]).kill_on_drop(true).output();
+    let using = async {
+        // Requests come in while the page is open.
+        loop {
+            assert_eq!(world.get("/looked-at").await.status, 200);
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let output = tokio::select! {
+        output = tokio::time::timeout(std::time::Duration::from_secs(90), command) => output.unwrap().unwrap(),
+        () = using => unreachable!(),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let seen: serde_json::Value = serde_json::from_str(said.trim())
+        .unwrap_or_else(|_| panic!("{said} {}", String::from_utf8_lossy(&output.stderr)));
+    for what in ["live", "refreshed", "explained", "reload_answered", "recent", "desktop_fits", "phone_fits"] {
+        assert_eq!(seen[what], true, "{what}: {seen}");
+    }
+    assert_eq!((&seen["complaints"], &seen["unlabelled"]), (&serde_json::json!([]), &0.into()), "{seen}");
+    let urls = seen["urls"].as_array().unwrap();
+    assert!(urls.len() >= 4 && urls.iter().all(|url| url.as_str().unwrap().starts_with(&admin)), "{urls:?}");
+}
