@@ -1,5 +1,6 @@
 //! A status report as a person reads it on a terminal. What is not known here, of a newer attache, is left out.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
@@ -25,6 +26,27 @@ pub(super) struct Report {
     upstreams: Vec<Upstream>,
     #[serde(default)]
     listeners: Vec<Listener>,
+    /// The newest first.
+    #[serde(default)]
+    reloads: Vec<Reload>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reload {
+    at: String,
+    cause: String,
+    ok: bool,
+    #[serde(default)]
+    changes: Vec<String>,
+    #[serde(default)]
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Latency {
+    p50: f64,
+    p95: f64,
+    p99: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +72,11 @@ struct Upstream {
     credential: Option<String>,
     #[serde(default)]
     connections: i64,
+    #[serde(default)]
+    requests: BTreeMap<String, u64>,
+    #[serde(default)]
+    unauthorized: BTreeMap<String, u64>,
+    latency_ms: Option<Latency>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,6 +84,10 @@ struct Listener {
     name: String,
     address: String,
     mode: String,
+    #[serde(default)]
+    tunnels: BTreeMap<String, u64>,
+    #[serde(default)]
+    would_deny: u64,
 }
 
 impl Report {
@@ -79,15 +110,75 @@ impl Report {
             let open = counted(upstream.connections, "connection");
             out +=
                 &format!("  {:<name$}  {:<origin$}  {with}, {open}\n", clean(&upstream.name), clean(&upstream.origin));
+            if let Some(line) = upstream.served() {
+                out += &format!("  {:<name$}  {DIM}{line}{DIM:#}\n", "");
+            }
         }
         section(&mut out, "listeners", self.listeners.len());
         let name = widest(self.listeners.iter().map(|listener| listener.name.as_str()));
         for listener in &self.listeners {
             let (called, mode, address) = (clean(&listener.name), clean(&listener.mode), clean(&listener.address));
             out += &format!("  {called:<name$}  {mode:<7}  {address}\n");
+            if let Some(line) = listener.without_token() {
+                out += &format!("  {:<name$}  {YELLOW}{line}{YELLOW:#}\n", "");
+            }
+        }
+        if let Some(reload) = self.reloads.first() {
+            section(&mut out, "last reload", 1);
+            out += &reload.render();
         }
         out
     }
+}
+
+impl Upstream {
+    /// What it was asked, how long that took, and what became of refused tokens; nothing before the first request.
+    fn served(&self) -> Option<String> {
+        let requests = told(&self.requests)?;
+        let latency = self.latency_ms.as_ref().map(|Latency { p50, p95, p99 }| {
+            format!("; p50 {}, p95 {}, p99 {}", millis(*p50), millis(*p95), millis(*p99))
+        });
+        let refused = told(&self.unauthorized).map(|refused| format!("; refused tokens: {refused}"));
+        Some(format!("{requests}{}{}", latency.unwrap_or_default(), refused.unwrap_or_default()))
+    }
+}
+
+impl Listener {
+    /// What could get no token here, and why.
+    fn without_token(&self) -> Option<String> {
+        let unread = self.tunnels.get("false").copied().unwrap_or(0);
+        let tunnels =
+            (unread > 0).then(|| format!("{unread} tunnels passed unread: TLS inside, and no local CA opens it"));
+        let denials =
+            (self.would_deny > 0).then(|| format!("{} requests to hosts that no upstream covers", self.would_deny));
+        let all: Vec<String> = tunnels.into_iter().chain(denials).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+impl Reload {
+    fn render(&self) -> String {
+        let (at, cause) = (clean(&self.at), clean(&self.cause));
+        let lines = if self.ok { &self.changes } else { &self.problems };
+        let nothing = if lines.is_empty() { ": nothing is different" } else { "" };
+        let (colour, word) = if self.ok { (GREEN, "done") } else { (RED, "refused, the old configuration stays") };
+        let mut out = format!("  {at}  {cause}  {colour}{word}{colour:#}{nothing}\n");
+        for line in lines {
+            out += &format!("    {}\n", clean(line));
+        }
+        out
+    }
+}
+
+/// What was counted at all: `injected 5, failed 1`.
+fn told(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let counted = counts.iter().filter(|(_, count)| **count > 0);
+    let all: Vec<String> = counted.map(|(name, count)| format!("{} {count}", clean(name).replace('_', " "))).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+fn millis(value: f64) -> String {
+    if value < 10.0 { format!("{value:.1} ms") } else { format!("{value:.0} ms") }
 }
 
 fn section(out: &mut String, title: &str, entries: usize) {
@@ -240,5 +331,28 @@ mod tests {
     fn spans_have_two_units_at_most() {
         let spans: Vec<String> = [5, 65, 3599, 3600, 90_000].map(span).into();
         assert_eq!(spans, ["5 s", "1 m 5 s", "59 min", "1 h 0 m", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn what_was_served_and_what_was_not_is_told_in_words() {
+        let report: Report = serde_json::from_str(
+            r#"{"version":"1","upstreams":[{"name":"api","origin":"https://a.test","requests":{"injected":5,"failed":0,"passed_without_token":1},
+            "unauthorized":{"retried_ok":2},"latency_ms":{"p50":1.0,"p95":25.0,"p99":50.0}}],
+            "listeners":[{"name":"proxy","address":"127.0.0.1:1","mode":"forward","tunnels":{"true":3,"false":2},"would_deny":1}],
+            "reloads":[{"at":"2026-01-01T00:00:00Z","cause":"file","ok":false,"changes":[],"problems":["proxy.toml:1:1: wrong"]}]}"#,
+        )
+        .unwrap();
+        let shown = anstream::adapter::strip_str(&report.render("here", SystemTime::UNIX_EPOCH)).to_string();
+        assert!(
+            shown.contains(
+                "injected 5, passed without token 1; p50 1.0 ms, p95 25 ms, p99 50 ms; refused tokens: retried ok 2"
+            ),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("2 tunnels passed unread: TLS inside, and no local CA opens it; 1 requests to hosts"),
+            "{shown}"
+        );
+        assert!(shown.contains("file  refused, the old configuration stays\n    proxy.toml:1:1: wrong\n"), "{shown}");
     }
 }

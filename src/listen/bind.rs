@@ -197,6 +197,9 @@ impl Acceptor {
                     }
                 }
             }
+            #[cfg(not(unix))]
+            Self::Unix(_) => {}
+            #[cfg(unix)]
             Self::Unix(listener) => {
                 let Ok(listener) = listener.into_std() else { return rest };
                 while let Ok((stream, _)) = listener.accept() {
