@@ -39,7 +39,7 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
             "the admin API answers to loopback names only, such as 127.0.0.1 or localhost",
         );
     }
-    if !is_probe(request.uri().path()) && !guard.0.is_authorized(&request) {
+    if !is_open(request.uri().path()) && !guard.0.is_authorized(&request) {
         return problem(StatusCode::FORBIDDEN, "the admin API wants its token: Authorization: Bearer ADMIN_TOKEN");
     }
     if request.method() == Method::POST && !is_json(&request) {
@@ -48,9 +48,10 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
     next.run(request).await
 }
 
-/// Probes cannot be given a secret, and tell nothing.
-fn is_probe(path: &str) -> bool {
-    matches!(path, "/livez" | "/healthz")
+/// Probes cannot be given a secret, and tell nothing. Neither can a browser that opens the page: it is the same text everywhere,
+/// and asks a person for the token before it asks us for anything.
+fn is_open(path: &str) -> bool {
+    matches!(path, "/livez" | "/healthz" | "/" | "/page.js" | "/page.css")
 }
 
 fn has_loopback_host(request: &Request) -> bool {

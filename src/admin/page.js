@@ -4,7 +4,10 @@ const at = id => document.getElementById(id);
 const put = (tag, text, className) => { const made = document.createElement(tag); if (text != null) made.textContent = text; if (className) made.className = className; return made; };
 const span = seconds => seconds == null ? "" : seconds >= 7200 ? Math.round(seconds / 3600) + " h" : seconds >= 120 ? Math.round(seconds / 60) + " min" : seconds + " s";
 const words = { ready: "ok", failed: "bad", refreshing: "busy", empty: "dim" };
-const post = path => fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" });
+// With admin.token a person says it once for each tab; it goes nowhere but into requests to where this page came from.
+let token = sessionStorage.getItem("attache-token") || "";
+const ask = (path, options = {}) => fetch(path, { ...options, headers: { ...options.headers, ...(token ? { Authorization: "Bearer " + token } : {}) } });
+const post = path => ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" });
 const longest = {};
 
 function credential(one) {
@@ -83,13 +86,41 @@ function show(status) {
   rows("reloads", status.reloads, one => [[one.at], [one.cause], [one.ok ? (one.changes.join(", ") || "nothing is different") : one.problems.join("; "), one.ok ? "" : "bad"]]);
 }
 
-const events = new EventSource("/api/events");
-events.onmessage = event => { at("live").textContent = "live"; at("live").className = "ok"; show(JSON.parse(event.data)); };
-events.onerror = () => { at("live").textContent = "no connection; trying again"; at("live").className = "bad"; };
+const say = (text, className) => { at("live").textContent = text; at("live").className = className; };
+const tokenSaid = () => new Promise(said => {
+  at("login").hidden = false; at("token").focus();
+  say("wants its token", "busy");
+  at("login").onsubmit = event => {
+    event.preventDefault();
+    token = at("token").value; sessionStorage.setItem("attache-token", token);
+    at("token").value = ""; at("login").hidden = true;
+    said();
+  };
+});
+// Not an EventSource: that cannot send a token.
+async function listen() {
+  for (;;) {
+    try {
+      const answer = await ask("/api/events");
+      if (answer.status === 403) { await tokenSaid(); continue; }
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = ""; ;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        const events = (rest + value).split("\n\n");
+        rest = events.pop();
+        for (const event of events) if (event.startsWith("data:")) { say("live", "ok"); show(JSON.parse(event.slice(5))); }
+      }
+    } catch { /* Told below, and tried again. */ }
+    say("no connection; trying again", "bad");
+    await new Promise(later => setTimeout(later, 2000));
+  }
+}
+listen();
 
 at("explain").onsubmit = async event => {
   event.preventDefault();
-  const answer = await (await fetch("/api/explain?" + new URLSearchParams({ method: at("method").value, url: at("url").value }))).json();
+  const answer = await (await ask("/api/explain?" + new URLSearchParams({ method: at("method").value, url: at("url").value }))).json();
   at("explained").textContent = answer.outcome ? answer.outcome.replaceAll("_", " ") + (answer.sends_to ? " → " + answer.sends_to : "") + ": " + answer.reason : answer.detail;
 };
 at("reload").onclick = async () => {

@@ -164,6 +164,10 @@ fn by_kind(error: &TokenError) -> Diagnosis {
             "the server is slow, or a firewall swallows the request",
             "try it with curl from this machine",
         ),
+        TokenErrorKind::Transient if error.message.contains("certificate") => Diagnosis::new(
+            "the server's certificate is not acceptable here: another issuer, another name, or another time",
+            "write ca_file with the issuer's PEM file, or correct the host in token_endpoint; never switch verification off",
+        ),
         TokenErrorKind::Transient => Diagnosis::new(
             "the server cannot be reached, or is overloaded",
             "try again, or follow what the message says",
@@ -172,9 +176,11 @@ fn by_kind(error: &TokenError) -> Diagnosis {
             "what answers there is no token endpoint, or something stands before it",
             "compare token_endpoint with the server's metadata, or write issuer to have it looked up",
         ),
-        TokenErrorKind::Permanent | TokenErrorKind::Cancelled => {
-            Diagnosis::new("the server refuses the request", "see what the server's own log says about it")
-        }
+        TokenErrorKind::Permanent => Diagnosis::new(
+            "the server refuses the client without saying why; mostly that is client_id or the secret",
+            "compare client_id and the secret with what the server shows, and see what its own log says",
+        ),
+        TokenErrorKind::Cancelled => Diagnosis::new("the request was given up", "try again"),
     }
 }
 

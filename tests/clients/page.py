@@ -1,9 +1,9 @@
-"""The status page in a real browser, as a person uses it: page.py BROWSER ADMIN_URL. Prints what it saw as JSON."""
+"""The status page in a real browser, as a person uses it: page.py BROWSER ADMIN_URL [ADMIN_TOKEN]. Prints what it saw as JSON."""
 import asyncio, json, subprocess, sys, tempfile, urllib.request
 
 import websockets
 
-browser, admin = sys.argv[1:3]
+browser, admin, *token = sys.argv[1:]
 
 
 async def main():
@@ -62,6 +62,10 @@ async def use(socket):
     for domain in ("Page", "Network", "Runtime", "Log"):
         await call(f"{domain}.enable")
     await call("Page.navigate", url=admin)
+    if token:
+        seen["asked"] = await until("!document.getElementById('login').hidden")
+        seen["shown_before"] = await value("document.querySelectorAll('#credentials .card').length")
+        await value(f"document.getElementById('token').value = {json.dumps(token[0])}; document.querySelector('#login button').click()")
     seen["live"] = await until("document.getElementById('live').textContent === 'live'")
     before = await value("document.querySelector('#credentials .card').textContent")
     await value("document.querySelector('#credentials button').click()")

@@ -128,3 +128,47 @@ async fn a_person_refreshes_explains_and_reloads_in_a_real_browser() {
     let urls = seen["urls"].as_array().unwrap();
     assert!(urls.len() >= 4 && urls.iter().all(|url| url.as_str().unwrap().starts_with(&admin)), "{urls:?}");
 }
+
+#[tokio::test]
+async fn with_a_token_the_page_asks_for_it_and_shows_nothing_before() {
+    use crate::support::{ADMIN, FORWARD, Reply, Scripted, TestProxy, TokenServer, credential, upstream};
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let proxy = TestProxy::start(&format!(
+        "{FORWARD}{ADMIN}token = \"of-the-admin\"\n{}required = true\n{}",
+        credential(&tokens),
+        upstream("api", &api.origin())
+    ));
+    let admin = proxy.address("admin");
+    for (path, status) in
+        [("/", 200), ("/page.js", 200), ("/page.css", 200), ("/api/status", 403), ("/api/events", 403)]
+    {
+        assert_eq!(get(admin, "localhost", path).await.status, status, "{path}");
+    }
+    let python = crate::clients::python();
+    let Some(browser) = browser() else { return };
+    if !crate::clients::there_is(&python, &["-c", "import websockets.asyncio.client"]) {
+        return;
+    }
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/page.py");
+    let mut command = tokio::process::Command::new(python);
+    let command =
+        command.arg(script).args([browser, &format!("http://{admin}/"), "of-the-admin"]).kill_on_drop(true).output();
+    let asking = async {
+        loop {
+            let request = format!("GET {}/ HTTP/1.1\r\nHost: {}\r\n\r\n", api.origin(), api.address());
+            assert_eq!(send(proxy.address("proxy"), request).await.status, 200);
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let output = tokio::select! {
+        output = tokio::time::timeout(std::time::Duration::from_secs(90), command) => output.unwrap().unwrap(),
+        () = asking => unreachable!(),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let seen: serde_json::Value = serde_json::from_str(said.trim())
+        .unwrap_or_else(|_| panic!("{said} {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!((&seen["asked"], &seen["shown_before"]), (&true.into(), &0.into()), "{seen}");
+    for what in ["live", "refreshed", "explained", "reload_answered", "recent"] {
+        assert_eq!(seen[what], true, "{what}: {seen}");
+    }
+}
