@@ -329,7 +329,7 @@ fn worker_parts(
     let shared = ProxyShared {
         via: ViaIdentity::default(),
         replay_budget: Arc::new(ReplayBudget::new(limits.replay_memory, metrics.replay_bytes.clone())),
-        admission: Admission::new(limits.requests_per_second, limits.requests_per_second_per_caller),
+        admission: Admission::new(limits.requests_per_second, limits.requests_per_second_per_caller, limits.body_bytes),
         access_log,
         recent: recent.clone(),
         traces: traces.cloned(),

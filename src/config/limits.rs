@@ -26,6 +26,7 @@ pub(super) fn limits(mut table: TableReader<'_>) -> Limits {
     let per_address = table.get("connections_per_address").and_then(|value| value.integer(1..=10_000_000));
     limits.connections_per_address = per_address.and_then(|number| usize::try_from(number).ok());
     set(&mut limits.header_bytes, table.get("header_bytes").and_then(|value| header_bytes(&value)));
+    limits.body_bytes = table.get("body_bytes").and_then(|value| value.size());
     set(&mut limits.header_timeout, table.get("header_timeout").and_then(|value| value.duration()));
     set(&mut limits.keep_alive, table.get("keep_alive").and_then(|value| value.duration()));
     limits.requests_per_second = table.get("requests_per_second").and_then(|value| value.integer(1..=u32::MAX));

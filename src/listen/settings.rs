@@ -43,6 +43,8 @@ pub struct Limits {
     pub connections_per_address: Option<usize>,
     /// Bytes of a request head (431 above).
     pub header_bytes: usize,
+    /// Bytes of a request body (413 above).
+    pub body_bytes: Option<u64>,
     /// From the first byte of a request head to its last.
     pub header_timeout: Duration,
     /// How long a connection may wait for its next request.
@@ -63,6 +65,7 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_address: None,
             header_bytes: 64 * 1024,
+            body_bytes: None,
             header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(300),
             requests_per_second: None,

@@ -13,11 +13,13 @@ use crate::rate::RateLimit;
 /// Callers whose rate is remembered; whoever asks most stays among them.
 const CALLERS: usize = 10_000;
 
-/// `limits.requests_per_second` and `limits.requests_per_second_per_caller`.
+/// `limits.requests_per_second`, `limits.requests_per_second_per_caller` and `limits.body_bytes`.
 #[derive(Debug)]
 pub struct Admission {
     all: Option<RateLimit>,
     callers: Option<Callers>,
+    /// The longest request body.
+    pub(super) body_bytes: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -37,9 +39,9 @@ enum Who {
 impl Admission {
     /// With these limits; `None` is no limit.
     #[must_use]
-    pub fn new(all: Option<u32>, per_caller: Option<u32>) -> Self {
+    pub fn new(all: Option<u32>, per_caller: Option<u32>, body_bytes: Option<u64>) -> Self {
         let callers = per_caller.map(|per_second| Callers { per_second, buckets: Cache::new(CALLERS) });
-        Self { all: all.map(RateLimit::new), callers }
+        Self { all: all.map(RateLimit::new), callers, body_bytes }
     }
 
     /// Takes one request's worth.

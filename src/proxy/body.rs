@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::access::AccessEntry;
+pub use super::body_limit::CountedBody;
 use super::headers;
 use super::record::Record;
 use super::replay::ReplayBody;
@@ -22,6 +23,8 @@ pub enum RequestBody {
     Streaming(Incoming),
     /// Streams through and is kept for a replay, up to a bound.
     Replayable(ReplayBody),
+    /// Either of them, counted on its way. Boxed: the limit is rarely set.
+    Counted(Box<CountedBody>),
 }
 
 impl RequestBody {
@@ -41,6 +44,7 @@ impl Body for RequestBody {
             Self::Empty => Poll::Ready(None),
             Self::Streaming(body) => poll_incoming(body, cx),
             Self::Replayable(body) => Pin::new(body).poll_frame(cx),
+            Self::Counted(body) => body.poll(cx),
         }
     }
 
@@ -49,6 +53,7 @@ impl Body for RequestBody {
             Self::Empty => true,
             Self::Streaming(body) => body.is_end_stream(),
             Self::Replayable(body) => body.is_end_stream(),
+            Self::Counted(body) => body.inner.is_end_stream(),
         }
     }
 
@@ -57,6 +62,7 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streaming(body) => body.size_hint(),
             Self::Replayable(body) => body.size_hint(),
+            Self::Counted(body) => body.inner.size_hint(),
         }
     }
 }

@@ -192,6 +192,12 @@ impl Refusal {
             Kind::ProxyLoopDetected => Self::proxy_loop(detail("")),
             Kind::RequestBody => Self::framing(error.to_string()),
             Kind::RequestBodyTimeout => Self::slow_body(error.to_string()),
+            Kind::RequestBodyTooLarge => Self {
+                status: StatusCode::PAYLOAD_TOO_LARGE,
+                problem: "content-too-large",
+                title: "The request body is too large",
+                ..Self::framing(error.to_string())
+            },
             Kind::TargetTooLong => Self {
                 status: StatusCode::URI_TOO_LONG,
                 title: "The request target is too long",

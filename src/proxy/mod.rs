@@ -6,6 +6,7 @@
 mod access;
 mod admission;
 mod body;
+mod body_limit;
 mod callers;
 mod challenge;
 mod connect;
@@ -46,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::Admission;
-pub use body::{CallerBody, RequestBody};
+pub use body::{CallerBody, CountedBody, RequestBody};
 pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
 pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId, malformed};
 pub use first_bytes::{Spoken, spoken};
@@ -348,6 +349,8 @@ impl Proxy {
         body: RequestBody,
     ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
         let repeatable = outbound.head.method.is_idempotent() && matches!(body, RequestBody::Empty);
+        let most = self.shared.admission.body_bytes;
+        let (body, bound) = body_limit::bound(body, most)?;
         let attempt = access::attempt(outbound.head, upstream);
         let exchanged = match self.pool.exchange(upstream, origin, outbound, body).await {
             Err(error) if error.stale_connection && repeatable => {
@@ -356,7 +359,7 @@ impl Proxy {
             other => other,
         };
         access::attempted(attempt, &exchanged);
-        exchanged
+        bound.told(exchanged, most)
     }
 
     /// Wraps the body for a replay, if it may be replayed at all.

@@ -41,6 +41,8 @@ pub enum ExchangeErrorKind {
     RequestBody,
     /// The caller's own body stood still.
     RequestBodyTimeout,
+    /// The caller's own body is longer than it may be.
+    RequestBodyTooLarge,
     /// With the token in its query, the target is longer than a URI may be.
     TargetTooLong,
     /// The proof of a bound token could not be made.
@@ -71,6 +73,13 @@ impl ExchangeError {
     pub fn target_too_long() -> Self {
         let detail = "the request target is too long for a token in its query; nothing was sent";
         Self::new(ExchangeErrorKind::TargetTooLong, detail)
+    }
+
+    /// The caller's body is longer than `limits.body_bytes`.
+    #[must_use]
+    pub fn body_too_large(most: u64) -> Self {
+        let detail = format!("the request body is larger than limits.body_bytes, which is {most} bytes");
+        Self::new(ExchangeErrorKind::RequestBodyTooLarge, detail)
     }
 
     /// Nothing was sent: the proof that goes with a bound token could not be made.

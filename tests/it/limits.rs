@@ -126,3 +126,31 @@ async fn the_queue_for_an_upstreams_connections_is_bounded() {
         assert_eq!(caller.answer().await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_answered_with_413() {
+    let api = Scripted::start(|asked, _| Reply::ok(&asked.body.len().to_string())).await;
+    let toml = format!("{}{}[limits]\nbody_bytes = \"10KiB\"\n", reverse(&["api"]), plain("api", &api.origin(), ""));
+    let proxy = TestProxy::start(&toml);
+    let address = proxy.address("base");
+    let body = "x".repeat(10_240);
+    let sized = |length: usize| format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+    let mut caller = Caller::connect(address).await;
+    caller.write(format!("{}{body}", sized(body.len()))).await;
+    assert_eq!(caller.answer().await.text(), "10240", "just as long as it may be");
+    // Refused by what it says, before a byte of it has come.
+    caller.write(sized(10_241)).await;
+    let refused = caller.answer().await;
+    refused.assert_own_failure(413, "http_request_error");
+    assert!(refused.text().contains("limits.body_bytes"), "{}", refused.text());
+    assert_eq!(api.requests(), 1);
+    // Without a length it is counted on its way.
+    let chunked = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut caller = Caller::connect(address).await;
+    caller.write(format!("{chunked}2800\r\n{body}\r\n0\r\n\r\n")).await;
+    assert_eq!(caller.answer().await.text(), "10240");
+    let mut caller = Caller::connect(address).await;
+    caller.write(format!("{chunked}2800\r\n{body}\r\n1\r\nx\r\n")).await;
+    caller.answer().await.assert_own_failure(413, "http_request_error");
+    assert!(caller.is_closed().await);
+}
