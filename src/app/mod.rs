@@ -323,8 +323,8 @@ fn worker_parts(
 ) -> Result<WorkerParts, StartError> {
     let limits = Arc::new(config.limits.clone());
     let TelemetrySettings { access_log, server_timing, request_id, otlp_endpoint: _ } = config.telemetry.clone();
-    let AccessLogSettings { to, json } = access_log;
-    let start = |target| AccessLog::start(target, json, metrics.access_log_dropped.clone());
+    let AccessLogSettings { to, json, query } = access_log;
+    let start = |target| AccessLog::start(target, json, query, metrics.access_log_dropped.clone());
     let access_log = to.map(start).transpose()?;
     let shared = ProxyShared {
         via: ViaIdentity::default(),

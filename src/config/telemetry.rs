@@ -20,6 +20,7 @@ pub(super) fn telemetry(mut table: TableReader<'_>) -> TelemetrySettings {
     }
     let json = table.get("access_log_format").and_then(|value| value.choice(&[("text", false), ("json", true)], &[]));
     settings.access_log.json = json.unwrap_or(false);
+    set(&mut settings.access_log.query, table.get("access_log_query").and_then(|value| value.boolean()));
     set(&mut settings.server_timing, table.get("server_timing").and_then(|value| value.boolean()));
     set(&mut settings.request_id, table.get("request_id").and_then(|value| value.boolean()));
     settings.otlp_endpoint = table.get("otlp_endpoint").and_then(|value| collector(&value));

@@ -12,7 +12,7 @@ use super::{Arrived, ProxyShared, Refusal};
 use crate::route::Route;
 use crate::runtime::{Lane, ListenerRuntime};
 use crate::telemetry::{AccessLog, AccessRecord, Attempt, RecentRequests, RequestSpan, UNMATCHED};
-use crate::upstream::{ExchangeError, Upstream};
+use crate::upstream::{Connecting, ExchangeError, Upstream};
 
 /// W3C Server Timing.
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -26,6 +26,7 @@ struct Answered {
     outcome: &'static str,
     unauthorized: Option<&'static str>,
     token: Duration,
+    connecting: Option<Duration>,
     upstreams: Duration,
 }
 
@@ -35,6 +36,8 @@ pub(super) struct AccessEntry {
     log: Option<AccessLog>,
     recent: Option<RecentRequests>,
     span: Option<RequestSpan>,
+    /// For the log alone, and only if it asks: the page and traces have none.
+    query: Option<String>,
     began: Instant,
     record: AccessRecord,
 }
@@ -84,7 +87,9 @@ pub(super) fn begin(
         outcome: "passed",
         ..AccessRecord::default()
     };
-    Some(Box::new(AccessEntry { log: shared.access_log.clone(), recent, span, began, record }))
+    let wanted = shared.access_log.as_ref().is_some_and(AccessLog::wants_query);
+    let query = if wanted { head.uri.query().map(str::to_owned) } else { None };
+    Some(Box::new(AccessEntry { log: shared.access_log.clone(), recent, span, query, began, record }))
 }
 
 /// Begins the span of one try at the upstream, where the request has one.
@@ -147,6 +152,7 @@ impl Watch {
         }
         let credential = route.credential.as_ref().filter(|_| outcome == "injected");
         let unauthorized = response.extensions().get::<Unauthorized>().map(|Unauthorized(outcome)| *outcome);
+        let connecting = response.extensions().get::<Connecting>().map(|Connecting(took)| *took);
         response.extensions_mut().insert(Answered {
             upstream: route.name().to_owned(),
             credential: credential.map(|credential| credential.name.clone()),
@@ -154,6 +160,7 @@ impl Watch {
             outcome,
             unauthorized,
             token: self.token,
+            connecting,
             upstreams,
         });
     }
@@ -198,6 +205,7 @@ impl AccessEntry {
                 (answered.upstream, answered.credential, answered.outcome);
             (record.generation, record.unauthorized) = (answered.generation, answered.unauthorized);
             (record.token_ms, record.upstream_ms) = (millis(answered.token), millis(answered.upstreams));
+            record.connect_ms = answered.connecting.and_then(millis);
         }
         response.map(|body| body.with_entry(self))
     }
@@ -226,14 +234,17 @@ impl AccessEntry {
 impl Drop for AccessEntry {
     fn drop(&mut self) {
         self.record.duration_ms = self.began.elapsed().as_secs_f64() * 1e3;
-        if let Some(log) = &self.log {
-            log.write(&self.record);
-        }
         if let Some(span) = &self.span {
             span.finish(&self.record);
         }
         if let Some(recent) = &self.recent {
-            recent.keep(std::mem::take(&mut self.record));
+            recent.keep(self.record.clone());
+        }
+        if let Some(log) = &self.log {
+            if let Some(query) = self.query.take() {
+                self.record.path = format!("{}?{query}", self.record.path);
+            }
+            log.write(&self.record);
         }
     }
 }

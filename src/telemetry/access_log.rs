@@ -22,6 +22,8 @@ pub struct AccessLogSettings {
     pub to: Option<AccessLogTarget>,
     /// One JSON object a line instead of a text.
     pub json: bool,
+    /// Queries too, which may hold secrets.
+    pub query: bool,
 }
 
 /// Where the lines go.
@@ -33,7 +35,7 @@ pub enum AccessLogTarget {
     File(PathBuf),
 }
 
-/// What is told of a request. Never a query, a field or a body: they may hold secrets.
+/// What is told of a request. Never a field or a body, and a query only if asked for: they may hold secrets.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AccessRecord {
     /// When its head was there (RFC 3339).
@@ -56,7 +58,7 @@ pub struct AccessRecord {
     pub method: String,
     /// As it came; empty in a path alone.
     pub host: String,
-    /// Without its query.
+    /// Without its query, unless `access_log_query` asks for it.
     pub path: String,
     /// What the caller was answered.
     pub status: u16,
@@ -68,6 +70,8 @@ pub struct AccessRecord {
     pub unauthorized: Option<&'static str>,
     /// Until there was a token; milliseconds, as the following.
     pub token_ms: Option<f64>,
+    /// Of what follows, the wait for a connection to the upstream; `None` where one was there.
+    pub connect_ms: Option<f64>,
     /// From then to the head of the upstream's answer: connecting, sending, and its own time.
     pub upstream_ms: Option<f64>,
     /// From the head to the last byte of the response.
@@ -79,6 +83,7 @@ pub struct AccessRecord {
 pub struct AccessLog {
     lines: SyncSender<String>,
     json: bool,
+    query: bool,
     dropped: Counter,
 }
 
@@ -87,11 +92,17 @@ impl AccessLog {
     ///
     /// # Errors
     /// A file that cannot be opened, or a thread that cannot be started.
-    pub fn start(target: AccessLogTarget, json: bool, dropped: Counter) -> io::Result<Self> {
+    pub fn start(target: AccessLogTarget, json: bool, query: bool, dropped: Counter) -> io::Result<Self> {
         let (lines, waiting) = sync_channel(WAITING);
         let mut sink = Sink::open(target)?;
         std::thread::Builder::new().name("attache-access-log".into()).spawn(move || sink.write_all(&waiting))?;
-        Ok(Self { lines, json, dropped })
+        Ok(Self { lines, json, query, dropped })
+    }
+
+    /// True if queries are asked for.
+    #[must_use]
+    pub const fn wants_query(&self) -> bool {
+        self.query
     }
 
     /// Hands a record over; never waits.
@@ -219,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         std::fs::write(&path, "before\n").unwrap();
-        let log = AccessLog::start(AccessLogTarget::File(path.clone()), false, Counter::default()).unwrap();
+        let log = AccessLog::start(AccessLogTarget::File(path.clone()), false, false, Counter::default()).unwrap();
         log.write(&record("/one"));
         until(
             &path,
@@ -235,7 +246,7 @@ mod tests {
     fn json_is_an_object_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
-        let log = AccessLog::start(AccessLogTarget::File(path.clone()), true, Counter::default()).unwrap();
+        let log = AccessLog::start(AccessLogTarget::File(path.clone()), true, false, Counter::default()).unwrap();
         log.write(&record("/one"));
         until(&path, "\"outcome\":\"injected\"");
         let text = std::fs::read_to_string(&path).unwrap();

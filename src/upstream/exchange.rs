@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -116,18 +117,30 @@ async fn on_other_connection<B>(
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
 {
+    let began = Instant::now();
     loop {
         let lease = pool.lease(upstream, origin, fresh).await?;
+        let connecting = began.elapsed();
         let reused = lease.reused;
         match lease.send(upstream, origin, head, body).await {
             Err(NotSent::Unbegun(unsent)) if reused => {
                 body = unsent;
                 fresh = true;
             }
-            other => return settle(other, origin),
+            other => {
+                let mut settled = settle(other, origin);
+                if let Ok(response) = &mut settled {
+                    response.extensions_mut().insert(Connecting(connecting));
+                }
+                return settled;
+            }
         }
     }
 }
+
+/// How long a request waited for a connection; goes along with its answer, where it had to.
+#[derive(Debug, Clone, Copy)]
+pub struct Connecting(pub Duration);
 
 fn settle<B>(sent: Result<Response<ResponseBody<B>>, NotSent<B>>, origin: &Origin) -> Exchanged<B> {
     sent.map_err(|not_sent| match not_sent {

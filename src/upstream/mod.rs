@@ -32,7 +32,7 @@ pub use address::{AddressPolicy, OwnAddresses};
 pub use body::{BodyError, ResponseBody};
 pub use direct::{DirectRule, InvalidRule};
 pub use error::{ExchangeError, ExchangeErrorKind};
-pub use exchange::{OutboundField, OutboundHead};
+pub use exchange::{Connecting, OutboundField, OutboundHead};
 pub use onward::Onward;
 pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Scheme, is_loopback_host};
 pub use pool::Pool;

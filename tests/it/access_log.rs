@@ -55,3 +55,43 @@ async fn each_request_is_a_line_without_its_query_and_fields() {
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(!text.contains("sentinel") && !text.contains("token-1") && !text.contains("s3cret"), "{text}");
 }
+
+#[tokio::test]
+async fn queries_are_written_only_if_asked_for_and_connecting_is_told_apart() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("hello")).await);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let proxy = TestProxy::start_with(
+        &format!(
+            "{FORWARD}[telemetry]\naccess_log = \"{}\"\naccess_log_format = \"json\"\naccess_log_query = true\nserver_timing = true\nrequest_id = true\n{}{}",
+            path.display(),
+            credential(&tokens),
+            upstream("api", &api.origin())
+        ),
+        1,
+    );
+    let host = api.address();
+    let request = format!("GET http://{host}/a?x=1 HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let answer = send(proxy.address("proxy"), request.clone()).await;
+        let timing = answer.field("server-timing").unwrap();
+        assert!(timing.starts_with("token;dur=") && timing.contains(", upstream;dur="), "{timing}");
+        ids.push(answer.field("x-request-id").unwrap().to_owned());
+    }
+    let sent: Vec<String> = api.asked().iter().map(|asked| asked.field("x-request-id").unwrap().to_owned()).collect();
+    assert_eq!(sent, ids, "the upstream is told the same");
+    let lines = || -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    until("two lines", || async { lines().len() == 2 }).await;
+    let [first, second] = &lines()[..] else { panic!("two lines") };
+    assert_eq!(
+        (&first["path"], &first["request_id"], &first["generation"]),
+        (&"/a?x=1".into(), &ids[0].clone().into(), &1.into())
+    );
+    assert!(first["connect_ms"].as_f64().unwrap() > 0.0 && first["token_ms"].as_f64().unwrap() > 0.0, "{first}");
+    assert!(second["connect_ms"].is_null(), "the connection was there: {second}");
+    assert!(second["upstream_ms"].as_f64().unwrap() <= second["duration_ms"].as_f64().unwrap(), "{second}");
+}
