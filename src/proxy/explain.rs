@@ -111,11 +111,11 @@ fn explain(
                 None => unmatched(runtime, &tunnel.origin),
             };
             onward = upstream.and_then(|upstream| upstream.onward_for(&tunnel.origin));
-            explain_tunnel(&mut explanation, runtime, listener, &tunnel);
+            explain_tunnel(&mut explanation, runtime, &tunnel);
         }
-        Ok(Destination::Unmatched(origin)) => match tunnel::unmatched(runtime, listener, &origin, &origin) {
+        Ok(Destination::Unmatched(origin)) => match tunnel::permitted(runtime, &origin, &origin) {
             Err(refusal) => explanation.reason = refused(&refusal),
-            Ok(upstream) => {
+            Ok((upstream, _)) => {
                 onward = upstream.onward_for(&origin);
                 explanation.outcome = "pass";
                 explanation.sends_to = Some(origin.to_string());
@@ -186,7 +186,7 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts)
     }
 }
 
-fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, listener: &ListenerRuntime, asked: &Tunnel) {
+fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, asked: &Tunnel) {
     let Tunnel { lane, origin, alias } = asked;
     explanation.upstream = lane.as_ref().map(|lane| lane.route.name().to_owned());
     let credential = lane.as_ref().and_then(|lane| lane.route.credential.as_ref());
@@ -217,7 +217,7 @@ fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, listener: &L
     }
     let permitted = match lane {
         Some(lane) => tunnel::check_rules(lane),
-        None => tunnel::unmatched(runtime, listener, origin, &tunnel::target(origin)).map(|_| ()),
+        None => tunnel::permitted(runtime, origin, &tunnel::target(origin)).map(|_| ()),
     };
     if let Err(refusal) = permitted {
         explanation.reason = refused(&refusal);

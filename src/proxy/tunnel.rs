@@ -1,6 +1,7 @@
 //! Bytes passed through unread: tunnels that are not opened, and what follows a WebSocket's 101.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
@@ -12,7 +13,7 @@ use super::body::RequestBody;
 use super::error::Refusal;
 use super::splice::splice;
 use crate::runtime::{Lane, ListenerRuntime, Runtime, UnmatchedRuntime};
-use crate::upstream::{Origin, ResponseBody};
+use crate::upstream::{Origin, ResponseBody, Scheme, Upstream};
 
 /// A tunnel cannot keep rules about methods and paths.
 pub(super) fn check_rules(lane: &Lane) -> Result<(), Refusal> {
@@ -41,20 +42,31 @@ pub(super) fn unmatched<'a>(
     listener: &ListenerRuntime,
     origin: &Origin,
     asked: &dyn Display,
-) -> Result<&'a std::sync::Arc<crate::upstream::Upstream>, Refusal> {
+) -> Result<&'a Arc<Upstream>, Refusal> {
+    let (upstream, report) = permitted(runtime, origin, asked)?;
+    if report {
+        listener.metrics.would_deny.inc();
+        tracing::warn!(target: "attache::proxy", listener = %listener.name, origin = %asked, "would be denied: no upstream covers it");
+    }
+    Ok(upstream)
+}
+
+/// The same decision without counting or saying anything; true if it is to be reported.
+pub(super) fn permitted<'a>(
+    runtime: &'a Runtime,
+    origin: &Origin,
+    asked: &dyn Display,
+) -> Result<(&'a Arc<Upstream>, bool), Refusal> {
     match &runtime.unmatched {
         UnmatchedRuntime::Deny => Err(Refusal::denied(format!(
             "no upstream covers {asked}; add one to the configuration, or set [forward] unmatched = \"pass\""
         ))),
         UnmatchedRuntime::Pass { http, https, report } => {
-            if *report {
-                listener.metrics.would_deny.inc();
-                tracing::warn!(target: "attache::proxy", listener = %listener.name, origin = %asked, "would be denied: no upstream covers it");
-            }
-            Ok(match origin.scheme {
-                crate::upstream::Scheme::Http => http,
-                crate::upstream::Scheme::Https => https,
-            })
+            let upstream = match origin.scheme {
+                Scheme::Http => http,
+                Scheme::Https => https,
+            };
+            Ok((upstream, *report))
         }
     }
 }

@@ -255,3 +255,16 @@ async fn explain_says_the_same_of_ports() {
     assert_eq!(refused["outcome"], "deny");
     assert!(refused["reason"].as_str().unwrap().contains("lead to port 443, 8443 only"), "{refused}");
 }
+
+#[tokio::test]
+async fn explaining_what_would_be_denied_is_not_counted_as_done() {
+    let api = Scripted::start(|_, _| Reply::ok("")).await;
+    let toml =
+        format!("{FORWARD}{ADMIN}[forward]\nunmatched = \"report\"\n[upstreams.api]\norigin = \"{}\"\n", api.origin());
+    let proxy = TestProxy::start(&toml);
+    for question in ["GET&url=http://other.test/", "CONNECT&url=other.test:443"] {
+        let answer = get(proxy.address("admin"), "localhost", &format!("/api/explain?method={question}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(proxy.metric("attache_would_deny_total{listener=\"proxy\"}").await, 0.0);
+}
