@@ -7,7 +7,8 @@
 //! | | |
 //! |---|---|
 //! | [`proxy`] | a request's way through, from `Proxy::handle`: `target`, `headers` (hop-by-hop fields), `replay`, `retry` (401), `tunnel` (CONNECT), `error` |
-//! | [`route`] | which requests get what: `table`, `pattern`; `hold` bounds what a 401 may cost |
+//! | [`route`] | which requests get what: `table`, `pattern` |
+//! | [`renewal`] | when a 401 is worth a new token: `evidence`, `pace` |
 //! | [`credential`] | what is put on a request |
 //! | [`token`] | access tokens over time: `cache` (read, discard), `refresh` (single flight, refresh ahead, back-off), `expiry` |
 //! | [`oauth`] | how a token is obtained: `grant`, `client_auth`, `endpoint`, `response` |
@@ -42,6 +43,7 @@ pub mod local;
 pub mod oauth;
 pub mod proxy;
 pub mod rate;
+pub mod renewal;
 pub mod route;
 pub mod runtime;
 pub mod secret;

@@ -17,7 +17,7 @@ use crate::credential::Credential;
 use crate::oauth::ClientAuth;
 use crate::proxy::{ListenerMode, PrivateAddresses, Unmatched};
 use crate::rate::RateLimit;
-use crate::route::{Hold, Route};
+use crate::route::Route;
 use crate::runtime::{ListenerRuntime, Runtime, UnmatchedRuntime};
 use crate::telemetry::{RequestMetrics, UNMATCHED};
 use crate::tls::server::ListenerIdentity;
@@ -164,7 +164,7 @@ impl Builder {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
             _ => false,
         };
-        if let Some(old) = old.filter(|old| old.settings == config.route).filter(same_credential) {
+        if let Some(old) = old.filter(|old| old.settings == config.route).filter(&same_credential) {
             return Ok(Arc::clone(old));
         }
         let upstream = match old {
@@ -172,7 +172,9 @@ impl Builder {
             None => Arc::new(self.upstream(&config.connection, identity, AddressPolicy::Any, tls)?),
         };
         let rate = config.route.requests_per_second.map(RateLimit::new);
-        Ok(Arc::new(Route { upstream, credential, settings: config.route.clone(), hold: Hold::default(), rate }))
+        // What is known of the same upstream and credential does not become wrong by another rule.
+        let renewals = old.filter(same_credential).map(|old| Arc::clone(&old.renewals)).unwrap_or_default();
+        Ok(Arc::new(Route { upstream, credential, settings: config.route.clone(), renewals, rate }))
     }
 
     /// Upstreams with the same trust and the same certificate share a TLS configuration; connections and pools are never

@@ -199,5 +199,5 @@ fn the_schema_is_one_document_whose_references_lead_somewhere() {
         (Some(false), Some("30s"))
     );
     let retry = &schema["properties"]["upstreams"]["additionalProperties"]["properties"]["retry"]["properties"];
-    assert_eq!(retry["on"]["items"]["minimum"], 400);
+    assert_eq!(retry["on"]["items"]["minimum"], 200);
 }

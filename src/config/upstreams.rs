@@ -171,8 +171,8 @@ fn status(value: &Value<'_>) -> Option<StatusCode> {
     const REMEDY: &str = "write statuses that mean a refused token, such as [401]";
     let DeValue::Integer(number) = value.node else { return value.wrong_type("a status", REMEDY) };
     match number.as_str().parse().ok().and_then(|number| StatusCode::from_u16(number).ok()) {
-        Some(status) if status.is_client_error() => Some(status),
-        _ => value.wrong("has a status outside 400 to 499, which no new token mends", REMEDY),
+        Some(status) if (200..600).contains(&status.as_u16()) => Some(status),
+        _ => value.wrong("has a status outside 200 to 599", REMEDY),
     }
 }
 
@@ -315,10 +315,10 @@ mod tests {
     }
 
     #[test]
-    fn only_refusals_are_retried() {
-        let found = wrong("retry = { on = [200, 401, 503, \"401\"] }");
+    fn every_final_status_may_mean_a_refused_token() {
+        let found = wrong("retry = { on = [101, 203, 302, 401, 600, \"401\"] }");
         assert_eq!(found.len(), 3, "{found:#?}");
-        assert!(found[0].starts_with("proxy.toml:6:17: `upstreams.a.retry.on` has a status outside 400 to 499"));
+        assert!(found[0].starts_with("proxy.toml:6:17: `upstreams.a.retry.on` has a status outside 200 to 599"));
         assert!(found[2].contains("is a string, not a status; "));
         assert!(wrong("retry = { on = [] }")[0].contains("is an empty list; "));
     }

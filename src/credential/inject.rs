@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn token(generation: u64, value: &'static str) -> Injectable {
-        Injectable { value: HeaderValue::from_static(value), generation, after_unauthorized: false }
+        Injectable { value: HeaderValue::from_static(value), generation, after_unauthorized: false, repeated: false }
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub use settings::{CredentialKind, CredentialSettings, FixedScheme, FixedSetting
 
 use self::inject::Shape;
 use crate::jose::KeyError;
+use crate::renewal::{Evidence, Renewals, Standing};
 use crate::token::{Acquired, CachePolicy, Injectable, TokenCache, TokenError, TokenErrorKind, TokenStatus};
 
 /// A configured credential, live. Several may share one [`TokenCache`], when their token requests are equal.
@@ -33,6 +34,8 @@ pub struct Credential {
     /// `/readyz` waits for it.
     pub required: bool,
     backing: Backing,
+    /// For the credential of one caller's token: callers must not be able to hold each other up.
+    renewals: Renewals,
 }
 
 /// Where what is put on requests comes from.
@@ -63,7 +66,7 @@ impl Credential {
     #[must_use]
     pub fn new(name: String, required: bool, inject: Inject, cache: Arc<TokenCache>, timeout: Duration) -> Self {
         let wait = timeout * 2 + Duration::from_secs(1);
-        Self { name, required, backing: Backing::Tokens { cache, shape: Shape::new(inject), binding: None, wait } }
+        Self::with(name, required, Backing::Tokens { cache, shape: Shape::new(inject), binding: None, wait })
     }
 
     /// The same credential, whose tokens are bound to a key.
@@ -107,14 +110,31 @@ impl Credential {
 
     /// A credential that is a secret itself.
     #[must_use]
-    pub const fn fixed(name: String, required: bool, fixed: Arc<Fixed>) -> Self {
-        Self { name, required, backing: Backing::Fixed(fixed) }
+    pub fn fixed(name: String, required: bool, fixed: Arc<Fixed>) -> Self {
+        Self::with(name, required, Backing::Fixed(fixed))
     }
 
     /// A credential that is another one for each caller.
     #[must_use]
-    pub const fn exchange(name: String, required: bool, exchange: Arc<Exchange>) -> Self {
-        Self { name, required, backing: Backing::Exchange(exchange) }
+    pub fn exchange(name: String, required: bool, exchange: Arc<Exchange>) -> Self {
+        Self::with(name, required, Backing::Exchange(exchange))
+    }
+
+    fn with(name: String, required: bool, backing: Backing) -> Self {
+        Self { name, required, backing, renewals: Renewals::default() }
+    }
+
+    /// What upstreams did with the tokens of this one caller, where tokens are exchanged.
+    #[must_use]
+    pub const fn renewals(&self) -> &Renewals {
+        &self.renewals
+    }
+
+    /// Notes that an upstream has taken this token for the first time.
+    pub fn accepted(&self, generation: u64) {
+        if let Backing::Tokens { cache, .. } = &self.backing {
+            cache.accepted(generation);
+        }
     }
 
     /// What becomes of each caller's own token, if that is what it is made of.
@@ -197,20 +217,34 @@ impl Credential {
         Ok(self.authorization(finished))
     }
 
-    /// An authorization with a newer token than the one that was refused. `None` where there is nothing to renew: a fixed
-    /// credential whose secret is still the one that was sent.
+    /// An authorization with a newer token than the one that was refused. `None` where there is none: for a token, because
+    /// `warrant` says so (see [`TokenCache::renew`]); for a fixed credential, whose renewal costs nobody anything, because its
+    /// secret is still the one that was sent.
     ///
     /// # Errors
     /// Why there is no newer token.
-    pub async fn renew(&self, refused: &Authorization) -> Result<Option<Authorization>, Arc<TokenError>> {
+    pub async fn renew(
+        &self,
+        refused: &Authorization,
+        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+    ) -> Result<Option<Authorization>, Arc<TokenError>> {
         let finished = match &self.backing {
             Backing::Tokens { cache, shape, wait, .. } => {
-                Some(shaped(shape, cache.renew(refused.generation(), *wait).await?)?)
+                let newer = cache.renew(&refused.finished, *wait, warrant).await?;
+                newer.map(|newer| shaped(shape, newer)).transpose()?
             }
             Backing::Fixed(fixed) => fixed.renew(refused.generation()).await?,
             Backing::Exchange(_) => return Err(no_subject()),
         };
         Ok(finished.map(|finished| self.authorization(finished)))
+    }
+
+    /// Has a refused token replaced for the requests to come. True if there is a newer one or will be.
+    pub fn renew_for_later(&self, refused: &Authorization, warrant: impl FnOnce(Standing) -> Option<Evidence>) -> bool {
+        match &self.backing {
+            Backing::Tokens { cache, .. } => cache.renew_for_later(&refused.finished, warrant),
+            Backing::Fixed(_) | Backing::Exchange(_) => false,
+        }
     }
 
     /// A new token, whatever there is; for a fixed credential, what its secret is now.
@@ -315,9 +349,9 @@ impl Authorization {
         self.finished.generation
     }
 
-    /// The token was itself obtained because its predecessor was refused.
+    /// It is the token that the server had handed out before.
     #[must_use]
-    pub const fn after_unauthorized(&self) -> bool {
-        self.finished.after_unauthorized
+    pub const fn is_repeated(&self) -> bool {
+        self.finished.repeated
     }
 }

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 
 use super::access::AccessEntry;
 pub use super::body_limit::CountedBody;
+use super::grpc::TrailerWatch;
 use super::headers;
 use super::record::Record;
 use super::replay::ReplayBody;
@@ -83,6 +84,8 @@ pub struct CallerBody {
     record: Option<Record>,
     /// The line of the access log, if there is one.
     entry: Option<Box<AccessEntry>>,
+    /// Told the trailers, where they say whether the token was taken.
+    trailers: Option<Box<TrailerWatch>>,
 }
 
 enum Kind {
@@ -94,25 +97,36 @@ impl CallerBody {
     /// A short text of our own.
     #[must_use]
     pub const fn own(text: Bytes) -> Self {
-        Self { kind: Kind::Own(Some(text)), record: None, entry: None }
+        Self::of(Kind::Own(Some(text)))
     }
 
     /// None.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { kind: Kind::Own(None), record: None, entry: None }
+        Self::of(Kind::Own(None))
     }
 
     /// An upstream's.
     #[must_use]
     pub const fn upstream(body: ResponseBody<RequestBody>) -> Self {
-        Self { kind: Kind::Upstream(body), record: None, entry: None }
+        Self::of(Kind::Upstream(body))
+    }
+
+    const fn of(kind: Kind) -> Self {
+        Self { kind, record: None, entry: None, trailers: None }
     }
 
     /// Takes the record along, so that it is closed with the last byte.
     #[must_use]
     pub(super) fn with_record(mut self, record: Record) -> Self {
         self.record = Some(record);
+        self
+    }
+
+    /// Has the trailers told.
+    #[must_use]
+    pub(super) fn with_trailers(mut self, watch: Box<TrailerWatch>) -> Self {
+        self.trailers = Some(watch);
         self
     }
 
@@ -139,6 +153,13 @@ impl Body for CallerBody {
         };
         if let (Some(entry), Some(Ok(frame))) = (&mut this.entry, &frame) {
             entry.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        if this.trailers.is_some()
+            && let Some(Ok(frame)) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+            && let Some(watch) = this.trailers.take()
+        {
+            watch.ended(trailers);
         }
         if matches!(frame, None | Some(Err(_))) {
             this.record = None;

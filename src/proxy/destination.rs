@@ -74,6 +74,11 @@ impl Reached {
         Self { lane: Arc::clone(&self.lane), origin: Some(origin), path: self.path.clone() }
     }
 
+    /// The host, where the upstream has several.
+    pub(super) fn host(&self) -> Option<&str> {
+        self.origin.as_ref().map(|origin| origin.host.as_str())
+    }
+
     pub(super) fn origin(&self) -> &Origin {
         self.origin.as_ref().unwrap_or_else(|| self.lane.route.upstream.settings.origin.base())
     }

@@ -15,6 +15,7 @@ mod error;
 pub mod explain;
 mod first_bytes;
 mod forward;
+mod grpc;
 mod headers;
 mod inject;
 mod intercept;
@@ -23,6 +24,7 @@ mod record;
 mod replay;
 mod retry;
 mod reverse;
+mod send;
 mod settings;
 mod socks;
 mod splice;
@@ -59,13 +61,12 @@ use self::destination::{Destination, Reached};
 use self::intercept::Inside;
 use self::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
 use self::record::Record;
-use self::retry::{Sent, SentBody};
 use crate::credential::{Authorization, Credential};
 use crate::listen::{CallerConnection, Serving};
 use crate::route::OnTokenError;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, RuntimeReader};
 use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics, Traces};
-use crate::upstream::{ExchangeError, Origin, OutboundHead, Pool, ResponseBody, Upstream};
+use crate::upstream::{Origin, Pool, ResponseBody, Upstream};
 
 /// One worker's request path.
 pub struct Proxy {
@@ -234,7 +235,7 @@ impl Proxy {
         let mut watch = access::Watch::begin(&self.shared);
         let exchanged = subject::exchanged(route.credential.as_deref(), head)?;
         let credential = match &exchanged {
-            Some(credential) => Some(&**credential),
+            Some(credential) => Some(credential),
             None => caller_authorization(reached, head)?,
         };
         let authorization = match credential {
@@ -245,7 +246,7 @@ impl Proxy {
             None => None,
         };
         watch.has_token(authorization.as_ref().map(|(_, obtained)| obtained.generation()));
-        let told = token_origin::reached(reached, authorization.as_ref().map(|(credential, _)| *credential))?;
+        let told = token_origin::reached(reached, authorization.as_ref().map(|(credential, _)| &***credential))?;
         let reached = told.as_ref().unwrap_or(reached);
         let injecting = route.credential.is_some();
         let upgrade = rewrite_request(&self.shared.via, head, reached.path.clone(), injecting);
@@ -261,11 +262,17 @@ impl Proxy {
             Some((credential, authorization)) => {
                 self.send_authorized(reached, credential, head, body, authorization).await
             }
-            None => Box::pin(self.pass(&route.upstream, reached.origin(), head, body)).await,
+            None => {
+                let passed = Box::pin(self.pass(&route.upstream, reached.origin(), head, body)).await;
+                passed.map(|response| (response, None))
+            }
         };
-        let response = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
+        let (response, trailers) = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
         let mut response = self.answer(response, upgrade, &route.upstream, Record::new(began, metrics, outcome.0))?;
         watch.tell(&self.shared, &mut response, route, outcome.1);
+        if let Some(watch) = trailers {
+            response = response.map(|body| body.with_trailers(watch));
+        }
         Ok(response)
     }
 
@@ -287,97 +294,6 @@ impl Proxy {
         let response = self.pass(upstream, origin, head, body).await;
         let response = response.map_err(|error| Refusal::unmatched_exchange(&origin.to_string(), &error))?;
         self.answer(response, upgrade, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
-    }
-
-    /// Sends the request with its token, and once more where that token was the trouble. `head` is only lent, so that it can
-    /// be sent again.
-    async fn send_authorized(
-        &self,
-        reached: &Reached,
-        credential: &Credential,
-        head: &Parts,
-        body: Incoming,
-        authorization: Authorization,
-    ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
-        let route = &reached.lane.route;
-        let (body, sent_body) = self.keep_body(reached, body);
-        let sent = Sent { credential, head, body: sent_body, authorization };
-        let response = self.send(reached, &sent, body).await?;
-        if route.settings.retry.on.contains(&response.status()) || retry::wants_nonce(credential, &response) {
-            return Box::pin(retry::after_refusal(self, reached, sent, response)).await;
-        }
-        route.hold.accepted(sent.authorization.generation());
-        Ok(response)
-    }
-
-    /// Sends it once, with everything that this one sending needs.
-    async fn send(
-        &self,
-        reached: &Reached,
-        sent: &Sent<'_>,
-        body: RequestBody,
-    ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
-        let origin = reached.origin();
-        let finish = inject::Finish::of(sent.credential, &sent.authorization, origin, sent.head)?;
-        let outbound = finish.head(sent.head, &sent.authorization);
-        let response = self.exchange(&reached.lane.route.upstream, origin, outbound, body).await?;
-        if sent.credential.binding().is_some() {
-            // An upstream may give the next nonce with any answer (RFC 9449 section 8.2).
-            sent.credential.learn_nonce((origin.scheme.as_str(), &origin.authority()), response.headers());
-        }
-        Ok(response)
-    }
-
-    /// Sends a request that carries no token of ours.
-    async fn pass(
-        &self,
-        upstream: &Upstream,
-        origin: &Origin,
-        head: &Parts,
-        body: Incoming,
-    ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
-        self.exchange(upstream, origin, OutboundHead::plain(head), RequestBody::streaming(body)).await
-    }
-
-    /// One request out, one response back. A request whose used connection ended without a word goes out once more, if that
-    /// changes nothing (RFC 9110 section 9.2.2).
-    async fn exchange(
-        &self,
-        upstream: &Upstream,
-        origin: &Origin,
-        outbound: OutboundHead<'_>,
-        body: RequestBody,
-    ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
-        let repeatable = outbound.head.method.is_idempotent() && matches!(body, RequestBody::Empty);
-        let most = self.shared.admission.body_bytes;
-        let (body, bound) = body_limit::bound(body, most)?;
-        let attempt = access::attempt(outbound.head, upstream);
-        let exchanged = match self.pool.exchange(upstream, origin, outbound, body).await {
-            Err(error) if error.stale_connection && repeatable => {
-                Box::pin(self.pool.exchange(upstream, origin, outbound, RequestBody::Empty)).await
-            }
-            other => other,
-        };
-        access::attempted(attempt, &exchanged);
-        bound.told(exchanged, most)
-    }
-
-    /// Wraps the body for a replay, if it may be replayed at all.
-    fn keep_body(&self, reached: &Reached, body: Incoming) -> (RequestBody, SentBody) {
-        if body.is_end_stream() {
-            return (RequestBody::Empty, SentBody::Empty);
-        }
-        let retry = &reached.lane.route.settings.retry;
-        if !retry.enabled {
-            return (RequestBody::Streaming(body), SentBody::Gone);
-        }
-        match ReplayBody::new(body, retry.max_body, &self.shared.replay_budget) {
-            Ok(body) => {
-                let replay = body.replay();
-                (RequestBody::Replayable(body), SentBody::Kept(replay))
-            }
-            Err(body) => (RequestBody::Streaming(body), SentBody::Gone),
-        }
     }
 
     /// Makes the upstream's answer ours, or joins the two sides of an upgrade.

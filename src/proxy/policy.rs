@@ -1,5 +1,7 @@
 //! What a request to an upstream may be, and what becomes of the caller's own Authorization.
 
+use std::sync::Arc;
+
 use http::header::{AUTHORIZATION, MAX_FORWARDS};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -42,7 +44,7 @@ pub(super) fn check_policy(reached: &Reached, head: &Parts) -> Result<(), Refusa
 pub(super) fn caller_authorization<'a>(
     reached: &'a Reached,
     head: &mut Parts,
-) -> Result<Option<&'a Credential>, Refusal> {
+) -> Result<Option<&'a Arc<Credential>>, Refusal> {
     let Some(credential) = &reached.lane.route.credential else { return Ok(None) };
     if !head.headers.contains_key(AUTHORIZATION) {
         return Ok(Some(credential));
@@ -58,7 +60,7 @@ pub(super) fn caller_authorization<'a>(
         CallerAuthorization::Keep => {
             metrics.kept.inc();
             // Both leave, where ours goes elsewhere.
-            Ok((!credential.is_in_authorization()).then_some(&**credential))
+            Ok((!credential.is_in_authorization()).then_some(credential))
         }
         CallerAuthorization::Reject => {
             metrics.rejected.inc();

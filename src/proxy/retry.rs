@@ -1,17 +1,22 @@
 //! 401: discard that token, obtain another, send the request once more. The only place where a request is sent twice.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::request::Parts;
-use http::{Response, StatusCode};
 use http_body::Body as _;
+use tokio::time::Instant;
 
-use super::Proxy;
 use super::body::RequestBody;
 use super::challenge::{self, Verdict};
 use super::destination::Reached;
 use super::replay::Replay;
+use super::send::{Settled, UpstreamResponse};
+use super::{Proxy, ProxyShared, grpc};
 use crate::credential::{Authorization, Credential};
+use crate::renewal::{Decision, Evidence, Place, Renewals, Standing};
+use crate::runtime::Lane;
 use crate::upstream::{ExchangeError, ResponseBody};
 
 /// A refused answer's body is read to here, so that its connection can be used again; beyond, the connection is closed.
@@ -20,11 +25,13 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A request that was sent, as far as it could be sent again.
 pub(super) struct Sent<'a> {
-    pub(super) credential: &'a Credential,
+    pub(super) credential: &'a Arc<Credential>,
     /// The head as it went out, but for the authorization.
     pub(super) head: &'a Parts,
     pub(super) body: SentBody,
     pub(super) authorization: Authorization,
+    /// See [`Renewals::sent_at`].
+    pub(super) sent_at: Option<Instant>,
 }
 
 pub(super) enum SentBody {
@@ -36,43 +43,50 @@ pub(super) enum SentBody {
     Gone,
 }
 
-type UpstreamResponse = Response<ResponseBody<RequestBody>>;
+/// True if the upstream says that it does not take the token: by one of `retry.on`, or in gRPC's words.
+pub(super) fn is_refusal(reached: &Reached, response: &UpstreamResponse) -> bool {
+    reached.lane.route.settings.retry.on.contains(&response.status()) || grpc::is_unauthenticated(response)
+}
 
-/// The answer for the caller: the second one where a replay was possible, otherwise the first, body and all.
+/// What is known of the upstream and this credential; of the caller's own, where tokens are exchanged.
+pub(super) fn renewals<'a>(reached: &'a Reached, credential: &'a Credential) -> &'a Renewals {
+    renewals_of(&reached.lane, credential)
+}
+
+/// The same.
+pub(super) fn renewals_of<'a>(lane: &'a Lane, credential: &'a Credential) -> &'a Renewals {
+    let exchanged = lane.route.credential.as_ref().is_some_and(|credential| credential.exchanges().is_some());
+    if exchanged { credential.renewals() } else { &lane.route.renewals }
+}
+
+/// Where at the upstream the request went.
+pub(super) fn place<'a>(reached: &'a Reached, head: &'a Parts) -> Place<'a> {
+    Place { host: reached.host(), path: head.uri.path() }
+}
+
+/// The answer for the caller: the second one where the request could be sent again, otherwise the first, body and all.
 pub(super) async fn after_refusal(
     proxy: &Proxy,
     reached: &Reached,
     sent: Sent<'_>,
     refused: UpstreamResponse,
-) -> Result<UpstreamResponse, ExchangeError> {
-    let (route, credential) = (&reached.lane.route, sent.credential);
-    let refused =
-        if wants_nonce(credential, &refused) { with_nonce(proxy, reached, &sent, refused).await? } else { refused };
-    let generation = sent.authorization.generation();
-    if !route.settings.retry.on.contains(&refused.status()) {
-        route.hold.accepted(generation);
-        return Ok(refused);
+) -> Result<Settled, ExchangeError> {
+    let refused = if wants_nonce(sent.credential, &refused) {
+        with_nonce(proxy, reached, &sent, refused).await?
+    } else {
+        refused
+    };
+    if !is_refusal(reached, &refused) {
+        return Ok(grpc::settled(proxy, reached, &sent, refused));
     }
+    let generation = sent.authorization.generation();
     if let Some(outcome) = no_renewal(reached, &sent, &refused) {
         return Ok(given_back(proxy, reached, generation, refused, outcome));
     }
     // The first answer is kept until there is a token: without one, it is what the caller gets.
-    let authorization = match credential.renew(&sent.authorization).await {
-        Ok(Some(authorization)) => authorization,
-        // What was refused is all there is.
-        Ok(None) => return Ok(given_back(proxy, reached, generation, refused, "disabled")),
-        Err(error) => {
-            let (upstream, kind) = (route.name(), error.kind.as_str());
-            match reached.lane.unauthorized.take("not_replaced") {
-                Some(suppressed) => {
-                    tracing::warn!(target: "attache::proxy", upstream, kind, suppressed, "refused token not replaced: {error}");
-                }
-                None => {
-                    tracing::debug!(target: "attache::proxy", upstream, kind, "refused token not replaced: {error}");
-                }
-            }
-            return Ok(given_back(proxy, reached, generation, refused, "token_error"));
-        }
+    let (authorization, decided) = match another_token(reached, &sent).await {
+        Another::Token(authorization, decided) => (authorization, decided),
+        Another::None(outcome) => return Ok(given_back(proxy, reached, generation, refused, outcome)),
     };
     let body = match sent.body {
         SentBody::Empty => RequestBody::Empty,
@@ -82,10 +96,75 @@ pub(super) async fn after_refusal(
         },
         SentBody::Gone => return Ok(given_back(proxy, reached, generation, refused, "body_too_large")),
     };
-    discard(proxy, refused.into_body());
+    let refused = refused.into_body();
+    if decided == Some(Decision::SendAgain) {
+        // Unread, so that its connection is closed: another one may lead to another server.
+        drop(refused);
+    } else {
+        discard(proxy, refused);
+    }
     // The replay was begun above, so there is none left to begin.
     let again = Sent { authorization, body: SentBody::Gone, ..sent };
-    send_again(proxy, reached, &again, body).await
+    send_again(proxy, reached, &again, decided, body).await
+}
+
+/// What the request may be sent again with.
+enum Another {
+    /// A newer token, or the same one; and what that was decided on, `None` if a newer one was there.
+    Token(Authorization, Option<Decision>),
+    /// Nothing: the answer goes back with this outcome.
+    None(&'static str),
+}
+
+async fn another_token(reached: &Reached, sent: &Sent<'_>) -> Another {
+    let (renewals, place) = (renewals(reached, sent.credential), place(reached, sent.head));
+    renewals.refused(Instant::now());
+    let mut decided = None;
+    let warrant = |standing: Standing| warrant(renewals, place, standing, &mut decided);
+    match sent.credential.renew(&sent.authorization, warrant).await {
+        Ok(Some(newer)) if newer.is_repeated() => {
+            // The very token that was refused.
+            renewals.sent_again(decided, false, place, Instant::now());
+            Another::None("fresh_token")
+        }
+        Ok(Some(newer)) => Another::Token(newer, decided),
+        Ok(None) => match decided {
+            Some(Decision::SendAgain) => Another::Token(sent.authorization.clone(), decided),
+            Some(_) => Another::None("fresh_token"),
+            // A fixed credential that is what it was.
+            None => Another::None("disabled"),
+        },
+        Err(error) => {
+            if let Some(decided) = decided {
+                renewals.failed(decided, Instant::now());
+            }
+            let (upstream, kind) = (reached.lane.route.name(), error.kind.as_str());
+            match reached.lane.unauthorized.take("not_replaced") {
+                Some(suppressed) => {
+                    tracing::warn!(target: "attache::proxy", upstream, kind, suppressed, "refused token not replaced: {error}");
+                }
+                None => {
+                    tracing::debug!(target: "attache::proxy", upstream, kind, "refused token not replaced: {error}");
+                }
+            }
+            Another::None("token_error")
+        }
+    }
+}
+
+/// Asks the rule, and says what it takes for a token request.
+pub(super) fn warrant(
+    renewals: &Renewals,
+    place: Place<'_>,
+    standing: Standing,
+    decided: &mut Option<Decision>,
+) -> Option<Evidence> {
+    let decision = renewals.decide(place, standing, Instant::now());
+    *decided = Some(decision);
+    match decision {
+        Decision::Renew(evidence) => Some(evidence),
+        Decision::SendAgain | Decision::GiveBack => None,
+    }
 }
 
 /// True for the answer of an upstream that wants a nonce in the proofs of bound tokens (RFC 9449 section 9).
@@ -117,27 +196,16 @@ async fn with_nonce(
 
 /// Why no other token is asked for, if so.
 fn no_renewal(reached: &Reached, sent: &Sent<'_>, refused: &UpstreamResponse) -> Option<&'static str> {
-    let route = &reached.lane.route;
     match challenge::verdict(refused.headers(), |scheme| sent.credential.answers(scheme)) {
         Verdict::InsufficientScope => return Some("insufficient_scope"),
-        Verdict::OtherScheme => return Some("other_scheme"),
+        // One that has taken our token says only what else it takes.
+        Verdict::OtherScheme if !renewals(reached, sent.credential).has_accepted() => return Some("other_scheme"),
         // It could not be sent again with the nonce, or that did not please either.
         Verdict::NonceWanted if matches!(sent.body, SentBody::Gone) => return Some("body_too_large"),
         Verdict::NonceWanted => return Some("retried_failed"),
-        Verdict::TokenRefused => {}
+        Verdict::OtherScheme | Verdict::TokenRefused => {}
     }
-    if !route.settings.retry.enabled {
-        return Some("disabled");
-    }
-    let (generation, after) = (sent.authorization.generation(), sent.authorization.after_unauthorized());
-    // Callers whose tokens are exchanged must not be able to hold each other up, so each has a bound of its own: what was
-    // obtained because of a 401 is not renewed because of another.
-    let held = if is_exchanged(reached) { after } else { route.hold.forbids_renewal(generation, after) };
-    held.then_some("fresh_token")
-}
-
-fn is_exchanged(reached: &Reached) -> bool {
-    reached.lane.route.credential.as_ref().is_some_and(|credential| credential.exchanges().is_some())
+    (!reached.lane.route.settings.retry.enabled).then_some("disabled")
 }
 
 /// The second answer is final, whatever it is. If the second request fails altogether, its failure is the answer: the first
@@ -146,25 +214,20 @@ async fn send_again(
     proxy: &Proxy,
     reached: &Reached,
     sent: &Sent<'_>,
+    decided: Option<Decision>,
     body: RequestBody,
-) -> Result<UpstreamResponse, ExchangeError> {
-    let route = &reached.lane.route;
+) -> Result<Settled, ExchangeError> {
     let answer = proxy.send(reached, sent, body).await;
-    let accepted = answer.as_ref().is_ok_and(|response| !route.settings.retry.on.contains(&response.status()));
-    let generation = sent.authorization.generation();
-    let outcome = if accepted {
-        route.hold.accepted(generation);
-        "retried_ok"
-    } else {
-        if answer.is_ok() && !is_exchanged(reached) {
-            route.hold.refused_again(generation, sent.authorization.after_unauthorized());
-        }
-        "retried_failed"
-    };
-    count(proxy, reached, generation, outcome);
+    let accepted = answer.as_ref().is_ok_and(|response| !is_refusal(reached, response));
+    if answer.is_ok() {
+        let (renewals, place) = (renewals(reached, sent.credential), place(reached, sent.head));
+        renewals.sent_again(decided, accepted, place, Instant::now());
+    }
+    let outcome = if accepted { "retried_ok" } else { "retried_failed" };
+    count(&proxy.shared, &reached.lane, sent.authorization.generation(), outcome);
     answer.map(|mut response| {
         response.extensions_mut().insert(Unauthorized(outcome));
-        response
+        if accepted { grpc::settled(proxy, reached, sent, response) } else { (response, None) }
     })
 }
 
@@ -178,10 +241,10 @@ fn given_back(
     generation: u64,
     mut refused: UpstreamResponse,
     outcome: &'static str,
-) -> UpstreamResponse {
-    count(proxy, reached, generation, outcome);
+) -> Settled {
+    count(&proxy.shared, &reached.lane, generation, outcome);
     refused.extensions_mut().insert(Unauthorized(outcome));
-    refused
+    (refused, None)
 }
 
 /// Reads an answer that nobody wants, within bounds, so that its connection can be used again.
@@ -204,10 +267,10 @@ fn discard(proxy: &Proxy, mut body: ResponseBody<RequestBody>) {
 }
 
 /// Every refusal is counted by what was done about it, and logged once: of many with the same outcome, most at debug.
-fn count(proxy: &Proxy, reached: &Reached, generation: u64, outcome: &'static str) {
-    let upstream = reached.lane.route.name();
-    proxy.shared.metrics.unauthorized(upstream, outcome);
-    match reached.lane.unauthorized.take(outcome) {
+pub(super) fn count(shared: &ProxyShared, lane: &Lane, generation: u64, outcome: &'static str) {
+    let upstream = lane.route.name();
+    shared.metrics.unauthorized(upstream, outcome);
+    match lane.unauthorized.take(outcome) {
         Some(suppressed) => {
             tracing::info!(target: "attache::proxy", upstream, generation, outcome, suppressed, "the upstream refused the token");
         }

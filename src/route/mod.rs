@@ -1,6 +1,5 @@
 //! Which requests get what.
 
-mod hold;
 pub mod pattern;
 mod settings;
 mod table;
@@ -9,12 +8,12 @@ use std::sync::Arc;
 
 use http::Method;
 
-pub use hold::Hold;
 pub use settings::{AllowRule, CallerAuthorization, HttpScheme, OnTokenError, RetrySettings, RouteSettings};
 pub use table::{Arrival, ForwardTable, ReverseTable, TunnelPorts};
 
 use crate::credential::Credential;
 use crate::rate::RateLimit;
+use crate::renewal::Renewals;
 use crate::upstream::Upstream;
 
 /// An upstream with what is put on its requests and what may pass to it.
@@ -26,8 +25,8 @@ pub struct Route {
     pub credential: Option<Arc<Credential>>,
     /// What may pass, and how.
     pub settings: RouteSettings,
-    /// The bound on renewals because of this upstream's 401s.
-    pub hold: Hold,
+    /// What the upstream did with this credential's tokens.
+    pub renewals: Arc<Renewals>,
     /// `requests_per_second`.
     pub rate: Option<RateLimit>,
 }

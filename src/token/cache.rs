@@ -1,7 +1,7 @@
 //! One identity's token: read, waited for, discarded.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use super::control::{self, Control, turn};
 use super::refresh::{Flight, Landing, RefreshState};
 use super::{AccessToken, Clock, Injectable, RefreshSettings, TokenError, TokenErrorKind, TokenMetrics, TokenSource};
+use crate::renewal::{Evidence, Standing};
 
 /// Holds one access token, shared by all requests with the same identity.
 ///
@@ -24,10 +25,22 @@ pub struct TokenCache {
     pub(super) settings: RefreshSettings,
     /// Refreshed even while nobody uses the token.
     pub(super) always: AtomicBool,
+    /// The newest token that an upstream has taken.
+    accepted: AtomicU64,
     waiters: AtomicUsize,
     pub(super) clock: Clock,
     pub(super) control: Control,
     pub(super) metrics: TokenMetrics,
+}
+
+/// What becomes of a refused token.
+enum Renewal {
+    /// It has been replaced already.
+    Newer(Injectable),
+    /// A token request is under way.
+    Under(Flight),
+    /// It stays.
+    Unwarranted,
 }
 
 /// Counts one who waits, also one who gives up.
@@ -107,6 +120,7 @@ impl TokenCache {
             refresh: Mutex::default(),
             source,
             always: AtomicBool::new(settings.always),
+            accepted: AtomicU64::new(0),
             waiters: AtomicUsize::new(0),
             settings,
             clock,
@@ -149,17 +163,68 @@ impl TokenCache {
     pub(super) async fn obtain_token(self: &Arc<Self>, wait: Duration) -> Landing {
         match self.read(Arc::clone) {
             Some(token) => Ok(token),
-            None => self.join(None, wait).await,
+            None => self.join(wait).await,
         }
     }
 
-    /// A token newer than the one an upstream refused. That one is discarded, unless it has been replaced already: a late
-    /// 401 never costs a newer token.
+    /// Notes that an upstream has taken this token.
+    pub fn accepted(&self, generation: u64) {
+        self.accepted.fetch_max(generation, Ordering::Relaxed);
+    }
+
+    /// A token newer than the one an upstream refused. Where there is none yet and none on its way, `warrant` is asked, under
+    /// the lock, whether the refusal is worth a token request; `None` if it is not. On strong evidence the refused token is
+    /// discarded at once; otherwise one that an upstream has taken stays in use until there is another. A late 401 never costs a newer token.
     ///
     /// # Errors
     /// As [`TokenCache::obtain`].
-    pub async fn renew(self: &Arc<Self>, refused: u64, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
-        self.join(Some(refused), wait).await.map(|token| token.injectable.clone())
+    pub async fn renew(
+        self: &Arc<Self>,
+        refused: &Injectable,
+        wait: Duration,
+        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+    ) -> Result<Option<Injectable>, Arc<TokenError>> {
+        match self.begin_renewal(refused, warrant)? {
+            Renewal::Newer(newer) => Ok(Some(newer)),
+            Renewal::Under(flight) => self.land_with(flight, wait).await.map(|token| Some(token.injectable.clone())),
+            Renewal::Unwarranted => Ok(None),
+        }
+    }
+
+    /// The same for a refusal that came too late for another try: nobody waits for the new token. True if there is one or
+    /// will be.
+    pub fn renew_for_later(
+        self: &Arc<Self>,
+        refused: &Injectable,
+        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+    ) -> bool {
+        matches!(self.begin_renewal(refused, warrant), Ok(Renewal::Newer(_) | Renewal::Under(_)))
+    }
+
+    fn begin_renewal(
+        self: &Arc<Self>,
+        refused: &Injectable,
+        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+    ) -> Result<Renewal, Arc<TokenError>> {
+        let mut state = self.lock();
+        if let Some(newer) = self.newer_than(refused.generation) {
+            return Ok(Renewal::Newer(newer));
+        }
+        if !state.in_flight() {
+            let now = self.clock.now();
+            if let Some(error) = state.fail_fast(now) {
+                return Err(error);
+            }
+            let untried = self.accepted.load(Ordering::Relaxed) < refused.generation;
+            let standing = Standing { fresh: untried && refused.after_unauthorized, room: state.room(now.instant) };
+            let Some(evidence) = warrant(standing) else { return Ok(Renewal::Unwarranted) };
+            // One that nobody has taken is nobody's loss.
+            if evidence == Evidence::Strong || untried {
+                self.discard(refused.generation);
+            }
+            state.begin_renewal(evidence, now.instant);
+        }
+        Ok(Renewal::Under(self.join_flight(&mut state)))
     }
 
     /// Asks for a new token now, whatever there is, unless a request is in flight: then its token is the answer.
@@ -249,12 +314,9 @@ impl TokenCache {
         }
     }
 
-    async fn join(self: &Arc<Self>, refused: Option<u64>, wait: Duration) -> Landing {
+    async fn join(self: &Arc<Self>, wait: Duration) -> Landing {
         let flight = {
             let mut state = self.lock();
-            if let Some(generation) = refused {
-                self.discard(generation);
-            }
             // Somebody may have landed a token between the read without the lock and this line.
             if let Some(token) = self.read(Arc::clone) {
                 return Ok(token);
@@ -262,12 +324,13 @@ impl TokenCache {
             if let Some(error) = state.fail_fast(self.clock.now()) {
                 return Err(error);
             }
-            if refused.is_some() {
-                state.note_unauthorized();
-            }
             self.join_flight(&mut state)
         };
         self.land_with(flight, wait).await
+    }
+
+    fn newer_than(self: &Arc<Self>, generation: u64) -> Option<Injectable> {
+        self.read(|token| (token.generation > generation).then(|| token.injectable.clone()))?
     }
 
     /// Compare and swap on the generation; called under the lock, so that no landing comes between.

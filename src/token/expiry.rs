@@ -49,6 +49,12 @@ impl Expiry {
         }
     }
 
+    /// The same life, whose successor is asked for when it is over: nobody hands one out before.
+    #[must_use]
+    pub fn without_refresh_ahead(self) -> Self {
+        Self { refresh_at: self.refresh_at.map(|_| self.unusable_at), ..self }
+    }
+
     /// True while the token may be put on a request: both clocks say so.
     #[must_use]
     pub fn is_usable(&self, now: Now) -> bool {

@@ -14,11 +14,12 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner, future, thread};
 
 use super::super::control::Control;
-use super::super::testing::WAIT;
+use super::super::testing::{WAIT, refused_token};
 use super::super::{
     Acquired, Budget, CachePolicy, Clock, Expires, Injectable, RefreshSettings, TokenMetrics, TokenSource, TokenType,
 };
 use super::*;
+use crate::renewal::Evidence;
 use crate::secret::Secret;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -105,7 +106,8 @@ impl Model {
     }
 
     fn renew(&self, refused: u64) -> Result<Injectable, Arc<TokenError>> {
-        future::block_on(self.cache.renew(refused, WAIT))
+        let newer = future::block_on(self.cache.renew(&refused_token(refused), WAIT, |_| Some(Evidence::Strong)));
+        newer.map(|newer| newer.expect("there is always a warrant"))
     }
 
     fn force(&self) -> Result<Injectable, Arc<TokenError>> {

@@ -13,6 +13,7 @@ mod expiry;
 mod metrics;
 mod policy;
 mod refresh;
+mod repeated;
 mod request;
 mod settings;
 mod skew;
@@ -71,6 +72,16 @@ pub struct Injectable {
     pub generation: u64,
     /// The token was itself obtained because an upstream refused its predecessor.
     pub after_unauthorized: bool,
+    /// The server handed out the token that it had handed out before: nothing was gained.
+    pub repeated: bool,
+}
+
+/// How a token came to its cache.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    generation: u64,
+    after_unauthorized: bool,
+    repeated: bool,
 }
 
 impl Injectable {
@@ -84,7 +95,8 @@ impl Injectable {
 
 impl AccessToken {
     /// Makes the header value once, for every request that will carry it. `None` if the token may not enter a header.
-    fn new(fetched: FetchedToken, expiry: Expiry, now: Now, generation: u64, after_unauthorized: bool) -> Option<Self> {
+    fn new(fetched: FetchedToken, expiry: Expiry, now: Now, origin: Origin) -> Option<Self> {
+        let Origin { generation, after_unauthorized, repeated } = origin;
         let text =
             zeroize::Zeroizing::new(format!("{} {}", fetched.token_type.as_str(), fetched.access_token.expose()));
         let mut value = HeaderValue::from_str(&text).ok()?;
@@ -98,7 +110,7 @@ impl AccessToken {
             expiry,
             fetched_at: now.wall,
             detail: fetched.detail,
-            injectable: Injectable { value, generation, after_unauthorized },
+            injectable: Injectable { value, generation, after_unauthorized, repeated },
             used: AtomicBool::new(false),
             refresh_claimed: AtomicBool::new(false),
         })

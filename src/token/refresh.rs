@@ -10,9 +10,11 @@ use tokio::time::Instant;
 
 use super::budget::Ledger;
 use super::control::{Task, turn};
+use super::repeated::Handed;
 use super::request::whole_seconds;
 use super::skew::Skew;
-use super::{AccessToken, Expiry, FetchedToken, Now, TokenCache, TokenError, TokenErrorKind};
+use super::{AccessToken, Expiry, FetchedToken, Now, Origin, TokenCache, TokenError, TokenErrorKind};
+use crate::renewal::{Evidence, Pace, Room};
 
 /// What everyone who waited gets.
 pub(super) type Landing = Result<Arc<AccessToken>, Arc<TokenError>>;
@@ -25,8 +27,12 @@ pub(super) type Flight = watch::Receiver<Option<Landing>>;
 #[derive(Default)]
 pub(super) struct RefreshState {
     flight: Option<Flight>,
-    /// A 401 is among the reasons of the flight, or of the one to come.
+    /// A 401 is among the reasons of the flight, or of one before it that failed.
     unauthorized: bool,
+    /// A 401 began the flight.
+    cause: Option<Evidence>,
+    /// The token requests that 401s have caused; boxed, as most credentials see none.
+    pace: Option<Box<Pace>>,
     generation: u64,
     failure: Option<Failure>,
     /// Of permanent failures or of others; boxed, as most credentials have none.
@@ -35,6 +41,8 @@ pub(super) struct RefreshState {
     last_refresh: Option<LastRefresh>,
     /// What `budget` has been spent on.
     pub(super) ledger: Ledger,
+    /// What was handed out last.
+    pub(super) handed: Option<Handed>,
     /// The server's clock beside ours.
     pub(super) skew: Skew,
     /// It has been said that the server grants less than it was asked for.
@@ -62,8 +70,26 @@ impl RefreshState {
         self.generation
     }
 
-    pub(super) const fn note_unauthorized(&mut self) {
+    /// A flight begins because of a 401; its request is counted.
+    pub(super) fn begin_renewal(&mut self, evidence: Evidence, now: Instant) {
         self.unauthorized = true;
+        self.cause = Some(evidence);
+        self.pace.get_or_insert_default().note(evidence, now);
+    }
+
+    /// How many more token requests 401s may cause now.
+    pub(super) fn room(&mut self, now: Instant) -> Room {
+        self.pace.get_or_insert_default().room(now)
+    }
+
+    /// True if the flight may send one more request; if a 401 began it, that is counted.
+    pub(super) fn may_ask_again(&mut self, now: Instant) -> bool {
+        let Some(evidence) = self.cause else { return true };
+        let room = self.room(now).strong;
+        if room {
+            self.pace.get_or_insert_default().note(evidence, now);
+        }
+        room
     }
 
     pub(super) const fn last_refresh(&self) -> Option<LastRefresh> {
@@ -143,11 +169,17 @@ impl TokenCache {
         let now = self.clock.now();
         let mut state = self.lock();
         state.flight = None;
+        state.cause = None;
         let took = now.instant.saturating_duration_since(began);
         state.last_refresh = Some(LastRefresh { at: now.wall, took });
         let built = fetched.and_then(|fetched| {
-            let expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, jitter());
-            AccessToken::new(fetched, expiry, now, state.generation + 1, state.unauthorized).ok_or_else(|| {
+            let mut expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, jitter());
+            let origin = Origin {
+                generation: state.generation + 1,
+                after_unauthorized: state.unauthorized,
+                repeated: state.take_in(&fetched, &mut expiry, now),
+            };
+            AccessToken::new(fetched, expiry, now, origin).ok_or_else(|| {
                 TokenError::new(TokenErrorKind::InvalidResponse, "the access token has characters no header may hold")
             })
         });

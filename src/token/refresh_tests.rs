@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
 
-use super::super::testing::{Engine, Scripted, Step, WAIT, captured};
+use super::super::testing::{Engine, Scripted, Step, WAIT, captured, refused_token};
 use super::super::{Clock, RefreshSettings, TokenMetrics};
 use super::*;
 
@@ -345,9 +345,9 @@ async fn a_hundred_refusals_of_one_token_cost_one_token_request() {
     let mut callers = JoinSet::new();
     for _ in 0..100 {
         let cache = Arc::clone(&engine.cache);
-        callers.spawn(async move { cache.renew(1, WAIT).await });
+        callers.spawn(async move { cache.renew(&refused_token(1), WAIT, |_| Some(Evidence::Strong)).await });
     }
-    assert!(callers.join_all().await.into_iter().all(|landed| landed.unwrap().generation == 2));
+    assert!(callers.join_all().await.into_iter().all(|landed| landed.unwrap().unwrap().generation == 2));
     assert_eq!(engine.asked(), 2);
 }
 
@@ -392,7 +392,12 @@ async fn a_panic_in_the_source_strands_nobody() {
 async fn the_end_of_the_control_runtime_answers_those_who_wait() {
     let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
-    let source = Box::new(Scripted { script: |_| Step::Never, asked: Arc::clone(&asked), clock: Clock::system() });
+    let source = Box::new(Scripted {
+        script: |_| Step::Never,
+        asked: Arc::clone(&asked),
+        clock: Clock::system(),
+        began: Instant::now(),
+    });
     let settings = RefreshSettings::default();
     let handle = control.handle().clone();
     let cache = TokenCache::new("test", source, settings, Clock::system(), handle, TokenMetrics::default());

@@ -19,14 +19,16 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 impl TokenCache {
     /// One token request; after a failure that may mend itself, and without `Retry-After`, one more at once, if the budget
     /// has room for it.
-    pub(super) async fn request_token(&self) -> Result<FetchedToken, TokenError> {
-        match self.request_once().await {
+    pub(super) async fn request_with_retry(&self) -> Result<FetchedToken, TokenError> {
+        self.admit()?;
+        match self.send_request().await {
             Err(error) if may_mend_itself(error.kind) && error.retry_after.is_none() => {
                 let pause = Duration::from_millis(100) + Duration::from_millis(200).mul_f64(jitter());
                 self.control.sleep(pause).await;
-                match self.admit() {
-                    Ok(()) => self.send_request().await,
-                    Err(_spent) => Err(error),
+                if self.lock().may_ask_again(self.clock.now().instant) && self.admit().is_ok() {
+                    self.send_request().await
+                } else {
+                    Err(error)
                 }
             }
             result => result,
@@ -36,7 +38,7 @@ impl TokenCache {
     /// A single token request, within the budget.
     pub(super) async fn request_once(&self) -> Result<FetchedToken, TokenError> {
         self.admit()?;
-        self.send_request().await
+        self.send_request().await.and_then(|fetched| self.still_alive(fetched))
     }
 
     /// Counts a request that is about to be sent, or says when there will be room for it.
@@ -71,7 +73,7 @@ impl TokenCache {
         let result = result.and_then(|fetched| {
             self.note_server_date(&fetched);
             self.note_missing_scope(&fetched);
-            self.still_alive(fetched)
+            if self.lock().is_at_its_end(&fetched) { Ok(fetched) } else { self.still_alive(fetched) }
         });
         self.metrics.record(&self.name, start.elapsed(), result.as_ref().err());
         result.map_err(|mut error| {
@@ -82,7 +84,7 @@ impl TokenCache {
 
     /// Refuses a token whose time is over when it comes. Only one that its own server gives no life (`expires_in` of zero
     /// or less) goes to those who wait for it.
-    fn still_alive(&self, fetched: FetchedToken) -> Result<FetchedToken, TokenError> {
+    pub(super) fn still_alive(&self, fetched: FetchedToken) -> Result<FetchedToken, TokenError> {
         let now = self.clock.now();
         let expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, 0.0);
         match fetched.expires {

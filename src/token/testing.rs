@@ -13,6 +13,7 @@ use super::{
     Clock, Expires, FetchedToken, Injectable, RefreshSettings, TokenCache, TokenError, TokenMetrics, TokenSource,
     TokenType,
 };
+use crate::renewal::Evidence;
 use crate::secret::Secret;
 
 /// Longer than any scripted request, unless a test says otherwise.
@@ -32,6 +33,10 @@ pub(super) enum Step {
     FullScope,
     Fail(TokenError),
     SlowFail(u64, TokenError),
+    /// The token that is handed out until it ends, at this moment of the test; then the next one, for as long again.
+    Same(u64),
+    /// The one token that there is, without a word about its end.
+    OnlyOne,
     /// Panics while it is polled.
     Panic,
     /// Panics before there is a future.
@@ -43,6 +48,7 @@ pub(super) struct Scripted<F> {
     pub(super) script: F,
     pub(super) asked: Arc<AtomicUsize>,
     pub(super) clock: Clock,
+    pub(super) began: Instant,
 }
 
 impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
@@ -50,10 +56,16 @@ impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
         let number = self.asked.fetch_add(1, Ordering::SeqCst);
         let step = (self.script)(number);
         assert!(!matches!(step, Step::PanicAtOnce), "scripted");
-        let (requested_at, wall) = (Instant::now(), self.clock.now().wall);
+        let (requested_at, wall, began) = (Instant::now(), self.clock.now().wall, self.began);
+        let age = began.elapsed().as_secs();
+        let (kind, which, step) = match step {
+            Step::Same(life) => ("token-of-life", age / life, Step::Token(life - age % life)),
+            Step::OnlyOne => ("the-token", 1, Step::Says(0, Expires::Unsaid)),
+            step => ("token", number as u64 + 1, step),
+        };
         let says = move |expires| {
             Ok(FetchedToken {
-                access_token: Secret::new(format!("token-{}", number + 1)),
+                access_token: Secret::new(format!("{kind}-{which}")),
                 token_type: TokenType::Bearer,
                 expires,
                 scope: None,
@@ -67,6 +79,7 @@ impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
         Box::pin(async move {
             match step {
                 Step::Token(seconds) => granted(seconds),
+                Step::Same(_) | Step::OnlyOne => unreachable!("told above"),
                 Step::Slow(wait, seconds) => {
                     sleep(Duration::from_secs(wait)).await;
                     granted(seconds)
@@ -108,7 +121,8 @@ impl Engine {
     pub(super) fn with(settings: RefreshSettings, script: impl Fn(usize) -> Step + Send + Sync + 'static) -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
         let (clock, wall) = Clock::scripted();
-        let source = Box::new(Scripted { script, asked: Arc::clone(&asked), clock: clock.clone() });
+        let source =
+            Box::new(Scripted { script, asked: Arc::clone(&asked), clock: clock.clone(), began: Instant::now() });
         let metrics = TokenMetrics::default();
         let cache = TokenCache::new("test", source, settings, clock, Handle::current(), metrics.clone());
         Self { cache, asked, wall, metrics }
@@ -123,7 +137,8 @@ impl Engine {
     }
 
     pub(super) async fn renew(&self, refused: u64) -> Result<Injectable, Arc<TokenError>> {
-        self.cache.renew(refused, WAIT).await
+        let newer = self.cache.renew(&refused_token(refused), WAIT, |_| Some(Evidence::Strong)).await;
+        newer.map(|newer| newer.expect("there is always a warrant"))
     }
 
     /// The lines of `/metrics` that begin with this.
@@ -139,6 +154,12 @@ impl Engine {
     pub(super) fn usable(&self) -> Option<u64> {
         self.cache.usable().map(|token| token.generation)
     }
+}
+
+/// What a request had, whose token was refused.
+pub(super) fn refused_token(generation: u64) -> Injectable {
+    let value = http::HeaderValue::from_static("Bearer refused");
+    Injectable { value, generation, after_unauthorized: generation > 1, repeated: false }
 }
 
 /// What is logged on this thread while the guard lives.

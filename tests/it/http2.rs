@@ -108,6 +108,33 @@ async fn callers_may_begin_with_http2_on_any_listener_and_upstreams_speak_http1(
 }
 
 #[tokio::test]
+async fn a_grpc_status_in_the_trailers_has_the_token_replaced_for_the_next_call() {
+    let (tokens, ca) = (TokenServer::start().await, TestCa::new());
+    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), |request, mut respond| async move {
+        // The second call finds the token dead, in the middle of its answer.
+        let dead = request.headers()["authorization"] == "Bearer token-1" && request.uri().path() != "/first";
+        let head = Response::builder().header("content-type", "application/grpc+proto").body(()).unwrap();
+        let mut stream = respond.send_response(head, false).unwrap();
+        stream.send_data(Bytes::from_static(b"message"), false).unwrap();
+        stream.send_trailers(trailers("grpc-status", if dead { "16" } else { "0" })).unwrap();
+    })
+    .await;
+    let proxy = base(&tokens, &ca, api.address());
+    let mut send = caller(&proxy, "base").await;
+    for (path, status) in [("/first", "0"), ("/second", "16"), ("/third", "0"), ("/fourth", "0")] {
+        let (response, _) =
+            send.send_request(Request::get(format!("http://localhost{path}")).body(()).unwrap(), true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        read(&mut body).await;
+        assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], status, "{path}");
+    }
+    let shown: Vec<String> =
+        api.asked().iter().map(|asked| asked.headers["authorization"].to_str().unwrap().to_owned()).collect();
+    assert_eq!(shown, ["Bearer token-1", "Bearer token-1", "Bearer token-2", "Bearer token-2"]);
+    assert_eq!(tokens.requests(), 2);
+}
+
+#[tokio::test]
 async fn two_names_for_one_request_are_refused() {
     let tokens = TokenServer::start().await;
     let api = Scripted::start(|_, _| Reply::ok("fine")).await;

@@ -42,6 +42,7 @@ mod onward;
 mod openapi;
 mod package_clients;
 mod reload;
+mod renewal;
 mod responses;
 mod retry;
 mod reverse;

@@ -1,0 +1,104 @@
+//! gRPC tells a refused token in `grpc-status`, under a 200: in the head where there is no message, else in the trailers,
+//! when the answer has gone and nothing can be sent again.
+
+use std::sync::Arc;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, StatusCode, Version};
+use tokio::time::Instant;
+
+use super::destination::Reached;
+use super::retry::{self, Sent};
+use super::send::{Settled, UpstreamResponse};
+use super::{Proxy, ProxyShared};
+use crate::credential::{Authorization, Credential};
+use crate::renewal::{Place, Renewals};
+use crate::runtime::Lane;
+
+static STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// `UNAUTHENTICATED`.
+const UNAUTHENTICATED: &str = "16";
+
+/// What was done about a token that trailers refuse.
+const OUTCOME: &str = "in_trailers";
+
+/// True for a refusal without a message.
+pub(super) fn is_unauthenticated(response: &UpstreamResponse) -> bool {
+    response.status() == StatusCode::OK && says_unauthenticated(response.headers())
+}
+
+fn says_unauthenticated(fields: &HeaderMap) -> bool {
+    fields.get(&STATUS).is_some_and(|status| status == UNAUTHENTICATED)
+}
+
+/// Notes that the upstream has taken the token, or has its trailers watched where only they can tell.
+pub(super) fn settled(proxy: &Proxy, reached: &Reached, sent: &Sent<'_>, response: UpstreamResponse) -> Settled {
+    if response.version() == Version::HTTP_2 && is_told_in_trailers(&response) {
+        return (response, Some(Box::new(TrailerWatch::begin(proxy, reached, sent))));
+    }
+    let renewals = retry::renewals(reached, sent.credential);
+    accepted(renewals, sent.credential, &sent.authorization, sent.sent_at, retry::place(reached, sent.head));
+    (response, None)
+}
+
+fn is_told_in_trailers(response: &UpstreamResponse) -> bool {
+    let fields = response.headers();
+    let is_grpc = |kind: &http::HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
+    fields.get(CONTENT_TYPE).is_some_and(is_grpc) && !fields.contains_key(&STATUS)
+}
+
+fn accepted(
+    renewals: &Renewals,
+    credential: &Credential,
+    authorization: &Authorization,
+    sent_at: Option<Instant>,
+    place: Place<'_>,
+) {
+    let generation = authorization.generation();
+    if renewals.accepted(generation, sent_at, place) {
+        credential.accepted(generation);
+    }
+}
+
+/// A gRPC answer under way, until its trailers say what became of the token.
+pub(super) struct TrailerWatch {
+    shared: Arc<ProxyShared>,
+    lane: Arc<Lane>,
+    credential: Arc<Credential>,
+    authorization: Authorization,
+    sent_at: Option<Instant>,
+    host: Option<Box<str>>,
+    path: Box<str>,
+}
+
+impl TrailerWatch {
+    fn begin(proxy: &Proxy, reached: &Reached, sent: &Sent<'_>) -> Self {
+        let place = retry::place(reached, sent.head);
+        Self {
+            shared: Arc::clone(&proxy.shared),
+            lane: Arc::clone(&reached.lane),
+            credential: Arc::clone(sent.credential),
+            authorization: sent.authorization.clone(),
+            sent_at: sent.sent_at,
+            host: place.host.map(Into::into),
+            path: place.path.into(),
+        }
+    }
+
+    /// The trailers have come.
+    pub(super) fn ended(self, trailers: &HeaderMap) {
+        let renewals = retry::renewals_of(&self.lane, &self.credential);
+        let place = Place { host: self.host.as_deref(), path: &self.path };
+        if !says_unauthenticated(trailers) {
+            return accepted(renewals, &self.credential, &self.authorization, self.sent_at, place);
+        }
+        renewals.refused(Instant::now());
+        if self.lane.route.settings.retry.enabled {
+            let mut decided = None;
+            let warrant = |standing| retry::warrant(renewals, place, standing, &mut decided);
+            self.credential.renew_for_later(&self.authorization, warrant);
+        }
+        retry::count(&self.shared, &self.lane, self.authorization.generation(), OUTCOME);
+    }
+}

@@ -1,0 +1,480 @@
+//! The rule as a state machine: random histories of what upstreams, callers and an authorization server do, on a virtual
+//! clock, held against an oracle that states the four points of what a 401 must come to.
+//!
+//! `ATTACHE_HISTORIES` is how many histories, 512 unless it says otherwise. A failure is shrunk and printed; what was found
+//! has become a named test below.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::time::Instant;
+
+use self::Event::{Request as Ask, Revoke, Wait};
+use super::{Decision, Evidence, Pace, Place, Renewals, Standing};
+
+/// What an upstream does with good tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upstream {
+    /// Takes them, but for its bad paths.
+    Good,
+    /// Takes none.
+    Bad,
+    /// One of its two servers takes none; they are asked in turn.
+    OneBadServer,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Path {
+    Good(u8),
+    /// A good path that is never asked for again, under one that is.
+    Item,
+    Bad(u8),
+    /// A bad path that is never asked for again, under one that is bad as a whole.
+    BadItem,
+    /// The same, but what it lies under is no more than somebody's name.
+    BadOf,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Request(usize, Path),
+    /// A request that is answered after so many more events.
+    Slow(usize, Path, u8),
+    /// The token dies.
+    Revoke,
+    /// The authorization server is away for so many seconds, and has forgotten its tokens when it is back.
+    Restart(u8),
+    Wait(u32),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Token {
+    generation: u64,
+    after_unauthorized: bool,
+    revoked: bool,
+}
+
+struct Slow {
+    left: u8,
+    request: Request,
+    refused: bool,
+}
+
+struct Request {
+    upstream: usize,
+    path: Path,
+    text: String,
+    token: Token,
+    sent_at: Option<Instant>,
+}
+
+struct Peer {
+    kind: Upstream,
+    renewals: Renewals,
+    /// The oracle's own notes.
+    caused: Vec<Instant>,
+    doubted_at: Option<Instant>,
+    /// Since when callers of good paths have seen the dead token refused.
+    refused_since: Option<Instant>,
+    turn: bool,
+}
+
+struct World {
+    peers: Vec<Peer>,
+    token: Option<Token>,
+    newest: u64,
+    accepted: u64,
+    pace: Pace,
+    all: Vec<Instant>,
+    weak: Vec<Instant>,
+    away_until: Option<Instant>,
+    slow: Vec<Slow>,
+    asked: u64,
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn within(times: &[Instant], span: Duration, now: Instant) -> usize {
+    times.iter().filter(|at| now - **at < span).count()
+}
+
+impl World {
+    fn new(kinds: &[Upstream]) -> Self {
+        let peer = |kind: &Upstream| Peer {
+            kind: *kind,
+            renewals: Renewals::default(),
+            caused: Vec::new(),
+            doubted_at: None,
+            refused_since: None,
+            turn: false,
+        };
+        Self {
+            peers: kinds.iter().map(peer).collect(),
+            token: None,
+            newest: 0,
+            accepted: 0,
+            pace: Pace::default(),
+            all: Vec::new(),
+            weak: Vec::new(),
+            away_until: None,
+            slow: Vec::new(),
+            asked: 0,
+        }
+    }
+
+    async fn run(&mut self, events: &[Event]) -> Result<(), String> {
+        for event in events {
+            match *event {
+                Wait(millis) => tokio::time::advance(Duration::from_millis(millis.into())).await,
+                Revoke => self.revoke(),
+                Event::Restart(away) => {
+                    self.revoke();
+                    self.away_until = Some(Instant::now() + seconds(away.into()));
+                }
+                Ask(upstream, path) => {
+                    if let Some(request) = self.begin(upstream, path) {
+                        let refused = self.refuses(&request);
+                        self.end(request, refused)?;
+                    }
+                }
+                Event::Slow(upstream, path, left) => {
+                    if let Some(request) = self.begin(upstream, path) {
+                        let refused = self.refuses(&request);
+                        self.slow.push(Slow { left, request, refused });
+                    }
+                }
+            }
+            let (done, under_way) = std::mem::take(&mut self.slow).into_iter().partition(|slow| slow.left == 0);
+            self.slow = under_way;
+            for slow in &mut self.slow {
+                slow.left -= 1;
+            }
+            let done: Vec<Slow> = done;
+            for slow in done {
+                self.end(slow.request, slow.refused)?;
+            }
+            self.check_bounds()?;
+        }
+        Ok(())
+    }
+
+    fn revoke(&mut self) {
+        if let Some(token) = &mut self.token {
+            token.revoked = true;
+        }
+    }
+
+    fn is_away(&self) -> bool {
+        self.away_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn issue(&mut self, after_unauthorized: bool) -> Option<Token> {
+        if self.is_away() {
+            return None;
+        }
+        self.newest += 1;
+        self.token = Some(Token { generation: self.newest, after_unauthorized, revoked: false });
+        self.token
+    }
+
+    /// `None`: 503.
+    fn begin(&mut self, upstream: usize, path: Path) -> Option<Request> {
+        let upstream = upstream % self.peers.len();
+        let token = self.token.or_else(|| self.issue(false))?;
+        self.asked += 1;
+        let text = match path {
+            Path::Good(number) => format!("/good/{number}"),
+            Path::Item => format!("/items/{}", self.asked),
+            Path::Bad(number) => format!("/bad-{number}"),
+            Path::BadItem => format!("/refused/{}", self.asked),
+            Path::BadOf => format!("/{}/refused", self.asked),
+        };
+        let sent_at = self.peers[upstream].renewals.sent_at();
+        Some(Request { upstream, path, text, token, sent_at })
+    }
+
+    /// What the upstream says now.
+    fn refuses(&mut self, request: &Request) -> bool {
+        let peer = &mut self.peers[request.upstream];
+        peer.turn = !peer.turn;
+        let dead = self.token.is_none_or(|now| now.generation != request.token.generation || now.revoked)
+            && (request.token.revoked
+                || self.token.is_none_or(|now| now.revoked || now.generation > request.token.generation));
+        let bad_path = matches!(request.path, Path::Bad(_) | Path::BadItem | Path::BadOf);
+        let bad_server = match peer.kind {
+            Upstream::Good => false,
+            Upstream::Bad => true,
+            Upstream::OneBadServer => peer.turn,
+        };
+        dead || bad_path || bad_server
+    }
+
+    fn accept(&mut self, request: &Request) {
+        let place = Place { host: None, path: &request.text };
+        let peer = &mut self.peers[request.upstream];
+        if peer.renewals.accepted(request.token.generation, request.sent_at, place) {
+            self.accepted = self.accepted.max(request.token.generation);
+        }
+        peer.refused_since = None;
+    }
+
+    /// The answer has come.
+    fn end(&mut self, request: Request, refused: bool) -> Result<(), String> {
+        if !refused {
+            self.accept(&request);
+            return Ok(());
+        }
+        let now = Instant::now();
+        let place = Place { host: None, path: &request.text };
+        let index = request.upstream;
+        self.peers[index].renewals.refused(now);
+        let newer = self.token.filter(|token| token.generation > request.token.generation);
+        let mut decided = None;
+        let excused = self.excuse(&request, now);
+        let again = match newer {
+            Some(token) => Some(token),
+            None => {
+                let fresh = request.token.after_unauthorized && self.accepted < request.token.generation;
+                let standing = Standing { fresh, room: self.pace.room(now) };
+                let decision = self.peers[index].renewals.decide(place, standing, now);
+                decided = Some(decision);
+                match decision {
+                    Decision::Renew(evidence) => {
+                        self.pace.note(evidence, now);
+                        self.all.push(now);
+                        self.peers[index].caused.push(now);
+                        if evidence == Evidence::Weak {
+                            self.weak.push(now);
+                        } else {
+                            self.token = None;
+                        }
+                        self.issue(true)
+                    }
+                    Decision::SendAgain => Some(request.token),
+                    Decision::GiveBack => None,
+                }
+            }
+        };
+        let Some(token) = again else {
+            if let Some(decided @ Decision::Renew(_)) = decided {
+                self.peers[index].renewals.failed(decided, now);
+            }
+            return self.returned(&request, excused || self.is_away(), now);
+        };
+        let same = token.generation == request.token.generation;
+        let again = Request { token, sent_at: Some(now), ..request };
+        let refused = self.refuses(&again);
+        let place = Place { host: None, path: &again.text };
+        let peer = &mut self.peers[index];
+        peer.renewals.sent_again(decided, !refused, place, now);
+        if refused {
+            if decided.is_some() && !same {
+                peer.doubted_at = Some(now);
+            }
+            // One that died between two uses; nothing is sent a third time.
+            let died = !same && token.revoked;
+            self.returned(&again, excused || died, now)
+        } else {
+            self.accept(&again);
+            Ok(())
+        }
+    }
+
+    /// Why a caller of a good path may see a 401 now, before the rule is asked.
+    fn excuse(&self, request: &Request, now: Instant) -> bool {
+        let peer = &self.peers[request.upstream];
+        // Point 2: no more than so much.
+        let spent = within(&peer.caused, seconds(10), now) >= 5
+            || within(&peer.caused, seconds(600), now) >= 24
+            || within(&self.all, seconds(10), now) >= 6
+            || within(&self.all, seconds(600), now) >= 30;
+        // Point 3: healed within 2 s where something else had been refused here.
+        let doubted = peer.doubted_at.is_some_and(|at| now - at < seconds(600));
+        let soon = peer.refused_since.is_none_or(|since| now - since < seconds(2));
+        let late = peer.refused_since.is_none_or(|since| now - since < seconds(60));
+        // What renewing on doubt may cost.
+        let weak_spent = within(&self.weak, seconds(60), now) >= 2 || within(&self.weak, seconds(600), now) >= 12;
+        // Point 1 is about tokens that worked. One that died before anybody used it is told late from one that never helps.
+        let never_worked = self.accepted < request.token.generation && request.token.after_unauthorized;
+        let first_contact = !peer.renewals.has_accepted();
+        spent
+            || (doubted && (soon || weak_spent))
+            || (never_worked && (late || weak_spent))
+            || (first_contact && (weak_spent || doubted))
+    }
+
+    /// The caller sees a 401.
+    fn returned(&mut self, request: &Request, excused: bool, now: Instant) -> Result<(), String> {
+        let is_good = matches!(request.path, Path::Good(_) | Path::Item);
+        let peer = &mut self.peers[request.upstream];
+        if !is_good || peer.kind != Upstream::Good {
+            return Ok(());
+        }
+        peer.refused_since.get_or_insert(now);
+        if excused { Ok(()) } else { Err(format!("a caller of {} sees a 401", request.text)) }
+    }
+
+    fn check_bounds(&self) -> Result<(), String> {
+        let now = Instant::now();
+        let (short, long) = (within(&self.all, seconds(10), now), within(&self.all, seconds(600), now));
+        if short > 6 || long > 30 {
+            return Err(format!("{short} token requests in 10 s, {long} in 10 min"));
+        }
+        Ok(())
+    }
+}
+
+fn paused<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(future)
+}
+
+fn path() -> impl Strategy<Value = Path> {
+    prop_oneof![
+        6 => (0_u8..3).prop_map(Path::Good),
+        3 => Just(Path::Item),
+        2 => (0_u8..3).prop_map(Path::Bad),
+        1 => Just(Path::BadItem),
+        1 => Just(Path::BadOf),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        12 => (0_usize..3, path()).prop_map(|(upstream, path)| Ask(upstream, path)),
+        2 => (0_usize..3, path(), 0_u8..5).prop_map(|(upstream, path, left)| Event::Slow(upstream, path, left)),
+        2 => Just(Revoke),
+        1 => (0_u8..20).prop_map(Event::Restart),
+        4 => (1_u32..3000).prop_map(Wait),
+        1 => (3000_u32..120_000).prop_map(Wait),
+    ]
+}
+
+fn kinds() -> impl Strategy<Value = Vec<Upstream>> {
+    let kind = prop_oneof![4 => Just(Upstream::Good), 1 => Just(Upstream::Bad), 1 => Just(Upstream::OneBadServer)];
+    proptest::collection::vec(kind, 1..4)
+}
+
+#[test]
+fn whatever_happens_the_four_points_hold() {
+    let set = std::env::var("ATTACHE_HISTORIES").ok();
+    let cases = set.map_or(512, |cases| cases.parse().expect("ATTACHE_HISTORIES is a number"));
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let histories = (kinds(), proptest::collection::vec(event(), 1..300));
+    let run = |(kinds, events): (Vec<Upstream>, Vec<Event>)| {
+        paused(World::new(&kinds).run(&events)).map_err(TestCaseError::fail)
+    };
+    if let Err(found) = runner.run(&histories, run) {
+        panic!("{found}");
+    }
+}
+
+/// Token requests because of 401s in so many seconds of these events, over and over.
+fn cost(kinds: &[Upstream], round: &[Event], for_seconds: u64) -> usize {
+    paused(async {
+        let (mut world, began) = (World::new(kinds), Instant::now());
+        while began.elapsed() < seconds(for_seconds) {
+            world.run(round).await.unwrap();
+        }
+        world.all.len()
+    })
+}
+
+#[test]
+fn an_upstream_that_takes_no_token_costs_at_most_three_in_the_first_minute() {
+    assert!(cost(&[Upstream::Bad], &[Ask(0, Path::Good(0)), Wait(50)], 60) <= 3);
+    let many = [Ask(0, Path::Good(0)), Ask(0, Path::Good(1)), Ask(0, Path::Item), Wait(50)];
+    assert!(cost(&[Upstream::Bad], &many, 60) <= 3);
+}
+
+#[test]
+fn an_upstream_that_stops_taking_tokens_costs_at_most_three_in_the_first_minute() {
+    paused(async {
+        let mut world = World::new(&[Upstream::Good]);
+        let paths =
+            [Ask(0, Path::Good(0)), Ask(0, Path::Good(1)), Ask(0, Path::Good(2)), Ask(0, Path::Item), Wait(100)];
+        world.run(&[Ask(0, Path::Bad(0))]).await.unwrap();
+        world.run(&paths).await.unwrap();
+        world.peers[0].kind = Upstream::Bad;
+        let (before, began) = (world.all.len(), Instant::now());
+        while began.elapsed() < seconds(60) {
+            world.run(&paths).await.unwrap();
+        }
+        assert!(world.all.len() - before <= 3, "{}", world.all.len() - before);
+    });
+}
+
+#[test]
+fn one_bad_server_of_two_costs_no_more_than_it_takes_to_know_it() {
+    assert!(cost(&[Upstream::OneBadServer], &[Ask(0, Path::Good(0)), Wait(11)], 600) <= 6);
+}
+
+#[test]
+fn one_bad_path_costs_one_renewal_while_the_others_are_in_use() {
+    let round = [Ask(0, Path::Good(0)), Ask(0, Path::Bad(0)), Wait(100)];
+    assert!(cost(&[Upstream::Good], &round, 600) <= 2);
+    let items = [Ask(0, Path::Item), Ask(0, Path::BadItem), Wait(100)];
+    assert!(cost(&[Upstream::Good], &items, 600) <= 2);
+    let of = [Ask(0, Path::Item), Ask(0, Path::BadOf), Wait(100)];
+    assert!(cost(&[Upstream::Good], &of, 600) <= 2);
+}
+
+#[test]
+fn a_token_that_is_revoked_every_two_and_a_half_seconds_is_replaced_each_time() {
+    let round: Vec<Event> = [Ask(0, Path::Good(0)), Ask(0, Path::Item), Wait(2500), Revoke].to_vec();
+    assert_eq!(cost(&[Upstream::Good], &round, 25), 9);
+}
+
+#[test]
+fn a_bad_neighbour_costs_a_good_upstream_nothing() {
+    let round = [Ask(0, Path::Good(0)), Ask(1, Path::Good(0)), Wait(100)];
+    assert!(cost(&[Upstream::Good, Upstream::Bad], &round, 60) <= 3);
+}
+
+fn holds(kinds: &[Upstream], history: &[Event]) {
+    paused(World::new(kinds).run(history)).unwrap();
+}
+
+#[test]
+fn a_renewal_that_found_the_authorization_server_away_holds_nothing_up() {
+    holds(
+        &[Upstream::Good, Upstream::Good],
+        &[Ask(1, Path::Good(0)), Event::Restart(1), Ask(0, Path::Good(0)), Wait(1000), Ask(0, Path::Good(0))],
+    );
+}
+
+#[test]
+fn a_place_that_nothing_is_known_against_is_not_held_up_by_a_bad_one() {
+    let history = [
+        [Ask(0, Path::Bad(0)), Ask(0, Path::Item), Wait(14_000), Revoke].as_slice(),
+        &[Ask(0, Path::Good(0)), Wait(46_000), Ask(0, Path::Bad(0)), Ask(0, Path::Bad(1)), Revoke],
+        &[Wait(60_000), Ask(0, Path::Item)],
+    ];
+    holds(&[Upstream::Good], &history.concat());
+}
+
+#[test]
+fn a_late_answer_about_two_dead_tokens_is_not_held_against_its_place() {
+    let history = [
+        [Event::Slow(0, Path::Item, 0), Revoke, Event::Slow(0, Path::Good(0), 2), Ask(0, Path::Item), Revoke]
+            .as_slice(),
+        &[Wait(3000), Ask(0, Path::Bad(0)), Revoke, Ask(0, Path::Good(0)), Wait(1000), Ask(0, Path::Good(0))],
+    ];
+    holds(&[Upstream::Good], &history.concat());
+}
+
+#[test]
+fn where_waiting_has_shown_the_token_to_be_dead_the_next_death_is_not_waited_for() {
+    paused(async {
+        let mut world = World::new(&[Upstream::Good]);
+        // Somebody may not do with this path what others may: it is refused and taken in turn.
+        world.run(&[Ask(0, Path::Item), Ask(0, Path::BadOf), Ask(0, Path::Good(0))]).await.unwrap();
+        world.run(&[Revoke, Ask(0, Path::Good(1)), Wait(1000), Ask(0, Path::Good(1))]).await.unwrap();
+        let before = world.all.len();
+        world.run(&[Wait(70_000), Revoke, Ask(0, Path::Good(2))]).await.unwrap();
+        assert_eq!(world.all.len(), before + 1, "the first refusal is enough");
+    });
+}

@@ -1,0 +1,123 @@
+//! How many token requests 401s may cause.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Evidence;
+
+/// At most so many in any stretch of this length.
+type Bound = (usize, Duration);
+
+const SHORT: Duration = Duration::from_secs(10);
+const MINUTE: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(600);
+
+/// For one credential, whatever its upstreams do.
+const CREDENTIAL: &[Bound] = &[(6, SHORT), (30, LONG)];
+/// Of these, on weak evidence: where renewing does not help, it is soon left alone.
+const WEAK: &[Bound] = &[(2, MINUTE), (12, LONG)];
+/// For one upstream: one that is never content leaves room for its neighbours.
+const UPSTREAM: &[Bound] = &[(5, SHORT), (24, LONG)];
+
+/// When things happened, as far back as the bounds look.
+#[derive(Debug, Default)]
+struct Window(VecDeque<Instant>);
+
+impl Window {
+    fn has_room(&self, bounds: &[Bound], now: Instant) -> bool {
+        bounds.iter().all(|&(most, span)| {
+            let since = |at: &Instant| now.saturating_duration_since(*at);
+            self.0.iter().filter(|at| since(at) < span).count() < most
+        })
+    }
+
+    fn note(&mut self, bounds: &[Bound], now: Instant) {
+        let most = bounds.iter().map(|(most, _)| *most).max().unwrap_or_default();
+        while self.0.len() >= most.max(1) {
+            self.0.pop_front();
+        }
+        self.0.push_back(now);
+    }
+}
+
+/// The token requests of one credential that 401s have caused: at most 6 in any 10 s and 30 in any 10 min.
+#[derive(Debug, Default)]
+pub struct Pace {
+    all: Window,
+    weak: Window,
+}
+
+/// What there is room for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// For a renewal on strong evidence, and for the quick retry of a token request.
+    pub strong: bool,
+    /// For one on weak evidence.
+    pub weak: bool,
+}
+
+impl Pace {
+    /// What there is room for now.
+    #[must_use]
+    pub fn room(&self, now: Instant) -> Room {
+        let strong = self.all.has_room(CREDENTIAL, now);
+        Room { strong, weak: strong && self.weak.has_room(WEAK, now) }
+    }
+
+    /// Counts a token request that is about to be sent.
+    pub fn note(&mut self, evidence: Evidence, now: Instant) {
+        self.all.note(CREDENTIAL, now);
+        if evidence == Evidence::Weak {
+            self.weak.note(WEAK, now);
+        }
+    }
+}
+
+/// The same for the renewals that one upstream causes.
+#[derive(Debug, Default)]
+pub(super) struct UpstreamPace(Window);
+
+impl UpstreamPace {
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        self.0.has_room(UPSTREAM, now)
+    }
+
+    pub(super) fn note(&mut self, now: Instant) {
+        self.0.note(UPSTREAM, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_stretch_of_time_has_more_than_its_bound(gaps in proptest::collection::vec(0_u64..20_000, 1..300)) {
+            let (mut pace, mut now, mut noted) = (Pace::default(), Instant::now(), Vec::new());
+            for gap in gaps {
+                now += Duration::from_millis(gap);
+                if pace.room(now).strong {
+                    pace.note(Evidence::Strong, now);
+                    noted.push(now);
+                }
+                let within = |span| noted.iter().filter(|at| now - **at < span).count();
+                prop_assert!(within(SHORT) <= 6 && within(LONG) <= 30);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn weak_evidence_has_a_smaller_share() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        for _ in 0..2 {
+            assert!(pace.room(now).weak);
+            pace.note(Evidence::Weak, now);
+        }
+        assert_eq!(pace.room(now), Room { strong: true, weak: false });
+        assert!(pace.room(now + MINUTE).weak);
+    }
+}
