@@ -13,6 +13,7 @@ mod connect;
 mod destination;
 mod error;
 pub mod explain;
+mod facts;
 mod first_bytes;
 mod forward;
 mod headers;
@@ -39,7 +40,7 @@ use std::time::Instant;
 
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -56,6 +57,7 @@ pub use replay::{Replay, ReplayBody, ReplayBudget};
 pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
 
 use self::destination::{Destination, Reached};
+use self::facts::{CallerFacts, finish};
 use self::intercept::Inside;
 use self::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
 use self::record::Record;
@@ -446,17 +448,6 @@ impl Proxy {
     }
 }
 
-/// The last touch for the version that the caller speaks.
-fn finish(mut response: Response<CallerBody>, caller: CallerFacts) -> Response<CallerBody> {
-    // hyper writes the version of its own connection; what came from upstream must not downgrade it.
-    *response.version_mut() = caller.version;
-    // RFC 9112 section 9.3: no persistent connection with an HTTP/1.0 client.
-    if caller.version == Version::HTTP_10 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
 /// How a request came: over which listener, through which tunnel, from whom.
 #[derive(Clone, Copy)]
 struct Arrived<'a> {
@@ -482,24 +473,6 @@ struct Entrance {
 
 /// A refusal, and the lane it happened on, if it came that far.
 type Failure = (Refusal, Option<Arc<crate::runtime::Lane>>);
-
-/// What is still needed of the request once it has been taken apart.
-#[derive(Clone, Copy)]
-struct CallerFacts {
-    version: Version,
-    has_body: bool,
-}
-
-impl CallerFacts {
-    fn of(request: &Request<Incoming>) -> Self {
-        Self { version: request.version(), has_body: !request.body().is_end_stream() }
-    }
-
-    /// A request that is answered before its body has been read ends an HTTP/1 connection (RFC 9112 section 9.3).
-    fn must_close(self) -> bool {
-        self.version == Version::HTTP_10 || (self.version == Version::HTTP_11 && self.has_body)
-    }
-}
 
 /// The token for a request that found none: from the token request in flight.
 async fn wait_for_token(reached: &Reached, credential: &Credential) -> Result<Option<Authorization>, Refusal> {
