@@ -24,6 +24,7 @@ mod record;
 mod replay;
 mod retry;
 mod reverse;
+mod rewrite;
 mod settings;
 mod socks;
 mod splice;
@@ -62,6 +63,7 @@ use self::intercept::Inside;
 use self::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
 use self::record::Record;
 use self::retry::{Sent, SentBody};
+use self::rewrite::Terms;
 use crate::credential::{Authorization, Credential};
 use crate::listen::{CallerConnection, Serving};
 use crate::route::OnTokenError;
@@ -187,8 +189,9 @@ impl Proxy {
         match self.destination(listener, arrived.inside, head).map_err(|refusal| (refusal, None))? {
             Destination::Route(reached) => {
                 let permitted = callers::check_upstream(&reached.lane.route, caller.as_deref());
+                let terms = Terms::of(listener, arrived.inside, &reached, head);
                 let answered = match permitted {
-                    Ok(()) => self.to_upstream(&reached, head, body, began).await,
+                    Ok(()) => self.to_upstream(&reached, terms.as_ref(), head, body, began).await,
                     Err(refusal) => Err(refusal),
                 };
                 answered.map_err(|refusal| (refusal, Some(reached.lane)))
@@ -224,6 +227,7 @@ impl Proxy {
     async fn to_upstream(
         &self,
         reached: &Reached,
+        terms: Option<&Terms>,
         head: &mut Parts,
         body: Incoming,
         began: Instant,
@@ -251,6 +255,7 @@ impl Proxy {
         let reached = told.as_ref().unwrap_or(reached);
         let injecting = route.credential.is_some();
         let upgrade = rewrite_request(&self.shared.via, head, reached.path.clone(), injecting);
+        rewrite::tell_upstream(terms, reached, head);
         if let Some(credential) = credential {
             inject::make_room(credential, head);
         }
@@ -267,6 +272,7 @@ impl Proxy {
         };
         let response = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
         let mut response = self.answer(response, upgrade, &route.upstream, Record::new(began, metrics, outcome.0))?;
+        rewrite::tell_caller(terms, reached, head, response.headers_mut());
         watch.tell(&self.shared, &mut response, route, outcome.1);
         Ok(response)
     }

@@ -45,6 +45,7 @@ mod reload;
 mod responses;
 mod retry;
 mod reverse;
+mod rewrite;
 mod schema;
 mod service_manager;
 mod tidy;
