@@ -4,6 +4,7 @@
 use http::{Request, Response};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::clients::there_is;
 use crate::support::{
     Answer, Asked, Caller, FORWARD, Http2Server, LocalCa, Raw, Reply, Scripted, TestCa, TestProxy, TlsFront,
     TokenServer, World, credential, get, read_head, reverse, send, upstream,
@@ -431,5 +432,40 @@ async fn both_sides_in_http2_are_told_the_same() {
         assert_eq!(answer.headers()["location"], location);
         assert_eq!(answer.headers().get_all("set-cookie").iter().collect::<Vec<_>>(), cookies);
         assert_eq!(server.asked().last().unwrap().headers["destination"], "https://api.test/a");
+    }
+}
+
+#[tokio::test]
+async fn a_base_url_with_tls_keeps_what_is_for_https() {
+    if !there_is("curl", &["--version"]) {
+        return;
+    }
+    let (ca, folder) = (TestCa::new(), tempfile::tempdir().unwrap());
+    let (certificate, key) = ca.issue(&["gateway.test"]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("own.pem"), certificate.pem()).unwrap();
+    std::fs::write(path("own.key"), key.serialize_pem()).unwrap();
+    let api = Scripted::start(|asked, _| {
+        let host = asked.field("host").unwrap();
+        let cookie = "Set-Cookie: a=b; Path=/; Secure; SameSite=None\r\n";
+        Reply::new(303, &format!("Location: http://{host}/x\r\n{cookie}"), "")
+    })
+    .await;
+    let proxy = TestProxy::start(&format!(
+        "{}hosts = \"any\"\ntls = {{ certificate = \"{}\", key = \"{}\" }}\n[upstreams.api]\norigin = \"{}\"\npath_prefix = \"/p\"\n",
+        reverse(&["api"]),
+        path("own.pem"),
+        path("own.key"),
+        api.origin()
+    ));
+    let port = proxy.address("base").port();
+    for version in ["--http1.1", "--http2"] {
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["-sS", "-D", "-", version, "--cacert", ca.path().to_str().unwrap(), "--resolve"]);
+        curl.args([format!("gateway.test:{port}:127.0.0.1"), format!("https://gateway.test:{port}/p/a")]);
+        let output = tokio::task::spawn_blocking(move || curl.output().unwrap()).await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains(&format!("location: https://gateway.test:{port}/p/x\r\n")), "{version}: {said}");
+        assert!(said.contains("set-cookie: a=b; Path=/p; Secure; SameSite=None\r\n"), "{version}: {said}");
     }
 }
