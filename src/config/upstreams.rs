@@ -56,6 +56,7 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
     route.requests_per_second = table.get("requests_per_second").and_then(|value| value.integer(1..=u32::MAX));
     set(&mut route.on_token_error, table.get("on_token_error").and_then(|value| value.choice(&ON_TOKEN_ERROR, &[])));
     set(&mut route.http, table.get("http").and_then(|value| value.choice(&HTTP, &[])));
+    set(&mut route.rewrite, table.get("rewrite").and_then(|value| value.boolean()));
     set(&mut route.allow_plaintext, table.get("allow_plaintext").and_then(|value| value.boolean()));
 
     let member =
@@ -284,14 +285,14 @@ mod tests {
     #[test]
     fn everything_about_requests_can_be_said() {
         let route = read(
-            "caller_authorization = \"reject\"\non_token_error = \"pass\"\nhttp = \"refuse\"\nallow_plaintext = true\n\
+            "caller_authorization = \"reject\"\non_token_error = \"pass\"\nhttp = \"refuse\"\nallow_plaintext = true\nrewrite = false\n\
              retry = { on = [401, 403], max_body = \"2KiB\", enabled = false }\n\
              allow = [{ methods = [\"GET\"], paths = [\"/v1/*\"] }, { paths = \"/ping\" }]",
         )
         .route;
         assert_eq!(route.caller_authorization, CallerAuthorization::Reject);
         assert_eq!((route.on_token_error, route.http), (OnTokenError::Pass, HttpScheme::Refuse));
-        assert!(route.allow_plaintext);
+        assert!(route.allow_plaintext && !route.rewrite);
         assert_eq!(route.retry.on, [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
         assert_eq!((route.retry.max_body, route.retry.enabled), (2048, false));
         assert_eq!(route.allow.len(), 2);

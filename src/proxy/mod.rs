@@ -13,6 +13,7 @@ mod connect;
 mod destination;
 mod error;
 pub mod explain;
+mod facts;
 mod first_bytes;
 mod forward;
 mod grpc;
@@ -24,6 +25,7 @@ mod record;
 mod replay;
 mod retry;
 mod reverse;
+mod rewrite;
 mod send;
 mod settings;
 mod socks;
@@ -41,7 +43,7 @@ use std::time::Instant;
 
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -58,9 +60,11 @@ pub use replay::{Replay, ReplayBody, ReplayBudget};
 pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
 
 use self::destination::{Destination, Reached};
+use self::facts::{CallerFacts, finish};
 use self::intercept::Inside;
 use self::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
 use self::record::Record;
+use self::rewrite::Terms;
 use crate::credential::{Authorization, Credential};
 use crate::listen::{CallerConnection, Serving};
 use crate::route::OnTokenError;
@@ -186,8 +190,9 @@ impl Proxy {
         match self.destination(listener, arrived.inside, head).map_err(|refusal| (refusal, None))? {
             Destination::Route(reached) => {
                 let permitted = callers::check_upstream(&reached.lane.route, caller.as_deref());
+                let terms = Terms::of(listener, arrived.inside, &reached, head);
                 let answered = match permitted {
-                    Ok(()) => self.to_upstream(&reached, head, body, began).await,
+                    Ok(()) => self.to_upstream(&reached, terms.as_ref(), head, body, began).await,
                     Err(refusal) => Err(refusal),
                 };
                 answered.map_err(|refusal| (refusal, Some(reached.lane)))
@@ -223,6 +228,7 @@ impl Proxy {
     async fn to_upstream(
         &self,
         reached: &Reached,
+        terms: Option<&Terms>,
         head: &mut Parts,
         body: Incoming,
         began: Instant,
@@ -250,6 +256,7 @@ impl Proxy {
         let reached = told.as_ref().unwrap_or(reached);
         let injecting = route.credential.is_some();
         let upgrade = rewrite_request(&self.shared.via, head, reached.path.clone(), injecting);
+        rewrite::tell_upstream(terms, reached, head);
         if let Some(credential) = credential {
             inject::make_room(credential, head);
         }
@@ -269,6 +276,7 @@ impl Proxy {
         };
         let (response, trailers) = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
         let mut response = self.answer(response, upgrade, &route.upstream, Record::new(began, metrics, outcome.0))?;
+        rewrite::tell_caller(terms, reached, head, response.headers_mut());
         watch.tell(&self.shared, &mut response, route, outcome.1);
         if let Some(watch) = trailers {
             response = response.map(|body| body.with_trailers(watch));
@@ -362,17 +370,6 @@ impl Proxy {
     }
 }
 
-/// The last touch for the version that the caller speaks.
-fn finish(mut response: Response<CallerBody>, caller: CallerFacts) -> Response<CallerBody> {
-    // hyper writes the version of its own connection; what came from upstream must not downgrade it.
-    *response.version_mut() = caller.version;
-    // RFC 9112 section 9.3: no persistent connection with an HTTP/1.0 client.
-    if caller.version == Version::HTTP_10 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
 /// How a request came: over which listener, through which tunnel, from whom.
 #[derive(Clone, Copy)]
 struct Arrived<'a> {
@@ -398,24 +395,6 @@ struct Entrance {
 
 /// A refusal, and the lane it happened on, if it came that far.
 type Failure = (Refusal, Option<Arc<crate::runtime::Lane>>);
-
-/// What is still needed of the request once it has been taken apart.
-#[derive(Clone, Copy)]
-struct CallerFacts {
-    version: Version,
-    has_body: bool,
-}
-
-impl CallerFacts {
-    fn of(request: &Request<Incoming>) -> Self {
-        Self { version: request.version(), has_body: !request.body().is_end_stream() }
-    }
-
-    /// A request that is answered before its body has been read ends an HTTP/1 connection (RFC 9112 section 9.3).
-    fn must_close(self) -> bool {
-        self.version == Version::HTTP_10 || (self.version == Version::HTTP_11 && self.has_body)
-    }
-}
 
 /// The token for a request that found none: from the token request in flight.
 async fn wait_for_token(reached: &Reached, credential: &Credential) -> Result<Option<Authorization>, Refusal> {

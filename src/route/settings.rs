@@ -9,6 +9,8 @@ use super::pattern::{PathPattern, PathPrefix};
 pub struct RouteSettings {
     /// Matched by whole segments on a reverse listener, and stripped.
     pub path_prefix: Option<PathPrefix>,
+    /// Answers that name the upstream's own origin are told in the caller's terms.
+    pub rewrite: bool,
     /// What may pass; empty for everything.
     pub allow: Vec<AllowRule>,
     /// What happens to the caller's own `Authorization`.
@@ -35,6 +37,7 @@ impl Default for RouteSettings {
     fn default() -> Self {
         Self {
             path_prefix: None,
+            rewrite: true,
             allow: Vec::new(),
             caller_authorization: CallerAuthorization::Replace,
             retry: RetrySettings::default(),

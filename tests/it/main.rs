@@ -46,6 +46,8 @@ mod renewal;
 mod responses;
 mod retry;
 mod reverse;
+mod rewrite;
+mod rewrite_clients;
 mod schema;
 mod service_manager;
 mod tidy;

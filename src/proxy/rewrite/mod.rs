@@ -1,0 +1,121 @@
+//! An answer that names its own origin is told in the caller's terms, so that a program which follows it comes back here:
+//! `Location`, `Content-Location`, `Link`, `Refresh` and `Set-Cookie`. Of a request, `Destination` (RFC 4918 section 10.3)
+//! is told in the origin's.
+//!
+//! Most messages have none of these fields: then one look at the names is all that it costs.
+
+mod cookie;
+mod destination;
+mod link;
+mod reference;
+mod refresh;
+
+use http::header::{CONTENT_LOCATION, HOST, LINK, LOCATION, REFRESH, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, uri};
+
+use self::reference::Names;
+use super::destination::Reached;
+use super::intercept::Inside;
+use crate::runtime::{ListenerRuntime, ModeRuntime};
+use crate::upstream::Scheme;
+
+const DESTINATION: HeaderName = HeaderName::from_static("destination");
+
+/// Under which scheme and host, and where, the caller of one request knows the origin. Noted before the head is rewritten.
+#[derive(Debug)]
+pub(super) struct Terms {
+    scheme: Scheme,
+    /// Where the target named one. Otherwise it is in `Host`, which stays in the head.
+    authority: Option<uri::Authority>,
+    /// The listener is the base URL; otherwise `http` was made https.
+    base: bool,
+    /// The path was the prefix and nothing else.
+    bare: bool,
+}
+
+impl Terms {
+    /// `None` where caller and origin mean the same, or where it is not wanted.
+    pub(super) fn of(
+        listener: &ListenerRuntime,
+        inside: Option<&Inside>,
+        reached: &Reached,
+        head: &Parts,
+    ) -> Option<Self> {
+        let settings = &reached.lane.route.settings;
+        if !settings.rewrite {
+            return None;
+        }
+        let base = matches!(listener.mode, ModeRuntime::Reverse { .. });
+        let connection = if base && listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let target = head.uri.scheme_str().and_then(Scheme::parse).unwrap_or(connection);
+        let scheme = inside.map_or(target, |inside| inside.scheme);
+        if !base && scheme == reached.origin().scheme {
+            return None;
+        }
+        let prefix = settings.path_prefix.as_ref().filter(|_| base);
+        let bare = prefix.is_some_and(|prefix| head.uri.path() == prefix.as_str());
+        Some(Self { scheme, authority: head.uri.authority().cloned(), base, bare })
+    }
+
+    fn names<'a>(&'a self, reached: &'a Reached, head: &'a Parts) -> Names<'a> {
+        let host = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let prefix = reached.lane.route.settings.path_prefix.as_ref().filter(|_| self.base);
+        Names {
+            origin: reached.origin(),
+            scheme: self.scheme,
+            host: self.authority.as_ref().map(uri::Authority::as_str).or_else(host),
+            base: self.base,
+            prefix: prefix.map_or("", |prefix| prefix.as_str()),
+            path: head.uri.path(),
+            bare: self.bare,
+        }
+    }
+}
+
+/// Tells in the origin's terms what names the caller's base URL in a request that is about to leave.
+pub(super) fn tell_upstream(terms: Option<&Terms>, reached: &Reached, head: &mut Parts) {
+    let Some(terms) = terms else { return };
+    let mut lines = head.headers.get_all(DESTINATION).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return };
+    let told = destination::told(&terms.names(reached, head), line.as_bytes());
+    if let Some(told) = told.and_then(|told| HeaderValue::try_from(told).ok()) {
+        head.headers.insert(DESTINATION, told);
+    }
+}
+
+/// Tells in the caller's terms what names the origin in an answer. `head` is the request as it was sent.
+pub(super) fn tell_caller(terms: Option<&Terms>, reached: &Reached, head: &Parts, headers: &mut HeaderMap) {
+    let Some(terms) = terms else { return };
+    if headers.keys().any(may_name_the_origin) {
+        terms.names(reached, head).tell(headers);
+    }
+}
+
+fn may_name_the_origin(name: &HeaderName) -> bool {
+    [LOCATION, SET_COOKIE, LINK, CONTENT_LOCATION, REFRESH].contains(name)
+}
+
+impl Names<'_> {
+    fn tell(&self, headers: &mut HeaderMap) {
+        for (name, value) in headers.iter_mut().filter(|(name, _)| may_name_the_origin(name)) {
+            let said = value.as_bytes();
+            let told = if *name == SET_COOKIE {
+                cookie::told(self, said)
+            } else if *name == LINK {
+                link::told(self, said)
+            } else if *name == REFRESH {
+                refresh::told(self, said)
+            } else {
+                self.told(said)
+            };
+            if let Some(mut told) = told.and_then(|told| HeaderValue::try_from(told).ok()) {
+                told.set_sensitive(value.is_sensitive());
+                *value = told;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
