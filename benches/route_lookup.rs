@@ -3,8 +3,8 @@
 
 use std::hint::black_box;
 
-use attache::route::pattern::PathPrefix;
-use attache::route::{ForwardTable, HttpScheme, ReverseTable};
+use attache::route::pattern::{PathPattern, PathPrefix};
+use attache::route::{ForwardTable, PathTable, ReverseTable, Selector};
 use attache::upstream::{OriginPattern, Scheme};
 use criterion::{BenchmarkId, Criterion};
 
@@ -16,6 +16,7 @@ fn main() {
         forward(&mut criterion, count);
         reverse_by_host(&mut criterion, count);
         reverse_by_prefix(&mut criterion, count);
+        one_origin(&mut criterion, count);
     }
     criterion.final_summary();
 }
@@ -24,7 +25,7 @@ fn main() {
 fn forward(criterion: &mut Criterion, count: usize) {
     let mut table = ForwardTable::default();
     for (at, pattern) in patterns(count).enumerate() {
-        table.insert(&pattern, HttpScheme::Upgrade, at);
+        table.insert(&pattern, Selector::default(), at);
     }
     let hosts: Vec<String> = (0..count).map(|at| format!("api-{at}.example.com")).collect();
     let mut group = criterion.benchmark_group("forward");
@@ -50,7 +51,7 @@ fn forward(criterion: &mut Criterion, count: usize) {
 fn reverse_by_host(criterion: &mut Criterion, count: usize) {
     let mut table = ReverseTable::default();
     for (at, pattern) in patterns(count).enumerate() {
-        table.insert(None, &pattern, at);
+        table.insert(None, &pattern, Selector::default(), at);
     }
     let mut group = criterion.benchmark_group("reverse by host");
     let requests = [
@@ -59,7 +60,7 @@ fn reverse_by_host(criterion: &mut Criterion, count: usize) {
         ("miss", "api-0.example.org", false),
     ];
     for (case, host, there) in requests {
-        assert_eq!(table.find("/v1/orders/17", Some(host)).is_some(), there, "{host}");
+        assert_eq!(table.find("/v1/orders/17", Some(host)).is_ok(), there, "{host}");
         group.bench_function(BenchmarkId::new(case, count), |bencher| {
             bencher.iter(|| table.find(black_box("/v1/orders/17"), Some(black_box(host))));
         });
@@ -72,14 +73,44 @@ fn reverse_by_prefix(criterion: &mut Criterion, count: usize) {
     for (at, pattern) in patterns(count).take(count).enumerate() {
         let below = ["/v1/orders", "/v1", ""][at % 3];
         let prefix = PathPrefix::parse(&format!("/api-{}{below}", at / 3)).unwrap();
-        table.insert(Some(&prefix), &pattern, at);
+        table.insert(Some(&prefix), &pattern, Selector::default(), at);
     }
     let mut group = criterion.benchmark_group("reverse by prefix");
     let requests = [("longest prefix", "/api-0/v1/orders/17", true), ("miss", "/other/v1/orders/17", false)];
     for (case, path, there) in requests {
-        assert_eq!(table.find(path, Some("localhost")).is_some(), there, "{path}");
+        assert_eq!(table.find(path, Some("localhost")).is_ok(), there, "{path}");
         group.bench_function(BenchmarkId::new(case, count), |bencher| {
             bencher.iter(|| table.find(black_box(path), Some(black_box("localhost"))));
+        });
+    }
+}
+
+/// By path and caller: so many upstreams of one origin, a third each with a literal path, one with a `*` in it, and a caller.
+fn one_origin(criterion: &mut Criterion, count: usize) {
+    let mut table = PathTable::default();
+    for at in 0..count {
+        let (path, callers) = match at % 3 {
+            0 => (format!("/v1/api-{at}/*"), None),
+            1 => (format!("/v1/*/part-{at}"), None),
+            _ => ("/shared/*".to_owned(), Some(vec![format!("caller-{at}")])),
+        };
+        let paths = [PathPattern::parse(&path).unwrap()];
+        table.insert(Selector { paths: &paths, callers: callers.as_deref() }, at);
+    }
+    let last = (count - 1) / 3 * 3;
+    let caller = format!("caller-{}", last.saturating_sub(1));
+    let mut group = criterion.benchmark_group("one origin");
+    let requests = [
+        ("literal", format!("/v1/api-{last}/orders/17"), None, true),
+        ("star", format!("/v1/7/part-{}", last.saturating_sub(2)), None, count > 1),
+        ("caller", "/shared/orders/17".to_owned(), Some(caller.as_str()), count > 2),
+        ("encoded", format!("/v1/api-{last}/%40scope%2fname"), None, true),
+        ("miss", "/v2/orders/17".to_owned(), None, false),
+    ];
+    for (case, path, caller, there) in requests {
+        assert_eq!(table.find(&path, caller).is_ok(), there, "{path}");
+        group.bench_function(BenchmarkId::new(case, count), |bencher| {
+            bencher.iter(|| table.find(black_box(&path), black_box(caller)).is_ok());
         });
     }
 }

@@ -11,7 +11,7 @@
 //! | `GET /metrics` | Prometheus text, or `OpenMetrics` where `Accept` asks for it |
 //! | `GET /api/status` | credentials, upstreams, listeners and reloads as JSON |
 //! | `POST /api/reload` | reads the configuration again; 422 if the old one stays |
-//! | `GET /api/explain?method=&url=&listener=` | what would happen to a request |
+//! | `GET /api/explain?method=&url=&listener=&caller=` | what would happen to a request |
 //! | `POST /api/credentials/NAME/refresh` | a new token now; 502 where there is none |
 //!
 //! It runs on the control thread, so it answers while the data path is busy. Guarded by `guard`.
@@ -207,6 +207,7 @@ struct Question {
     method: Option<String>,
     url: Option<String>,
     listener: Option<String>,
+    caller: Option<String>,
 }
 
 async fn explain_request(
@@ -214,14 +215,17 @@ async fn explain_request(
     question: Result<Query<Question>, QueryRejection>,
 ) -> impl IntoResponse {
     let runtime = shared.runtime.current();
-    let Ok(Query(Question { method, url: Some(url), listener })) = question else {
-        return problem(StatusCode::BAD_REQUEST, "ask with ?url=http://HOST/PATH, and if need be method and listener");
+    let Ok(Query(Question { method, url: Some(url), listener, caller })) = question else {
+        let detail = "ask with ?url=http://HOST/PATH, and if need be method, listener and caller";
+        return problem(StatusCode::BAD_REQUEST, detail);
     };
     let method = method.unwrap_or_else(|| "GET".into());
     let Ok(method) = http::Method::from_bytes(method.as_bytes()) else {
         return problem(StatusCode::BAD_REQUEST, &format!("{method:?} is no method"));
     };
-    match explain::answer(&runtime, listener.as_deref(), &method, &url) {
+    let (listener, caller) = (listener.as_deref(), caller.as_deref());
+    let question = explain::Question { listener, caller, method: &method, target: &url };
+    match explain::answer(&runtime, &question) {
         Ok(explanation) => Json(explanation).into_response(),
         Err(error) => problem(StatusCode::BAD_REQUEST, &error),
     }

@@ -48,7 +48,7 @@ impl Builder {
         let by_target = |upstreams: &[String]| {
             let mut table = ForwardTable::default();
             for route in named(upstreams) {
-                table.insert(&route.upstream.settings.origin, route.settings.http, lane(&route));
+                table.insert(&route.upstream.settings.origin, route.selector(), lane(&route));
             }
             table.open(&tunnel_ports(forward));
             table
@@ -65,7 +65,8 @@ impl Builder {
                 let reached = named(upstreams);
                 let mut table = ReverseTable::default();
                 for route in &reached {
-                    table.insert(route.settings.path_prefix.as_ref(), &route.upstream.settings.origin, lane(route));
+                    let prefix = route.settings.path_prefix.as_ref();
+                    table.insert(prefix, &route.upstream.settings.origin, route.selector(), lane(route));
                 }
                 ModeRuntime::Reverse { table, hosts: host_rules(config, hosts, &reached) }
             }

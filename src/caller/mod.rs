@@ -74,6 +74,12 @@ impl Callers {
         Self { known: known.collect(), metrics }
     }
 
+    /// True if there is a caller of this name.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.known.iter().any(|known| *known.name == *name)
+    }
+
     /// True if these are the same callers with the same places for their passwords.
     pub fn is_of<'s>(&self, callers: impl ExactSizeIterator<Item = &'s CallerSettings>) -> bool {
         callers.len() == self.known.len() && self.known.iter().map(|known| &known.settings).eq(callers)

@@ -11,7 +11,8 @@ use crate::proxy::explain;
 #[command(after_help = "\
   attache explain GET http://orders.example.com/v1/orders    through a proxy (HTTP_PROXY)
   attache explain CONNECT orders.example.com:443             how https:// arrives with HTTPS_PROXY
-  attache explain GET /v1/orders --listener orders           through a base URL")]
+  attache explain GET /v1/orders --listener orders           through a base URL
+  attache explain GET /v1/orders --caller billing            as one of the listener's callers")]
 pub(super) struct ExplainArgs {
     /// The method.
     method: String,
@@ -22,6 +23,9 @@ pub(super) struct ExplainArgs {
     /// The listener that is asked; by default the one that does something with the request.
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
+    /// The caller that asks, one of `[callers.NAME]`.
+    #[arg(long, value_name = "NAME")]
+    caller: Option<String>,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -32,7 +36,9 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let method = http::Method::from_bytes(args.method.to_ascii_uppercase().as_bytes())
         .map_err(|_invalid| Failure::usage(format!("{:?} is no method", args.method)))?;
     let runtime = dry_runtime(&config, Handle::current()).map_err(Failure::failed)?;
-    let answer = explain::answer(&runtime, args.listener.as_deref(), &method, &args.url).map_err(Failure::failed)?;
+    let (listener, caller) = (args.listener.as_deref(), args.caller.as_deref());
+    let question = explain::Question { listener, caller, method: &method, target: &args.url };
+    let answer = explain::answer(&runtime, &question).map_err(Failure::failed)?;
     if args.json {
         return output::json(&answer);
     }

@@ -2,6 +2,7 @@
 
 use super::AdminConfig;
 use super::callers::{self, Caller};
+use super::distinct;
 use super::file::File;
 use super::listeners::{Listener, Mode};
 use super::onward::Via;
@@ -42,7 +43,7 @@ pub(super) fn check(file: &File<'_>, tables: &Tables<'_>) {
     names(file, tables);
     addresses(file, tables);
     for listener in &tables.listeners {
-        upstreams_are_distinct(file, listener, &reached(listener, &tables.upstreams));
+        distinct::check(file, listener, &reached(listener, &tables.upstreams));
     }
     plaintext(file, &tables.upstreams);
     onward_proxies(file, tables);
@@ -133,49 +134,6 @@ fn same_address(one: &ListenAddress, other: &ListenAddress) -> bool {
             one.port() != 0 && one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
         }
         _ => one == other,
-    }
-}
-
-fn upstreams_are_distinct(file: &File<'_>, listener: &Listener, reached: &[&Upstream]) {
-    for (index, upstream) in reached.iter().enumerate() {
-        let Some(mode) = listener.mode else { return };
-        let Some(earlier) = reached.iter().take(index).find(|earlier| collide(mode, earlier, upstream)) else {
-            continue;
-        };
-        // The same upstream listed twice has been reported as such.
-        if earlier.name() == upstream.name() {
-            continue;
-        }
-        let named = listener.upstreams.iter().flatten().find(|name| name.it == upstream.name());
-        let what = format!(
-            "`listeners.{}` cannot tell its upstreams \"{}\" and \"{}\" apart",
-            listener.name,
-            earlier.name(),
-            upstream.name()
-        );
-        let (why, remedy) = match mode {
-            Mode::Forward | Mode::Socks5 => {
-                ("their origin is the same", "list `upstreams` on the listener, with one of the two")
-            }
-            Mode::Token => return,
-            Mode::Reverse => {
-                ("path_prefix and host are the same", "give each a `path_prefix` of its own, or a listener of its own")
-            }
-        };
-        file.problem(named.map_or(listener.at, |name| name.at), format!("{what}: {why}"), remedy);
-    }
-}
-
-/// True if a request could mean either. On a forward listener the origin decides; on a reverse listener the path prefix,
-/// then the host.
-fn collide(mode: Mode, one: &Upstream, other: &Upstream) -> bool {
-    let hosts = |upstream: &Upstream| {
-        (matches!(upstream.origin(), OriginPattern::Wildcard { .. }), upstream.origin().base().host.clone())
-    };
-    match mode {
-        Mode::Token => false,
-        Mode::Forward | Mode::Socks5 => one.origin() == other.origin(),
-        Mode::Reverse => one.config.route.path_prefix == other.config.route.path_prefix && hosts(one) == hosts(other),
     }
 }
 
@@ -336,7 +294,7 @@ mod tests {
             found,
             [
                 "proxy.toml:1:1: `listeners.proxy` cannot tell its upstreams \"a\" and \"b\" apart: their origin is the same; \
-              list `upstreams` on the listener, with one of the two"
+              give each `paths` or `callers` of its own, or list `upstreams` on the listener, with one of the two"
             ]
         );
         assert_eq!(problems(&forward(&format!("upstreams = [\"a\"]\n{both}"))), [""; 0]);
@@ -357,7 +315,10 @@ mod tests {
             found[0].starts_with("proxy.toml:4:19: `listeners.base` cannot tell its upstreams \"a\" and \"b\" apart: "),
             "{found:#?}"
         );
-        assert!(found[0].ends_with("give each a `path_prefix` of its own, or a listener of its own"));
+        assert!(
+            found[0]
+                .ends_with("give each `paths` or `callers` of its own, or a `path_prefix`, or a listener of its own")
+        );
         assert_eq!(both("path_prefix = \"/a\"\n", "path_prefix = \"/a/\"\n").len(), 1);
         assert_eq!(both("path_prefix = \"/a\"\n", "path_prefix = \"/b\"\n"), [""; 0]);
         assert_eq!(both("path_prefix = \"/a\"\n", ""), [""; 0]);

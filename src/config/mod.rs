@@ -18,6 +18,7 @@ mod check;
 mod client_auth;
 mod client_identity;
 mod credentials;
+mod distinct;
 mod draft;
 mod error;
 mod extra_fields;

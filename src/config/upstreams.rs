@@ -44,6 +44,8 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
 
     let mut route =
         RouteSettings { path_prefix: prefix.as_ref().map(|prefix| prefix.it.clone()), ..Default::default() };
+    let paths = table.get("paths").and_then(Value::one_or_list);
+    route.paths = paths.map_or_else(Vec::new, |paths| paths.iter().filter_map(path).collect());
     route.allow = table
         .get("allow")
         .and_then(|value| value.list())

@@ -36,8 +36,7 @@ pub(super) fn authenticate(
 
 /// `upstreams.U.callers`: not everybody on a listener may go everywhere.
 pub(super) fn check_upstream(route: &Route, caller: Option<&str>) -> Result<(), Refusal> {
-    let Some(permitted) = &route.settings.callers else { return Ok(()) };
-    if caller.is_some_and(|caller| permitted.iter().any(|name| name == caller)) {
+    if route.lets_in(caller) {
         return Ok(());
     }
     Err(Refusal::denied(format!("upstream {:?} is for other callers: name this one in its `callers`", route.name())))

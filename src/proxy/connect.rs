@@ -100,7 +100,7 @@ pub(super) async fn reach(
         verify(proxy, lane, &tunnel.origin).await.map_err(failed)?;
         Opening::All(authority)
     } else {
-        tunnel::check_rules(lane)?;
+        tunnel::check_rules(lane, tunnel.shared)?;
         let dialled = upstream.dial(&tunnel.origin).await.map_err(failed)?;
         if route.credential.is_some() { Opening::PlainHttp(dialled) } else { Opening::Nothing(dialled) }
     };
@@ -232,7 +232,7 @@ fn boxed<'a>(future: impl Future<Output = ()> + 'a) -> std::pin::Pin<Box<dyn Fut
 /// A connection for what passes unread, if it may: rules about requests cannot be kept for bytes.
 async fn dial(tunnel: &Tunnel, upstream: &Upstream) -> Option<Transport> {
     let lane = tunnel.lane.as_ref()?;
-    tunnel::check_rules(lane).ok()?;
+    tunnel::check_rules(lane, tunnel.shared).ok()?;
     upstream.dial(&tunnel.origin).await.ok()
 }
 

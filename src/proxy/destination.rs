@@ -36,6 +36,8 @@ pub(super) struct Tunnel {
     /// Host and port are the `http` name of an https upstream (`api.example.com:80`): there is nothing to tunnel to, but plain
     /// HTTP has a way.
     pub(super) alias: bool,
+    /// Several upstreams share its origin: only what is inside says which one is meant.
+    pub(super) shared: bool,
 }
 
 /// A configured upstream, at one concrete origin.
@@ -84,17 +86,22 @@ impl Reached {
     }
 }
 
-/// Works out the destination of a request on this listener, or inside of a tunnel that it has opened.
-pub(super) fn of(listener: &ListenerRuntime, inside: Option<&Inside>, head: &Parts) -> Result<Destination, Refusal> {
+/// Works out the destination of a caller's request on this listener, or inside of a tunnel that it has opened.
+pub(super) fn of(
+    listener: &ListenerRuntime,
+    inside: Option<&Inside>,
+    head: &Parts,
+    caller: Option<&str>,
+) -> Result<Destination, Refusal> {
     match &listener.mode {
         ModeRuntime::Forward(table) | ModeRuntime::Socks5(table) if let Some(inside) = inside => {
             forward::inside(table, inside, head)
         }
-        ModeRuntime::Forward(table) => forward::destination(table, head),
+        ModeRuntime::Forward(table) => forward::destination(table, head, caller),
         ModeRuntime::Socks5(_) => {
             Err(Refusal::denied("this listener speaks SOCKS 5; give it socks5h://HOST:PORT, or use a forward listener"))
         }
-        ModeRuntime::Reverse { table, hosts } => reverse::destination(table, hosts.as_deref(), head),
+        ModeRuntime::Reverse { table, hosts } => reverse::destination(table, hosts.as_deref(), head, caller),
         ModeRuntime::Token(_) => Err(Refusal::denied("this listener is a token endpoint and forwards nothing")),
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::destination::{self, Destination, Reached, Tunnel};
 use super::policy::check_policy;
-use super::{Refusal, connect, forward, tunnel};
+use super::{Refusal, callers, connect, forward, tunnel};
 use crate::credential::Place;
 use crate::route::CallerAuthorization;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
@@ -32,20 +32,33 @@ pub struct Explanation {
     pub reason: String,
 }
 
+/// What is to be explained.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The listener that is asked; `None`: the one that would most likely get it.
+    pub listener: Option<&'a str>,
+    /// The caller that asks; `None`: somebody.
+    pub caller: Option<&'a str>,
+    /// The method.
+    pub method: &'a Method,
+    /// A URL, `host:port` for CONNECT, or a path on a reverse listener.
+    pub target: &'a str,
+}
+
 /// Explains a request to the listener of this name, or to the one that would most likely get it: the first that does
 /// something with it.
 ///
 /// # Errors
 /// A sentence, where the listener does not exist or the target cannot be read.
-pub fn answer(runtime: &Runtime, listener: Option<&str>, method: &Method, target: &str) -> Result<Explanation, String> {
+pub fn answer(runtime: &Runtime, question: &Question<'_>) -> Result<Explanation, String> {
+    let Question { listener, target, .. } = *question;
     if let Some(name) = listener {
         let names = || runtime.listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>().join(", ");
         let listener = runtime.listeners.iter().find(|listener| listener.name == name);
         return explain(
             runtime,
             listener.ok_or_else(|| format!("there is no listener {name:?}; there are {}", names()))?,
-            method,
-            target,
+            question,
         );
     }
     // A path alone is asked of a base URL, everything else of a proxy: what a proxy refuses is not looked for elsewhere.
@@ -56,7 +69,7 @@ pub fn answer(runtime: &Runtime, listener: Option<&str>, method: &Method, target
     let asked = if (path && !bases.is_empty()) || proxies.is_empty() { bases } else { proxies };
     let mut first = None;
     for listener in asked {
-        let explained = explain(runtime, listener, method, target);
+        let explained = explain(runtime, listener, question);
         if explained.as_ref().is_ok_and(|explanation| explanation.outcome != "deny") {
             return explained;
         }
@@ -65,16 +78,12 @@ pub fn answer(runtime: &Runtime, listener: Option<&str>, method: &Method, target
     first.unwrap_or_else(|| Err("the configuration has no listener".into()))
 }
 
-/// Explains a request to one listener. `target` is a URL, `host:port` for CONNECT, or a path on a reverse listener.
+/// Explains a request to one listener.
 ///
 /// # Errors
 /// A sentence, where the target cannot be read at all.
-fn explain(
-    runtime: &Runtime,
-    listener: &ListenerRuntime,
-    method: &Method,
-    target: &str,
-) -> Result<Explanation, String> {
+fn explain(runtime: &Runtime, listener: &ListenerRuntime, question: &Question<'_>) -> Result<Explanation, String> {
+    let Question { caller, method, target, .. } = *question;
     let head = head(listener, method, target)?;
     let mut explanation = Explanation {
         listener: listener.name.clone(),
@@ -85,11 +94,16 @@ fn explain(
         sends_to: None,
         reason: String::new(),
     };
+    if let Some(caller) = caller.filter(|caller| !listener.callers.as_ref().is_some_and(|known| known.knows(caller))) {
+        explanation.reason =
+            format!("`callers` of listener {:?} has no {caller:?}, so it would be asked who it is", listener.name);
+        return Ok(explanation);
+    }
     let mut onward = None;
     let destination = match &listener.mode {
         // What a caller asks for in SOCKS is found as on a forward listener.
-        ModeRuntime::Socks5(table) => forward::destination(table, &head),
-        _ => destination::of(listener, None, &head),
+        ModeRuntime::Socks5(table) => forward::destination(table, &head, caller),
+        _ => destination::of(listener, None, &head, caller),
     };
     match destination {
         Err(refusal) => explanation.reason = refused(&refusal),
@@ -103,7 +117,7 @@ fn explain(
         }
         Ok(Destination::Route(reached)) => {
             onward = reached.lane.route.upstream.onward_for(reached.origin());
-            explain_route(&mut explanation, &reached, &head);
+            explain_route(&mut explanation, &reached, &head, caller);
         }
         Ok(Destination::Tunnel(tunnel)) => {
             let upstream = match &tunnel.lane {
@@ -138,9 +152,13 @@ fn unmatched<'a>(runtime: &'a Runtime, origin: &Origin) -> Option<&'a std::sync:
     }
 }
 
-fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts) {
+fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts, caller: Option<&str>) {
     let route = &reached.lane.route;
     explanation.upstream = Some(route.name().to_owned());
+    if let (Some(_), Err(refusal)) = (caller, callers::check_upstream(route, caller)) {
+        explanation.reason = refused(&refusal);
+        return;
+    }
     if let Err(refusal) = check_policy(reached, head) {
         explanation.reason = refused(&refusal);
         return;
@@ -153,6 +171,7 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts)
         }
         None => format!("{}{path}", reached.origin()),
     });
+    let covers = covers(reached, head, caller);
     match &route.credential {
         Some(credential) => {
             explanation.outcome = "inject";
@@ -173,21 +192,34 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts)
                 CallerAuthorization::Reject => "; a request with an Authorization of its own is refused with 400",
             };
             let what = if credential.is_obtained() { "a token of credential" } else { "credential" };
-            explanation.reason = format!(
-                "upstream {:?} covers it{how}; {what} {:?} goes on it{place}{own}",
-                route.name(),
-                credential.name
-            );
+            explanation.reason = format!("{covers}{how}; {what} {:?} goes on it{place}{own}", credential.name);
         }
         None => {
             explanation.outcome = "pass";
-            explanation.reason = format!("upstream {:?} covers it and has no credential", route.name());
+            explanation.reason = format!("{covers} and has no credential");
         }
     }
 }
 
+/// Which upstream covers it, and by what: its origin alone, or one of its `paths` and `callers`.
+fn covers(reached: &Reached, head: &Parts, caller: Option<&str>) -> String {
+    let route = &reached.lane.route;
+    let path = reached.path.as_ref().map_or_else(|| head.uri.path(), http::uri::PathAndQuery::path);
+    let pattern = route.settings.paths.iter().find(|pattern| pattern.covers(path));
+    let by_path = pattern.map(|pattern| format!("by \"{pattern}\", the most literal of the `paths` that do"));
+    let named = route.settings.callers.as_ref();
+    let by_caller = match (named, caller) {
+        (Some(_), Some(caller)) => Some(format!("for caller {caller:?}")),
+        (Some(names), None) => Some(format!("for {} alone", names.join(", "))),
+        (None, _) => None,
+    };
+    let how: Vec<String> = [by_path, by_caller].into_iter().flatten().collect();
+    let how = if how.is_empty() { String::new() } else { format!(" {}", how.join(", ")) };
+    format!("upstream {:?} covers it{how}", route.name())
+}
+
 fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, asked: &Tunnel) {
-    let Tunnel { lane, origin, alias } = asked;
+    let Tunnel { lane, origin, alias, shared } = asked;
     explanation.upstream = lane.as_ref().map(|lane| lane.route.name().to_owned());
     let credential = lane.as_ref().and_then(|lane| lane.route.credential.as_ref());
     let opened = lane.as_ref().is_some_and(|lane| connect::authority(runtime, lane).is_some());
@@ -216,7 +248,7 @@ fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, asked: &Tunn
         return;
     }
     let permitted = match lane {
-        Some(lane) => tunnel::check_rules(lane),
+        Some(lane) => tunnel::check_rules(lane, *shared),
         None => tunnel::permitted(runtime, origin, &tunnel::target(origin)).map(|_| ()),
     };
     if let Err(refusal) = permitted {
@@ -300,7 +332,8 @@ credential = "key"
         );
         let config = Config::parse("proxy.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
         let runtime = dry_runtime(&config, tokio::runtime::Handle::current()).unwrap();
-        let explained = answer(&runtime, None, &Method::GET, "/").unwrap();
+        let explained =
+            answer(&runtime, &Question { listener: None, caller: None, method: &Method::GET, target: "/" }).unwrap();
         assert_eq!(explained.outcome, "inject");
         explained.reason
     }
@@ -327,7 +360,9 @@ credential = "key"
             [forward]\nunmatched = \"pass\"\nvia = \"http://proxy.test:3128\"\nno_proxy = [\".corp\"]\n";
         let runtime =
             dry_runtime(&Config::parse("proxy.toml", text).unwrap(), tokio::runtime::Handle::current()).unwrap();
-        let ask = |method, target| answer(&runtime, None, &method, target).unwrap().reason;
+        let ask = |method: Method, target| {
+            answer(&runtime, &Question { listener: None, caller: None, method: &method, target }).unwrap().reason
+        };
         assert!(ask(Method::GET, "http://a.test/").ends_with(way));
         assert!(ask(Method::CONNECT, "a.test:443").ends_with(way));
         assert!(!ask(Method::GET, "http://a.corp/").contains("onward"));

@@ -5,19 +5,27 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
+use super::choice;
 use super::destination::{Destination, Reached, Tunnel};
 use super::error::Refusal;
 use super::intercept::Inside;
 use super::target::{self, Target};
-use crate::route::{Arrival, ForwardTable, TunnelPorts};
+use crate::route::{Arrival, ForwardTable, HttpScheme, TunnelPorts};
 use crate::runtime::Lane;
 use crate::upstream::{Host, Origin, Scheme};
 
 /// The destination of a forward-proxy request.
-pub(super) fn destination(table: &ForwardTable<Arc<Lane>>, head: &Parts) -> Result<Destination, Refusal> {
+pub(super) fn destination(
+    table: &ForwardTable<Arc<Lane>>,
+    head: &Parts,
+    caller: Option<&str>,
+) -> Result<Destination, Refusal> {
     match target::parse(head)? {
-        Target::Absolute(scheme, authority) => find(table, scheme, &authority.host, authority.port_or_default(scheme)),
-        Target::Authority(authority, port) => tunnel(table, &authority.host, port),
+        Target::Absolute(scheme, authority) => {
+            let asked = Asked { path: head.uri.path(), caller };
+            find(table, scheme, &authority.host, authority.port_or_default(scheme), asked)
+        }
+        Target::Authority(authority, port) => tunnel(table, &authority.host, port, caller),
         Target::Asterisk(_) => Ok(Destination::Itself),
         Target::Origin(_) => Err(Refusal::bad_request(
             "this is a forward proxy: set HTTP_PROXY to its address and request http://HOST/PATH, \
@@ -26,43 +34,71 @@ pub(super) fn destination(table: &ForwardTable<Arc<Lane>>, head: &Parts) -> Resu
     }
 }
 
-fn find(table: &ForwardTable<Arc<Lane>>, scheme: Scheme, host: &str, port: u16) -> Result<Destination, Refusal> {
-    match table.find(scheme, host, port) {
-        Some((lane, Arrival::Same | Arrival::Upgraded)) => {
-            let pattern = &lane.route.upstream.settings.origin;
-            Reached::new(lane, pattern, host, None).map(Destination::Route).ok_or_else(|| {
-                // The table and the pattern read the same configuration, so this does not happen.
-                Refusal::denied(format!("upstream {:?} does not cover {host}", lane.route.name()))
-            })
-        }
-        Some((lane, Arrival::HttpRefused)) => {
-            let refusal = Refusal::denied(format!(
-                "upstream {:?} takes https:// only (http = \"refuse\"); request https://{host}",
-                lane.route.name()
-            ));
-            Ok(Destination::Refused(Arc::clone(lane), refusal))
-        }
-        None => Ok(Destination::Unmatched(origin(scheme, host, port)?)),
+/// What routes of one origin are told apart by.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    path: &'a str,
+    caller: Option<&'a str>,
+}
+
+fn find(
+    table: &ForwardTable<Arc<Lane>>,
+    scheme: Scheme,
+    host: &str,
+    port: u16,
+    asked: Asked<'_>,
+) -> Result<Destination, Refusal> {
+    let Some((routes, arrival)) = table.find(scheme, host, port) else {
+        return Ok(Destination::Unmatched(origin(scheme, host, port)?));
+    };
+    let lane = choice::choose(routes, asked.path, asked.caller)?;
+    if let Some(refused) = http_refused(lane, arrival, host) {
+        return Ok(refused);
     }
+    let pattern = &lane.route.upstream.settings.origin;
+    Reached::new(lane, pattern, host, None).map(Destination::Route).ok_or_else(|| {
+        // The table and the pattern read the same configuration, so this does not happen.
+        Refusal::denied(format!("upstream {:?} does not cover {host}", lane.route.name()))
+    })
+}
+
+fn http_refused(lane: &Arc<Lane>, arrival: Arrival, host: &str) -> Option<Destination> {
+    let refuses = arrival == Arrival::Alias && lane.route.settings.http == HttpScheme::Refuse;
+    refuses.then(|| {
+        let name = lane.route.name();
+        let detail = format!("upstream {name:?} takes https:// only (http = \"refuse\"); request https://{host}");
+        Destination::Refused(Arc::clone(lane), Refusal::denied(detail))
+    })
 }
 
 /// What a CONNECT to this canonical host and port asks for.
-pub(super) fn tunnel(table: &ForwardTable<Arc<Lane>>, host: &str, port: u16) -> Result<Destination, Refusal> {
-    if let Some(lane) = table.find_tunnel(host, port) {
-        let scheme = lane.route.upstream.settings.origin.base().scheme;
-        let origin = origin(scheme, host, port)?;
-        return Ok(Destination::Tunnel(Tunnel { lane: Some(Arc::clone(lane)), origin, alias: false }));
+pub(super) fn tunnel(
+    table: &ForwardTable<Arc<Lane>>,
+    host: &str,
+    port: u16,
+    caller: Option<&str>,
+) -> Result<Destination, Refusal> {
+    if let Some(routes) = table.find_tunnel(host, port) {
+        let lane = choice::for_tunnel(routes, caller)?;
+        let origin = origin(lane.route.upstream.settings.origin.base().scheme, host, port)?;
+        let shared = choice::is_shared(routes);
+        return Ok(Destination::Tunnel(Tunnel { lane: Some(Arc::clone(lane)), origin, alias: false, shared }));
     }
     match table.find(Scheme::Http, host, port) {
         // Programs that tunnel http too (undici, websockets, curl -p) open one to port 80.
-        Some((lane, Arrival::Upgraded)) => {
+        Some((routes, arrival)) => {
+            let lane = choice::for_tunnel(routes, caller)?;
+            if let Some(refused) = http_refused(lane, arrival, host) {
+                return Ok(refused);
+            }
             let origin = origin(Scheme::Http, host, port)?;
-            Ok(Destination::Tunnel(Tunnel { lane: Some(Arc::clone(lane)), origin, alias: true }))
+            let shared = choice::is_shared(routes);
+            Ok(Destination::Tunnel(Tunnel { lane: Some(Arc::clone(lane)), origin, alias: true, shared }))
         }
-        Some(_) => find(table, Scheme::Http, host, port),
         None => {
             check_port(table.tunnels(), host, port)?;
-            Ok(Destination::Tunnel(Tunnel { lane: None, origin: origin(Scheme::Https, host, port)?, alias: false }))
+            let origin = origin(Scheme::Https, host, port)?;
+            Ok(Destination::Tunnel(Tunnel { lane: None, origin, alias: false, shared: false }))
         }
     }
 }
@@ -84,7 +120,8 @@ pub(super) fn inside(table: &ForwardTable<Arc<Lane>>, inside: &Inside, head: &Pa
             inside.host, inside.port
         )));
     }
-    let mut destination = find(table, inside.scheme, &inside.host, inside.port)?;
+    let asked = Asked { path: head.uri.path(), caller: inside.caller.as_deref() };
+    let mut destination = find(table, inside.scheme, &inside.host, inside.port, asked)?;
     if asterisk && let Destination::Route(reached) = &mut destination {
         reached.path = Some(PathAndQuery::from_static("*"));
     }

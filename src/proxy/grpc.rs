@@ -38,7 +38,7 @@ pub(super) fn settled(proxy: &Proxy, reached: &Reached, sent: &Sent<'_>, respons
         return (response, Some(Box::new(TrailerWatch::begin(proxy, reached, sent))));
     }
     let renewals = retry::renewals(reached, sent.credential);
-    accepted(renewals, sent.credential, &sent.authorization, sent.sent_at, retry::place(reached, sent.head));
+    accepted(renewals, sent.credential, &sent.authorization, sent.left_at, retry::place(reached, sent.head));
     (response, None)
 }
 
@@ -80,7 +80,7 @@ impl TrailerWatch {
             lane: Arc::clone(&reached.lane),
             credential: Arc::clone(sent.credential),
             authorization: sent.authorization.clone(),
-            sent_at: sent.sent_at,
+            sent_at: sent.left_at,
             host: place.host.map(Into::into),
             path: place.path.into(),
         }

@@ -9,6 +9,7 @@ mod body;
 mod body_limit;
 mod callers;
 mod challenge;
+mod choice;
 mod connect;
 mod destination;
 mod error;
@@ -44,7 +45,6 @@ use std::time::Instant;
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::CancellationToken;
@@ -187,7 +187,7 @@ impl Proxy {
         if let ModeRuntime::Token(clients) = &listener.mode {
             return Ok(Box::pin(token_endpoint::answer(listener, clients, head, body, began)).await);
         }
-        match self.destination(listener, arrived.inside, head).map_err(|refusal| (refusal, None))? {
+        match self.destination(listener, arrived.inside, head, caller.as_deref()).map_err(|refusal| (refusal, None))? {
             Destination::Route(reached) => {
                 let permitted = callers::check_upstream(&reached.lane.route, caller.as_deref());
                 let terms = Terms::of(listener, arrived.inside, &reached, head);
@@ -217,11 +217,12 @@ impl Proxy {
         listener: &ListenerRuntime,
         inside: Option<&Inside>,
         head: &Parts,
+        caller: Option<&str>,
     ) -> Result<Destination, Refusal> {
         if self.shared.via.is_loop(&head.headers) {
             return Err(Refusal::proxy_loop("the request has passed this proxy before (Via)"));
         }
-        destination::of(listener, inside, head)
+        destination::of(listener, inside, head, caller)
     }
 
     /// A request to a configured upstream: policy, authorization, head, exchange, answer.

@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::body::CallerBody;
+use super::choice;
 use super::destination::Reached;
 use super::error::Refusal;
 use crate::credential::Credential;
@@ -28,11 +29,7 @@ pub(super) fn check_policy(reached: &Reached, head: &Parts) -> Result<(), Refusa
                 "the `allow` rules of upstream {name:?} do not cover {method} {path}"
             )));
         }
-        Permission::Ambiguous => {
-            let detail =
-                "the path has dot segments, encoded slashes or backslashes, which `allow` rules cannot be held against";
-            return Err(Refusal::bad_request(detail));
-        }
+        Permission::Ambiguous => return Err(choice::ambiguous()),
     }
     if head.method == Method::TRACE && route.credential.is_some() {
         return Err(Refusal::method("TRACE would send the token back in the response; it is not forwarded here"));

@@ -30,8 +30,8 @@ pub(super) struct Sent<'a> {
     pub(super) head: &'a Parts,
     pub(super) body: SentBody,
     pub(super) authorization: Authorization,
-    /// See [`Renewals::sent_at`].
-    pub(super) sent_at: Option<Instant>,
+    /// When it left: see [`Renewals::sent_at`].
+    pub(super) left_at: Option<Instant>,
 }
 
 pub(super) enum SentBody {

@@ -7,10 +7,11 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
+use super::choice;
 use super::destination::{Destination, Reached};
 use super::error::Refusal;
 use super::target::{self, Target};
-use crate::route::ReverseTable;
+use crate::route::{NoRoute, ReverseTable};
 use crate::runtime::{HostRule, Lane};
 use crate::upstream::Authority;
 
@@ -19,6 +20,7 @@ pub(super) fn destination(
     table: &ReverseTable<Arc<Lane>>,
     hosts: Option<&[HostRule]>,
     head: &Parts,
+    caller: Option<&str>,
 ) -> Result<Destination, Refusal> {
     // An absolute-form target is taken on a reverse listener too; its authority is the host (RFC 9112 section 3.2.2).
     let (host, asterisk) = match target::parse(head)? {
@@ -35,16 +37,22 @@ pub(super) fn destination(
     check_site(hosts, &head.headers)?;
     let host = host.as_ref().map(|authority| &*authority.host);
     let path = if asterisk { "/" } else { head.uri.path() };
-    let Some((lane, prefix)) = table.find(path, host) else {
-        return Err(Refusal::no_route(match host {
-            Some(host) if table.needs_host(path) => {
-                format!("no upstream of this listener is called {host:?}; send the Host of one")
-            }
-            None if table.needs_host(path) => "several upstreams are here; send the Host of one".to_owned(),
-            _ => format!("no upstream of this listener has {path:?}; check the path and their `path_prefix`"),
-        }));
+    let found = match table.find(path, host) {
+        Ok(found) => found,
+        Err(NoRoute::Ambiguous) => return Err(choice::ambiguous()),
+        Err(NoRoute::Path | NoRoute::Caller) => {
+            return Err(Refusal::no_route(match host {
+                Some(host) if table.needs_host(path) => {
+                    format!("no upstream of this listener is called {host:?}; send the Host of one")
+                }
+                None if table.needs_host(path) => "several upstreams are here; send the Host of one".to_owned(),
+                _ => format!("no upstream of this listener has {path:?}; check the path and their `path_prefix`"),
+            }));
+        }
     };
-    let path = if asterisk { Some(PathAndQuery::from_static("*")) } else { strip_prefix(head, prefix)? };
+    let path = if asterisk { Some(PathAndQuery::from_static("*")) } else { strip_prefix(head, found.prefix)? };
+    let asked = path.as_ref().map_or_else(|| head.uri.path(), PathAndQuery::path);
+    let lane = choice::choose(found.routes, asked, caller)?;
     let pattern = &lane.route.upstream.settings.origin;
     let fallback = pattern.base().host.as_str();
     let reached = match pattern {

@@ -34,8 +34,8 @@ impl Proxy {
         authorization: Authorization,
     ) -> Result<Settled, ExchangeError> {
         let (body, sent_body) = self.keep_body(reached, body);
-        let sent_at = retry::renewals(reached, credential).sent_at();
-        let sent = Sent { credential, head, body: sent_body, authorization, sent_at };
+        let left_at = retry::renewals(reached, credential).sent_at();
+        let sent = Sent { credential, head, body: sent_body, authorization, left_at };
         let response = self.send(reached, &sent, body).await?;
         if retry::is_refusal(reached, &response) || retry::wants_nonce(credential, &response) {
             return Box::pin(retry::after_refusal(self, reached, sent, response)).await;

@@ -91,7 +91,7 @@ impl Proxy {
         let ModeRuntime::Socks5(table) = &listener.mode else { return Err(Reply::NotAllowed) };
         let destination = self.shared.admission.admit(caller, &entrance.caller).and_then(|()| {
             let host = canonical(&request.host)?;
-            forward::tunnel(table, host.as_str(), request.port)
+            forward::tunnel(table, host.as_str(), request.port, caller)
         });
         match destination {
             Ok(Destination::Tunnel(tunnel)) => {

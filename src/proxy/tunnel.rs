@@ -16,13 +16,20 @@ use crate::runtime::{Lane, ListenerRuntime, Runtime, UnmatchedRuntime};
 use crate::upstream::{Origin, ResponseBody, Scheme, Upstream};
 
 /// A tunnel cannot keep rules about methods and paths.
-pub(super) fn check_rules(lane: &Lane) -> Result<(), Refusal> {
-    if lane.route.settings.allow.is_empty() {
+pub(super) fn check_rules(lane: &Lane, shared: bool) -> Result<(), Refusal> {
+    let settings = &lane.route.settings;
+    let why = if !settings.allow.is_empty() {
+        "has `allow` rules"
+    } else if shared {
+        "shares its origin with others"
+    } else if !settings.paths.is_empty() {
+        "has `paths`"
+    } else {
         return Ok(());
-    }
+    };
     let name = lane.route.name();
     Err(Refusal::denied(format!(
-        "upstream {name:?} has `allow` rules, which a tunnel cannot keep; request http:// through this proxy instead, or have it opened (`attache ca init`)"
+        "upstream {name:?} {why}, which a tunnel cannot keep apart; request http:// through this proxy instead, or have it opened (`attache ca init`)"
     )))
 }
 

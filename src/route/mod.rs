@@ -1,6 +1,8 @@
 //! Which requests get what.
 
+mod paths;
 pub mod pattern;
+mod reading;
 mod settings;
 mod table;
 
@@ -8,8 +10,9 @@ use std::sync::Arc;
 
 use http::Method;
 
+pub use paths::{NoRoute, PathTable, Selector};
 pub use settings::{AllowRule, CallerAuthorization, HttpScheme, OnTokenError, RetrySettings, RouteSettings};
-pub use table::{Arrival, ForwardTable, ReverseTable, TunnelPorts};
+pub use table::{Arrival, ForwardTable, Found, ReverseTable, TunnelPorts};
 
 use crate::credential::Credential;
 use crate::rate::RateLimit;
@@ -44,14 +47,30 @@ impl Route {
         if self.settings.allow.is_empty() {
             return Permission::Granted;
         }
-        if pattern::is_ambiguous(path) {
-            return Permission::Ambiguous;
+        let rules =
+            || self.settings.allow.iter().filter(|rule| rule.methods.is_empty() || rule.methods.contains(method));
+        let covered = |path: &str, decoded: bool| {
+            let covers = |rule: &AllowRule| rule.paths.iter().any(|pattern| pattern.covers_reading(path, decoded));
+            rules().any(|rule| rule.paths.is_empty() || covers(rule)).then_some(())
+        };
+        match reading::agreed(path, covered) {
+            Ok(Some(())) => Permission::Granted,
+            Ok(None) => Permission::Denied,
+            Err(reading::Ambiguous) => Permission::Ambiguous,
         }
-        let covered = self.settings.allow.iter().any(|rule| {
-            (rule.methods.is_empty() || rule.methods.contains(method))
-                && (rule.paths.is_empty() || rule.paths.iter().any(|pattern| pattern.covers(path)))
-        });
-        if covered { Permission::Granted } else { Permission::Denied }
+    }
+
+    /// True if this caller may use it.
+    #[must_use]
+    pub fn lets_in(&self, caller: Option<&str>) -> bool {
+        let permitted = self.settings.callers.as_ref();
+        permitted.is_none_or(|permitted| caller.is_some_and(|caller| permitted.iter().any(|name| name == caller)))
+    }
+
+    /// Which requests of its origin it is for.
+    #[must_use]
+    pub fn selector(&self) -> Selector<'_> {
+        Selector { paths: &self.settings.paths, callers: self.settings.callers.as_deref() }
     }
 }
 
@@ -62,6 +81,6 @@ pub enum Permission {
     Granted,
     /// No rule covers it.
     Denied,
-    /// The path can be read in two ways, so no rule can be relied on.
+    /// The path can be read in several ways, of which the rules let some pass and others not.
     Ambiguous,
 }

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::reading;
+
 /// A literal prefix of whole segments: `/one` covers `/one` and `/one/x`, not `/oneself`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PathPrefix(Box<str>);
@@ -53,6 +55,8 @@ impl fmt::Display for PathPrefix {
 pub struct PathPattern {
     text: Box<str>,
     segments: Vec<Box<str>>,
+    /// Without percent-encoding, where there is any.
+    decoded: Option<Vec<Box<str>>>,
     /// The last segment is `*`: at least one character follows the slash before it.
     open: bool,
 }
@@ -65,22 +69,32 @@ impl PathPattern {
     pub fn parse(text: &str) -> Result<Self, InvalidPath> {
         check_path(text)?;
         if is_ambiguous(text) {
-            return Err(InvalidPath("a path pattern has no \".\" or \"..\" segments and no encoded slashes"));
+            return Err(InvalidPath(
+                "a path pattern has no \".\" or \"..\" segments, no backslashes, and no encoded slashes, dots, percent signs or control characters",
+            ));
         }
         let mut segments: Vec<Box<str>> = text[1..].split('/').map(Into::into).collect();
         let open = segments.last().is_some_and(|last| &**last == "*");
         if open {
             segments.pop();
         }
-        Ok(Self { text: text.into(), segments, open })
+        let without = |segment: &str| reading::decoded(segment).unwrap_or_else(|| segment.to_owned()).into();
+        let decoded = text.contains('%').then(|| segments.iter().map(|segment| without(segment)).collect());
+        Ok(Self { text: text.into(), segments, decoded, open })
     }
 
-    /// True if the path (without query) is covered. The caller has refused ambiguous paths before.
+    /// True if the path (without query) is covered, byte for byte.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
+        self.covers_reading(path, false)
+    }
+
+    /// The same for one reading of a path.
+    pub(super) fn covers_reading(&self, path: &str, decoded: bool) -> bool {
+        let segments = if decoded { self.decoded_segments() } else { &self.segments };
         let mut rest = path.strip_prefix('/').unwrap_or(path);
-        for (at, pattern) in self.segments.iter().enumerate() {
-            let last = at + 1 == self.segments.len() && !self.open;
+        for (at, pattern) in segments.iter().enumerate() {
+            let last = at + 1 == segments.len() && !self.open;
             let (segment, behind) = match rest.split_once('/') {
                 Some((segment, behind)) if !last => (segment, behind),
                 None if last => (rest, ""),
@@ -91,7 +105,24 @@ impl PathPattern {
             }
             rest = behind;
         }
-        !self.open || !rest.is_empty() || self.segments.is_empty()
+        !self.open || !rest.is_empty() || segments.is_empty()
+    }
+
+    /// All but a last `*`.
+    pub(super) fn segments(&self) -> &[Box<str>] {
+        &self.segments
+    }
+
+    pub(super) fn decoded_segments(&self) -> &[Box<str>] {
+        self.decoded.as_deref().unwrap_or(&self.segments)
+    }
+
+    pub(super) const fn is_encoded(&self) -> bool {
+        self.decoded.is_some()
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.open
     }
 }
 
@@ -101,20 +132,13 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// True for a path that two servers may read differently: `.` and `..` segments, plain or percent-encoded, encoded
-/// slashes, and backslashes. Rules about paths are worth nothing for such a path, so it is refused where there are rules.
-#[must_use]
-pub fn is_ambiguous(path: &str) -> bool {
-    // Nearly every path ends here.
-    if !path.bytes().any(|byte| matches!(byte, b'.' | b'%' | b'\\')) {
-        return false;
-    }
-    let lower = path.to_ascii_lowercase();
-    if lower.contains('\\') || lower.contains("%2f") || lower.contains("%5c") {
-        return true;
-    }
-    // A path parameter does not make a dot segment another one (`/..;/` is `/../` to some servers).
-    lower.replace("%2e", ".").split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+/// True for a text of the configuration that two servers may read differently.
+fn is_ambiguous(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    ["%25", "%2e", "%2f", "%5c", "%7f"].iter().any(|encoded| lower.contains(encoded))
+        || lower.split('%').skip(1).any(|behind| behind.starts_with(['0', '1']))
+        || text.contains('\\')
+        || text.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
 fn check_path(text: &str) -> Result<(), InvalidPath> {
@@ -131,7 +155,7 @@ fn check_path(text: &str) -> Result<(), InvalidPath> {
 }
 
 /// `*` within one segment; greedy with backtracking to the latest star, linear in practice.
-fn segment_covers(pattern: &str, text: &str) -> bool {
+pub(super) fn segment_covers(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else { return false };
@@ -179,8 +203,10 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_servers_read_differently_are_ambiguous() {
-        for path in ["/a/../b", "/a/./b", "/a/%2e%2E/b", "/a/.%2e", "/a%2fb", "/a%5Cb", "/a\\b", "/..;x/b"] {
+    fn texts_that_servers_read_differently_are_no_patterns() {
+        for path in
+            ["/a/../b", "/a/./b", "/a/%2e%2E/b", "/a/.%2e", "/a%2fb", "/a%5Cb", "/a\\b", "/..;x/b", "/%00", "/%252e"]
+        {
             assert!(is_ambiguous(path), "{path}");
         }
         for path in ["/a/b.c", "/a/..b", "/a/...", "/%20", "/", "/a;b=../"] {

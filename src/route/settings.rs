@@ -11,6 +11,8 @@ pub struct RouteSettings {
     pub path_prefix: Option<PathPrefix>,
     /// Answers that name the upstream's own origin are told in the caller's terms.
     pub rewrite: bool,
+    /// The paths of its origin that it covers; empty for all.
+    pub paths: Vec<PathPattern>,
     /// What may pass; empty for everything.
     pub allow: Vec<AllowRule>,
     /// What happens to the caller's own `Authorization`.
@@ -38,6 +40,7 @@ impl Default for RouteSettings {
         Self {
             path_prefix: None,
             rewrite: true,
+            paths: Vec::new(),
             allow: Vec::new(),
             caller_authorization: CallerAuthorization::Replace,
             retry: RetrySettings::default(),

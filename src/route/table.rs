@@ -1,19 +1,20 @@
 //! From a request's target to a route. Every lookup hashes; its cost does not grow with the number of upstreams.
 
-use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
-use std::hash::Hash;
 
-use super::HttpScheme;
+use super::paths::{NoRoute, PathTable, Selector};
 use super::pattern::PathPrefix;
+use super::reading;
 use crate::upstream::{OriginPattern, Scheme};
 
 /// Targets that callers name themselves.
 #[derive(Debug)]
 pub struct ForwardTable<T> {
-    exact: HashMap<Box<str>, Ports<T>>,
+    /// The routes of each origin.
+    origins: Vec<PathTable<T>>,
+    exact: HashMap<Box<str>, Ports>,
     /// By what follows the first label.
-    wildcard: HashMap<Box<str>, Ports<T>>,
+    wildcard: HashMap<Box<str>, Ports>,
     tunnels: TunnelPorts,
 }
 
@@ -26,35 +27,34 @@ pub enum TunnelPorts {
     Listed(BTreeSet<u16>),
 }
 
-type Ports<T> = HashMap<(Scheme, u16), Entry<T>>;
+type Ports = HashMap<(Scheme, u16), Entry>;
 
-#[derive(Debug)]
-struct Entry<T> {
-    route: T,
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// The origin's place in [`ForwardTable::origins`].
+    origin: usize,
     arrival: Arrival,
-    /// Several upstreams claim this alias: nobody gets it.
+    /// Several origins claim this alias: none of them gets it.
     ambiguous: bool,
 }
 
-/// How a target came to its route.
+/// How a target came to its origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// By its own scheme and port.
     Same,
-    /// An `http` target that goes out as `https`.
-    Upgraded,
-    /// An `http` target of an `https` origin that refuses those.
-    HttpRefused,
+    /// An `http` target of an `https` origin.
+    Alias,
 }
 
 impl<T> Default for ForwardTable<T> {
     fn default() -> Self {
         let tunnels = TunnelPorts::Listed(BTreeSet::from([Scheme::Https.default_port()]));
-        Self { exact: HashMap::new(), wildcard: HashMap::new(), tunnels }
+        Self { origins: Vec::new(), exact: HashMap::new(), wildcard: HashMap::new(), tunnels }
     }
 }
 
-impl<T: Clone> ForwardTable<T> {
+impl<T> ForwardTable<T> {
     /// Lets tunnels lead to these ports too, besides 443 and those of the routes.
     pub fn open(&mut self, ports: &TunnelPorts) {
         match (&mut self.tunnels, ports) {
@@ -70,8 +70,8 @@ impl<T: Clone> ForwardTable<T> {
         &self.tunnels
     }
 
-    /// Adds a route. The caller has made sure that no two have the same pattern.
-    pub fn insert(&mut self, pattern: &OriginPattern, http: HttpScheme, route: T) {
+    /// Adds a route. The caller has made sure that those of one origin can be told apart.
+    pub fn insert(&mut self, pattern: &OriginPattern, selector: Selector<'_>, route: T) {
         let base = pattern.base();
         self.open(&TunnelPorts::Listed(BTreeSet::from([base.port])));
         let hosts = match pattern {
@@ -79,35 +79,37 @@ impl<T: Clone> ForwardTable<T> {
             OriginPattern::Wildcard { .. } => &mut self.wildcard,
         };
         let ports = hosts.entry(base.host.as_str().into()).or_default();
-        ports
-            .insert((base.scheme, base.port), Entry { route: route.clone(), arrival: Arrival::Same, ambiguous: false });
-        if base.scheme == Scheme::Https {
-            let arrival = match http {
-                HttpScheme::Upgrade => Arrival::Upgraded,
-                HttpScheme::Refuse => Arrival::HttpRefused,
-            };
-            let own = base.port == Scheme::Https.default_port();
-            alias(ports, base.port, Entry { route: route.clone(), arrival, ambiguous: false }, true);
-            alias(ports, Scheme::Http.default_port(), Entry { route, arrival, ambiguous: false }, own);
+        let known = ports.get(&(base.scheme, base.port)).filter(|entry| entry.arrival == Arrival::Same);
+        let origin = known.map_or(self.origins.len(), |entry| entry.origin);
+        if known.is_none() {
+            self.origins.push(PathTable::default());
+            ports.insert((base.scheme, base.port), Entry { origin, arrival: Arrival::Same, ambiguous: false });
+            if base.scheme == Scheme::Https {
+                let entry = Entry { origin, arrival: Arrival::Alias, ambiguous: false };
+                let own = base.port == Scheme::Https.default_port();
+                alias(ports, base.port, entry, true);
+                alias(ports, Scheme::Http.default_port(), entry, own);
+            }
         }
+        self.origins[origin].insert(selector, route);
     }
 
-    /// The route for a canonical host, scheme and port. An exact host wins over a wildcard.
+    /// The routes of the origin that a canonical host, scheme and port mean. An exact host wins over a wildcard.
     #[must_use]
-    pub fn find(&self, scheme: Scheme, host: &str, port: u16) -> Option<(&T, Arrival)> {
+    pub fn find(&self, scheme: Scheme, host: &str, port: u16) -> Option<(&PathTable<T>, Arrival)> {
         let exact = self.exact.get(host).and_then(|ports| ports.get(&(scheme, port)));
         let entry = exact.or_else(|| {
             let (_, parent) = host.split_once('.')?;
             self.wildcard.get(parent)?.get(&(scheme, port))
         })?;
-        (!entry.ambiguous).then_some((&entry.route, entry.arrival))
+        (!entry.ambiguous).then(|| (&self.origins[entry.origin], entry.arrival))
     }
 
-    /// The route whose origin a tunnel to this host and port would reach, by either scheme.
+    /// The routes of the origin that a tunnel to this host and port would reach, by either scheme.
     #[must_use]
-    pub fn find_tunnel(&self, host: &str, port: u16) -> Option<&T> {
+    pub fn find_tunnel(&self, host: &str, port: u16) -> Option<&PathTable<T>> {
         let of = |scheme| self.find(scheme, host, port).filter(|(_, arrival)| *arrival == Arrival::Same);
-        of(Scheme::Https).or_else(|| of(Scheme::Http)).map(|(route, _)| route)
+        of(Scheme::Https).or_else(|| of(Scheme::Http)).map(|(routes, _)| routes)
     }
 }
 
@@ -131,7 +133,7 @@ impl TunnelPorts {
 
 /// An `http` name for an `https` origin. A real `http` origin there keeps its place, the origin of the scheme's own port
 /// (`firm`) wins over one of another, and two of those are told apart by nobody.
-fn alias<T>(ports: &mut Ports<T>, port: u16, entry: Entry<T>, firm: bool) {
+fn alias(ports: &mut Ports, port: u16, entry: Entry, firm: bool) {
     use std::collections::hash_map::Entry as Slot;
     match ports.entry((Scheme::Http, port)) {
         Slot::Vacant(slot) => {
@@ -148,92 +150,134 @@ fn alias<T>(ports: &mut Ports<T>, port: u16, entry: Entry<T>, firm: bool) {
     }
 }
 
-/// Routes of a listener that is itself the base URL: by path prefix, else by host.
+/// Routes of a listener that is itself the base URL: by path prefix, else by host; those of one prefix and host by path.
 #[derive(Debug)]
 pub struct ReverseTable<T> {
-    prefixes: HashMap<Box<str>, Hosts<T>>,
+    prefixes: HashMap<Box<str>, usize>,
+    /// The same with percent-encoding taken away.
+    decoded: HashMap<Box<str>, usize>,
+    hosts: Vec<Hosts<T>>,
     /// Segments of the longest prefix: how often a lookup hashes at the most.
     depth: usize,
     /// Those without a prefix.
     rest: Hosts<T>,
 }
 
+/// What a path and a host lead to.
+#[derive(Debug)]
+pub struct Found<'a, T> {
+    /// The routes of that prefix and host.
+    pub routes: &'a PathTable<T>,
+    /// The length of the prefix, to be stripped.
+    pub prefix: usize,
+}
+
+/// A prefix, and where it ends in one reading of the path.
+#[derive(Debug, Clone, Copy)]
+struct Prefix {
+    at: usize,
+    end: usize,
+}
+
+impl PartialEq for Prefix {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
 #[derive(Debug)]
 struct Hosts<T> {
-    exact: HashMap<Box<str>, T>,
-    wildcard: HashMap<Box<str>, T>,
-    /// The only one here: any host is fine.
-    single: Option<T>,
-    count: usize,
+    origins: Vec<PathTable<T>>,
+    exact: HashMap<Box<str>, usize>,
+    wildcard: HashMap<Box<str>, usize>,
 }
 
 impl<T> Default for Hosts<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), wildcard: HashMap::new(), single: None, count: 0 }
+        Self { origins: Vec::new(), exact: HashMap::new(), wildcard: HashMap::new() }
     }
 }
 
 impl<T> Default for ReverseTable<T> {
     fn default() -> Self {
-        Self { prefixes: HashMap::new(), depth: 0, rest: Hosts::default() }
+        let (prefixes, decoded) = (HashMap::new(), HashMap::new());
+        Self { prefixes, decoded, hosts: Vec::new(), depth: 0, rest: Hosts::default() }
     }
 }
 
-impl<T: Clone> ReverseTable<T> {
-    /// Adds a route. The caller has made sure that no two have the same prefix and pattern.
-    pub fn insert(&mut self, prefix: Option<&PathPrefix>, pattern: &OriginPattern, route: T) {
+impl<T> ReverseTable<T> {
+    /// Adds a route. The caller has made sure that those of one prefix and pattern can be told apart.
+    pub fn insert(&mut self, prefix: Option<&PathPrefix>, pattern: &OriginPattern, selector: Selector<'_>, route: T) {
         let hosts = match prefix {
             Some(prefix) => {
                 self.depth = self.depth.max(prefix.depth());
-                self.prefixes.entry(prefix.as_str().into()).or_default()
+                let new = self.hosts.len();
+                let at = *self.prefixes.entry(prefix.as_str().into()).or_insert(new);
+                if at == new {
+                    self.hosts.push(Hosts::default());
+                    let decoded = reading::decoded(prefix.as_str()).unwrap_or_else(|| prefix.as_str().to_owned());
+                    self.decoded.insert(decoded.into(), at);
+                }
+                &mut self.hosts[at]
             }
             None => &mut self.rest,
         };
-        hosts.insert(pattern, route);
+        hosts.insert(pattern, selector, route);
     }
 
-    /// The route for a path and a canonical host, with the length of the prefix to strip. The longest prefix wins.
-    #[must_use]
-    pub fn find(&self, path: &str, host: Option<&str>) -> Option<(&T, usize)> {
-        if self.depth > 0 {
-            for end in prefix_ends(path, self.depth).into_iter().rev() {
-                if let Some(route) = self.prefixes.get(&path[..end]).and_then(|hosts| hosts.find(host)) {
-                    return Some((route, end));
-                }
-            }
-        }
-        self.rest.find(host).map(|route| (route, 0))
+    /// The routes for a path and a canonical host. The longest prefix wins.
+    ///
+    /// # Errors
+    /// [`NoRoute::Path`] where no prefix and host lead anywhere, [`NoRoute::Ambiguous`] where the path can be read in several
+    /// ways, which lead to different prefixes.
+    pub fn find(&self, path: &str, host: Option<&str>) -> Result<Found<'_, T>, NoRoute> {
+        let prefix = match self.depth {
+            0 => None,
+            _ => reading::agreed(path, |path, decoded| self.prefix(path, decoded, host))
+                .map_err(|_ambiguous| NoRoute::Ambiguous)?,
+        };
+        let (hosts, prefix) = prefix.map_or((&self.rest, 0), |found| (&self.hosts[found.at], found.end));
+        hosts.find(host).map(|routes| Found { routes, prefix }).ok_or(NoRoute::Path)
+    }
+
+    fn prefix(&self, path: &str, decoded: bool, host: Option<&str>) -> Option<Prefix> {
+        let prefixes = if decoded { &self.decoded } else { &self.prefixes };
+        let ends = prefix_ends(path, self.depth);
+        let mut known = ends.into_iter().rev().filter_map(|end| Some(Prefix { at: *prefixes.get(&path[..end])?, end }));
+        known.find(|prefix| self.hosts[prefix.at].find(host).is_some())
     }
 
     /// True where it takes the right host to get anywhere with this path.
     #[must_use]
     pub fn needs_host(&self, path: &str) -> bool {
         let prefixed = prefix_ends(path, self.depth).into_iter().any(|end| self.prefixes.contains_key(&path[..end]));
-        prefixed || self.rest.count > 0
+        prefixed || !self.rest.origins.is_empty()
     }
 }
 
-impl<T: Clone> Hosts<T> {
-    fn insert(&mut self, pattern: &OriginPattern, route: T) {
-        self.count += 1;
-        self.single = (self.count == 1).then(|| route.clone());
+impl<T> Hosts<T> {
+    fn insert(&mut self, pattern: &OriginPattern, selector: Selector<'_>, route: T) {
         let hosts = match pattern {
             OriginPattern::Exact(_) => &mut self.exact,
             OriginPattern::Wildcard { .. } => &mut self.wildcard,
         };
-        hosts.insert(pattern.base().host.as_str().into(), route);
+        let new = self.origins.len();
+        let at = *hosts.entry(pattern.base().host.as_str().into()).or_insert(new);
+        if at == new {
+            self.origins.push(PathTable::default());
+        }
+        self.origins[at].insert(selector, route);
     }
 
-    fn find(&self, host: Option<&str>) -> Option<&T> {
-        self.single.as_ref().or_else(|| {
-            let host = host?;
-            get(&self.exact, host).or_else(|| get(&self.wildcard, host.split_once('.')?.1))
-        })
+    fn find(&self, host: Option<&str>) -> Option<&PathTable<T>> {
+        // The only one here: any host is fine.
+        if let [only] = self.origins.as_slice() {
+            return Some(only);
+        }
+        let host = host?;
+        let at = self.exact.get(host).or_else(|| self.wildcard.get(host.split_once('.')?.1))?;
+        Some(&self.origins[*at])
     }
-}
-
-fn get<'a, K: Borrow<str> + Eq + Hash, T>(map: &'a HashMap<K, T>, key: &str) -> Option<&'a T> {
-    if map.is_empty() { None } else { map.get(key) }
 }
 
 /// Where the first `depth` segments of a path end.
@@ -243,105 +287,5 @@ fn prefix_ends(path: &str, depth: usize) -> Vec<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn origin(text: &str) -> OriginPattern {
-        text.parse().unwrap()
-    }
-
-    fn forward(origins: &[&str]) -> ForwardTable<usize> {
-        let mut table = ForwardTable::default();
-        for (at, text) in origins.iter().enumerate() {
-            table.insert(&origin(text), HttpScheme::Upgrade, at);
-        }
-        table
-    }
-
-    #[test]
-    fn scheme_host_and_port_all_have_to_match() {
-        let table = forward(&["https://api.test", "https://*.wild.test:8443", "http://plain.test"]);
-        assert_eq!(table.find(Scheme::Https, "api.test", 443), Some((&0, Arrival::Same)));
-        assert_eq!(table.find(Scheme::Https, "api.test", 8443), None);
-        assert_eq!(table.find(Scheme::Https, "plain.test", 80), None);
-        assert_eq!(table.find(Scheme::Http, "plain.test", 80), Some((&2, Arrival::Same)));
-        assert_eq!(table.find(Scheme::Https, "a.wild.test", 8443), Some((&1, Arrival::Same)));
-        assert_eq!(table.find(Scheme::Https, "a.b.wild.test", 8443), None);
-        assert_eq!(table.find(Scheme::Https, "wild.test", 8443), None);
-    }
-
-    #[test]
-    fn tunnels_elsewhere_lead_to_443_to_the_ports_of_routes_and_to_those_that_are_opened() {
-        let mut table = forward(&["https://api.test:8443", "http://plain.test"]);
-        let reached = |table: &ForwardTable<usize>| -> Vec<u16> {
-            [22, 25, 80, 443, 8443, 9443].into_iter().filter(|port| table.tunnels().permit(*port)).collect()
-        };
-        assert_eq!(reached(&forward(&[])), [443]);
-        assert_eq!(reached(&table), [80, 443, 8443]);
-        table.open(&TunnelPorts::Listed(BTreeSet::from([9443])));
-        assert_eq!(reached(&table), [80, 443, 8443, 9443]);
-        table.open(&TunnelPorts::Any);
-        table.open(&TunnelPorts::default());
-        assert_eq!(reached(&table).len(), 6);
-    }
-
-    #[test]
-    fn http_names_of_an_https_origin_are_upgraded() {
-        let table = forward(&["https://api.test", "https://other.test:8443"]);
-        assert_eq!(table.find(Scheme::Http, "api.test", 80), Some((&0, Arrival::Upgraded)));
-        assert_eq!(table.find(Scheme::Http, "api.test", 443), Some((&0, Arrival::Upgraded)));
-        assert_eq!(table.find(Scheme::Http, "api.test", 8080), None);
-        assert_eq!(table.find(Scheme::Http, "other.test", 80), Some((&1, Arrival::Upgraded)));
-        assert_eq!(table.find(Scheme::Http, "other.test", 8443), Some((&1, Arrival::Upgraded)));
-    }
-
-    #[test]
-    fn an_http_origin_keeps_its_place_beside_an_https_one() {
-        let origins = ["http://api.test", "https://api.test"];
-        for order in [[0, 1], [1, 0]] {
-            let mut table = ForwardTable::default();
-            for at in order {
-                table.insert(&origin(origins[at]), HttpScheme::Upgrade, at);
-            }
-            assert_eq!(table.find(Scheme::Http, "api.test", 80), Some((&0, Arrival::Same)));
-        }
-    }
-
-    #[test]
-    fn an_http_name_that_two_origins_claim_belongs_to_the_one_with_the_usual_port_or_to_none() {
-        let table = forward(&["https://api.test:8443", "https://api.test:9443"]);
-        assert_eq!(table.find(Scheme::Http, "api.test", 80), None);
-        let table = forward(&["https://api.test:8443", "https://api.test:9443", "https://api.test"]);
-        assert_eq!(table.find(Scheme::Http, "api.test", 80), Some((&2, Arrival::Upgraded)));
-        let table = forward(&["https://api.test", "https://api.test:8443"]);
-        assert_eq!(table.find(Scheme::Http, "api.test", 443), Some((&0, Arrival::Upgraded)));
-    }
-
-    #[test]
-    fn the_longest_prefix_of_whole_segments_wins() {
-        let mut table = ReverseTable::default();
-        for (at, prefix) in ["/one", "/one/two", "/three"].iter().enumerate() {
-            let prefix = PathPrefix::parse(prefix).unwrap();
-            table.insert(Some(&prefix), &origin("https://a.test"), at);
-        }
-        assert_eq!(table.find("/one", None), Some((&0, 4)));
-        assert_eq!(table.find("/one/", None), Some((&0, 4)));
-        assert_eq!(table.find("/one/two/x", None), Some((&1, 8)));
-        assert_eq!(table.find("/one/twofold", None), Some((&0, 4)));
-        assert_eq!(table.find("/oneself", None), None);
-        assert_eq!(table.find("/", None), None);
-        assert_eq!(table.find("/one%2ftwo", None), None);
-    }
-
-    #[test]
-    fn several_without_a_prefix_are_told_apart_by_host() {
-        let mut table = ReverseTable::default();
-        table.insert(None, &origin("https://a.test"), 0);
-        assert_eq!(table.find("/x", Some("anything")), Some((&0, 0)));
-        table.insert(None, &origin("https://*.b.test"), 1);
-        assert_eq!(table.find("/x", Some("a.test")), Some((&0, 0)));
-        assert_eq!(table.find("/x", Some("c.b.test")), Some((&1, 0)));
-        assert_eq!(table.find("/x", Some("anything")), None);
-        assert_eq!(table.find("/x", None), None);
-    }
-}
+#[path = "table_tests.rs"]
+mod tests;

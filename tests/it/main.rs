@@ -41,6 +41,7 @@ mod no_leaks_credentials;
 mod onward;
 mod openapi;
 mod package_clients;
+mod paths;
 mod reload;
 mod renewal;
 mod responses;

@@ -1,5 +1,5 @@
 //! What a 401 comes to over real sockets, whatever an upstream does: the four points of product.md, "401". The same patterns
-//! on a virtual clock, and random ones, are in src/renewal/model_tests.rs.
+//! on a virtual clock, and random ones, are in `src/renewal/model_tests.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -128,9 +128,8 @@ async fn one_bad_server_of_two_costs_six_token_requests_at_the_most() {
 async fn a_path_that_keeps_refusing_does_not_keep_a_revoked_token_from_being_replaced_for_the_others() {
     let issuer = Issuer::default();
     let (tokens, judge) = (issuer.start().await, issuer.clone());
-    let api = Scripted::start(move |asked, _| match asked.target().starts_with("/bad") {
-        true => Reply::new(401, "", "not for you"),
-        false => judge.answer(asked),
+    let api = Scripted::start(move |asked, _| {
+        if asked.target().starts_with("/bad") { Reply::new(401, "", "not for you") } else { judge.answer(asked) }
     })
     .await;
     let proxy = base(&tokens, &[("api", &api)]);

@@ -38,13 +38,12 @@ async fn path_and_query_go_through_byte_for_byte() {
         "/a?",
         "//a//b/",
         "/a/../b/./c",
-        "/%2e%2e/%2F%5c",
+        "/x/%2e%2e/%2F%5c",
         "/a;b=c/d",
         "/a+b%20c",
         "/x?a=1&a=2&&b=%zz&c=http://d/e?f",
         "/x?q=a;b+c%26",
         "/~'()*!$&,=:@",
-        "/p%2fq",
         "/P/x",
     ] {
         let answer = get(proxy.address("base"), "localhost", target).await;
@@ -191,12 +190,13 @@ async fn allow_rules_are_held_against_the_path_that_is_forwarded() {
     ] {
         ask(method, target).await.assert_own_failure(403, "http_request_denied");
     }
-    for target in
-        ["/p/v1/../admin", "/p/v1/%2e%2E/admin", "/p/v1/a%2fb", "/p/v1/a%5Cb", "/p/v1/..;x/admin", "/p/v1/./a"]
-    {
+    for target in ["/p/v1/../admin", "/p/v1/%2e%2E/admin", "/p/v1/..%2fadmin", "/p/v1/..%5Cadmin", "/p/v1/..;x/admin"] {
         ask("GET", target).await.assert_own_failure(400, "http_request_error");
     }
     assert_eq!(api.requests(), 4);
+    for target in ["/p/v1/a%2fb", "/p/v1/a%5Cb", "/p/v1/./a"] {
+        assert_eq!(ask("GET", target).await.status, 200, "{target}: every reading of it is covered");
+    }
 }
 
 #[tokio::test]

@@ -145,7 +145,7 @@ async fn what_attache_refuses_does_not_fit_the_schema_either() {
         ("[listeners.b]\nmode = \"froward\"\n", ".listeners.b.address is missing"),
         ("[listeners.b]\naddress = \"x\"\nmode = \"froward\"\n", ".listeners.b.mode is none of"),
         (
-            "[upstreams.a]\norigin = \"https://a.test\"\nretry = { on = [500] }\n",
+            "[upstreams.a]\norigin = \"https://a.test\"\nretry = { on = [600] }\n",
             ".upstreams.a.retry.on is out of range",
         ),
         ("[callers.a]\npassword = { env = \"A\", file = \"b\" }\n", ".callers.a.password fits 0 alternatives"),

@@ -230,6 +230,21 @@ fn every_configuration_in_the_page_on_egress_is_understood() {
     }
 }
 
+/// The same of `docs/routing.md`.
+#[test]
+fn every_configuration_in_the_page_on_routing_is_understood() {
+    let page = read("docs/routing.md");
+    let blocks: Vec<_> = fenced(&page).into_iter().filter(|(language, _)| *language == "toml").collect();
+    assert_eq!(blocks.len(), 2);
+    for (_, block) in blocks {
+        let callers = if block.contains("[callers.") { "callers = [\"shop\", \"warehouse\"]\n" } else { "" };
+        let listener = format!("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n{callers}");
+        let text = with_secrets(&format!("{listener}{block}").replace("env = \"SECRET\"", "env = \"ORDERS_SECRET\""));
+        let read = Config::parse("docs/routing.md", &text).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+        assert_eq!(read.warnings, []);
+    }
+}
+
 /// One file of `src/`: its path there, and its code without comments and tests.
 struct Source {
     path: String,
