@@ -26,6 +26,7 @@ use crate::tls::refused_identity;
 use framing::{Decoded, Framing};
 use upload::Upload;
 
+pub(super) use head::parser;
 pub(super) use stream::Stream;
 
 /// The first read buffer, and the largest that a fast upstream makes it grow to.
