@@ -7,6 +7,7 @@ mod bind;
 mod caller;
 mod connection;
 mod flood;
+mod heads;
 mod inherited;
 mod listening;
 pub mod loopback;
@@ -82,7 +83,16 @@ pub trait Handler: 'static {
     }
 
     /// The whole HTTP/1.1 answer to a head that could not be read. hyper's own has no body and no explanation.
-    fn malformed(status: StatusCode) -> Bytes;
+    fn malformed(why: Unreadable) -> Bytes;
+}
+
+/// Why a request head could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is answered with this status.
+    Status(StatusCode),
+    /// `Content-Length` beside `Transfer-Encoding` (RFC 9112 section 6.3): 400.
+    TwoLengths,
 }
 
 /// What all listeners share.
