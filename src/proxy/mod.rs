@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::Admission;
-pub use body::{CallerBody, CountedBody, RequestBody};
+pub use body::{CallerBody, CountedBody, RequestBody, TrimmedBody};
 pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
 pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId, malformed};
 pub use first_bytes::{Spoken, spoken};
@@ -350,7 +350,7 @@ impl Proxy {
     ) -> Result<Response<ResponseBody<RequestBody>>, ExchangeError> {
         let repeatable = outbound.head.method.is_idempotent() && matches!(body, RequestBody::Empty);
         let most = self.shared.admission.body_bytes;
-        let (body, bound) = body_limit::bound(body, most)?;
+        let (body, bound) = body_limit::bound(body.trimmed(outbound.head), most)?;
         let attempt = access::attempt(outbound.head, upstream);
         let exchanged = match self.pool.exchange(upstream, origin, outbound, body).await {
             Err(error) if error.stale_connection && repeatable => {
@@ -403,7 +403,7 @@ impl Proxy {
         }
         let (mut head, body) = response.into_parts();
         rewrite_response(&self.shared.via, &mut head);
-        Ok(Response::from_parts(head, CallerBody::upstream(body).with_record(record)))
+        Ok(CallerBody::answer(head, body, record))
     }
 
     /// Runs something that outlives its request, until the shutdown deadline.

@@ -424,6 +424,33 @@ async fn trailers_of_a_request_are_forwarded_without_what_a_trailer_may_not_say(
     assert_eq!(asked.trailers, [("x-sum".to_owned(), "7".to_owned())]);
     assert_eq!(asked.field("authorization"), Some("Bearer token-1"));
     assert_eq!(asked.field("x-sum"), None, "trailers are never made header fields");
+    assert_eq!(asked.field("trailer"), Some("X-Sum"), "and what goes is not announced");
+}
+
+/// RFC 9110 section 7.6.1: the nomination is about every field of that name.
+#[tokio::test]
+async fn what_connection_names_stays_behind_in_trailers_too() {
+    let body = "3\r\nabc\r\n0\r\nX-Hop: 1\r\nX-Sum: 7\r\n\r\n";
+    let tokens = TokenServer::start().await;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nConnection: x-hop\r\nTrailer: X-Hop, X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+    );
+    let api = Scripted::start(move |_, _| Reply::Raw(answer.clone().into_bytes())).await;
+    for keys in ["", "retry = { enabled = false }\n"] {
+        let config = format!("{}{}{}{keys}", reverse(&["api"]), credential(&tokens), upstream("api", &api.origin()));
+        let proxy = TestProxy::start(&config);
+        let request = format!(
+            "POST / HTTP/1.1\r\n{HOST}Connection: TE, X-Hop\r\nTE: trailers\r\nTrailer: X-Hop, X-Sum\r\n\
+             HTTP2-Settings: AAMAAABkAAQAAP__\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+        );
+        let answer = send(proxy.address("base"), request).await;
+        let sum = [("x-sum".to_owned(), "7".to_owned())];
+        assert_eq!((answer.status, answer.text(), &answer.trailers[..]), (200, "abc", &sum[..]));
+        assert_eq!(answer.field("trailer"), Some("X-Sum"));
+        let asked = api.asked().pop().unwrap();
+        assert_eq!((&asked.body[..], &asked.trailers[..]), (&b"abc"[..], &sum[..]));
+        assert_eq!((asked.field("trailer"), asked.field("http2-settings")), (Some("X-Sum"), None));
+    }
 }
 
 #[tokio::test]
