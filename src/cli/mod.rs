@@ -190,7 +190,16 @@ fn report_panics_without_payload() {
 
 /// Loads a file, says what is unwise about it, and fails with everything that is wrong with it.
 fn load(path: &Path) -> Result<Config, Failure> {
-    let config = Config::load(path).map_err(Failure::Config)?;
+    said(Config::load(path))
+}
+
+/// The same for commands that serve nothing, or bring a listener of their own.
+fn load_without_listeners(path: &Path) -> Result<Config, Failure> {
+    said(Config::load_without_listeners(path))
+}
+
+fn said(loaded: Result<Config, ConfigErrors>) -> Result<Config, Failure> {
+    let config = loaded.map_err(Failure::Config)?;
     warn(&config)?;
     Ok(config)
 }

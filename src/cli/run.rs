@@ -33,7 +33,8 @@ pub(super) struct RunArgs {
 }
 
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
-    let config = args.single.config_or(&args.config.config, &args.forward.to_string(), &args.reverse.to_string())?;
+    let (forward, reverse) = (args.forward.to_string(), args.reverse.to_string());
+    let config = args.single.config_or(|| super::load(&args.config.config), &forward, &reverse)?;
     no_core_dumps();
     // Before the first announcement, so that a signal that comes right after it drains.
     let mut signals = Signals::listen()?;

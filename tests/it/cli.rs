@@ -110,6 +110,41 @@ async fn check_says_that_a_right_file_is_right() {
 }
 
 #[tokio::test]
+async fn only_run_needs_a_listener() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let path = std::env::var("PATH").unwrap();
+    let folder = Folder::with(&format!(
+        "[intercept]\nca_certificate = \"ca.pem\"\nca_key = \"ca.key\"\n[credentials.api]\ntoken_endpoint = \"{}\"\n\
+         client_id = \"me\"\nclient_secret = {{ env = \"SECRET\" }}\n[upstreams.api]\norigin = \"{}\"\ncredential = \"api\"\n",
+        tokens.endpoint(),
+        api.origin()
+    ));
+    let home = folder.path().to_str().unwrap().to_owned();
+    let folder = folder.env("SECRET", "s3cret-of-mine").env("PATH", &path).env("HOME", &home);
+    for args in
+        [&["ca", "init"][..], &["ca", "show"], &["ca", "export"], &["env"], &["token", "api"], &["check", "--live"]]
+    {
+        let finished = folder.run(args).await;
+        assert_eq!(finished.code, Some(0), "{args:?}: {finished:?}");
+    }
+    let checked = folder.run(&["check", "--json"]).await;
+    let warnings = checked.json()["warnings"].clone();
+    assert!(
+        warnings[0].as_str().unwrap().contains("`listeners` is missing, which `attache run` needs; add "),
+        "{warnings}"
+    );
+    let asked = folder.run(&["exec", "--", "curl", "-sS", &format!("{}/x", api.origin())]).await;
+    assert_eq!((asked.code, asked.stdout.as_str()), (Some(0), "fine"), "{asked:?}");
+    assert!(api.asked()[0].field("authorization").unwrap().starts_with("Bearer "));
+    let refused = folder.run(&["run"]).await;
+    assert_eq!(refused.code, Some(78), "{refused:?}");
+    assert!(
+        refused.stderr.starts_with("proxy.toml: `listeners` is missing; add [listeners.proxy] with "),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_missing_file_is_a_configuration_error_and_init_is_the_way_out() {
     let finished = Folder::new().run(&["check", "--config", "none.toml"]).await;
     assert_eq!(finished.code, Some(78));
