@@ -37,11 +37,20 @@ enum At {
 #[derive(Debug, Clone, Copy, Default)]
 struct Head {
     begun: bool,
-    length: Option<u64>,
-    has_length: bool,
+    length: Length,
     chunked: bool,
     /// CONNECT, or with an `Upgrade`.
     switches: bool,
+}
+
+/// `Content-Length`.
+#[derive(Debug, Clone, Copy, Default)]
+enum Length {
+    #[default]
+    Unsaid,
+    Said(u64),
+    /// No number, which hyper refuses.
+    Unreadable,
 }
 
 impl HeadMeter {
@@ -139,8 +148,8 @@ impl HeadMeter {
         match line.first() {
             Some(b'c' | b'C') => {
                 if let Some(value) = value_of(line, b"content-length") {
-                    head.has_length = true;
-                    head.length = std::str::from_utf8(value.trim_ascii()).ok().and_then(|text| text.parse().ok());
+                    let number = std::str::from_utf8(value.trim_ascii()).ok().and_then(|text| text.parse().ok());
+                    head.length = number.map_or(Length::Unreadable, Length::Said);
                 }
             }
             Some(b't' | b'T') => head.chunked |= value_of(line, b"transfer-encoding").is_some(),
@@ -150,20 +159,19 @@ impl HeadMeter {
     }
 
     fn end_head(&mut self, standing: &Standing) -> bool {
-        let Head { length, has_length, chunked, switches, .. } = self.head;
+        let Head { length, chunked, switches, .. } = self.head;
         if switches {
             standing.set_switch(Switch::Asked);
         }
-        match (chunked, has_length, length) {
-            (true, true, _) => {
+        match (chunked, length) {
+            (true, Length::Unsaid) => self.at = At::ChunkSize,
+            (true, _) => {
                 self.at = At::Over;
                 return true;
             }
-            (true, false, _) => self.at = At::ChunkSize,
-            (false, true, Some(length @ 1..)) => self.at = At::Body(length),
-            // No number: hyper refuses it.
-            (false, true, None) => self.at = At::Over,
-            (false, _, _) => self.end_message(),
+            (false, Length::Said(length @ 1..)) => self.at = At::Body(length),
+            (false, Length::Unreadable) => self.at = At::Over,
+            (false, Length::Unsaid | Length::Said(0)) => self.end_message(),
         }
         false
     }
@@ -219,8 +227,8 @@ mod tests {
     /// Where the first head with both ends, for bytes that come in such pieces.
     fn found(bytes: &[u8], piece: usize) -> Option<usize> {
         let (mut meter, standing) = (HeadMeter::new(), Standing::default());
-        let pieces = bytes.chunks(piece).enumerate();
-        pieces.filter_map(|(at, bytes)| Some(at * piece + meter.read(bytes, &standing)?)).next()
+        let mut pieces = bytes.chunks(piece).enumerate();
+        pieces.find_map(|(at, bytes)| Some(at * piece + meter.read(bytes, &standing)?))
     }
 
     const BOTH: [&str; 6] = [

@@ -109,7 +109,7 @@ async fn only_a_forward_listener_with_a_port_can_be_named() {
 #[tokio::test]
 async fn without_a_forward_listener_there_is_still_a_ca_to_trust() {
     let local = LocalCa::new();
-    for listeners in ["".to_owned(), listener("base", "127.0.0.1:9001", "reverse\"\nupstream = \"api")] {
+    for listeners in [String::new(), listener("base", "127.0.0.1:9001", "reverse\"\nupstream = \"api")] {
         let folder = folder(&format!("{listeners}{}", local.intercept()));
         let cache = folder.path().to_str().unwrap().to_owned();
         let finished = folder.env("HOME", &cache).run(&["env", "--format", "json"]).await;
