@@ -245,6 +245,10 @@ impl Handler for ListenerHandler {
         self.proxy.tls(self.listener)
     }
 
+    fn title_case(&self) -> bool {
+        self.proxy.title_case(self.listener)
+    }
+
     fn speaks_socks(&self) -> bool {
         self.proxy.speaks_socks(self.listener)
     }

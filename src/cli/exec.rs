@@ -139,6 +139,7 @@ fn beside(mut config: Config, listener: Option<&str>, any_user: bool) -> Result<
         users: if any_user { None } else { users() },
         socket_mode: None,
         tls: None,
+        title_case: false,
     }];
     // There is one caller, and it is asked nothing.
     for upstream in &mut config.upstreams {

@@ -148,6 +148,8 @@ pub struct ListenerConfig {
     pub socket_mode: Option<u32>,
     /// `tls`: towards callers.
     pub tls: Option<ListenerTls>,
+    /// `title_case`: names of fields in Title-Case over HTTP/1.1, for callers that read no others.
+    pub title_case: bool,
 }
 
 /// `[admin]`.
@@ -298,6 +300,7 @@ impl Tables<'_> {
                 users: listener.users.clone(),
                 socket_mode: listener.socket_mode,
                 tls: listener.tls.clone(),
+                title_case: listener.title_case,
             })
         });
         let listeners = listeners.collect();

@@ -136,7 +136,9 @@ pub async fn serve_stream<S, H>(
         return;
     };
     let standing = Arc::new(Standing::default());
-    let io = TokioIo::new(Watched::new(stream, prefix.freeze(), Arc::clone(&standing), !http2, H::malformed));
+    let watched = Watched::new(stream, prefix.freeze(), Arc::clone(&standing), !http2, H::malformed);
+    let title_case = handler.title_case();
+    let io = TokioIo::new(watched.in_title_case(title_case));
     let service = {
         let standing = Arc::clone(&standing);
         service_fn(move |request: Request<Incoming>| {
@@ -167,6 +169,7 @@ pub async fn serve_stream<S, H>(
             // Ours: hyper's would also count the time between requests.
             .header_read_timeout(None)
             .max_header_size(limits.header_bytes)
+            .title_case_headers(title_case)
             .serve_connection(io, service)
             .with_upgrades();
         watch(pin!(connection), http1::UpgradeableConnection::graceful_shutdown, &standing, limits, &seat).await;

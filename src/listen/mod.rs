@@ -68,6 +68,11 @@ pub trait Handler: 'static {
         None
     }
 
+    /// True if answers have the names of their fields in Title-Case over HTTP/1.1; asked for each connection.
+    fn title_case(&self) -> bool {
+        false
+    }
+
     /// True if callers speak SOCKS 5 here instead of HTTP; asked for each connection.
     fn speaks_socks(&self) -> bool {
         false

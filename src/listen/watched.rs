@@ -180,6 +180,8 @@ pub(super) struct Watched<S> {
     meter: Meter,
     /// The last head that came says two things about its body's length.
     two_lengths: bool,
+    /// Of what is written in place of hyper's answer.
+    title_case: bool,
 }
 
 /// Follows what is read.
@@ -200,8 +202,41 @@ impl<S> Watched<S> {
         malformed: fn(Unreadable) -> Bytes,
     ) -> Self {
         let meter = if http1 { Meter::Heads(HeadMeter::new()) } else { Meter::Frames(FrameMeter::new()) };
-        Self { inner, prefix, standing, http1, malformed, instead: None, meter, two_lengths: false }
+        Self { inner, prefix, standing, http1, malformed, instead: None, meter, two_lengths: false, title_case: false }
     }
+
+    /// Whether names of fields are written in Title-Case here too.
+    pub(super) fn in_title_case(self, title_case: bool) -> Self {
+        Self { title_case, ..self }
+    }
+
+    fn refusal(&self, why: Unreadable) -> Bytes {
+        let answer = (self.malformed)(why);
+        if self.title_case { title_cased(&answer) } else { answer }
+    }
+}
+
+/// An answer with the names of its fields in Title-Case.
+fn title_cased(answer: &[u8]) -> Bytes {
+    let mut cased = answer.to_vec();
+    // Behind the status line, and where a name is: from a line's beginning to its colon.
+    let (mut in_name, mut first, mut line) = (false, false, 0);
+    for byte in &mut cased {
+        match *byte {
+            // The empty line.
+            b'\n' if line <= 1 => break,
+            b'\n' => (in_name, first, line) = (true, true, 0),
+            other => {
+                if in_name && first {
+                    byte.make_ascii_uppercase();
+                }
+                first = other == b'-';
+                in_name &= other != b':';
+                line += 1;
+            }
+        }
+    }
+    cased.into()
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
@@ -214,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
             return Poll::Ready(this.metered(&mut buf.filled_mut()[before..]));
         }
         if this.standing.expired.load(Ordering::Relaxed) {
-            let answer = (this.malformed)(Unreadable::Status(StatusCode::REQUEST_TIMEOUT));
+            let answer = this.refusal(Unreadable::Status(StatusCode::REQUEST_TIMEOUT));
             // As much as the socket takes at once; the connection ends here either way.
             let _best_effort = Pin::new(&mut this.inner).poll_write(cx, &answer);
             return Poll::Ready(Ok(()));
@@ -282,7 +317,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if let Some(why) = this.hyper_refusal(bytes) {
-            this.instead = Some((this.malformed)(why));
+            this.instead = Some(this.refusal(why));
             // Flushed with hyper's flush, or by its shutdown.
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -319,5 +354,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         std::task::ready!(self.poll_instead(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_fields_are_put_into_title_case_and_nothing_else() {
+        let answer =
+            "HTTP/1.1 400 bad request\r\ncontent-type: a-b/c-d\r\nx-request-id: x-y:z\r\n\r\n{\"a-b\": 1}\nc-d: e\n";
+        let cased =
+            "HTTP/1.1 400 bad request\r\nContent-Type: a-b/c-d\r\nX-Request-Id: x-y:z\r\n\r\n{\"a-b\": 1}\nc-d: e\n";
+        assert_eq!(title_cased(answer.as_bytes()), cased);
     }
 }

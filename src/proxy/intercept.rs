@@ -88,6 +88,10 @@ impl Handler for InsideHandler {
         self.proxy.handle_inside(self.listener, &self.inside, request, caller).await
     }
 
+    fn title_case(&self) -> bool {
+        self.proxy.title_case(self.listener)
+    }
+
     fn malformed(why: Unreadable) -> Bytes {
         malformed(why)
     }

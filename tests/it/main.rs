@@ -48,6 +48,7 @@ mod reverse;
 mod schema;
 mod service_manager;
 mod tidy;
+mod title_case;
 mod token_endpoint;
 mod token_exchange;
 mod token_origin;
