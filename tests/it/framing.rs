@@ -1,7 +1,7 @@
 //! HTTP/1.1 requests as attache takes them apart (RFC 9110, RFC 9112): what is refused, and what is left behind.
 
 use crate::support::{
-    Caller, FORWARD, LocalCa, Raw, Reply, Scripted, TestProxy, TokenServer, credential, reverse, send, upstream,
+    ADMIN, Caller, FORWARD, LocalCa, Raw, Reply, Scripted, TestProxy, TokenServer, credential, reverse, send, upstream,
 };
 
 struct Base {
@@ -224,7 +224,8 @@ async fn a_length_beside_chunks_is_refused_inside_of_opened_tunnels_and_passes_w
     .await;
     let local = LocalCa::new();
     let proxy = TestProxy::start(&format!(
-        "{FORWARD}[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\nconnect_ports = \"any\"\n{}{}{}",
+        "{FORWARD}{ADMIN}[listeners.tokens]\naddress = \"127.0.0.1:0\"\nmode = \"token\"\n\
+         [forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\nconnect_ports = \"any\"\n{}{}{}",
         local.intercept(),
         credential(&tokens),
         upstream("api", &api.origin())
@@ -241,6 +242,21 @@ async fn a_length_beside_chunks_is_refused_inside_of_opened_tunnels_and_passes_w
     caller.answer().await.assert_own_failure(400, "http_request_error");
     assert!(caller.is_closed().await);
     assert_eq!(api.requests(), 1);
+    // A tunnel that was refused is none: what follows is read.
+    let mut caller = Caller::connect(proxy.address("proxy")).await;
+    caller.write(connect("[::1]:1")).await;
+    let refused = caller.answer().await;
+    assert!(refused.status >= 400 && refused.field("connection").is_none(), "{refused:?}");
+    let absolute = format!("http://{target}/");
+    caller.write(format!("GET {absolute} HTTP/1.1\r\nHost: {target}\r\n\r\n")).await;
+    assert_eq!(caller.answer().await.status, 200);
+    caller.write(both.replace("POST /", &format!("POST {absolute}"))).await;
+    caller.answer().await.assert_own_failure(400, "http_request_error");
+    // The admin listener and a token endpoint read requests too.
+    for listener in ["admin", "tokens"] {
+        let answer = send(proxy.address(listener), &both).await;
+        assert_eq!((answer.status, answer.field("connection")), (400, Some("close")), "{listener}");
+    }
     // Through an unopened one bytes pass as they are, also those that come with CONNECT itself.
     let mut caller = Caller::connect(proxy.address("proxy")).await;
     caller.write(connect(&echo.address().to_string()) + &both).await;
