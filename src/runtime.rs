@@ -65,6 +65,8 @@ pub struct ListenerRuntime {
     pub callers: Option<Arc<Callers>>,
     /// TLS towards callers.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Names of fields in Title-Case over HTTP/1.1.
+    pub title_case: bool,
     /// Users of this machine who may connect to its unix socket; `None`: whom the file's mode lets.
     pub users: Option<Vec<u32>>,
     /// For requests that reach no upstream.

@@ -37,7 +37,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 
-use crate::listen::{CallerConnection, Handler, Listening};
+use crate::listen::{CallerConnection, Handler, Listening, Unreadable};
 use crate::proxy::{explain, malformed};
 use crate::runtime::SharedRuntime;
 use crate::secret::{Secret, SecretError, SecretSource};
@@ -153,8 +153,8 @@ impl Handler for Admin {
         }
     }
 
-    fn malformed(status: StatusCode) -> Bytes {
-        malformed(status)
+    fn malformed(why: Unreadable) -> Bytes {
+        malformed(why)
     }
 }
 

@@ -346,6 +346,7 @@ fn unmatched_settings(scheme: Scheme, config: &Config) -> UpstreamSettings {
         tls: TlsSettings::default(),
         timeouts: Timeouts::default(),
         pool: PoolSettings::default(),
+        title_case: false,
     }
 }
 

@@ -81,6 +81,7 @@ impl Builder {
             mode,
             callers,
             tls: socket.tls,
+            title_case: config.title_case,
             users,
             metrics,
             refusals: LogQuota::default(),

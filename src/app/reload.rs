@@ -67,10 +67,11 @@ impl Reloader {
                 Reload::done(cause, changes)
             }
             Err(problems) => {
-                for problem in &problems {
-                    tracing::error!(target: "attache::app", ?cause, "the configuration is not reloaded, the old one stays: {problem}");
+                for Trouble { told, file, at } in &problems {
+                    let (line, column) = at.unzip();
+                    tracing::error!(target: "attache::app", ?cause, file, line, column, "the configuration is not reloaded, the old one stays: {told}");
                 }
-                Reload::refused(cause, problems)
+                Reload::refused(cause, problems.into_iter().map(|trouble| trouble.told).collect())
             }
         };
         self.metrics.reloaded(reload.ok);
@@ -79,15 +80,15 @@ impl Reloader {
     }
 
     /// What changed, or all problems.
-    async fn replace(&mut self) -> Result<Vec<String>, Vec<String>> {
+    async fn replace(&mut self) -> Result<Vec<String>, Vec<Trouble>> {
         let file = self.live.current().config.file.clone();
         let ConfigFile { path, .. } =
-            file.ok_or_else(|| vec!["this attache was started without a configuration file".to_owned()])?;
+            file.ok_or_else(|| Trouble::one("this attache was started without a configuration file"))?;
         loop {
             let before = self.live.current();
             let config = Arc::new(load(&path).await?);
             let plan = self.sockets.plan(&config.listeners, self.workers.count());
-            let plan = plan.map_err(|error| vec![told_of(&error)])?;
+            let plan = plan.map_err(|error| Trouble::one(told_of(&error)))?;
             let built = build(&self.live, &config, plan.slots.clone(), &before).await?;
             let changes = changes(&before.config, &config);
             let (slots, runtime) = (plan.slots.clone(), Arc::clone(&built.runtime));
@@ -108,6 +109,25 @@ impl Reloader {
     }
 }
 
+/// Why a configuration is not taken over, and where in its file, as far as that is to blame.
+struct Trouble {
+    told: String,
+    file: Option<String>,
+    at: Option<(usize, usize)>,
+}
+
+impl Trouble {
+    fn one(told: impl Into<String>) -> Vec<Self> {
+        vec![Self { told: told.into(), file: None, at: None }]
+    }
+
+    fn of(errors: &ConfigErrors) -> Vec<Self> {
+        let lines = ConfigErrors::lines(&errors.source, &errors.problems);
+        let trouble = |(told, at)| Self { told, file: Some(errors.source.clone()), at };
+        lines.zip(errors.problems.iter().map(|problem| problem.at)).map(trouble).collect()
+    }
+}
+
 /// An address may be in use by ourselves, under another form.
 fn told_of(error: &StartError) -> String {
     match error {
@@ -123,13 +143,13 @@ fn told(changes: &[String]) -> String {
 }
 
 /// Files may be on a network that hangs, and certificates take a while: not on the control thread itself.
-async fn load(path: &Path) -> Result<Config, Vec<String>> {
+async fn load(path: &Path) -> Result<Config, Vec<Trouble>> {
     let path = path.to_owned();
     let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
     match loaded {
         Ok(Ok(config)) => Ok(config),
-        Ok(Err(errors)) => Err(ConfigErrors::lines(&errors.source, &errors.problems).collect()),
-        Err(broken) => Err(vec![format!("reading the configuration broke off: {broken}")]),
+        Ok(Err(errors)) => Err(Trouble::of(&errors)),
+        Err(broken) => Err(Trouble::one(format!("reading the configuration broke off: {broken}"))),
     }
 }
 
@@ -138,12 +158,12 @@ async fn build(
     config: &Arc<Config>,
     slots: Vec<usize>,
     before: &Arc<State>,
-) -> Result<Built, Vec<String>> {
+) -> Result<Built, Vec<Trouble>> {
     let (live, config, before) = (Arc::clone(live), Arc::clone(config), Arc::clone(before));
     let built = tokio::task::spawn_blocking(move || live.builder.build(&config, slots, Some(&before.built))).await;
     match built {
-        Ok(built) => built.map_err(|error: BuildError| vec![error.to_string()]),
-        Err(broken) => Err(vec![format!("the configuration could not be made live: {broken}")]),
+        Ok(built) => built.map_err(|error: BuildError| Trouble::one(error.to_string())),
+        Err(broken) => Err(Trouble::one(format!("the configuration could not be made live: {broken}"))),
     }
 }
 

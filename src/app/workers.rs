@@ -10,7 +10,7 @@ use std::thread::{Builder as Thread, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Handle, LocalOptions, LocalRuntime};
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::coarse;
-use crate::listen::{self, Bound, CallerConnection, Handler, ListenContext, Roster, Serving};
+use crate::listen::{self, Bound, CallerConnection, Handler, ListenContext, Roster, Serving, Unreadable};
 use crate::proxy::{CallerBody, Proxy, ProxyShared, malformed};
 use crate::runtime::SharedRuntime;
 
@@ -245,6 +245,10 @@ impl Handler for ListenerHandler {
         self.proxy.tls(self.listener)
     }
 
+    fn title_case(&self) -> bool {
+        self.proxy.title_case(self.listener)
+    }
+
     fn speaks_socks(&self) -> bool {
         self.proxy.speaks_socks(self.listener)
     }
@@ -256,7 +260,7 @@ impl Handler for ListenerHandler {
         self.proxy.serve_socks(self.listener, stream, caller).await;
     }
 
-    fn malformed(status: StatusCode) -> Bytes {
-        malformed(status)
+    fn malformed(why: Unreadable) -> Bytes {
+        malformed(why)
     }
 }

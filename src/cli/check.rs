@@ -60,8 +60,13 @@ struct Obtained {
 
 pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
     let path = &args.config.config;
-    let config = match Config::load(path) {
-        Ok(config) => config,
+    let config = match Config::load_without_listeners(path) {
+        Ok(mut config) => {
+            if config.listeners.is_empty() {
+                config.warnings.push(Problem::no_listeners());
+            }
+            config
+        }
         Err(errors) if args.json => {
             output::json(&json!({ "ok": false, "problems": lines(&errors.source, &errors.problems) }))?;
             return Err(Failure::ConfigTold);

@@ -44,9 +44,15 @@ pub(super) struct EnvArgs {
 
 pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
     let mut config = Config::load_without_secrets(&args.config.config).map_err(Failure::Config)?;
-    let listener = listener(&config, args.listener.as_deref())?.clone();
-    let proxy = Proxy { address: address(&listener)? };
-    config.listeners = vec![listener];
+    let listener = listener(&config, args.listener.as_deref())?.cloned();
+    let proxy = listener.as_ref().map(address).transpose()?.map(|address| Proxy { address });
+    if listener.is_none() {
+        talk(format_args!(
+            "{}; without one these are the variables by which programs trust the CA",
+            no_forward(&config)
+        ))?;
+    }
+    config.listeners = listener.into_iter().collect();
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
     let trust = match &config.intercept {
         Some(source) => {
@@ -113,25 +119,31 @@ fn own_shell() -> Notation {
     std::env::var("SHELL").ok().and_then(|shell| Notation::of_shell(&shell).ok()).unwrap_or(usual)
 }
 
-fn listener<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c ListenerConfig, Failure> {
+/// The forward listener that is meant; `None` where there is none, and a CA to be trusted all the same.
+fn listener<'c>(config: &'c Config, name: Option<&str>) -> Result<Option<&'c ListenerConfig>, Failure> {
     let is_forward = |listener: &&ListenerConfig| matches!(listener.mode, ListenerMode::Forward { .. });
     let forward: Vec<&ListenerConfig> = config.listeners.iter().filter(is_forward).collect();
     let names = || forward.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>().join(", ");
     let source = &config.source;
     match (name, forward.as_slice()) {
+        (None, []) if config.intercept.is_some() => Ok(None),
         (_, []) => Err(Failure::failed(format!(
-            "{source} has no listener with mode = \"forward\", which is what HTTP_PROXY needs; add one, or give programs \
-             the base URL of a reverse listener"
+            "{}; add one, or give programs the base URL of a reverse listener",
+            no_forward(config)
         ))),
-        (None, [only]) => Ok(only),
+        (None, [only]) => Ok(Some(only)),
         (None, _) => Err(Failure::usage(format!(
             "{source} has several forward listeners; name one with --listener: {}",
             names()
         ))),
-        (Some(name), _) => forward.iter().find(|listener| listener.name == name).copied().ok_or_else(|| {
+        (Some(name), _) => forward.iter().find(|listener| listener.name == name).copied().map(Some).ok_or_else(|| {
             Failure::usage(format!("there is no forward listener {name:?} in {source}; there are: {}", names()))
         }),
     }
+}
+
+fn no_forward(config: &Config) -> String {
+    format!("{} has no listener with mode = \"forward\", which is what HTTP_PROXY needs", config.source)
 }
 
 /// Where programs on this machine reach a listener.

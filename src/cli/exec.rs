@@ -65,7 +65,8 @@ pub(super) struct ExecArgs {
 }
 
 pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
-    let config = args.single.config_or(&args.config.config, "127.0.0.1:0", "127.0.0.1:0")?;
+    let config =
+        args.single.config_or(|| super::load_without_listeners(&args.config.config), "127.0.0.1:0", "127.0.0.1:0")?;
     let mut config = beside(config, args.listener.as_deref(), args.any_user)?;
     let (source, variables) = (config.source.clone(), config.variables.clone());
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
@@ -80,14 +81,15 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
         Some(authority) => Some(super::trust::write(authority, folder.path(), "ca", &current)?),
         None => None,
     };
-    let setup = Setup { proxy: Proxy { address: address(&app)? }, trust: trust.as_ref(), upstreams: &origins };
+    let proxy = Proxy { address: address(&app)? };
+    let setup = Setup { proxy: Some(proxy), trust: trust.as_ref(), upstreams: &origins };
     let environment = setup.environment(&current);
     for note in &environment.notes {
         talk(format_args!("attache: {note}"))?;
     }
     if args.verbose {
         let names: Vec<String> = origins.iter().map(ToString::to_string).collect();
-        talk(format_args!("attache: {} with {source}, for {}", setup.proxy.url(), names.join(", ")))?;
+        talk(format_args!("attache: {} with {source}, for {}", proxy.url(), names.join(", ")))?;
     }
     let secrets = withheld(variables);
     let code = run(&args.command, secrets.iter().chain(&environment.changes)).await;
@@ -137,6 +139,7 @@ fn beside(mut config: Config, listener: Option<&str>, any_user: bool) -> Result<
         users: if any_user { None } else { users() },
         socket_mode: None,
         tls: None,
+        title_case: false,
     }];
     // There is one caller, and it is asked nothing.
     for upstream in &mut config.upstreams {

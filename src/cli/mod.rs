@@ -23,6 +23,7 @@ mod status_table;
 mod token;
 mod trust;
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigErrors};
 use crate::telemetry::{self, LogFormat};
 
-use self::output::{Failure, talk};
+use self::output::{Failure, Level};
 
 /// An HTTP proxy that gives unmodified programs OAuth 2.0 access.
 ///
@@ -65,7 +66,7 @@ struct LogArgs {
     /// What is logged on stderr: a level, or targets such as "info,attache::token=debug".
     #[arg(long, global = true, env = "ATTACHE_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
-    /// How log lines look.
+    /// How log lines look, and whatever else goes to stderr.
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     log_format: String,
 }
@@ -130,7 +131,15 @@ struct VersionArgs {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && asks_for_json(std::env::args_os()) => {
+            output::talk_json();
+            Failure::usage(error.render()).report();
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
     match dispatch(cli) {
         Ok(code) => code,
         Err(failure) => {
@@ -138,6 +147,13 @@ pub fn main() -> ExitCode {
             failure.code()
         }
     }
+}
+
+/// True if `--log-format json` is among arguments that otherwise cannot be read.
+fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    let arguments: Vec<OsString> = arguments.take_while(|argument| argument != "--").collect();
+    let apart = arguments.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json");
+    apart || arguments.iter().any(|argument| argument == "--log-format=json")
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
@@ -176,6 +192,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
 fn start_log(args: &LogArgs, usual: &str) -> Result<(), Failure> {
     let filter = if args.log == "info" { usual } else { &args.log };
     let format = if args.log_format == "json" { LogFormat::Json } else { LogFormat::Text };
+    if format == LogFormat::Json {
+        output::talk_json();
+    }
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     telemetry::init(filter, format, colour).map_err(Failure::usage)
 }
@@ -190,16 +209,22 @@ fn report_panics_without_payload() {
 
 /// Loads a file, says what is unwise about it, and fails with everything that is wrong with it.
 fn load(path: &Path) -> Result<Config, Failure> {
-    let config = Config::load(path).map_err(Failure::Config)?;
+    said(Config::load(path))
+}
+
+/// The same for commands that serve nothing, or bring a listener of their own.
+fn load_without_listeners(path: &Path) -> Result<Config, Failure> {
+    said(Config::load_without_listeners(path))
+}
+
+fn said(loaded: Result<Config, ConfigErrors>) -> Result<Config, Failure> {
+    let config = loaded.map_err(Failure::Config)?;
     warn(&config)?;
     Ok(config)
 }
 
 fn warn(config: &Config) -> Result<(), Failure> {
-    for line in ConfigErrors::lines(&config.source, &config.warnings) {
-        talk(format_args!("warning: {line}"))?;
-    }
-    Ok(())
+    output::problems(Level::Warning, &config.source, &config.warnings)
 }
 
 fn version(args: &VersionArgs) -> Result<(), Failure> {
@@ -213,6 +238,13 @@ fn version(args: &VersionArgs) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    #[test]
+    fn json_is_asked_for_in_either_form_and_not_of_the_command_of_exec() {
+        let asks = |line: &str| super::asks_for_json(line.split(' ').map(Into::into));
+        assert!(asks("attache run --log-format json --x") && asks("attache --log-format=json run"));
+        assert!(!asks("attache run --log-format text json") && !asks("attache exec -- x --log-format json"));
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -3,11 +3,14 @@
 use std::fmt::{Arguments, Display};
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, Problem};
 
 /// `EX_CONFIG` of sysexits.h.
 const CONFIG: u8 = 78;
@@ -42,9 +45,13 @@ impl Failure {
     pub(super) fn report(&self) {
         let red = AnsiColor::Red.on_default().bold();
         let said = match self {
-            Self::Config(errors) => talk(format_args!("{errors}")),
+            Self::Config(errors) => problems(Level::Error, &errors.source, &errors.problems),
             Self::Usage(message) | Self::Failed(message) | Self::Command(message, _) => {
-                talk(format_args!("{red}error:{red:#} {message}"))
+                if talks_json() {
+                    record(Level::Error, message, Map::new())
+                } else {
+                    talk(format_args!("{red}error:{red:#} {message}"))
+                }
             }
             Self::Told | Self::ConfigTold => Ok(()),
         };
@@ -62,9 +69,71 @@ impl Failure {
     }
 }
 
+/// `--log-format json`: what is said stands between the lines of the log, and whoever reads those reads all of stderr.
+static TALKS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From here on stderr has one JSON object a line.
+pub(super) fn talk_json() {
+    TALKS_JSON.store(true, Ordering::Relaxed);
+}
+
+fn talks_json() -> bool {
+    TALKS_JSON.load(Ordering::Relaxed)
+}
+
+/// How much a line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Info,
+    Warning,
+    Error,
+}
+
 /// A line for people. Colours go only to a terminal.
 pub(super) fn talk(line: Arguments<'_>) -> Result<(), Failure> {
-    writeln!(anstream::stderr(), "{line}").map_err(Failure::failed)
+    tell(line, &[])
+}
+
+/// A line for people, and in JSON with what is in it besides.
+pub(super) fn tell(line: Arguments<'_>, fields: &[(&str, Value)]) -> Result<(), Failure> {
+    if !talks_json() {
+        return writeln!(anstream::stderr(), "{line}").map_err(Failure::failed);
+    }
+    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    record(Level::Info, &line.to_string(), fields)
+}
+
+/// What is wrong with a configuration, or unwise about it: a line each, and in JSON an object each.
+pub(super) fn problems(level: Level, source: &str, problems: &[Problem]) -> Result<(), Failure> {
+    let warning = if level == Level::Warning { "warning: " } else { "" };
+    for (problem, line) in problems.iter().zip(ConfigErrors::lines(source, problems)) {
+        if talks_json() {
+            let (line, column) = problem.at.unzip();
+            let fields = json!({ "file": source, "line": line, "column": column });
+            let message = format!("{}; {}", problem.what, problem.remedy);
+            record(level, &message, fields.as_object().cloned().unwrap_or_default())?;
+        } else {
+            talk(format_args!("{warning}{line}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// As the log writes its lines.
+fn record(level: Level, message: &str, fields: Map<String, Value>) -> Result<(), Failure> {
+    let level = match level {
+        Level::Info => "INFO",
+        Level::Warning => "WARN",
+        Level::Error => "ERROR",
+    };
+    let plain = anstream::adapter::strip_str(message).to_string();
+    let mut document = Map::new();
+    document.insert("timestamp".into(), humantime::format_rfc3339_micros(SystemTime::now()).to_string().into());
+    document.insert("level".into(), level.into());
+    document.insert("message".into(), plain.trim().into());
+    document.extend(fields);
+    document.insert("target".into(), "attache::cli".into());
+    writeln!(std::io::stderr(), "{}", Value::Object(document)).map_err(Failure::failed)
 }
 
 /// A question for people, which its answer follows on the same line.

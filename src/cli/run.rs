@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::output::{BOLD, Failure, talk};
+use super::output::{BOLD, Failure, talk, tell};
 use super::service_manager::ServiceManager;
 use crate::app::App;
 use crate::listen::{Inherited, ListenAddress, ListeningAt};
@@ -33,7 +33,8 @@ pub(super) struct RunArgs {
 }
 
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
-    let config = args.single.config_or(&args.config.config, &args.forward.to_string(), &args.reverse.to_string())?;
+    let (forward, reverse) = (args.forward.to_string(), args.reverse.to_string());
+    let config = args.single.config_or(|| super::load(&args.config.config), &forward, &reverse)?;
     no_core_dumps();
     // Before the first announcement, so that a signal that comes right after it drains.
     let mut signals = Signals::listen()?;
@@ -79,15 +80,20 @@ const fn no_core_dumps() {}
 
 /// Which configuration was read, and every address it really listens on.
 fn announce(source: &str, upstreams: usize, app: &App) -> Result<(), Failure> {
-    let plural = if upstreams == 1 { "" } else { "s" };
-    talk(format_args!("attache {} with {source} ({upstreams} upstream{plural})", env!("CARGO_PKG_VERSION")))?;
+    let (plural, version) = (if upstreams == 1 { "" } else { "s" }, env!("CARGO_PKG_VERSION"));
+    tell(
+        format_args!("attache {version} with {source} ({upstreams} upstream{plural})"),
+        &[("version", version.into()), ("configuration", source.into()), ("upstreams", upstreams.into())],
+    )?;
     for ListeningAt { name, address, mode } in app.listening() {
-        match address {
-            ListenAddress::Tcp(address) => talk(format_args!("  {mode:<8} {BOLD}http://{address}{BOLD:#}  ({name})"))?,
-            ListenAddress::Unix(path) => {
-                talk(format_args!("  {mode:<8} {BOLD}unix:{}{BOLD:#}  ({name})", path.display()))?;
-            }
-        }
+        let shown = match address {
+            ListenAddress::Tcp(address) => format!("http://{address}"),
+            ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+        };
+        tell(
+            format_args!("  {mode:<8} {BOLD}{shown}{BOLD:#}  ({name})"),
+            &[("listener", name.as_str().into()), ("mode", mode.into()), ("address", shown.as_str().into())],
+        )?;
     }
     Ok(())
 }

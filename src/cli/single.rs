@@ -1,11 +1,11 @@
 //! One upstream by command-line arguments instead of a file, for `run` and `exec`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::output::Failure;
-use super::{load, warn};
+use super::warn;
 use crate::config::{Config, SingleUpstream};
 
 /// `--upstream` and what goes with it.
@@ -23,8 +23,13 @@ pub(super) struct SingleArgs {
 
 impl SingleArgs {
     /// The configuration of these arguments with these listeners or, without any, the file's. Its warnings are said.
-    pub(super) fn config_or(self, file: &Path, forward: &str, reverse: &str) -> Result<Config, Failure> {
-        let Some(upstream) = self.upstream else { return load(file) };
+    pub(super) fn config_or(
+        self,
+        of_file: impl FnOnce() -> Result<Config, Failure>,
+        forward: &str,
+        reverse: &str,
+    ) -> Result<Config, Failure> {
+        let Some(upstream) = self.upstream else { return of_file() };
         let single = SingleUpstream {
             upstream,
             upstream_ca_file: self.upstream_ca_file,

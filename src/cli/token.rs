@@ -148,7 +148,7 @@ fn refuse_settings(failure: Failure, as_json: bool) -> Result<Failure, Failure> 
 }
 
 fn from_file(path: &std::path::Path, name: &str) -> Result<CredentialSettings, Failure> {
-    let config = super::load(path)?;
+    let config = super::load_without_listeners(path)?;
     let known = config.credentials.iter().map(|credential| credential.name.clone()).collect::<Vec<_>>().join(", ");
     config.credentials.into_iter().find(|credential| credential.name == name).ok_or_else(|| {
         Failure::failed(format!("there is no credential {name:?} in {}; there are: {known}", path.display()))

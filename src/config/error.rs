@@ -13,6 +13,18 @@ pub struct Problem {
     pub remedy: String,
 }
 
+/// What to write where there is no listener.
+pub(super) const ADD_LISTENER: &str = "add [listeners.proxy] with address = \"127.0.0.1:8080\" and mode = \"forward\"";
+
+impl Problem {
+    /// What is unwise about a file without `[listeners]`: everything but serving goes without.
+    #[must_use]
+    pub fn no_listeners() -> Self {
+        let what = "`listeners` is missing, which `attache run` needs".to_owned();
+        Self { at: None, what, remedy: ADD_LISTENER.to_owned() }
+    }
+}
+
 /// All problems of one file; displays as one line each, `proxy.toml:12:3: what is wrong; what to write instead`.
 #[derive(Debug, Clone)]
 pub struct ConfigErrors {

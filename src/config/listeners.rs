@@ -30,6 +30,7 @@ pub(super) struct Listener {
     pub(super) users: Option<Vec<u32>>,
     pub(super) socket_mode: Option<u32>,
     pub(super) tls: Option<ListenerTls>,
+    pub(super) title_case: bool,
 }
 
 /// `mode`, before what goes with it.
@@ -106,9 +107,10 @@ pub(super) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
         table.file.warning(address.at, what, "add tls = { certificate = \"cert.pem\", key = \"key.pem\" }");
     }
 
-    let at = table.at;
+    let title_case = table.get("title_case").and_then(|value| value.boolean()).unwrap_or_default();
+    let (name, at) = (name.to_owned(), table.at);
     table.finish();
-    Listener { name: name.to_owned(), at, address, mode, upstreams, hosts, callers, users, socket_mode, tls }
+    Listener { name, at, address, mode, upstreams, hosts, callers, users, socket_mode, tls, title_case }
 }
 
 /// Reads `tls`, and its files.

@@ -121,6 +121,17 @@ impl ConfigFile {
     }
 }
 
+/// What somebody needs of a file besides that it is right.
+#[derive(Debug, Clone, Copy)]
+struct Needs {
+    listeners: bool,
+    secrets: bool,
+}
+
+impl Needs {
+    const ALL: Self = Self { listeners: true, secrets: true };
+}
+
 /// `[listeners.X]`.
 #[derive(Debug, Clone)]
 pub struct ListenerConfig {
@@ -138,6 +149,8 @@ pub struct ListenerConfig {
     pub socket_mode: Option<u32>,
     /// `tls`: towards callers.
     pub tls: Option<ListenerTls>,
+    /// `title_case`: names of fields in Title-Case over HTTP/1.1, for callers that read no others.
+    pub title_case: bool,
 }
 
 /// `[admin]`.
@@ -161,30 +174,39 @@ pub struct UpstreamConfig {
 }
 
 impl Config {
-    /// Reads and checks a file. Relative paths in it start at its directory.
+    /// Reads and checks a file that is to be served. Relative paths in it start at its directory.
     ///
     /// # Errors
     /// Every problem of the file, or that it cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        Self::load_with(path, true)
+        Self::load_with(path, Needs::ALL)
     }
 
-    /// As [`Config::load`], for those who only describe what runs elsewhere: a secret that cannot be read here is none of
-    /// their problems.
+    /// As [`Config::load`], for those who serve nothing, or bring a listener of their own: a file may have none.
+    ///
+    /// # Errors
+    /// Every other problem of the file, or that it cannot be read.
+    pub fn load_without_listeners(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_with(path, Needs { listeners: false, ..Needs::ALL })
+    }
+
+    /// As [`Config::load_without_listeners`], for those who only describe what runs elsewhere: a secret that cannot be read
+    /// here is none of their problems.
     ///
     /// # Errors
     /// Every other problem of the file, or that it cannot be read.
     pub fn load_without_secrets(path: &Path) -> Result<Self, ConfigErrors> {
-        Self::load_with(path, false)
+        Self::load_with(path, Needs { listeners: false, secrets: false })
     }
 
-    fn load_with(path: &Path, secrets_matter: bool) -> Result<Self, ConfigErrors> {
+    fn load_with(path: &Path, needs: Needs) -> Result<Self, ConfigErrors> {
         let source = path.display().to_string();
         // The text may hold secrets, so it is not left behind in memory.
         let text = read_text(path)?;
-        let dir = path.parent().unwrap_or(path);
-        let config = Self::parse_file(&source, text.expose(), dir, &environment, secrets_matter)?;
+        // A reload comes with this path, and has to find what the start has found: paths of the file are absolute, too.
         let absolute = std::path::absolute(path).unwrap_or_else(|_nowhere| path.to_owned());
+        let dir = absolute.parent().unwrap_or(&absolute);
+        let config = Self::parse_file(&source, text.expose(), dir, &environment, needs)?;
         Ok(Self { file: Some(ConfigFile { path: absolute, digest: text.fingerprint() }), ..config })
     }
 
@@ -198,7 +220,7 @@ impl Config {
     }
 
     fn parse_with(source: &str, text: &str, dir: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
-        Self::parse_file(source, text, dir, environment, true)
+        Self::parse_file(source, text, dir, environment, Needs::ALL)
     }
 
     fn parse_file(
@@ -206,19 +228,18 @@ impl Config {
         text: &str,
         dir: &Path,
         environment: Environment<'_>,
-        secrets_matter: bool,
+        needs: Needs,
     ) -> Result<Self, ConfigErrors> {
         let (mut file, tree) = File::parse(text, dir, environment);
-        file.secrets_matter = secrets_matter;
+        file.secrets_matter = needs.secrets;
         let mut root = TableReader::new(&file, String::new(), 0, &tree);
 
         let listeners = Section::read(&mut root, "listeners");
         let credentials = Section::read(&mut root, "credentials");
         let upstreams = Section::read(&mut root, "upstreams");
         let callers = Section::read(&mut root, "callers");
-        if listeners.names.is_empty() && !listeners.broken {
-            let remedy = "add [listeners.proxy] with address = \"127.0.0.1:8080\" and mode = \"forward\"";
-            root.missing("listeners", remedy);
+        if needs.listeners && listeners.names.is_empty() && !listeners.broken {
+            root.missing("listeners", error::ADD_LISTENER);
         }
         let intercept = root.table("intercept");
         let intercept_at = intercept.as_ref().map(|table| table.at);
@@ -280,6 +301,7 @@ impl Tables<'_> {
                 users: listener.users.clone(),
                 socket_mode: listener.socket_mode,
                 tls: listener.tls.clone(),
+                title_case: listener.title_case,
             })
         });
         let listeners = listeners.collect();
@@ -489,6 +511,28 @@ credential = "b"
             ["proxy.toml:1:2: unknown key `listener`; did you mean `listeners`?"]
         );
         assert!(problems("[listeners]\n")[0].starts_with("proxy.toml: `listeners` is missing; "));
+    }
+
+    #[test]
+    fn only_what_is_served_needs_a_listener() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("proxy.toml");
+        let text = "[credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"me\"\nclient_auth = \"none\"\n\
+             [upstreams.a]\norigin = \"https://a.test\"\ncredential = \"a\"\n";
+        std::fs::write(&path, text).unwrap();
+        let errors = Config::load(&path).unwrap_err().to_string();
+        assert!(
+            errors.ends_with(
+                "`listeners` is missing; add [listeners.proxy] with address = \"127.0.0.1:8080\" and mode = \"forward\""
+            ),
+            "{errors}"
+        );
+        for read in [Config::load_without_listeners(&path).unwrap(), Config::load_without_secrets(&path).unwrap()] {
+            assert_eq!((read.listeners.len(), read.upstreams.len(), read.warnings.len()), (0, 1, 0));
+        }
+        std::fs::write(&path, format!("[listener.a]\n{text}")).unwrap();
+        let errors = Config::load_without_listeners(&path).unwrap_err().to_string();
+        assert!(errors.ends_with("unknown key `listener`; did you mean `listeners`?"), "{errors}");
     }
 
     #[test]

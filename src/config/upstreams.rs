@@ -69,6 +69,7 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
     let tls = tls.map(tls_settings).unwrap_or_default();
     let timeouts = table.table("timeouts").map(timeouts).unwrap_or_default();
     let pool = table.table("pool").map(pool).unwrap_or_default();
+    let title_case = table.get("title_case").and_then(|value| value.boolean()).unwrap_or_default();
     let named = |value: Value<'_>| value.text().map(|text| At { at: value.at, it: text.to_owned() });
     let callers = table.get("callers").and_then(Value::one_or_list);
     let callers: Option<Vec<At<String>>> = callers.map(|names| names.into_iter().filter_map(named).collect());
@@ -76,8 +77,16 @@ pub(super) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
     table.finish();
 
     let origin = origin?;
-    let connection =
-        UpstreamSettings { name: name.to_owned(), origin: origin.it, connect, via: None, tls, timeouts, pool };
+    let connection = UpstreamSettings {
+        name: name.to_owned(),
+        origin: origin.it,
+        connect,
+        via: None,
+        tls,
+        timeouts,
+        pool,
+        title_case,
+    };
     Some(Upstream {
         at,
         origin_at: origin.at,

@@ -95,8 +95,8 @@ pub struct TrustStore {
 /// What a program's environment is made for.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup<'a> {
-    /// The proxy.
-    pub proxy: Proxy,
+    /// The proxy; `None` where programs are given its base URL, and only have to trust it.
+    pub proxy: Option<Proxy>,
     /// `None` where no connection is opened, so that nobody has to trust anything.
     pub trust: Option<&'a Trust>,
     /// What the proxy is there for.
@@ -130,10 +130,11 @@ impl Setup<'_> {
             changes.extend(names.iter().map(|name| ((*name).to_owned(), Change::Set(value.to_owned()))));
         };
         let is_set = |name: &&str| current(name).is_some_and(|value| !value.trim().is_empty());
-        let url = self.proxy.url();
-        set(&PROXY, &url);
-        set(&PROXY_IF_SET.into_iter().filter(is_set).collect::<Vec<_>>(), &url);
-        set(&SWITCHES, "1");
+        if let Some(url) = self.proxy.map(|proxy| proxy.url()) {
+            set(&PROXY, &url);
+            set(&PROXY_IF_SET.into_iter().filter(is_set).collect::<Vec<_>>(), &url);
+            set(&SWITCHES, "1");
+        }
         if let Some(trust) = self.trust {
             set(&BUNDLE, &trust.bundle);
             set(&BUNDLE_IF_SET.into_iter().filter(is_set).collect::<Vec<_>>(), &trust.bundle);
@@ -141,16 +142,22 @@ impl Setup<'_> {
         let before = ["no_proxy", "NO_PROXY"].map(|name| current(name).unwrap_or_default());
         let direct = no_proxy::merge(&before, self.upstreams);
         let java = java::options(self, &direct.entries, current("JAVA_TOOL_OPTIONS").as_deref());
-        set(&["JAVA_TOOL_OPTIONS"], &java);
-        let no_proxy = direct.entries.join(",");
-        for name in ["NO_PROXY", "no_proxy"] {
-            // An empty variable and none mean the same to programs, but not to every shell.
-            let change = if no_proxy.is_empty() { Change::Unset } else { Change::Set(no_proxy.clone()) };
-            changes.push((name.to_owned(), change));
+        if !java.is_empty() {
+            set(&["JAVA_TOOL_OPTIONS"], &java);
         }
-        changes.extend(UNWANTED.map(|name| (name.to_owned(), Change::Unset)));
+        let mut notes = Vec::new();
+        if self.proxy.is_some() {
+            let no_proxy = direct.entries.join(",");
+            for name in ["NO_PROXY", "no_proxy"] {
+                // An empty variable and none mean the same to programs, but not to every shell.
+                let change = if no_proxy.is_empty() { Change::Unset } else { Change::Set(no_proxy.clone()) };
+                changes.push((name.to_owned(), change));
+            }
+            changes.extend(UNWANTED.map(|name| (name.to_owned(), Change::Unset)));
+            notes = direct.notes;
+        }
         changes.sort_by(|one, other| one.0.cmp(&other.0));
-        Environment { changes, notes: direct.notes }
+        Environment { changes, notes }
     }
 }
 

@@ -3,7 +3,7 @@ use super::*;
 const PROXY_AT: &str = "127.0.0.1:3128";
 
 fn setup<'a>(trust: Option<&'a Trust>, upstreams: &'a [OriginPattern]) -> Setup<'a> {
-    Setup { proxy: Proxy { address: PROXY_AT.parse().unwrap() }, trust, upstreams }
+    Setup { proxy: Some(Proxy { address: PROXY_AT.parse().unwrap() }), trust, upstreams }
 }
 
 fn changed(setup: &Setup<'_>, current: &[(&str, &str)]) -> Environment {

@@ -7,7 +7,6 @@ use super::environment::Setup;
 
 /// The options of an environment with ours behind them; of two of the same name the last one counts.
 pub(super) fn options(setup: &Setup<'_>, direct: &[String], before: Option<&str>) -> String {
-    let (host, port) = (setup.proxy.address.ip(), setup.proxy.address.port());
     let mut options = before.unwrap_or_default().trim().to_owned();
     let mut add = |name: &str, value: &str| {
         if !options.is_empty() {
@@ -15,15 +14,17 @@ pub(super) fn options(setup: &Setup<'_>, direct: &[String], before: Option<&str>
         }
         options.push_str(&quoted(&format!("-D{name}={value}")));
     };
-    for scheme in ["http", "https"] {
-        add(&format!("{scheme}.proxyHost"), &host.to_string());
-        add(&format!("{scheme}.proxyPort"), &port.to_string());
+    if let Some(proxy) = setup.proxy {
+        for scheme in ["http", "https"] {
+            add(&format!("{scheme}.proxyHost"), &proxy.address.ip().to_string());
+            add(&format!("{scheme}.proxyPort"), &proxy.address.port().to_string());
+        }
+        // For both schemes. With any entry in it Java adds this machine, which is where an upstream may be: then nothing may
+        // be in it.
+        let local = setup.upstreams.iter().any(|upstream| upstream.base().is_loopback());
+        let patterns: Vec<String> = direct.iter().flat_map(|entry| patterns(entry)).collect();
+        add("http.nonProxyHosts", &if local { String::new() } else { patterns.join("|") });
     }
-    // For both schemes. With any entry in it Java adds this machine, which is where an upstream may be: then nothing may
-    // be in it.
-    let local = setup.upstreams.iter().any(|upstream| upstream.base().is_loopback());
-    let patterns: Vec<String> = direct.iter().flat_map(|entry| patterns(entry)).collect();
-    add("http.nonProxyHosts", &if local { String::new() } else { patterns.join("|") });
     if let Some(store) = setup.trust.and_then(|trust| trust.java.as_ref()) {
         add("javax.net.ssl.trustStore", &store.path);
         add("javax.net.ssl.trustStoreType", store.kind);

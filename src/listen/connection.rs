@@ -8,7 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::bind::Accepted;
 use super::panics::CountingExecutor;
 use super::roster::{Roster, Seat};
-use super::watched::{Overdue, Standing, Watched};
+use super::watched::{Overdue, Standing, Switch, Watched};
 use super::{CallerConnection, Handler, Limits};
 use crate::coarse::{self, Deadline, Tick};
 use crate::tls::server::names_in;
@@ -133,14 +136,20 @@ pub async fn serve_stream<S, H>(
         return;
     };
     let standing = Arc::new(Standing::default());
-    let io = TokioIo::new(Watched::new(stream, prefix.freeze(), Arc::clone(&standing), !http2, H::malformed));
+    let watched = Watched::new(stream, prefix.freeze(), Arc::clone(&standing), !http2, H::malformed);
+    let title_case = handler.title_case();
+    let io = TokioIo::new(watched.in_title_case(title_case));
     let service = {
         let standing = Arc::clone(&standing);
-        service_fn(move |request| {
+        service_fn(move |request: Request<Incoming>| {
             let in_progress = InProgress::new(&standing);
             let (handler, caller) = (Rc::clone(&handler), Arc::clone(&caller));
+            let switching = Switching::of(&request, &standing);
             async move {
-                let answer = handler.handle(request, &caller).await;
+                let mut answer = handler.handle(request, &caller).await;
+                if let Some(switching) = switching {
+                    switching.decided_by(&mut answer);
+                }
                 Ok::<_, std::convert::Infallible>(answer.map(|body| WatchedBody { body, in_progress }))
             }
         })
@@ -160,6 +169,7 @@ pub async fn serve_stream<S, H>(
             // Ours: hyper's would also count the time between requests.
             .header_read_timeout(None)
             .max_header_size(limits.header_bytes)
+            .title_case_headers(title_case)
             .serve_connection(io, service)
             .with_upgrades();
         watch(pin!(connection), http1::UpgradeableConnection::graceful_shutdown, &standing, limits, &seat).await;
@@ -239,6 +249,35 @@ async fn watch<C>(
     });
     if let Err(error) = ended.await {
         tracing::debug!(target: "attache::listen", %error, "caller connection ended");
+    }
+}
+
+/// A request to switch protocols, until its answer.
+struct Switching {
+    connect: bool,
+    standing: Arc<Standing>,
+}
+
+impl Switching {
+    fn of(request: &Request<Incoming>, standing: &Arc<Standing>) -> Option<Self> {
+        if standing.switch() == Switch::No {
+            return None;
+        }
+        let connect = request.method() == Method::CONNECT;
+        let asks = connect || request.headers().contains_key(UPGRADE);
+        asks.then(|| Self { connect, standing: Arc::clone(standing) })
+    }
+
+    fn decided_by<B>(self, answer: &mut Response<B>) {
+        let status = answer.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS || (self.connect && status.is_success()) {
+            self.standing.set_switch(Switch::Yes);
+        } else if self.standing.switch() == Switch::Overrun {
+            // What came behind the request was meant for another protocol, and passed by unread.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        } else {
+            self.standing.set_switch(Switch::No);
+        }
     }
 }
 

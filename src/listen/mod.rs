@@ -7,6 +7,7 @@ mod bind;
 mod caller;
 mod connection;
 mod flood;
+mod heads;
 mod inherited;
 mod listening;
 pub mod loopback;
@@ -67,6 +68,11 @@ pub trait Handler: 'static {
         None
     }
 
+    /// True if answers have the names of their fields in Title-Case over HTTP/1.1; asked for each connection.
+    fn title_case(&self) -> bool {
+        false
+    }
+
     /// True if callers speak SOCKS 5 here instead of HTTP; asked for each connection.
     fn speaks_socks(&self) -> bool {
         false
@@ -82,7 +88,16 @@ pub trait Handler: 'static {
     }
 
     /// The whole HTTP/1.1 answer to a head that could not be read. hyper's own has no body and no explanation.
-    fn malformed(status: StatusCode) -> Bytes;
+    fn malformed(why: Unreadable) -> Bytes;
+}
+
+/// Why a request head could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is answered with this status.
+    Status(StatusCode),
+    /// `Content-Length` beside `Transfer-Encoding` (RFC 9112 section 6.3): 400.
+    TwoLengths,
 }
 
 /// What all listeners share.

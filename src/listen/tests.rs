@@ -24,7 +24,7 @@ impl Handler for Fragile {
         response
     }
 
-    fn malformed(_: StatusCode) -> Bytes {
+    fn malformed(_: Unreadable) -> Bytes {
         Bytes::from("malformed")
     }
 }

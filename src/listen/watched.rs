@@ -10,8 +10,9 @@ use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Limits;
 use super::flood::FrameMeter;
+use super::heads::HeadMeter;
+use super::{Limits, Unreadable};
 use crate::coarse::Tick;
 
 /// Where a connection stands. Atomics because hyper wants `Send` of an upgradeable connection; only one thread ever looks.
@@ -28,6 +29,20 @@ pub(super) struct Standing {
     /// The head did not come in time.
     expired: AtomicBool,
     http2: AtomicBool,
+    switch: AtomicU8,
+}
+
+/// A request to switch protocols (CONNECT, `Upgrade`) decides what the bytes behind it are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switch {
+    /// None is asked for: what comes is HTTP.
+    No,
+    /// Asked for, and not answered.
+    Asked,
+    /// Likewise, and something has come behind it already.
+    Overrun,
+    /// It happened: what comes is no HTTP.
+    Yes,
 }
 
 const IDLE: u8 = 0;
@@ -44,6 +59,7 @@ impl Default for Standing {
             blocked: AtomicBool::new(false),
             expired: AtomicBool::new(false),
             http2: AtomicBool::new(false),
+            switch: AtomicU8::new(Switch::No as u8),
         }
     }
 }
@@ -90,6 +106,19 @@ impl Standing {
     /// `Connection: close`. In between, an HTTP/1.1 caller may be sending its next request already.
     pub(super) fn may_finish_now(&self) -> bool {
         self.http2.load(Ordering::Relaxed) || self.is_busy()
+    }
+
+    pub(super) fn switch(&self) -> Switch {
+        match self.switch.load(Ordering::Relaxed) {
+            0 => Switch::No,
+            1 => Switch::Asked,
+            2 => Switch::Overrun,
+            _ => Switch::Yes,
+        }
+    }
+
+    pub(super) fn set_switch(&self, switch: Switch) {
+        self.switch.store(switch as u8, Ordering::Relaxed);
     }
 
     fn is_busy(&self) -> bool {
@@ -145,12 +174,24 @@ pub(super) struct Watched<S> {
     prefix: Bytes,
     standing: Arc<Standing>,
     http1: bool,
-    malformed: fn(StatusCode) -> Bytes,
+    malformed: fn(Unreadable) -> Bytes,
     /// What is written in place of hyper's own answer.
     instead: Option<Bytes>,
-    /// Of HTTP/2.
-    frames: Option<FrameMeter>,
+    meter: Meter,
+    /// The last head that came says two things about its body's length.
+    two_lengths: bool,
+    /// Of what is written in place of hyper's answer.
+    title_case: bool,
 }
+
+/// Follows what is read.
+enum Meter {
+    Frames(FrameMeter),
+    Heads(HeadMeter),
+}
+
+/// In no head, so that hyper refuses what it is put into.
+const NOT_HTTP: u8 = 0;
 
 impl<S> Watched<S> {
     pub(super) fn new(
@@ -158,52 +199,93 @@ impl<S> Watched<S> {
         prefix: Bytes,
         standing: Arc<Standing>,
         http1: bool,
-        malformed: fn(StatusCode) -> Bytes,
+        malformed: fn(Unreadable) -> Bytes,
     ) -> Self {
-        let frames = (!http1).then(FrameMeter::new);
-        Self { inner, prefix, standing, http1, malformed, instead: None, frames }
+        let meter = if http1 { Meter::Heads(HeadMeter::new()) } else { Meter::Frames(FrameMeter::new()) };
+        Self { inner, prefix, standing, http1, malformed, instead: None, meter, two_lengths: false, title_case: false }
     }
+
+    /// Whether names of fields are written in Title-Case here too.
+    pub(super) fn in_title_case(self, title_case: bool) -> Self {
+        Self { title_case, ..self }
+    }
+
+    fn refusal(&self, why: Unreadable) -> Bytes {
+        let answer = (self.malformed)(why);
+        if self.title_case { title_cased(&answer) } else { answer }
+    }
+}
+
+/// An answer with the names of its fields in Title-Case.
+fn title_cased(answer: &[u8]) -> Bytes {
+    let mut cased = answer.to_vec();
+    // Behind the status line, and where a name is: from a line's beginning to its colon.
+    let (mut in_name, mut first, mut line) = (false, false, 0);
+    for byte in &mut cased {
+        match *byte {
+            // The empty line.
+            b'\n' if line <= 1 => break,
+            b'\n' => (in_name, first, line) = (true, true, 0),
+            other => {
+                if in_name && first {
+                    byte.make_ascii_uppercase();
+                }
+                first = other == b'-';
+                in_name &= other != b':';
+                line += 1;
+            }
+        }
+    }
+    cased.into()
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let before = buf.filled().len();
         if !this.prefix.is_empty() {
             let taken = this.prefix.split_to(this.prefix.len().min(buf.remaining()));
             buf.put_slice(&taken);
-            return Poll::Ready(this.metered(&taken));
+            return Poll::Ready(this.metered(&mut buf.filled_mut()[before..]));
         }
         if this.standing.expired.load(Ordering::Relaxed) {
-            let answer = (this.malformed)(StatusCode::REQUEST_TIMEOUT);
+            let answer = this.refusal(Unreadable::Status(StatusCode::REQUEST_TIMEOUT));
             // As much as the socket takes at once; the connection ends here either way.
             let _best_effort = Pin::new(&mut this.inner).poll_write(cx, &answer);
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
         if polled.is_ready() {
             this.standing.has_read(this.http1);
-            if this.frames.is_some() {
-                this.metered(&buf.filled()[before..])?;
-            }
+            this.metered(&mut buf.filled_mut()[before..])?;
         }
         polled
     }
 }
 
 impl<S> Watched<S> {
-    /// An error ends the connection, with all its streams.
-    fn metered(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.frames.as_mut().is_none_or(|frames| frames.read(bytes)) {
-            return Ok(());
+    /// An error ends the connection, with all its streams. A head that hyper has to refuse is spoiled before it gets there: so
+    /// the requests before it are answered, and then it, in hyper's own order.
+    fn metered(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        match &mut self.meter {
+            Meter::Frames(frames) => {
+                let within = frames.read(bytes);
+                if within { Ok(()) } else { Err(io::Error::other("too many HTTP/2 frames that say nothing")) }
+            }
+            Meter::Heads(heads) => {
+                if let Some(end) = heads.read(bytes, &self.standing) {
+                    bytes[end] = NOT_HTTP;
+                    self.two_lengths = true;
+                }
+                Ok(())
+            }
         }
-        Err(io::Error::other("too many HTTP/2 frames that say nothing"))
     }
 }
 
 impl<S: AsyncWrite + Unpin> Watched<S> {
     /// hyper answers an unreadable head by itself, in exactly this form, before any handler has seen it.
-    fn hyper_refusal(&self, bytes: &[u8]) -> Option<StatusCode> {
+    fn hyper_refusal(&self, bytes: &[u8]) -> Option<Unreadable> {
         if !bytes.starts_with(b"HTTP/1.1 4") || !self.http1 || self.standing.is_answering() {
             return None;
         }
@@ -212,7 +294,8 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
         let bare = head.windows(17).any(|window| window.eq_ignore_ascii_case(b"content-length: 0"))
             && head.windows(17).any(|window| window.eq_ignore_ascii_case(b"connection: close"))
             && head.split(|byte| *byte == b'\n').count() <= 4;
-        bare.then_some(status)
+        let spoiled = self.two_lengths && status == StatusCode::BAD_REQUEST;
+        bare.then_some(if spoiled { Unreadable::TwoLengths } else { Unreadable::Status(status) })
     }
 
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -233,8 +316,8 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if let Some(status) = this.hyper_refusal(bytes) {
-            this.instead = Some((this.malformed)(status));
+        if let Some(why) = this.hyper_refusal(bytes) {
+            this.instead = Some(this.refusal(why));
             // Flushed with hyper's flush, or by its shutdown.
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -271,5 +354,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         std::task::ready!(self.poll_instead(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_fields_are_put_into_title_case_and_nothing_else() {
+        let answer =
+            "HTTP/1.1 400 bad request\r\ncontent-type: a-b/c-d\r\nx-request-id: x-y:z\r\n\r\n{\"a-b\": 1}\nc-d: e\n";
+        let cased =
+            "HTTP/1.1 400 bad request\r\nContent-Type: a-b/c-d\r\nX-Request-Id: x-y:z\r\n\r\n{\"a-b\": 1}\nc-d: e\n";
+        assert_eq!(title_cased(answer.as_bytes()), cased);
     }
 }

@@ -51,6 +51,9 @@ impl Endpoint {
             .no_proxy()
             // A redirected POST would hand the secret to whoever is named there.
             .redirect(reqwest::redirect::Policy::none())
+            // As a proxy has to do (RFC 9112 sections 5.1, 5.2).
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
             .user_agent(concat!("attache/", env!("CARGO_PKG_VERSION")))
             // Token requests are minutes apart: a connection kept for long is one that the other side has closed.
             .pool_idle_timeout(Duration::from_secs(20))

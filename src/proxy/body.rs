@@ -4,13 +4,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::request::Parts;
+use http::{Response, response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::access::AccessEntry;
 pub use super::body_limit::CountedBody;
 use super::grpc::TrailerWatch;
-use super::headers;
+use super::headers::{self, Nominated};
 use super::record::Record;
 use super::replay::ReplayBody;
 use crate::upstream::{BodyError, ResponseBody};
@@ -26,6 +28,15 @@ pub enum RequestBody {
     Replayable(ReplayBody),
     /// Either of them, counted on its way. Boxed: the limit is rarely set.
     Counted(Box<CountedBody>),
+    /// The same without some of its trailers. Boxed: nearly nobody has a `Connection` that names them.
+    Trimmed(Box<TrimmedBody>),
+}
+
+/// A body whose head has named fields that are for one connection.
+#[derive(Debug)]
+pub struct TrimmedBody {
+    inner: RequestBody,
+    nominated: Nominated,
 }
 
 impl RequestBody {
@@ -33,6 +44,17 @@ impl RequestBody {
     #[must_use]
     pub fn streaming(body: Incoming) -> Self {
         if body.is_end_stream() { Self::Empty } else { Self::Streaming(body) }
+    }
+
+    /// Without the trailers that `Connection` has named in this head.
+    #[must_use]
+    pub(super) fn trimmed(self, head: &Parts) -> Self {
+        match Nominated::of(&head.extensions) {
+            Some(nominated) if !matches!(self, Self::Empty) => {
+                Self::Trimmed(Box::new(TrimmedBody { inner: self, nominated }))
+            }
+            _ => self,
+        }
     }
 }
 
@@ -46,6 +68,10 @@ impl Body for RequestBody {
             Self::Streaming(body) => poll_incoming(body, cx),
             Self::Replayable(body) => Pin::new(body).poll_frame(cx),
             Self::Counted(body) => body.poll(cx),
+            Self::Trimmed(body) => {
+                let frame = ready!(Pin::new(&mut body.inner).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map(|frame| body.nominated.filter_trailers(frame))))
+            }
         }
     }
 
@@ -55,6 +81,7 @@ impl Body for RequestBody {
             Self::Streaming(body) => body.is_end_stream(),
             Self::Replayable(body) => body.is_end_stream(),
             Self::Counted(body) => body.inner.is_end_stream(),
+            Self::Trimmed(body) => body.inner.is_end_stream(),
         }
     }
 
@@ -64,6 +91,7 @@ impl Body for RequestBody {
             Self::Streaming(body) => body.size_hint(),
             Self::Replayable(body) => body.size_hint(),
             Self::Counted(body) => body.inner.size_hint(),
+            Self::Trimmed(body) => body.inner.size_hint(),
         }
     }
 }
@@ -90,7 +118,7 @@ pub struct CallerBody {
 
 enum Kind {
     Own(Option<Bytes>),
-    Upstream(ResponseBody<RequestBody>),
+    Upstream(ResponseBody<RequestBody>, Option<Nominated>),
 }
 
 impl CallerBody {
@@ -106,10 +134,10 @@ impl CallerBody {
         Self::of(Kind::Own(None))
     }
 
-    /// An upstream's.
-    #[must_use]
-    pub const fn upstream(body: ResponseBody<RequestBody>) -> Self {
-        Self::of(Kind::Upstream(body))
+    /// An upstream's, under its head.
+    pub(super) fn answer(head: response::Parts, body: ResponseBody<RequestBody>, record: Record) -> Response<Self> {
+        let kind = Kind::Upstream(body, Nominated::of(&head.extensions));
+        Response::from_parts(head, Self::of(kind).with_record(record))
     }
 
     const fn of(kind: Kind) -> Self {
@@ -146,9 +174,10 @@ impl Body for CallerBody {
         let this = &mut *self;
         let frame = match &mut this.kind {
             Kind::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Kind::Upstream(body) => {
+            Kind::Upstream(body, nominated) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
-                frame.map(|frame| frame.map(headers::filter_trailers))
+                let trimmed = |frame| nominated.iter().fold(frame, |frame, nominated| nominated.filter_trailers(frame));
+                frame.map(|frame| frame.map(headers::filter_trailers).map(trimmed))
             }
         };
         if let (Some(entry), Some(Ok(frame))) = (&mut this.entry, &frame) {
@@ -171,14 +200,14 @@ impl Body for CallerBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Own(text) => text.is_none(),
-            Kind::Upstream(body) => body.is_end_stream(),
+            Kind::Upstream(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-            Kind::Upstream(body) => body.size_hint(),
+            Kind::Upstream(body, _) => body.size_hint(),
         }
     }
 }

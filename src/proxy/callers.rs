@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 
+use super::Proxy;
 use super::error::Refusal;
 use crate::caller::Attempt;
 use crate::listen::{CallerConnection, Peer};
@@ -59,4 +60,12 @@ pub(super) fn admits_user(listener: &ListenerRuntime, caller: &CallerConnection)
         }
     }
     admitted
+}
+
+impl Proxy {
+    /// `listeners.L.title_case`: how its callers read names of fields.
+    #[must_use]
+    pub fn title_case(&self, listener: usize) -> bool {
+        self.runtime.current().listener(listener).is_some_and(|listener| listener.title_case)
+    }
 }

@@ -3,6 +3,8 @@
 //! Hop-by-hop fields go first; `Via` and the authorization are put on afterwards, so that no `Connection` of a caller can
 //! name them away (RFC 9110 section 7.6.1).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
@@ -15,19 +17,40 @@ use hyper::upgrade::OnUpgrade;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 
-/// RFC 9110 section 7.6.1, and what is meant for a proxy.
-const HOP_BY_HOP: [HeaderName; 7] =
-    [PROXY_CONNECTION, KEEP_ALIVE, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHORIZATION, PROXY_AUTHENTICATE];
+/// RFC 9110 sections 7.6.1 and 11.7, RFC 7540 section 3.2.1: for one connection whether `Connection` says so or not.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    PROXY_CONNECTION,
+    KEEP_ALIVE,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    PROXY_AUTHORIZATION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHENTICATION_INFO,
+    HTTP2_SETTINGS,
+];
+
+/// What a trailer must not say: framing, routing, and authentication (RFC 9110 section 6.5.1).
+const NO_TRAILERS: [HeaderName; 8] =
+    [AUTHORIZATION, HOST, CONTENT_LENGTH, COOKIE, SET_COOKIE, TRAILER, VIA, CONNECTION];
 
 /// What a request wanted that is spoken anew on the other side.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct HopWishes {
     /// `TE: trailers`: the caller takes trailers.
     trailers: bool,
     /// `Upgrade: websocket`, nominated by `Connection`.
     websocket: bool,
+    nominated: Option<Nominated>,
 }
+
+/// The fields that `Connection` names besides those of every connection: they may come as trailers too. Goes along with the
+/// head, as an extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Nominated(Arc<[HeaderName]>);
 
 /// Makes a caller's head ours, as the request path does with every request that goes out: hop-by-hop fields and, where a
 /// credential is injected, twins go, `Via` comes, and the path is the upstream's. The caller's side of a switch to
@@ -38,7 +61,10 @@ pub fn rewrite_request(
     path: Option<PathAndQuery>,
     injecting: bool,
 ) -> Option<OnUpgrade> {
-    let HopWishes { trailers, websocket } = strip_hop_by_hop(&mut head.headers);
+    let HopWishes { trailers, websocket, nominated } = strip_hop_by_hop(&mut head.headers);
+    if let Some(nominated) = nominated {
+        head.extensions.insert(nominated);
+    }
     if injecting {
         strip_underscore_twins(&mut head.headers);
     }
@@ -63,7 +89,9 @@ pub fn rewrite_request(
 /// Makes an upstream's head ours, as the request path does with every answer that is not a switch of protocols:
 /// hop-by-hop fields go and `Via` comes.
 pub fn rewrite_response(via: &ViaIdentity, head: &mut response::Parts) {
-    clean_response(&mut head.headers, head.status);
+    if let Some(nominated) = clean_response(&mut head.headers, head.status) {
+        head.extensions.insert(nominated);
+    }
     via.append(&mut head.headers, head.version);
 }
 
@@ -71,14 +99,14 @@ pub fn rewrite_response(via: &ViaIdentity, head: &mut response::Parts) {
 fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
     let trailers =
         headers.get_all(TE).iter().flat_map(list_members).any(|member| member.eq_ignore_ascii_case("trailers"));
-    let mut wishes = HopWishes { trailers, websocket: false };
+    let mut wishes = HopWishes { trailers, ..HopWishes::default() };
     strip_nominated_and_hop_by_hop(headers, &mut wishes);
     wishes
 }
 
 /// One look at the names first: looking is cheaper than asking the map for each of them, and most messages have none.
 fn strip_nominated_and_hop_by_hop(headers: &mut HeaderMap, wishes: &mut HopWishes) {
-    if !headers.keys().any(|name| *name == CONNECTION || HOP_BY_HOP.contains(name)) {
+    if !headers.keys().any(|name| *name == CONNECTION || *name == TRAILER || HOP_BY_HOP.contains(name)) {
         return;
     }
     if let Some(connection) = headers.get(CONNECTION) {
@@ -87,7 +115,7 @@ fn strip_nominated_and_hop_by_hop(headers: &mut HeaderMap, wishes: &mut HopWishe
         if plain && headers.get_all(CONNECTION).iter().nth(1).is_none() {
             headers.remove(CONNECTION);
         } else {
-            wishes.websocket = strip_nominated(headers);
+            strip_nominated(headers, wishes);
         }
     }
     if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
@@ -95,25 +123,53 @@ fn strip_nominated_and_hop_by_hop(headers: &mut HeaderMap, wishes: &mut HopWishe
             headers.remove(name);
         }
     }
+    if headers.contains_key(TRAILER) {
+        announce_what_stays(headers, wishes.nominated.as_ref());
+    }
 }
 
-/// Removes `Connection` and every field it names, over all its lines; true if it names an upgrade to WebSocket.
-fn strip_nominated(headers: &mut HeaderMap) -> bool {
+/// Removes `Connection` and every field it names, over all its lines.
+fn strip_nominated(headers: &mut HeaderMap, wishes: &mut HopWishes) {
     let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
     headers.remove(CONNECTION);
-    let mut upgrade = false;
+    let mut nominated = Vec::new();
     for line in &lines {
         for member in list_members(line) {
             if member.eq_ignore_ascii_case("upgrade") {
-                upgrade = headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+                wishes.websocket =
+                    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
             } else if let Ok(name) = HeaderName::from_bytes(member.as_bytes())
                 && !is_never_hop_by_hop(&name)
             {
                 headers.remove(&name);
+                if name != "close" && !HOP_BY_HOP.contains(&name) {
+                    nominated.push(name);
+                }
             }
         }
     }
-    upgrade
+    wishes.nominated = (!nominated.is_empty()).then(|| Nominated(nominated.into()));
+}
+
+/// `Trailer` names nothing that is taken out of the trailers on the way (RFC 9110 section 6.6.2).
+fn announce_what_stays(headers: &mut HeaderMap, nominated: Option<&Nominated>) {
+    let goes = |member: &str| match HeaderName::from_bytes(member.as_bytes()) {
+        Ok(name) => is_no_trailer(&name) || nominated.is_some_and(|Nominated(names)| names.contains(&name)),
+        Err(_no_name) => true,
+    };
+    if !headers.get_all(TRAILER).iter().flat_map(list_members).any(goes) {
+        return;
+    }
+    let members: Vec<&str> =
+        headers.get_all(TRAILER).iter().flat_map(list_members).filter(|member| !goes(member)).collect();
+    match HeaderValue::from_str(&members.join(", ")) {
+        Ok(stay) if !members.is_empty() => drop(headers.insert(TRAILER, stay)),
+        _ => drop(headers.remove(TRAILER)),
+    }
+}
+
+fn is_no_trailer(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name) || NO_TRAILERS.contains(name) || is_twin(&name.as_str().replace('_', "-"), name)
 }
 
 /// Fields that a message cannot do without: naming them in `Connection` is an attack or a mistake, not a wish
@@ -179,15 +235,17 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Makes an upstream's response head one of ours: hop-by-hop fields go, and the length says only what the framing says.
-pub(super) fn clean_response(headers: &mut HeaderMap, status: StatusCode) {
+pub(super) fn clean_response(headers: &mut HeaderMap, status: StatusCode) -> Option<Nominated> {
     if headers.contains_key(TRANSFER_ENCODING) {
         // RFC 9112 section 6.3: Transfer-Encoding overrides Content-Length, which then must not be forwarded.
         headers.remove(CONTENT_LENGTH);
     }
-    strip_nominated_and_hop_by_hop(headers, &mut HopWishes::default());
+    let mut hop = HopWishes::default();
+    strip_nominated_and_hop_by_hop(headers, &mut hop);
     if status == StatusCode::NO_CONTENT || status.is_informational() {
         headers.remove(CONTENT_LENGTH);
     }
+    hop.nominated
 }
 
 /// `Transfer-Encoding` is exactly one `chunked`, or is not there (RFC 9112 section 6.1). hyper accepts more.
@@ -200,19 +258,37 @@ pub(super) fn has_plain_framing(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Drops what a trailer must not say: framing, routing, authentication, and what is meant for one connection (RFC 9110
-/// section 6.5.1).
+/// Drops what a trailer must not say, and what is meant for one connection.
 pub(super) fn filter_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    map_trailers(frame, |trailers| {
+        strip_nominated(trailers, &mut HopWishes::default());
+        for name in HOP_BY_HOP.iter().chain(&NO_TRAILERS) {
+            trailers.remove(name);
+        }
+        strip_underscore_twins(trailers);
+    })
+}
+
+impl Nominated {
+    /// What a message has said to be for one connection.
+    pub(super) fn of(extensions: &http::Extensions) -> Option<Self> {
+        extensions.get().cloned()
+    }
+
+    /// Drops what the head has named: the trailers are no head, but this is about all fields of that name.
+    pub(super) fn filter_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        map_trailers(frame, |trailers| {
+            for name in &*self.0 {
+                trailers.remove(name);
+            }
+        })
+    }
+}
+
+fn map_trailers(frame: Frame<Bytes>, change: impl FnOnce(&mut HeaderMap)) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            strip_nominated(&mut trailers);
-            for name in &HOP_BY_HOP {
-                trailers.remove(name);
-            }
-            for name in [AUTHORIZATION, HOST, CONTENT_LENGTH, COOKIE, SET_COOKIE, TRAILER, VIA] {
-                trailers.remove(name);
-            }
-            strip_underscore_twins(&mut trailers);
+            change(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(frame) => frame,

@@ -18,7 +18,7 @@ const END_TO_END: [&str; 8] =
     ["accept", "x-a", "x-b", "set-cookie", "cookie", "authorization", "content-type", "sec-websocket-key"];
 
 /// Fields that only ever concern one connection.
-const HOPS: [&str; 7] = [
+const HOPS: [&str; 9] = [
     "keep-alive",
     "proxy-connection",
     "te",
@@ -26,6 +26,8 @@ const HOPS: [&str; 7] = [
     "upgrade",
     "proxy-authorization",
     "proxy-authenticate",
+    "proxy-authentication-info",
+    "http2-settings",
 ];
 
 /// What stands in `Connection`; some of it has to be ignored.
@@ -98,7 +100,7 @@ proptest! {
     fn a_trailer_section_says_nothing_about_framing_routing_or_authentication(kept in end_to_end()) {
         let forbidden = [
             "authorization", "host", "content-length", "transfer-encoding", "cookie", "set-cookie", "te", "connection",
-            "proxy-authorization", "keep-alive", "upgrade", "trailer", "via", "proxy_authorization",
+            "proxy-authorization", "keep-alive", "upgrade", "trailer", "via", "proxy_authorization", "http2-settings",
         ];
         let mut trailers = HeaderMap::new();
         for (name, value) in &kept {
@@ -158,6 +160,28 @@ fn a_wish_for_trailers_or_a_websocket_is_told() {
 #[test]
 fn a_te_on_a_second_line_is_a_wish_too() {
     assert!(strip_hop_by_hop(&mut headers(&[("te", "gzip"), ("te", "trailers")])).trailers);
+}
+
+#[test]
+fn what_the_head_has_named_is_for_one_connection_in_the_trailers_too() {
+    let mut head = headers(&[
+        ("connection", "close, X-Hop"),
+        ("connection", "keep-alive, te, x-other"),
+        ("trailer", "x-sum, X-Hop, Authorization"),
+        ("trailer", "Proxy-Authenticate, http2-settings,, content_length, X-Md5"),
+    ]);
+    let nominated = clean_response(&mut head, StatusCode::OK).unwrap();
+    assert_eq!(all(&head, "trailer"), ["x-sum, X-Md5"]);
+    let trailers = headers(&[("x-hop", "1"), ("x-sum", "2"), ("x-other", "3"), ("x-md5", "4")]);
+    let left = nominated.filter_trailers(Frame::trailers(trailers)).into_trailers().unwrap();
+    assert_eq!(left, headers(&[("x-sum", "2"), ("x-md5", "4")]));
+
+    let mut unnamed = headers(&[("connection", "keep-alive, te"), ("trailer", "Cookie, Host")]);
+    assert_eq!(clean_response(&mut unnamed, StatusCode::OK), None);
+    assert_eq!(unnamed, HeaderMap::new(), "a Trailer that names nothing any more goes");
+    let mut kept = headers(&[("trailer", "X-Sum,X-Md5"), ("trailer", "x-a")]);
+    assert_eq!(clean_response(&mut kept, StatusCode::OK), None);
+    assert_eq!(all(&kept, "trailer"), ["X-Sum,X-Md5", "x-a"], "as it came where nothing goes");
 }
 
 #[test]

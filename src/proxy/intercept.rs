@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use super::{CallerBody, Entrance, Proxy, malformed};
 use crate::coarse;
-use crate::listen::{self, CallerConnection, Handler};
+use crate::listen::{self, CallerConnection, Handler, Unreadable};
 use crate::tls::CertificateAuthority;
 use crate::upstream::Scheme;
 
@@ -88,7 +88,11 @@ impl Handler for InsideHandler {
         self.proxy.handle_inside(self.listener, &self.inside, request, caller).await
     }
 
-    fn malformed(status: StatusCode) -> Bytes {
-        malformed(status)
+    fn title_case(&self) -> bool {
+        self.proxy.title_case(self.listener)
+    }
+
+    fn malformed(why: Unreadable) -> Bytes {
+        malformed(why)
     }
 }

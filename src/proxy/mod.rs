@@ -51,7 +51,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::Admission;
-pub use body::{CallerBody, CountedBody, RequestBody};
+pub use body::{CallerBody, CountedBody, RequestBody, TrimmedBody};
 pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
 pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId, malformed};
 pub use first_bytes::{Spoken, spoken};
@@ -328,7 +328,7 @@ impl Proxy {
         }
         let (mut head, body) = response.into_parts();
         rewrite_response(&self.shared.via, &mut head);
-        Ok(Response::from_parts(head, CallerBody::upstream(body).with_record(record)))
+        Ok(CallerBody::answer(head, body, record))
     }
 
     /// Runs something that outlives its request, until the shutdown deadline.

@@ -83,7 +83,7 @@ impl Proxy {
     ) -> Result<UpstreamResponse, ExchangeError> {
         let repeatable = outbound.head.method.is_idempotent() && matches!(body, RequestBody::Empty);
         let most = self.shared.admission.body_bytes;
-        let (body, bound) = body_limit::bound(body, most)?;
+        let (body, bound) = body_limit::bound(body.trimmed(outbound.head), most)?;
         let attempt = access::attempt(outbound.head, upstream);
         let exchanged = match self.pool.exchange(upstream, origin, outbound, body).await {
             Err(error) if error.stale_connection && repeatable => {

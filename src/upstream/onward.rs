@@ -21,7 +21,7 @@ use super::address::{AddressPolicy, OwnAddresses};
 use super::error::{ExchangeError, ExchangeErrorKind as Kind};
 use super::origin::Host;
 use super::settings::OnwardSettings;
-use super::{Transport, connector};
+use super::{Transport, connector, http1};
 
 /// The largest answer to CONNECT that is read.
 const MAX_HEAD: usize = 16 * 1024;
@@ -174,7 +174,7 @@ impl Onward {
     fn judge(&self, head: &[u8], target: &Target<'_>) -> Result<StatusCode, ExchangeError> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut answer = httparse::Response::new(&mut fields);
-        if !matches!(answer.parse(head), Ok(httparse::Status::Complete(_))) {
+        if !matches!(http1::parser().parse_response(&mut answer, head), Ok(httparse::Status::Complete(_))) {
             return Err(self.no_proxy("its answer to CONNECT is no HTTP; is it an http or an https proxy?"));
         }
         let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());

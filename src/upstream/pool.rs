@@ -254,7 +254,7 @@ where
             }
             stream => {
                 self.protocol.set(Protocol::Http1);
-                let http1 = http1::Connection::new(stream);
+                let http1 = http1::Connection::new(stream, upstream.settings.title_case);
                 Speaking::Http1(Box::new(Owned { http1, _alive: opening.established(upstream) }))
             }
         };

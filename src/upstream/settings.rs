@@ -24,6 +24,8 @@ pub struct UpstreamSettings {
     pub timeouts: Timeouts,
     /// Bounds of the connection pool.
     pub pool: PoolSettings,
+    /// Names of fields go out in Title-Case over HTTP/1.1, for servers that read no others.
+    pub title_case: bool,
 }
 
 /// `connect = "host:port"`.

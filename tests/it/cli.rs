@@ -110,6 +110,41 @@ async fn check_says_that_a_right_file_is_right() {
 }
 
 #[tokio::test]
+async fn only_run_needs_a_listener() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let path = std::env::var("PATH").unwrap();
+    let folder = Folder::with(&format!(
+        "[intercept]\nca_certificate = \"ca.pem\"\nca_key = \"ca.key\"\n[credentials.api]\ntoken_endpoint = \"{}\"\n\
+         client_id = \"me\"\nclient_secret = {{ env = \"SECRET\" }}\n[upstreams.api]\norigin = \"{}\"\ncredential = \"api\"\n",
+        tokens.endpoint(),
+        api.origin()
+    ));
+    let home = folder.path().to_str().unwrap().to_owned();
+    let folder = folder.env("SECRET", "s3cret-of-mine").env("PATH", &path).env("HOME", &home);
+    for args in
+        [&["ca", "init"][..], &["ca", "show"], &["ca", "export"], &["env"], &["token", "api"], &["check", "--live"]]
+    {
+        let finished = folder.run(args).await;
+        assert_eq!(finished.code, Some(0), "{args:?}: {finished:?}");
+    }
+    let checked = folder.run(&["check", "--json"]).await;
+    let warnings = checked.json()["warnings"].clone();
+    assert!(
+        warnings[0].as_str().unwrap().contains("`listeners` is missing, which `attache run` needs; add "),
+        "{warnings}"
+    );
+    let asked = folder.run(&["exec", "--", "curl", "-sS", &format!("{}/x", api.origin())]).await;
+    assert_eq!((asked.code, asked.stdout.as_str()), (Some(0), "fine"), "{asked:?}");
+    assert!(api.asked()[0].field("authorization").unwrap().starts_with("Bearer "));
+    let refused = folder.run(&["run"]).await;
+    assert_eq!(refused.code, Some(78), "{refused:?}");
+    assert!(
+        refused.stderr.starts_with("proxy.toml: `listeners` is missing; add [listeners.proxy] with "),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_missing_file_is_a_configuration_error_and_init_is_the_way_out() {
     let finished = Folder::new().run(&["check", "--config", "none.toml"]).await;
     assert_eq!(finished.code, Some(78));
@@ -431,6 +466,82 @@ async fn sigterm_lets_a_request_in_progress_finish() {
         let finished = running.finish().await;
         assert_eq!(finished.code, Some(0), "{finished:?}");
         assert!(finished.stderr.ends_with("stopped\n"), "{}", finished.stderr);
+    }
+}
+
+/// Every line of stderr, which has to be an object with what a line of the log has.
+#[track_caller]
+fn records(stderr: &str) -> Vec<serde_json::Value> {
+    let read = |line: &str| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for member in ["timestamp", "level", "message", "target"] {
+            assert!(
+                record[member].as_str().is_some_and(|text| !text.is_empty() && !text.contains('\u{1b}')),
+                "{record}"
+            );
+        }
+        record
+    };
+    stderr.lines().map(read).collect()
+}
+
+#[tokio::test]
+async fn with_json_as_its_log_format_run_says_nothing_else() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let text = configuration(&tokens.endpoint(), &api.origin());
+    let folder = folder(&tokens.endpoint(), &api.origin());
+    let running = folder.start(&["run", "--log-format", "json"]);
+    running.says("\"listener\":\"admin\"").await;
+    let said = records(&running.stderr());
+    let listening = said.iter().find(|record| record["listener"] == "base").unwrap();
+    assert!(listening["address"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{listening}");
+    assert_eq!((&listening["mode"], &listening["level"]), (&"reverse".into(), &"INFO".into()));
+    let begun = said.iter().find(|record| record["configuration"] == "proxy.toml").unwrap();
+    assert_eq!(begun["upstreams"], 2);
+    folder.write("proxy.toml", &format!("{text}colour = 1\ncredential = \"nobody\"\n"));
+    running.signal("HUP");
+    running.says("nobody").await;
+    folder.write("proxy.toml", &text);
+    running.signal("HUP");
+    running.says("configuration reloaded").await;
+    running.signal("TERM");
+    let finished = running.finish().await;
+    assert_eq!(finished.code, Some(0));
+    let said = records(&finished.stderr);
+    let lines = text.lines().count();
+    for (at, word) in [(lines + 1, "colour"), (lines + 2, "nobody")] {
+        let problem = said.iter().find(|record| record["line"] == at).unwrap_or_else(|| panic!("{said:#?}"));
+        assert!(problem["message"].as_str().unwrap().contains(word), "{problem}");
+        assert!(problem["file"].as_str().unwrap().ends_with("proxy.toml") && problem["column"].is_u64(), "{problem}");
+    }
+    for word in ["draining: requests in progress", "stopped"] {
+        assert!(said.iter().any(|record| record["message"].as_str().unwrap().starts_with(word)), "{word}: {said:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_run_from_starting_is_json_too() {
+    let mistaken = Folder::with(MISTAKES);
+    let finished = mistaken.run(&["run", "--log-format", "json"]).await;
+    assert_eq!(finished.code, Some(78), "{finished:?}");
+    let said = records(&finished.stderr);
+    let places: Vec<_> = said.iter().map(|record| (record["file"].as_str(), record["line"].as_u64())).collect();
+    assert_eq!(places, [4, 8, 9].map(|line| (Some("proxy.toml"), Some(line))), "{said:#?}");
+    assert!(said.iter().all(|record| record["column"].is_u64() && record["level"] == "ERROR"), "{said:#?}");
+    assert_eq!(said[0]["message"], "`listeners.proxy.mode` cannot be \"forwrd\"; did you mean \"forward\"?");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let folder = Folder::with(&format!("[listeners.proxy]\naddress = \"{address}\"\nmode = \"forward\"\n"));
+    let finished = folder.run(&["run", "--log-format=json"]).await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let said = records(&finished.stderr);
+    assert_eq!(said[0]["level"], "WARN", "no upstreams, and none may pass: {said:#?}");
+    assert!(said[1]["message"].as_str().unwrap().contains(&address.to_string()), "{said:#?}");
+
+    for wrong in [&["run", "--log-format", "json", "--colour"][..], &["run", "--log-format", "json", "--log", "=="]] {
+        let finished = folder.run(wrong).await;
+        assert_eq!((finished.code, records(&finished.stderr).len()), (Some(2), 1), "{finished:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use attache::demo::{CLIENT_SECRET, Demo, DemoPorts};
 use tokio::net::TcpListener;
 
-use crate::support::{Finished, Folder};
+use crate::support::{Finished, Folder, LocalCa};
 
 /// What only a caller with a token gets to read.
 const ORDERS: &str = "sealing wax";
@@ -103,6 +103,25 @@ async fn only_a_forward_listener_with_a_port_can_be_named() {
         let finished = folder(&listeners).run(&["env"]).await;
         assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{finished:?}");
         assert!(finished.stderr.contains(said), "{finished:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_forward_listener_there_is_still_a_ca_to_trust() {
+    let local = LocalCa::new();
+    for listeners in [String::new(), listener("base", "127.0.0.1:9001", "reverse\"\nupstream = \"api")] {
+        let folder = folder(&format!("{listeners}{}", local.intercept()));
+        let cache = folder.path().to_str().unwrap().to_owned();
+        let finished = folder.env("HOME", &cache).run(&["env", "--format", "json"]).await;
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert!(finished.stderr.contains("no listener with mode = \"forward\""), "{finished:?}");
+        let document = finished.json();
+        assert!(document["SSL_CERT_FILE"].as_str().unwrap().ends_with("ca.pem"), "{document}");
+        for name in ["HTTP_PROXY", "https_proxy", "NO_PROXY", "NODE_USE_ENV_PROXY", "REQUEST_METHOD"] {
+            assert!(document.as_object().unwrap().get(name).is_none(), "{name}: {document}");
+        }
+        let java = document["JAVA_TOOL_OPTIONS"].as_str().unwrap();
+        assert!(java.contains("trustStore=") && !java.contains("proxyHost"), "{java}");
     }
 }
 

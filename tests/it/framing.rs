@@ -1,6 +1,8 @@
 //! HTTP/1.1 requests as attache takes them apart (RFC 9110, RFC 9112): what is refused, and what is left behind.
 
-use crate::support::{Caller, Reply, Scripted, TestProxy, TokenServer, credential, reverse, send, upstream};
+use crate::support::{
+    ADMIN, Caller, FORWARD, LocalCa, Raw, Reply, Scripted, TestProxy, TokenServer, credential, reverse, send, upstream,
+};
 
 struct Base {
     _tokens: TokenServer,
@@ -141,21 +143,127 @@ async fn content_length_is_one_number() {
     }
 }
 
+/// Ways to say both (RFC 9112 section 6.3), in any order, case and number of lines.
+const BOTH: [&str; 7] = [
+    "Content-Length: 4\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nContent-Length: 4",
+    "tRANSFER-eNCODING:chunked\r\nX: y\r\ncONTENT-lENGTH:4",
+    "Content-Length: 0\r\nTransfer-Encoding: chunked",
+    "Transfer-Encoding: chunked\r\nContent-Length: x",
+    "Transfer-Encoding: chunked\r\nContent-Length: 4\r\nContent-Length: 4",
+    "Content-Length: 4\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+];
+
 #[tokio::test]
-async fn a_length_beside_chunks_smuggles_nothing() {
+async fn a_length_beside_chunks_is_refused_and_smuggles_nothing() {
     let it = Base::start("").await;
-    for fields in ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"]
-    {
-        let mut caller = it.caller().await;
-        let smuggled = format!("GET /smuggled HTTP/1.1\r\n{HOST}\r\n");
-        caller.write(format!("POST / HTTP/1.1\r\n{HOST}{fields}\r\n\r\n0\r\n\r\n{smuggled}")).await;
+    for fields in BOTH {
+        for smuggled in ["", "GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+            let request = format!("POST / HTTP/1.1\r\n{HOST}{fields}\r\n\r\n0\r\n\r\n{smuggled}");
+            it.refuses(request, 400).await;
+        }
+    }
+    let mut caller = it.caller().await;
+    caller.write(format!("POST / HTTP/1.1\r\n{HOST}{}\r\n\r\n0\r\n\r\n", BOTH[0])).await;
+    let detail = caller.answer().await.json()["detail"].as_str().unwrap().to_owned();
+    assert_eq!(detail, "the request has both Content-Length and Transfer-Encoding; send one of them");
+}
+
+/// A line of a head may come in two reads, and requests may come before the last one was answered.
+#[tokio::test]
+async fn a_length_beside_chunks_is_refused_wherever_the_bytes_are_cut() {
+    let it = Base::start("").await;
+    let before = format!(
+        "POST /1 HTTP/1.1\r\n{HOST}Content-Length: 45\r\n\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\
+         POST /2 HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n13\r\nContent-Length: 4\r\n\r\n0\r\nX-Content-Length: 4\r\n\r\n\
+         GET /3 HTTP/1.1\r\n{HOST}Upgrade: h2c\r\n\r\n"
+    );
+    let both = format!("POST /4 HTTP/1.1\r\n{HOST}{}\r\n\r\n0\r\n\r\n", BOTH[1]);
+    for piece in [usize::MAX, 1, 7, 50] {
+        let (asked, mut caller) = (it.api.requests(), it.caller().await);
+        caller.stream.set_nodelay(true).unwrap();
+        for bytes in before.as_bytes().chunks(piece.min(before.len())) {
+            caller.write(bytes).await;
+        }
+        for _ in 0..3 {
+            assert_eq!(caller.answer().await.status, 200);
+        }
+        for bytes in both.as_bytes().chunks(piece.min(both.len())) {
+            caller.write(bytes).await;
+        }
         let answer = caller.answer().await;
-        assert!([200, 400].contains(&answer.status), "{answer:?}");
-        assert_eq!(answer.field("connection"), Some("close"), "what follows cannot be trusted");
+        answer.assert_own_failure(400, "http_request_error");
+        assert_eq!(answer.field("connection"), Some("close"));
+        assert!(caller.is_closed().await);
+        assert_eq!(it.api.requests() - asked, 3);
     }
-    for asked in it.api.asked() {
-        assert_eq!((asked.target(), asked.field("content-length")), ("/", None), "{asked:?}");
+    // All at once: the answers come in order, and the last one is the refusal.
+    let pipelined = before.replace("Upgrade: h2c\r\n", "");
+    let mut caller = it.caller().await;
+    caller.write(format!("{pipelined}{both}")).await;
+    for status in [200, 200, 200, 400] {
+        assert_eq!(caller.answer().await.status, status);
     }
+    assert!(caller.is_closed().await);
+    // What comes before it is known whether protocols are switched is not read at all.
+    let (asked, mut caller) = (it.api.requests(), it.caller().await);
+    caller.write(format!("GET / HTTP/1.1\r\n{HOST}Upgrade: h2c\r\n\r\n{both}")).await;
+    let answer = caller.answer().await;
+    assert_eq!((answer.status, answer.field("connection")), (200, Some("close")));
+    assert!(caller.is_closed().await);
+    assert_eq!(it.api.requests() - asked, 1);
+}
+
+#[tokio::test]
+async fn a_length_beside_chunks_is_refused_inside_of_opened_tunnels_and_passes_where_nothing_is_read() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let echo = Raw::start(|mut stream, _| async move {
+        let (mut read, mut write) = stream.split();
+        let _ended = tokio::io::copy(&mut read, &mut write).await;
+    })
+    .await;
+    let local = LocalCa::new();
+    let proxy = TestProxy::start(&format!(
+        "{FORWARD}{ADMIN}[listeners.tokens]\naddress = \"127.0.0.1:0\"\nmode = \"token\"\n\
+         [forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\nconnect_ports = \"any\"\n{}{}{}",
+        local.intercept(),
+        credential(&tokens),
+        upstream("api", &api.origin())
+    ));
+    let connect = |target: &str| format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    let target = api.address().to_string();
+    let both = format!("POST / HTTP/1.1\r\nHost: {target}\r\n{}\r\n\r\n0\r\n\r\n", BOTH[0]);
+    let mut caller = Caller::connect(proxy.address("proxy")).await;
+    caller.write(connect(&target)).await;
+    assert_eq!(caller.answer_head().await.status, 200);
+    caller.write(format!("GET / HTTP/1.1\r\nHost: {target}\r\n\r\n")).await;
+    assert_eq!(caller.answer().await.status, 200);
+    caller.write(&both).await;
+    caller.answer().await.assert_own_failure(400, "http_request_error");
+    assert!(caller.is_closed().await);
+    assert_eq!(api.requests(), 1);
+    // A tunnel that was refused is none: what follows is read.
+    let mut caller = Caller::connect(proxy.address("proxy")).await;
+    caller.write(connect("[::1]:1")).await;
+    let refused = caller.answer().await;
+    assert!(refused.status >= 400 && refused.field("connection").is_none(), "{refused:?}");
+    let absolute = format!("http://{target}/");
+    caller.write(format!("GET {absolute} HTTP/1.1\r\nHost: {target}\r\n\r\n")).await;
+    assert_eq!(caller.answer().await.status, 200);
+    caller.write(both.replace("POST /", &format!("POST {absolute}"))).await;
+    caller.answer().await.assert_own_failure(400, "http_request_error");
+    // The admin listener and a token endpoint read requests too.
+    for listener in ["admin", "tokens"] {
+        let answer = send(proxy.address(listener), &both).await;
+        assert_eq!((answer.status, answer.field("connection")), (400, Some("close")), "{listener}");
+    }
+    // Through an unopened one bytes pass as they are, also those that come with CONNECT itself.
+    let mut caller = Caller::connect(proxy.address("proxy")).await;
+    caller.write(connect(&echo.address().to_string()) + &both).await;
+    assert_eq!(caller.answer_head().await.status, 200);
+    assert_eq!(caller.read_exact(both.len()).await, both.as_bytes());
+    caller.write(&both).await;
+    assert_eq!(caller.read_exact(both.len()).await, both.as_bytes());
 }
 
 #[tokio::test]
@@ -332,6 +440,33 @@ async fn trailers_of_a_request_are_forwarded_without_what_a_trailer_may_not_say(
     assert_eq!(asked.trailers, [("x-sum".to_owned(), "7".to_owned())]);
     assert_eq!(asked.field("authorization"), Some("Bearer token-1"));
     assert_eq!(asked.field("x-sum"), None, "trailers are never made header fields");
+    assert_eq!(asked.field("trailer"), Some("X-Sum"), "and what goes is not announced");
+}
+
+/// RFC 9110 section 7.6.1: the nomination is about every field of that name.
+#[tokio::test]
+async fn what_connection_names_stays_behind_in_trailers_too() {
+    let body = "3\r\nabc\r\n0\r\nX-Hop: 1\r\nX-Sum: 7\r\n\r\n";
+    let tokens = TokenServer::start().await;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nConnection: x-hop\r\nTrailer: X-Hop, X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+    );
+    let api = Scripted::start(move |_, _| Reply::Raw(answer.clone().into_bytes())).await;
+    for keys in ["", "retry = { enabled = false }\n"] {
+        let config = format!("{}{}{}{keys}", reverse(&["api"]), credential(&tokens), upstream("api", &api.origin()));
+        let proxy = TestProxy::start(&config);
+        let request = format!(
+            "POST / HTTP/1.1\r\n{HOST}Connection: TE, X-Hop\r\nTE: trailers\r\nTrailer: X-Hop, X-Sum\r\n\
+             HTTP2-Settings: AAMAAABkAAQAAP__\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+        );
+        let answer = send(proxy.address("base"), request).await;
+        let sum = [("x-sum".to_owned(), "7".to_owned())];
+        assert_eq!((answer.status, answer.text(), &answer.trailers[..]), (200, "abc", &sum[..]));
+        assert_eq!(answer.field("trailer"), Some("X-Sum"));
+        let asked = api.asked().pop().unwrap();
+        assert_eq!((&asked.body[..], &asked.trailers[..]), (&b"abc"[..], &sum[..]));
+        assert_eq!((asked.field("trailer"), asked.field("http2-settings")), (Some("X-Sum"), None));
+    }
 }
 
 #[tokio::test]

@@ -186,6 +186,8 @@ async fn a_grpc_exchange_passes_with_te_and_trailers_both_ways() {
     let mut send = caller(&proxy, "base").await;
     let request = Request::post("http://localhost/orders.Orders/List")
         .header("te", "trailers")
+        .header("trailer", "grpc-status, authorization")
+        .header("http2-settings", "AAMAAABkAAQAAP__")
         .header("content-type", "application/grpc")
         .body(())
         .unwrap();
@@ -204,6 +206,8 @@ async fn a_grpc_exchange_passes_with_te_and_trailers_both_ways() {
     assert!(!trailers.contains_key("authorization"), "it never reached the upstream");
     let asked = &api.asked()[0];
     assert_eq!(asked.headers["te"], "trailers");
+    assert_eq!(asked.headers["trailer"], "grpc-status", "what stays behind is not announced");
+    assert!(!asked.headers.contains_key("http2-settings"));
     assert_eq!(asked.headers["authorization"], "Bearer token-1");
     assert_eq!(asked.uri, "https://api.test/orders.Orders/List");
     assert!(!asked.headers.contains_key("host"));

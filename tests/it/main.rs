@@ -52,6 +52,7 @@ mod rewrite_clients;
 mod schema;
 mod service_manager;
 mod tidy;
+mod title_case;
 mod token_endpoint;
 mod token_exchange;
 mod token_origin;

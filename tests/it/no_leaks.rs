@@ -457,6 +457,8 @@ async fn a_wrong_configuration_is_told_without_the_secrets_in_it() {
 #[tokio::test]
 async fn debug_output_tells_nothing() {
     let right = toml("https://login.example.com/token", "https://api.example.com");
+    let folder = tempfile::tempdir().unwrap();
+    let right = right.replace("access.log", folder.path().join("access.log").to_str().unwrap());
     let literal = literal(&right).replace("{ env = \"ADMIN_TOKEN\" }", &format!("\"{ADMIN_TOKEN}\""));
     let config = attache::config::Config::parse("x", &literal).unwrap();
     assert_clean("the Debug output of a configuration", &format!("{config:?}"));

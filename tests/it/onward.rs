@@ -45,6 +45,22 @@ fn quoted(text: &str) -> String {
 }
 
 #[tokio::test]
+async fn white_space_before_a_colon_in_the_answer_to_connect_is_no_matter() {
+    let it = Corporate::new().await;
+    let there = it.front.address();
+    let onward = Raw::start(move |mut caller, _| async move {
+        read_head(&mut caller).await;
+        let mut there = tokio::net::TcpStream::connect(there).await.unwrap();
+        caller.write_all(b"HTTP/1.0 200 OK\r\nProxy-Agent : old\r\nX: a\r\n b\r\n\r\n").await.unwrap();
+        let _ended = tokio::io::copy_bidirectional(&mut caller, &mut there).await;
+    })
+    .await;
+    let proxy = it.proxy(&quoted(&onward.origin()));
+    let answer = ask(&proxy).await;
+    assert_eq!((answer.status, answer.text()), (200, "fine"));
+}
+
+#[tokio::test]
 async fn an_https_origin_is_reached_through_a_tunnel_that_shows_the_proxy_no_token() {
     let it = Corporate::new().await;
     let onward = OnwardProxy::start(&[("api.test:443", it.front.address())]).await;

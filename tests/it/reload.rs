@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::support::{
-    ADMIN, Caller, FORWARD, Reply, Scripted, TestProxy, TokenServer, credential, get, send, until, upstream,
+    ADMIN, Caller, FORWARD, Folder, LocalCa, Reply, Scripted, TestProxy, TokenServer, credential, get, send, until,
+    upstream,
 };
 
 /// A configuration in a file.
@@ -52,6 +53,76 @@ async fn what_did_not_change_keeps_its_token_and_its_connections() {
     assert_eq!((tokens.requests(), proxy.address("base")), (1, base_url));
     assert!(api.connections() <= 2, "one for each worker at the most");
     assert_eq!(proxy.metric("attache_config_reloads_total{outcome=\"ok\"}").await, 1.0);
+}
+
+/// Paths in the file start at its folder, whether the file itself was named by a relative path or by an absolute one.
+#[tokio::test]
+async fn relative_paths_mean_the_same_at_start_and_at_a_reload() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let folder = Folder::with(&format!(
+        r#"
+[listeners.base]
+address = "127.0.0.1:0"
+mode = "reverse"
+upstreams = ["api", "fixed"]
+[listeners.secure]
+address = "127.0.0.1:0"
+mode = "forward"
+upstreams = ["api"]
+tls = {{ certificate = "certs/../me.pem", key = "me.key" }}
+[telemetry]
+access_log = "access.log"
+[intercept]
+ca_certificate = "certs/ca.pem"
+ca_key = "certs/ca.key"
+[credentials.api]
+token_endpoint = "{}"
+client_id = "me"
+client_secret = [{{ file = "certs/../secret" }}, {{ file = "secret" }}]
+ca_file = "me.pem"
+[upstreams.api]
+origin = "{origin}"
+credential = "api"
+tls = {{ ca_file = "../{{folder}}/me.pem", client_certificate = "me.pem", client_key = "me.key" }}
+[credentials.fixed]
+kind = "bearer"
+token = {{ file = "secret" }}
+[upstreams.fixed]
+origin = "{origin}"
+credential = "fixed"
+path_prefix = "/fixed"
+"#,
+        tokens.endpoint(),
+        origin = api.origin(),
+    ));
+    let name = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
+    folder.write("proxy.toml", &folder.read("proxy.toml").replace("{folder}", &name));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    folder.write("me.pem", &made.cert.pem());
+    folder.write("me.key", &made.signing_key.serialize_pem());
+    folder.write("secret", "s3cret");
+    std::fs::create_dir(folder.path().join("certs")).unwrap();
+    let local = LocalCa::new();
+    for file in ["ca.pem", "ca.key"] {
+        std::fs::copy(local.certificate().with_file_name(file), folder.path().join("certs").join(file)).unwrap();
+    }
+    for named in [&["run"][..], &["run", "--config", "./certs/../proxy.toml"]] {
+        let (issued, opened) = (tokens.requests(), api.connections());
+        let running = folder.start(named);
+        let mut caller = Caller::connect(running.address("base").await).await;
+        for turn in ["at start", "after a reload"] {
+            for path in ["/", "/fixed/"] {
+                caller.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+                assert_eq!(caller.answer().await.status, 200, "{turn}");
+            }
+            if turn == "at start" {
+                running.signal("HUP");
+                running.says("configuration reloaded: nothing is different").await;
+            }
+        }
+        assert_eq!(tokens.requests() - issued, 1, "the token is kept");
+        assert_eq!(api.connections() - opened, 2, "and so are the pools, one for each upstream");
+    }
 }
 
 #[tokio::test]

@@ -90,6 +90,27 @@ async fn the_answer_to_head_has_its_fields_and_no_body() {
     assert_eq!(caller.answer().await.text(), "next");
 }
 
+/// RFC 9112 sections 4, 5.1 and 5.2, and RFC 9110 section 8.6: old servers answer so, and others take it.
+#[tokio::test]
+async fn what_a_proxy_may_mend_in_an_answer_is_mended() {
+    let answer = passed(
+        "HTTP/1.1  200 OK\r\nX-XSS-Protection : 1\r\nX-Tab\t: 2\r\nX-Folded: a,\r\n  b\r\nX-Empty:\r\nContent-Length : 3, 3\r\n\r\nabc",
+    )
+    .await
+    .unwrap();
+    assert_eq!((answer.status, answer.text()), (200, "abc"));
+    assert_eq!(answer.all("x-xss-protection"), ["1"], "{answer:?}");
+    assert_eq!(answer.all("x-tab"), ["2"], "{answer:?}");
+    let folded: Vec<_> = answer.field("x-folded").unwrap().split_whitespace().collect();
+    assert_eq!((folded, answer.field("x-empty")), (vec!["a,", "b"], Some("")));
+    assert_eq!(answer.field("content-length"), Some("3"));
+    let chunked = passed(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\nTrailer : X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum : 7\r\n\r\n",
+    );
+    let answer = chunked.await.unwrap();
+    assert_eq!((answer.text(), &answer.trailers[..]), ("abc", &[("x-sum".to_owned(), "7".to_owned())][..]));
+}
+
 #[tokio::test]
 async fn answers_that_break_http_are_502() {
     for response in [
@@ -98,8 +119,9 @@ async fn answers_that_break_http_are_502() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nabc",
-        "HTTP/1.1 200 OK\r\nContent-Length : 3\r\n\r\nabc",
-        "HTTP/1.1 200 OK\r\nX: 1\r\n folded\r\nContent-Length: 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip,\r\n chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n X: 1\r\nContent-Length: 3\r\n\r\nabc",
         "HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
         "HTTP/1.1 20 OK\r\n\r\n",
         "HTTP/3.1 200 OK\r\n\r\n",

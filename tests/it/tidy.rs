@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use attache::config::Config;
 
@@ -63,6 +64,52 @@ const EXPOSING: [&str; 19] = [
     "tls/identity.rs",         // certificate and key come out of their PEM
     "upstream/onward.rs",      // our password goes to the onward proxy
     "token/mod.rs",            // the header value is made, once for each token
+];
+
+/// What lies in the root of the repository, besides what `.gitignore` names there.
+const ROOT: [&str; 26] = [
+    ".ci",
+    ".editorconfig",
+    ".git",
+    ".github",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "SECURITY.md",
+    "benches",
+    "clippy.toml",
+    "contrib",
+    "deny.toml",
+    "docs",
+    "fuzz",
+    "justfile",
+    "proxy.toml",
+    "rustfmt.toml",
+    "src",
+    "tests",
+];
+
+/// What `cargo package` packs besides `src/` and the pages of `docs/`. The last four are cargo's own.
+const PACKED: [&str; 12] = [
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "SECURITY.md",
+    "proxy.toml",
+    "Cargo.toml",
+    "Cargo.lock",
+    "Cargo.toml.orig",
+    ".cargo_vcs_info.json",
 ];
 
 const PRINTING: [&str; 9] = [
@@ -153,6 +200,43 @@ fn no_file_is_longer_than_it_can_be_read() {
         let most = LONGER.iter().find(|(file, _)| *file == path).map_or(MOST_LINES, |(_, lines)| *lines);
         let lines = code.lines().count();
         assert!(lines <= most, "src/{path} has {lines} lines without its tests, and may have {most}");
+    }
+}
+
+#[test]
+fn nothing_lies_in_the_root_that_does_not_belong_there() {
+    let ignored = read(".gitignore");
+    let is_ignored = |name: &str| {
+        ignored.lines().any(|line| match line.strip_prefix('*') {
+            Some(end) => name.ends_with(end),
+            None => line.strip_prefix('/') == Some(name),
+        })
+    };
+    for entry in std::fs::read_dir(root()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let known = ROOT.contains(&name.as_str()) || is_ignored(&name);
+        assert!(known, "{name} lies in the root: does it belong there? Then list it here");
+    }
+    for name in ROOT.into_iter().filter(|name| *name != ".git") {
+        assert!(root().join(name).exists(), "{name} is not there any more: take it off the list");
+    }
+}
+
+#[test]
+fn the_package_holds_the_crate_and_nothing_else() {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let listed = cargo.args(["package", "--list", "--allow-dirty", "--offline"]).current_dir(root()).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(listed.stdout).unwrap(), String::from_utf8_lossy(&listed.stderr));
+    assert!(listed.status.success(), "{stderr}");
+    let packed: BTreeSet<String> = stdout.lines().map(|line| line.replace('\\', "/")).collect();
+    for path in &packed {
+        let page = path.strip_prefix("docs/").and_then(|page| page.strip_suffix(".md"));
+        let page = page.is_some_and(|page| !page.contains('/'));
+        let known = path.starts_with("src/") || page || PACKED.contains(&path.as_str());
+        assert!(known, "cargo package packs {path}: see `include` in Cargo.toml");
+    }
+    for Source { path, .. } in sources() {
+        assert!(packed.contains(&format!("src/{path}")), "cargo package leaves out src/{path}");
     }
 }
 

@@ -205,6 +205,17 @@ async fn nonsense_from_the_token_endpoint_is_502_after_one_quick_retry() {
     }
 }
 
+/// RFC 9112 sections 5.1 and 5.2.
+#[tokio::test]
+async fn a_token_endpoints_fields_may_have_white_space_before_the_colon_and_be_folded() {
+    let tokens = TokenServer::scripted(|_, _| {
+        Reply::new(200, "X-XSS-Protection : 1\r\nX: a\r\n b\r\n", &TokenServer::granted("token-1", 60))
+    });
+    let world = World::with(tokens.await, "", "", fine).await;
+    assert_eq!(world.get("/").await.status, 200);
+    assert_eq!(world.authorizations(), ["Bearer token-1"]);
+}
+
 #[tokio::test]
 async fn a_token_endpoint_that_cannot_just_now_is_503_with_retry_after() {
     let (answer, requests) = refused_with(|| Reply::new(503, "retry-after: 17\r\n", "")).await;

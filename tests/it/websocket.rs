@@ -102,7 +102,8 @@ async fn a_refused_websocket_is_an_answer_like_any_other_and_nothing_is_tunnelle
         caller.write(format!("{ASK}\u{1}\u{5}hello\r\n\r\n")).await;
         let answer = caller.answer().await;
         assert_eq!((answer.status, answer.text()), (status, "no"));
-        caller.answer().await.assert_own_failure(400, "http_request_error");
+        assert_eq!(answer.field("connection"), Some("close"), "and they are no request either");
+        assert!(caller.is_closed().await);
         assert_eq!(api.requests(), 1);
     }
 }

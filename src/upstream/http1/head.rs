@@ -12,6 +12,8 @@ use super::framing::{Chunk, Framing};
 /// Fields of one head; more is an attack or a mistake.
 const MAX_FIELDS: usize = 128;
 
+const STATUS_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
+
 /// A parsed head, and what it means for the connection.
 pub(super) struct Parsed {
     pub(super) response: Response<()>,
@@ -26,8 +28,7 @@ pub(super) fn parse(buffer: &mut BytesMut, head_request: bool) -> Result<Option<
     }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    let length = match config.parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields) {
+    let length = match parser().parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Fault::Protocol("its response has more than 128 fields")),
@@ -47,12 +48,28 @@ pub(super) fn parse(buffer: &mut BytesMut, head_request: bool) -> Result<Option<
     Ok(Some(Parsed { response, framing, persistent }))
 }
 
+/// What is put up with in a response: white space before a colon, which a proxy has to take out (RFC 9112 section 5.1), lines
+/// that are folded, which it may join (section 5.2), and several spaces in the status line (section 4). All of it is gone from
+/// what is passed on. A request is given none of this: there it would be a way to smuggle.
+pub(in crate::upstream) fn parser() -> httparse::ParserConfig {
+    let mut parser = httparse::ParserConfig::default();
+    parser.allow_spaces_after_header_name_in_responses(true);
+    parser.allow_obsolete_multiline_headers_in_responses(true);
+    parser.allow_multiple_spaces_in_response_status_delimiters(true);
+    parser
+}
+
 /// The fields of a trailer section that ends with its empty line.
 pub(super) fn fields(section: &[u8]) -> Result<HeaderMap, &'static str> {
     const BAD: &str = "the trailers of its response are not well-formed";
+    // The parser reads fields behind a status line alone.
+    let mut head = Vec::with_capacity(STATUS_LINE.len() + section.len());
+    head.extend_from_slice(STATUS_LINE);
+    head.extend_from_slice(section);
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    match httparse::parse_headers(section, &mut fields) {
-        Ok(httparse::Status::Complete((length, fields))) if length == section.len() => header_map(section, fields),
+    let mut parsed = httparse::Response::new(&mut fields);
+    match parser().parse_response(&mut parsed, &head) {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => header_map(&head, parsed.headers),
         // What ends before its end has an empty line of bare line feeds in it.
         Ok(_) | Err(_) => Err(BAD),
     }
@@ -73,9 +90,20 @@ fn header_map(head: &[u8], fields: &[httparse::Header<'_>]) -> Result<HeaderMap,
         } else {
             HeaderValue::from_maybe_shared(Bytes::copy_from_slice(field.value))
         };
-        headers.append(name, value.map_err(|_no_value| BAD)?);
+        // No value has a line end in it, save where lines were folded.
+        let value = match value {
+            Ok(value) => value,
+            Err(_no_value) => unfolded(field.value).ok_or(BAD)?,
+        };
+        headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// A value of several lines in one (RFC 9112 section 5.2): the parser has seen to it that each goes on with white space.
+fn unfolded(folded: &[u8]) -> Option<HeaderValue> {
+    let joined: Vec<u8> = folded.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
+    HeaderValue::from_bytes(joined.trim_ascii()).ok()
 }
 
 /// RFC 9112 section 6.3, its rules in their order. What it lets a recipient repair is refused here.
@@ -107,32 +135,31 @@ fn framing(
     })
 }
 
-/// The one length; said several times, it is said once from here on.
+/// The one length; said several times, in a list or in lines, it is said once from here on (RFC 9110 section 8.6).
 fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, &'static str> {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lines.next() else { return Ok(None) };
-    let length = read_length(first)?;
+    const BAD: &str = "its Content-Length is no number";
+    let mut length = None;
     let mut repeated = false;
-    for other in lines {
-        if read_length(other)? != length {
-            return Err("its response has two lengths");
+    for line in headers.get_all(CONTENT_LENGTH) {
+        for member in line.to_str().map_err(|_not_text| BAD)?.split(',') {
+            let read = read_length(member.trim_matches([' ', '\t'])).ok_or(BAD)?;
+            repeated |= length.is_some();
+            if length.is_some_and(|length| length != read) {
+                return Err("its response has two lengths");
+            }
+            length = Some(read);
         }
-        repeated = true;
     }
-    if repeated {
+    if let Some(length) = length.filter(|_| repeated) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    Ok(Some(length))
+    Ok(length)
 }
 
-/// Digits only: no sign, no list, no white space within.
-fn read_length(value: &HeaderValue) -> Result<u64, &'static str> {
-    const BAD: &str = "its Content-Length is no number";
-    let text = value.to_str().map_err(|_not_text| BAD)?;
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(BAD);
-    }
-    text.parse().map_err(|_too_large| BAD)
+/// Digits only: no sign, no white space within.
+fn read_length(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok())?
 }
 
 /// RFC 9112 section 9.3; an HTTP/1.0 server is taken at its word only when it closes.
@@ -183,15 +210,19 @@ mod tests {
     fn a_framing_in_doubt_is_refused() {
         for fields in [
             "Content-Length: 3\r\nContent-Length: 4\r\n",
-            "Content-Length: 3, 3\r\n",
+            "Content-Length: 3, 4\r\n",
+            "Content-Length: 3,\r\n",
+            "Content-Length: 3\r\n 4\r\n",
+            "Transfer-Encoding: gzip,\r\n chunked\r\n",
             "Content-Length: +3\r\n",
             "Content-Length:\r\n",
             "Content-Length: 99999999999999999999\r\n",
             "Transfer-Encoding: gzip, chunked\r\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
             "Transfer-Encoding: identity\r\n",
-            "A: b\r\n folded\r\n",
-            "A : b\r\n",
+            " A: b\r\n",
+            "A b: c\r\n",
+            "A: b\rc\r\n",
             "A: b\0c\r\n",
             ": b\r\n",
         ] {
@@ -200,6 +231,23 @@ mod tests {
         assert!(read("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", true).is_err(), "to HEAD");
         assert!(read("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false).is_err());
         assert!(read("ICY 200 OK\r\n\r\n", false).is_err());
+    }
+
+    #[test]
+    fn what_a_proxy_has_to_mend_in_a_response_is_mended() {
+        let text = "HTTP/1.1  200   Fine\r\nX-A : 1\r\nX-B\t : 2\r\nContent-Length : 3, 3\r\nX-C: a\r\n  b\r\n\tc\r\nX-D:\r\n d\r\n\r\n";
+        let parsed = read(text, false).unwrap().unwrap();
+        let headers = parsed.response.headers();
+        let value = |name: &str| headers[name].to_str().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!([value("x-a"), value("x-b"), value("x-c"), value("x-d")], ["1", "2", "a b c", "d"]);
+        assert!(headers.values().all(|value| value.as_bytes().iter().all(|byte| *byte != b'\r' && *byte != b'\n')));
+        assert_eq!((headers["content-length"].to_str().unwrap(), parsed.framing), ("3", Framing::Length(3)));
+        // It may come in two reads, where it is not clear yet whether a line goes on.
+        let mut buffer = BytesMut::from("HTTP/1.1 200 OK\r\nX-A: 1\r\n");
+        assert!(parse(&mut buffer, true).unwrap().is_none());
+        buffer.extend_from_slice(b" 2\r\n\r\n");
+        assert!(parse(&mut buffer, true).unwrap().is_some());
+        assert_eq!(fields(b"X-Sum : 7\r\nX-A: b\r\n c\r\n\r\n").unwrap()["x-sum"], "7");
     }
 
     #[test]

@@ -24,8 +24,9 @@ use super::body::{BodyError, Outgoing};
 use super::exchange::OutboundHead;
 use crate::tls::refused_identity;
 use framing::{Decoded, Framing};
-use upload::Upload;
+use upload::{Names, Upload};
 
+pub(super) use head::parser;
 pub(super) use stream::Stream;
 
 /// The first read buffer, and the largest that a fast upstream makes it grow to.
@@ -68,13 +69,13 @@ impl<B> Connection<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
-    /// A fresh connection.
-    pub(super) fn new(stream: Stream) -> Self {
+    /// A fresh connection, on which names of fields go out as they are or in Title-Case.
+    pub(super) fn new(stream: Stream, title_case: bool) -> Self {
         Self {
             stream,
             read: BytesMut::new(),
             room: MIN_READ,
-            upload: Upload::idle(),
+            upload: Upload::idle(if title_case { Names::TitleCase } else { Names::Small }),
             head_request: false,
             response: Framing::Empty,
             persistent: true,

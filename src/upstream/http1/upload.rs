@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, TE};
+use http::header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body;
 use tokio::io::AsyncWrite as _;
@@ -29,6 +29,16 @@ pub(super) struct Upload<B> {
     /// What goes out behind `data`.
     tail: &'static [u8],
     needs_flush: bool,
+    names: Names,
+}
+
+/// How names of fields are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// In small letters, as they are inside and in HTTP/2.
+    Small,
+    /// `Content-Type`.
+    TitleCase,
 }
 
 /// How the body says where it ends (RFC 9112 section 6).
@@ -44,7 +54,7 @@ impl<B> Upload<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
-    pub(super) fn idle() -> Self {
+    pub(super) fn idle(names: Names) -> Self {
         Self {
             unbegun: false,
             body: None,
@@ -54,6 +64,7 @@ where
             data: Bytes::new(),
             tail: &[],
             needs_flush: false,
+            names,
         }
     }
 
@@ -62,7 +73,7 @@ where
         self.data = Bytes::new();
         self.tail = &[];
         self.frame = frame(&head.head.headers, &body);
-        write_head(&mut self.text, head, host, self.frame);
+        write_head(&mut Fields { out: &mut self.text, names: self.names }, head, host, self.frame);
         self.ended = false;
         self.unbegun = true;
         self.body = Some(body);
@@ -170,7 +181,10 @@ where
             BodyFrame::Length(left) if left > 0 => return Err(wrong_length("shorter")),
             BodyFrame::Chunked => {
                 self.text.extend_from_slice(b"0\r\n");
-                write_fields(&mut self.text, trailers);
+                let mut fields = Fields { out: &mut self.text, names: self.names };
+                for (name, value) in trailers {
+                    fields.write(name.as_str(), value.as_bytes());
+                }
                 self.text.extend_from_slice(b"\r\n");
             }
             BodyFrame::Length(_) | BodyFrame::Done => {}
@@ -223,9 +237,10 @@ where
 
 /// Request line and fields (RFC 9112 sections 3 and 5), always 1.1, whatever the caller spoke (RFC 9110 section 2.5).
 /// Everything here is of a type that has been checked: no value can hold a line break.
-fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue, frame: BodyFrame) {
+fn write_head(fields: &mut Fields<'_>, outbound: OutboundHead<'_>, host: &HeaderValue, frame: BodyFrame) {
     let OutboundHead { head, path, authorization } = outbound;
     let target = path.or_else(|| head.uri.path_and_query()).map_or("/", http::uri::PathAndQuery::as_str);
+    let out = &mut *fields.out;
     out.reserve(512);
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
@@ -236,7 +251,7 @@ fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // RFC 9112 section 3.2: Host is generated from the target, and comes first.
-    write_field(out, HOST.as_str(), host);
+    fields.write(HOST.as_str(), host.as_bytes());
     let (mut has_length, mut has_te) = (false, false);
     for (name, value) in &head.headers {
         if *name == HOST || outbound.replaces(name) {
@@ -247,40 +262,58 @@ fn write_head(out: &mut BytesMut, outbound: OutboundHead<'_>, host: &HeaderValue
             continue;
         }
         has_te |= *name == TE;
-        write_field(out, name.as_str(), value);
+        fields.write(name.as_str(), value.as_bytes());
     }
     for (name, value) in authorization.into_iter().flatten() {
-        write_field(out, name.as_str(), value);
+        fields.write(name.as_str(), value.as_bytes());
     }
     if has_te {
         // `TE` is for this connection only and says so (RFC 9110 section 10.1.4), beside an upgrade if there is one.
-        out.extend_from_slice(b"connection: te\r\n");
+        fields.write("connection", b"te");
     }
     // RFC 9110 section 8.6: these methods say that they have none.
     let says_none = has_length || matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
     match frame {
         BodyFrame::Length(length) => {
+            fields.name(CONTENT_LENGTH.as_str());
             // Writing to a buffer does not fail.
-            let _written = write!(out, "content-length: {length}\r\n");
+            let _written = write!(fields.out, "{length}\r\n");
         }
-        BodyFrame::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        BodyFrame::Done if says_none => out.extend_from_slice(b"content-length: 0\r\n"),
+        BodyFrame::Chunked => fields.write(TRANSFER_ENCODING.as_str(), b"chunked"),
+        BodyFrame::Done if says_none => fields.write(CONTENT_LENGTH.as_str(), b"0"),
         BodyFrame::Done => {}
     }
-    out.extend_from_slice(b"\r\n");
+    fields.out.extend_from_slice(b"\r\n");
 }
 
-fn write_fields(out: &mut BytesMut, fields: &HeaderMap) {
-    for (name, value) in fields {
-        write_field(out, name.as_str(), value);
+/// Fields on their way into the buffer.
+struct Fields<'o> {
+    out: &'o mut BytesMut,
+    names: Names,
+}
+
+impl Fields<'_> {
+    fn write(&mut self, name: &str, value: &[u8]) {
+        self.name(name);
+        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(b"\r\n");
     }
-}
 
-fn write_field(out: &mut BytesMut, name: &str, value: &HeaderValue) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
+    /// With its colon.
+    fn name(&mut self, name: &str) {
+        let from = self.out.len();
+        self.out.extend_from_slice(name.as_bytes());
+        if self.names == Names::TitleCase {
+            let mut first = true;
+            for byte in &mut self.out[from..] {
+                if first {
+                    byte.make_ascii_uppercase();
+                }
+                first = *byte == b'-';
+            }
+        }
+        self.out.extend_from_slice(b": ");
+    }
 }
 
 fn wrong_length(how: &str) -> Fault {
@@ -304,10 +337,17 @@ mod tests {
             path: Some(&path),
             authorization: [Some((&token, &ours)), Some((&proof, &ours))],
         };
-        let mut out = BytesMut::new();
-        write_head(&mut out, outbound, &HeaderValue::from_static("api.test"), BodyFrame::Done);
+        let written = |names| {
+            let mut out = BytesMut::new();
+            let mut fields = Fields { out: &mut out, names };
+            write_head(&mut fields, outbound, &HeaderValue::from_static("api.test"), BodyFrame::Done);
+            String::from_utf8(out.to_vec()).unwrap()
+        };
         let expected =
             "GET /ours?y HTTP/1.1\r\nhost: api.test\r\naccept: */*\r\nauthorization: ours\r\ndpop: ours\r\n\r\n";
-        assert_eq!(out, expected.as_bytes());
+        assert_eq!(written(Names::Small), expected);
+        let expected =
+            "GET /ours?y HTTP/1.1\r\nHost: api.test\r\nAccept: */*\r\nAuthorization: ours\r\nDpop: ours\r\n\r\n";
+        assert_eq!(written(Names::TitleCase), expected);
     }
 }

@@ -119,13 +119,17 @@ impl Running {
         }
     }
 
-    /// Where `run` says that a listener listens.
+    /// Where `run` says that a listener listens, in either form of its log.
     pub async fn address(&self, listener: &str) -> SocketAddr {
-        let end = format!("  ({listener})");
-        self.says(&end).await;
-        let said = self.stderr();
-        let line = said.lines().find(|line| line.ends_with(&end)).unwrap();
-        line.split("http://").nth(1).and_then(|rest| rest.strip_suffix(&end)).unwrap().parse().unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.stderr();
+            if let Some(url) = said.lines().find_map(|line| listening(line, listener)) {
+                return url.strip_prefix("http://").unwrap().parse().unwrap();
+            }
+            assert!(Instant::now() < deadline, "it does not listen: {said}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Sends a signal by its name, such as `TERM`.
@@ -146,6 +150,15 @@ impl Running {
         };
         Finished { code: status.code(), stdout: self.stdout.whole(), stderr: self.stderr.whole() }
     }
+}
+
+/// The URL in a line that says where this listener listens.
+fn listening(line: &str, listener: &str) -> Option<String> {
+    if let Ok(record) = serde_json::from_str::<serde_json::Value>(line) {
+        return (record["listener"] == listener).then(|| record["address"].as_str().map(str::to_owned))?;
+    }
+    let line = line.strip_suffix(&format!("  ({listener})"))?;
+    line.split_whitespace().nth(1).map(str::to_owned)
 }
 
 impl Drop for Running {
