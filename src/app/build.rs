@@ -158,6 +158,7 @@ impl Builder {
         old: Option<&Arc<Route>>,
         tls: &mut TlsConfigs,
     ) -> Result<Arc<Route>, BuildError> {
+        let before = old;
         let old = old.filter(|old| old.upstream.settings == config.connection && old.upstream.identity == identity);
         let same_credential = |old: &&Arc<Route>| match (&old.credential, &credential) {
             (None, None) => true,
@@ -172,8 +173,10 @@ impl Builder {
             None => Arc::new(self.upstream(&config.connection, identity, AddressPolicy::Any, tls)?),
         };
         let rate = config.route.requests_per_second.map(RateLimit::new);
-        // What is known of the same upstream and credential does not become wrong by another rule.
-        let renewals = old.filter(same_credential).map(|old| Arc::clone(&old.renewals)).unwrap_or_default();
+        // What is known of an origin and a credential does not become wrong by another rule, or another pool.
+        let same_origin = |before: &&Arc<Route>| before.upstream.settings.origin == config.connection.origin;
+        let known = before.filter(same_credential).filter(same_origin);
+        let renewals = known.map(|before| Arc::clone(&before.renewals)).unwrap_or_default();
         Ok(Arc::new(Route { upstream, credential, settings: config.route.clone(), renewals, rate }))
     }
 

@@ -238,3 +238,23 @@ async fn a_server_that_has_no_other_token_is_not_asked_for_one_with_each_call() 
     assert_eq!((world.tokens.requests(), world.api.requests()), (2, 10), "and nothing is sent twice with one token");
     World::assert_unauthorized(&world.unauthorized().await, &[("fresh_token", 10)]);
 }
+
+#[tokio::test]
+async fn a_token_that_is_handed_out_until_it_ends_costs_nobody_a_request_or_an_error() {
+    const LIFE: u64 = 5;
+    let began = Instant::now();
+    let tokens = TokenServer::scripted(move |_, _| {
+        let age = began.elapsed().as_secs();
+        Reply::ok(&TokenServer::granted(&format!("token-{}", age / LIFE), LIFE - age % LIFE))
+    })
+    .await;
+    let api = Scripted::start(move |asked, _| {
+        let now = format!("Bearer token-{}", began.elapsed().as_secs() / LIFE);
+        if asked.field("authorization") == Some(&now) { Reply::ok("fine") } else { Reply::new(401, "", "") }
+    })
+    .await;
+    let proxy = base(&tokens, &[("api", &api)]);
+    let seen = callers(&proxy, 3, &["/api/a", "/api/b"], Duration::from_secs(LIFE * 3)).await;
+    assert!(refused(&seen, "/").is_empty(), "{:?}", refused(&seen, "/"));
+    assert!(tokens.requests() <= 16, "{} token requests in three lives", tokens.requests());
+}
