@@ -1,7 +1,7 @@
 //! `[credentials.X]`, live: token caches by identity, exchanges, fixed credentials; what did not change is kept.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,10 +34,27 @@ fn manner(token: &TokenSettings) -> Manner {
     let TokenSettings { oauth, refresh, .. } = token;
     // `required` is told to the cache that is there.
     let refresh = RefreshSettings { always: false, ..refresh.clone() };
-    let headers: Vec<_> = oauth.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     let mut hasher = DefaultHasher::new();
-    (format!("{refresh:?}"), oauth.timeout, &oauth.ca_file, &oauth.proxy, headers, &oauth.members).hash(&mut hasher);
+    (format!("{refresh:?}"), oauth.timeout, &oauth.ca_file, &oauth.proxy, &oauth.members, oauth.any_token_type)
+        .hash(&mut hasher);
     hasher.finish()
+}
+
+/// What is read from the answers to one token request, by whoever shares it.
+#[derive(Default)]
+struct Wanted {
+    members: BTreeSet<String>,
+    any_token_type: bool,
+}
+
+/// The settings of a token request whose answer serves every credential of this identity.
+fn for_all(token: &TokenSettings, identity: Identity, wanted: &HashMap<Identity, Wanted>) -> TokenSettings {
+    let mut token = token.clone();
+    if let Some(Wanted { members, any_token_type }) = wanted.get(&identity) {
+        token.oauth.members = members.iter().cloned().collect();
+        token.oauth.any_token_type = *any_token_type;
+    }
+    token
 }
 
 impl Backing {
@@ -69,6 +86,7 @@ impl Builder {
                 live.insert((*identity, *manner), Arc::clone(cache));
             }
         }
+        let wanted = self.wanted(config)?;
         let mut backings = Vec::with_capacity(config.credentials.len());
         for CredentialSettings { name, kind, .. } in &config.credentials {
             let token = match kind {
@@ -79,6 +97,7 @@ impl Builder {
                 }
             };
             let identity = identity_of(name, &token.oauth, &self.dpop_keys)?;
+            let token = &for_all(token, identity, &wanted);
             let own = manner(token);
             if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
                 backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, own, before)?, own));
@@ -100,6 +119,18 @@ impl Builder {
             cache.keep_fresh(required.contains(&identity));
         }
         Ok(backings)
+    }
+
+    /// What the credentials of each identity want to be read from its answers, all of them together.
+    fn wanted(&self, config: &Config) -> Result<HashMap<Identity, Wanted>, BuildError> {
+        let mut wanted: HashMap<Identity, Wanted> = HashMap::new();
+        for CredentialSettings { name, kind, .. } in &config.credentials {
+            let CredentialKind::OAuth(token) = kind else { continue };
+            let of = wanted.entry(identity_of(name, &token.oauth, &self.dpop_keys)?).or_default();
+            of.members.extend(token.oauth.members.iter().cloned());
+            of.any_token_type |= token.oauth.any_token_type;
+        }
+        Ok(wanted)
     }
 
     fn cache(&self, name: &str, token: &TokenSettings) -> Result<Arc<TokenCache>, BuildError> {

@@ -7,7 +7,7 @@ use rustls::CertificateError;
 
 use super::client_auth::Proof;
 use super::wording;
-use crate::token::{TokenError, TokenErrorKind};
+use crate::token::{About, TokenError, TokenErrorKind};
 
 /// The error of a token request whose transport failed. Trying again can always help: machines come back, and names and
 /// certificates are mended without our being told.
@@ -15,9 +15,14 @@ pub(super) fn explain(host: &str, error: &reqwest::Error, proof: &Proof) -> Toke
     if error.is_timeout() {
         return TokenError::new(TokenErrorKind::Timeout, format!("{host} did not answer the token request in time"));
     }
-    let message = if let Some(tls) = find::<rustls::Error>(error) {
-        tls_failure(host, tls, proof)
-    } else if error.is_dns() {
+    if let Some(tls) = find::<rustls::Error>(error) {
+        let failed = TokenError::new(TokenErrorKind::Transient, tls_failure(host, tls, proof));
+        return match tls {
+            rustls::Error::InvalidCertificate(_) => failed.about(About::Certificate),
+            _ => failed,
+        };
+    }
+    let message = if error.is_dns() {
         format!("the name of {host} cannot be resolved; check token_endpoint and this machine's name servers")
     } else if error.is_connect() {
         connect_failure(host, find::<io::Error>(error).map(io::Error::kind))

@@ -44,6 +44,8 @@ pub struct OAuthSettings {
     pub dpop: Option<DpopSettings>,
     /// Text members of the token response that routes ask for (`origin_from`).
     pub members: Vec<String>,
+    /// The configuration says how the token is presented, so that its type decides nothing.
+    pub any_token_type: bool,
 }
 
 /// The authorization server.
@@ -189,6 +191,7 @@ impl OAuthSettings {
             proxy: None,
             dpop: None,
             members: Vec::new(),
+            any_token_type: false,
         }
     }
 }

@@ -41,6 +41,7 @@ mod no_leaks_credentials;
 mod onward;
 mod openapi;
 mod package_clients;
+mod real_servers;
 mod reload;
 mod responses;
 mod retry;

@@ -1,0 +1,195 @@
+//! Authorization servers as they are: what they answer that no standard says, and what attache and a person make of it.
+
+use crate::support::{Asked, Folder, Reply, Scripted, TokenServer, World, send};
+
+const JSON: &str = "content-type: application/json\r\n";
+
+/// `client_secret_basic` of `me` and this secret.
+fn proves(asked: &Asked, secret: &str) -> bool {
+    use base64::Engine as _;
+
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("me:{secret}"));
+    asked.field("authorization") == Some(&format!("Basic {pair}"))
+}
+
+/// A configuration for `check --live`, beside which files may be.
+fn folder(endpoint: &str, credential: &str) -> Folder {
+    let toml = World::toml(endpoint, "http://127.0.0.1:1", "", "");
+    Folder::with(&toml.replace("client_secret = \"s3cret-of-mine\"", credential)).env("SECRET", "s3cret-of-mine")
+}
+
+#[tokio::test]
+async fn tokens_with_every_visible_character_reach_the_upstream() {
+    for token in ["00Dxx0000001gER!AQEAQ.x", "Atc|MQEBIHo", "v^1.1#i^1#p^3", "ver:1-hint:8-ETMs"] {
+        let tokens = TokenServer::scripted(move |_, _| Reply::ok(&TokenServer::granted(token, 3600))).await;
+        let world = World::with(tokens, "", "", |_, _| Reply::ok("fine")).await;
+        assert_eq!(world.get("/").await.status, 200, "{token}");
+        assert_eq!(world.authorizations(), [format!("Bearer {token}")]);
+    }
+    for token in ["a b", "a\\u0000b", "\\u00fc", "a\\tb"] {
+        let tokens = TokenServer::scripted(move |_, _| Reply::ok(&TokenServer::granted(token, 3600))).await;
+        let world = World::with(tokens, "", "", |_, _| Reply::ok("fine")).await;
+        let answer = world.get("/").await;
+        answer.assert_own_failure(502, "proxy_configuration_error");
+        assert!(
+            answer.text().contains("holds a space, a control character or one outside of ASCII"),
+            "{}",
+            answer.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_callers_token_of_any_visible_characters_is_exchanged() {
+    let world =
+        World::with(TokenServer::start().await, "grant = \"token_exchange\"", "", |_, _| Reply::ok("fine")).await;
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 00Dxx!A|#x\r\n\r\n";
+    assert_eq!(send(world.proxy.address("api"), request).await.status, 200);
+    let form = String::from_utf8(world.tokens.server.asked()[0].body.clone()).unwrap();
+    assert!(form.contains("subject_token=00Dxx%21A%7C%23x"), "{form}");
+}
+
+#[tokio::test]
+async fn a_token_type_of_the_servers_own_is_bearer_or_for_inject_to_say() {
+    let of = |token_type: &'static str| {
+        TokenServer::scripted(move |_, _| Reply::ok(&TokenServer::granted("abc", 3600).replace("Bearer", token_type)))
+    };
+    let world = World::with(of("BearerToken").await, "", "", |_, _| Reply::ok("fine")).await;
+    assert_eq!(world.get("/").await.status, 200);
+    assert_eq!(world.authorizations(), ["Bearer abc"]);
+
+    let ebay = "Application Access Token";
+    let world = World::with(of(ebay).await, "", "", |_, _| Reply::ok("fine")).await;
+    let answer = world.get("/").await;
+    answer.assert_own_failure(502, "proxy_configuration_error");
+    assert!(answer.text().contains("inject = { format = "), "{}", answer.text());
+    assert!(!answer.text().contains("Application"), "{}", answer.text());
+
+    let format = "inject = { format = \"Bearer {token}\" }";
+    let world = World::with(of(ebay).await, format, "", |_, _| Reply::ok("fine")).await;
+    assert_eq!(world.get("/").await.status, 200);
+    assert_eq!(world.authorizations(), ["Bearer abc"]);
+}
+
+/// Two credentials ask for the same, and one of them alone says how a token of an unknown type is presented.
+#[tokio::test]
+async fn a_token_of_an_unknown_type_is_for_the_credential_that_says_how() {
+    let tokens =
+        TokenServer::scripted(|_, _| Reply::ok(&TokenServer::granted("abc", 3600).replace("Bearer", "mac"))).await;
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let (endpoint, origin) = (tokens.endpoint(), api.origin());
+    let second = format!(
+        "[credentials.mac]\ntoken_endpoint = \"{endpoint}\"\nclient_id = \"me\"\nclient_secret = \"s3cret-of-mine\"\n\
+         inject = {{ format = \"MAC {{token}}\" }}\n[upstreams.mac]\norigin = \"{origin}\"\ncredential = \"mac\"\n\
+         [listeners.mac]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstream = \"mac\"\n"
+    );
+    let toml =
+        World::toml(&endpoint, &origin, "", "").replace("mode = \"forward\"", "mode = \"reverse\"\nupstream = \"api\"");
+    let proxy = crate::support::TestProxy::start(&(toml + &second));
+    let get = |listener: &str| crate::support::get(proxy.address(listener), "localhost", "/");
+    assert_eq!(get("mac").await.status, 200);
+    get("api").await.assert_own_failure(502, "proxy_configuration_error");
+    assert_eq!(api.asked()[0].field("authorization"), Some("MAC abc"));
+    assert_eq!((api.requests(), tokens.requests()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_wrong_secret_by_any_name_has_the_next_one_tried() {
+    for (status, body) in [
+        (401, r#"{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}"#),
+        (401, r#"{"error":"access_denied","error_description":"Unauthorized"}"#),
+        (401, r#"{"error":"unauthorized","error_description":"Bad credentials"}"#),
+        (200, r#"{"error":"incorrect_client_credentials","error_description":"The client_secret is wrong"}"#),
+        (401, "<html>Unauthorized</html>"),
+        (401, ""),
+    ] {
+        let tokens = TokenServer::scripted(move |asked, number| {
+            if proves(asked, "s3cret-of-mine") {
+                return Reply::ok(&TokenServer::granted(&format!("token-{number}"), 3600));
+            }
+            Reply::new(status, JSON, body)
+        })
+        .await;
+        let both = "client_secret = [{ file = \"old\" }, { env = \"SECRET\" }]";
+        let folder = folder(&tokens.endpoint(), both);
+        folder.write("old", "the-old-one");
+        let finished = folder.run(&["check", "--live"]).await;
+        assert_eq!(finished.code, Some(0), "{status} {body}: {finished:?}");
+        assert!(finished.stderr.contains("the server takes the environment variable SECRET (2 of 2)"), "{finished:?}");
+        assert_eq!(tokens.requests(), 2, "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_secret_by_any_name_is_told_as_one() {
+    for (status, body) in [
+        (401, r#"{"error":"unauthorized_client"}"#),
+        (401, r#"{"error":"access_denied"}"#),
+        (401, r#"{"error":"unauthorized"}"#),
+        (200, r#"{"error":"incorrect_client_credentials"}"#),
+    ] {
+        let tokens = TokenServer::scripted(move |_, _| Reply::new(status, JSON, body)).await;
+        let folder = folder(&tokens.endpoint(), "client_secret = { env = \"SECRET\" }");
+        let finished = folder.run(&["check", "--live"]).await;
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        assert!(
+            finished.stderr.contains("check client_id, the client secret and client_auth (permanent)"),
+            "{finished:?}"
+        );
+        assert!(
+            finished
+                .stderr
+                .contains("likely cause: the server does not know this client_id, or its secret is another one"),
+            "{finished:?}"
+        );
+    }
+}
+
+/// As transient: the one quick retry is enough here.
+#[tokio::test]
+async fn a_code_that_nobody_has_registered_is_asked_again_at_once() {
+    for (status, body) in [
+        (400, r#"{"error":"unknown_error","error_description":"For more information, consult the server log."}"#),
+        (404, r#"{"error":"Realm does not exist"}"#),
+        (409, r#"{"error":"conflict"}"#),
+    ] {
+        let tokens = TokenServer::scripted(move |_, number| match number {
+            0 => Reply::new(status, JSON, body),
+            _ => Reply::ok(&TokenServer::granted("abc", 3600)),
+        })
+        .await;
+        let world = World::with(tokens, "", "", |_, _| Reply::ok("fine")).await;
+        assert_eq!(world.get("/").await.status, 200, "{status}");
+        assert_eq!(world.tokens.requests(), 2);
+
+        let tokens = TokenServer::scripted(move |_, _| Reply::new(status, JSON, body)).await;
+        let world = World::with(tokens, "", "", |_, _| Reply::ok("fine")).await;
+        let answer = world.get("/").await;
+        assert_eq!((answer.status, answer.field("retry-after").is_some()), (503, true), "{}", answer.text());
+    }
+}
+
+fn date(ahead: i64) -> String {
+    let now = std::time::SystemTime::now();
+    let by = std::time::Duration::from_secs(ahead.unsigned_abs());
+    let date = if ahead > 0 { now + by } else { now - by };
+    format!("{JSON}date: {}\r\n", httpdate::fmt_http_date(date))
+}
+
+#[tokio::test]
+async fn a_servers_clock_that_is_off_is_named_where_it_refuses_an_assertion() {
+    let tokens = TokenServer::scripted(|_, _| {
+        Reply::new(400, &date(-90), r#"{"error":"invalid_client","error_description":"Assertion is not valid yet"}"#)
+    })
+    .await;
+    let auth = "client_secret = { env = \"SECRET\" }\nclient_auth = \"client_secret_jwt\"";
+    let finished = folder(&tokens.endpoint(), auth).run(&["check", "--live"]).await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(
+        finished.stdout.contains(" -90 s ") || finished.stdout.contains(" -89 s "),
+        "the skew is shown: {finished:?}"
+    );
+    assert!(finished.stderr.contains("likely cause: the server's clock is "), "{finished:?}");
+    assert!(finished.stderr.contains(" s behind this machine's"), "{finished:?}");
+    assert!(!finished.stderr.contains("another public key"), "{finished:?}");
+}
