@@ -27,7 +27,7 @@ pub(super) fn token_request(table: &mut TableReader<'_>) -> Option<(OAuthSetting
     }
     let preset = preset.unwrap_or_default();
     for (key, remedy) in preset.needs {
-        if !table.has(key) {
+        if !table.has(key) || table.is_blank(key) {
             table.missing(key, *remedy);
         }
     }
@@ -68,22 +68,23 @@ pub(super) fn token_request(table: &mut TableReader<'_>) -> Option<(OAuthSetting
         table.file.problem(at, format!("`{path}` means the issuer, and none is configured"), remedy);
     }
 
-    let scope_at = table.get("scope").map(|value| (value.at, value.path));
-    let scope = table.get("scope").map_or_else(Vec::new, |value| scope(value));
+    let scope_at = written(table, "scope").map(|value| (value.at, value.path));
+    let scope = written(table, "scope").map_or_else(Vec::new, |value| scope(value));
     if let (Some(end), Some((at, path))) = (preset.scope_ends_with, scope_at)
         && scope.iter().any(|scope| !scope.ends_with(end))
     {
         let remedy = format!("write the API's application ID URI and \"{end}\", such as \"api://orders{end}\"");
         table.file.problem(at, format!("`{path}` has to end in \"{end}\" for this provider"), remedy);
     }
-    let audience = table.get("audience").and_then(|value| value.text().map(str::to_owned));
-    let resource = table.get("resource").and_then(Value::one_or_list).unwrap_or_default();
+    let audience = written(table, "audience").and_then(|value| value.text().map(str::to_owned));
+    let resource = written(table, "resource").and_then(Value::one_or_list).unwrap_or_default();
     let resource = resource.iter().filter_map(resource_uri).collect();
     let parameters = table.table("parameters").map_or_else(Vec::new, |table| parameters(&table));
     let headers = table.table("headers").map_or_else(Vec::new, |table| headers(&table));
     let timeout = table.get("timeout").and_then(|value| value.duration()).unwrap_or(Duration::from_secs(10));
     let ca_file = table.get("ca_file").and_then(|value| value.certificates());
     let proxy = table.get("proxy").and_then(|value| proxy(&value));
+    let token_member = table.get("token_member").and_then(|value| value.text().map(str::to_owned));
     let dpop = table.get("dpop").and_then(|value| dpop(&value));
 
     if (endpoint_broken && token_endpoint.is_none()) || (token_endpoint.is_none() && issuer.is_none()) {
@@ -92,9 +93,16 @@ pub(super) fn token_request(table: &mut TableReader<'_>) -> Option<(OAuthSetting
     let mut settings = OAuthSettings::new(Server { token_endpoint, issuer }, client_id?, client_auth?);
     settings.grant = grant?;
     set(&mut settings.assertion_audience, assertion_audience);
+    settings.token_member = token_member;
     let settings =
         OAuthSettings { scope, audience, resource, parameters, headers, timeout, ca_file, proxy, dpop, ..settings };
     Some((settings, preset.default_lifetime))
+}
+
+/// The value of a key, unless it says nothing: templates write `scope = ""` and `scope = []` where there is none.
+fn written<'a>(table: &mut TableReader<'a>, key: &'static str) -> Option<Value<'a>> {
+    let value = table.get(key)?;
+    if table.is_blank(key) { None } else { Some(value) }
 }
 
 /// RFC 8414 section 2: an `https` URL without query and fragment. Kept to the letter, because it is compared that way.
@@ -181,6 +189,9 @@ fn scope(value: Value<'_>) -> Vec<String> {
     let one_string = value.node.is_str();
     let mut scope = Vec::new();
     for entry in value.one_or_list().unwrap_or_default() {
+        if matches!(entry.node, DeValue::String(text) if text.trim().is_empty()) {
+            continue;
+        }
         let Some(text) = entry.text() else { continue };
         if !one_string && text.contains(char::is_whitespace) {
             entry.wrong::<()>("has an entry with a space in it", "write each scope as an entry of its own");
@@ -310,6 +321,12 @@ mod tests {
         let with = |rest: &str| oauth(&format!("{ENDPOINT}\n{SECRET}\n{rest}"));
         assert_eq!(with("scope = \"a  b\"").scope, ["a", "b"]);
         assert_eq!(with("scope = [\"a\", \"b\"]").scope, ["a", "b"]);
+        for none in
+            ["scope = \"\"", "scope = []", "scope = \" \"", "scope = [\"\"]", "resource = []", "audience = \"\""]
+        {
+            let read = with(none);
+            assert_eq!((read.scope.len(), read.resource.len(), read.audience), (0, 0, None), "{none}");
+        }
         assert_eq!(with("resource = \"https://A.test\"").resource, ["https://A.test"]);
         assert_eq!(with("resource = [\"urn:a\", \"https://b.test/\"]").resource, ["urn:a", "https://b.test/"]);
         let found = wrong(&format!(

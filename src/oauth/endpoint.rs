@@ -189,6 +189,11 @@ fn host_of(url: &Url) -> Result<String, String> {
     }
 }
 
+/// The extra header fields that are sent.
+pub(super) fn extra_headers(settings: &OAuthSettings) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+    settings.headers.iter().filter(|(name, _)| !FRAMING.contains(name))
+}
+
 fn headers(settings: &OAuthSettings, request: &TokenRequest) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -196,7 +201,7 @@ fn headers(settings: &OAuthSettings, request: &TokenRequest) -> HeaderMap {
     for (name, _) in &settings.headers {
         headers.remove(name);
     }
-    for (name, value) in settings.headers.iter().filter(|(name, _)| !FRAMING.contains(name)) {
+    for (name, value) in extra_headers(settings) {
         // It may be an API key: out of the logs and of HPACK's table.
         let mut value = value.clone();
         value.set_sensitive(true);

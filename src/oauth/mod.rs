@@ -33,7 +33,7 @@ use crate::secret::{Secret, SecretError, SecretSource};
 use crate::token::{About, FetchedToken, TokenError, TokenErrorKind, TokenSource};
 
 pub use client_auth::{ClientAuth, SigningKeySettings};
-pub use identity::{Identity, identity, secrets_fingerprint};
+pub use identity::{Identity, assertions_fingerprint, identity, secrets_fingerprint};
 pub use settings::{AssertionAudience, DpopSettings, Grant, JwtBearer, OAuthSettings, Server, TokenExchange};
 
 use endpoint::{Endpoint, Target};

@@ -13,7 +13,10 @@ use super::members::Members;
 use super::settings::{Grant, OAuthSettings, TokenExchange};
 use super::{clock, grant, lifetime, refusal, wording};
 use crate::secret::Secret;
-use crate::token::{FetchDetail, FetchedToken, TokenError, TokenErrorKind, TokenType, judge_token};
+use crate::token::{Expires, FetchDetail, FetchedToken, TokenError, TokenErrorKind, TokenType, judge_token};
+
+/// RFC 6749 section 5.1.
+const ACCESS_TOKEN: &str = "access_token";
 
 /// The longest `scope` that is kept.
 const MAX_SCOPE: usize = 4 * 1024;
@@ -37,7 +40,7 @@ pub(super) struct Answer<'a> {
 /// # Errors
 /// Permanent for an OAuth error, transient for an overloaded or broken server, otherwise an invalid response.
 pub(super) fn parse(answer: &Answer<'_>, proof: &Proof, settings: &OAuthSettings) -> Result<FetchedToken, TokenError> {
-    let read = match Members::parse(&answer.body) {
+    let read = match Members::read(&answer.headers, &answer.body) {
         Some(members) if answer.status.is_success() => granted(answer, members, proof, settings),
         members => Err(refusal::refused(answer, members.as_ref(), proof)),
     };
@@ -58,17 +61,28 @@ fn granted(
     if let Some(error) = refusal::stated(answer, &members, proof) {
         return Err(error);
     }
-    let access_token = match members.take("access_token") {
+    let name = settings.token_member.as_deref().unwrap_or(ACCESS_TOKEN);
+    let access_token = match members.take(name) {
         Some(Value::String(token)) => Secret::new(token),
-        Some(_) => return Err(invalid("access_token is no text")),
+        Some(_) => return Err(invalid(&format!("{name} is no text"))),
+        None if settings.token_member.is_some() => return Err(invalid(&format!("it has no {name}"))),
         None => return Err(refusal::refused(answer, Some(&members), proof)),
     };
-    judge_token(access_token.expose()).map_err(|fault| invalid(&format!("access_token {fault}")))?;
+    judge_token(access_token.expose()).map_err(|fault| invalid(&format!("{name} {fault}")))?;
     let token_type = token_type(members.take("token_type").as_ref(), settings).map_err(invalid)?;
     if let Grant::TokenExchange(exchange) = &settings.grant {
         issued_type(members.get("issued_token_type"), exchange).map_err(invalid)?;
     }
-    let expires = lifetime::expires(members.take("expires_in").as_ref(), access_token.expose()).map_err(invalid)?;
+    let expires_in = members.take("expires_in");
+    let expires = match settings.token_member {
+        // `expires_in` is about the access token (RFC 6749 section 5.1); another one says best itself how long it lives.
+        Some(_) => match lifetime::expires(None, access_token.expose()).map_err(invalid)? {
+            Expires::Unsaid => lifetime::expires(expires_in.as_ref(), access_token.expose()),
+            said => Ok(said),
+        },
+        None => lifetime::expires(expires_in.as_ref(), access_token.expose()),
+    };
+    let expires = expires.map_err(invalid)?;
     // A server that puts the token or the secret into its scope must not bring it into logs and pages that way.
     let said = scope(members.take("scope"));
     // Of what was said, and not of what may be repeated: an empty scope grants nothing.

@@ -163,7 +163,8 @@ fn system_verifier() -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
 /// A text without a certificate.
 pub fn certificate_thumbprint(pem: &Secret) -> Result<String, TlsError> {
     let no_certificate = || TlsError::Certificate("there is no PEM certificate in it".into());
-    let certificate = CertificateDer::from_pem_slice(pem.expose().as_bytes()).map_err(|_invalid| no_certificate())?;
+    let certificate =
+        CertificateDer::from_pem_slice(pem.pem().expose().as_bytes()).map_err(|_invalid| no_certificate())?;
     Ok(URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate)))
 }
 

@@ -193,3 +193,121 @@ async fn a_servers_clock_that_is_off_is_named_where_it_refuses_an_assertion() {
     assert!(finished.stderr.contains(" s behind this machine's"), "{finished:?}");
     assert!(!finished.stderr.contains("another public key"), "{finished:?}");
 }
+
+#[tokio::test]
+async fn a_grant_of_the_servers_own_and_a_token_under_another_name() {
+    let tokens = TokenServer::scripted(|_, _| Reply::ok(r#"{"id_token":"abc","access_token":"other"}"#)).await;
+    let credential = "grant = { type = \"account_credentials\" }\ntoken_member = \"id_token\"\n\
+                      parameters = { account_id = \"x\" }";
+    let world = World::with(tokens, credential, "", |_, _| Reply::ok("fine")).await;
+    assert_eq!(world.get("/").await.status, 200);
+    assert_eq!(world.authorizations(), ["Bearer abc"]);
+    let form = String::from_utf8(world.tokens.server.asked()[0].body.clone()).unwrap();
+    assert_eq!(form, "grant_type=account_credentials&account_id=x");
+}
+
+#[tokio::test]
+async fn an_answer_in_a_form_is_understood() {
+    let tokens = TokenServer::scripted(|_, _| {
+        let fields = "content-type: application/x-www-form-urlencoded; charset=utf-8\r\n";
+        Reply::new(200, fields, "access_token=abc&scope=&token_type=bearer")
+    })
+    .await;
+    let world = World::with(tokens, "", "", |_, _| Reply::ok("fine")).await;
+    assert_eq!(world.get("/").await.status, 200);
+    assert_eq!(world.authorizations(), ["Bearer abc"]);
+    let tokens = TokenServer::scripted(|_, _| {
+        Reply::new(200, "content-type: application/x-www-form-urlencoded\r\n", "error=incorrect_client_credentials")
+    })
+    .await;
+    let world = World::with(tokens, "", "", |_, _| Reply::ok("fine")).await;
+    let answer = world.get("/").await;
+    assert!(answer.status == 502 && answer.text().contains("check client_id"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn one_secret_from_two_places_is_one_token_request() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
+    let folder = tempfile::tempdir().unwrap();
+    let mut toml = String::from(
+        "[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstreams = [\"a\", \"b\", \"c\"]\n",
+    );
+    for (name, text, more) in [
+        ("a", "s3cret", "timeout = \"3s\"\n"),
+        ("b", "\u{feff}s3cret\r\n", "inject = { header = \"X-Token\" }\n"),
+        ("c", "s3cret\n", "refresh_ahead = \"off\"\n"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        toml += &format!(
+            "[upstreams.{name}]\norigin = \"{}\"\ncredential = \"{name}\"\npath_prefix = \"/{name}\"\n\
+             [credentials.{name}]\ntoken_endpoint = \"{}\"\nclient_id = \"me\"\nclient_secret = {{ file = {:?} }}\n{more}",
+            api.origin(),
+            tokens.endpoint(),
+            path.display().to_string()
+        );
+    }
+    let proxy = crate::support::TestProxy::start(&toml);
+    for name in ["a", "b", "c"] {
+        assert_eq!(crate::support::get(proxy.address("base"), "localhost", &format!("/{name}/x")).await.status, 200);
+    }
+    assert_eq!(tokens.requests(), 1);
+}
+
+/// As Kubernetes writes a projected token anew: the same pod for the same audience, with another time.
+#[tokio::test]
+async fn an_assertion_that_is_written_anew_mends_what_the_old_one_failed_of() {
+    use base64::Engine as _;
+
+    let jwt = |claims: &str| {
+        let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.c2ln", part("{}"), part(claims))
+    };
+    let (old, new) =
+        (jwt(r#"{"iss":"k8s","sub":"pod","aud":"x","exp":1}"#), jwt(r#"{"iss":"k8s","sub":"pod","aud":"x","exp":2}"#));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwt");
+    std::fs::write(&path, &old).unwrap();
+    let takes = new.clone();
+    let tokens = TokenServer::scripted(move |asked, _| {
+        if String::from_utf8_lossy(&asked.body).contains(&takes) {
+            return Reply::ok(&TokenServer::granted("abc", 3600));
+        }
+        Reply::new(401, JSON, r#"{"error":"invalid_client","error_description":"expired"}"#)
+    })
+    .await;
+    let auth = format!("client_assertion = {{ file = {:?} }}", path.display().to_string());
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let toml =
+        World::toml(&tokens.endpoint(), &api.origin(), "", "").replace("client_secret = \"s3cret-of-mine\"", &auth);
+    let proxy = crate::support::TestProxy::start(&toml);
+    let get = || crate::support::get(proxy.address("api"), "localhost", "/");
+    assert_eq!(get().await.status, 502);
+    assert_eq!(get().await.status, 502, "and it is not asked again for half a minute");
+    assert_eq!(tokens.requests(), 1);
+    std::fs::write(&path, &new).unwrap();
+    crate::support::until("the new assertion is tried", || async { get().await.status == 200 }).await;
+    assert_eq!(tokens.requests(), 2, "it is tried once, for the old one's failure");
+}
+
+#[tokio::test]
+async fn what_stands_around_a_secret_is_told_by_check() {
+    for (text, told) in [
+        ("'s3cret'", "stands between quotes"),
+        (" s3cret", "begins or ends with a blank"),
+        ("SECRET=s3cret", "in a file of variables"),
+    ] {
+        let folder =
+            folder("https://login.example.com/token", "client_secret = { env = \"SECRET\" }").env("SECRET", text);
+        let finished = folder.run(&["check"]).await;
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert!(finished.stderr.contains(told) && !finished.stderr.contains("s3cret"), "{finished:?}");
+    }
+    let folder = folder("https://login.example.com/token", "private_key = { env = \"KEY\" }");
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let one_line = folder.env("KEY", &key.replace('\n', "\\n"));
+    assert_eq!(one_line.run(&["check"]).await.code, Some(0), "a PEM of one line is understood");
+    let broken = one_line.env("KEY", &key.replace('\n', " "));
+    let finished = broken.run(&["check"]).await;
+    assert!(finished.code == Some(78) && finished.stderr.contains("lost its line breaks"), "{finished:?}");
+}

@@ -80,6 +80,21 @@ fn where_the_configuration_says_how_a_token_is_presented_its_type_decides_nothin
 }
 
 #[test]
+fn the_token_may_be_another_member_and_then_says_itself_how_long_it_lives() {
+    let mut google = settings("https://login.example.com/token");
+    google.token_member = Some("id_token".into());
+    let read = |body: &Value| parse(&answer(200, body.to_string().as_bytes()), &presented(SECRET), &google);
+    // {"exp":1}
+    let token = read(&json!({"id_token": "e30.eyJleHAiOjF9.c2ln", "access_token": TOKEN, "expires_in": 60})).unwrap();
+    assert_eq!(token.access_token.expose(), "e30.eyJleHAiOjF9.c2ln");
+    assert!(matches!(token.expires, Expires::At(_)));
+    let token = read(&json!({"id_token": "opaque", "expires_in": 60})).unwrap();
+    assert_eq!(token.expires, Expires::In(Duration::from_mins(1)));
+    let error = read(&json!({ "access_token": TOKEN })).unwrap_err();
+    assert!(error.kind == TokenErrorKind::InvalidResponse && error.message.ends_with("it has no id_token"), "{error}");
+}
+
+#[test]
 fn a_list_of_scopes_is_joined() {
     let token = json_answer(200, &json!({"access_token": TOKEN, "scope": ["a", "b"]})).unwrap();
     assert_eq!(token.scope.as_deref(), Some("a b"));
