@@ -1,8 +1,7 @@
 //! `[credentials.X]`, live: token caches by identity, exchanges, fixed credentials; what did not change is kept.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::{Hash as _, Hasher as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::credential::{
 };
 use crate::oauth::{Grant, Identity, SubjectSource};
 use crate::token::{Clock, RefreshSettings, TokenCache};
+use crate::upstream::OnwardSettings;
 
 /// What is behind a credential.
 #[derive(Debug, Clone)]
@@ -26,22 +26,32 @@ pub(super) enum Backing {
     Exchange(Identity, Arc<Exchange>, Manner),
 }
 
-/// A digest of what is not part of an identity and still says how tokens are asked for and kept: a reload that changes it makes
-/// a new cache.
-type Manner = u64;
+/// What is not part of an identity and still says how tokens are asked for and kept: a reload that changes it makes a new cache.
+#[derive(Debug, PartialEq)]
+pub(super) struct HowAsked {
+    refresh: RefreshSettings,
+    timeout: Duration,
+    ca_file: Option<PathBuf>,
+    proxy: Option<OnwardSettings>,
+    wanted: Wanted,
+}
+
+type Manner = Arc<HowAsked>;
 
 fn manner(token: &TokenSettings) -> Manner {
     let TokenSettings { oauth, refresh, .. } = token;
-    // `required` is told to the cache that is there.
-    let refresh = RefreshSettings { always: false, ..refresh.clone() };
-    let mut hasher = DefaultHasher::new();
-    (format!("{refresh:?}"), oauth.timeout, &oauth.ca_file, &oauth.proxy, &oauth.members, oauth.any_token_type)
-        .hash(&mut hasher);
-    hasher.finish()
+    Arc::new(HowAsked {
+        // `required` is told to the cache that is there.
+        refresh: RefreshSettings { always: false, ..refresh.clone() },
+        timeout: oauth.timeout,
+        ca_file: oauth.ca_file.clone(),
+        proxy: oauth.proxy.clone(),
+        wanted: Wanted { members: oauth.members.iter().cloned().collect(), any_token_type: oauth.any_token_type },
+    })
 }
 
 /// What is read from the answers to one token request, by whoever shares it.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Wanted {
     members: BTreeSet<String>,
     any_token_type: bool,
@@ -80,12 +90,14 @@ impl Builder {
     /// token is the first one's, but for `required`: that is said by any of them.
     pub(super) fn backings(&self, config: &Config, before: Option<&Built>) -> Result<Vec<Backing>, BuildError> {
         let mut by_identity: HashMap<Identity, (Arc<TokenCache>, Manner)> = HashMap::new();
-        let mut live: HashMap<(Identity, Manner), Arc<TokenCache>> = HashMap::new();
-        for backing in before.iter().flat_map(|built| &built.backings) {
-            if let Backing::Tokens(identity, cache, manner) = backing {
-                live.insert((*identity, *manner), Arc::clone(cache));
-            }
-        }
+        let live = |wanted: Identity, own: &Manner| {
+            before.iter().flat_map(|built| &built.backings).find_map(|backing| match backing {
+                Backing::Tokens(identity, cache, manner) if *identity == wanted && manner == own => {
+                    Some(Arc::clone(cache))
+                }
+                _ => None,
+            })
+        };
         let wanted = self.wanted(config)?;
         let mut backings = Vec::with_capacity(config.credentials.len());
         for CredentialSettings { name, kind, .. } in &config.credentials {
@@ -100,16 +112,18 @@ impl Builder {
             let token = &for_all(token, identity, &wanted);
             let own = manner(token);
             if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
-                backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, own, before)?, own));
+                backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, &own, before)?, own));
                 continue;
             }
-            let (cache, manner) = match (by_identity.get(&identity), live.get(&(identity, own))) {
+            let (cache, manner) = match by_identity.get(&identity) {
                 // Of several with one identity, the first says how.
-                (Some((cache, manner)), _) => (Arc::clone(cache), *manner),
-                (None, Some(cache)) => (Arc::clone(cache), own),
-                (None, None) => (self.cache(name, token)?, own),
+                Some((cache, manner)) => (Arc::clone(cache), Arc::clone(manner)),
+                None => match live(identity, &own) {
+                    Some(cache) => (cache, own),
+                    None => (self.cache(name, token)?, own),
+                },
             };
-            by_identity.insert(identity, (Arc::clone(&cache), manner));
+            by_identity.insert(identity, (Arc::clone(&cache), Arc::clone(&manner)));
             backings.push(Backing::Tokens(identity, cache, manner));
         }
         let required = config.credentials.iter().zip(&backings).filter(|(settings, _)| settings.required);
@@ -195,12 +209,12 @@ impl Builder {
         name: &str,
         token: &TokenSettings,
         identity: Identity,
-        own: Manner,
+        own: &Manner,
         before: Option<&Built>,
     ) -> Result<Arc<Exchange>, BuildError> {
         let live = before.into_iter().flat_map(|built| built.runtime.credentials.iter().zip(&built.backings));
         let live = live.filter(|(credential, _)| credential.name == name).find_map(|(_, backing)| match backing {
-            Backing::Exchange(known, exchange, manner) if *known == identity && *manner == own => {
+            Backing::Exchange(known, exchange, manner) if *known == identity && manner == own => {
                 Some(Arc::clone(exchange))
             }
             _ => None,

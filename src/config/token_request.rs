@@ -8,13 +8,14 @@ use toml::de::DeValue;
 
 use super::client_auth::{assertion_audience, grant_and_client_auth, sign};
 use super::extra_fields::{headers, parameters};
+use super::onward;
 use super::preset::preset;
 use super::reader::{TableReader, set};
 use super::secrets::pem;
 use super::value::Value;
 use crate::oauth::{AssertionAudience, ClientAuth, DpopSettings, Grant, JwtBearer, OAuthSettings, Server};
-use crate::secret::Secrets;
-use crate::upstream::Host;
+use crate::secret::{Secret, SecretSource, Secrets};
+use crate::upstream::{Host, OnwardLogin, OnwardSettings};
 
 /// Reads everything that a token request is made of. `None` after a problem.
 /// The second part is how long tokens live where their server does not say, if a preset knows that.
@@ -114,18 +115,31 @@ fn issuer(value: &Value<'_>) -> Option<String> {
     value.text().map(str::to_owned)
 }
 
-/// The way out for token requests. Its password, if there is one, stands in the file.
-fn proxy(value: &Value<'_>) -> Option<Url> {
-    const REMEDY: &str = "write proxy = \"http://HOST:PORT\"";
-    let url = value.parsed(Url::parse, REMEDY)?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return value.wrong("is no http or https proxy", REMEDY);
+/// The way out for token requests: as `via`, or a URL with a user name and a password in it, as other programs take it.
+fn proxy(value: &Value<'_>) -> Option<OnwardSettings> {
+    let Some(url) = value.node.as_str().and_then(|text| Url::parse(text).ok()) else {
+        return onward::proxy(value, "proxy");
+    };
+    if url.username().is_empty() && url.password().is_none() {
+        return onward::proxy(value, "proxy");
     }
-    if url.password().is_some() {
-        let what = format!("`{}`: the proxy's password is written into the file", value.path);
-        value.file.warning(value.at, what, "let only attache's own user read the file");
-    }
-    Some(url)
+    let decoded = |text: &str| {
+        let form = format!("x={}", text.replace('+', "%2B"));
+        url::form_urlencoded::parse(form.as_bytes()).next().map(|(_, text)| text.into_owned()).unwrap_or_default()
+    };
+    let (username, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+    let mut bare = url;
+    let taken_off = bare.set_username("").is_ok() && bare.set_password(None).is_ok();
+    let proxy = bare.as_str().trim_end_matches('/').parse().ok().filter(|_| taken_off);
+    let Some(proxy) = proxy.filter(|_| !username.contains(|letter: char| letter == ':' || letter.is_control())) else {
+        return value.wrong("is no http or https proxy", "write proxy = \"http://HOST:PORT\"");
+    };
+    let what = format!("`{}`: the proxy's password is written into the file", value.path);
+    let remedy = "write proxy = { url = \"http://HOST:PORT\", username = \"…\", password = { env = \"NAME\" } }";
+    value.file.warning(value.at, what, remedy);
+    let password = Secrets::one(SecretSource::Literal(Secret::new(password)));
+    let login = Some(OnwardLogin { username, password });
+    Some(OnwardSettings { key: "proxy", proxy, login, ca_file: None, except: Vec::new() })
 }
 
 /// `true`, `false` or `{ private_key = … }`.
@@ -297,7 +311,11 @@ mod tests {
     #[test]
     fn the_onward_proxy_and_bound_tokens_are_read() {
         let read = oauth(&format!("{ENDPOINT}\n{SECRET}\nproxy = \"http://proxy.test:3128\"\ndpop = true"));
-        assert_eq!(read.proxy.unwrap().as_str(), "http://proxy.test:3128/");
+        assert_eq!(read.proxy.unwrap().proxy.to_string(), "http://proxy.test:3128");
+        let known = "{ url = \"http://proxy.test:3128\", username = \"me\", password = { env = \"SECRET\" } }";
+        let read_known = oauth(&format!("{ENDPOINT}\n{SECRET}\nproxy = {known}")).proxy.unwrap();
+        assert_eq!((read_known.key, read_known.login.unwrap().username.as_str()), ("proxy", "me"));
+        assert!(oauth(&format!("{ENDPOINT}\n{SECRET}\nproxy = \"http://proxy.test:3128/\"")).proxy.is_some());
         assert!(matches!(read.dpop, Some(DpopSettings::Generated)));
         assert!(oauth(&format!("{ENDPOINT}\n{SECRET}\ndpop = false")).dpop.is_none());
         let found = wrong(&format!("{ENDPOINT}\n{SECRET}\nproxy = \"socks5://p:1\"\ndpop = \"yes\""));

@@ -1,4 +1,4 @@
-//! How a token is obtained: grant × client authentication × token endpoint. The only user of `reqwest`.
+//! How a token is obtained: grant × client authentication × token endpoint.
 //!
 //! [`OAuthSource`] implements [`TokenSource`]; it makes a token request whenever it is asked for one and remembers
 //! nothing but what it learnt of the server: its metadata, its nonces, and which of several secrets it takes. Holding,
@@ -7,6 +7,8 @@
 mod assertion;
 mod client_auth;
 mod clock;
+mod coding;
+mod connection;
 mod endpoint;
 mod failure;
 #[doc(hidden)]

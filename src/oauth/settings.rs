@@ -9,6 +9,7 @@ use url::Url;
 use super::InvalidSettings;
 use super::client_auth::{ClientAuth, SigningKeySettings};
 use super::endpoint::Target;
+use crate::dial::OnwardSettings;
 use crate::secret::{SecretSource, Secrets};
 
 /// Everything that a token request is made of.
@@ -39,7 +40,7 @@ pub struct OAuthSettings {
     /// PEM certificates trusted instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// The HTTP proxy that token requests go through; never the one of our own environment.
-    pub proxy: Option<Url>,
+    pub proxy: Option<OnwardSettings>,
     /// RFC 9449: tokens are bound to a key of ours.
     pub dpop: Option<DpopSettings>,
     /// Text members of the token response that routes ask for (`origin_from`).

@@ -151,7 +151,7 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 /// In words of our own: the library's repeat the line.
-const fn broken(error: &pem::Error) -> &'static str {
+pub(super) const fn broken(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "has a block without its -----END line",
         pem::Error::IllegalSectionStart { .. } => "has a broken -----BEGIN line",

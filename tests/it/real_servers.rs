@@ -1,6 +1,14 @@
 //! Authorization servers as they are: what they answer that no standard says, and what attache and a person make of it.
 
-use crate::support::{Asked, Folder, Reply, Scripted, TokenServer, World, send};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::support::{
+    ADMIN, Asked, FORWARD, Folder, OnwardProxy, Raw, Reply, Scripted, TestProxy, TlsFront, TokenServer, World, get,
+    read_head, send, until, upstream,
+};
 
 const JSON: &str = "content-type: application/json\r\n";
 
@@ -85,10 +93,10 @@ async fn a_token_of_an_unknown_type_is_for_the_credential_that_says_how() {
     );
     let toml =
         World::toml(&endpoint, &origin, "", "").replace("mode = \"forward\"", "mode = \"reverse\"\nupstream = \"api\"");
-    let proxy = crate::support::TestProxy::start(&(toml + &second));
-    let get = |listener: &str| crate::support::get(proxy.address(listener), "localhost", "/");
-    assert_eq!(get("mac").await.status, 200);
-    get("api").await.assert_own_failure(502, "proxy_configuration_error");
+    let proxy = TestProxy::start(&(toml + &second));
+    let ask = |listener: &str| get(proxy.address(listener), "localhost", "/");
+    assert_eq!(ask("mac").await.status, 200);
+    ask("api").await.assert_own_failure(502, "proxy_configuration_error");
     assert_eq!(api.asked()[0].field("authorization"), Some("MAC abc"));
     assert_eq!((api.requests(), tokens.requests()), (1, 1));
 }
@@ -247,9 +255,9 @@ async fn one_secret_from_two_places_is_one_token_request() {
             path.display().to_string()
         );
     }
-    let proxy = crate::support::TestProxy::start(&toml);
+    let proxy = TestProxy::start(&toml);
     for name in ["a", "b", "c"] {
-        assert_eq!(crate::support::get(proxy.address("base"), "localhost", &format!("/{name}/x")).await.status, 200);
+        assert_eq!(get(proxy.address("base"), "localhost", &format!("/{name}/x")).await.status, 200);
     }
     assert_eq!(tokens.requests(), 1);
 }
@@ -280,13 +288,13 @@ async fn an_assertion_that_is_written_anew_mends_what_the_old_one_failed_of() {
     let api = Scripted::start(|_, _| Reply::ok("fine")).await;
     let toml =
         World::toml(&tokens.endpoint(), &api.origin(), "", "").replace("client_secret = \"s3cret-of-mine\"", &auth);
-    let proxy = crate::support::TestProxy::start(&toml);
-    let get = || crate::support::get(proxy.address("api"), "localhost", "/");
-    assert_eq!(get().await.status, 502);
-    assert_eq!(get().await.status, 502, "and it is not asked again for half a minute");
+    let proxy = TestProxy::start(&toml);
+    let ask = || get(proxy.address("api"), "localhost", "/");
+    assert_eq!(ask().await.status, 502);
+    assert_eq!(ask().await.status, 502, "and it is not asked again for half a minute");
     assert_eq!(tokens.requests(), 1);
     std::fs::write(&path, &new).unwrap();
-    crate::support::until("the new assertion is tried", || async { get().await.status == 200 }).await;
+    until("the new assertion is tried", || async { ask().await.status == 200 }).await;
     assert_eq!(tokens.requests(), 2, "it is tried once, for the old one's failure");
 }
 
@@ -304,10 +312,171 @@ async fn what_stands_around_a_secret_is_told_by_check() {
         assert!(finished.stderr.contains(told) && !finished.stderr.contains("s3cret"), "{finished:?}");
     }
     let folder = folder("https://login.example.com/token", "private_key = { env = \"KEY\" }");
-    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let key = KeyPair::generate().unwrap().serialize_pem();
     let one_line = folder.env("KEY", &key.replace('\n', "\\n"));
     assert_eq!(one_line.run(&["check"]).await.code, Some(0), "a PEM of one line is understood");
     let broken = one_line.env("KEY", &key.replace('\n', " "));
     let finished = broken.run(&["check"]).await;
     assert!(finished.code == Some(78) && finished.stderr.contains("lost its line breaks"), "{finished:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_compressed_unasked_is_read() {
+    use std::io::Write as _;
+
+    let compressed = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let reply = |coding: &str, body: &[u8]| {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\n\r\n", body.len());
+        Reply::Raw([head.as_bytes(), body].concat())
+    };
+    let body = compressed(&TokenServer::granted("abc", 3600));
+    let tokens = TokenServer::scripted(move |_, _| reply("gzip", &body)).await;
+    let world = World::with(tokens, "", "", |_, _| Reply::ok("fine")).await;
+    assert_eq!(world.get("/").await.status, 200);
+    assert_eq!(world.authorizations(), ["Bearer abc"]);
+
+    let tokens = TokenServer::scripted(move |_, _| reply("br", b"xyz")).await;
+    let finished = folder(&tokens.endpoint(), "client_secret = { env = \"SECRET\" }").run(&["check", "--live"]).await;
+    assert!(finished.stderr.contains("have compression (gzip, br) of token responses switched off"), "{finished:?}");
+}
+
+/// What `openssl req -x509` makes: self-signed, and an authority by its own word. Its file, and the server that has it.
+fn self_signed(names: &[&str]) -> (tempfile::NamedTempFile, Arc<rustls::ServerConfig>) {
+    let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, names[0]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), certificate.pem()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(attache::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
+        .unwrap();
+    (file, Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_trusted_where_it_is_named_and_nowhere_else() {
+    let tokens = TokenServer::start().await;
+    let (file, config) = self_signed(&["localhost"]);
+    let front = TlsFront::start(config, tokens.server.address()).await;
+    let endpoint = format!("https://localhost:{}/token", front.address().port());
+    let trusted = format!("client_secret = {{ env = \"SECRET\" }}\nca_file = {:?}", file.path().display().to_string());
+    let finished = folder(&endpoint, &trusted).run(&["check", "--live"]).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+
+    let (other, _) = self_signed(&["localhost"]);
+    let another = format!("client_secret = {{ env = \"SECRET\" }}\nca_file = {:?}", other.path().display().to_string());
+    for wrong in [another.as_str(), "client_secret = { env = \"SECRET\" }"] {
+        let finished = folder(&endpoint, wrong)
+            .env("SSL_CERT_FILE", &other.path().display().to_string())
+            .run(&["check", "--live"])
+            .await;
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        assert!(
+            finished.stderr.contains("ca_file") && finished.stderr.contains("no TLS connection to localhost:"),
+            "{finished:?}"
+        );
+        for raw in ["Other(", "OtherError", "CaUsedAsEndEntity", "InvalidCertificate", "invalid peer"] {
+            assert!(!finished.stderr.contains(raw), "{finished:?}");
+        }
+    }
+    assert_eq!(tokens.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_self_signed_upstream_and_onward_proxy_are_trusted_by_their_own_certificates() {
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let (file, config) = self_signed(&["api.test"]);
+    let front = TlsFront::start(config, api.address()).await;
+    let onward = OnwardProxy::start(&[("api.test:443", front.address())]).await;
+    let (onward_file, onward_config) = self_signed(&["localhost"]);
+    let onward_front = TlsFront::start(onward_config, onward.address()).await;
+    let proxy = TestProxy::start(&format!(
+        "{FORWARD}{ADMIN}{}tls = {{ ca_file = {:?} }}\nvia = {{ url = \"https://localhost:{}\", ca_file = {:?} }}\n",
+        upstream("api", "https://api.test").replace("credential = \"key\"\n", ""),
+        file.path().display().to_string(),
+        onward_front.address().port(),
+        onward_file.path().display().to_string(),
+    ));
+    let answer = get(proxy.address("proxy"), "api.test", "http://api.test/x").await;
+    assert_eq!((answer.status, answer.text()), (200, "fine"));
+}
+
+/// A proxy that says this to CONNECT, and then leads to this server if it said something else than a refusal.
+async fn saying(answer: &'static str, there: std::net::SocketAddr) -> Raw {
+    Raw::start(move |mut caller, _| async move {
+        let _head = read_head(&mut caller).await;
+        caller.write_all(answer.as_bytes()).await.unwrap();
+        let mut server = tokio::net::TcpStream::connect(there).await.unwrap();
+        let _ended = tokio::io::copy_bidirectional(&mut caller, &mut server).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_proxy_for_token_requests_is_named_with_what_it_answered() {
+    let tokens = TokenServer::start().await;
+    let ask = async |answer: &'static str| {
+        let proxy = saying(answer, tokens.server.address()).await;
+        let credential = format!("client_secret = {{ env = \"SECRET\" }}\nproxy = \"{}\"", proxy.origin());
+        (folder(&tokens.endpoint(), &credential).run(&["check", "--live"]).await, proxy.address())
+    };
+    for (answer, told) in [
+        (
+            "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n",
+            "407 Proxy Authentication Required: it wants to know who asks; write proxy = { url = ",
+        ),
+        ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "with 403 Forbidden: "),
+        ("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "with 502 Bad Gateway: it could not reach the host"),
+        ("<html>", "ended the connection before it answered CONNECT"),
+    ] {
+        let (finished, at) = if answer == "<html>" {
+            let hangs_up = Raw::start(|_, _| async {}).await;
+            let credential = format!("client_secret = {{ env = \"SECRET\" }}\nproxy = \"{}\"", hangs_up.origin());
+            (folder(&tokens.endpoint(), &credential).run(&["check", "--live"]).await, hangs_up.address())
+        } else {
+            ask(answer).await
+        };
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        assert!(finished.stderr.contains(told), "{told}: {finished:?}");
+        assert!(finished.stderr.contains(&format!("the onward proxy {at}")), "{finished:?}");
+        assert!(finished.stderr.contains("likely cause: token requests do not get through the proxy"), "{finished:?}");
+    }
+    assert_eq!(tokens.requests(), 0);
+    for answer in [
+        "HTTP/1.1 201 Created\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    ] {
+        let (finished, _) = ask(answer).await;
+        assert_eq!(finished.code, Some(0), "{answer}: {finished:?}");
+    }
+    assert_eq!(tokens.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_proxy_for_token_requests_is_given_a_password_that_is_a_secret() {
+    let tokens = TokenServer::start().await;
+    let at = tokens.server.address();
+    // me:sentinel
+    let onward =
+        OnwardProxy::asking("\r\nProxy-Authorization: Basic bWU6c2VudGluZWw=\r\n", &[(&at.to_string(), at)]).await;
+    let with = |password: &str| {
+        let proxy = format!("{{ url = \"{}\", username = \"me\", password = {{ env = \"PASSWORD\" }} }}", onward.url());
+        let credential = format!("client_secret = {{ env = \"SECRET\" }}\nproxy = {proxy}");
+        folder(&tokens.endpoint(), &credential).env("PASSWORD", password)
+    };
+    let finished = with("sentinel").run(&["check", "--live"]).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let finished = with("wrong-sentinel").run(&["check", "--live"]).await;
+    assert!(finished.stderr.contains("it did not accept the username and password of proxy"), "{finished:?}");
+    assert!(!finished.stderr.contains("sentinel"), "{finished:?}");
+    assert!(tokens.server.asked()[0].field("proxy-authorization").is_none());
 }

@@ -15,7 +15,7 @@ const LONGER: [(&str, usize); 1] = [
 ];
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 24] = [
+const DOORS: [(&str, &[&str]); 25] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "runtime.rs", "token/cache.rs"]),
     ("axum::", &["admin/", "demo/"]),
@@ -24,12 +24,13 @@ const DOORS: [(&str, &[&str]); 24] = [
     ("clap::", &["cli/"]),
     ("clap_complete::", &["cli/completions.rs"]),
     ("clap_mangen::", &["cli/man.rs"]),
-    ("hyper::client", &["upstream/", "cli/admin_client.rs"]),
+    ("flate2::", &["oauth/coding.rs"]),
+    ("hyper::client", &["upstream/", "oauth/connection.rs", "cli/admin_client.rs"]),
     ("hyper::server", &["listen/", "demo/"]),
     ("jsonwebtoken::", &["demo/"]),
     ("rcgen::", &["tls/authority.rs"]),
     ("opentelemetry", &["telemetry/traces.rs"]),
-    ("reqwest::", &["oauth/", "telemetry/traces.rs"]),
+    ("reqwest::", &["telemetry/traces.rs"]),
     ("rustls_platform_verifier::", &["tls/"]),
     ("listenfd::", &["listen/inherited.rs"]),
     ("sd_notify::", &["cli/service_manager.rs"]),
@@ -39,7 +40,7 @@ const DOORS: [(&str, &[&str]); 24] = [
     ("toml::", &["config/"]),
     ("tracing_subscriber::", &["telemetry/"]),
     ("rustls_native_certs::", &["tls/trust_store.rs"]),
-    ("x509_parser::", &["tls/authority.rs", "tls/server.rs"]),
+    ("x509_parser::", &["tls/authority.rs", "tls/pinned.rs", "tls/server.rs"]),
 ];
 
 /// Who may look into a secret, and what for.
@@ -63,7 +64,7 @@ const EXPOSING: [&str; 21] = [
     "tls/authority.rs",        // the key of the local CA is read
     "tls/mod.rs",              // a certificate is parsed
     "tls/identity.rs",         // certificate and key come out of their PEM
-    "upstream/onward.rs",      // our password goes to the onward proxy
+    "dial/onward.rs",          // our password goes to the onward proxy
     "token/mod.rs",            // the header value is made, once for each token
 ];
 
