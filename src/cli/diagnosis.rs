@@ -176,6 +176,7 @@ fn by_code(code: &str, settings: &OAuthSettings) -> Diagnosis {
 
 fn by_kind(error: &TokenError) -> Diagnosis {
     match error.kind {
+        TokenErrorKind::InvalidResponse if error.about == Some(About::Client) => unsaid_client(),
         TokenErrorKind::Transient if error.code.is_some() => Diagnosis::new(
             "the server says that it is not able to just now, or says it in a word of its own that nobody has registered",
             "try again; if it stays so, see what the server's own log says about it",
@@ -201,12 +202,16 @@ fn by_kind(error: &TokenError) -> Diagnosis {
             "what answers there is no token endpoint, or something stands before it",
             "compare token_endpoint with the server's metadata, or write issuer to have it looked up",
         ),
-        TokenErrorKind::Permanent => Diagnosis::new(
-            "the server refuses the client without saying why; mostly that is client_id or the secret",
-            "compare client_id and the secret with what the server shows, and see what its own log says",
-        ),
+        TokenErrorKind::Permanent => unsaid_client(),
         TokenErrorKind::Cancelled => Diagnosis::new("the request was given up", "try again"),
     }
+}
+
+fn unsaid_client() -> Diagnosis {
+    Diagnosis::new(
+        "the server refuses the client without saying why; mostly that is client_id or the secret",
+        "compare client_id and the secret with what the server shows, and see what its own log says",
+    )
 }
 
 async fn works(name: &str, settings: &OAuthSettings) -> bool {

@@ -3,7 +3,8 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,15 +27,30 @@ use crate::dial::{AddressPolicy, DialError, Host, Onward, OwnAddresses, Target, 
 /// Token requests are minutes apart: a connection kept for long is one that the other side has closed.
 const IDLE: Duration = Duration::from_secs(20);
 
+/// A kept connection that has ended, one that wants HTTP/1.1, and one more.
+const TURNS: usize = 3;
+
 /// The largest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// The ways to one authorization server, and the connection that was used last.
 pub(super) struct Connections {
     tls: TlsConnector,
+    /// The same, offering HTTP/1.1 alone.
+    tls_http1: TlsConnector,
+    /// The server has said that it wants no HTTP/2.
+    http1_alone: AtomicBool,
     onward: Option<Onward>,
     own: OwnAddresses,
-    kept: Arc<Mutex<Option<Connection>>>,
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+/// The connection that was used last.
+#[derive(Default)]
+struct Shelf {
+    kept: Option<Connection>,
+    /// There is a task that lets go of it in time.
+    watched: bool,
 }
 
 /// A request, which may have to be said twice: a kept connection may turn out to have ended.
@@ -65,6 +81,8 @@ pub(super) enum Failure {
     Http(hyper::Error),
     /// The request cannot be said.
     Request,
+    /// It was said several times, and each time the server did not take it.
+    Unsaid,
 }
 
 impl From<hyper::Error> for Failure {
@@ -99,15 +117,40 @@ impl Drop for Driver {
 /// What came of a request on a connection.
 enum Said {
     Answered(Response<Incoming>),
-    /// Not a byte of it was sent: the connection had ended.
-    Unsent,
+    /// The server has not processed it, so that it may be said again.
+    Unsaid(Unsaid),
     Failed(Failure),
+}
+
+/// Why the server has not processed a request.
+enum Unsaid {
+    /// The connection had ended, or the server says so itself (RFC 9113 section 8.7).
+    Unprocessed,
+    /// It wants the request over HTTP/1.1 (RFC 9113 section 7, `HTTP_1_1_REQUIRED`): for some a client certificate does not
+    /// go with HTTP/2.
+    OverHttp2,
+}
+
+impl Unsaid {
+    fn of(error: &hyper::Error) -> Option<Self> {
+        let error = std::error::Error::source(error)?.downcast_ref::<h2::Error>()?;
+        match error.reason()? {
+            h2::Reason::HTTP_1_1_REQUIRED => Some(Self::OverHttp2),
+            h2::Reason::REFUSED_STREAM => Some(Self::Unprocessed),
+            // Streams above the last one that a GOAWAY names.
+            h2::Reason::NO_ERROR if error.is_go_away() => Some(Self::Unprocessed),
+            _ => None,
+        }
+    }
 }
 
 impl Connections {
     pub(super) fn new(tls: rustls::ClientConfig, onward: Option<Onward>) -> Self {
-        let (own, kept) = (OwnAddresses::default(), Arc::default());
-        Self { tls: TlsConnector::from(Arc::new(tls)), onward, own, kept }
+        let (own, shelf) = (OwnAddresses::default(), Arc::default());
+        let mut http1 = tls.clone();
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let (tls, tls_http1) = (TlsConnector::from(Arc::new(tls)), TlsConnector::from(Arc::new(http1)));
+        Self { tls, tls_http1, http1_alone: AtomicBool::new(false), onward, own, shelf }
     }
 
     /// The onward proxy that is gone through, as `host:port`, for people.
@@ -121,18 +164,26 @@ impl Connections {
     /// When there is no whole head, or a body that breaks off.
     pub(super) async fn exchange(&self, request: &Outgoing<'_>, most: usize) -> Result<Received, Failure> {
         let to = format!("{}://{}", request.url.scheme(), shown(request.url));
-        if let Some(mut kept) = self.take(&to) {
-            match kept.say(request).await {
-                Said::Answered(answer) => return self.read(kept, answer, most).await,
+        let mut kept = self.take(&to);
+        let mut turns = 0;
+        loop {
+            let mut connection = match kept.take() {
+                Some(kept) => kept,
+                None => self.open(to.clone(), request.url).await?,
+            };
+            turns += 1;
+            let unsaid = match connection.say(request).await {
+                Said::Answered(answer) => return self.read(connection, answer, most).await,
                 Said::Failed(failure) => return Err(failure),
-                Said::Unsent => {}
+                Said::Unsaid(unsaid) => unsaid,
+            };
+            self.forget();
+            if matches!(unsaid, Unsaid::OverHttp2) {
+                self.http1_alone.store(true, Ordering::Relaxed);
             }
-        }
-        let mut connection = self.open(to, request.url).await?;
-        match connection.say(request).await {
-            Said::Answered(answer) => self.read(connection, answer, most).await,
-            Said::Failed(failure) => Err(failure),
-            Said::Unsent => Err(Failure::Tls(io::ErrorKind::UnexpectedEof.into())),
+            if turns == TURNS {
+                return Err(Failure::Unsaid);
+            }
         }
     }
 
@@ -169,7 +220,8 @@ impl Connections {
         }
         let name = ServerName::try_from(without_brackets(host.as_str()).to_owned());
         let name = name.map_err(|_no_name| Failure::Request)?;
-        let stream = self.tls.connect(name, transport).await.map_err(Failure::Tls)?;
+        let tls = if self.http1_alone.load(Ordering::Relaxed) { &self.tls_http1 } else { &self.tls };
+        let stream = tls.connect(name, transport).await.map_err(Failure::Tls)?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             Connection::http2(to, stream).await
         } else {
@@ -179,28 +231,45 @@ impl Connections {
 
     /// The kept connection, if it leads there and can be used. One of HTTP/2 stays, for others too.
     fn take(&self, to: &str) -> Option<Connection> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = kept.take().filter(|kept| kept.to == to && kept.used_at.elapsed() < IDLE)?;
-        *kept = taken.shared();
+        let mut shelf = shelf(&self.shelf);
+        let taken = shelf.kept.take().filter(|kept| kept.to == to && kept.used_at.elapsed() < IDLE)?;
+        shelf.kept = taken.shared();
         Some(taken)
+    }
+
+    /// What is kept is of no more use.
+    fn forget(&self) {
+        shelf(&self.shelf).kept = None;
     }
 
     /// Keeps it for whoever comes next; not for longer than it is of use.
     fn keep(&self, mut connection: Connection) {
-        let used_at = Instant::now();
-        connection.used_at = used_at;
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
-        let kept = Arc::downgrade(&self.kept);
-        // It ends by itself, and at the latest with the runtime.
-        tokio::spawn(async move {
-            tokio::time::sleep(IDLE).await;
-            let Some(kept) = kept.upgrade() else { return };
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.as_ref().is_some_and(|kept| kept.used_at == used_at) {
-                *kept = None;
-            }
-        });
+        connection.used_at = Instant::now();
+        let mut shelf = shelf(&self.shelf);
+        shelf.kept = Some(connection);
+        if !std::mem::replace(&mut shelf.watched, true) {
+            // It ends with what it watches, and at the latest with the runtime.
+            tokio::spawn(let_go(Arc::downgrade(&self.shelf)));
+        }
     }
+}
+
+/// Lets go of what is kept once nobody has used it for long.
+async fn let_go(of: Weak<Mutex<Shelf>>) {
+    loop {
+        tokio::time::sleep(IDLE).await;
+        let Some(kept) = of.upgrade() else { return };
+        let mut shelf = shelf(&kept);
+        let used = shelf.kept.as_ref().is_some_and(|kept| kept.used_at.elapsed() < IDLE);
+        if !used {
+            *shelf = Shelf::default();
+            return;
+        }
+    }
+}
+
+fn shelf(of: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Connection {
@@ -243,17 +312,20 @@ impl Connection {
         let answered = match &mut self.sender {
             Sender::Http1(sender) => match sender.ready().await {
                 Ok(()) => sender.try_send_request(request).await,
-                Err(_ended) => return Said::Unsent,
+                Err(_ended) => return Said::Unsaid(Unsaid::Unprocessed),
             },
             Sender::Http2(sender) => match sender.ready().await {
                 Ok(()) => sender.try_send_request(request).await,
-                Err(_ended) => return Said::Unsent,
+                Err(_ended) => return Said::Unsaid(Unsaid::Unprocessed),
             },
         };
         match answered {
             Ok(answer) => Said::Answered(answer),
-            Err(error) if error.message().is_some() => Said::Unsent,
-            Err(error) => Said::Failed(error.into_error().into()),
+            Err(error) => match Unsaid::of(error.error()) {
+                Some(unsaid) => Said::Unsaid(unsaid),
+                None if error.message().is_some() => Said::Unsaid(Unsaid::Unprocessed),
+                None => Said::Failed(error.into_error().into()),
+            },
         }
     }
 }

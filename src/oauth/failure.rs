@@ -26,6 +26,9 @@ pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
             failed(format!("what {host} answers is no HTTP; check the scheme and the port in token_endpoint"))
         }
         Failure::Http(_) => failed(format!("the connection to {host} broke before its answer was complete")),
+        Failure::Unsaid => failed(format!(
+            "{host} closes each connection before it takes the token request; see what its own log says"
+        )),
         Failure::Request => failed(format!("no request can be made to {host}; check token_endpoint")),
     }
 }

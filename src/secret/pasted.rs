@@ -49,12 +49,15 @@ impl Secret {
     }
 }
 
-/// A name of letters, digits and `_`, one `=`, and something behind it: base64 has its `=` at the end.
+/// The name of a variable, one `=`, and something behind it. Base64 has its `=` at the end, and `key=…` is how some API keys
+/// are presented.
 fn begins_like_an_assignment(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     let Some((name, value)) = text.split_once('=') else { return false };
     let usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let is_name = name.len() > 1 && name.bytes().all(usual) && !name.as_bytes()[0].is_ascii_digit();
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let of_a_variable = name.contains('_') || name.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_name = first && name.len() > 1 && name.bytes().all(usual) && of_a_variable;
     is_name && !value.is_empty() && !value.starts_with('=')
 }
 
@@ -74,10 +77,12 @@ mod tests {
         for quoted in ["\"s3cret\"", "'s3cret'"] {
             assert_eq!(doubt(quoted), Some(SecretDoubt::Quotes));
         }
-        for assignment in ["CLIENT_SECRET=s3cret", "secret=\"s3cret\"", "export SECRET=s3cret"] {
+        for assignment in ["CLIENT_SECRET=s3cret", "client_secret=\"s3cret\"", "export SECRET=s3cret"] {
             assert_eq!(doubt(assignment), Some(SecretDoubt::Assignment), "{assignment}");
         }
-        for fine in ["s3cret", "s3 cret", "YWJjZA==", "a=", "=a", "\"s3cret", "it's", "p@ss=word", "\"\"", "9a=b"] {
+        for fine in
+            ["s3cret", "s3 cret", "YWJjZA==", "a=", "=a", "\"s3cret", "it's", "p@ss=word", "\"\"", "9a=b", "key=abc"]
+        {
             assert_eq!(doubt(fine), None, "{fine}");
         }
     }

@@ -36,10 +36,8 @@ pub struct Keys {
     pub ca_file: &'static str,
     /// What else may be done about a certificate of another name; `""`, or begins with `, or`.
     pub other_name: &'static str,
-    /// Where the certificate is that we show.
-    pub client_certificate: &'static str,
-    /// Where its key is.
-    pub client_key: &'static str,
+    /// Where the certificate is that we show, and where its key is; `None` where none is ever shown.
+    pub identity: Option<(&'static str, &'static str)>,
     /// What may be done about an old version; `""`, or begins with `, or`.
     pub version: &'static str,
 }
@@ -50,8 +48,7 @@ impl Keys {
         place: "origin",
         ca_file: "tls.ca_file",
         other_name: ", or set tls.server_name",
-        client_certificate: "tls.client_certificate",
-        client_key: "tls.client_key",
+        identity: Some(("tls.client_certificate", "tls.client_key")),
         version: ", or set tls.min_version = \"1.2\"",
     };
 
@@ -60,20 +57,13 @@ impl Keys {
         place: "token_endpoint",
         ca_file: "ca_file",
         other_name: "",
-        client_certificate: "client_certificate",
-        client_key: "client_key",
+        identity: Some(("client_certificate", "client_key")),
         version: "",
     };
 
     /// An onward proxy's, which is a table of its own.
-    pub const ONWARD: Self = Self {
-        place: "its url",
-        ca_file: "its ca_file",
-        other_name: "",
-        client_certificate: "a client certificate, which attache shows to no proxy",
-        client_key: "ask who runs it",
-        version: "",
-    };
+    pub const ONWARD: Self =
+        Self { place: "its url", ca_file: "its ca_file", other_name: "", identity: None, version: "" };
 }
 
 /// What is wrong with this connection, and what to do about it.
@@ -100,10 +90,9 @@ pub fn handshake_reason(error: &io::Error, keys: &Keys) -> String {
         }
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity)
         | rustls::Error::PeerIncompatible(_) => {
-            format!(
-                "the two have no kind of encryption in common; update the server, or check whether it wants {} and {}",
-                keys.client_certificate, keys.client_key
-            )
+            "the two have no kind of encryption in common; update the server, or ask who runs it whether it wants a client \
+             certificate"
+                .into()
         }
         rustls::Error::AlertReceived(_) => {
             format!("the server refused the handshake; see what its own log says, and check {}", keys.place)
@@ -122,12 +111,14 @@ pub fn refused_identity(error: &io::Error, keys: &Keys) -> Option<String> {
     use AlertDescription as Alert;
 
     let rustls::Error::AlertReceived(alert) = tls_error(error)? else { return None };
-    let certificate = keys.client_certificate;
+    let Some((certificate, key)) = keys.identity else {
+        let wants = matches!(alert, Alert::CertificateRequired);
+        return wants.then(|| "it wants a client certificate, and none is shown to a proxy; ask who runs it".into());
+    };
     Some(match alert {
-        Alert::CertificateRequired => format!(
-            "the server wants a client certificate and was shown none; set {certificate} and {}",
-            keys.client_key
-        ),
+        Alert::CertificateRequired => {
+            format!("the server wants a client certificate and was shown none; set {certificate} and {key}")
+        }
         Alert::CertificateExpired => "the server says that the client certificate has expired; renew it".into(),
         Alert::CertificateRevoked => {
             "the server says that the client certificate is revoked; have another one issued".into()

@@ -6,8 +6,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ADMIN, Asked, FORWARD, Folder, OnwardProxy, Raw, Reply, Scripted, TestProxy, TlsFront, TokenServer, World, get,
-    read_head, send, until, upstream,
+    ADMIN, Asked, FORWARD, Folder, Http2Server, OnwardProxy, Raw, Reply, Scripted, TestCa, TestProxy, TlsFront,
+    TokenServer, World, get, read_head, send, until, upstream,
 };
 
 const JSON: &str = "content-type: application/json\r\n";
@@ -190,6 +190,15 @@ async fn a_servers_clock_that_is_off_is_named_where_it_refuses_an_assertion() {
         Reply::new(400, &date(-90), r#"{"error":"invalid_client","error_description":"Assertion is not valid yet"}"#)
     })
     .await;
+    let world = World::toml(&tokens.endpoint(), "http://127.0.0.1:1", "client_auth = \"client_secret_jwt\"", "");
+    let proxy = TestProxy::start(&world);
+    let answer = get(proxy.address("api"), "localhost", "/").await;
+    answer.assert_own_failure(502, "proxy_configuration_error");
+    assert!(answer.text().contains(" s behind this machine's, and what is signed says its time"), "{}", answer.text());
+    let status = get(proxy.address("admin"), "127.0.0.1", "/api/status").await.json();
+    let skew = status["credentials"][0]["clock_skew"].as_i64().unwrap();
+    assert!((-91..=-89).contains(&skew), "also of an answer without a token: {status}");
+
     let auth = "client_secret = { env = \"SECRET\" }\nclient_auth = \"client_secret_jwt\"";
     let finished = folder(&tokens.endpoint(), auth).run(&["check", "--live"]).await;
     assert_eq!(finished.code, Some(1), "{finished:?}");
@@ -479,4 +488,80 @@ async fn a_proxy_for_token_requests_is_given_a_password_that_is_a_secret() {
     assert!(finished.stderr.contains("it did not accept the username and password of proxy"), "{finished:?}");
     assert!(!finished.stderr.contains("sentinel"), "{finished:?}");
     assert!(tokens.server.asked()[0].field("proxy-authorization").is_none());
+}
+
+async fn http2_tokens(
+    ca: &TestCa,
+    refuses: impl Fn(usize) -> Option<h2::Reason> + Clone + Send + Sync + 'static,
+) -> Http2Server {
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    Http2Server::start(ca.server(&["localhost"], &["h2"]), move |request, mut respond| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let refuses = refuses.clone();
+        async move {
+            if let Some(reason) = refuses(number) {
+                respond.send_reset(reason);
+                return;
+            }
+            let mut body = request.into_body();
+            while let Some(Ok(chunk)) = body.data().await {
+                body.flow_control().release_capacity(chunk.len()).unwrap();
+            }
+            let mut stream = respond.send_response(http::Response::new(()), false).unwrap();
+            stream.send_data(TokenServer::granted(&format!("token-{number}"), 1).into(), true).unwrap();
+        }
+    })
+    .await
+}
+
+fn over_tls(port: u16, ca: &TestCa) -> (String, String) {
+    (format!("https://localhost:{port}/token"), format!("ca_file = {:?}", ca.path().display().to_string()))
+}
+
+#[tokio::test]
+async fn a_token_endpoint_of_http2_has_one_connection_and_what_it_refuses_is_said_again() {
+    let ca = TestCa::new();
+    let tokens = http2_tokens(&ca, |number| (number == 1).then_some(h2::Reason::REFUSED_STREAM)).await;
+    let (endpoint, credential) = over_tls(tokens.address().port(), &ca);
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let proxy =
+        TestProxy::start(&World::toml(&endpoint, &api.origin(), &(credential + "\nrefresh_ahead = \"off\""), ""));
+    let refresh = || async {
+        let body = "{}";
+        let request = format!(
+            "POST /api/credentials/api/refresh HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        send(proxy.address("admin"), request).await
+    };
+    for _ in 0..3 {
+        let answer = refresh().await;
+        assert_eq!(answer.status / 100, 2, "{}", answer.text());
+    }
+    let asked = tokens.asked();
+    assert_eq!(asked.len(), 4, "one of them twice");
+    assert!(asked.iter().all(|head| head.version == http::Version::HTTP_2 && head.uri.path() == "/token"), "{asked:?}");
+    assert_eq!(tokens.connections(), 2, "the one that refused is left");
+}
+
+/// As IIS does where it wants a client certificate.
+#[tokio::test]
+async fn a_token_endpoint_that_wants_http1_gets_it() {
+    let ca = TestCa::new();
+    let http2 = http2_tokens(&ca, |_| Some(h2::Reason::HTTP_1_1_REQUIRED)).await;
+    let http1 = TokenServer::start().await;
+    let front = TlsFront::start(ca.server(&["localhost"], &["http/1.1"]), http1.server.address()).await;
+    // The first connection leads to the one, and those after it to the other.
+    let (first, others) = (http2.address(), front.address());
+    let switch = Raw::start(move |mut caller, number| async move {
+        let there = if number == 0 { first } else { others };
+        let mut server = tokio::net::TcpStream::connect(there).await.unwrap();
+        let _ended = tokio::io::copy_bidirectional(&mut caller, &mut server).await;
+    })
+    .await;
+    let (endpoint, credential) = over_tls(switch.address().port(), &ca);
+    let finished = folder(&endpoint, &format!("client_secret = {{ env = \"SECRET\" }}\n{credential}"))
+        .run(&["check", "--live"])
+        .await;
+    assert_eq!((finished.code, http2.asked().len(), http1.requests()), (Some(0), 1, 1), "{finished:?}");
 }
