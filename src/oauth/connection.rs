@@ -15,6 +15,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -97,6 +98,8 @@ struct Connection {
     sender: Sender,
     /// The connection ends with the last who has it.
     driver: Arc<Driver>,
+    /// What it ended of; for the one that opened it.
+    fault: Option<oneshot::Receiver<hyper::Error>>,
     used_at: Instant,
 }
 
@@ -124,7 +127,9 @@ enum Said {
 
 /// Why the server has not processed a request.
 enum Unsaid {
-    /// The connection had ended, or the server says so itself (RFC 9113 section 8.7).
+    /// The connection had ended, perhaps of this.
+    Ended(Option<hyper::Error>),
+    /// The server says so itself (RFC 9113 section 8.7).
     Unprocessed,
     /// It wants the request over HTTP/1.1 (RFC 9113 section 7, `HTTP_1_1_REQUIRED`): for some a client certificate does not
     /// go with HTTP/2.
@@ -167,9 +172,9 @@ impl Connections {
         let mut kept = self.take(&to);
         let mut turns = 0;
         loop {
-            let mut connection = match kept.take() {
-                Some(kept) => kept,
-                None => self.open(to.clone(), request.url).await?,
+            let (mut connection, is_new) = match kept.take() {
+                Some(kept) => (kept, false),
+                None => (self.open(to.clone(), request.url).await?, true),
             };
             turns += 1;
             let unsaid = match connection.say(request).await {
@@ -178,8 +183,12 @@ impl Connections {
                 Said::Unsaid(unsaid) => unsaid,
             };
             self.forget();
-            if matches!(unsaid, Unsaid::OverHttp2) {
-                self.http1_alone.store(true, Ordering::Relaxed);
+            match unsaid {
+                Unsaid::OverHttp2 => self.http1_alone.store(true, Ordering::Relaxed),
+                Unsaid::Unprocessed => {}
+                // A kept one may have been closed for its age; a new one has something to say.
+                Unsaid::Ended(Some(error)) if is_new => return Err(error.into()),
+                Unsaid::Ended(_) => {}
             }
             if turns == TURNS {
                 return Err(Failure::Unsaid);
@@ -294,15 +303,26 @@ impl Connection {
         sender: Sender,
         connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'static,
     ) -> Self {
-        let driver = Driver(tokio::spawn(async move { drop(connection.await) }));
-        Self { to, sender, driver: Arc::new(driver), used_at: Instant::now() }
+        let (told, fault) = oneshot::channel();
+        let driver = Driver(tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                // Nobody may be asking any more.
+                drop(told.send(error));
+            }
+        }));
+        Self { to, sender, driver: Arc::new(driver), fault: Some(fault), used_at: Instant::now() }
     }
 
     /// Another hold on the same connection, where it takes several requests at once.
     fn shared(&self) -> Option<Self> {
         let Sender::Http2(sender) = &self.sender else { return None };
         let (sender, driver) = (Sender::Http2(sender.clone()), Arc::clone(&self.driver));
-        Some(Self { to: self.to.clone(), sender, driver, used_at: self.used_at })
+        Some(Self { to: self.to.clone(), sender, driver, fault: None, used_at: self.used_at })
+    }
+
+    /// Why it has ended, once it has.
+    async fn fault(&mut self) -> Option<hyper::Error> {
+        self.fault.take()?.await.ok()
     }
 
     async fn say(&mut self, outgoing: &Outgoing<'_>) -> Said {
@@ -312,18 +332,24 @@ impl Connection {
         let answered = match &mut self.sender {
             Sender::Http1(sender) => match sender.ready().await {
                 Ok(()) => sender.try_send_request(request).await,
-                Err(_ended) => return Said::Unsaid(Unsaid::Unprocessed),
+                Err(_ended) => return Said::Unsaid(Unsaid::Ended(self.fault().await)),
             },
             Sender::Http2(sender) => match sender.ready().await {
                 Ok(()) => sender.try_send_request(request).await,
-                Err(_ended) => return Said::Unsaid(Unsaid::Unprocessed),
+                Err(_ended) => return Said::Unsaid(Unsaid::Ended(self.fault().await)),
             },
         };
         match answered {
             Ok(answer) => Said::Answered(answer),
             Err(error) => match Unsaid::of(error.error()) {
                 Some(unsaid) => Said::Unsaid(unsaid),
-                None if error.message().is_some() => Said::Unsaid(Unsaid::Unprocessed),
+                None if error.message().is_some() => {
+                    // What the connection ended of is told to a request that waits on it, or else to its driver.
+                    let error = error.into_error();
+                    let told =
+                        if std::error::Error::source(&error).is_some() { Some(error) } else { self.fault().await };
+                    Said::Unsaid(Unsaid::Ended(told))
+                }
                 None => Said::Failed(error.into_error().into()),
             },
         }

@@ -1,10 +1,11 @@
 //! Why no answer came from the token endpoint, in a sentence that says what to look at.
 
+use std::error::Error as _;
 use std::io;
 
 use super::connection::Failure;
 use crate::dial::{DialError, DialErrorKind};
-use crate::tls::{HandshakeFault, Keys, handshake_reason};
+use crate::tls::{HandshakeFault, Keys, handshake_reason, refused_identity};
 use crate::token::{About, TokenError, TokenErrorKind};
 
 /// The error of a token request whose transport failed. Trying again can always help: machines come back, and names and
@@ -22,6 +23,9 @@ pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
                 HandshakeFault::Alert | HandshakeFault::Protocol => failed,
             }
         }
+        Failure::Http(error) if identity_refused(error).is_some() => {
+            failed(format!("no TLS connection to {host}: {}", identity_refused(error).unwrap_or_default()))
+        }
         Failure::Http(error) if error.is_parse() => {
             failed(format!("what {host} answers is no HTTP; check the scheme and the port in token_endpoint"))
         }
@@ -31,6 +35,20 @@ pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
         )),
         Failure::Request => failed(format!("no request can be made to {host}; check token_endpoint")),
     }
+}
+
+/// In TLS 1.3 a server says only after the handshake that it wants another certificate of ours.
+fn identity_refused(error: &hyper::Error) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        let refused =
+            found.downcast_ref::<io::Error>().and_then(|broken| refused_identity(broken, &Keys::TOKEN_ENDPOINT));
+        if refused.is_some() {
+            return refused;
+        }
+        cause = found.source();
+    }
+    None
 }
 
 fn dial_failure(host: &str, error: &DialError) -> String {

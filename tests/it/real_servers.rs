@@ -565,3 +565,39 @@ async fn a_token_endpoint_that_wants_http1_gets_it() {
         .await;
     assert_eq!((finished.code, http2.asked().len(), http1.requests()), (Some(0), 1, 1), "{finished:?}");
 }
+
+#[tokio::test]
+async fn a_proxy_for_token_requests_that_is_down_or_silent_is_named() {
+    let tokens = TokenServer::start().await;
+    let gone = Raw::start(|_, _| async {}).await;
+    let silent = Raw::start(|caller, _| async move {
+        let _kept = caller;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let (down, mute) = (gone.address(), silent.address());
+    drop(gone);
+    for (at, told) in [
+        (down, format!("the onward proxy {down}: cannot connect to {down}: ")),
+        (mute, format!("did not answer the token request within 300ms, through the onward proxy {mute}")),
+    ] {
+        let credential =
+            format!("client_secret = {{ env = \"SECRET\" }}\nproxy = \"http://{at}\"\ntimeout = \"300ms\"");
+        let finished = folder(&tokens.endpoint(), &credential).run(&["check", "--live"]).await;
+        assert!(finished.code == Some(1) && finished.stderr.contains(&told), "{told}: {finished:?}");
+    }
+}
+
+/// A server of TLS 1.3 says so when the handshake is over for us.
+#[tokio::test]
+async fn a_token_endpoint_that_wants_a_certificate_says_so_in_our_words() {
+    let (ca, tokens) = (TestCa::new(), TokenServer::start().await);
+    let config = ca.server_with(&["localhost"], &[], rustls::ALL_VERSIONS, Some(&ca));
+    let front = TlsFront::start(config, tokens.server.address()).await;
+    let (endpoint, credential) = over_tls(front.address().port(), &ca);
+    let finished = folder(&endpoint, &format!("client_secret = {{ env = \"SECRET\" }}\n{credential}"))
+        .run(&["check", "--live"])
+        .await;
+    let told = "wants a client certificate and was shown none; set client_certificate and client_key";
+    assert!(finished.code == Some(1) && finished.stderr.contains(told), "{finished:?}");
+}
