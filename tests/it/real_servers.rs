@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ADMIN, Asked, FORWARD, Folder, Http2Server, OnwardProxy, Raw, Reply, Scripted, TestCa, TestProxy, TlsFront,
+    ADMIN, Answer, Asked, FORWARD, Folder, Http2Server, OnwardProxy, Raw, Reply, Scripted, TestCa, TestProxy, TlsFront,
     TokenServer, World, get, read_head, send, until, upstream,
 };
 
@@ -518,6 +518,12 @@ fn over_tls(port: u16, ca: &TestCa) -> (String, String) {
     (format!("https://localhost:{port}/token"), format!("ca_file = {:?}", ca.path().display().to_string()))
 }
 
+/// Has a new token asked for.
+async fn refresh(proxy: &TestProxy) -> Answer {
+    let head = "POST /api/credentials/api/refresh HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n";
+    send(proxy.address("admin"), format!("{head}Content-Length: 2\r\nConnection: close\r\n\r\n{{}}")).await
+}
+
 #[tokio::test]
 async fn a_token_endpoint_of_http2_has_one_connection_and_what_it_refuses_is_said_again() {
     let ca = TestCa::new();
@@ -526,16 +532,8 @@ async fn a_token_endpoint_of_http2_has_one_connection_and_what_it_refuses_is_sai
     let api = Scripted::start(|_, _| Reply::ok("fine")).await;
     let proxy =
         TestProxy::start(&World::toml(&endpoint, &api.origin(), &(credential + "\nrefresh_ahead = \"off\""), ""));
-    let refresh = || async {
-        let body = "{}";
-        let request = format!(
-            "POST /api/credentials/api/refresh HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        send(proxy.address("admin"), request).await
-    };
     for _ in 0..3 {
-        let answer = refresh().await;
+        let answer = refresh(&proxy).await;
         assert_eq!(answer.status / 100, 2, "{}", answer.text());
     }
     let asked = tokens.asked();
@@ -600,4 +598,28 @@ async fn a_token_endpoint_that_wants_a_certificate_says_so_in_our_words() {
         .await;
     let told = "wants a client certificate and was shown none; set client_certificate and client_key";
     assert!(finished.code == Some(1) && finished.stderr.contains(told), "{finished:?}");
+}
+
+/// Token requests are minutes apart, and servers close what is idle.
+#[tokio::test]
+async fn a_kept_connection_that_has_ended_costs_nobody_a_token() {
+    let tokens = TokenServer::scripted(|_, number| {
+        let body = TokenServer::granted(&format!("token-{number}"), 1);
+        Reply::Close(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes())
+    })
+    .await;
+    let world = World::with(tokens, "refresh_ahead = \"off\"", "", |_, _| Reply::ok("fine")).await;
+    for number in 0..3 {
+        assert_eq!(refresh(&world.proxy).await.status / 100, 2);
+        assert_eq!((world.tokens.requests(), world.tokens.server.connections()), (number + 1, number + 1));
+    }
+}
+
+#[tokio::test]
+async fn a_space_before_the_colon_of_a_field_is_no_reason_to_have_no_token() {
+    let tokens =
+        TokenServer::scripted(|_, _| Reply::new(200, "X-XSS-Protection : 1\r\n", &TokenServer::granted("abc", 3600)))
+            .await;
+    let world = World::with(tokens, "", "", |_, _| Reply::ok("fine")).await;
+    assert_eq!(world.get("/").await.status, 200);
 }
