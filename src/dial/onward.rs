@@ -22,7 +22,7 @@ use super::error::{DialError, DialErrorKind as Kind};
 use super::origin::{Host, Scheme};
 use super::settings::OnwardSettings;
 use super::{Transport, dial, handshake_error, own_listener, prohibited, without_brackets};
-use crate::tls::{Keys, MinVersion, TlsError, client_config, refused_identity};
+use crate::tls::{Keys, MinVersion, TlsError, broken_reason, client_config, refused_identity};
 
 /// The largest answer to CONNECT that is read.
 const MAX_HEAD: usize = 16 * 1024;
@@ -235,11 +235,7 @@ impl Onward {
     }
 
     fn broken(&self, error: &std::io::Error) -> DialError {
-        let why = refused_identity(error, &Keys::ONWARD).unwrap_or_else(|| match error.get_ref() {
-            // A library's words are nobody's.
-            Some(_) => error.kind().to_string(),
-            None => error.to_string(),
-        });
+        let why = refused_identity(error, &Keys::ONWARD).unwrap_or_else(|| broken_reason(error));
         let detail = format!("the onward proxy {} ended the connection before it answered CONNECT: {why}", self.name());
         DialError::new(Kind::ConnectionTerminated, detail)
     }

@@ -137,6 +137,21 @@ pub fn refused_identity(error: &io::Error, keys: &Keys) -> Option<String> {
     })
 }
 
+/// A connection that broke, in words: the system's, and of TLS our own.
+#[must_use]
+pub fn broken_reason(error: &io::Error) -> String {
+    match tls_error(error) {
+        Some(rustls::Error::AlertReceived(_)) => {
+            "the other side ended TLS with an alert; see what its own log says".into()
+        }
+        Some(_) => "what came over TLS was not what TLS allows".into(),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "the other side closed the connection".into(),
+        // What is wrapped in it is a library's.
+        None if error.get_ref().is_some() => error.kind().to_string(),
+        None => error.to_string(),
+    }
+}
+
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }

@@ -23,7 +23,7 @@ use rustls_pki_types::pem::{self, PemObject as _};
 
 pub use authority::{CertificateAuthority, NewAuthority};
 pub use authority_source::AuthoritySource;
-pub use fault::{HandshakeFault, Keys, handshake_reason, refused_identity};
+pub use fault::{HandshakeFault, Keys, broken_reason, handshake_reason, refused_identity};
 pub use identity::{ClientIdentity, IdentitySource};
 pub use validity::Doubt;
 
@@ -155,7 +155,8 @@ fn system_verifier() -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
         return Ok(Arc::clone(verifier));
     }
     let verifier: Arc<dyn ServerCertVerifier> = Arc::new(
-        rustls_platform_verifier::Verifier::new(provider()).map_err(|error| TlsError::System(error.to_string()))?,
+        rustls_platform_verifier::Verifier::new(provider())
+            .map_err(|_none| TlsError::System("there are none that can be read".into()))?,
     );
     Ok(Arc::clone(VERIFIER.get_or_init(|| verifier)))
 }

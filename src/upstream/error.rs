@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::http1::Fault;
 use crate::dial::{DialError, DialErrorKind};
+use crate::tls::broken_reason;
 
 /// What went wrong, in the words of RFC 9209 section 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,7 +112,7 @@ impl ExchangeError {
         match fault {
             Fault::Ended(error) => Self {
                 kind: ExchangeErrorKind::ConnectionTerminated,
-                detail: format!("the connection ended before an answer: {error}"),
+                detail: format!("the connection ended before an answer: {}", broken_reason(&error)),
                 stale_connection: stale,
             },
             Fault::Refused(reason) => Self::new(ExchangeErrorKind::TlsAlertReceived, reason),
