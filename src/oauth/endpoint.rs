@@ -1,5 +1,4 @@
-//! The way to the token endpoint (RFC 6749 section 3.2): no redirects, no proxy from the environment, no
-//! decompression, a bounded answer. Says in the log that a token was asked for, and never what was answered.
+//! The way to the token endpoint (RFC 6749 section 3.2): no redirects, no proxy from the environment, a bounded answer. Says in the log that a token was asked for, and never what was answered.
 
 use std::time::Duration;
 
