@@ -15,7 +15,8 @@
 //! | [`dpop`] | proofs that a request's sender has the token's key: `nonces` |
 //! | [`jose`] | signed JWTs: `key` (read, sign), `pem`, `jwk` |
 //! | [`service`] | the token engine for programs: `TokenService` |
-//! | [`upstream`] | sockets out: `origin`, `connector`, `pool`, `exchange`, `http1` |
+//! | [`dial`] | ways out: `origin`, `address`, `onward` |
+//! | [`upstream`] | sockets out: `connector`, `pool`, `exchange`, `http1` |
 //! | [`listen`] | sockets in |
 //! | [`caller`] | who may use a listener |
 //! | [`runtime`] | the snapshot that one request works with |
@@ -35,6 +36,7 @@ pub mod coarse;
 pub mod config;
 pub mod credential;
 pub mod demo;
+pub mod dial;
 pub mod dpop;
 pub mod exec;
 pub mod jose;

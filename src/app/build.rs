@@ -319,15 +319,8 @@ fn tls_config(
 
 /// An onward proxy with what it takes to speak to it.
 fn onward(upstream: &str, settings: &OnwardSettings) -> Result<Onward, BuildError> {
-    let tls = match settings.proxy.scheme {
-        Scheme::Http => None,
-        Scheme::Https => {
-            let made = client_config(settings.ca_file.as_deref(), &[b"http/1.1"], None, MinVersion::default());
-            let place = || format!("via of upstream {upstream:?}");
-            Some(Arc::new(made.map_err(|error| BuildError::Tls { place: place(), error })?))
-        }
-    };
-    Ok(Onward::new(settings.clone(), tls))
+    let place = || format!("via of upstream {upstream:?}");
+    Onward::new(settings.clone()).map_err(|error| BuildError::Tls { place: place(), error })
 }
 
 fn upstream_tls(settings: &UpstreamSettings, error: TlsError) -> BuildError {

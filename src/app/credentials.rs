@@ -1,8 +1,7 @@
 //! `[credentials.X]`, live: token caches by identity, exchanges, fixed credentials; what did not change is kept.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, HashSet};
-use std::hash::{Hash as _, Hasher as _};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::credential::{
 };
 use crate::oauth::{Grant, Identity, SubjectSource};
 use crate::token::{Clock, RefreshSettings, TokenCache};
+use crate::upstream::OnwardSettings;
 
 /// What is behind a credential.
 #[derive(Debug, Clone)]
@@ -26,18 +26,45 @@ pub(super) enum Backing {
     Exchange(Identity, Arc<Exchange>, Manner),
 }
 
-/// A digest of what is not part of an identity and still says how tokens are asked for and kept: a reload that changes it makes
-/// a new cache.
-type Manner = u64;
+/// What is not part of an identity and still says how tokens are asked for and kept: a reload that changes it makes a new cache.
+#[derive(Debug, PartialEq)]
+pub(super) struct HowAsked {
+    refresh: RefreshSettings,
+    timeout: Duration,
+    ca_file: Option<PathBuf>,
+    proxy: Option<OnwardSettings>,
+    wanted: Wanted,
+}
+
+type Manner = Arc<HowAsked>;
 
 fn manner(token: &TokenSettings) -> Manner {
     let TokenSettings { oauth, refresh, .. } = token;
-    // `required` is told to the cache that is there.
-    let refresh = RefreshSettings { always: false, ..refresh.clone() };
-    let headers: Vec<_> = oauth.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    let mut hasher = DefaultHasher::new();
-    (format!("{refresh:?}"), oauth.timeout, &oauth.ca_file, &oauth.proxy, headers, &oauth.members).hash(&mut hasher);
-    hasher.finish()
+    Arc::new(HowAsked {
+        // `required` is told to the cache that is there.
+        refresh: RefreshSettings { always: false, ..refresh.clone() },
+        timeout: oauth.timeout,
+        ca_file: oauth.ca_file.clone(),
+        proxy: oauth.proxy.clone(),
+        wanted: Wanted { members: oauth.members.iter().cloned().collect(), any_token_type: oauth.any_token_type },
+    })
+}
+
+/// What is read from the answers to one token request, by whoever shares it.
+#[derive(Debug, Default, PartialEq)]
+struct Wanted {
+    members: BTreeSet<String>,
+    any_token_type: bool,
+}
+
+/// The settings of a token request whose answer serves every credential of this identity.
+fn for_all(token: &TokenSettings, identity: Identity, wanted: &HashMap<Identity, Wanted>) -> TokenSettings {
+    let mut token = token.clone();
+    if let Some(Wanted { members, any_token_type }) = wanted.get(&identity) {
+        token.oauth.members = members.iter().cloned().collect();
+        token.oauth.any_token_type = *any_token_type;
+    }
+    token
 }
 
 impl Backing {
@@ -63,12 +90,15 @@ impl Builder {
     /// token is the first one's, but for `required`: that is said by any of them.
     pub(super) fn backings(&self, config: &Config, before: Option<&Built>) -> Result<Vec<Backing>, BuildError> {
         let mut by_identity: HashMap<Identity, (Arc<TokenCache>, Manner)> = HashMap::new();
-        let mut live: HashMap<(Identity, Manner), Arc<TokenCache>> = HashMap::new();
-        for backing in before.iter().flat_map(|built| &built.backings) {
-            if let Backing::Tokens(identity, cache, manner) = backing {
-                live.insert((*identity, *manner), Arc::clone(cache));
-            }
-        }
+        let live = |wanted: Identity, own: &Manner| {
+            before.iter().flat_map(|built| &built.backings).find_map(|backing| match backing {
+                Backing::Tokens(identity, cache, manner) if *identity == wanted && manner == own => {
+                    Some(Arc::clone(cache))
+                }
+                _ => None,
+            })
+        };
+        let wanted = self.wanted(config)?;
         let mut backings = Vec::with_capacity(config.credentials.len());
         for CredentialSettings { name, kind, .. } in &config.credentials {
             let token = match kind {
@@ -79,18 +109,21 @@ impl Builder {
                 }
             };
             let identity = identity_of(name, &token.oauth, &self.dpop_keys)?;
+            let token = &for_all(token, identity, &wanted);
             let own = manner(token);
             if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
-                backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, own, before)?, own));
+                backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, &own, before)?, own));
                 continue;
             }
-            let (cache, manner) = match (by_identity.get(&identity), live.get(&(identity, own))) {
+            let (cache, manner) = match by_identity.get(&identity) {
                 // Of several with one identity, the first says how.
-                (Some((cache, manner)), _) => (Arc::clone(cache), *manner),
-                (None, Some(cache)) => (Arc::clone(cache), own),
-                (None, None) => (self.cache(name, token)?, own),
+                Some((cache, manner)) => (Arc::clone(cache), Arc::clone(manner)),
+                None => match live(identity, &own) {
+                    Some(cache) => (cache, own),
+                    None => (self.cache(name, token)?, own),
+                },
             };
-            by_identity.insert(identity, (Arc::clone(&cache), manner));
+            by_identity.insert(identity, (Arc::clone(&cache), Arc::clone(&manner)));
             backings.push(Backing::Tokens(identity, cache, manner));
         }
         let required = config.credentials.iter().zip(&backings).filter(|(settings, _)| settings.required);
@@ -100,6 +133,18 @@ impl Builder {
             cache.keep_fresh(required.contains(&identity));
         }
         Ok(backings)
+    }
+
+    /// What the credentials of each identity want to be read from its answers, all of them together.
+    fn wanted(&self, config: &Config) -> Result<HashMap<Identity, Wanted>, BuildError> {
+        let mut wanted: HashMap<Identity, Wanted> = HashMap::new();
+        for CredentialSettings { name, kind, .. } in &config.credentials {
+            let CredentialKind::OAuth(token) = kind else { continue };
+            let of = wanted.entry(identity_of(name, &token.oauth, &self.dpop_keys)?).or_default();
+            of.members.extend(token.oauth.members.iter().cloned());
+            of.any_token_type |= token.oauth.any_token_type;
+        }
+        Ok(wanted)
     }
 
     fn cache(&self, name: &str, token: &TokenSettings) -> Result<Arc<TokenCache>, BuildError> {
@@ -164,12 +209,12 @@ impl Builder {
         name: &str,
         token: &TokenSettings,
         identity: Identity,
-        own: Manner,
+        own: &Manner,
         before: Option<&Built>,
     ) -> Result<Arc<Exchange>, BuildError> {
         let live = before.into_iter().flat_map(|built| built.runtime.credentials.iter().zip(&built.backings));
         let live = live.filter(|(credential, _)| credential.name == name).find_map(|(_, backing)| match backing {
-            Backing::Exchange(known, exchange, manner) if *known == identity && *manner == own => {
+            Backing::Exchange(known, exchange, manner) if *known == identity && manner == own => {
                 Some(Arc::clone(exchange))
             }
             _ => None,

@@ -11,7 +11,7 @@ use super::credentials::Backing;
 use super::live::{Live, State};
 use super::sources::{BuildError, identity_of};
 use crate::config::Config;
-use crate::oauth::Identity;
+use crate::oauth::{Identity, assertions_fingerprint};
 
 /// How often secrets are looked at. Reading a few small files is cheap, and content is the only sign that works on every
 /// file system and through every kind of symbolic link.
@@ -27,6 +27,15 @@ struct Looked {
     unreadable: bool,
     /// The generation of the token after which a failure has been forgotten.
     forgiven: Option<u64>,
+    /// The assertions that somebody else writes, to the letter: a new one makes no new identity, but what the old one failed of
+    /// is over.
+    assertions: Option<[u8; 32]>,
+}
+
+/// What one look found of one credential.
+struct Found {
+    identity: Result<Identity, BuildError>,
+    assertions: Option<[u8; 32]>,
 }
 
 /// Looks for changed secrets for ever; runs on the control runtime.
@@ -116,6 +125,12 @@ async fn look_at_secrets(live: &Arc<Live>, state: &Arc<State>, looked: &mut [Loo
             now.push(None);
             continue;
         };
+        let Found { identity: read, assertions } = read;
+        if let (Some(written), Some((_, cache))) = (assertions, backing.tokens())
+            && looked.assertions.replace(written).is_some_and(|before| before != written)
+        {
+            cache.forget_failure();
+        }
         match &read {
             Ok(_) => {
                 if std::mem::take(&mut looked.unreadable) {
@@ -144,7 +159,7 @@ async fn look_at_secrets(live: &Arc<Live>, state: &Arc<State>, looked: &mut [Loo
 
 /// What every token request is by what its secret is at this moment; `None` for a fixed credential, which takes in itself
 /// what its secret is.
-async fn identities(live: &Arc<Live>, state: &Arc<State>) -> Option<Vec<Option<Result<Identity, BuildError>>>> {
+async fn identities(live: &Arc<Live>, state: &Arc<State>) -> Option<Vec<Option<Found>>> {
     let (live, state) = (Arc::clone(live), Arc::clone(state));
     // Files may be on a network that hangs: not on the control thread itself.
     let read = tokio::task::spawn_blocking(move || {
@@ -153,7 +168,10 @@ async fn identities(live: &Arc<Live>, state: &Arc<State>) -> Option<Vec<Option<R
             if let Backing::Fixed(fixed) = backing {
                 fixed.look();
             }
-            settings.oauth().map(|oauth| identity_of(&settings.name, oauth, &live.builder.dpop_keys))
+            settings.oauth().map(|oauth| Found {
+                identity: identity_of(&settings.name, oauth, &live.builder.dpop_keys),
+                assertions: assertions_fingerprint(oauth),
+            })
         });
         looked.collect()
     });

@@ -1,6 +1,6 @@
 //! `attache check`: everything that is wrong, in one go; with `--live`, every token obtained once.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::app::token_source;
 use crate::config::{Config, ConfigErrors, Problem};
 use crate::credential::{CredentialKind, CredentialSettings};
 use crate::oauth::Grant;
-use crate::token::{TokenError, TokenErrorKind, TokenSource as _};
+use crate::token::{TokenError, TokenErrorKind, TokenSource as _, clock_skew, skew_in_words};
 
 /// Seconds of skew that deserve a word: JWTs are often refused beyond.
 const NOTABLE_SKEW: i64 = 30;
@@ -146,23 +146,15 @@ async fn obtain(settings: &CredentialSettings) -> Obtained {
             obtained.missing_scope = (!token.missing_scope.is_empty()).then(|| token.missing_scope.join(" "));
             obtained.secret = token.detail.proven_by;
             obtained.lifetime = super::token::expires_in(token.expires);
-            obtained.clock_skew = token.server_date.map(|date| skew(date, SystemTime::now()));
+            obtained.clock_skew = token.server_date.map(|date| clock_skew(date, token.requested_at));
         }
         Err(error) => {
+            obtained.clock_skew = error.clock_skew;
             obtained.diagnosis = Some(diagnose(&settings.name, oauth, &error).await);
             (obtained.kind, obtained.error) = (Some(error.kind.as_str()), Some(error.message));
         }
     }
     obtained
-}
-
-/// Whole seconds, positive where the server is ahead. `Date` has no fractions, so one second is nothing.
-fn skew(server: SystemTime, ours: SystemTime) -> i64 {
-    let seconds = |apart: Duration| i64::try_from(apart.as_secs()).unwrap_or(i64::MAX);
-    match server.duration_since(ours) {
-        Ok(ahead) => seconds(ahead),
-        Err(behind) => -seconds(behind.duration()),
-    }
 }
 
 fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
@@ -189,12 +181,7 @@ fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
             talk(format_args!("credential {:?}: the server takes {secret}", row.credential))?;
         }
         if let Some(skew) = row.clock_skew.filter(|skew| skew.abs() > NOTABLE_SKEW) {
-            let which = if skew > 0 { "ahead of" } else { "behind" };
-            let by = skew.abs();
-            talk(format_args!(
-                "warning: credential {:?}: the server's clock is {by} s {which} this machine's",
-                row.credential
-            ))?;
+            talk(format_args!("warning: credential {:?}: {}", row.credential, skew_in_words(skew)))?;
         }
         if let (Some(error), Some(kind)) = (&row.error, row.kind) {
             talk(format_args!("error: credential {:?}: {error} ({kind})", row.credential))?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::app::token_source;
 use crate::oauth::{AssertionAudience, ClientAuth, OAuthSettings};
-use crate::token::{TokenError, TokenErrorKind, TokenSource as _};
+use crate::token::{About, FAR_OFF, TokenError, TokenErrorKind, TokenSource as _, skew_in_words};
 
 const WANTS_POST: &str = "the server takes the secret in the form and not in the Authorization field";
 const WANTS_RAW: &str = "the server does not decode the id and the secret, as RFC 6749 section 2.3.1 would have it";
@@ -36,19 +36,30 @@ pub(super) async fn diagnose(name: &str, settings: &OAuthSettings, error: &Token
             }
         }
     }
-    match error.code.as_deref() {
-        Some("invalid_scope") => scope(name, settings).await,
-        Some(code) => by_code(code, settings),
-        None => by_kind(error),
+    if let Some(skew) = by_clock(settings, error) {
+        return Diagnosis::new(
+            format!("{}, so that what is signed here is not valid there: too early, or over", skew_in_words(skew)),
+            "have the clocks of both set by a time server (NTP), then try again",
+        );
+    }
+    match (error.about, error.code.as_deref()) {
+        (Some(About::Client), Some(_)) => client(settings),
+        (_, Some("invalid_scope")) => scope(name, settings).await,
+        (_, Some(code)) if error.kind == TokenErrorKind::Permanent => by_code(code, settings),
+        _ => by_kind(error),
     }
 }
 
 /// Refused for what it is: also by servers that say something else, or nothing.
 fn is_about_the_client(error: &TokenError) -> bool {
-    match error.code.as_deref() {
-        Some(code) => matches!(code, "invalid_client" | "invalid_request" | "unauthorized_client"),
-        None => error.kind == TokenErrorKind::InvalidResponse && error.message.contains("client_auth"),
-    }
+    let code = matches!(error.code.as_deref(), Some("invalid_client" | "invalid_request" | "unauthorized_client"));
+    code || error.about == Some(About::Client)
+}
+
+/// The skew, where a refusal may well be because of it.
+fn by_clock(settings: &OAuthSettings, error: &TokenError) -> Option<i64> {
+    let skew = error.clock_skew.filter(|skew| skew.unsigned_abs() >= FAR_OFF)?;
+    (error.kind == TokenErrorKind::Permanent && settings.says_a_time()).then_some(skew)
 }
 
 /// The same request, said in another way.
@@ -124,32 +135,38 @@ async fn scope(name: &str, settings: &OAuthSettings) -> Diagnosis {
     Diagnosis::new("the server does not know this scope, or not for this client", "correct scope")
 }
 
-fn by_code(code: &str, settings: &OAuthSettings) -> Diagnosis {
-    match (code, &settings.client_auth) {
-        ("invalid_client", ClientAuth::PrivateKeyJwt(_)) => Diagnosis::new(
+/// It could not prove itself, whatever the server calls that.
+fn client(settings: &OAuthSettings) -> Diagnosis {
+    match &settings.client_auth {
+        ClientAuth::PrivateKeyJwt(_) => Diagnosis::new(
             "the server does not accept the assertion: it has another public key for this client, or another key_id",
             "register the key's public half there, or write its key_id",
         ),
-        ("invalid_client", ClientAuth::Tls { .. }) => Diagnosis::new(
+        ClientAuth::Tls { .. } => Diagnosis::new(
             "the server does not know this client by its certificate",
             "register the certificate's subject there, and check that this endpoint asks for certificates",
         ),
-        ("invalid_client", ClientAuth::None | ClientAuth::Omitted) => {
+        ClientAuth::None | ClientAuth::Omitted => {
             Diagnosis::new("the server wants this client to prove itself", "write client_secret or private_key")
         }
-        ("invalid_client", _) => Diagnosis::new(
+        _ => Diagnosis::new(
             "the server does not know this client_id, or its secret is another one; no other method works either",
             "compare client_id and the secret with what the server shows; copied secrets often have an end missing",
         ),
-        ("unauthorized_client" | "unsupported_grant_type", _) => Diagnosis::new(
+    }
+}
+
+fn by_code(code: &str, settings: &OAuthSettings) -> Diagnosis {
+    match code {
+        "unauthorized_client" | "unsupported_grant_type" => Diagnosis::new(
             format!("the grant {} is not allowed for this client", settings.grant.name()),
             "allow it in the client's settings at the authorization server",
         ),
-        ("invalid_target" | "access_denied", _) => Diagnosis::new(
+        "invalid_target" | "access_denied" => Diagnosis::new(
             "the server does not know the audience or resource, or not for this client",
             "compare audience and resource, letter by letter, with the API's identifier there",
         ),
-        ("invalid_grant", _) => Diagnosis::new(
+        "invalid_grant" => Diagnosis::new(
             "the assertion or subject token is not accepted: expired, made out to another audience, or its key unknown",
             "check the clock, assertion_audience, and where the assertion comes from",
         ),
@@ -159,14 +176,23 @@ fn by_code(code: &str, settings: &OAuthSettings) -> Diagnosis {
 
 fn by_kind(error: &TokenError) -> Diagnosis {
     match error.kind {
+        TokenErrorKind::InvalidResponse if error.about == Some(About::Client) => unsaid_client(),
+        TokenErrorKind::Transient if error.code.is_some() => Diagnosis::new(
+            "the server says that it is not able to just now, or says it in a word of its own that nobody has registered",
+            "try again; if it stays so, see what the server's own log says about it",
+        ),
         TokenErrorKind::Configuration => Diagnosis::new("nothing was sent", "correct what the message names"),
         TokenErrorKind::Timeout => Diagnosis::new(
             "the server is slow, or a firewall swallows the request",
             "try it with curl from this machine",
         ),
-        TokenErrorKind::Transient if error.message.contains("certificate") => Diagnosis::new(
+        TokenErrorKind::Transient if error.about == Some(About::Certificate) => Diagnosis::new(
             "the server's certificate is not acceptable here: another issuer, another name, or another time",
-            "write ca_file with the issuer's PEM file, or correct the host in token_endpoint; never switch verification off",
+            "write ca_file with the issuer's PEM file, or the server's own certificate, or correct the host in token_endpoint; never switch verification off",
+        ),
+        TokenErrorKind::Transient if error.about == Some(About::OnwardProxy) => Diagnosis::new(
+            "token requests do not get through the proxy that is configured for them",
+            "correct proxy in this credential, or ask who runs it; proxy = { url = …, username = …, password = { env = … } } says who asks",
         ),
         TokenErrorKind::Transient => Diagnosis::new(
             "the server cannot be reached, or is overloaded",
@@ -176,12 +202,16 @@ fn by_kind(error: &TokenError) -> Diagnosis {
             "what answers there is no token endpoint, or something stands before it",
             "compare token_endpoint with the server's metadata, or write issuer to have it looked up",
         ),
-        TokenErrorKind::Permanent => Diagnosis::new(
-            "the server refuses the client without saying why; mostly that is client_id or the secret",
-            "compare client_id and the secret with what the server shows, and see what its own log says",
-        ),
+        TokenErrorKind::Permanent => unsaid_client(),
         TokenErrorKind::Cancelled => Diagnosis::new("the request was given up", "try again"),
     }
+}
+
+fn unsaid_client() -> Diagnosis {
+    Diagnosis::new(
+        "the server refuses the client without saying why; mostly that is client_id or the secret",
+        "compare client_id and the secret with what the server shows, and see what its own log says",
+    )
 }
 
 async fn works(name: &str, settings: &OAuthSettings) -> bool {

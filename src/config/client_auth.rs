@@ -37,6 +37,8 @@ enum GrantWord {
     ClientCredentials,
     TokenExchange,
     JwtBearer,
+    /// `{ type = … }`
+    Other,
 }
 
 const GRANTS: [(&str, GrantWord); 3] = [
@@ -70,7 +72,12 @@ pub(super) fn grant_and_client_auth(
     defaults: Defaults,
 ) -> (Option<Grant>, Option<ClientAuth>) {
     let word = |text: Option<&str>| GRANTS.iter().find(|(word, _)| Some(*word) == text).map(|(_, grant)| *grant);
+    let mut other = None;
     let grant = match table.get("grant") {
+        Some(value) if value.node.is_table() => {
+            other = grant_type(&value);
+            other.is_some().then_some(GrantWord::Other)
+        }
         Some(value) => value.choice(&GRANTS, &[]),
         None => Some(word(defaults.grant).unwrap_or(GrantWord::ClientCredentials)),
     };
@@ -90,7 +97,10 @@ pub(super) fn grant_and_client_auth(
         });
         keys.client_auth(table, method, signs_grant)
     });
-    let grant = grant.and_then(|grant| grant_of(grant, table, &keys, defaults));
+    let grant = match other {
+        Some(grant_type) => Some(Grant::Other(grant_type)),
+        None => grant.and_then(|grant| grant_of(grant, table, &keys, defaults)),
+    };
     (grant, client_auth)
 }
 
@@ -231,8 +241,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// A key that cannot sign is a problem of the file, and not of the first request. Variables and programs are left for later: what
-/// they hold is not the file's.
+/// A key that cannot sign is told when the configuration is read, and not by the first request. Documents and programs are left for later.
 pub(super) fn sign(
     value: &Value<'_>,
     keys: &Secrets,
@@ -240,11 +249,11 @@ pub(super) fn sign(
     key_id: Option<&str>,
 ) -> Option<()> {
     for source in keys.sources() {
-        if !matches!(source, SecretSource::File(_) | SecretSource::Literal(_)) {
+        if !matches!(source, SecretSource::File(_) | SecretSource::Literal(_) | SecretSource::Env(_)) {
             continue;
         }
         // One that cannot be read has been said already.
-        let Ok(text) = source.read() else { continue };
+        let Some(text) = super::secrets::held(value, source) else { continue };
         if let Err(error) = SigningKey::from_text(&text, algorithm, key_id) {
             return value
                 .wrong(format!("cannot sign: {error}"), "name a private key in PEM without a passphrase, or a JWK");
@@ -256,7 +265,7 @@ pub(super) fn sign(
 fn grant_of(grant: GrantWord, table: &mut TableReader<'_>, keys: &Keys<'_>, defaults: Defaults) -> Option<Grant> {
     // Keys of one grant are unknown to the others, so that a misplaced one is said.
     match grant {
-        GrantWord::ClientCredentials => Some(Grant::ClientCredentials),
+        GrantWord::ClientCredentials | GrantWord::Other => Some(Grant::ClientCredentials),
         GrantWord::TokenExchange => {
             let text = |value: Value<'_>| value.text().map(str::to_owned);
             let subject_token_type =
@@ -266,6 +275,20 @@ fn grant_of(grant: GrantWord, table: &mut TableReader<'_>, keys: &Keys<'_>, defa
         }
         GrantWord::JwtBearer => jwt_bearer(table, keys, defaults).map(Grant::JwtBearer),
     }
+}
+
+/// `{ type = "account_credentials" }`: a `grant_type` of the server's own (RFC 6749 section 4.5).
+fn grant_type(value: &Value<'_>) -> Option<String> {
+    let mut table = value.table()?;
+    let given = table.required("type", "write type = \"…\", the grant_type that the server wants");
+    table.finish();
+    let given = given?;
+    let text = given.text()?;
+    // RFC 6749 appendix A.10: a name, or an absolute URI.
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some(text.to_owned());
+    }
+    given.wrong("has a character that no grant_type has", "write it as the server's documentation does")
 }
 
 fn jwt_bearer(table: &mut TableReader<'_>, keys: &Keys<'_>, defaults: Defaults) -> Option<JwtBearer> {
@@ -385,6 +408,14 @@ mod tests {
         let Grant::JwtBearer(JwtBearer::Signed { subject, claims, .. }) = signed.grant else { panic!("another grant") };
         assert_eq!((subject.as_deref(), claims), (Some("you"), vec![("a".to_owned(), "b".to_owned())]));
         assert!(matches!(signed.client_auth, ClientAuth::Omitted));
+        let other = oauth(&format!("{SECRET}\ngrant = {{ type = \"account_credentials\" }}")).grant;
+        assert!(matches!(other, Grant::Other(name) if name == "account_credentials"));
+        for (wrong_grant, what) in
+            [("{}", "is missing"), ("{ type = \"a b\" }", "has a character"), ("{ typ = \"a\" }", "unknown key")]
+        {
+            let found = wrong(&format!("{SECRET}\ngrant = {wrong_grant}"));
+            assert!(found.len() == 1 && found[0].contains(what), "{found:#?}");
+        }
         let found = wrong("grant = \"jwt_bearer\"");
         assert!(found.iter().any(|line| line.contains("`credentials.a.private_key` is missing; ")), "{found:#?}");
         let found = wrong(&format!("{SECRET}\nsubject = \"you\""));

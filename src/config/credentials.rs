@@ -63,7 +63,9 @@ fn token(table: &mut TableReader<'_>, required: bool) -> Option<TokenSettings> {
     refresh.budget = table.get("budget").and_then(|value| budget(&value));
 
     let inject = table.table("inject").map_or_else(|| Some(crate::credential::Inject::default()), inject);
-    Some(TokenSettings { oauth: oauth?, refresh, inject: inject? })
+    let (mut oauth, inject) = (oauth?, inject?);
+    oauth.any_token_type = inject.is_explicit();
+    Some(TokenSettings { oauth, refresh, inject })
 }
 
 /// The fraction after which a successor is asked for; `None` for never.

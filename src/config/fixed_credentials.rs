@@ -115,7 +115,11 @@ mod tests {
     fn a_secret_that_no_request_could_carry_is_found_before_the_first_request() {
         let dir = tempfile::tempdir().unwrap();
         for (content, kind, error) in [
-            ("sen tinel", "kind = \"bearer\"\ntoken", "the token holds characters that no bearer token has"),
+            (
+                "sen tinel",
+                "kind = \"bearer\"\ntoken",
+                "the token holds a space, a control character or one outside of ASCII",
+            ),
             ("sen\ntinel", "kind = \"basic\"\nusername = \"\"\npassword", "the password holds a control character"),
             (
                 " sentinel",

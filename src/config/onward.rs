@@ -26,7 +26,7 @@ pub(super) fn of_upstream(value: &Value<'_>) -> Option<Via> {
     match value.node {
         DeValue::String(text) if text == "none" => Some(Via::Direct),
         DeValue::String(text) if text == "forward" => Some(Via::AsForward),
-        _ => proxy(value).map(Via::Proxy),
+        _ => proxy(value, "via").map(Via::Proxy),
     }
 }
 
@@ -44,13 +44,14 @@ pub(super) fn of_forward(table: &mut TableReader<'_>) -> Option<OnwardSettings> 
     if matches!(via.node, DeValue::String(text) if text == "none") {
         return None;
     }
-    Some(OnwardSettings { except, ..proxy(&via)? })
+    Some(OnwardSettings { except, ..proxy(&via, "via")? })
 }
 
-fn proxy(value: &Value<'_>) -> Option<OnwardSettings> {
+/// A proxy, by the key that names it.
+pub(super) fn proxy(value: &Value<'_>, key: &'static str) -> Option<OnwardSettings> {
     if let DeValue::String(_) = value.node {
         let proxy = url(value)?;
-        return Some(OnwardSettings { proxy, login: None, ca_file: None, except: Vec::new() });
+        return Some(OnwardSettings { key, proxy, login: None, ca_file: None, except: Vec::new() });
     }
     let DeValue::Table(_) = value.node else { return value.wrong_type("a proxy", REMEDY) };
     let mut table = value.table()?;
@@ -69,11 +70,12 @@ fn proxy(value: &Value<'_>) -> Option<OnwardSettings> {
     };
     let ca_file = table.get("ca_file").and_then(|value| value.certificates());
     table.finish();
-    Some(OnwardSettings { proxy: proxy?, login, ca_file, except: Vec::new() })
+    Some(OnwardSettings { key, proxy: proxy?, login, ca_file, except: Vec::new() })
 }
 
+/// Other programs write a proxy's URL with a slash at its end.
 fn url(value: &Value<'_>) -> Option<Origin> {
-    value.parsed(str::parse, REMEDY)
+    value.parsed(|text| text.strip_suffix('/').unwrap_or(text).parse(), REMEDY)
 }
 
 /// RFC 7617 section 2: a colon ends the user name. No control character may stand in it.

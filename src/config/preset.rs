@@ -71,8 +71,15 @@ pub(super) fn preset(table: &mut TableReader<'_>) -> Option<Preset> {
         Provider::Google => {
             // The assertion carries the scope, and there is no other proof of the client.
             let defaults = Defaults { grant: Some("jwt_bearer"), scope_claim: true, ..Defaults::default() };
-            let needs =
-                &[("scope", "write scope = \"https://www.googleapis.com/auth/…\", as the API's documentation says")];
+            // An id_token is for an audience, and has no scope.
+            let needs: &[_] = if table.has("token_member") {
+                &[(
+                    "assertion_claims",
+                    "write assertion_claims = { target_audience = \"…\" }: whom the id_token is for",
+                )]
+            } else {
+                &[("scope", "write scope = \"https://www.googleapis.com/auth/…\", as the API's documentation says")]
+            };
             endpoint("https://oauth2.googleapis.com", "/token", Preset { defaults, needs, ..Preset::default() })
         }
         Provider::Salesforce => {

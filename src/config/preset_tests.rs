@@ -221,7 +221,7 @@ async fn google_gets_an_assertion_with_the_scope_in_it_and_nothing_else() {
 #[tokio::test]
 async fn salesforce_says_no_lifetime_but_where_its_data_is() {
     let rest = format!("preset = \"salesforce\"\ndomain = \"x.my.salesforce.com\"\n{SECRET}");
-    let answer = r#"{"access_token":"00Dx0.ARA_x","signature":"x=","scope":"api","instance_url":"https://x.my.salesforce.com",
+    let answer = r#"{"access_token":"00Dx0000001gER!ARA_x","signature":"x=","scope":"api","instance_url":"https://x.my.salesforce.com",
         "id":"https://x.my.salesforce.com/id/00D/005","token_type":"Bearer","issued_at":"1779523200000"}"#;
     let (head, form, token) = exchange(&rest, answer).await;
     assert!(head.starts_with("POST /services/oauth2/token HTTP/1.1"), "{head}");

@@ -56,6 +56,15 @@ impl<'a> TableReader<'a> {
         self.table.contains_key(key)
     }
 
+    /// True if the key is in the file with nothing in its value: a blank text, or a list without entries.
+    pub(super) fn is_blank(&self, key: &str) -> bool {
+        match self.table.get(key).map(toml::Spanned::get_ref) {
+            Some(DeValue::String(text)) => text.trim().is_empty(),
+            Some(DeValue::Array(entries)) => entries.is_empty(),
+            _ => false,
+        }
+    }
+
     /// A key that is planned but has no meaning yet: an error, so that nobody relies on it.
     pub(super) fn not_yet(&mut self, key: &'static str, remedy: &str) {
         self.later.push(key);

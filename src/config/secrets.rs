@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// No message of this file repeats anything that the table holds, not even a misspelt key.
 pub(super) fn secret(value: &Value<'_>) -> Option<SecretSource> {
-    readable(value, read(value, Plain::Secret)?)
+    readable(value, read(value, Plain::Secret)?, Plain::Secret)
 }
 
 /// One secret, or a list of them that are tried in order. In a list it is enough that one can be read.
@@ -31,7 +31,7 @@ pub(super) fn secrets(value: &Value<'_>) -> Option<Secrets> {
 
 /// A PEM: a plain text is a path, unless it is the PEM itself.
 pub(super) fn pem(value: &Value<'_>) -> Option<SecretSource> {
-    readable(value, read(value, Plain::PathOrPem)?)
+    readable(value, read(value, Plain::PathOrPem)?, Plain::PathOrPem)
 }
 
 /// As [`pem`], or a list of them.
@@ -48,7 +48,7 @@ enum Plain {
 
 fn one_or_several(value: &Value<'_>, plain: Plain) -> Option<Secrets> {
     if !matches!(value.node, DeValue::Array(_)) {
-        return readable(value, read(value, plain)?).map(Secrets::one);
+        return readable(value, read(value, plain)?, plain).map(Secrets::one);
     }
     let entries = value.list()?;
     let sources: Vec<Option<SecretSource>> = entries.iter().map(|entry| read(entry, plain)).collect();
@@ -56,8 +56,11 @@ fn one_or_several(value: &Value<'_>, plain: Plain) -> Option<Secrets> {
     let found: Vec<Option<String>> =
         entries.iter().zip(&sources).map(|(entry, source)| absence(entry, source)).collect();
     let none = found.iter().all(Option::is_some);
-    for (entry, what) in entries.iter().zip(found) {
-        let Some(what) = what else { continue };
+    for ((entry, source), what) in entries.iter().zip(&sources).zip(found) {
+        let Some(what) = what else {
+            doubted(entry, source, plain);
+            continue;
+        };
         if none {
             entry.wrong::<()>(what, "one of the list has to be there when attache starts");
         } else {
@@ -97,8 +100,11 @@ fn is_no_path(text: &str) -> bool {
 }
 
 /// The source itself, if it can be read now.
-fn readable(value: &Value<'_>, source: SecretSource) -> Option<SecretSource> {
-    let Some(what) = absence(value, &source) else { return Some(source) };
+fn readable(value: &Value<'_>, source: SecretSource, plain: Plain) -> Option<SecretSource> {
+    let Some(what) = absence(value, &source) else {
+        doubted(value, &source, plain);
+        return Some(source);
+    };
     let remedy = match innermost(&source) {
         SecretSource::Env(_) => "set it before attache starts, or write { file = \"path\" }",
         SecretSource::Credential(_) => "name one that the unit loads with LoadCredential=",
@@ -128,6 +134,31 @@ fn absence(value: &Value<'_>, source: &SecretSource) -> Option<String> {
         }
     }
     source.read().err().map(|error| format!("is no use: {error}"))
+}
+
+/// Warns of what stands around the secret, which is sent with it. Not of a PEM: its reader knows what belongs to it.
+fn doubted(value: &Value<'_>, source: &SecretSource, plain: Plain) {
+    let Plain::Secret = plain else { return };
+    if let Some(doubt) = held(value, source).and_then(|secret| secret.doubt()) {
+        let what = format!("`{}`: the secret in {source} {doubt}, which is sent as a part of it", value.path);
+        value.file.warning(value.at, what, "take that away where the secret is kept, unless it belongs to it");
+    }
+}
+
+/// What the place holds now, without running a program for it. `None` also where that does not matter.
+pub(super) fn held(value: &Value<'_>, source: &SecretSource) -> Option<Secret> {
+    if source.is_command() || !value.file.secrets_matter {
+        return None;
+    }
+    match source {
+        // The environment of a test is not the process's.
+        SecretSource::Env(name) => {
+            let text = (value.file.environment)(name)?;
+            SecretSource::Literal(Secret::new(text)).read().ok()
+        }
+        SecretSource::Field { of, .. } if matches!(**of, SecretSource::Env(_)) => None,
+        source => source.read().ok(),
+    }
 }
 
 fn innermost(source: &SecretSource) -> &SecretSource {

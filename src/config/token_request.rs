@@ -8,13 +8,14 @@ use toml::de::DeValue;
 
 use super::client_auth::{assertion_audience, grant_and_client_auth, sign};
 use super::extra_fields::{headers, parameters};
+use super::onward;
 use super::preset::preset;
 use super::reader::{TableReader, set};
 use super::secrets::pem;
 use super::value::Value;
 use crate::oauth::{AssertionAudience, ClientAuth, DpopSettings, Grant, JwtBearer, OAuthSettings, Server};
-use crate::secret::Secrets;
-use crate::upstream::Host;
+use crate::secret::{Secret, SecretSource, Secrets};
+use crate::upstream::{Host, OnwardLogin, OnwardSettings};
 
 /// Reads everything that a token request is made of. `None` after a problem.
 /// The second part is how long tokens live where their server does not say, if a preset knows that.
@@ -27,7 +28,7 @@ pub(super) fn token_request(table: &mut TableReader<'_>) -> Option<(OAuthSetting
     }
     let preset = preset.unwrap_or_default();
     for (key, remedy) in preset.needs {
-        if !table.has(key) {
+        if !table.has(key) || table.is_blank(key) {
             table.missing(key, *remedy);
         }
     }
@@ -68,22 +69,23 @@ pub(super) fn token_request(table: &mut TableReader<'_>) -> Option<(OAuthSetting
         table.file.problem(at, format!("`{path}` means the issuer, and none is configured"), remedy);
     }
 
-    let scope_at = table.get("scope").map(|value| (value.at, value.path));
-    let scope = table.get("scope").map_or_else(Vec::new, |value| scope(value));
+    let scope_at = written(table, "scope").map(|value| (value.at, value.path));
+    let scope = written(table, "scope").map_or_else(Vec::new, |value| scope(value));
     if let (Some(end), Some((at, path))) = (preset.scope_ends_with, scope_at)
         && scope.iter().any(|scope| !scope.ends_with(end))
     {
         let remedy = format!("write the API's application ID URI and \"{end}\", such as \"api://orders{end}\"");
         table.file.problem(at, format!("`{path}` has to end in \"{end}\" for this provider"), remedy);
     }
-    let audience = table.get("audience").and_then(|value| value.text().map(str::to_owned));
-    let resource = table.get("resource").and_then(Value::one_or_list).unwrap_or_default();
+    let audience = written(table, "audience").and_then(|value| value.text().map(str::to_owned));
+    let resource = written(table, "resource").and_then(Value::one_or_list).unwrap_or_default();
     let resource = resource.iter().filter_map(resource_uri).collect();
     let parameters = table.table("parameters").map_or_else(Vec::new, |table| parameters(&table));
     let headers = table.table("headers").map_or_else(Vec::new, |table| headers(&table));
     let timeout = table.get("timeout").and_then(|value| value.duration()).unwrap_or(Duration::from_secs(10));
     let ca_file = table.get("ca_file").and_then(|value| value.certificates());
     let proxy = table.get("proxy").and_then(|value| proxy(&value));
+    let token_member = table.get("token_member").and_then(|value| value.text().map(str::to_owned));
     let dpop = table.get("dpop").and_then(|value| dpop(&value));
 
     if (endpoint_broken && token_endpoint.is_none()) || (token_endpoint.is_none() && issuer.is_none()) {
@@ -92,9 +94,16 @@ pub(super) fn token_request(table: &mut TableReader<'_>) -> Option<(OAuthSetting
     let mut settings = OAuthSettings::new(Server { token_endpoint, issuer }, client_id?, client_auth?);
     settings.grant = grant?;
     set(&mut settings.assertion_audience, assertion_audience);
+    settings.token_member = token_member;
     let settings =
         OAuthSettings { scope, audience, resource, parameters, headers, timeout, ca_file, proxy, dpop, ..settings };
     Some((settings, preset.default_lifetime))
+}
+
+/// The value of a key, unless it says nothing: templates write `scope = ""` and `scope = []` where there is none.
+fn written<'a>(table: &mut TableReader<'a>, key: &'static str) -> Option<Value<'a>> {
+    let value = table.get(key)?;
+    if table.is_blank(key) { None } else { Some(value) }
 }
 
 /// RFC 8414 section 2: an `https` URL without query and fragment. Kept to the letter, because it is compared that way.
@@ -106,18 +115,31 @@ fn issuer(value: &Value<'_>) -> Option<String> {
     value.text().map(str::to_owned)
 }
 
-/// The way out for token requests. Its password, if there is one, stands in the file.
-fn proxy(value: &Value<'_>) -> Option<Url> {
-    const REMEDY: &str = "write proxy = \"http://HOST:PORT\"";
-    let url = value.parsed(Url::parse, REMEDY)?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return value.wrong("is no http or https proxy", REMEDY);
+/// The way out for token requests: as `via`, or a URL with a user name and a password in it, as other programs take it.
+fn proxy(value: &Value<'_>) -> Option<OnwardSettings> {
+    let Some(url) = value.node.as_str().and_then(|text| Url::parse(text).ok()) else {
+        return onward::proxy(value, "proxy");
+    };
+    if url.username().is_empty() && url.password().is_none() {
+        return onward::proxy(value, "proxy");
     }
-    if url.password().is_some() {
-        let what = format!("`{}`: the proxy's password is written into the file", value.path);
-        value.file.warning(value.at, what, "let only attache's own user read the file");
-    }
-    Some(url)
+    let decoded = |text: &str| {
+        let form = format!("x={}", text.replace('+', "%2B"));
+        url::form_urlencoded::parse(form.as_bytes()).next().map(|(_, text)| text.into_owned()).unwrap_or_default()
+    };
+    let (username, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+    let mut bare = url;
+    let taken_off = bare.set_username("").is_ok() && bare.set_password(None).is_ok();
+    let proxy = bare.as_str().trim_end_matches('/').parse().ok().filter(|_| taken_off);
+    let Some(proxy) = proxy.filter(|_| !username.contains(|letter: char| letter == ':' || letter.is_control())) else {
+        return value.wrong("is no http or https proxy", "write proxy = \"http://HOST:PORT\"");
+    };
+    let what = format!("`{}`: the proxy's password is written into the file", value.path);
+    let remedy = "write proxy = { url = \"http://HOST:PORT\", username = \"…\", password = { env = \"NAME\" } }";
+    value.file.warning(value.at, what, remedy);
+    let password = Secrets::one(SecretSource::Literal(Secret::new(password)));
+    let login = Some(OnwardLogin { username, password });
+    Some(OnwardSettings { key: "proxy", proxy, login, ca_file: None, except: Vec::new() })
 }
 
 /// `true`, `false` or `{ private_key = … }`.
@@ -181,6 +203,9 @@ fn scope(value: Value<'_>) -> Vec<String> {
     let one_string = value.node.is_str();
     let mut scope = Vec::new();
     for entry in value.one_or_list().unwrap_or_default() {
+        if matches!(entry.node, DeValue::String(text) if text.trim().is_empty()) {
+            continue;
+        }
         let Some(text) = entry.text() else { continue };
         if !one_string && text.contains(char::is_whitespace) {
             entry.wrong::<()>("has an entry with a space in it", "write each scope as an entry of its own");
@@ -286,7 +311,11 @@ mod tests {
     #[test]
     fn the_onward_proxy_and_bound_tokens_are_read() {
         let read = oauth(&format!("{ENDPOINT}\n{SECRET}\nproxy = \"http://proxy.test:3128\"\ndpop = true"));
-        assert_eq!(read.proxy.unwrap().as_str(), "http://proxy.test:3128/");
+        assert_eq!(read.proxy.unwrap().proxy.to_string(), "http://proxy.test:3128");
+        let known = "{ url = \"http://proxy.test:3128\", username = \"me\", password = { env = \"SECRET\" } }";
+        let read_known = oauth(&format!("{ENDPOINT}\n{SECRET}\nproxy = {known}")).proxy.unwrap();
+        assert_eq!((read_known.key, read_known.login.unwrap().username.as_str()), ("proxy", "me"));
+        assert!(oauth(&format!("{ENDPOINT}\n{SECRET}\nproxy = \"http://proxy.test:3128/\"")).proxy.is_some());
         assert!(matches!(read.dpop, Some(DpopSettings::Generated)));
         assert!(oauth(&format!("{ENDPOINT}\n{SECRET}\ndpop = false")).dpop.is_none());
         let found = wrong(&format!("{ENDPOINT}\n{SECRET}\nproxy = \"socks5://p:1\"\ndpop = \"yes\""));
@@ -310,6 +339,12 @@ mod tests {
         let with = |rest: &str| oauth(&format!("{ENDPOINT}\n{SECRET}\n{rest}"));
         assert_eq!(with("scope = \"a  b\"").scope, ["a", "b"]);
         assert_eq!(with("scope = [\"a\", \"b\"]").scope, ["a", "b"]);
+        for none in
+            ["scope = \"\"", "scope = []", "scope = \" \"", "scope = [\"\"]", "resource = []", "audience = \"\""]
+        {
+            let read = with(none);
+            assert_eq!((read.scope.len(), read.resource.len(), read.audience), (0, 0, None), "{none}");
+        }
         assert_eq!(with("resource = \"https://A.test\"").resource, ["https://A.test"]);
         assert_eq!(with("resource = [\"urn:a\", \"https://b.test/\"]").resource, ["urn:a", "https://b.test/"]);
         let found = wrong(&format!(

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::inject::{Place, sensitive};
 use super::settings::{FixedScheme, FixedSettings};
 use crate::secret::Secret;
-use crate::token::{Injectable, TokenError, TokenErrorKind, TokenStatus};
+use crate::token::{Injectable, TokenError, TokenErrorKind, TokenFault, TokenStatus, judge_token};
 
 /// How long a request waits for the secret to be read: a file may be on a network that hangs.
 const WAIT: Duration = Duration::from_secs(30);
@@ -34,9 +34,12 @@ const QUIET: Duration = Duration::from_secs(30);
 /// Why a secret cannot be presented. Never says what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSecret {
-    /// RFC 6750 section 2.1.
-    #[error("the token holds characters that no bearer token has (RFC 6750 section 2.1)")]
-    Bearer,
+    /// The text is no token.
+    #[error("the token {0}")]
+    Bearer(TokenFault),
+    /// With what `inject` puts around it, it makes no header field.
+    #[error("the token cannot be put where `inject` says")]
+    Place,
     /// RFC 7617 section 2.
     #[error("the password holds a control character (RFC 7617 section 2)")]
     Basic,
@@ -54,8 +57,8 @@ impl FixedSettings {
         let text = secret.expose();
         match &self.scheme {
             FixedScheme::Bearer(inject) => {
-                let finished = is_b64token(text).then(|| inject.finished("Bearer", text)).flatten();
-                finished.ok_or(InvalidSecret::Bearer)
+                judge_token(text).map_err(InvalidSecret::Bearer)?;
+                inject.finished("Bearer", text).ok_or(InvalidSecret::Place)
             }
             FixedScheme::Basic { .. } if text.chars().any(char::is_control) => Err(InvalidSecret::Basic),
             FixedScheme::Basic { username } => {
@@ -277,7 +280,8 @@ impl Fixed {
         if generation > 1 {
             tracing::info!(target: "attache::credential", credential = %self.name, generation, "the secret has changed and is in use");
         }
-        let finished = Injectable { value, generation, after_unauthorized: unauthorized, repeated: false };
+        let finished =
+            Injectable { value, generation, after_unauthorized: unauthorized, repeated: false, type_is_known: true };
         self.held.store(Some(Arc::new(Held { finished: finished.clone(), fingerprint })));
         finished
     }
@@ -307,13 +311,6 @@ async fn land(mut flight: Flight) -> Landing {
         Ok(Err(_)) => failed(TokenErrorKind::Cancelled, "the reading of the secret was ended by the shutdown"),
         Err(_) => failed(TokenErrorKind::Timeout, "the secret has not been read yet"),
     }
-}
-
-/// RFC 6750 section 2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
-fn is_b64token(token: &str) -> bool {
-    let characters = token.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    !characters.is_empty() && characters.bytes().all(allowed)
 }
 
 impl fmt::Debug for Fixed {

@@ -69,6 +69,12 @@ impl Inject {
         before.split_once(' ').map(|(scheme, _)| scheme)
     }
 
+    /// True where this alone says how a token is presented, whatever its type is called.
+    #[must_use]
+    pub const fn is_explicit(&self) -> bool {
+        matches!(self.place, Place::Query(_)) || self.format.is_some()
+    }
+
     /// True where a token's own ready-made value is what goes out.
     const fn is_as_usual(&self) -> bool {
         matches!(self.place, Place::Field(_)) && self.format.is_none()
@@ -103,8 +109,12 @@ impl Shape {
         Self { inject, newest: ArcSwapOption::empty() }
     }
 
-    /// This token, as it goes out.
+    /// This token, as it goes out. `None` if it may not stand there, or if nothing says how it is presented: another
+    /// credential may have taken a token of a type that this one cannot use.
     pub(super) fn of(&self, token: Injectable) -> Option<Injectable> {
+        if !token.type_is_known && !self.inject.is_explicit() {
+            return None;
+        }
         if self.inject.is_as_usual() {
             return Some(token);
         }
@@ -147,7 +157,8 @@ mod tests {
     }
 
     fn token(generation: u64, value: &'static str) -> Injectable {
-        Injectable { value: HeaderValue::from_static(value), generation, after_unauthorized: false, repeated: false }
+        let value = HeaderValue::from_static(value);
+        Injectable { value, generation, after_unauthorized: false, repeated: false, type_is_known: true }
     }
 
     #[test]

@@ -323,8 +323,13 @@ fn no_subject() -> Arc<TokenError> {
 
 /// A token's characters are checked when it comes, and those around it when the configuration is read.
 fn shaped(shape: &Shape, token: Injectable) -> Result<Injectable, Arc<TokenError>> {
+    let token_is_known = token.type_is_known;
     shape.of(token).ok_or_else(|| {
-        let message = "the access token cannot be put where `inject` says";
+        let message = if token_is_known {
+            "the access token cannot be put where `inject` says"
+        } else {
+            "the token's token_type is neither Bearer nor DPoP; if the upstream takes such a token, write how with inject = { format = \"… {token}\" }"
+        };
         Arc::new(TokenError::new(TokenErrorKind::InvalidResponse, message))
     })
 }

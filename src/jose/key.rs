@@ -60,6 +60,7 @@ impl SigningKey {
     /// # Errors
     /// A text without a usable private key, or an algorithm that does not fit it.
     pub fn from_text(text: &Secret, algorithm: Option<Algorithm>, key_id: Option<&str>) -> Result<Self, KeyError> {
+        let text = text.pem();
         // A byte order mark is what some editors put before a PEM.
         let text = text.expose().trim_start_matches('\u{feff}').trim_start();
         if !text.starts_with('{') {

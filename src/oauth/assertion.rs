@@ -19,6 +19,10 @@ const CLIENT_LIFETIME: u64 = 60;
 /// Google refuses more than an hour and Salesforce more than three minutes; five are enough for every clock.
 const GRANT_LIFETIME: u64 = 180;
 
+/// An assertion says that it was made a little earlier: a server whose clock is a few seconds behind ours takes one from the
+/// future for a mistake.
+const BACKDATED: u64 = 5;
+
 /// Whom an assertion may be meant for, and whom it is to be meant for.
 pub(super) struct Audience<'a> {
     pub(super) issuer: Option<&'a str>,
@@ -66,6 +70,7 @@ impl<'a> Assertion<'a> {
     ) -> Result<Zeroizing<String>, TokenError> {
         let (aud, is_issuer) = audience.value();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let issued_at = now.saturating_sub(BACKDATED);
         let lifetime = if self.about_client { CLIENT_LIFETIME } else { GRANT_LIFETIME };
         let mut claims = Map::new();
         for (name, value) in &self.claims {
@@ -75,8 +80,8 @@ impl<'a> Assertion<'a> {
             claims.insert(name.to_owned(), Value::from(value));
         }
         claims.insert("jti".to_owned(), Value::from(unique_id()));
-        claims.insert("iat".to_owned(), Value::from(now));
-        claims.insert("exp".to_owned(), Value::from(now + lifetime));
+        claims.insert("iat".to_owned(), Value::from(issued_at));
+        claims.insert("exp".to_owned(), Value::from(issued_at + lifetime));
         // RFC 10070: the type says what it is for, and goes with the issuer as the only audience.
         let typ = if is_issuer && self.about_client { "client-authentication+jwt" } else { "JWT" };
         key.sign(JwtHeader { typ, embed_jwk: false, x5t_s256 }, &Value::Object(claims))
@@ -148,7 +153,13 @@ mod tests {
     fn a_client_speaks_of_itself_and_for_a_minute() {
         let (_, claims) = signed_for(&AssertionAudience::Unsaid, None);
         assert_eq!((&claims["iss"], &claims["sub"]), (&"me".into(), &"me".into()));
-        assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 60);
+        let iat = claims["iat"].as_u64().unwrap();
+        assert_eq!(claims["exp"].as_u64().unwrap() - iat, 60);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        assert!(
+            (4..60).contains(&(now - iat)),
+            "issued a few seconds ago, also by a clock that is behind: {iat}, {now}"
+        );
     }
 
     #[test]

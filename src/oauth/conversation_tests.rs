@@ -186,15 +186,35 @@ fn claims(jwt: &str) -> serde_json::Value {
 
 #[tokio::test]
 async fn token_requests_take_the_configured_way_out() {
-    let proxy = Server::start(|_, request| {
-        assert!(request.starts_with("POST http://127.0.0.1:1/token HTTP/1.1\r\n"), "{request}");
-        assert!(request.contains("\r\nproxy-authorization: Basic bWU6cHc="), "{request}");
-        ok(TOKEN)
-    })
-    .await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let proxy_task = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
+        }
+        stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+        let mut request = Vec::new();
+        while !is_whole(&request) {
+            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+        }
+        stream.write_all(ok(TOKEN).as_bytes()).await.unwrap();
+        (String::from_utf8(head).unwrap(), String::from_utf8(request).unwrap())
+    });
     let mut settings = settings("http://127.0.0.1:1/token");
-    settings.proxy = Some(proxy.url.replace("http://", "http://me:pw@").parse().unwrap());
+    settings.proxy = Some(crate::dial::OnwardSettings {
+        key: "proxy",
+        proxy: proxy.parse().unwrap(),
+        login: Some(crate::dial::OnwardLogin { username: "me".into(), password: secrets("pw") }),
+        ca_file: None,
+        except: Vec::new(),
+    });
     source(settings).fetch().await.unwrap();
+    let (head, request) = proxy_task.await.unwrap();
+    let expected = "CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\nProxy-Authorization: Basic bWU6cHc=\r\n\r\n";
+    assert_eq!(head, expected);
+    assert!(request.starts_with("POST /token HTTP/1.1\r\n") && !request.contains("roxy-"), "{request}");
 }
 
 #[tokio::test]

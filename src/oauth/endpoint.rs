@@ -1,17 +1,21 @@
-//! The way to the token endpoint (RFC 6749 section 3.2): no redirects, no proxy from the environment, no
-//! decompression, a bounded answer. Says in the log that a token was asked for, and never what was answered.
+//! The way to the token endpoint (RFC 6749 section 3.2): no redirects, no proxy from the environment, a bounded answer. Says in the log that a token was asked for, and never what was answered.
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::client_auth::Proof;
+use super::coding::Undecodable;
+use super::connection::{Connections, Failure, Outgoing, Received};
 use super::response::Answer;
 use super::settings::{OAuthSettings, shown};
-use super::{TokenRequest, failure, grant, wording};
+use super::{TokenRequest, coding, failure, grant, wording};
+use crate::dial::Onward;
 use crate::token::{TokenError, TokenErrorKind};
 
 /// The largest answer that is read. A token may take 16 KiB of it.
@@ -24,7 +28,7 @@ const FRAMING: [HeaderName; 4] =
 /// An authorization server and the connections to it.
 pub(super) struct Endpoint {
     host: String,
-    client: reqwest::Client,
+    connections: Connections,
 }
 
 /// Where one token request goes.
@@ -43,27 +47,9 @@ impl Target {
 
 impl Endpoint {
     pub(super) fn new(settings: &OAuthSettings, tls: rustls::ClientConfig) -> Result<Self, String> {
-        let host = settings.server.host();
-        let client = reqwest::Client::builder()
-            // reqwest's own TLS set-up needs a process-wide provider, and panics without one.
-            .tls_backend_preconfigured(tls)
-            // HTTP_PROXY in our environment is often this very program.
-            .no_proxy()
-            // A redirected POST would hand the secret to whoever is named there.
-            .redirect(reqwest::redirect::Policy::none())
-            // As a proxy has to do (RFC 9112 sections 5.1, 5.2).
-            .http1_allow_spaces_after_header_name_in_responses(true)
-            .http1_allow_obsolete_multiline_headers_in_responses(true)
-            .user_agent(concat!("attache/", env!("CARGO_PKG_VERSION")))
-            // Token requests are minutes apart: a connection kept for long is one that the other side has closed.
-            .pool_idle_timeout(Duration::from_secs(20))
-            .pool_max_idle_per_host(1);
-        let client = match &settings.proxy {
-            None => client,
-            Some(proxy) => client.proxy(onward(proxy)?),
-        };
-        let client = client.build().map_err(|_opaque| format!("the HTTP client for {host} cannot be set up"))?;
-        Ok(Self { host, client })
+        let onward = settings.proxy.clone().map(Onward::new).transpose();
+        let onward = onward.map_err(|error| format!("the proxy for token requests cannot be used: {error}"))?;
+        Ok(Self { host: settings.server.host(), connections: Connections::new(tls, onward) })
     }
 
     /// Who is asked, as it is shown to people.
@@ -81,9 +67,10 @@ impl Endpoint {
         settings: &OAuthSettings,
         request: &TokenRequest,
     ) -> Result<Answer<'t>, TokenError> {
-        let body = grant::body(settings, &request.grant, &request.proof).as_bytes().to_vec();
-        let sent = self.client.post(target.url.clone()).headers(headers(settings, request)).body(body);
-        self.exchange(&target.host, sent, &request.proof).await
+        let body = Bytes::copy_from_slice(grant::body(settings, &request.grant, &request.proof).as_bytes());
+        let headers = headers(settings, request);
+        let outgoing = Outgoing { method: Method::POST, url: &target.url, headers, body };
+        self.exchange(&target.host, &outgoing, &request.proof).await
     }
 
     /// Reads a document that anybody may read, such as metadata.
@@ -91,32 +78,20 @@ impl Endpoint {
     /// # Errors
     /// As [`Endpoint::post`].
     pub(super) async fn get(&self, url: &Url) -> Result<Answer<'_>, TokenError> {
-        let sent = self
-            .client
-            .get(url.clone())
-            .header(header::ACCEPT, HeaderValue::from_static("application/json"))
-            .header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        self.exchange(&self.host, sent, &Proof::default()).await
+        let outgoing = Outgoing { method: Method::GET, url, headers: common_headers(), body: Bytes::new() };
+        self.exchange(&self.host, &outgoing, &Proof::default()).await
     }
 
     async fn exchange<'h>(
         &self,
         host: &'h str,
-        request: reqwest::RequestBuilder,
+        outgoing: &Outgoing<'_>,
         proof: &Proof,
     ) -> Result<Answer<'h>, TokenError> {
         let requested_at = Instant::now();
-        let mut response = request.send().await.map_err(|error| failed(host, &error, requested_at, proof))?;
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let mut body = Zeroizing::new(Vec::new());
-        let mut whole = true;
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(host, &error, requested_at, proof))? {
-            whole = body.len() + chunk.len() <= MAX_ANSWER;
-            if !whole {
-                break;
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let received = self.connections.exchange(outgoing, MAX_ANSWER).await;
+        let Received { head, body, whole } = received.map_err(|failure| failed(host, &failure, requested_at))?;
+        let (status, headers) = (head.status, head.headers);
         tracing::debug!(
             target: "attache::token",
             endpoint = %host,
@@ -126,14 +101,22 @@ impl Endpoint {
             elapsed = ?requested_at.elapsed(),
             "token request answered"
         );
-        if whole {
-            return Ok(Answer { host, status, headers, body, requested_at });
-        }
+        let body = if whole { coding::decoded(&headers, body, MAX_ANSWER) } else { Err(Undecodable::TooLong) };
+        let fault = match body {
+            Ok(body) => return Ok(Answer { host, status, headers, body, requested_at }),
+            Err(fault) => fault,
+        };
         if !status.is_success() {
             // The status of a large error page says enough.
             return Ok(Answer { host, status, headers, body: Zeroizing::default(), requested_at });
         }
-        let message = format!("{host} answered with more than 64 KiB, which is no token response");
+        let message = match fault {
+            Undecodable::TooLong => format!("{host} answered with more than 64 KiB, which is no token response"),
+            Undecodable::Unknown | Undecodable::Broken => format!(
+                "{host} answered in a content coding that cannot be read here, although none was asked for; have compression \
+                 (gzip, br) of token responses switched off there"
+            ),
+        };
         Err(TokenError::new(TokenErrorKind::InvalidResponse, message))
     }
 
@@ -143,13 +126,21 @@ impl Endpoint {
         let after = humantime::format_duration(after);
         TokenError::new(
             TokenErrorKind::Timeout,
-            format!("{} did not answer the token request within {after}", self.host),
+            match self.connections.onward() {
+                None => format!("{} did not answer the token request within {after}", self.host),
+                Some(proxy) => {
+                    format!(
+                        "{} did not answer the token request within {after}, through the onward proxy {proxy}",
+                        self.host
+                    )
+                }
+            },
         )
     }
 }
 
-fn failed(host: &str, error: &reqwest::Error, requested_at: Instant, proof: &Proof) -> TokenError {
-    let error = failure::explain(host, error, proof);
+fn failed(host: &str, failure: &Failure, requested_at: Instant) -> TokenError {
+    let error = failure::explain(host, failure);
     tracing::debug!(
         target: "attache::token",
         endpoint = %host,
@@ -158,12 +149,6 @@ fn failed(host: &str, error: &reqwest::Error, requested_at: Instant, proof: &Pro
         "token request failed"
     );
     error
-}
-
-/// The configured way out, with the user name and password of its URL, so that no error may repeat that.
-fn onward(proxy: &Url) -> Result<reqwest::Proxy, String> {
-    reqwest::Proxy::all(proxy.clone())
-        .map_err(|_opaque| "the proxy for token requests cannot be used; write http://HOST:PORT".to_owned())
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -192,14 +177,25 @@ fn host_of(url: &Url) -> Result<String, String> {
     }
 }
 
-fn headers(settings: &OAuthSettings, request: &TokenRequest) -> HeaderMap {
+/// The extra header fields that are sent.
+pub(super) fn extra_headers(settings: &OAuthSettings) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+    settings.headers.iter().filter(|(name, _)| !FRAMING.contains(name))
+}
+
+fn common_headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("attache/", env!("CARGO_PKG_VERSION"))));
+    headers
+}
+
+fn headers(settings: &OAuthSettings, request: &TokenRequest) -> HeaderMap {
+    let mut headers = common_headers();
     for (name, _) in &settings.headers {
         headers.remove(name);
     }
-    for (name, value) in settings.headers.iter().filter(|(name, _)| !FRAMING.contains(name)) {
+    for (name, value) in extra_headers(settings) {
         // It may be an API key: out of the logs and of HPACK's table.
         let mut value = value.clone();
         value.set_sensitive(true);

@@ -1,87 +1,68 @@
 //! Why no answer came from the token endpoint, in a sentence that says what to look at.
 
-use std::error::Error;
+use std::error::Error as _;
 use std::io;
 
-use rustls::CertificateError;
-
-use super::client_auth::Proof;
-use super::wording;
-use crate::token::{TokenError, TokenErrorKind};
+use super::connection::Failure;
+use crate::dial::{DialError, DialErrorKind};
+use crate::tls::{HandshakeFault, Keys, handshake_reason, refused_identity};
+use crate::token::{About, TokenError, TokenErrorKind};
 
 /// The error of a token request whose transport failed. Trying again can always help: machines come back, and names and
 /// certificates are mended without our being told.
-pub(super) fn explain(host: &str, error: &reqwest::Error, proof: &Proof) -> TokenError {
-    if error.is_timeout() {
-        return TokenError::new(TokenErrorKind::Timeout, format!("{host} did not answer the token request in time"));
-    }
-    let message = if let Some(tls) = find::<rustls::Error>(error) {
-        tls_failure(host, tls, proof)
-    } else if error.is_dns() {
-        format!("the name of {host} cannot be resolved; check token_endpoint and this machine's name servers")
-    } else if error.is_connect() {
-        connect_failure(host, find::<io::Error>(error).map(io::Error::kind))
-    } else {
-        format!("the connection to {host} broke before its answer was complete")
-    };
-    TokenError::new(TokenErrorKind::Transient, message)
-}
-
-fn tls_failure(host: &str, error: &rustls::Error, proof: &Proof) -> String {
-    use CertificateError as Certificate;
-    match error {
-        rustls::Error::InvalidCertificate(reason) => match reason {
-            Certificate::UnknownIssuer => {
-                format!("the certificate of {host} is not trusted: its issuer is unknown; set ca_file to the issuer's")
+pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
+    let failed = |message: String| TokenError::new(TokenErrorKind::Transient, message);
+    match failure {
+        Failure::Dial(error) => failed(dial_failure(host, error)),
+        Failure::Onward(error) => failed(format!("{host} cannot be reached: {error}")).about(About::OnwardProxy),
+        Failure::Tls(error) => {
+            let failed =
+                failed(format!("no TLS connection to {host}: {}", handshake_reason(error, &Keys::TOKEN_ENDPOINT)));
+            match HandshakeFault::of(error) {
+                HandshakeFault::Certificate => failed.about(About::Certificate),
+                HandshakeFault::Alert | HandshakeFault::Protocol => failed,
             }
-            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-                format!("the certificate of {host} is made out to another name; check the host in token_endpoint")
-            }
-            Certificate::Expired | Certificate::ExpiredContext { .. } => {
-                format!("the certificate of {host} has expired; renew it there, or check this machine's clock")
-            }
-            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-                format!("the certificate of {host} is not valid yet; check this machine's clock")
-            }
-            other => {
-                let reason = wording::repeatable(&other.to_string(), 200, proof).unwrap_or_default();
-                format!("the certificate of {host} is not trusted: {reason}; set ca_file to the CA that issued it")
-            }
-        },
-        rustls::Error::InvalidMessage(_) => {
-            format!("{host} does not speak TLS; check the scheme and the port in token_endpoint")
         }
-        other => {
-            let reason = wording::repeatable(&other.to_string(), 200, proof).unwrap_or_default();
-            format!("no TLS connection to {host}: {reason}")
+        Failure::Http(error) if identity_refused(error).is_some() => {
+            failed(format!("no TLS connection to {host}: {}", identity_refused(error).unwrap_or_default()))
         }
+        Failure::Http(error) if error.is_parse() => {
+            failed(format!("what {host} answers is no HTTP; check the scheme and the port in token_endpoint"))
+        }
+        Failure::Http(_) => failed(format!("the connection to {host} broke before its answer was complete")),
+        Failure::Unsaid => failed(format!(
+            "{host} closes each connection before it takes the token request; see what its own log says"
+        )),
+        Failure::Request => failed(format!("no request can be made to {host}; check token_endpoint")),
     }
 }
 
-fn connect_failure(host: &str, kind: Option<io::ErrorKind>) -> String {
-    match kind {
-        Some(io::ErrorKind::ConnectionRefused) => {
-            format!("{host} refuses connections; check that the authorization server runs, and the port")
+/// In TLS 1.3 a server says only after the handshake that it wants another certificate of ours.
+fn identity_refused(error: &hyper::Error) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        let refused =
+            found.downcast_ref::<io::Error>().and_then(|broken| refused_identity(broken, &Keys::TOKEN_ENDPOINT));
+        if refused.is_some() {
+            return refused;
         }
-        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
-            format!("{host} closed the connection at once; check the scheme and the port in token_endpoint")
-        }
-        Some(kind) => format!("{host} cannot be reached: {kind}; check the network and its firewalls"),
-        None => format!("{host} cannot be reached; check token_endpoint, the network and its firewalls"),
-    }
-}
-
-/// The first error of this type in the chain. An `io::Error` hides what it wraps from `source`, so it is opened.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
+        cause = found.source();
     }
     None
+}
+
+fn dial_failure(host: &str, error: &DialError) -> String {
+    match (error.kind, error.system) {
+        (DialErrorKind::DnsError, _) => {
+            format!("the name of {host} cannot be resolved; check token_endpoint and this machine's name servers")
+        }
+        (_, Some(io::ErrorKind::ConnectionRefused)) => {
+            format!("{host} refuses connections; check that the authorization server runs, and the port")
+        }
+        (_, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)) => {
+            format!("{host} closed the connection at once; check the scheme and the port in token_endpoint")
+        }
+        (_, Some(kind)) => format!("{host} cannot be reached: {kind}; check the network and its firewalls"),
+        (_, None) => format!("{host} cannot be reached; check token_endpoint, the network and its firewalls"),
+    }
 }

@@ -32,7 +32,7 @@ pub(super) fn fields(
         TokenError::new(TokenErrorKind::Configuration, format!("there is no {what} for this grant; nothing was sent"))
     };
     Ok(match &settings.grant {
-        Grant::ClientCredentials => Vec::new(),
+        Grant::ClientCredentials | Grant::Other(_) => Vec::new(),
         Grant::TokenExchange(exchange) => {
             let subject = subject.ok_or_else(|| missing("token of a caller's"))?;
             let mut fields = vec![
@@ -77,16 +77,28 @@ pub(super) fn body(settings: &OAuthSettings, grant: &GrantFields, proof: &Proof)
     }
     fields.extend(settings.audience.iter().map(|audience| ("audience", audience.as_str())));
     fields.extend(settings.resource.iter().map(|resource| ("resource", resource.as_str())));
-    let taken = |name: &str| {
-        let ours = fields.iter().any(|(field, _)| *field == name && name != "resource");
-        ours || CLIENT_AUTH_FIELDS.contains(&name)
-    };
-    let extra = settings.parameters.iter().filter(|(name, _)| !taken(name));
+    let extra = extra(settings);
     let mut form = Serializer::new(String::new());
     form.extend_pairs(&fields)
         .extend_pairs(extra)
         .extend_pairs(proof.form.iter().map(|(name, value)| (*name, value.as_str())));
     Zeroizing::new(form.finish())
+}
+
+/// The extra parameters that are sent: not those of a field that is there already.
+pub(super) fn extra(settings: &OAuthSettings) -> impl Iterator<Item = &(String, String)> {
+    let ours = |name: &str| match name {
+        "grant_type" => true,
+        "scope" => asked_scope(settings).next().is_some() && !scope_is_a_claim(&settings.grant),
+        "audience" => settings.audience.is_some(),
+        "assertion" => matches!(settings.grant, Grant::JwtBearer(_)),
+        "subject_token" | "subject_token_type" => matches!(settings.grant, Grant::TokenExchange(_)),
+        "requested_token_type" => {
+            matches!(&settings.grant, Grant::TokenExchange(exchange) if exchange.requested_token_type.is_some())
+        }
+        name => CLIENT_AUTH_FIELDS.contains(&name),
+    };
+    settings.parameters.iter().filter(move |(name, _)| !ours(name))
 }
 
 /// What was asked for and not granted, each once. A server that does not say has granted it all (RFC 6749 section 5.1).
@@ -159,6 +171,15 @@ mod tests {
             assert_eq!(error.kind, TokenErrorKind::Configuration);
             assert!(error.message.ends_with("nothing was sent") && !error.message.contains("sentinel"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_grant_of_the_servers_own_is_its_name_and_parameters() {
+        let body = body_of(|s| {
+            s.grant = Grant::Other("account_credentials".into());
+            s.parameters = vec![("account_id".into(), "x y".into())];
+        });
+        assert_eq!(body, "grant_type=account_credentials&account_id=x+y&client_id=me");
     }
 
     #[test]

@@ -5,45 +5,45 @@ use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::client_auth::ClientAuth;
-use super::settings::{Grant, JwtBearer, OAuthSettings};
+use super::client_auth::{ClientAuth, SigningKeySettings};
+use super::settings::{AssertionAudience, Grant, JwtBearer, OAuthSettings, TokenExchange};
+use super::{endpoint, grant, lifetime};
 use crate::secret::{SecretError, SecretSource};
+use crate::tls::IdentitySource;
 
 /// A SHA-256 digest over everything that makes a token request what it is. Shown as its first eight hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity([u8; 32]);
 
-/// The identity of the token request that `settings` and a secret of this fingerprint make.
+/// The identity of the token request that `settings` and secrets of this fingerprint make.
 ///
-/// Equal requests have equal identities: scope is a set (RFC 6749 section 3.3), so its order and repetitions do not
-/// count. A rotated secret is another identity, and so is another key that the token is bound to (`bound_to`, its
-/// thumbprint: RFC 9449 section 6).
+/// Equal requests have equal identities: what is sent counts, and not where it was read, by whom it is trusted, or how it gets
+/// there. Scope is a set (RFC 6749 section 3.3), so its order and repetitions do not count. A rotated secret is another
+/// identity, and so is another key that the token is bound to (`bound_to`, its thumbprint: RFC 9449 section 6).
 #[must_use]
 pub fn identity(settings: &OAuthSettings, secret_fingerprint: Option<[u8; 32]>, bound_to: Option<&str>) -> Identity {
-    let scope: BTreeSet<&str> = settings.scope.iter().flat_map(|value| value.split_whitespace()).collect();
-    let mut fields = Fields(Context::new(&SHA256));
-    fields.text("attache token identity 2");
-    fields.list(settings.server.token_endpoint.iter(), |fields, url| fields.text(url.as_str()));
-    fields.list(settings.server.issuer.iter(), |fields, issuer| fields.text(issuer));
-    fields.text(&settings.client_id);
+    let OAuthSettings { server, client_id, client_auth, grant, scope, audience, resource, .. } = settings;
+    let scope: BTreeSet<&str> = scope.iter().flat_map(|value| value.split_whitespace()).collect();
+    let mut fields = Fields::new("attache token identity 3");
+    fields.list(server.token_endpoint.iter(), |fields, url| fields.text(url.as_str()));
+    // Where the endpoint is known, the issuer is for assertions alone.
+    let issuer = server.issuer.as_deref().filter(|_| server.token_endpoint.is_none());
+    fields.list(issuer.into_iter(), Fields::text);
+    fields.text(client_id);
     fields.list(secret_fingerprint.iter(), |fields, digest| fields.bytes(digest.as_slice()));
-    // What has no secret in it, but makes another request: Debug tells all of it, and names secrets by their place.
-    fields.text(&format!("{:?}", settings.client_auth));
-    fields.text(&format!("{:?}", settings.grant));
-    fields.text(&format!("{:?}", settings.assertion_audience));
+    fields.client_auth(client_auth);
+    fields.grant(grant, client_id);
+    if signs(settings) {
+        fields.audience(&settings.assertion_audience, server.issuer.as_deref());
+    }
     fields.list(bound_to.into_iter(), Fields::text);
+    // Read and not sent, and yet another token.
+    fields.list(settings.token_member.iter(), |fields, member| fields.text(member));
     fields.list(scope.into_iter(), Fields::text);
-    fields.list(settings.audience.iter(), |fields, audience| fields.text(audience));
-    fields.list(settings.resource.iter(), |fields, resource| fields.text(resource));
-    fields.list(settings.parameters.iter(), |fields, (name, value)| {
-        fields.text(name);
-        fields.text(value);
-    });
-    fields.list(settings.members.iter(), |fields, member| fields.text(member));
-    fields.list(settings.headers.iter(), |fields, (name, value)| {
-        fields.text(name.as_str());
-        fields.bytes(value.as_bytes());
-    });
+    fields.list(audience.iter(), |fields, audience| fields.text(audience));
+    fields.list(resource.iter().collect::<BTreeSet<_>>().into_iter(), |fields, resource| fields.text(resource));
+    fields.pairs(grant::extra(settings).map(|(name, value)| (name.as_str(), value.as_bytes())));
+    fields.pairs(endpoint::extra_headers(settings).map(|(name, value)| (name.as_str(), value.as_bytes())));
     fields.finish()
 }
 
@@ -53,32 +53,83 @@ pub fn identity(settings: &OAuthSettings, secret_fingerprint: Option<[u8; 32]>, 
 /// A secret that cannot be read.
 pub fn secrets_fingerprint(settings: &OAuthSettings) -> Result<Option<[u8; 32]>, SecretError> {
     let mut found = Vec::new();
-    if let Some(secrets) = settings.client_auth.secrets() {
-        found.push(secrets.fingerprint()?);
-    }
-    let mut sources: Vec<&SecretSource> = Vec::new();
     match &settings.client_auth {
-        ClientAuth::Tls { certificate, key } => sources.extend([certificate, key]),
-        ClientAuth::PrivateKeyJwt(key) => sources.extend(&key.certificate),
-        _ => {}
+        ClientAuth::Basic { secrets, .. } | ClientAuth::Post(secrets) | ClientAuth::SecretJwt(secrets) => {
+            found.push(secrets.fingerprint()?);
+        }
+        ClientAuth::PrivateKeyJwt(key) => found.extend(key_fingerprints(key)?),
+        ClientAuth::Assertion(assertions) => found.push(assertions.fingerprint_by(statement)?),
+        ClientAuth::Tls { certificate, key } => found.push(pair_fingerprint(certificate, key)?),
+        ClientAuth::None | ClientAuth::Omitted => {}
     }
     match &settings.grant {
-        Grant::JwtBearer(JwtBearer::Given(secrets)) => found.push(secrets.fingerprint()?),
-        Grant::JwtBearer(JwtBearer::Signed { key, .. }) => {
-            found.push(key.keys.fingerprint()?);
-            sources.extend(&key.certificate);
-        }
-        Grant::ClientCredentials | Grant::TokenExchange(_) => {}
-    }
-    for source in sources {
-        found.push(source.fingerprint()?);
+        Grant::JwtBearer(JwtBearer::Given(assertions)) => found.push(assertions.fingerprint_by(statement)?),
+        Grant::JwtBearer(JwtBearer::Signed { key, .. }) => found.extend(key_fingerprints(key)?),
+        Grant::ClientCredentials | Grant::TokenExchange(_) | Grant::Other(_) => {}
     }
     if found.is_empty() {
         return Ok(None);
     }
-    let mut fields = Fields(Context::new(&SHA256));
+    let mut fields = Fields::new("attache secrets");
     fields.list(found.iter(), |fields, digest| fields.bytes(digest));
     Ok(Some(fields.finish().0))
+}
+
+/// A digest over the assertions that somebody else writes, to the letter. A new one is no new identity, but it may mend what the
+/// old one failed of. `None` where there are none, or where they cannot be read now.
+#[must_use]
+pub fn assertions_fingerprint(settings: &OAuthSettings) -> Option<[u8; 32]> {
+    let client = match &settings.client_auth {
+        ClientAuth::Assertion(assertions) => Some(assertions),
+        _ => None,
+    };
+    let grant = match &settings.grant {
+        Grant::JwtBearer(JwtBearer::Given(assertions)) => Some(assertions),
+        _ => None,
+    };
+    let found: Vec<[u8; 32]> =
+        [client, grant].into_iter().flatten().filter_map(|assertions| assertions.fingerprint().ok()).collect();
+    let mut fields = Fields::new("attache assertions");
+    fields.list(found.iter(), |fields, digest| fields.bytes(digest));
+    (!found.is_empty()).then(|| fields.finish().0)
+}
+
+fn key_fingerprints(key: &SigningKeySettings) -> Result<Vec<[u8; 32]>, SecretError> {
+    let certificate = key.certificate.iter().map(SecretSource::fingerprint);
+    std::iter::once(key.keys.fingerprint()).chain(certificate).collect()
+}
+
+/// The certificate and key themselves, wherever they stand; the texts of a pair that cannot be used.
+fn pair_fingerprint(certificate: &SecretSource, key: &SecretSource) -> Result<[u8; 32], SecretError> {
+    let source = IdentitySource { certificate: certificate.clone(), key: key.clone() };
+    if let Ok(identity) = source.read() {
+        return Ok(identity.fingerprint());
+    }
+    let mut fields = Fields::new("attache pair");
+    fields.bytes(&certificate.fingerprint()?);
+    fields.bytes(&key.fingerprint()?);
+    Ok(fields.finish().0)
+}
+
+/// Of an assertion that somebody else writes, and writes anew every few minutes: whose it is and whom it is for. One that is no
+/// JWT counts to the letter, and one that a program prints by the program.
+fn statement(source: &SecretSource) -> Result<[u8; 32], SecretError> {
+    if source.is_command() {
+        return source.fingerprint();
+    }
+    let assertion = source.read()?;
+    let Some(claims) = lifetime::claims(assertion.expose().trim()) else { return Ok(assertion.fingerprint()) };
+    let mut fields = Fields::new("attache assertion");
+    for name in ["iss", "sub", "aud"] {
+        fields.text(&claims.get(name).map_or_else(String::new, ToString::to_string));
+    }
+    Ok(fields.finish().0)
+}
+
+/// We sign an assertion of our own, whose audience is then a part of what is sent.
+const fn signs(settings: &OAuthSettings) -> bool {
+    let client = matches!(settings.client_auth, ClientAuth::SecretJwt(_) | ClientAuth::PrivateKeyJwt(_));
+    client || matches!(settings.grant, Grant::JwtBearer(JwtBearer::Signed { .. }))
 }
 
 impl fmt::Display for Identity {
@@ -97,6 +148,80 @@ impl fmt::Debug for Identity {
 struct Fields(Context);
 
 impl Fields {
+    /// `of` keeps digests of different things apart.
+    fn new(of: &str) -> Self {
+        let mut fields = Self(Context::new(&SHA256));
+        fields.text(of);
+        fields
+    }
+
+    /// The method, and what of it is sent besides the secret.
+    fn client_auth(&mut self, client_auth: &ClientAuth) {
+        match client_auth {
+            ClientAuth::Basic { raw, .. } => self.text(if *raw { "basic raw" } else { "basic" }),
+            ClientAuth::Post(_) => self.text("post"),
+            ClientAuth::SecretJwt(_) => self.text("secret jwt"),
+            ClientAuth::PrivateKeyJwt(key) => {
+                self.text("private key jwt");
+                self.key(key);
+            }
+            ClientAuth::Assertion(_) => self.text("assertion"),
+            ClientAuth::Tls { .. } => self.text("tls"),
+            ClientAuth::None => self.text("none"),
+            ClientAuth::Omitted => self.text("omitted"),
+        }
+    }
+
+    fn grant(&mut self, grant: &Grant, client_id: &str) {
+        self.text(grant.grant_type());
+        match grant {
+            Grant::ClientCredentials | Grant::Other(_) => {}
+            Grant::TokenExchange(TokenExchange { subject_token_type, requested_token_type }) => {
+                self.text(subject_token_type);
+                self.list(requested_token_type.iter(), |fields, wanted| fields.text(wanted));
+            }
+            Grant::JwtBearer(JwtBearer::Given(_)) => self.text("given"),
+            Grant::JwtBearer(JwtBearer::Signed { key, subject, claims, scope_claim }) => {
+                self.text("signed");
+                self.key(key);
+                self.text(subject.as_deref().unwrap_or(client_id));
+                self.pairs(claims.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+                self.text(if *scope_claim { "scope is a claim" } else { "scope is a field" });
+            }
+        }
+    }
+
+    /// How the key is named and used; itself it is among the secrets.
+    fn key(&mut self, key: &SigningKeySettings) {
+        self.list(key.key_id.iter(), |fields, key_id| fields.text(key_id));
+        self.list(key.algorithm.iter(), |fields, algorithm| fields.text(algorithm.as_str()));
+        self.length(usize::from(key.certificate.is_some()));
+    }
+
+    fn audience(&mut self, wanted: &AssertionAudience, issuer: Option<&str>) {
+        match (wanted, issuer) {
+            (AssertionAudience::Unsaid | AssertionAudience::Issuer, Some(issuer)) => {
+                self.text("issuer");
+                self.text(issuer);
+            }
+            (AssertionAudience::Text(text), _) => {
+                self.text("text");
+                self.text(text);
+            }
+            _ => self.text("token endpoint"),
+        }
+    }
+
+    /// Names and values, in whatever order they were written.
+    fn pairs<'p>(&mut self, pairs: impl Iterator<Item = (&'p str, &'p [u8])>) {
+        let mut pairs: Vec<_> = pairs.collect();
+        pairs.sort_by_key(|(name, _)| *name);
+        self.list(pairs.into_iter(), |fields, (name, value)| {
+            fields.text(name);
+            fields.bytes(value);
+        });
+    }
+
     fn bytes(&mut self, bytes: &[u8]) {
         self.length(bytes.len());
         self.0.update(bytes);
@@ -124,8 +249,9 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::settings;
+    use super::super::tests::{secrets, settings};
     use super::*;
+    use crate::secret::{Secret, Secrets};
 
     fn of(change: impl FnOnce(&mut OAuthSettings)) -> Identity {
         let mut settings = settings("https://login.example.com/token");
@@ -149,21 +275,123 @@ mod tests {
         new(identity(&settings("https://login.example.com/token"), None, None));
         new(identity(&settings("https://login.example.com/token2"), Some([7; 32]), None));
         new(identity(&settings("https://login.example.com/token"), Some([7; 32]), Some("thumbprint")));
-        new(of(|s| s.server.issuer = Some("https://login.example.com".into())));
-        new(of(|s| {
-            s.grant = Grant::TokenExchange(crate::oauth::TokenExchange {
-                subject_token_type: "x".into(),
-                requested_token_type: None,
-            });
-        }));
-        new(of(|s| s.assertion_audience = crate::oauth::AssertionAudience::Issuer));
+        new(of(|s| s.grant = exchange("x", None)));
+        new(of(|s| s.grant = exchange("y", None)));
+        new(of(|s| s.grant = exchange("x", Some("y"))));
+        new(of(|s| s.grant = Grant::Other("account_credentials".into())));
         new(of(|s| s.client_id.push('2')));
         new(of(|s| s.client_auth = ClientAuth::None));
+        new(of(|s| s.client_auth = ClientAuth::Post(secrets("s3cret"))));
+        new(of(|s| s.client_auth = ClientAuth::SecretJwt(secrets("s3cret"))));
+        new(of(|s| s.token_member = Some("id_token".into())));
         new(of(|s| s.audience = Some("x".into())));
         new(of(|s| s.resource = vec!["x".into()]));
         new(of(|s| s.parameters = vec![("x".into(), "y".into())]));
         new(of(|s| s.parameters = vec![("xy".into(), String::new())]));
         new(of(|s| s.headers = vec![(http::header::ACCEPT, http::HeaderValue::from_static("x"))]));
+        let key = |key_id: Option<&str>| SigningKeySettings {
+            keys: secrets("x"),
+            key_id: key_id.map(str::to_owned),
+            algorithm: None,
+            certificate: None,
+        };
+        for key_id in [None, Some("k")] {
+            new(of(|s| s.client_auth = ClientAuth::PrivateKeyJwt(key(key_id))));
+            new(of(|s| {
+                s.grant = Grant::JwtBearer(JwtBearer::Signed {
+                    key: key(key_id),
+                    subject: None,
+                    claims: Vec::new(),
+                    scope_claim: false,
+                });
+            }));
+        }
+        for audience in [AssertionAudience::TokenEndpoint, AssertionAudience::Text("x".into())] {
+            let signed = of(|s| {
+                s.client_auth = ClientAuth::SecretJwt(secrets("s3cret"));
+                s.server.issuer = Some("https://login.example.com".into());
+                s.assertion_audience = audience;
+            });
+            assert!(signed != of(|s| s.client_auth = ClientAuth::Post(secrets("s3cret"))));
+        }
+    }
+
+    #[test]
+    fn what_is_not_sent_does_not_count() {
+        let base = of(|_| {});
+        assert_eq!(base, of(|s| s.timeout = std::time::Duration::from_secs(1)));
+        assert_eq!(base, of(|s| s.ca_file = Some("ca.pem".into())));
+        assert_eq!(base, of(|s| s.members = vec!["instance_url".into()]));
+        assert_eq!(base, of(|s| s.any_token_type = true));
+        assert_eq!(base, of(|s| s.assertion_audience = AssertionAudience::Text("x".into())), "nothing is signed");
+        assert_eq!(base, of(|s| s.server.issuer = Some("https://login.example.com".into())), "the endpoint is known");
+        assert_eq!(base, of(|s| s.parameters = vec![("client_id".into(), "another".into())]), "a field of ours");
+        assert_eq!(base, of(|s| s.headers = vec![(http::header::CONTENT_LENGTH, http::HeaderValue::from_static("1"))]));
+        let two = |first: &str, second: &str| {
+            of(|s| s.parameters = [first, second].map(|name| (name.to_owned(), "x".to_owned())).into())
+        };
+        assert_eq!(two("a", "b"), two("b", "a"));
+    }
+
+    /// A JWT with these claims, whose signature nobody looks at.
+    fn jwt(claims: &str) -> SecretSource {
+        use base64::Engine as _;
+
+        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims);
+        SecretSource::Literal(Secret::new(format!("e30.{payload}.c2ln")))
+    }
+
+    #[test]
+    fn an_assertion_that_is_written_anew_is_the_same_one() {
+        let of = |assertion: SecretSource| {
+            let mut settings = settings("https://login.example.com/token");
+            let as_client = {
+                settings.client_auth = ClientAuth::Assertion(Secrets::one(assertion.clone()));
+                secrets_fingerprint(&settings).unwrap().unwrap()
+            };
+            let letters = assertions_fingerprint(&settings).unwrap();
+            settings.client_auth = ClientAuth::Omitted;
+            settings.grant = Grant::JwtBearer(JwtBearer::Given(Secrets::one(assertion)));
+            assert_eq!(as_client, secrets_fingerprint(&settings).unwrap().unwrap());
+            (as_client, letters)
+        };
+        let first = of(jwt(r#"{"iss":"k8s","sub":"pod","aud":["a"],"exp":1}"#));
+        let second = of(jwt(r#"{"iss":"k8s","sub":"pod","aud":["a"],"exp":2,"jti":"x"}"#));
+        assert!(first.0 == second.0 && first.1 != second.1, "but it is told that there is a new one");
+        for other in [
+            r#"{"iss":"k9s","sub":"pod","aud":["a"]}"#,
+            r#"{"iss":"k8s","sub":"other","aud":["a"]}"#,
+            r#"{"iss":"k8s","sub":"pod","aud":["b"]}"#,
+        ] {
+            assert_ne!(first.0, of(jwt(other)).0, "{other}");
+        }
+        let opaque = |text: &str| of(SecretSource::Literal(Secret::new(text.into()))).0;
+        assert_ne!(opaque("a"), opaque("b"), "what is no JWT counts to the letter");
+    }
+
+    #[test]
+    fn a_secret_from_two_places_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |source: SecretSource| {
+            let mut settings = settings("https://login.example.com/token");
+            settings.client_auth = ClientAuth::Post(Secrets::one(source));
+            identity(&settings, secrets_fingerprint(&settings).unwrap(), None)
+        };
+        let file = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            SecretSource::File(folder.path().join(name))
+        };
+        let literal = of(SecretSource::Literal(Secret::new("s3cret".into())));
+        assert_eq!(literal, of(file("one", "s3cret\n")));
+        assert_eq!(literal, of(file("two", "\u{feff}s3cret\r\n")));
+        assert_ne!(literal, of(file("three", "s3cret2")));
+    }
+
+    fn exchange(subject: &str, requested: Option<&str>) -> Grant {
+        Grant::TokenExchange(TokenExchange {
+            subject_token_type: subject.into(),
+            requested_token_type: requested.map(str::to_owned),
+        })
     }
 
     #[test]

@@ -50,14 +50,18 @@ fn jwt_expiry(access_token: &str) -> Expires {
 /// The `exp` claim. The signature is not looked at: the token came from the authorization server itself, and the API is
 /// who checks it.
 fn jwt_exp(access_token: &str) -> Option<f64> {
-    let mut parts = access_token.split('.');
+    claims(access_token)?.get("exp")?.as_f64().filter(|exp| !exp.is_nan())
+}
+
+/// The claims of a JWT (RFC 7519 section 3), its signature unseen; `None` for whatever else a token may be.
+pub(super) fn claims(token: &str) -> Option<Value> {
+    let mut parts = token.split('.');
     let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
         return None;
     }
     let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    let claims: Value = serde_json::from_slice(&payload).ok()?;
-    claims.get("exp")?.as_f64().filter(|exp| !exp.is_nan())
+    serde_json::from_slice(&payload).ok().filter(Value::is_object)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
@@ -13,6 +15,26 @@ impl Members {
     /// Reads a JSON object, with or without a byte order mark; `None` if the bytes are anything else.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)).ok()
+    }
+
+    /// Reads the body of an answer: JSON, whatever it is said to be, or a form where it is said to be one, as older servers
+    /// answer. A form's fields are texts.
+    pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        Self::parse(body).or_else(|| {
+            let is_form = media_type(headers)?.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+            if is_form { Self::of_form(body) } else { None }
+        })
+    }
+
+    fn of_form(body: &[u8]) -> Option<Self> {
+        let mut members: Vec<(String, Value)> = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(body.trim_ascii()) {
+            if members.iter().any(|(known, _)| *known == name) {
+                return None;
+            }
+            members.push((name.into_owned(), Value::from(value.into_owned())));
+        }
+        (!members.is_empty()).then_some(Self(members))
     }
 
     /// A member; `null` counts as absent.
@@ -31,6 +53,11 @@ impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(EachOnce)
     }
+}
+
+/// `type/subtype`, in clear.
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next().map(str::trim)
 }
 
 struct EachOnce;
@@ -72,6 +99,20 @@ mod tests {
             assert!(Members::parse(body.as_bytes()).is_none(), "{body}");
         }
         assert!(Members::parse(b"\xEF\xBB\xBF {}\r\n").is_some());
+    }
+
+    #[test]
+    fn a_form_is_read_where_it_is_said_to_be_one() {
+        let read = |media_type: &'static str, body: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(media_type));
+            Members::read(&headers, body.as_bytes())
+        };
+        let form = read("application/x-www-form-urlencoded; charset=utf-8", "access_token=a%21b&scope=x+y\n").unwrap();
+        assert_eq!((form.get("access_token"), form.get("scope")), (Some(&"a!b".into()), Some(&"x y".into())));
+        assert!(read("text/html", "access_token=a").is_none());
+        assert!(read("application/x-www-form-urlencoded", "a=1&a=2").is_none(), "each once, as in JSON");
+        assert!(read("application/x-www-form-urlencoded", r#"{"a":1}"#).unwrap().get("a").is_some());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How a token is obtained: grant × client authentication × token endpoint. The only user of `reqwest`.
+//! How a token is obtained: grant × client authentication × token endpoint.
 //!
 //! [`OAuthSource`] implements [`TokenSource`]; it makes a token request whenever it is asked for one and remembers
 //! nothing but what it learnt of the server: its metadata, its nonces, and which of several secrets it takes. Holding,
@@ -6,6 +6,9 @@
 
 mod assertion;
 mod client_auth;
+mod clock;
+mod coding;
+mod connection;
 mod endpoint;
 mod failure;
 #[doc(hidden)]
@@ -29,10 +32,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::dpop::{DpopKey, Nonces};
 use crate::secret::{Secret, SecretError, SecretSource};
-use crate::token::{FetchedToken, TokenError, TokenErrorKind, TokenSource};
+use crate::token::{About, FetchedToken, TokenError, TokenErrorKind, TokenSource};
 
 pub use client_auth::{ClientAuth, SigningKeySettings};
-pub use identity::{Identity, identity, secrets_fingerprint};
+pub use identity::{Identity, assertions_fingerprint, identity, secrets_fingerprint};
 pub use settings::{AssertionAudience, DpopSettings, Grant, JwtBearer, OAuthSettings, Server, TokenExchange};
 
 use endpoint::{Endpoint, Target};
@@ -110,7 +113,7 @@ impl OAuthSource {
         let secrets: &[SecretSource] = self.settings.client_auth.secrets().map_or(&[], |secrets| secrets.sources());
         if secrets.len() < 2 {
             let secret = read_first(secrets).await?;
-            return self.attempt(&target, subject, secret).await.map_err(|refused| refused.error);
+            return self.attempt(&target, subject, secret).await;
         }
         self.request_with_one_of(&target, subject, secrets).await
     }
@@ -134,8 +137,8 @@ impl OAuthSource {
                         token.detail.proven_by = Some(format!("{source} ({} of {})", at + 1, secrets.len()));
                         return Ok(token);
                     }
-                    Err(refused) if refused.client => refused.error,
-                    Err(refused) => return Err(refused.error),
+                    Err(error) if error.about == Some(About::Client) => error,
+                    Err(error) => return Err(error),
                 },
                 Err(error) => unreadable(&error),
             };
@@ -176,7 +179,7 @@ impl OAuthSource {
         target: &Target,
         subject: Option<&Secret>,
         secret: Option<Secret>,
-    ) -> Result<FetchedToken, Refused> {
+    ) -> Result<FetchedToken, TokenError> {
         let first = self.send(target, subject, secret.clone()).await?;
         if first.wants_nonce {
             return self.send(target, subject, secret).await?.outcome;
@@ -184,20 +187,19 @@ impl OAuthSource {
         first.outcome
     }
 
-    async fn send(&self, target: &Target, subject: Option<&Secret>, secret: Option<Secret>) -> Result<Sent, Refused> {
+    async fn send(
+        &self,
+        target: &Target,
+        subject: Option<&Secret>,
+        secret: Option<Secret>,
+    ) -> Result<Sent, TokenError> {
         let request = self.prepare(target, subject.cloned(), secret).await?;
         let answer = self.endpoint.post(target, &self.settings, &request).await?;
         let new_nonce = self.dpop.is_some() && self.nonces.learn(&origin(target), &answer.headers);
         let parsed = response::parse(&answer, &request.proof, &self.settings);
         let wants_nonce =
             new_nonce && parsed.as_ref().is_err_and(|error| error.code.as_deref() == Some("use_dpop_nonce"));
-        // Some servers say nothing but 401 or 403 to a client that they do not know.
-        let client = matches!(answer.status.as_u16(), 401 | 403);
-        let outcome = parsed.map_err(|error| Refused {
-            client: error.code.as_deref() == Some("invalid_client") || (client && error.code.is_none()),
-            error,
-        });
-        Ok(Sent { outcome, wants_nonce })
+        Ok(Sent { outcome: parsed, wants_nonce })
     }
 
     /// Reads what the request needs besides the client's secret, and signs. In a thread where that may take its time:
@@ -216,20 +218,8 @@ impl OAuthSource {
 
 /// What came of one request.
 struct Sent {
-    outcome: Result<FetchedToken, Refused>,
+    outcome: Result<FetchedToken, TokenError>,
     wants_nonce: bool,
-}
-
-/// Why there is no token, and whether another secret may help.
-struct Refused {
-    error: TokenError,
-    client: bool,
-}
-
-impl From<TokenError> for Refused {
-    fn from(error: TokenError) -> Self {
-        Self { error, client: false }
-    }
 }
 
 impl TokenSource for OAuthSource {

@@ -10,13 +10,14 @@ use super::client_auth::Proof;
 use super::members::Members;
 use super::response::Answer;
 use super::wording;
-use crate::token::{TokenError, TokenErrorKind};
+use crate::token::{About, TokenError, TokenErrorKind};
 
 /// No server may keep us away for longer.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// Codes that mean what they say even under a 5xx (RFC 6749 section 5.2, RFC 8707 section 2).
-const PERMANENT: [&str; 8] = [
+/// Registered codes of a request that is wrong: they mean what they say even under a 5xx (RFC 6749 section 5.2, RFC 8707
+/// section 2, RFC 9449 section 5, RFC 9396 section 5; OpenID Connect Core section 3.1.2.6 for what only a person can do).
+const PERMANENT: [&str; 13] = [
     "invalid_client",
     "invalid_scope",
     "unauthorized_client",
@@ -25,10 +26,33 @@ const PERMANENT: [&str; 8] = [
     "invalid_request",
     "invalid_target",
     "access_denied",
+    "invalid_dpop_proof",
+    "invalid_authorization_details",
+    "interaction_required",
+    "consent_required",
+    "login_required",
 ];
 
 /// Codes of a server that is not able to just now (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5, and common use).
 const TRANSIENT: [&str; 4] = ["temporarily_unavailable", "server_error", "slow_down", "too_many_requests"];
+
+/// By which servers say, in whatever status, that they do not know the client or that its secret is another one:
+/// `invalid_client`, and what is said in its place by GitHub, Slack, Salesforce, Oracle and others.
+const CLIENT: [&str; 10] = [
+    "invalid_client",
+    "incorrect_client_credentials",
+    "invalid_client_credentials",
+    "invalid_client_id",
+    "invalid_client_secret",
+    "bad_client_id",
+    "bad_client_secret",
+    "client_authentication_failed",
+    "client_not_found",
+    "invalid_credentials",
+];
+
+/// Codes about the proof of possession: they come with 401 too, and no other secret helps (RFC 9449 sections 5 and 8).
+const POSSESSION: [&str; 2] = ["use_dpop_nonce", "invalid_dpop_proof"];
 
 /// The error of an answer that brings no token.
 pub(super) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Proof) -> TokenError {
@@ -56,7 +80,14 @@ pub(super) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Pr
         }
         _ => format!("{host} answered {status} to the token request without saying why; check token_endpoint"),
     };
-    TokenError::new(TokenErrorKind::InvalidResponse, message)
+    let error = TokenError::new(TokenErrorKind::InvalidResponse, message);
+    match status {
+        // There it means one thing (RFC 6749 section 5.2), which asking again does not change.
+        StatusCode::UNAUTHORIZED => TokenError { kind: TokenErrorKind::Permanent, ..error.about(About::Client) },
+        // Some servers say nothing else to a client that they do not know; others to whom they keep out in between.
+        StatusCode::FORBIDDEN => error.about(About::Client),
+        _ => error,
+    }
 }
 
 /// The OAuth error that stands in a successful answer, if one does.
@@ -80,8 +111,9 @@ impl Refusal {
             Some(token) if text.contains(token) => None,
             _ => wording::repeatable(text, limit, proof),
         };
-        // A code of the standard's tells nothing, even where somebody's secret is a part of the word.
-        let code = match PERMANENT.iter().chain(&TRANSIENT).find(|code| **code == error) {
+        // A known code tells nothing, even where somebody's secret is a part of the word.
+        let known = PERMANENT.iter().chain(&TRANSIENT).chain(&CLIENT).chain(&POSSESSION);
+        let code = match known.into_iter().find(|code| code.eq_ignore_ascii_case(error)) {
             Some(code) => Some((*code).to_owned()),
             None => shown(error, 64),
         };
@@ -98,24 +130,32 @@ impl Refusal {
         self.code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 
+    /// A 401 means that the client could not prove itself, whatever the code is (RFC 6749 section 5.2): `unauthorized_client`
+    /// (Keycloak), `access_denied` (Auth0), `unauthorized` (XSUAA).
+    fn is_about_the_client(&self, status: StatusCode) -> bool {
+        self.is_one_of(&CLIENT) || (status == StatusCode::UNAUTHORIZED && !self.is_one_of(&POSSESSION))
+    }
+
+    /// A code that nobody has registered says nothing about whether asking again helps, so it is asked again.
     fn into_error(self, answer: &Answer<'_>) -> TokenError {
-        let transient = self.is_one_of(&TRANSIENT);
+        let client = self.is_about_the_client(answer.status);
+        let permanent = client || self.is_one_of(&PERMANENT);
         let code = self.code.as_deref().unwrap_or("it gave an error that cannot be shown");
         let description = self.description.map(|text| format!(" ({text})")).unwrap_or_default();
         let hint = match code {
-            "invalid_client" => "; check client_id, the client secret and client_auth",
+            _ if client => "; check client_id, the client secret and client_auth",
             "invalid_scope" => "; check scope",
             "invalid_target" => "; check resource and audience",
-            "unauthorized_client" | "unsupported_grant_type" => {
-                "; allow this client the client_credentials grant there"
-            }
+            "unauthorized_client" | "unsupported_grant_type" => "; allow this client the grant there",
             _ => "",
         };
+        let kind = if permanent { TokenErrorKind::Permanent } else { TokenErrorKind::Transient };
+        let message = format!("{} refused the token request: {code}{description}{hint}", answer.host);
         TokenError {
-            kind: if transient { TokenErrorKind::Transient } else { TokenErrorKind::Permanent },
-            message: format!("{} refused the token request: {code}{description}{hint}", answer.host),
-            retry_after: if transient { retry_after(&answer.headers) } else { None },
             code: self.code,
+            about: client.then_some(About::Client),
+            retry_after: if permanent { None } else { retry_after(&answer.headers) },
+            ..TokenError::new(kind, message)
         }
     }
 }

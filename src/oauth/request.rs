@@ -53,7 +53,7 @@ fn grant_secret(grant: &Grant) -> Result<Option<Secret>, TokenError> {
     let (sources, what) = match grant {
         Grant::JwtBearer(JwtBearer::Given(sources)) => (sources, "assertion"),
         Grant::JwtBearer(JwtBearer::Signed { key, .. }) => (&key.keys, "private_key"),
-        Grant::ClientCredentials | Grant::TokenExchange(_) => return Ok(None),
+        Grant::ClientCredentials | Grant::TokenExchange(_) | Grant::Other(_) => return Ok(None),
     };
     let unreadable = |error| TokenError::new(TokenErrorKind::Configuration, format!("{what} cannot be read: {error}"));
     sources.first_readable().map(Some).map_err(unreadable)

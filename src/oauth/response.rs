@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 use super::client_auth::Proof;
 use super::members::Members;
 use super::settings::{Grant, OAuthSettings, TokenExchange};
-use super::{grant, lifetime, refusal, wording};
+use super::{clock, grant, lifetime, refusal, wording};
 use crate::secret::Secret;
-use crate::token::{FetchDetail, FetchedToken, TokenError, TokenErrorKind, TokenType};
+use crate::token::{Expires, FetchDetail, FetchedToken, TokenError, TokenErrorKind, TokenType, judge_token};
 
-/// The longest access token that is accepted; a header much above it is refused by most servers.
-const MAX_TOKEN: usize = 16 * 1024;
+/// RFC 6749 section 5.1.
+const ACCESS_TOKEN: &str = "access_token";
 
 /// The longest `scope` that is kept.
 const MAX_SCOPE: usize = 4 * 1024;
@@ -40,11 +40,11 @@ pub(super) struct Answer<'a> {
 /// # Errors
 /// Permanent for an OAuth error, transient for an overloaded or broken server, otherwise an invalid response.
 pub(super) fn parse(answer: &Answer<'_>, proof: &Proof, settings: &OAuthSettings) -> Result<FetchedToken, TokenError> {
-    let members = Members::parse(&answer.body);
-    match members {
+    let read = match Members::read(&answer.headers, &answer.body) {
         Some(members) if answer.status.is_success() => granted(answer, members, proof, settings),
         members => Err(refusal::refused(answer, members.as_ref(), proof)),
-    }
+    };
+    read.map_err(|error| clock::told(error, answer, settings))
 }
 
 fn granted(
@@ -61,27 +61,28 @@ fn granted(
     if let Some(error) = refusal::stated(answer, &members, proof) {
         return Err(error);
     }
-    let access_token = match members.take("access_token") {
-        Some(Value::String(token)) if !token.is_empty() => Secret::new(token),
-        Some(_) => return Err(invalid("access_token is no text, or empty")),
+    let name = settings.token_member.as_deref().unwrap_or(ACCESS_TOKEN);
+    let access_token = match members.take(name) {
+        Some(Value::String(token)) => Secret::new(token),
+        Some(_) => return Err(invalid(&format!("{name} is no text"))),
+        None if settings.token_member.is_some() => return Err(invalid(&format!("it has no {name}"))),
         None => return Err(refusal::refused(answer, Some(&members), proof)),
     };
-    if access_token.expose().len() > MAX_TOKEN {
-        return Err(invalid("access_token is longer than 16 KiB"));
-    }
-    if !is_b64token(access_token.expose()) {
-        return Err(invalid("access_token holds characters that may not stand in a header (RFC 6750 section 2.1)"));
-    }
-    let token_type = token_type(members.take("token_type")).map_err(invalid)?;
-    if settings.dpop.is_some() && token_type != TokenType::DPoP {
-        return Err(invalid(
-            "the token is not bound to our key (token_type is not DPoP); allow this client DPoP there, or remove dpop",
-        ));
-    }
+    judge_token(access_token.expose()).map_err(|fault| invalid(&format!("{name} {fault}")))?;
+    let token_type = token_type(members.take("token_type").as_ref(), settings).map_err(invalid)?;
     if let Grant::TokenExchange(exchange) = &settings.grant {
         issued_type(members.get("issued_token_type"), exchange).map_err(invalid)?;
     }
-    let expires = lifetime::expires(members.take("expires_in").as_ref(), access_token.expose()).map_err(invalid)?;
+    let expires_in = members.take("expires_in");
+    let expires = match settings.token_member {
+        // `expires_in` is about the access token (RFC 6749 section 5.1); another one says best itself how long it lives.
+        Some(_) => match lifetime::expires(None, access_token.expose()).map_err(invalid)? {
+            Expires::Unsaid => lifetime::expires(expires_in.as_ref(), access_token.expose()),
+            said => Ok(said),
+        },
+        None => lifetime::expires(expires_in.as_ref(), access_token.expose()),
+    };
+    let expires = expires.map_err(invalid)?;
     // A server that puts the token or the secret into its scope must not bring it into logs and pages that way.
     let said = scope(members.take("scope"));
     // Of what was said, and not of what may be repeated: an empty scope grants nothing.
@@ -90,8 +91,7 @@ fn granted(
         .filter(|scope| !scope.contains(access_token.expose()))
         .and_then(|scope| wording::repeatable(&scope, MAX_SCOPE, proof));
     // refresh_token is not looked at: this grant should have none (RFC 6749 section 4.4.3), and asking anew is as good.
-    let date = answer.headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
-    let server_date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    let server_date = clock::server_date(answer);
     let requested_at = answer.requested_at;
     let members = settings.members.iter().filter_map(|name| member(&members, name, access_token.expose(), proof));
     let detail = FetchDetail { proven_by: None, members: members.collect() };
@@ -117,24 +117,38 @@ fn member(members: &Members, name: &str, token: &str, proof: &Proof) -> Option<(
     (plain && !text.contains(token) && !proof.is_in(text)).then(|| (name.to_owned(), text.to_owned()))
 }
 
-/// RFC 6750 section 2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
-fn is_b64token(token: &str) -> bool {
-    let characters = token.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    !characters.is_empty() && characters.bytes().all(allowed)
+/// RFC 6749 section 7.1: a token of a type that is not understood must not be used, unless the configuration says how. A
+/// silent server means Bearer, and so do those that say `BearerToken` (Apigee).
+fn token_type(value: Option<&Value>, settings: &OAuthSettings) -> Result<TokenType, &'static str> {
+    let named = match value {
+        None => Some(TokenType::Bearer),
+        Some(Value::String(name)) if name.is_empty() || begins_with(name, "bearer") => Some(TokenType::Bearer),
+        Some(Value::String(name)) if name.eq_ignore_ascii_case("dpop") => Some(TokenType::DPoP),
+        Some(_) => None,
+    };
+    match (named, &settings.dpop) {
+        (Some(TokenType::DPoP), Some(_)) => Ok(TokenType::DPoP),
+        (_, Some(_)) => Err(
+            "the token is not bound to our key (token_type is not DPoP); allow this client DPoP there, or remove dpop",
+        ),
+        (Some(TokenType::Bearer), None) => Ok(TokenType::Bearer),
+        (_, None) if settings.any_token_type => Ok(TokenType::Unknown),
+        (Some(_), None) => {
+            Err("token_type is DPoP, and attache has no key that it could be bound to; write dpop = true")
+        }
+        (None, None) if value.and_then(Value::as_str).is_some_and(|name| name.eq_ignore_ascii_case("n_a")) => Err(
+            "token_type is N_A: what was issued is no access token (RFC 8693 section 2.2.1); ask for another requested_token_type, \
+             or write how it is presented with inject = { format = \"Bearer {token}\" }",
+        ),
+        (None, None) => {
+            Err("token_type is neither Bearer nor DPoP; if the upstream takes such a token, write how with \
+             inject = { format = \"Bearer {token}\" }")
+        }
+    }
 }
 
-/// RFC 6749 section 7.1: a token of a type that is not understood must not be used. A silent server means Bearer.
-fn token_type(value: Option<Value>) -> Result<TokenType, &'static str> {
-    match value {
-        None => Ok(TokenType::Bearer),
-        Some(Value::String(name)) if name.eq_ignore_ascii_case("bearer") => Ok(TokenType::Bearer),
-        Some(Value::String(name)) if name.eq_ignore_ascii_case("dpop") => Ok(TokenType::DPoP),
-        Some(Value::String(name)) if name.eq_ignore_ascii_case("n_a") => {
-            Err("token_type is N_A: what was issued is no access token (RFC 8693 section 2.2.1)")
-        }
-        Some(_) => Err("token_type is neither Bearer nor DPoP"),
-    }
+fn begins_with(name: &str, word: &str) -> bool {
+    name.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
 /// RFC 6749 section 3.3 has a text; some servers send a list.

@@ -9,6 +9,7 @@ use url::Url;
 use super::InvalidSettings;
 use super::client_auth::{ClientAuth, SigningKeySettings};
 use super::endpoint::Target;
+use crate::dial::OnwardSettings;
 use crate::secret::{SecretSource, Secrets};
 
 /// Everything that a token request is made of.
@@ -39,11 +40,15 @@ pub struct OAuthSettings {
     /// PEM certificates trusted instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// The HTTP proxy that token requests go through; never the one of our own environment.
-    pub proxy: Option<Url>,
+    pub proxy: Option<OnwardSettings>,
     /// RFC 9449: tokens are bound to a key of ours.
     pub dpop: Option<DpopSettings>,
     /// Text members of the token response that routes ask for (`origin_from`).
     pub members: Vec<String>,
+    /// The member of the answer that holds the token, where that is not `access_token`.
+    pub token_member: Option<String>,
+    /// The configuration says how the token is presented, so that its type decides nothing.
+    pub any_token_type: bool,
 }
 
 /// The authorization server.
@@ -109,6 +114,8 @@ pub enum Grant {
     TokenExchange(TokenExchange),
     /// RFC 7523 section 2.1: a JWT is the authorization.
     JwtBearer(JwtBearer),
+    /// A `grant_type` of the server's own, with what else it needs in `parameters` (RFC 6749 section 4.5).
+    Other(String),
 }
 
 /// RFC 8693 section 2.1.
@@ -150,21 +157,23 @@ pub enum DpopSettings {
 impl Grant {
     /// Its `grant_type` (RFC 6749 section 4.4.2, RFC 8693 section 2.1, RFC 7523 section 2.1).
     #[must_use]
-    pub const fn grant_type(&self) -> &'static str {
+    pub const fn grant_type(&self) -> &str {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::TokenExchange(_) => "urn:ietf:params:oauth:grant-type:token-exchange",
             Self::JwtBearer(_) => "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            Self::Other(grant_type) => grant_type.as_str(),
         }
     }
 
     /// The word in the configuration.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub const fn name(&self) -> &str {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::TokenExchange(_) => "token_exchange",
             Self::JwtBearer(_) => "jwt_bearer",
+            Self::Other(grant_type) => grant_type.as_str(),
         }
     }
 }
@@ -189,6 +198,8 @@ impl OAuthSettings {
             proxy: None,
             dpop: None,
             members: Vec::new(),
+            token_member: None,
+            any_token_type: false,
         }
     }
 }

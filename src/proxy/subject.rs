@@ -7,9 +7,7 @@ use http::request::Parts;
 
 use super::Refusal;
 use crate::credential::Credential;
-
-/// A longer one is refused by most servers.
-const MAX_TOKEN: usize = 16 * 1024;
+use crate::token::judge_token;
 
 /// The credential of this caller, where the upstream's is an exchange. The caller's `Authorization` is taken out: it was
 /// meant for us.
@@ -23,14 +21,8 @@ pub(super) fn exchanged(credential: Option<&Credential>, head: &mut Parts) -> Re
         .ok()
         .and_then(|text| text.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let subject = subject.map(|(_, token)| token.trim()).filter(|token| is_token(token));
+    let subject = subject.map(|(_, token)| token.trim()).filter(|token| judge_token(token).is_ok());
     let exchanged = exchange.of(subject.ok_or_else(|| Refusal::denied(missing))?);
     head.headers.remove(AUTHORIZATION);
     Ok(Some(exchanged))
-}
-
-/// RFC 6750 section 2.1.
-fn is_token(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-    (1..=MAX_TOKEN).contains(&text.len()) && text.bytes().all(allowed)
 }

@@ -3,6 +3,7 @@
 //!
 //! Failures for an unknown client and for a wrong secret are the same bytes: nobody learns which clients there are.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::json;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
@@ -61,10 +63,15 @@ pub(super) async fn answer(
 
 /// What a client asks for, once it has been read.
 struct TokenRequest {
-    client_id: String,
-    secret: Secret,
+    claims: Vec<Claim>,
     grant_type: Option<String>,
     scope: Vec<String>,
+}
+
+/// Who somebody says to be, and the secret that is to prove it.
+struct Claim {
+    client_id: String,
+    secret: Secret,
 }
 
 /// RFC 6749 section 5.2.
@@ -101,7 +108,8 @@ async fn request(head: &Parts, body: Incoming) -> Result<TokenRequest, Refused> 
     }
     let form = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = form.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    let is_json = media_type.eq_ignore_ascii_case("application/json");
+    if !is_json && !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(invalid("send the fields as application/x-www-form-urlencoded"));
     }
     let collected = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await;
@@ -110,32 +118,86 @@ async fn request(head: &Parts, body: Incoming) -> Result<TokenRequest, Refused> 
         Ok(Err(_broken)) => return Err(invalid("the request body broke off, or is longer than 16 KiB")),
         Err(_elapsed) => return Err(invalid("the request body did not arrive within 10 s")),
     };
-    let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
-    for (name, value) in form_urlencoded::parse(&body) {
-        if fields.iter().any(|(known, _)| *known == name) {
-            return Err(invalid("a field stands twice"));
-        }
-        fields.push((name.into_owned(), Zeroizing::new(value.into_owned())));
-    }
+    let fields = if is_json { members(&body)? } else { form_fields(&body)? };
     let field = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.to_string());
     let posted = field("client_secret").map(Secret::new);
-    let (client_id, secret) = match (basic(head)?, posted) {
+    let claims = match (basic(head)?, posted) {
         (Some(_), Some(_)) => {
             return Err(invalid("the client proves itself twice: use one method (RFC 6749 section 2.3)"));
         }
-        (Some((id, _)), None) if field("client_id").is_some_and(|posted| posted != id) => {
-            return Err(invalid("client_id is another one than that of the Authorization field"));
+        (Some(mut claims), None) => {
+            if let Some(posted) = field("client_id") {
+                claims.retain(|claim| claim.client_id == posted);
+            }
+            if claims.is_empty() {
+                return Err(invalid("client_id is another one than that of the Authorization field"));
+            }
+            claims
         }
-        (Some((id, secret)), None) => (id, secret),
-        (None, Some(secret)) => (field("client_id").ok_or_else(|| invalid("client_id is missing"))?, secret),
+        (None, Some(secret)) => {
+            vec![Claim { client_id: field("client_id").ok_or_else(|| invalid("client_id is missing"))?, secret }]
+        }
         (None, None) => return Err(invalid_client()),
     };
     let scope = field("scope").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-    Ok(TokenRequest { client_id, secret, grant_type: field("grant_type"), scope })
+    Ok(TokenRequest { claims, grant_type: field("grant_type"), scope })
 }
 
-/// RFC 6749 section 2.3.1: id and secret, each form-encoded. Clients that do not encode send the same where it matters not.
-fn basic(head: &Parts) -> Result<Option<(String, Secret)>, Refused> {
+/// The fields of a request, each once.
+type Fields = Vec<(String, Zeroizing<String>)>;
+
+fn form_fields(body: &[u8]) -> Result<Fields, Refused> {
+    let fields = form_urlencoded::parse(body);
+    let fields = fields.map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned()))).collect();
+    each_once(fields)
+}
+
+/// The same as the members of a JSON object, as some clients send them (Auth0's do). What is no text is no field of ours.
+fn members(body: &[u8]) -> Result<Fields, Refused> {
+    let read: Members = serde_json::from_slice(body).map_err(|_broken| invalid("the body is no JSON object"))?;
+    if read.0.is_empty() {
+        return Err(invalid("the body has no fields: send grant_type=client_credentials, as a form"));
+    }
+    each_once(read.0)
+}
+
+fn each_once(fields: Fields) -> Result<Fields, Refused> {
+    let mut names = std::collections::HashSet::new();
+    if fields.iter().all(|(name, _)| names.insert(name)) { Ok(fields) } else { Err(invalid("a field stands twice")) }
+}
+
+/// The text members of a JSON object, also those of one name.
+struct Members(Fields);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut fields = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
+                    if let serde_json::Value::String(text) = value {
+                        fields.push((name, Zeroizing::new(text)));
+                    }
+                }
+                Ok(Members(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Texts)
+    }
+}
+
+/// RFC 6749 section 2.3.1: id and secret, each form-encoded. Many clients send them as they are, which is another pair where
+/// there is a `+` or a `%` in it: so either reading counts, and a client is known by the one that it proves.
+fn basic(head: &Parts) -> Result<Option<Vec<Claim>>, Refused> {
     let mut values = head.headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|_| values.next().is_none()).ok_or_else(invalid_client)?;
@@ -144,7 +206,8 @@ fn basic(head: &Parts) -> Result<Option<(String, Secret)>, Refused> {
     let pair = Zeroizing::new(STANDARD.decode(encoded).map_err(|_invalid| invalid_client())?);
     let pair = std::str::from_utf8(&pair).map_err(|_invalid| invalid_client())?;
     let (id, secret) = pair.split_once(':').ok_or_else(invalid_client)?;
-    Ok(Some((decoded(id), Secret::new(decoded(secret)))))
+    let claim = |id: String, secret: String| Claim { client_id: id, secret: Secret::new(secret) };
+    Ok(Some(vec![claim(decoded(id), decoded(secret)), claim(id.to_owned(), secret.to_owned())]))
 }
 
 fn decoded(text: &str) -> String {
@@ -185,14 +248,24 @@ async fn authenticated<'c>(
     clients: &'c [TokenClientRuntime],
     request: &TokenRequest,
 ) -> Option<&'c TokenClientRuntime> {
-    let client = clients.iter().find(|client| client.client_id == request.client_id);
+    let mut authenticated = None;
+    // Both readings in any case, so that the time tells nothing.
+    for claim in &request.claims {
+        let proven = proven(clients, claim).await;
+        authenticated = authenticated.or(proven);
+    }
+    authenticated
+}
+
+async fn proven<'c>(clients: &'c [TokenClientRuntime], claim: &Claim) -> Option<&'c TokenClientRuntime> {
+    let client = clients.iter().find(|client| client.client_id == claim.client_id);
     // Somebody's secret is read in any case, so that the time tells nothing either.
     let sources = client.or_else(|| clients.first())?.secret.clone();
     let read = tokio::task::spawn_blocking(move || {
         sources.sources().iter().map(|source| source.read().ok().map(|secret| secret.fingerprint())).collect::<Vec<_>>()
     });
     let known: Vec<Option<[u8; 32]>> = read.await.unwrap_or_default();
-    let given = request.secret.fingerprint();
+    let given = claim.secret.fingerprint();
     let mut proven = false;
     for digest in known.into_iter().flatten() {
         proven |= aws_lc_rs::constant_time::verify_slices_are_equal(&digest, &given).is_ok();

@@ -5,6 +5,7 @@
 
 mod command;
 mod list;
+mod pasted;
 mod source;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use list::Secrets;
+pub use pasted::SecretDoubt;
 pub use source::{SecretError, SecretSource};
 
 /// A secret text.

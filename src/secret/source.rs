@@ -17,18 +17,18 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// Where systemd puts the credentials of a service (systemd.exec, `LoadCredential=`).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// A place that holds a secret.
+/// A place that holds a secret. Line ends at its end and a byte order mark at its beginning are no part of it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SecretSource {
     /// Written into the configuration or given by the program; works, but everyone who can read the file has it.
     Literal(Secret),
     /// An environment variable.
     Env(String),
-    /// A file; trailing line ends are not part of the secret.
+    /// A file.
     File(PathBuf),
     /// A systemd credential: a file of this name in `$CREDENTIALS_DIRECTORY`.
     Credential(String),
-    /// What a program prints; trailing line ends are not part of the secret. It is run each time the secret is needed.
+    /// What a program prints. It is run each time the secret is needed.
     Command {
         /// The program and its arguments. No shell reads them.
         argv: Vec<String>,
@@ -95,11 +95,14 @@ impl SecretSource {
     /// When the place is missing, unreadable, empty, too large or not UTF-8; when the program fails or takes too long.
     pub fn read(&self) -> Result<Secret, SecretError> {
         let secret = match self {
-            Self::Literal(secret) => secret.clone(),
-            Self::Env(name) => Secret::new(std::env::var(name).map_err(|error| match error {
-                std::env::VarError::NotPresent => SecretError::EnvUnset(name.clone()),
-                std::env::VarError::NotUnicode(_) => SecretError::NotText(self.to_string()),
-            })?),
+            Self::Literal(secret) => bare(secret.expose()),
+            Self::Env(name) => {
+                let text = Zeroizing::new(std::env::var(name).map_err(|error| match error {
+                    std::env::VarError::NotPresent => SecretError::EnvUnset(name.clone()),
+                    std::env::VarError::NotUnicode(_) => SecretError::NotText(self.to_string()),
+                })?);
+                bare(&text)
+            }
             Self::File(path) => self.text(&read_file(path)?)?,
             Self::Credential(name) => self.text(&read_file(&credential_path(name)?)?)?,
             Self::Command { argv, timeout } => {
@@ -139,8 +142,14 @@ impl SecretSource {
 
     fn text(&self, bytes: &[u8]) -> Result<Secret, SecretError> {
         let text = std::str::from_utf8(bytes).map_err(|_invalid| SecretError::NotText(self.to_string()))?;
-        Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+        Ok(bare(text))
     }
+}
+
+/// What belongs to the secret: not the line ends behind it, nor the byte order mark before it, which editors and shells put
+/// there in every kind of place.
+fn bare(text: &str) -> Secret {
+    Secret::new(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned())
 }
 
 impl fmt::Display for SecretSource {
@@ -203,7 +212,7 @@ fn select(document: &Secret, path: &str) -> Result<Secret, &'static str> {
         _ => None,
     });
     let secret = match found {
-        Some(Value::String(text)) => Ok(Secret::new(text.clone())),
+        Some(Value::String(text)) => Ok(bare(text)),
         Some(Value::Number(number)) => Ok(Secret::new(number.to_string())),
         Some(_) => Err("has no text at the configured field"),
         None => Err("has no such field as configured"),

@@ -25,6 +25,19 @@ fn a_trailing_newline_is_not_part_of_a_file_secret() {
 }
 
 #[test]
+fn line_ends_and_a_byte_order_mark_belong_to_no_secret_wherever_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secret");
+    std::fs::write(&path, "\u{feff}s3cret\r\n\n").unwrap();
+    let document = serde_json::json!({ "a": "\u{feff}s3cret\n" }).to_string();
+    for source in [SecretSource::File(path), literal("\u{feff}s3cret\r\n"), field(literal(&document), "a")] {
+        assert_eq!(source.read().unwrap().expose(), "s3cret", "{source}");
+        assert_eq!(source.fingerprint().unwrap(), literal("s3cret").fingerprint().unwrap());
+    }
+    assert_eq!(literal(" s3 cret ").read().unwrap().expose(), " s3 cret ", "blanks are left to whoever wrote them");
+}
+
+#[test]
 fn missing_and_empty_places_are_named() {
     let unset = SecretSource::Env("ATTACHE_TEST_SURELY_UNSET".into()).read().unwrap_err();
     assert_eq!(unset.to_string(), "the environment variable ATTACHE_TEST_SURELY_UNSET is not set");

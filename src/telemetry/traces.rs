@@ -57,6 +57,8 @@ impl Traces {
             // Headers for the collector may hold a secret.
             .redirect(reqwest::redirect::Policy::none())
             .timeout(PATIENCE)
+            // Divided among the addresses of the collector: one that is silent does not use up all of the time.
+            .connect_timeout(PATIENCE / 2)
             .build()
             .map_err(|error| error.to_string())?;
         let exporter = SpanExporter::builder().with_http().with_http_client(client);

@@ -110,7 +110,7 @@ impl CertificateAuthority {
                 remedy: "make another CA with `attache ca init`, and have programs trust that",
             });
         }
-        let key = KeyPair::from_pem(key.expose())
+        let key = KeyPair::from_pem(key.pem().expose())
             .map_err(|_broken| authority_key_error("is no private key in PEM that can sign"))?;
         if !facts.is_of(&key) {
             return Err(authority_key_error("does not belong to the certificate"));

@@ -29,7 +29,7 @@ impl AuthoritySource {
                 remedy: "give the file the mode 0600: chmod 600",
             });
         }
-        CertificateAuthority::from_pem(self.certificate.read()?.expose(), &self.key.read()?)
+        CertificateAuthority::from_pem(self.certificate.read()?.pem().expose(), &self.key.read()?)
     }
 }
 

@@ -53,8 +53,8 @@ impl ClientIdentity {
     /// No certificate, no key, a key of a kind that is not supported, or one that does not belong to the first certificate.
     /// No error repeats a byte of the texts.
     pub fn from_pem(certificate: &Secret, key: &Secret) -> Result<Self, TlsError> {
-        let chain = chain(certificate.expose().as_bytes())?;
-        let key = Zeroizing::new(private_key(key.expose().as_bytes())?);
+        let chain = chain(certificate.pem().expose().as_bytes())?;
+        let key = Zeroizing::new(private_key(key.pem().expose().as_bytes())?);
         // Not by the provider's `load_private_key`: it would leave a copy behind that nobody zeroes.
         let signing = any_supported_type(&key).map_err(|_unsupported| TlsError::ClientKey {
             what: "is broken or of an unsupported kind",
@@ -151,7 +151,7 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 /// In words of our own: the library's repeat the line.
-const fn broken(error: &pem::Error) -> &'static str {
+pub(super) const fn broken(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "has a block without its -----END line",
         pem::Error::IllegalSectionStart { .. } => "has a broken -----BEGIN line",

@@ -4,6 +4,7 @@ mod authority;
 mod authority_source;
 mod fault;
 mod identity;
+mod pinned;
 pub mod server;
 pub mod trust_store;
 mod validity;
@@ -16,15 +17,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::pem::{self, PemObject as _};
 
 pub use authority::{CertificateAuthority, NewAuthority};
 pub use authority_source::AuthoritySource;
-pub use fault::{HandshakeFault, handshake_reason, refused_identity};
+pub use fault::{HandshakeFault, Keys, broken_reason, handshake_reason, refused_identity};
 pub use identity::{ClientIdentity, IdentitySource};
 pub use validity::Doubt;
+
+use pinned::FileVerifier;
 
 use crate::secret::{Secret, SecretError};
 
@@ -130,7 +133,7 @@ pub fn client_config(
 ) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(min_version.versions())?;
     let builder = match ca_file {
-        Some(path) => builder.with_root_certificates(read_roots(path)?),
+        Some(path) => builder.dangerous().with_custom_certificate_verifier(Arc::new(file_verifier(path)?)),
         None => builder.dangerous().with_custom_certificate_verifier(system_verifier()?),
     };
     let mut config = match identity {
@@ -152,7 +155,8 @@ fn system_verifier() -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
         return Ok(Arc::clone(verifier));
     }
     let verifier: Arc<dyn ServerCertVerifier> = Arc::new(
-        rustls_platform_verifier::Verifier::new(provider()).map_err(|error| TlsError::System(error.to_string()))?,
+        rustls_platform_verifier::Verifier::new(provider())
+            .map_err(|_none| TlsError::System("there are none that can be read".into()))?,
     );
     Ok(Arc::clone(VERIFIER.get_or_init(|| verifier)))
 }
@@ -163,17 +167,30 @@ fn system_verifier() -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
 /// A text without a certificate.
 pub fn certificate_thumbprint(pem: &Secret) -> Result<String, TlsError> {
     let no_certificate = || TlsError::Certificate("there is no PEM certificate in it".into());
-    let certificate = CertificateDer::from_pem_slice(pem.expose().as_bytes()).map_err(|_invalid| no_certificate())?;
+    let certificate =
+        CertificateDer::from_pem_slice(pem.pem().expose().as_bytes()).map_err(|_invalid| no_certificate())?;
     Ok(URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate)))
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
+fn file_verifier(path: &Path) -> Result<FileVerifier, TlsError> {
+    FileVerifier::new(read_certificates(path)?).map_err(|_broken| TlsError::CaFile {
+        path: path.display().to_string(),
+        reason: "a certificate in it is of a form that is not read here".into(),
+    })
+}
+
+/// At least one.
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bad = |reason: String| TlsError::CaFile { path: path.display().to_string(), reason };
     let certificates: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| bad(error.to_string()))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| bad(error.to_string()))?;
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| bad(unreadable(&error)))?;
+    if certificates.is_empty() { Err(bad("there is no certificate in it".into())) } else { Ok(certificates) }
+}
+
+/// In words of our own: the library's repeat the line.
+fn unreadable(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => format!("it cannot be read: {error}"),
+        error => format!("it {}", identity::broken(error)),
     }
-    if roots.is_empty() { Err(bad("there is no certificate in it".into())) } else { Ok(roots) }
 }

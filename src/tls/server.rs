@@ -1,6 +1,6 @@
 //! TLS towards callers: the certificate of a listener, and whose certificates it takes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -9,7 +9,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use super::{ClientIdentity, IdentitySource, TlsError, provider, read_roots};
+use super::{ClientIdentity, IdentitySource, TlsError, provider, read_certificates};
 
 /// `listeners.L.tls`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl ListenerTls {
         let read = |path: &PathBuf| {
             let content = std::fs::read(path).unwrap_or_default();
             let digest = digest::digest(&digest::SHA256, &content).as_ref().try_into().unwrap_or_default();
-            Ok::<_, TlsError>((Arc::new(read_roots(path)?), digest))
+            Ok::<_, TlsError>((Arc::new(roots(path)?), digest))
         };
         let client_ca = self.client_ca.as_ref().map(read).transpose()?;
         Ok(ListenerIdentity { identity: self.identity.read()?, client_ca })
@@ -75,6 +75,17 @@ impl ListenerIdentity {
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         Ok(Arc::new(config))
     }
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates(path)? {
+        roots.add(certificate).map_err(|_broken| TlsError::CaFile {
+            path: path.display().to_string(),
+            reason: "a certificate in it is of a form that is not read here".into(),
+        })?;
+    }
+    Ok(roots)
 }
 
 /// Every name that a certificate is for: the common name, DNS names, URIs, mail addresses.

@@ -29,17 +29,35 @@ impl Validity {
         Some(Self { not_before, not_after })
     }
 
-    pub(super) fn doubt(&self, now: SystemTime) -> Option<Doubt> {
-        let moment = humantime::format_rfc3339_seconds;
+    pub(super) fn when(&self, now: SystemTime) -> When {
         if now > self.not_after {
-            Some(Doubt { what: format!("expired at {}", moment(self.not_after)), remedy: "renew it" })
+            When::After
         } else if now < self.not_before {
-            let what = format!("is not valid before {}", moment(self.not_before));
-            Some(Doubt { what, remedy: "check this machine's clock" })
+            When::Before
         } else {
-            None
+            When::Within
         }
     }
+
+    pub(super) fn doubt(&self, now: SystemTime) -> Option<Doubt> {
+        let moment = humantime::format_rfc3339_seconds;
+        match self.when(now) {
+            When::After => Some(Doubt { what: format!("expired at {}", moment(self.not_after)), remedy: "renew it" }),
+            When::Before => {
+                let what = format!("is not valid before {}", moment(self.not_before));
+                Some(Doubt { what, remedy: "check this machine's clock" })
+            }
+            When::Within => None,
+        }
+    }
+}
+
+/// Where a moment lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    Before,
+    Within,
+    After,
 }
 
 /// Why a certificate is hardly accepted at a certain time.

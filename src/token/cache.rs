@@ -258,6 +258,17 @@ impl TokenCache {
         forgets
     }
 
+    /// Forgets whatever failure there is: something has changed by which the next request may do better.
+    pub fn forget_failure(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if state.failure().is_some() {
+            state.forget_failure();
+            if self.is_kept_fresh() {
+                drop(self.join_flight(&mut state));
+            }
+        }
+    }
+
     /// Whether to refresh even while nobody uses the token: what all credentials that share the cache come to.
     pub fn keep_fresh(&self, always: bool) {
         self.always.store(always, Ordering::Relaxed);

@@ -16,6 +16,21 @@ pub struct TokenError {
     pub message: String,
     /// The server's own `Retry-After`, or how long the remembered failure still stands.
     pub retry_after: Option<Duration>,
+    /// What did not suit, where that is known.
+    pub about: Option<About>,
+    /// Seconds by which the server's clock is ahead of ours, where its answer had a `Date`.
+    pub clock_skew: Option<i64>,
+}
+
+/// What about a token request did not suit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum About {
+    /// The client: its id, its secret or key, or how they are sent. Another secret may do.
+    Client,
+    /// The certificate of the server.
+    Certificate,
+    /// The proxy that the request was to go through.
+    OnwardProxy,
 }
 
 /// The kinds of product and library interface.
@@ -60,13 +75,20 @@ impl TokenError {
     /// An error of this kind with a sentence.
     #[must_use]
     pub fn new(kind: TokenErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, code: None, message: message.into(), retry_after: None }
+        Self { kind, code: None, message: message.into(), retry_after: None, about: None, clock_skew: None }
     }
 
     /// The same error with the server's or our own `Retry-After`.
     #[must_use]
     pub fn with_retry_after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after;
+        self
+    }
+
+    /// The same error, of which it is known what it is about.
+    #[must_use]
+    pub const fn about(mut self, about: About) -> Self {
+        self.about = Some(about);
         self
     }
 

@@ -20,6 +20,7 @@ mod skew;
 mod source;
 #[cfg(test)]
 mod testing;
+mod text;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -29,12 +30,14 @@ use http::HeaderValue;
 pub use budget::Budget;
 pub use cache::{TokenCache, TokenStatus};
 pub use clock::{Clock, Now};
-pub use error::{TokenError, TokenErrorKind};
+pub use error::{About, TokenError, TokenErrorKind};
 pub use expiry::Expiry;
 pub use metrics::TokenMetrics;
 pub use policy::{Acquired, CachePolicy};
 pub use settings::RefreshSettings;
+pub use skew::{FAR_OFF, clock_skew, skew_in_words};
 pub use source::{Expires, FetchDetail, FetchedToken, TokenSource, TokenType};
+pub use text::{TokenFault, judge_token};
 
 use self::control::turn;
 use crate::secret::Secret;
@@ -74,6 +77,8 @@ pub struct Injectable {
     pub after_unauthorized: bool,
     /// The server handed out the token that it had handed out before: nothing was gained.
     pub repeated: bool,
+    /// Its type says how it is presented. Otherwise only the configuration does, if it does.
+    pub type_is_known: bool,
 }
 
 /// How a token came to its cache.
@@ -97,10 +102,12 @@ impl AccessToken {
     /// Makes the header value once, for every request that will carry it. `None` if the token may not enter a header.
     fn new(fetched: FetchedToken, expiry: Expiry, now: Now, origin: Origin) -> Option<Self> {
         let Origin { generation, after_unauthorized, repeated } = origin;
+        judge_token(fetched.access_token.expose()).ok()?;
         let text =
             zeroize::Zeroizing::new(format!("{} {}", fetched.token_type.as_str(), fetched.access_token.expose()));
         let mut value = HeaderValue::from_str(&text).ok()?;
         value.set_sensitive(true);
+        let type_is_known = fetched.token_type != TokenType::Unknown;
         Some(Self {
             generation,
             access_token: fetched.access_token,
@@ -110,7 +117,7 @@ impl AccessToken {
             expiry,
             fetched_at: now.wall,
             detail: fetched.detail,
-            injectable: Injectable { value, generation, after_unauthorized, repeated },
+            injectable: Injectable { value, generation, after_unauthorized, repeated, type_is_known },
             used: AtomicBool::new(false),
             refresh_claimed: AtomicBool::new(false),
         })

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::budget::Admission;
 use super::refresh::jitter;
-use super::skew::seconds_of_skew;
+use super::skew::{FAR_OFF, clock_skew, seconds_of_skew, skew_in_words};
 use super::{Expires, Expiry, FetchedToken, TokenCache, TokenError, TokenErrorKind};
 
 /// What a server's `Retry-After` may ask for: none, or a time long past, would have us ask in a loop, and a server that
@@ -70,6 +70,9 @@ impl TokenCache {
         let result = fetch.catch_unwind().await.unwrap_or_else(|_| {
             Err(TokenError::new(TokenErrorKind::Transient, "the token request ended in an internal error"))
         });
+        if let Err(TokenError { clock_skew: Some(seconds), .. }) = &result {
+            self.note_skew(*seconds);
+        }
         let result = result.and_then(|fetched| {
             self.note_server_date(&fetched);
             self.note_missing_scope(&fetched);
@@ -91,9 +94,13 @@ impl TokenCache {
             _ if expiry.is_usable(now) => Ok(fetched),
             Expires::In(Duration::ZERO) => Ok(fetched),
             Expires::At(at) if at <= now.wall => {
-                let message = "the access token that came has expired already, by its own exp; \
-                               the clocks of this machine and of the authorization server may differ";
-                Err(TokenError::new(TokenErrorKind::InvalidResponse, message))
+                let skew = fetched.server_date.map(|date| clock_skew(date, fetched.requested_at));
+                let clocks = match skew {
+                    Some(seconds) if seconds.unsigned_abs() >= FAR_OFF => skew_in_words(seconds),
+                    _ => "the clocks of this machine and of the authorization server may differ".to_owned(),
+                };
+                let message = format!("the access token that came has expired already, by its own exp; {clocks}");
+                Err(TokenError { clock_skew: skew, ..TokenError::new(TokenErrorKind::InvalidResponse, message) })
             }
             Expires::In(_) | Expires::At(_) | Expires::Unsaid => {
                 let (took, life) = (now.instant.saturating_duration_since(fetched.requested_at), expiry.lifetime);
@@ -112,7 +119,10 @@ impl TokenCache {
         let Some(date) = fetched.server_date else { return };
         let now = self.clock.now();
         let elapsed = now.instant.saturating_duration_since(fetched.requested_at);
-        let seconds = seconds_of_skew(date, now.wall - elapsed, now.wall);
+        self.note_skew(seconds_of_skew(date, now.wall - elapsed, now.wall));
+    }
+
+    fn note_skew(&self, seconds: i64) {
         self.metrics.clock_skew(&self.name, seconds);
         if self.lock().skew.note(seconds) {
             tracing::warn!(target: "attache::token", credential = %self.name, clock_skew = seconds, "the clock of the authorization server differs from this machine's; let both be set by a time server (NTP)");

@@ -6,8 +6,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 /// From here on it is worth a warning: assertions and `exp` commonly have leeways of half a minute to a minute.
 const FAR: Duration = Duration::from_secs(30);
+
+/// Seconds of skew from which on a refusal of what says a time may be because of it: some servers have no leeway at all.
+pub const FAR_OFF: u64 = 5;
 
 /// What is known of one server's clock.
 #[derive(Debug, Default)]
@@ -30,6 +35,20 @@ impl Skew {
         self.told = far;
         warn
     }
+}
+
+/// Whole seconds by which the server is ahead of us, by the `Date` of an answer that has just come to a request of that moment.
+#[must_use]
+pub fn clock_skew(date: SystemTime, requested_at: Instant) -> i64 {
+    let now = SystemTime::now();
+    seconds_of_skew(date, now.checked_sub(requested_at.elapsed()).unwrap_or(now), now)
+}
+
+/// So much skew, in words: `the server's clock is 90 s behind this machine's`.
+#[must_use]
+pub fn skew_in_words(seconds: i64) -> String {
+    let side = if seconds > 0 { "ahead of" } else { "behind" };
+    format!("the server's clock is {} s {side} this machine's", seconds.unsigned_abs())
 }
 
 /// Seconds by which `date` lies outside of the time in which it was written: between sending and receiving, and within the

@@ -18,7 +18,7 @@ pub trait TokenSource: Send + Sync + 'static {
 /// A successful answer (RFC 6749 section 5.1), checked.
 #[derive(Debug)]
 pub struct FetchedToken {
-    /// Only `b64token` characters (RFC 6750 section 2.1): it may enter a header.
+    /// It may enter a header: [`judge_token`](super::judge_token).
     pub access_token: Secret,
     /// How it is presented.
     pub token_type: TokenType,
@@ -52,14 +52,17 @@ pub enum TokenType {
     Bearer,
     /// RFC 9449.
     DPoP,
+    /// One that attache does not know: for a credential alone whose `inject` says how it is presented.
+    Unknown,
 }
 
 impl TokenType {
-    /// The authentication scheme in its registered spelling.
+    /// The authentication scheme in its registered spelling: Bearer also where the type is not known, because that is what
+    /// nearly every program takes it for.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Bearer => "Bearer",
+            Self::Bearer | Self::Unknown => "Bearer",
             Self::DPoP => "DPoP",
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::http1::Fault;
+use crate::dial::{DialError, DialErrorKind};
+use crate::tls::broken_reason;
 
 /// What went wrong, in the words of RFC 9209 section 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,13 +112,33 @@ impl ExchangeError {
         match fault {
             Fault::Ended(error) => Self {
                 kind: ExchangeErrorKind::ConnectionTerminated,
-                detail: format!("the connection ended before an answer: {error}"),
+                detail: format!("the connection ended before an answer: {}", broken_reason(&error)),
                 stale_connection: stale,
             },
             Fault::Refused(reason) => Self::new(ExchangeErrorKind::TlsAlertReceived, reason),
             Fault::Protocol(what) => Self::new(ExchangeErrorKind::HttpProtocolError, what),
             Fault::Body(error) => Self::new(ExchangeErrorKind::RequestBody, invalid_body(&*error)),
         }
+    }
+}
+
+impl From<DialError> for ExchangeError {
+    fn from(error: DialError) -> Self {
+        let kind = match error.kind {
+            DialErrorKind::DnsError => ExchangeErrorKind::DnsError,
+            DialErrorKind::DestinationIpProhibited => ExchangeErrorKind::DestinationIpProhibited,
+            DialErrorKind::ProxyLoopDetected => ExchangeErrorKind::ProxyLoopDetected,
+            DialErrorKind::ConnectionRefused => ExchangeErrorKind::ConnectionRefused,
+            DialErrorKind::ConnectionTimeout => ExchangeErrorKind::ConnectionTimeout,
+            DialErrorKind::ConnectionTerminated => ExchangeErrorKind::ConnectionTerminated,
+            DialErrorKind::DestinationUnavailable => ExchangeErrorKind::DestinationUnavailable,
+            DialErrorKind::ProxyConfiguration => ExchangeErrorKind::ProxyConfiguration,
+            DialErrorKind::TlsProtocolError => ExchangeErrorKind::TlsProtocolError,
+            DialErrorKind::TlsCertificateError => ExchangeErrorKind::TlsCertificateError,
+            DialErrorKind::TlsAlertReceived => ExchangeErrorKind::TlsAlertReceived,
+            DialErrorKind::HttpProtocolError => ExchangeErrorKind::HttpProtocolError,
+        };
+        Self::new(kind, error.detail)
     }
 }
 

@@ -4,20 +4,15 @@
 //! HTTP/1 and HTTP/2 senders may change. What is dialled, verified and named in `Host` comes from the [`Upstream`] and
 //! the [`Origin`], never from the request.
 
-mod address;
 mod body;
 mod connector;
 mod counted;
-mod direct;
 mod error;
 mod exchange;
 mod http1;
 mod lease;
-mod onward;
-mod origin;
 mod pool;
 mod settings;
-mod transport;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,17 +23,17 @@ use http::uri::{self, PathAndQuery};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls_pki_types::ServerName;
 
-pub use address::{AddressPolicy, OwnAddresses};
 pub use body::{BodyError, ResponseBody};
-pub use direct::{DirectRule, InvalidRule};
 pub use error::{ExchangeError, ExchangeErrorKind};
 pub use exchange::{Connecting, OutboundField, OutboundHead};
-pub use onward::Onward;
-pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Scheme, is_loopback_host};
 pub use pool::Pool;
-pub use settings::{ConnectTo, OnwardLogin, OnwardSettings, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
-pub use transport::Transport;
+pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
 
+// An upstream is known by its origin, and reached by a way out: who speaks of upstreams speaks of those too.
+pub use crate::dial::{
+    AddressPolicy, Authority, DirectRule, Host, InvalidAuthority, InvalidRule, Onward, OnwardLogin, OnwardSettings,
+    Origin, OriginPattern, OwnAddresses, Scheme, Transport, is_loopback_host,
+};
 use crate::tls::ClientIdentity;
 
 /// What a TLS handshake offers to speak.
@@ -133,7 +128,7 @@ impl Upstream {
 
     /// The name in SNI and in the certificate.
     fn server_name(&self, origin: &Origin) -> Result<ServerName<'static>, ExchangeError> {
-        let host = connector::without_brackets(origin.host.as_str());
+        let host = crate::dial::without_brackets(origin.host.as_str());
         let name = self.settings.tls.server_name.as_deref().unwrap_or(host);
         ServerName::try_from(name.to_owned()).map_err(|_invalid| {
             let detail = format!("{name} is no name that a certificate could be for");

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{DirectRule, Host, Origin, OriginPattern};
-use crate::secret::Secrets;
+use super::{Host, OnwardSettings, OriginPattern};
 use crate::tls::{IdentitySource, MinVersion};
 
 /// How an upstream is reached.
@@ -35,28 +34,6 @@ pub struct ConnectTo {
     pub host: Host,
     /// The port.
     pub port: u16,
-}
-
-/// `via`: a proxy of the network's, between us and where we go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnwardSettings {
-    /// Where it listens, and whether it is spoken to by TLS.
-    pub proxy: Origin,
-    /// Who we are to it.
-    pub login: Option<OnwardLogin>,
-    /// PEM certificates that an `https` proxy is trusted by **instead of** the system's.
-    pub ca_file: Option<PathBuf>,
-    /// What is reached without it.
-    pub except: Vec<DirectRule>,
-}
-
-/// `username` and `password` of an onward proxy: Basic (RFC 7617).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnwardLogin {
-    /// Without a colon.
-    pub username: String,
-    /// Read for each connection.
-    pub password: Secrets,
 }
 
 /// `tls = { … }` of an upstream.

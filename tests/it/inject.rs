@@ -42,7 +42,8 @@ async fn a_callers_authorization_that_is_kept_and_a_token_elsewhere_both_leave()
 #[tokio::test]
 async fn without_a_format_the_scheme_is_that_of_the_tokens_type() {
     let dpop = TokenServer::scripted(|_, _| Reply::ok(r#"{"access_token":"abc","token_type":"dpop","expires_in":60}"#));
-    let world = World::with(dpop.await, "inject = { header = \"X-Token\" }", "", |_, _| Reply::ok("fine")).await;
+    let credential = "dpop = true\ninject = { header = \"X-Token\" }";
+    let world = World::with(dpop.await, credential, "", |_, _| Reply::ok("fine")).await;
     world.get("/").await;
     assert_eq!(world.api.asked()[0].field("x-token"), Some("DPoP abc"));
 }

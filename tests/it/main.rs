@@ -42,6 +42,7 @@ mod onward;
 mod openapi;
 mod package_clients;
 mod paths;
+mod real_servers;
 mod reload;
 mod renewal;
 mod responses;

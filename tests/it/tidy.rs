@@ -16,7 +16,7 @@ const LONGER: [(&str, usize); 1] = [
 ];
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 24] = [
+const DOORS: [(&str, &[&str]); 25] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "runtime.rs", "token/cache.rs"]),
     ("axum::", &["admin/", "demo/"]),
@@ -25,12 +25,13 @@ const DOORS: [(&str, &[&str]); 24] = [
     ("clap::", &["cli/"]),
     ("clap_complete::", &["cli/completions.rs"]),
     ("clap_mangen::", &["cli/man.rs"]),
-    ("hyper::client", &["upstream/", "cli/admin_client.rs"]),
+    ("flate2::", &["oauth/coding.rs"]),
+    ("hyper::client", &["upstream/", "oauth/connection.rs", "cli/admin_client.rs"]),
     ("hyper::server", &["listen/", "demo/"]),
     ("jsonwebtoken::", &["demo/"]),
     ("rcgen::", &["tls/authority.rs"]),
     ("opentelemetry", &["telemetry/traces.rs"]),
-    ("reqwest::", &["oauth/", "telemetry/traces.rs"]),
+    ("reqwest::", &["telemetry/traces.rs"]),
     ("rustls_platform_verifier::", &["tls/"]),
     ("listenfd::", &["listen/inherited.rs"]),
     ("sd_notify::", &["cli/service_manager.rs"]),
@@ -40,11 +41,11 @@ const DOORS: [(&str, &[&str]); 24] = [
     ("toml::", &["config/"]),
     ("tracing_subscriber::", &["telemetry/"]),
     ("rustls_native_certs::", &["tls/trust_store.rs"]),
-    ("x509_parser::", &["tls/authority.rs", "tls/server.rs"]),
+    ("x509_parser::", &["tls/authority.rs", "tls/pinned.rs", "tls/server.rs"]),
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 19] = [
+const EXPOSING: [&str; 21] = [
     "cli/admin_client.rs",     // the admin token goes to the admin listener
     "cli/token.rs",            // `attache token` prints the token: that is the command
     "config/admin_access.rs",  // the text of the file, for its [admin] table alone
@@ -54,15 +55,17 @@ const EXPOSING: [&str; 19] = [
     "oauth/client_auth.rs",    // the client's secret goes into the token request
     "oauth/fuzzing.rs",        // a token that was taken is looked at by the fuzz targets
     "oauth/grant.rs",          // the subject of a token exchange, a given assertion
+    "oauth/identity.rs",       // whose a given assertion is, and whom it is for
     "oauth/response.rs",       // a token is checked before it may enter a header
     "proxy/token_endpoint.rs", // a token is handed to the program that asked for it
     "secret/mod.rs",           // blank or not, and the fingerprint
+    "secret/pasted.rs",        // what stands around it, and the line ends of a PEM
     "secret/source.rs",        // a member of a document that is a secret as a whole
     "tls/authority_source.rs", // the key of a new CA is written into its file
     "tls/authority.rs",        // the key of the local CA is read
     "tls/mod.rs",              // a certificate is parsed
     "tls/identity.rs",         // certificate and key come out of their PEM
-    "upstream/onward.rs",      // our password goes to the onward proxy
+    "dial/onward.rs",          // our password goes to the onward proxy
     "token/mod.rs",            // the header value is made, once for each token
 ];
 

@@ -142,3 +142,43 @@ async fn guessing_is_held_to_the_rate_of_all_requests() {
     }
     assert!(statuses.contains(&401) && statuses.contains(&429), "{statuses:?}");
 }
+
+/// Many clients do not form-encode the pair of Basic, as RFC 6749 section 2.3.1 would have it.
+#[tokio::test]
+async fn basic_is_taken_in_either_spelling() {
+    use base64::Engine as _;
+
+    let tokens = tokens().await;
+    let proxy = listening(
+        &tokens,
+        "callers = [\"legacy\"]",
+        "[callers.legacy]\npassword = \"a+b%2F c&d\"\ncredential = \"orders\"\n",
+    );
+    let with = |pair: &str| {
+        let field = format!("Authorization: Basic {}\r\n", base64::engine::general_purpose::STANDARD.encode(pair));
+        send(proxy.address("tokens"), post(&field, "grant_type=client_credentials"))
+    };
+    for spelling in ["legacy:a+b%2F c&d", "legacy:a%2Bb%252F+c%26d"] {
+        assert_eq!(with(spelling).await.status, 200, "{spelling}");
+    }
+    for wrong in ["legacy:a b/ c&d", "legacy:a+b", "other:a+b%2F c&d"] {
+        let answer = with(wrong).await;
+        assert_eq!((answer.status, &answer.json()["error"]), (401, &"invalid_client".into()), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_may_be_json() {
+    let tokens = tokens().await;
+    let proxy = listening(&tokens, "", "");
+    let json = |body: &str| {
+        let request = post("", body).replace("application/x-www-form-urlencoded", "application/json; charset=utf-8");
+        send(proxy.address("tokens"), request)
+    };
+    let body = r#"{"grant_type":"client_credentials","client_id":"orders-batch","client_secret":"s3cret of/mine","expires":null}"#;
+    let answer = json(body).await;
+    assert_eq!((answer.status, &answer.json()["access_token"]), (200, &"token-1".into()), "{}", answer.text());
+    for wrong in ["[]", "{", r#"{"grant_type":"a","grant_type":"b"}"#] {
+        assert_eq!(json(wrong).await.json()["error"], "invalid_request", "{wrong}");
+    }
+}

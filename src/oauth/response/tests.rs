@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::oauth::tests::{presented, settings};
-use crate::token::Expires;
+use crate::token::{About, Expires};
 
 const HOST: &str = "login.example.com";
 const SECRET: &str = "s3cret-of-the-client";
@@ -48,13 +48,50 @@ fn a_silent_server_means_bearer_without_lifetime_or_scope() {
 }
 
 #[test]
-fn token_type_is_bearer_or_dpop_in_any_case() {
+fn token_type_is_whatever_begins_with_bearer() {
     let with = |token_type: Value| json_answer(200, &json!({"access_token": TOKEN, "token_type": token_type}));
-    assert_eq!(with(json!("BEARER")).unwrap().token_type, TokenType::Bearer);
-    assert_eq!(with(json!("dpop")).unwrap().token_type, TokenType::DPoP);
-    for other in [json!("mac"), json!("N_A"), json!(""), json!(1), json!(["Bearer"])] {
-        assert_eq!(with(other).unwrap_err().kind, TokenErrorKind::InvalidResponse);
+    for bearer in ["BEARER", "BearerToken", "bearer ", "bearer_token", ""] {
+        assert_eq!(with(json!(bearer)).unwrap().token_type, TokenType::Bearer, "{bearer}");
     }
+    for other in
+        [json!("mac"), json!("Application Access Token"), json!("N_A"), json!(1), json!(["Bearer"]), json!("b")]
+    {
+        let error = with(other).unwrap_err();
+        assert_eq!(error.kind, TokenErrorKind::InvalidResponse);
+        assert!(error.message.contains("inject = { format = "), "{error}");
+    }
+    assert!(with(json!("dpop")).unwrap_err().message.ends_with("write dpop = true"));
+}
+
+#[test]
+fn where_the_configuration_says_how_a_token_is_presented_its_type_decides_nothing() {
+    let read = |dpop: bool, token_type: &str| {
+        let mut settings = settings("https://login.example.com/token");
+        settings.any_token_type = true;
+        settings.dpop = dpop.then_some(crate::oauth::DpopSettings::Generated);
+        let body = json!({"access_token": TOKEN, "token_type": token_type}).to_string();
+        parse(&answer(200, body.as_bytes()), &presented(SECRET), &settings).map(|token| token.token_type)
+    };
+    for other in ["mac", "Application Access Token", "N_A", "dpop"] {
+        assert_eq!(read(false, other).unwrap(), TokenType::Unknown, "{other}");
+        assert_eq!(read(true, other).is_ok(), other == "dpop", "a token that is to be bound has to be");
+    }
+    assert_eq!(read(false, "bearertoken").unwrap(), TokenType::Bearer);
+}
+
+#[test]
+fn the_token_may_be_another_member_and_then_says_itself_how_long_it_lives() {
+    let mut google = settings("https://login.example.com/token");
+    google.token_member = Some("id_token".into());
+    let read = |body: &Value| parse(&answer(200, body.to_string().as_bytes()), &presented(SECRET), &google);
+    // {"exp":1}
+    let token = read(&json!({"id_token": "e30.eyJleHAiOjF9.c2ln", "access_token": TOKEN, "expires_in": 60})).unwrap();
+    assert_eq!(token.access_token.expose(), "e30.eyJleHAiOjF9.c2ln");
+    assert!(matches!(token.expires, Expires::At(_)));
+    let token = read(&json!({"id_token": "opaque", "expires_in": 60})).unwrap();
+    assert_eq!(token.expires, Expires::In(Duration::from_mins(1)));
+    let error = read(&json!({ "access_token": TOKEN })).unwrap_err();
+    assert!(error.kind == TokenErrorKind::InvalidResponse && error.message.ends_with("it has no id_token"), "{error}");
 }
 
 #[test]
@@ -65,11 +102,11 @@ fn a_list_of_scopes_is_joined() {
 
 #[test]
 fn a_token_that_may_not_enter_a_header_is_refused() {
-    for token in ["", "a b", "a\r\nX: y", "ü", "=", "a=b", "a\u{0}", "\"a\"", &"a".repeat(MAX_TOKEN + 1)] {
+    for token in ["", "a b", "a\r\nX: y", "ü", "a\u{0}", "a\u{7f}", &"a".repeat(16 * 1024 + 1)] {
         let error = json_answer(200, &json!({ "access_token": token })).unwrap_err();
         assert_eq!(error.kind, TokenErrorKind::InvalidResponse, "{token}");
     }
-    for token in ["a", "a==", "A-z.0_~+/9=", &"a".repeat(MAX_TOKEN)] {
+    for token in ["a", "a==", "00Dxx!A.b_c", "Atc|a", "v^1.1#i^1", "ver:1-hint:2", &"a".repeat(16 * 1024)] {
         assert!(json_answer(200, &json!({ "access_token": token })).is_ok(), "{token}");
     }
 }
@@ -96,9 +133,82 @@ fn an_oauth_error_is_permanent_even_inside_a_200() {
                         check client_id, the client secret and client_auth";
         assert_eq!(error.message, expected);
     }
-    assert_eq!(kind(403, r#"{"error":"scope_invalid"}"#), TokenErrorKind::Permanent);
+    assert_eq!(kind(400, r#"{"error":"consent_required"}"#), TokenErrorKind::Permanent);
     assert_eq!(kind(200, r#"{"error":"temporarily_unavailable"}"#), TokenErrorKind::Transient);
     assert_eq!(kind(400, r#"{"error":"slow_down"}"#), TokenErrorKind::Transient);
+}
+
+/// RFC 6749 section 5.2: 401 means that the client could not prove itself, whatever stands in the body.
+#[test]
+fn a_401_is_about_the_client_by_whatever_name() {
+    for body in [
+        r#"{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}"#,
+        r#"{"error":"access_denied"}"#,
+        r#"{"error":"unauthorized"}"#,
+        r#"{"error":"temporarily_unavailable"}"#,
+        r#"{"error":{"code":7}}"#,
+        r#"{"fault":"none"}"#,
+        "<html>",
+        "",
+    ] {
+        let error = read(&answer(401, body.as_bytes())).unwrap_err();
+        assert_eq!((error.kind, error.about), (TokenErrorKind::Permanent, Some(About::Client)), "{body}");
+        assert!(error.message.ends_with("; check client_id, the client secret and client_auth"), "{error}");
+    }
+    let other = read(&answer(401, br#"{"error":"invalid_dpop_proof"}"#)).unwrap_err();
+    assert_eq!((other.kind, other.about), (TokenErrorKind::Permanent, None), "no other secret helps there");
+}
+
+#[test]
+fn a_code_that_says_the_client_is_wrong_says_so_under_every_status() {
+    for status in [200, 400, 403] {
+        for code in ["incorrect_client_credentials", "invalid_client_id", "BAD_CLIENT_SECRET", "invalid_client"] {
+            let error = json_answer(status, &json!({ "error": code })).unwrap_err();
+            assert_eq!((error.kind, error.about), (TokenErrorKind::Permanent, Some(About::Client)), "{status} {code}");
+        }
+        let error = json_answer(status, &json!({"error": "unauthorized_client"})).unwrap_err();
+        assert_eq!((error.kind, error.about), (TokenErrorKind::Permanent, None), "{status}");
+        assert!(error.message.ends_with("; allow this client the grant there"), "{error}");
+    }
+}
+
+#[test]
+fn a_code_that_nobody_has_registered_is_asked_again() {
+    for status in [200, 400, 403, 404, 409, 422] {
+        let mut refused = answer(status, br#"{"error":"unknown_error","error_description":"retry"}"#);
+        refused.headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
+        let error = read(&refused).unwrap_err();
+        assert_eq!(
+            (error.kind, error.retry_after),
+            (TokenErrorKind::Transient, Some(Duration::from_secs(7))),
+            "{status}"
+        );
+        assert_eq!(error.message, "login.example.com refused the token request: unknown_error (retry)");
+    }
+    assert_eq!(kind(404, r#"{"error":"Realm does not exist"}"#), TokenErrorKind::Transient);
+}
+
+/// As a server says it whose clock is by so many seconds ahead.
+fn refused_by_a_clock(ahead: i64, settings: &OAuthSettings) -> TokenError {
+    let mut refused = answer(400, br#"{"error":"invalid_client"}"#);
+    let by = Duration::from_secs(ahead.unsigned_abs());
+    let now = std::time::SystemTime::now();
+    let date = httpdate::fmt_http_date(if ahead > 0 { now + by } else { now - by });
+    refused.headers.insert(DATE, HeaderValue::from_str(&date).unwrap());
+    parse(&refused, &presented(SECRET), settings).unwrap_err()
+}
+
+#[test]
+fn a_clock_that_is_off_is_named_where_something_that_is_signed_was_refused() {
+    let mut signs = settings("https://login.example.com/token");
+    signs.client_auth = crate::oauth::ClientAuth::SecretJwt(crate::oauth::tests::secrets(SECRET));
+    let error = refused_by_a_clock(-90, &signs);
+    assert!((-91..=-89).contains(&error.clock_skew.unwrap()), "{error:?}");
+    assert!(error.message.contains(" s behind this machine's, and what is signed says its time: "), "{error}");
+    assert!(refused_by_a_clock(90, &signs).message.contains(" s ahead of this machine's"));
+    assert!(!refused_by_a_clock(1, &signs).message.contains("clock"), "that is nobody's trouble");
+    let error = refused_by_a_clock(90, &settings("https://login.example.com/token"));
+    assert!(error.clock_skew.unwrap() > 80 && !error.message.contains("clock"), "a secret has no time: {error}");
 }
 
 #[test]
@@ -167,10 +277,10 @@ fn neither_secret_nor_token_comes_back_in_an_error() {
         "error_description": format!("the secret {SECRET} is wrong, here is {TOKEN}"),
         "access_token": TOKEN,
     });
-    let error = json_answer(401, &body).unwrap_err();
+    let error = json_answer(403, &body).unwrap_err();
     assert_eq!(error.message, "login.example.com refused the token request: invalid_request");
     let error = json_answer(400, &json!({ "error": SECRET })).unwrap_err();
-    assert_eq!((error.kind, &error.code), (TokenErrorKind::Permanent, &None));
+    assert_eq!((error.kind, &error.code), (TokenErrorKind::Transient, &None));
     assert!(!format!("{error} {error:?}").contains(SECRET));
     let asked = settings("https://login.example.com/token");
     let error = parse(&answer(400, br#"{"error":"invalid_scope"}"#), &presented("scope"), &asked).unwrap_err();

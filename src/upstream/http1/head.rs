@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::Fault;
 use super::framing::{Chunk, Framing};
+use crate::dial::response_parser;
 
 /// Fields of one head; more is an attack or a mistake.
 const MAX_FIELDS: usize = 128;
@@ -28,7 +29,7 @@ pub(super) fn parse(buffer: &mut BytesMut, head_request: bool) -> Result<Option<
     }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
-    let length = match parser().parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields) {
+    let length = match response_parser().parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Fault::Protocol("its response has more than 128 fields")),
@@ -48,17 +49,6 @@ pub(super) fn parse(buffer: &mut BytesMut, head_request: bool) -> Result<Option<
     Ok(Some(Parsed { response, framing, persistent }))
 }
 
-/// What is put up with in a response: white space before a colon, which a proxy has to take out (RFC 9112 section 5.1), lines
-/// that are folded, which it may join (section 5.2), and several spaces in the status line (section 4). All of it is gone from
-/// what is passed on. A request is given none of this: there it would be a way to smuggle.
-pub(in crate::upstream) fn parser() -> httparse::ParserConfig {
-    let mut parser = httparse::ParserConfig::default();
-    parser.allow_spaces_after_header_name_in_responses(true);
-    parser.allow_obsolete_multiline_headers_in_responses(true);
-    parser.allow_multiple_spaces_in_response_status_delimiters(true);
-    parser
-}
-
 /// The fields of a trailer section that ends with its empty line.
 pub(super) fn fields(section: &[u8]) -> Result<HeaderMap, &'static str> {
     const BAD: &str = "the trailers of its response are not well-formed";
@@ -68,7 +58,7 @@ pub(super) fn fields(section: &[u8]) -> Result<HeaderMap, &'static str> {
     head.extend_from_slice(section);
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut fields);
-    match parser().parse_response(&mut parsed, &head) {
+    match response_parser().parse_response(&mut parsed, &head) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => header_map(&head, parsed.headers),
         // What ends before its end has an empty line of bare line feeds in it.
         Ok(_) | Err(_) => Err(BAD),

@@ -22,11 +22,10 @@ use http_body::{Body, Frame};
 
 use super::body::{BodyError, Outgoing};
 use super::exchange::OutboundHead;
-use crate::tls::refused_identity;
+use crate::tls::{Keys, refused_identity};
 use framing::{Decoded, Framing};
 use upload::{Names, Upload};
 
-pub(super) use head::parser;
 pub(super) use stream::Stream;
 
 /// The first read buffer, and the largest that a fast upstream makes it grow to.
@@ -122,7 +121,7 @@ where
                 Ok(_) => self.answered = true,
                 // What the server said about our certificate is also why it could not be written to.
                 Err(error) => {
-                    let fault = refused_identity(&error).map(Fault::Refused);
+                    let fault = refused_identity(&error, &Keys::UPSTREAM).map(Fault::Refused);
                     return Poll::Ready(Err(fault.unwrap_or_else(|| Fault::Ended(written.unwrap_or(error)))));
                 }
             }

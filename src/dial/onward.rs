@@ -18,10 +18,11 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::address::{AddressPolicy, OwnAddresses};
-use super::error::{ExchangeError, ExchangeErrorKind as Kind};
-use super::origin::Host;
+use super::error::{DialError, DialErrorKind as Kind};
+use super::origin::{Host, Scheme};
 use super::settings::OnwardSettings;
-use super::{Transport, connector, http1};
+use super::{Transport, dial, handshake_error, own_listener, prohibited, without_brackets};
+use crate::tls::{Keys, MinVersion, TlsError, broken_reason, client_config, refused_identity};
 
 /// The largest answer to CONNECT that is read.
 const MAX_HEAD: usize = 16 * 1024;
@@ -37,37 +38,54 @@ pub struct Onward {
 }
 
 /// Where a tunnel is wanted to.
-pub(super) struct Target<'a> {
-    pub(super) host: &'a Host,
-    pub(super) port: u16,
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The host, which the proxy looks up.
+    pub host: &'a Host,
+    /// The port.
+    pub port: u16,
     /// A caller chose the host, and not the configuration.
-    pub(super) by_caller: bool,
+    pub by_caller: bool,
 }
 
 impl Onward {
-    /// `tls` is there exactly for an `https` proxy, and offers HTTP/1.1 alone.
-    #[must_use]
-    pub const fn new(settings: OnwardSettings, tls: Option<Arc<rustls::ClientConfig>>) -> Self {
-        Self { settings, tls }
+    /// Makes it ready. An `https` proxy is offered HTTP/1.1 alone.
+    ///
+    /// # Errors
+    /// Trust that cannot be loaded.
+    pub fn new(settings: OnwardSettings) -> Result<Self, TlsError> {
+        let tls = match settings.proxy.scheme {
+            Scheme::Http => None,
+            Scheme::Https => {
+                let made = client_config(settings.ca_file.as_deref(), &[b"http/1.1"], None, MinVersion::default())?;
+                Some(Arc::new(made))
+            }
+        };
+        Ok(Self { settings, tls })
     }
 
     /// True if this host and port are reached through the proxy.
-    pub(super) fn covers(&self, host: &Host, port: u16) -> bool {
+    #[must_use]
+    pub fn covers(&self, host: &Host, port: u16) -> bool {
         !self.settings.except.iter().any(|rule| rule.covers(host, port))
     }
 
     /// `proxy.corp:3128`, for people.
-    pub(super) fn name(&self) -> String {
+    #[must_use]
+    pub fn name(&self) -> String {
         format!("{}:{}", self.settings.proxy.host, self.settings.proxy.port)
     }
 
     /// A tunnel through the proxy. Its time is bounded by whoever waits.
-    pub(super) async fn reach(
+    ///
+    /// # Errors
+    /// What became of the proxy, or what it answered.
+    pub async fn reach(
         &self,
         target: &Target<'_>,
         policy: &AddressPolicy,
         own: &OwnAddresses,
-    ) -> Result<Transport, ExchangeError> {
+    ) -> Result<Transport, DialError> {
         check_text(target, policy, own)?;
         let stream = self.dial(own).await?;
         if target.by_caller && target.host.ip().is_none() && own.has_port(target.port) && is_here(&stream) {
@@ -75,7 +93,7 @@ impl Onward {
             let detail = format!(
                 "{host}:{port} through {proxy}, an onward proxy on this machine, could be one of attache's own listeners"
             );
-            return Err(ExchangeError::new(Kind::ProxyLoopDetected, detail));
+            return Err(DialError::new(Kind::ProxyLoopDetected, detail));
         }
         let mut transport = self.handshake(stream).await?;
         let request = self.request(target).await?;
@@ -91,36 +109,36 @@ impl Onward {
         }
     }
 
-    async fn dial(&self, own: &OwnAddresses) -> Result<TcpStream, ExchangeError> {
+    async fn dial(&self, own: &OwnAddresses) -> Result<TcpStream, DialError> {
         let proxy = &self.settings.proxy;
-        let host = connector::without_brackets(proxy.host.as_str());
-        connector::dial(host, proxy.port, &AddressPolicy::Any, own).await.map_err(|error| {
+        let host = without_brackets(proxy.host.as_str());
+        dial(host, proxy.port, &AddressPolicy::Any, own).await.map_err(|error| {
             let kind = match error.kind {
-                // The name is that of `via`, and none of the origin's.
+                // The name is the proxy's, and none of the origin's.
                 Kind::DnsError => Kind::ProxyConfiguration,
                 kind => kind,
             };
-            ExchangeError::new(kind, format!("the onward proxy {}: {error}", self.name()))
+            DialError::new(kind, format!("the onward proxy {}: {error}", self.name()))
         })
     }
 
-    async fn handshake(&self, stream: TcpStream) -> Result<Transport, ExchangeError> {
+    async fn handshake(&self, stream: TcpStream) -> Result<Transport, DialError> {
         let Some(tls) = &self.tls else { return Ok(Transport::Tcp(stream)) };
-        let host = connector::without_brackets(self.settings.proxy.host.as_str()).to_owned();
+        let host = without_brackets(self.settings.proxy.host.as_str()).to_owned();
         let name = ServerName::try_from(host).map_err(|_invalid| {
             let detail = format!("the onward proxy {} has no name that a certificate could be for", self.name());
-            ExchangeError::new(Kind::ProxyConfiguration, detail)
+            DialError::new(Kind::ProxyConfiguration, detail)
         })?;
         match TlsConnector::from(Arc::clone(tls)).connect(name, stream).await {
             Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
             Err(error) => {
-                let error = connector::handshake_error(&error);
-                Err(ExchangeError::new(error.kind, format!("the onward proxy {}: {error}", self.name())))
+                let error = handshake_error(&error, &Keys::ONWARD);
+                Err(DialError::new(error.kind, format!("the onward proxy {}: {error}", self.name())))
             }
         }
     }
 
-    async fn request(&self, target: &Target<'_>) -> Result<Zeroizing<Vec<u8>>, ExchangeError> {
+    async fn request(&self, target: &Target<'_>) -> Result<Zeroizing<Vec<u8>>, DialError> {
         let authority = format!("{}:{}", target.host, target.port);
         let mut request = Zeroizing::new(Vec::with_capacity(512));
         request.extend_from_slice(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").as_bytes());
@@ -145,7 +163,7 @@ impl Onward {
     }
 
     /// Reads one head and not a byte behind it: a server that speaks first may have spoken already.
-    async fn read_head(&self, transport: &mut Transport) -> Result<Vec<u8>, ExchangeError> {
+    async fn read_head(&self, transport: &mut Transport) -> Result<Vec<u8>, DialError> {
         let mut head = Vec::new();
         let mut arrived = [0; 1024];
         loop {
@@ -171,10 +189,10 @@ impl Onward {
     }
 
     /// The status of a tunnel, or of what comes before it; everything else is why there is none.
-    fn judge(&self, head: &[u8], target: &Target<'_>) -> Result<StatusCode, ExchangeError> {
+    fn judge(&self, head: &[u8], target: &Target<'_>) -> Result<StatusCode, DialError> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut answer = httparse::Response::new(&mut fields);
-        if !matches!(http1::parser().parse_response(&mut answer, head), Ok(httparse::Status::Complete(_))) {
+        if !matches!(response_parser().parse_response(&mut answer, head), Ok(httparse::Status::Complete(_))) {
             return Err(self.no_proxy("its answer to CONNECT is no HTTP; is it an http or an https proxy?"));
         }
         let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
@@ -187,51 +205,54 @@ impl Onward {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
                 (Kind::ProxyConfiguration, self.advice_on_login(answer.headers))
             }
-            StatusCode::GATEWAY_TIMEOUT => (Kind::ConnectionTimeout, "it did not reach the host in time"),
-            _ if status.is_server_error() => (Kind::DestinationUnavailable, "it could not reach the host"),
-            _ if target.port != 443 => (Kind::ConnectionRefused, "many proxies allow CONNECT to port 443 alone"),
-            _ => (Kind::ConnectionRefused, "ask who runs it whether it allows that host"),
+            StatusCode::GATEWAY_TIMEOUT => (Kind::ConnectionTimeout, "it did not reach the host in time".into()),
+            _ if status.is_server_error() => (Kind::DestinationUnavailable, "it could not reach the host".into()),
+            _ if target.port != 443 => (Kind::ConnectionRefused, "many proxies allow CONNECT to port 443 alone".into()),
+            _ => (Kind::ConnectionRefused, "ask who runs it whether it allows that host".into()),
         };
         let (proxy, host, port) = (self.name(), target.host, target.port);
-        Err(ExchangeError::new(
+        Err(DialError::new(
             kind,
             format!("the onward proxy {proxy} answered CONNECT {host}:{port} with {status}: {advice}"),
         ))
     }
 
-    fn advice_on_login(&self, fields: &[httparse::Header<'_>]) -> &'static str {
+    fn advice_on_login(&self, fields: &[httparse::Header<'_>]) -> String {
+        let key = self.settings.key;
         let basic = |field: &httparse::Header<'_>| {
             let challenges = field.name.eq_ignore_ascii_case(PROXY_AUTHENTICATE.as_str());
             challenges && field.value.to_ascii_lowercase().windows(5).any(|word| word == b"basic")
         };
         match (&self.settings.login, fields.iter().any(basic)) {
             (_, false) => {
-                "it does not take Basic, which is all that is spoken here; put a helper that speaks its scheme in between"
+                "it does not take Basic, which is all that is spoken here; put a helper that speaks its scheme in between".into()
             }
-            (None, true) => "it wants to know who asks; write via = { url = …, username = …, password = … }",
-            (Some(_), true) => "it did not accept the username and password of via",
+            (None, true) => {
+                format!("it wants to know who asks; write {key} = {{ url = …, username = …, password = … }}")
+            }
+            (Some(_), true) => format!("it did not accept the username and password of {key}"),
         }
     }
 
-    fn broken(&self, error: &std::io::Error) -> ExchangeError {
-        let detail =
-            format!("the onward proxy {} ended the connection before it answered CONNECT: {error}", self.name());
-        ExchangeError::new(Kind::ConnectionTerminated, detail)
+    fn broken(&self, error: &std::io::Error) -> DialError {
+        let why = refused_identity(error, &Keys::ONWARD).unwrap_or_else(|| broken_reason(error));
+        let detail = format!("the onward proxy {} ended the connection before it answered CONNECT: {why}", self.name());
+        DialError::new(Kind::ConnectionTerminated, detail)
     }
 
-    fn no_proxy(&self, what: &str) -> ExchangeError {
+    fn no_proxy(&self, what: &str) -> DialError {
         let detail = format!("the onward proxy {}: {what}", self.name());
-        ExchangeError::new(Kind::HttpProtocolError, detail)
+        DialError::new(Kind::HttpProtocolError, detail)
     }
 
-    fn no_password(&self, error: &dyn std::error::Error) -> ExchangeError {
+    fn no_password(&self, error: &dyn std::error::Error) -> DialError {
         let detail = format!("the password for the onward proxy {} cannot be had: {error}", self.name());
-        ExchangeError::new(Kind::ProxyConfiguration, detail)
+        DialError::new(Kind::ProxyConfiguration, detail)
     }
 }
 
 /// What can be told of a target by its text: the proxy is who looks names up.
-fn check_text(target: &Target<'_>, policy: &AddressPolicy, own: &OwnAddresses) -> Result<(), ExchangeError> {
+fn check_text(target: &Target<'_>, policy: &AddressPolicy, own: &OwnAddresses) -> Result<(), DialError> {
     let (host, port) = (target.host, target.port);
     let meant: &[IpAddr] = match host.ip() {
         Some(ip) => &[ip],
@@ -239,9 +260,9 @@ fn check_text(target: &Target<'_>, policy: &AddressPolicy, own: &OwnAddresses) -
         None => &[],
     };
     if meant.iter().any(|ip| own.contains(SocketAddr::new(*ip, port))) {
-        return Err(connector::own_listener(host.as_str(), port));
+        return Err(own_listener(host.as_str(), port));
     }
-    if meant.iter().all(|ip| policy.permits(*ip)) { Ok(()) } else { Err(connector::prohibited(host.as_str())) }
+    if meant.iter().all(|ip| policy.permits(*ip)) { Ok(()) } else { Err(prohibited(host.as_str())) }
 }
 
 /// True if the other end is on this machine too.
@@ -254,4 +275,15 @@ fn is_here(stream: &TcpStream) -> bool {
         // The connection has ended; writing on it says so.
         _ => false,
     }
+}
+/// What is put up with in a response: white space before a colon, which a proxy has to take out (RFC 9112 section 5.1), lines
+/// that are folded, which it may join (section 5.2), and several spaces in the status line (section 4). All of it is gone from
+/// what is passed on. A request is given none of this: there it would be a way to smuggle.
+#[must_use]
+pub fn response_parser() -> httparse::ParserConfig {
+    let mut parser = httparse::ParserConfig::default();
+    parser.allow_spaces_after_header_name_in_responses(true);
+    parser.allow_obsolete_multiline_headers_in_responses(true);
+    parser.allow_multiple_spaces_in_response_status_delimiters(true);
+    parser
 }

@@ -1,0 +1,30 @@
+//! What the configuration says about an onward proxy. Plain data; `config` fills it in.
+
+use std::path::PathBuf;
+
+use super::{DirectRule, Origin};
+use crate::secret::Secrets;
+
+/// A proxy of the network's, between us and where we go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnwardSettings {
+    /// The key of the configuration that names it, for sentences: `via` or `proxy`.
+    pub key: &'static str,
+    /// Where it listens, and whether it is spoken to by TLS.
+    pub proxy: Origin,
+    /// Who we are to it.
+    pub login: Option<OnwardLogin>,
+    /// PEM certificates that an `https` proxy is trusted by **instead of** the system's.
+    pub ca_file: Option<PathBuf>,
+    /// What is reached without it.
+    pub except: Vec<DirectRule>,
+}
+
+/// `username` and `password` of an onward proxy: Basic (RFC 7617).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnwardLogin {
+    /// Without a colon.
+    pub username: String,
+    /// Read for each connection.
+    pub password: Secrets,
+}

@@ -1,0 +1,43 @@
+//! Clocks that differ: what is signed says its time, and a server whose clock is elsewhere refuses it with a word that sends
+//! people to their keys.
+
+use std::time::SystemTime;
+
+use super::client_auth::ClientAuth;
+use super::response::Answer;
+use super::settings::{Grant, JwtBearer, OAuthSettings};
+use crate::token::{FAR_OFF, TokenError, TokenErrorKind, clock_skew, skew_in_words};
+
+/// The server's clock, by its answer (RFC 9110 section 6.6.1).
+pub(super) fn server_date(answer: &Answer<'_>) -> Option<SystemTime> {
+    let date = answer.headers.get(http::header::DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(date).ok()
+}
+
+/// The error, with the skew of this answer; and in its sentence, where that may well be why.
+pub(super) fn told(mut error: TokenError, answer: &Answer<'_>, settings: &OAuthSettings) -> TokenError {
+    error.clock_skew = server_date(answer).map(|date| clock_skew(date, answer.requested_at));
+    if let Some(seconds) = error.clock_skew
+        && seconds.unsigned_abs() >= FAR_OFF
+        && error.kind == TokenErrorKind::Permanent
+        && settings.says_a_time()
+    {
+        let skew = skew_in_words(seconds);
+        error
+            .message
+            .push_str(&format!("; {skew}, and what is signed says its time: have both set by a time server (NTP)"));
+    }
+    error
+}
+
+impl OAuthSettings {
+    /// Something in the request is good for a certain time only, by somebody's clock.
+    pub(crate) const fn says_a_time(&self) -> bool {
+        let client = matches!(
+            self.client_auth,
+            ClientAuth::SecretJwt(_) | ClientAuth::PrivateKeyJwt(_) | ClientAuth::Assertion(_)
+        );
+        let grant = matches!(self.grant, Grant::JwtBearer(JwtBearer::Given(_) | JwtBearer::Signed { .. }));
+        client || grant || self.dpop.is_some()
+    }
+}
