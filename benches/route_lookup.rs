@@ -95,7 +95,7 @@ fn one_origin(criterion: &mut Criterion, count: usize) {
             _ => ("/shared/*".to_owned(), Some(vec![format!("caller-{at}")])),
         };
         let paths = [PathPattern::parse(&path).unwrap()];
-        table.insert(Selector { paths: &paths, callers: callers.as_deref() }, at);
+        table.insert(Selector { paths: &paths, callers: callers.as_deref(), opened: true }, at);
     }
     let last = (count - 1) / 3 * 3;
     let caller = format!("caller-{}", last.saturating_sub(1));

@@ -74,6 +74,11 @@ impl Callers {
         Self { known: known.collect(), metrics }
     }
 
+    /// The callers' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(|known| &*known.name)
+    }
+
     /// True if there is a caller of this name.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {

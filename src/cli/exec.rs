@@ -1,6 +1,6 @@
 //! `attache exec`: a proxy around one command, and nothing of it left behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -152,18 +152,29 @@ fn beside(mut config: Config, listener: Option<&str>, any_user: bool) -> Result<
     Ok(config)
 }
 
-/// Callers name the origin themselves, and two upstreams of one origin are then the same to them.
+/// The command is one caller, so two upstreams of one origin are told apart by their `paths` alone.
 fn distinct(config: &Config) -> Result<(), Failure> {
-    let mut seen: Vec<(&OriginPattern, &str)> = Vec::new();
+    let mut seen: HashMap<(String, Option<String>), &str> = HashMap::new();
     for upstream in known(config) {
-        let (origin, name) = (&upstream.connection.origin, upstream.connection.name.as_str());
-        if let Some((_, earlier)) = seen.iter().find(|(known, _)| *known == origin) {
-            let what = format!("the upstreams {earlier:?} and {name:?} have the same origin, {origin}");
-            let remedy = "name a listener that knows one of them: --listener NAME".to_owned();
+        let (origin, name) = (upstream.connection.origin.to_string(), upstream.connection.name.as_str());
+        let mut paths: Vec<Option<String>> = upstream.route.paths.iter().map(|path| Some(path.to_string())).collect();
+        if paths.is_empty() {
+            paths.push(None);
+        }
+        for path in paths {
+            let Some(earlier) = seen.insert((origin.clone(), path), name).filter(|earlier| *earlier != name) else {
+                continue;
+            };
+            let what = format!(
+                "the upstreams {earlier:?} and {name:?} have the same origin, {origin}, and no `paths` tell them apart"
+            );
+            let remedy =
+                "name a listener that knows one of them: --listener NAME (`callers` do not count here: the command is \
+                          not asked who it is)"
+                    .to_owned();
             let problems = vec![Problem { at: None, what, remedy }];
             return Err(Failure::Config(ConfigErrors { source: config.source.clone(), problems }));
         }
-        seen.push((origin, name));
     }
     Ok(())
 }

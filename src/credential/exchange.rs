@@ -49,7 +49,7 @@ impl Exchange {
         let made = self.subjects.get_or_insert_with(&digest, || {
             let cache = (self.make)(subject);
             let made = Credential::new(self.name.clone(), false, self.inject.clone(), cache, self.timeout);
-            Ok::<_, std::convert::Infallible>(Arc::new(made.bound_to(self.binding.clone())))
+            Ok::<_, std::convert::Infallible>(Arc::new(made.bound_to(self.binding.clone()).of_a_caller()))
         });
         match made {
             Ok(credential) => credential,

@@ -280,8 +280,7 @@ impl Fixed {
         if generation > 1 {
             tracing::info!(target: "attache::credential", credential = %self.name, generation, "the secret has changed and is in use");
         }
-        let finished =
-            Injectable { value, generation, after_unauthorized: unauthorized, repeated: false, type_is_known: true };
+        let finished = Injectable { value, generation, after_unauthorized: unauthorized, type_is_known: true };
         self.held.store(Some(Arc::new(Held { finished: finished.clone(), fingerprint })));
         finished
     }

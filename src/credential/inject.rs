@@ -158,7 +158,7 @@ mod tests {
 
     fn token(generation: u64, value: &'static str) -> Injectable {
         let value = HeaderValue::from_static(value);
-        Injectable { value, generation, after_unauthorized: false, repeated: false, type_is_known: true }
+        Injectable { value, generation, after_unauthorized: false, type_is_known: true }
     }
 
     #[test]

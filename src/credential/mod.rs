@@ -124,6 +124,12 @@ impl Credential {
         Self { name, required, backing, renewals: Renewals::default() }
     }
 
+    /// The same, as one of thousands.
+    pub(super) fn of_a_caller(mut self) -> Self {
+        self.renewals = Renewals::of_a_caller();
+        self
+    }
+
     /// What upstreams did with the tokens of this one caller, where tokens are exchanged.
     #[must_use]
     pub const fn renewals(&self) -> &Renewals {
@@ -354,9 +360,9 @@ impl Authorization {
         self.finished.generation
     }
 
-    /// It is the token that the server had handed out before.
+    /// True if the other one has the same token, or the same secret: a server may have no other.
     #[must_use]
-    pub const fn is_repeated(&self) -> bool {
-        self.finished.repeated
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.finished.value == other.finished.value
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct HeadMeter {
     head: Head,
     /// What has come of a line that has not ended.
     line: Vec<u8>,
+    /// A line of trailers goes on behind a bare LF, which ends none there, as hyper reads them.
+    unended: bool,
 }
 
 /// Where in the conversation.
@@ -56,7 +58,7 @@ enum Length {
 impl HeadMeter {
     /// From the first byte of a connection on.
     pub(super) fn new() -> Self {
-        Self { at: At::Head, head: Head::default(), line: Vec::new() }
+        Self { at: At::Head, head: Head::default(), line: Vec::new(), unended: false }
     }
 
     /// Takes in what was read. The place of the last byte of a head that says both how long its body is and that it does not
@@ -106,8 +108,8 @@ impl HeadMeter {
         }
         let room = NAME.saturating_sub(self.line.len()).min(piece.len());
         self.line.extend_from_slice(&piece[..room]);
-        // The rest of a line matters where there is a number in it. hyper bounds how long it can be.
-        if self.at == At::ChunkSize || value_of(&self.line, b"content-length").is_some() {
+        // The rest of a line matters where there is a number in it, or where its end counts. hyper bounds how long it can be.
+        if matches!(self.at, At::ChunkSize | At::Trailers) || value_of(&self.line, b"content-length").is_some() {
             self.line.extend_from_slice(&piece[room..]);
         }
         if !ends {
@@ -121,6 +123,13 @@ impl HeadMeter {
     }
 
     fn line_ended(&mut self, line: &[u8], standing: &Standing) -> bool {
+        if self.at == At::Trailers {
+            let whole = line.ends_with(b"\r\n");
+            if !std::mem::replace(&mut self.unended, !whole) && line == b"\r\n" {
+                self.end_message();
+            }
+            return false;
+        }
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.at {
@@ -129,7 +138,6 @@ impl HeadMeter {
                 Some(size) => self.at = At::Chunk(size.saturating_add(2)),
                 None => self.at = At::Over,
             },
-            At::Trailers if line.is_empty() => self.end_message(),
             At::Head if line.is_empty() && self.head.begun => return self.end_head(standing),
             At::Head => self.head_line(line),
             _ => {}
@@ -241,7 +249,9 @@ mod tests {
     ];
 
     /// Messages after which the next one begins where it seems to, with bodies that look like heads.
-    const FINE: [&str; 10] = [
+    const FINE: [&str; 12] = [
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\nGET / HTTP/1.1\r\nContent-Length: 999\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\n\r\nContent-Length: 4\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
         "\r\n\r\nGET / HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\nHost: a\n\n",

@@ -10,7 +10,6 @@ use super::Proxy;
 use super::error::Refusal;
 use crate::caller::Attempt;
 use crate::listen::{CallerConnection, Peer};
-use crate::route::Route;
 use crate::runtime::{ListenerRuntime, ModeRuntime};
 
 /// The name of the caller, where the listener asks for one; its proof is taken off.
@@ -33,14 +32,6 @@ pub(super) fn authenticate(
         }
     };
     Err(if on_proxy { Refusal::proxy_authentication(detail) } else { Refusal::authentication(detail) })
-}
-
-/// `upstreams.U.callers`: not everybody on a listener may go everywhere.
-pub(super) fn check_upstream(route: &Route, caller: Option<&str>) -> Result<(), Refusal> {
-    if route.lets_in(caller) {
-        return Ok(());
-    }
-    Err(Refusal::denied(format!("upstream {:?} is for other callers: name this one in its `callers`", route.name())))
 }
 
 /// `listeners.L.users`: who may connect, by what the system says of the other end.

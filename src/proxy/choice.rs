@@ -2,33 +2,44 @@
 
 use std::sync::Arc;
 
+use super::destination::Destination;
 use super::error::Refusal;
 use crate::route::{NoRoute, PathTable};
 use crate::runtime::Lane;
+
+/// What came of looking for an upstream among those of an origin.
+pub(super) enum Choice<'a> {
+    /// This one.
+    Lane(&'a Arc<Lane>),
+    /// None for this caller; of the one it would have been, the refusal is counted.
+    Refused(Destination),
+}
 
 /// The upstream for this path and caller.
 pub(super) fn choose<'a>(
     routes: &'a PathTable<Arc<Lane>>,
     path: &str,
     caller: Option<&str>,
-) -> Result<&'a Arc<Lane>, Refusal> {
-    routes.find(path, caller).map_err(|why| match why {
-        NoRoute::Path => Refusal::denied(format!(
+) -> Result<Choice<'a>, Refusal> {
+    match routes.find(path, caller) {
+        Ok(lane) => Ok(Choice::Lane(lane)),
+        Err(NoRoute::Caller(lane)) => Ok(for_other_callers(lane)),
+        Err(NoRoute::Ambiguous) => Err(ambiguous()),
+        Err(NoRoute::Path) => Err(Refusal::denied(format!(
             "{path} is not among the `paths` of {}; add it to those of one, or an upstream of this origin without `paths`",
             names(routes)
-        )),
-        NoRoute::Caller => for_other_callers(routes),
-        NoRoute::Ambiguous => ambiguous(),
-    })
+        ))),
+    }
 }
 
-/// The upstream that stands for all of its origin: a tunnel has no path yet. One whose tunnels are opened goes first.
-pub(super) fn for_tunnel<'a>(routes: &'a PathTable<Arc<Lane>>, caller: Option<&str>) -> Result<&'a Arc<Lane>, Refusal> {
-    let lets_in = |lane: &&Arc<Lane>| lane.route.lets_in(caller);
-    let is_opened = |lane: &&Arc<Lane>| lane.route.credential.is_some() && lane.route.settings.intercept;
-    let mut permitted = routes.routes().iter().filter(lets_in);
-    let opened = permitted.clone().find(is_opened);
-    opened.or_else(|| permitted.next()).ok_or_else(|| for_other_callers(routes))
+/// The upstream that stands for all of its origin: a tunnel has no path yet.
+pub(super) fn for_tunnel<'a>(routes: &'a PathTable<Arc<Lane>>, caller: Option<&str>) -> Result<Choice<'a>, Refusal> {
+    match (routes.for_tunnel(caller), routes.routes().first()) {
+        (Some(lane), _) => Ok(Choice::Lane(lane)),
+        (None, Some(first)) => Ok(for_other_callers(first)),
+        // A table has a route.
+        (None, None) => Err(Refusal::denied("no upstream covers it")),
+    }
 }
 
 /// True if a path, or the caller, says which upstream it is.
@@ -39,19 +50,15 @@ pub(super) fn is_shared(routes: &PathTable<Arc<Lane>>) -> bool {
 /// A path that cannot be held against rules.
 pub(super) fn ambiguous() -> Refusal {
     Refusal::bad_request(
-        "servers read this path in different ways (encoded or empty segments, dots, control characters), and those lead to \
-         different rules here; request the path that is meant",
+        "servers read this path in different ways (encoded or empty segments, dots, path parameters, blanks, control \
+         characters), and those lead to different rules here; request the path that is meant",
     )
 }
 
-fn for_other_callers(routes: &PathTable<Arc<Lane>>) -> Refusal {
-    Refusal::denied(format!(
-        "{} for other callers: name this one in its `callers`",
-        match routes.routes() {
-            [_] => format!("{} is", names(routes)),
-            _ => format!("{} are", names(routes)),
-        }
-    ))
+fn for_other_callers<'a>(lane: &Arc<Lane>) -> Choice<'a> {
+    let name = lane.route.name();
+    let detail = format!("upstream {name:?} is for other callers: name this one in its `callers`");
+    Choice::Refused(Destination::Refused(Arc::clone(lane), Refusal::denied(detail)))
 }
 
 fn names(routes: &PathTable<Arc<Lane>>) -> String {

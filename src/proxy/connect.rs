@@ -23,7 +23,7 @@ use super::first_bytes::{First, Prefixed, Spoken, first};
 use super::intercept::{self, Inside};
 use super::splice::splice;
 use super::tunnel;
-use super::{Entrance, Proxy, callers};
+use super::{Entrance, Proxy};
 use crate::coarse;
 use crate::listen;
 use crate::runtime::{Lane, ListenerRuntime, Runtime};
@@ -42,7 +42,7 @@ pub(super) async fn open(
     tunnel: Tunnel,
     request: Request<Incoming>,
 ) -> Result<Response<CallerBody>, Refusal> {
-    let reached = reach(proxy, runtime, listener, tunnel, entrance.name.as_deref()).await?;
+    let reached = reach(proxy, runtime, listener, tunnel).await?;
     let upgrade = hyper::upgrade::on(request);
     let inside = Rc::clone(proxy);
     proxy.spawn(async move {
@@ -78,7 +78,6 @@ pub(super) async fn reach(
     runtime: &Runtime,
     listener: &ListenerRuntime,
     tunnel: Tunnel,
-    caller: Option<&str>,
 ) -> Result<ReachedTunnel, Refusal> {
     let Some(lane) = &tunnel.lane else {
         let asked = tunnel::target(&tunnel.origin);
@@ -90,7 +89,6 @@ pub(super) async fn reach(
         return Ok(ReachedTunnel { tunnel, upstream, opening: Opening::Nothing(dialled) });
     };
     let route = &lane.route;
-    callers::check_upstream(route, caller)?;
     let upstream = Arc::clone(&route.upstream);
     let failed = |error| Refusal::exchange(route.name(), &error);
     let opening = if tunnel.alias {

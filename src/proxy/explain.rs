@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::destination::{self, Destination, Reached, Tunnel};
 use super::policy::check_policy;
-use super::{Refusal, callers, connect, forward, tunnel};
+use super::{Refusal, connect, forward, tunnel};
 use crate::credential::Place;
-use crate::route::CallerAuthorization;
+use crate::route::{CallerAuthorization, PathTable, Selector};
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
 use crate::upstream::{Origin, Scheme, Upstream};
 
@@ -78,11 +78,24 @@ pub fn answer(runtime: &Runtime, question: &Question<'_>) -> Result<Explanation,
     first.unwrap_or_else(|| Err("the configuration has no listener".into()))
 }
 
-/// Explains a request to one listener.
+/// Explains a request to one listener; where it depends on who asks and nobody is named, as the first caller who gets anywhere.
 ///
 /// # Errors
 /// A sentence, where the target cannot be read at all.
 fn explain(runtime: &Runtime, listener: &ListenerRuntime, question: &Question<'_>) -> Result<Explanation, String> {
+    let explained = explain_as(runtime, listener, question)?;
+    let callers = listener.callers.as_ref().filter(|_| explained.outcome == "deny" && question.caller.is_none());
+    for name in callers.into_iter().flat_map(|callers| callers.names()) {
+        let mut as_caller = explain_as(runtime, listener, &Question { caller: Some(name), ..*question })?;
+        if as_caller.outcome != "deny" {
+            as_caller.reason.push_str("; ask as another with --caller NAME");
+            return Ok(as_caller);
+        }
+    }
+    Ok(explained)
+}
+
+fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question<'_>) -> Result<Explanation, String> {
     let Question { caller, method, target, .. } = *question;
     let head = head(listener, method, target)?;
     let mut explanation = Explanation {
@@ -155,10 +168,6 @@ fn unmatched<'a>(runtime: &'a Runtime, origin: &Origin) -> Option<&'a std::sync:
 fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts, caller: Option<&str>) {
     let route = &reached.lane.route;
     explanation.upstream = Some(route.name().to_owned());
-    if let (Some(_), Err(refusal)) = (caller, callers::check_upstream(route, caller)) {
-        explanation.reason = refused(&refusal);
-        return;
-    }
     if let Err(refusal) = check_policy(reached, head) {
         explanation.reason = refused(&refusal);
         return;
@@ -205,14 +214,14 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts,
 fn covers(reached: &Reached, head: &Parts, caller: Option<&str>) -> String {
     let route = &reached.lane.route;
     let path = reached.path.as_ref().map_or_else(|| head.uri.path(), http::uri::PathAndQuery::path);
-    let pattern = route.settings.paths.iter().find(|pattern| pattern.covers(path));
+    let mut own = PathTable::default();
+    for pattern in &route.settings.paths {
+        own.insert(Selector { paths: std::slice::from_ref(pattern), ..Selector::default() }, pattern);
+    }
+    let pattern = own.find(path, None).ok();
     let by_path = pattern.map(|pattern| format!("by \"{pattern}\", the most literal of the `paths` that do"));
     let named = route.settings.callers.as_ref();
-    let by_caller = match (named, caller) {
-        (Some(_), Some(caller)) => Some(format!("for caller {caller:?}")),
-        (Some(names), None) => Some(format!("for {} alone", names.join(", "))),
-        (None, _) => None,
-    };
+    let by_caller = named.and(caller).map(|caller| format!("for caller {caller:?}"));
     let how: Vec<String> = [by_path, by_caller].into_iter().flatten().collect();
     let how = if how.is_empty() { String::new() } else { format!(" {}", how.join(", ")) };
     format!("upstream {:?} covers it{how}", route.name())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
-use super::choice;
+use super::choice::{self, Choice};
 use super::destination::{Destination, Reached, Tunnel};
 use super::error::Refusal;
 use super::intercept::Inside;
@@ -51,7 +51,10 @@ fn find(
     let Some((routes, arrival)) = table.find(scheme, host, port) else {
         return Ok(Destination::Unmatched(origin(scheme, host, port)?));
     };
-    let lane = choice::choose(routes, asked.path, asked.caller)?;
+    let lane = match choice::choose(routes, asked.path, asked.caller)? {
+        Choice::Lane(lane) => lane,
+        Choice::Refused(refused) => return Ok(refused),
+    };
     if let Some(refused) = http_refused(lane, arrival, host) {
         return Ok(refused);
     }
@@ -79,7 +82,10 @@ pub(super) fn tunnel(
     caller: Option<&str>,
 ) -> Result<Destination, Refusal> {
     if let Some(routes) = table.find_tunnel(host, port) {
-        let lane = choice::for_tunnel(routes, caller)?;
+        let lane = match choice::for_tunnel(routes, caller)? {
+            Choice::Lane(lane) => lane,
+            Choice::Refused(refused) => return Ok(refused),
+        };
         let origin = origin(lane.route.upstream.settings.origin.base().scheme, host, port)?;
         let shared = choice::is_shared(routes);
         return Ok(Destination::Tunnel(Tunnel { lane: Some(Arc::clone(lane)), origin, alias: false, shared }));
@@ -87,7 +93,10 @@ pub(super) fn tunnel(
     match table.find(Scheme::Http, host, port) {
         // Programs that tunnel http too (undici, websockets, curl -p) open one to port 80.
         Some((routes, arrival)) => {
-            let lane = choice::for_tunnel(routes, caller)?;
+            let lane = match choice::for_tunnel(routes, caller)? {
+                Choice::Lane(lane) => lane,
+                Choice::Refused(refused) => return Ok(refused),
+            };
             if let Some(refused) = http_refused(lane, arrival, host) {
                 return Ok(refused);
             }

@@ -12,7 +12,7 @@ use super::retry::{self, Sent};
 use super::send::{Settled, UpstreamResponse};
 use super::{Proxy, ProxyShared};
 use crate::credential::{Authorization, Credential};
-use crate::renewal::{Place, Renewals};
+use crate::renewal::{Answer, Place, Renewals};
 use crate::runtime::Lane;
 
 static STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -36,6 +36,9 @@ fn says_unauthenticated(fields: &HeaderMap) -> bool {
 pub(super) fn settled(proxy: &Proxy, reached: &Reached, sent: &Sent<'_>, response: UpstreamResponse) -> Settled {
     if response.version() == Version::HTTP_2 && is_told_in_trailers(&response) {
         return (response, Some(Box::new(TrailerWatch::begin(proxy, reached, sent))));
+    }
+    if retry::answer_of(reached, &response) != Answer::Taken {
+        return (response, None);
     }
     let renewals = retry::renewals(reached, sent.credential);
     accepted(renewals, sent.credential, &sent.authorization, sent.left_at, retry::place(reached, sent.head));
@@ -93,7 +96,6 @@ impl TrailerWatch {
         if !says_unauthenticated(trailers) {
             return accepted(renewals, &self.credential, &self.authorization, self.sent_at, place);
         }
-        renewals.refused(Instant::now());
         if self.lane.route.settings.retry.enabled {
             let mut decided = None;
             let warrant = |standing| retry::warrant(renewals, place, standing, &mut decided);

@@ -67,7 +67,11 @@ impl Finish {
     /// The head as it goes out.
     pub(super) fn head<'a>(&'a self, head: &'a Parts, authorization: &'a Authorization) -> OutboundHead<'a> {
         let proof = self.proof.as_ref().map(|proof| (&PROOF, proof));
-        OutboundHead { head, path: self.path.as_ref(), authorization: [authorization.field(), proof] }
+        OutboundHead {
+            authorization: [authorization.field(), proof],
+            path: self.path.as_ref(),
+            ..OutboundHead::plain(head)
+        }
     }
 }
 

@@ -189,12 +189,8 @@ impl Proxy {
         }
         match self.destination(listener, arrived.inside, head, caller.as_deref()).map_err(|refusal| (refusal, None))? {
             Destination::Route(reached) => {
-                let permitted = callers::check_upstream(&reached.lane.route, caller.as_deref());
                 let terms = Terms::of(listener, arrived.inside, &reached, head);
-                let answered = match permitted {
-                    Ok(()) => self.to_upstream(&reached, terms.as_ref(), head, body, began).await,
-                    Err(refusal) => Err(refusal),
-                };
+                let answered = self.to_upstream(&reached, terms.as_ref(), head, body, began).await;
                 answered.map_err(|refusal| (refusal, Some(reached.lane)))
             }
             Destination::Unmatched(origin) => {

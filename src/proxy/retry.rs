@@ -15,7 +15,7 @@ use super::replay::Replay;
 use super::send::{Settled, UpstreamResponse};
 use super::{Proxy, ProxyShared, grpc};
 use crate::credential::{Authorization, Credential};
-use crate::renewal::{Decision, Evidence, Place, Renewals, Standing};
+use crate::renewal::{Answer, Decision, Evidence, Place, Renewals, Standing};
 use crate::runtime::Lane;
 use crate::upstream::{ExchangeError, ResponseBody};
 
@@ -46,6 +46,16 @@ pub(super) enum SentBody {
 /// True if the upstream says that it does not take the token: by one of `retry.on`, or in gRPC's words.
 pub(super) fn is_refusal(reached: &Reached, response: &UpstreamResponse) -> bool {
     reached.lane.route.settings.retry.on.contains(&response.status()) || grpc::is_unauthenticated(response)
+}
+
+/// What an answer says about the token of its request. Errors and redirects come from servers that never looked at it, too.
+pub(super) fn answer_of(reached: &Reached, response: &UpstreamResponse) -> Answer {
+    match response.status() {
+        _ if is_refusal(reached, response) => Answer::Refused,
+        status if status.is_success() || status == StatusCode::NOT_MODIFIED => Answer::Taken,
+        StatusCode::SWITCHING_PROTOCOLS => Answer::Taken,
+        _ => Answer::Neither,
+    }
 }
 
 /// What is known of the upstream and this credential; of the caller's own, where tokens are exchanged.
@@ -96,13 +106,7 @@ pub(super) async fn after_refusal(
         },
         SentBody::Gone => return Ok(given_back(proxy, reached, generation, refused, "body_too_large")),
     };
-    let refused = refused.into_body();
-    if decided == Some(Decision::SendAgain) {
-        // Unread, so that its connection is closed: another one may lead to another server.
-        drop(refused);
-    } else {
-        discard(proxy, refused);
-    }
+    discard(proxy, refused.into_body());
     // The replay was begun above, so there is none left to begin.
     let again = Sent { authorization, body: SentBody::Gone, ..sent };
     send_again(proxy, reached, &again, decided, body).await
@@ -118,13 +122,12 @@ enum Another {
 
 async fn another_token(reached: &Reached, sent: &Sent<'_>) -> Another {
     let (renewals, place) = (renewals(reached, sent.credential), place(reached, sent.head));
-    renewals.refused(Instant::now());
     let mut decided = None;
     let warrant = |standing: Standing| warrant(renewals, place, standing, &mut decided);
     match sent.credential.renew(&sent.authorization, warrant).await {
-        Ok(Some(newer)) if newer.is_repeated() => {
-            // The very token that was refused.
-            renewals.sent_again(decided, false, place, Instant::now());
+        Ok(Some(newer)) if newer.says_the_same(&sent.authorization) => {
+            // The server has no other token than the one that was refused.
+            renewals.sent_again(decided, Answer::Refused, place, Instant::now());
             Another::None("fresh_token")
         }
         Ok(Some(newer)) => Another::Token(newer, decided),
@@ -136,7 +139,7 @@ async fn another_token(reached: &Reached, sent: &Sent<'_>) -> Another {
         },
         Err(error) => {
             if let Some(decided) = decided {
-                renewals.failed(decided, Instant::now());
+                renewals.failed(decided, place, Instant::now());
             }
             let (upstream, kind) = (reached.lane.route.name(), error.kind.as_str());
             match reached.lane.unauthorized.take("not_replaced") {
@@ -191,7 +194,7 @@ async fn with_nonce(
     let Some(body) = body else { return Ok(refused) };
     tracing::debug!(target: "attache::proxy", upstream = reached.lane.route.name(), "the upstream wants a nonce in the proof");
     discard(proxy, refused.into_body());
-    proxy.send(reached, sent, body).await
+    proxy.send(reached, sent, body, false).await
 }
 
 /// Why no other token is asked for, if so.
@@ -217,12 +220,13 @@ async fn send_again(
     decided: Option<Decision>,
     body: RequestBody,
 ) -> Result<Settled, ExchangeError> {
-    let answer = proxy.send(reached, sent, body).await;
-    let accepted = answer.as_ref().is_ok_and(|response| !is_refusal(reached, response));
-    if answer.is_ok() {
-        let (renewals, place) = (renewals(reached, sent.credential), place(reached, sent.head));
-        renewals.sent_again(decided, accepted, place, Instant::now());
-    }
+    let fresh = decided == Some(Decision::SendAgain);
+    let answer = proxy.send(reached, sent, body, fresh).await;
+    // A request that fails says nothing about the token.
+    let told = answer.as_ref().map_or(Answer::Neither, |response| answer_of(reached, response));
+    let (renewals, place) = (renewals(reached, sent.credential), place(reached, sent.head));
+    renewals.sent_again(decided, told, place, Instant::now());
+    let accepted = answer.is_ok() && told != Answer::Refused;
     let outcome = if accepted { "retried_ok" } else { "retried_failed" };
     count(&proxy.shared, &reached.lane, sent.authorization.generation(), outcome);
     answer.map(|mut response| {

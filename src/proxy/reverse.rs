@@ -7,7 +7,7 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
-use super::choice;
+use super::choice::{self, Choice};
 use super::destination::{Destination, Reached};
 use super::error::Refusal;
 use super::target::{self, Target};
@@ -40,7 +40,7 @@ pub(super) fn destination(
     let found = match table.find(path, host) {
         Ok(found) => found,
         Err(NoRoute::Ambiguous) => return Err(choice::ambiguous()),
-        Err(NoRoute::Path | NoRoute::Caller) => {
+        Err(NoRoute::Path | NoRoute::Caller(_)) => {
             return Err(Refusal::no_route(match host {
                 Some(host) if table.needs_host(path) => {
                     format!("no upstream of this listener is called {host:?}; send the Host of one")
@@ -52,7 +52,10 @@ pub(super) fn destination(
     };
     let path = if asterisk { Some(PathAndQuery::from_static("*")) } else { strip_prefix(head, found.prefix)? };
     let asked = path.as_ref().map_or_else(|| head.uri.path(), PathAndQuery::path);
-    let lane = choice::choose(found.routes, asked, caller)?;
+    let lane = match choice::choose(found.routes, asked, caller)? {
+        Choice::Lane(lane) => lane,
+        Choice::Refused(refused) => return Ok(refused),
+    };
     let pattern = &lane.route.upstream.settings.origin;
     let fallback = pattern.base().host.as_str();
     let reached = match pattern {

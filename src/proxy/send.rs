@@ -36,23 +36,25 @@ impl Proxy {
         let (body, sent_body) = self.keep_body(reached, body);
         let left_at = retry::renewals(reached, credential).sent_at();
         let sent = Sent { credential, head, body: sent_body, authorization, left_at };
-        let response = self.send(reached, &sent, body).await?;
+        let response = self.send(reached, &sent, body, false).await?;
         if retry::is_refusal(reached, &response) || retry::wants_nonce(credential, &response) {
             return Box::pin(retry::after_refusal(self, reached, sent, response)).await;
         }
         Ok(grpc::settled(self, reached, &sent, response))
     }
 
-    /// Sends it once, with everything that this one sending needs.
+    /// Sends it once, with everything that this one sending needs; `fresh`: over a new connection, which may lead to another
+    /// server.
     pub(super) async fn send(
         &self,
         reached: &Reached,
         sent: &Sent<'_>,
         body: RequestBody,
+        fresh: bool,
     ) -> Result<UpstreamResponse, ExchangeError> {
         let origin = reached.origin();
         let finish = inject::Finish::of(sent.credential, &sent.authorization, origin, sent.head)?;
-        let outbound = finish.head(sent.head, &sent.authorization);
+        let outbound = OutboundHead { fresh, ..finish.head(sent.head, &sent.authorization) };
         let response = self.exchange(&reached.lane.route.upstream, origin, outbound, body).await?;
         if sent.credential.binding().is_some() {
             // An upstream may give the next nonce with any answer (RFC 9449 section 8.2).

@@ -96,7 +96,7 @@ impl Proxy {
         match destination {
             Ok(Destination::Tunnel(tunnel)) => {
                 let lane = tunnel.lane.clone();
-                let reached = connect::reach(self, &runtime, listener, tunnel, caller).await;
+                let reached = connect::reach(self, &runtime, listener, tunnel).await;
                 reached.map_err(|refusal| refused(&refusal, lane.as_deref()))
             }
             Ok(Destination::Refused(lane, refusal)) => Err(refused(&refusal, Some(&lane))),

@@ -10,8 +10,9 @@ mod model_tests;
 mod pace;
 mod places;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::time::Instant;
 
@@ -19,6 +20,11 @@ pub use pace::{Pace, Room};
 pub use places::Place;
 
 use self::evidence::Record;
+
+/// So many places of an upstream are remembered.
+const PLACES: usize = 512;
+/// The same where each caller has a record of its own.
+const PLACES_OF_A_CALLER: usize = 16;
 
 /// What to do about a refused token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +40,31 @@ pub enum Decision {
 /// How sure it is that the token is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
-    /// It was taken here before, and nothing else explains the refusal: it is discarded at once.
+    /// This very place has taken tokens before: the token is discarded at once.
     Strong,
-    /// It may be something else: the token stays in use until there is another.
-    Weak,
+    /// What it lies under has: the token stays in use until there is another, here and below.
+    Inherited,
+    /// Tokens were taken and new ones refused there, and now nothing is taken any more.
+    Doubtful,
+    /// Nothing speaks for it, and nothing against it.
+    Slight,
+}
+
+impl Evidence {
+    const fn is_weak(self) -> bool {
+        matches!(self, Self::Doubtful | Self::Slight)
+    }
+}
+
+/// What an upstream's answer says about the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It was good.
+    Taken,
+    /// It was not.
+    Refused,
+    /// Nothing: an error, a redirect, or an answer that needs no token.
+    Neither,
 }
 
 /// What the credential says about the token that was refused.
@@ -52,16 +79,36 @@ pub struct Standing {
 /// What one upstream did with the tokens of one credential.
 ///
 /// As long as nothing is refused, a request costs two loads. From the first refusal on, and for ten minutes after the last,
-/// acceptances are noted by place.
-#[derive(Debug, Default)]
+/// acceptances are noted by place, each kind of them once after each refusal.
+#[derive(Debug)]
 pub struct Renewals {
     /// The newest token that was taken; 0: none yet.
     newest: AtomicU64,
     watching: AtomicBool,
     record: Mutex<Option<Box<Record>>>,
+    noted: OnceLock<Box<Noted>>,
+    places: usize,
+}
+
+impl Default for Renewals {
+    fn default() -> Self {
+        Self {
+            newest: AtomicU64::new(0),
+            watching: AtomicBool::new(false),
+            record: Mutex::default(),
+            noted: OnceLock::new(),
+            places: PLACES,
+        }
+    }
 }
 
 impl Renewals {
+    /// For one caller among thousands.
+    #[must_use]
+    pub fn of_a_caller() -> Self {
+        Self { places: PLACES_OF_A_CALLER, ..Self::default() }
+    }
+
     /// True if this upstream has taken a token before.
     #[must_use]
     pub fn has_accepted(&self) -> bool {
@@ -89,19 +136,21 @@ impl Renewals {
 
     #[cold]
     fn note_acceptance(&self, sent_at: Option<Instant>, place: Place<'_>, now: Instant) {
+        let noted = self.noted.get_or_init(Box::default);
+        let kind = noted.kind(place);
+        if noted.has(kind) {
+            return;
+        }
         let mut record = self.lock();
         if let Some(known) = record.as_mut() {
-            known.accepted(sent_at, place, now);
+            if known.accepted(sent_at, place, now) {
+                noted.add(kind);
+            }
             if known.is_over(now) {
                 *record = None;
                 self.watching.store(false, Ordering::Relaxed);
             }
         }
-    }
-
-    /// The upstream refused a token. Called for every refusal, before [`Renewals::decide`].
-    pub fn refused(&self, now: Instant) {
-        self.with(now, |record| record.refused(now));
     }
 
     /// What to do about the refusal of the token that is in use. A decision to renew is counted.
@@ -110,26 +159,70 @@ impl Renewals {
     }
 
     /// What came of sending the request once more; `decided` is what it was decided on, `None` if a newer token was there.
-    pub fn sent_again(&self, decided: Option<Decision>, accepted: bool, place: Place<'_>, now: Instant) {
-        self.with(now, |record| record.sent_again(decided, accepted, place, now));
+    pub fn sent_again(&self, decided: Option<Decision>, answer: Answer, place: Place<'_>, now: Instant) {
+        self.with(now, |record| record.sent_again(decided, answer, place, now));
     }
 
     /// No token came of what was decided.
-    pub fn failed(&self, decided: Decision, now: Instant) {
-        self.with(now, |record| record.failed(decided));
+    pub fn failed(&self, decided: Decision, place: Place<'_>, now: Instant) {
+        self.with(now, |record| record.failed(decided, place, now));
     }
 
     fn with<T>(&self, now: Instant, act: impl FnOnce(&mut Record) -> T) -> T {
         let mut record = self.lock();
         let record = record.get_or_insert_with(|| {
             self.watching.store(true, Ordering::Relaxed);
-            Box::new(Record::new(self.has_accepted(), now))
+            Box::new(Record::new(self.has_accepted(), self.places, now))
         });
-        act(record)
+        let done = act(record);
+        // Under the lock, so that what is noted from here on knows of it.
+        if let Some(noted) = self.noted.get() {
+            noted.forget();
+        }
+        done
     }
 
     /// A poisoned lock means a panic between two plain assignments: the record is still one.
     fn lock(&self) -> MutexGuard<'_, Option<Box<Record>>> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The kinds of acceptance that have been noted since the last refusal: most need not be noted again, so that a path that
+/// always refuses does not put a lock before every request to the others.
+#[derive(Debug)]
+struct Noted {
+    hasher: RandomState,
+    epoch: AtomicU64,
+    kinds: [AtomicU64; 64],
+}
+
+impl Default for Noted {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), epoch: AtomicU64::new(1), kinds: [const { AtomicU64::new(0) }; 64] }
+    }
+}
+
+impl Noted {
+    /// What a request is of, as long as nothing is refused.
+    fn kind(&self, place: Place<'_>) -> u64 {
+        self.hasher.hash_one((self.epoch.load(Ordering::Acquire), place.host, place.path))
+    }
+
+    fn has(&self, kind: u64) -> bool {
+        self.slot(kind).load(Ordering::Relaxed) == kind
+    }
+
+    fn add(&self, kind: u64) {
+        self.slot(kind).store(kind, Ordering::Relaxed);
+    }
+
+    fn forget(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    fn slot(&self, kind: u64) -> &AtomicU64 {
+        // Six bits, for as many slots.
+        &self.kinds[usize::from(kind.to_le_bytes()[0] & 63)]
     }
 }

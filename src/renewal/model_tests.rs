@@ -4,6 +4,7 @@
 //! `ATTACHE_HISTORIES` is how many histories, 512 unless it says otherwise. A failure is shrunk and printed; what was found
 //! has become a named test below.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -11,7 +12,7 @@ use proptest::test_runner::{Config, TestRunner};
 use tokio::time::Instant;
 
 use self::Event::{Request as Ask, Revoke, Wait};
-use super::{Decision, Evidence, Pace, Place, Renewals, Standing};
+use super::{Answer, Decision, Evidence, Pace, Place, Renewals, Standing};
 
 /// What an upstream does with good tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,39 @@ enum Path {
     BadItem,
     /// The same, but what it lies under is no more than somebody's name.
     BadOf,
+    /// A good path to which requests go that cannot be sent again.
+    Upload,
+    /// A bad one.
+    BadUpload,
+    /// One that answers with 503 whatever comes.
+    Down,
+    /// One that never looks at the token.
+    Public,
+}
+
+impl Path {
+    fn is_good(self) -> bool {
+        matches!(self, Self::Good(_) | Self::Item)
+    }
+
+    fn is_bad(self) -> bool {
+        matches!(self, Self::Bad(_) | Self::BadItem | Self::BadOf | Self::BadUpload)
+    }
+
+    /// What a caller would call the same path.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Good(0) => "first",
+            Self::Good(1) => "second",
+            Self::Good(_) => "third",
+            Self::Item => "items",
+            _ => "other",
+        }
+    }
+
+    fn is_sent_once(self) -> bool {
+        matches!(self, Self::Upload | Self::BadUpload)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +92,7 @@ struct Token {
 struct Slow {
     left: u8,
     request: Request,
-    refused: bool,
+    answer: Answer,
 }
 
 struct Request {
@@ -75,9 +109,10 @@ struct Peer {
     /// The oracle's own notes.
     caused: Vec<Instant>,
     doubted_at: Option<Instant>,
-    /// Since when callers of good paths have seen the dead token refused.
-    refused_since: Option<Instant>,
+    /// Since when callers of good paths have seen the token refused that is dead now.
+    refused_since: HashMap<&'static str, Instant>,
     turn: bool,
+    unproven: bool,
 }
 
 struct World {
@@ -87,10 +122,12 @@ struct World {
     accepted: u64,
     pace: Pace,
     all: Vec<Instant>,
-    weak: Vec<Instant>,
+    doubtful: Vec<Instant>,
+    slight: Vec<Instant>,
     away_until: Option<Instant>,
     slow: Vec<Slow>,
     asked: u64,
+    dead: HashSet<u64>,
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -108,8 +145,9 @@ impl World {
             renewals: Renewals::default(),
             caused: Vec::new(),
             doubted_at: None,
-            refused_since: None,
+            refused_since: HashMap::new(),
             turn: false,
+            unproven: false,
         };
         Self {
             peers: kinds.iter().map(peer).collect(),
@@ -118,10 +156,12 @@ impl World {
             accepted: 0,
             pace: Pace::default(),
             all: Vec::new(),
-            weak: Vec::new(),
+            doubtful: Vec::new(),
+            slight: Vec::new(),
             away_until: None,
             slow: Vec::new(),
             asked: 0,
+            dead: HashSet::new(),
         }
     }
 
@@ -136,14 +176,14 @@ impl World {
                 }
                 Ask(upstream, path) => {
                     if let Some(request) = self.begin(upstream, path) {
-                        let refused = self.refuses(&request);
-                        self.end(request, refused)?;
+                        let answer = self.answers(&request);
+                        self.end(request, answer)?;
                     }
                 }
                 Event::Slow(upstream, path, left) => {
                     if let Some(request) = self.begin(upstream, path) {
-                        let refused = self.refuses(&request);
-                        self.slow.push(Slow { left, request, refused });
+                        let answer = self.answers(&request);
+                        self.slow.push(Slow { left, request, answer });
                     }
                 }
             }
@@ -154,7 +194,7 @@ impl World {
             }
             let done: Vec<Slow> = done;
             for slow in done {
-                self.end(slow.request, slow.refused)?;
+                self.end(slow.request, slow.answer)?;
             }
             self.check_bounds()?;
         }
@@ -165,6 +205,7 @@ impl World {
         if let Some(token) = &mut self.token {
             token.revoked = true;
         }
+        self.dead.extend(1..=self.newest);
     }
 
     fn is_away(&self) -> bool {
@@ -176,6 +217,8 @@ impl World {
             return None;
         }
         self.newest += 1;
+        // Each token's death is another one.
+        self.peers.iter_mut().for_each(|peer| peer.refused_since.clear());
         self.token = Some(Token { generation: self.newest, after_unauthorized, revoked: false });
         self.token
     }
@@ -191,25 +234,38 @@ impl World {
             Path::Bad(number) => format!("/bad-{number}"),
             Path::BadItem => format!("/refused/{}", self.asked),
             Path::BadOf => format!("/{}/refused", self.asked),
+            Path::Upload => "/files/new".to_owned(),
+            Path::BadUpload => format!("/drop/{}", self.asked % 7),
+            Path::Down => "/down".to_owned(),
+            Path::Public => "/healthz".to_owned(),
         };
         let sent_at = self.peers[upstream].renewals.sent_at();
         Some(Request { upstream, path, text, token, sent_at })
     }
 
     /// What the upstream says now.
-    fn refuses(&mut self, request: &Request) -> bool {
+    fn answers(&mut self, request: &Request) -> Answer {
         let peer = &mut self.peers[request.upstream];
         peer.turn = !peer.turn;
-        let dead = self.token.is_none_or(|now| now.generation != request.token.generation || now.revoked)
-            && (request.token.revoked
-                || self.token.is_none_or(|now| now.revoked || now.generation > request.token.generation));
-        let bad_path = matches!(request.path, Path::Bad(_) | Path::BadItem | Path::BadOf);
+        let current = self.token.filter(|token| token.generation == request.token.generation && !token.revoked);
         let bad_server = match peer.kind {
             Upstream::Good => false,
             Upstream::Bad => true,
             Upstream::OneBadServer => peer.turn,
         };
-        dead || bad_path || bad_server
+        match request.path {
+            Path::Down => Answer::Neither,
+            Path::Public => Answer::Taken,
+            path if path.is_bad() || bad_server => Answer::Refused,
+            _ if current.is_some() || self.outlives(request) => Answer::Taken,
+            _ => Answer::Refused,
+        }
+    }
+
+    /// A token that was replaced on little evidence is as good as it was.
+    fn outlives(&self, request: &Request) -> bool {
+        let replaced = self.token.is_none_or(|token| token.generation > request.token.generation);
+        replaced && !request.token.revoked && !self.dead.contains(&request.token.generation)
     }
 
     fn accept(&mut self, request: &Request) {
@@ -218,69 +274,81 @@ impl World {
         if peer.renewals.accepted(request.token.generation, request.sent_at, place) {
             self.accepted = self.accepted.max(request.token.generation);
         }
-        peer.refused_since = None;
+        peer.refused_since.remove(request.path.kind());
     }
 
     /// The answer has come.
-    fn end(&mut self, request: Request, refused: bool) -> Result<(), String> {
-        if !refused {
-            self.accept(&request);
-            return Ok(());
+    fn end(&mut self, request: Request, answer: Answer) -> Result<(), String> {
+        match answer {
+            Answer::Taken => self.accept(&request),
+            Answer::Neither => {}
+            Answer::Refused => return self.refused(request),
         }
+        Ok(())
+    }
+
+    fn refused(&mut self, request: Request) -> Result<(), String> {
         let now = Instant::now();
         let place = Place { host: None, path: &request.text };
         let index = request.upstream;
-        self.peers[index].renewals.refused(now);
         let newer = self.token.filter(|token| token.generation > request.token.generation);
         let mut decided = None;
         let excused = self.excuse(&request, now);
-        let again = match newer {
-            Some(token) => Some(token),
-            None => {
-                let fresh = request.token.after_unauthorized && self.accepted < request.token.generation;
-                let standing = Standing { fresh, room: self.pace.room(now) };
-                let decision = self.peers[index].renewals.decide(place, standing, now);
-                decided = Some(decision);
-                match decision {
-                    Decision::Renew(evidence) => {
-                        self.pace.note(evidence, now);
-                        self.all.push(now);
-                        self.peers[index].caused.push(now);
-                        if evidence == Evidence::Weak {
-                            self.weak.push(now);
-                        } else {
-                            self.token = None;
-                        }
-                        self.issue(true)
+        let again = if newer.is_some() {
+            newer
+        } else {
+            let untried = self.accepted < request.token.generation;
+            let fresh = request.token.after_unauthorized && untried;
+            let standing = Standing { fresh, room: self.pace.room(now) };
+            let decision = self.peers[index].renewals.decide(place, standing, now);
+            decided = Some(decision);
+            match decision {
+                Decision::Renew(evidence) => {
+                    self.pace.note(evidence, now);
+                    self.all.push(now);
+                    self.peers[index].caused.push(now);
+                    match evidence {
+                        Evidence::Doubtful => self.doubtful.push(now),
+                        Evidence::Slight => self.slight.push(now),
+                        Evidence::Strong | Evidence::Inherited => {}
                     }
-                    Decision::SendAgain => Some(request.token),
-                    Decision::GiveBack => None,
+                    if evidence == Evidence::Strong || untried {
+                        self.token = None;
+                    }
+                    self.issue(true)
                 }
+                Decision::SendAgain => Some(request.token),
+                Decision::GiveBack => None,
             }
         };
         let Some(token) = again else {
             if let Some(decided @ Decision::Renew(_)) = decided {
-                self.peers[index].renewals.failed(decided, now);
+                self.peers[index].renewals.failed(decided, place, now);
             }
             return self.returned(&request, excused || self.is_away(), now);
         };
+        if request.path.is_sent_once() {
+            return self.returned(&request, excused, now);
+        }
         let same = token.generation == request.token.generation;
         let again = Request { token, sent_at: Some(now), ..request };
-        let refused = self.refuses(&again);
+        let answer = self.answers(&again);
         let place = Place { host: None, path: &again.text };
         let peer = &mut self.peers[index];
-        peer.renewals.sent_again(decided, !refused, place, now);
-        if refused {
-            if decided.is_some() && !same {
-                peer.doubted_at = Some(now);
+        peer.renewals.sent_again(decided, answer, place, now);
+        match answer {
+            Answer::Taken => self.accept(&again),
+            Answer::Neither => {}
+            Answer::Refused => {
+                if decided.is_some() && !same {
+                    peer.doubted_at = Some(now);
+                }
+                // One that died between two uses; nothing is sent a third time.
+                let died = !same && token.revoked;
+                return self.returned(&again, excused || died, now);
             }
-            // One that died between two uses; nothing is sent a third time.
-            let died = !same && token.revoked;
-            self.returned(&again, excused || died, now)
-        } else {
-            self.accept(&again);
-            Ok(())
         }
+        Ok(())
     }
 
     /// Why a caller of a good path may see a 401 now, before the rule is asked.
@@ -292,28 +360,30 @@ impl World {
             || within(&self.all, seconds(10), now) >= 6
             || within(&self.all, seconds(600), now) >= 30;
         // Point 3: healed within 2 s where something else had been refused here.
-        let doubted = peer.doubted_at.is_some_and(|at| now - at < seconds(600));
-        let soon = peer.refused_since.is_none_or(|since| now - since < seconds(2));
-        let late = peer.refused_since.is_none_or(|since| now - since < seconds(60));
+        let doubted = peer.doubted_at.is_some_and(|at| now - at < seconds(600)) || peer.unproven;
+        let since = |span| peer.refused_since.get(request.path.kind()).is_none_or(|since| now - *since < seconds(span));
         // What renewing on doubt may cost.
-        let weak_spent = within(&self.weak, seconds(60), now) >= 2 || within(&self.weak, seconds(600), now) >= 12;
+        let doubt_spent =
+            within(&self.doubtful, seconds(60), now) >= 2 || within(&self.doubtful, seconds(600), now) >= 12;
+        let slight_spent = within(&self.slight, seconds(60), now) >= 2 || within(&self.slight, seconds(600), now) >= 8;
         // Point 1 is about tokens that worked. One that died before anybody used it is told late from one that never helps.
         let never_worked = self.accepted < request.token.generation && request.token.after_unauthorized;
         let first_contact = !peer.renewals.has_accepted();
         spent
-            || (doubted && (soon || weak_spent))
-            || (never_worked && (late || weak_spent))
-            || (first_contact && (weak_spent || doubted))
+            || (doubted && (since(2) || doubt_spent))
+            || (never_worked && (since(60) || doubt_spent))
+            || (first_contact && (slight_spent || doubted || since(2)))
     }
 
     /// The caller sees a 401.
     fn returned(&mut self, request: &Request, excused: bool, now: Instant) -> Result<(), String> {
-        let is_good = matches!(request.path, Path::Good(_) | Path::Item);
         let peer = &mut self.peers[request.upstream];
-        if !is_good || peer.kind != Upstream::Good {
+        // Renewals that nobody could prove are doubted from the third on.
+        peer.unproven |= request.path.is_sent_once();
+        if !request.path.is_good() || peer.kind != Upstream::Good {
             return Ok(());
         }
-        peer.refused_since.get_or_insert(now);
+        peer.refused_since.entry(request.path.kind()).or_insert(now);
         if excused { Ok(()) } else { Err(format!("a caller of {} sees a 401", request.text)) }
     }
 
@@ -339,6 +409,10 @@ fn path() -> impl Strategy<Value = Path> {
         2 => (0_u8..3).prop_map(Path::Bad),
         1 => Just(Path::BadItem),
         1 => Just(Path::BadOf),
+        1 => Just(Path::Upload),
+        1 => Just(Path::BadUpload),
+        1 => Just(Path::Down),
+        1 => Just(Path::Public),
     ]
 }
 
@@ -476,5 +550,54 @@ fn where_waiting_has_shown_the_token_to_be_dead_the_next_death_is_not_waited_for
         let before = world.all.len();
         world.run(&[Wait(70_000), Revoke, Ask(0, Path::Good(2))]).await.unwrap();
         assert_eq!(world.all.len(), before + 1, "the first refusal is enough");
+    });
+}
+
+#[test]
+fn a_path_that_never_looks_at_tokens_keeps_no_dead_one_in_use() {
+    paused(async {
+        let mut world = World::new(&[Upstream::Good]);
+        let path = Ask(0, Path::Good(0));
+        world.run(&[path]).await.unwrap();
+        // An outage, in which a new token is refused as well.
+        world.peers[0].kind = Upstream::Bad;
+        world.run(&[path]).await.unwrap();
+        world.peers[0].kind = Upstream::Good;
+        world.run(&[path, Wait(60_000), Revoke]).await.unwrap();
+        for _ in 0..20 {
+            world.run(&[Ask(0, Path::Public), Ask(0, Path::Down), path, Wait(500)]).await.unwrap();
+        }
+        assert!(world.token.is_some_and(|token| !token.revoked));
+    });
+}
+
+#[test]
+fn refused_requests_that_cannot_be_sent_again_cost_little_and_hold_up_nobody() {
+    paused(async {
+        let mut world = World::new(&[Upstream::Good]);
+        let path = Ask(0, Path::Good(0));
+        world.run(&[path]).await.unwrap();
+        for _ in 0..600 {
+            world.run(&[Ask(0, Path::BadUpload), path, Wait(1000)]).await.unwrap();
+        }
+        assert!(world.all.len() <= 8, "{}", world.all.len());
+        world.run(&[Revoke, path]).await.unwrap();
+        assert!(world.token.is_some_and(|token| !token.revoked), "the first refusal of a good path is enough");
+    });
+}
+
+#[test]
+fn a_bad_path_costs_a_quiet_good_one_nothing() {
+    paused(async {
+        let mut world = World::new(&[Upstream::Good]);
+        world.run(&[Ask(0, Path::Good(0))]).await.unwrap();
+        for minute in 0..60 {
+            for _ in 0..60 {
+                world.run(&[Ask(0, Path::Bad(0)), Wait(1000)]).await.unwrap();
+            }
+            let dies = if minute % 5 == 4 { Revoke } else { Wait(1) };
+            world.run(&[dies, Ask(0, Path::Good(0))]).await.unwrap();
+            assert!(world.token.is_some_and(|token| !token.revoked), "replaced at its first refusal");
+        }
     });
 }

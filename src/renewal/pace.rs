@@ -16,8 +16,10 @@ const LONG: Duration = Duration::from_secs(600);
 
 /// For one credential, whatever its upstreams do.
 const CREDENTIAL: &[Bound] = &[(6, SHORT), (30, LONG)];
-/// Of these, on weak evidence: where renewing does not help, it is soon left alone.
-const WEAK: &[Bound] = &[(2, MINUTE), (12, LONG)];
+/// Of these, on doubtful evidence, and on slight: where renewing does not help, it is soon left alone. The two do not use up
+/// each other's: a place that has taken tokens is not kept waiting by one that never did.
+const DOUBTFUL: &[Bound] = &[(2, MINUTE), (12, LONG)];
+const SLIGHT: &[Bound] = &[(2, MINUTE), (8, LONG)];
 /// For one upstream: one that is never content leaves room for its neighbours.
 const UPSTREAM: &[Bound] = &[(5, SHORT), (24, LONG)];
 
@@ -46,16 +48,31 @@ impl Window {
 #[derive(Debug, Default)]
 pub struct Pace {
     all: Window,
-    weak: Window,
+    doubtful: Window,
+    slight: Window,
 }
 
 /// What there is room for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// For a renewal on strong evidence, and for the quick retry of a token request.
+    /// For a renewal on strong or inherited evidence, and for the quick retry of a token request.
     pub strong: bool,
-    /// For one on weak evidence.
-    pub weak: bool,
+    /// For one on doubtful evidence.
+    pub doubtful: bool,
+    /// For one on slight evidence.
+    pub slight: bool,
+}
+
+impl Room {
+    /// True if there is room for a renewal on this evidence.
+    #[must_use]
+    pub const fn is_for(self, evidence: Evidence) -> bool {
+        match evidence {
+            Evidence::Strong | Evidence::Inherited => self.strong,
+            Evidence::Doubtful => self.doubtful,
+            Evidence::Slight => self.slight,
+        }
+    }
 }
 
 impl Pace {
@@ -63,14 +80,17 @@ impl Pace {
     #[must_use]
     pub fn room(&self, now: Instant) -> Room {
         let strong = self.all.has_room(CREDENTIAL, now);
-        Room { strong, weak: strong && self.weak.has_room(WEAK, now) }
+        let doubtful = strong && self.doubtful.has_room(DOUBTFUL, now);
+        Room { strong, doubtful, slight: strong && self.slight.has_room(SLIGHT, now) }
     }
 
     /// Counts a token request that is about to be sent.
     pub fn note(&mut self, evidence: Evidence, now: Instant) {
         self.all.note(CREDENTIAL, now);
-        if evidence == Evidence::Weak {
-            self.weak.note(WEAK, now);
+        match evidence {
+            Evidence::Strong | Evidence::Inherited => {}
+            Evidence::Doubtful => self.doubtful.note(DOUBTFUL, now),
+            Evidence::Slight => self.slight.note(SLIGHT, now),
         }
     }
 }
@@ -114,10 +134,10 @@ mod tests {
     async fn weak_evidence_has_a_smaller_share() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         for _ in 0..2 {
-            assert!(pace.room(now).weak);
-            pace.note(Evidence::Weak, now);
+            assert!(pace.room(now).slight);
+            pace.note(Evidence::Slight, now);
         }
-        assert_eq!(pace.room(now), Room { strong: true, weak: false });
-        assert!(pace.room(now + MINUTE).weak);
+        assert_eq!(pace.room(now), Room { strong: true, doubtful: true, slight: false });
+        assert!(pace.room(now + MINUTE).slight);
     }
 }

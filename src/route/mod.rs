@@ -60,17 +60,11 @@ impl Route {
         }
     }
 
-    /// True if this caller may use it.
-    #[must_use]
-    pub fn lets_in(&self, caller: Option<&str>) -> bool {
-        let permitted = self.settings.callers.as_ref();
-        permitted.is_none_or(|permitted| caller.is_some_and(|caller| permitted.iter().any(|name| name == caller)))
-    }
-
     /// Which requests of its origin it is for.
     #[must_use]
     pub fn selector(&self) -> Selector<'_> {
-        Selector { paths: &self.settings.paths, callers: self.settings.callers.as_deref() }
+        let opened = self.credential.is_some() && self.settings.intercept;
+        Selector { paths: &self.settings.paths, callers: self.settings.callers.as_deref(), opened }
     }
 }
 

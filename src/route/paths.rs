@@ -1,5 +1,5 @@
 //! Routes of one origin, told apart by `paths` and `callers`. A lookup goes down the segments of the path: its cost does not
-//! grow with the number of routes.
+//! grow with the number of routes, but with that of segments such as `report-*.csv` beside each other.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,6 +14,8 @@ pub struct Selector<'a> {
     pub paths: &'a [PathPattern],
     /// `None`: every caller.
     pub callers: Option<&'a [String]>,
+    /// Tunnels to it are opened: such a route stands for its origin rather than another.
+    pub opened: bool,
 }
 
 /// The routes of one origin.
@@ -27,6 +29,10 @@ pub struct PathTable<T> {
     decoded: Option<Node>,
     /// Routes for every path.
     rest: Routes,
+    /// The route that stands for all of the origin in a tunnel, where one is opened.
+    opened: Routes,
+    /// The same where none is.
+    unopened: Routes,
 }
 
 /// Where patterns stand that agree so far.
@@ -52,18 +58,26 @@ struct Routes {
 
 /// Why no route of an origin takes a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoRoute {
+pub enum NoRoute<'a, T> {
     /// Their paths do not cover it.
     Path,
-    /// Those that cover it are for other callers.
-    Caller,
+    /// Those that cover it are for other callers; one of them.
+    Caller(&'a T),
     /// The path can be read in several ways, which lead to different routes.
     Ambiguous,
 }
 
 impl<T> Default for PathTable<T> {
     fn default() -> Self {
-        Self { routes: Vec::new(), plain: false, patterns: Node::default(), decoded: None, rest: Routes::default() }
+        Self {
+            routes: Vec::new(),
+            plain: false,
+            patterns: Node::default(),
+            decoded: None,
+            rest: Routes::default(),
+            opened: Routes::default(),
+            unopened: Routes::default(),
+        }
     }
 }
 
@@ -73,6 +87,8 @@ impl<T> PathTable<T> {
         let index = self.routes.len();
         self.plain = self.routes.is_empty() && selector.paths.is_empty() && selector.callers.is_none();
         self.routes.push(route);
+        let tunnels = if selector.opened { &mut self.opened } else { &mut self.unopened };
+        tunnels.offer(selector.callers, index);
         if selector.paths.is_empty() {
             self.rest.insert(selector.callers, index);
         }
@@ -92,17 +108,26 @@ impl<T> PathTable<T> {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn find(&self, path: &str, caller: Option<&str>) -> Result<&T, NoRoute> {
+    pub fn find(&self, path: &str, caller: Option<&str>) -> Result<&T, NoRoute<'_, T>> {
         if self.plain {
             return self.routes.first().ok_or(NoRoute::Path);
         }
         let found = reading::agreed(path, |path, decoded| self.index(path, decoded, |routes| routes.of(caller)));
         match found {
             Ok(Some(index)) => Ok(&self.routes[index]),
-            Ok(None) if self.index(path, false, Routes::any).is_some() => Err(NoRoute::Caller),
-            Ok(None) => Err(NoRoute::Path),
+            Ok(None) => {
+                let others = self.index(path, false, Routes::any);
+                Err(others.map_or(NoRoute::Path, |other| NoRoute::Caller(&self.routes[other])))
+            }
             Err(Ambiguous) => Err(NoRoute::Ambiguous),
         }
+    }
+
+    /// The route that stands for all of the origin where there is no path yet; `None` where all are for other callers.
+    #[must_use]
+    pub fn for_tunnel(&self, caller: Option<&str>) -> Option<&T> {
+        let index = self.opened.of(caller).or_else(|| self.unopened.of(caller))?;
+        self.routes.get(index)
     }
 
     /// All of them, in the configuration's order.
@@ -163,6 +188,16 @@ impl Routes {
         match callers {
             Some(callers) => self.by_caller.extend(callers.iter().map(|caller| (caller.as_str().into(), index))),
             None => self.everybody = Some(index),
+        }
+    }
+
+    /// The same, if there is none yet.
+    fn offer(&mut self, callers: Option<&[String]>, index: usize) {
+        for caller in callers.into_iter().flatten() {
+            self.by_caller.entry(caller.as_str().into()).or_insert(index);
+        }
+        if callers.is_none() {
+            self.everybody.get_or_insert(index);
         }
     }
 

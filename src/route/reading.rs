@@ -49,7 +49,9 @@ fn is_plain(path: &str) -> bool {
 
 /// Every reading, the path as it is first; `None` if there are too many.
 fn readings(path: &str) -> Option<Vec<Reading>> {
-    let mut all = vec![Reading { text: path.to_owned(), decoded: false }];
+    // Bytes above ASCII are what percent-encoding stands for.
+    let text = path.bytes().map(char::from).collect();
+    let mut all = vec![Reading { text, decoded: !path.is_ascii() }];
     for level in 0..=DEPTH {
         let Some(text) = decoded(&all[level].text) else { break };
         if level == DEPTH {
@@ -57,7 +59,7 @@ fn readings(path: &str) -> Option<Vec<Reading>> {
         }
         all.push(Reading { text, decoded: true });
     }
-    for change in [shortest_form, slashes, until_nul, bare_dots, merged, without_dots] {
+    for change in [shortest_form, slashes, until_nul, bare, merged, without_dots] {
         for at in 0..all.len() {
             let Reading { text, decoded } = &all[at];
             if let Some(text) = change(text) {
@@ -127,12 +129,12 @@ fn until_nul(text: &str) -> Option<String> {
     text.split_once('\0').map(|(before, _)| before.to_owned())
 }
 
-/// Segments that some servers take for dots: with blanks around them, or a path parameter behind them (`/..;/`).
-fn bare_dots(text: &str) -> Option<String> {
+/// Without path parameters (`/admin;x`), and without blanks around a name: some servers drop both.
+fn bare(text: &str) -> Option<String> {
     let is_blank = |character: char| character <= ' ' || character == '\u{7f}';
     let bare = |segment| -> &str {
-        let name = str::trim_matches(segment, is_blank).split(';').next().unwrap_or_default().trim_matches(is_blank);
-        if matches!(name, "." | "..") { name } else { segment }
+        let name = str::trim_matches(segment, is_blank).split(';').next().unwrap_or_default();
+        name.trim_matches(is_blank)
     };
     let changed = text.split('/').map(bare).collect::<Vec<_>>().join("/");
     (changed != text).then_some(changed)
@@ -234,9 +236,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_path_is_survived(path in "[/.%;\\\\a0-9c-f\\x00-\\x20]{0,60}") {
+        fn any_path_is_survived(path in "/[/.%;\\\\a0-9c-f\\x00-\\x20]{0,60}") {
             if let Some(readings) = readings(&path) {
-                prop_assert!(readings.len() <= MOST && readings[0].text == path);
+                prop_assert!(readings.len() <= MOST && (readings[0].text == path || !path.is_ascii()));
                 prop_assert!(!is_plain(&path) || readings.len() == 1);
             }
         }

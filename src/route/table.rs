@@ -34,6 +34,8 @@ struct Entry {
     /// The origin's place in [`ForwardTable::origins`].
     origin: usize,
     arrival: Arrival,
+    /// It is the alias that the origin's own port gives: one of another port does not take it away.
+    firm: bool,
     /// Several origins claim this alias: none of them gets it.
     ambiguous: bool,
 }
@@ -83,12 +85,15 @@ impl<T> ForwardTable<T> {
         let origin = known.map_or(self.origins.len(), |entry| entry.origin);
         if known.is_none() {
             self.origins.push(PathTable::default());
-            ports.insert((base.scheme, base.port), Entry { origin, arrival: Arrival::Same, ambiguous: false });
+            ports.insert(
+                (base.scheme, base.port),
+                Entry { origin, arrival: Arrival::Same, firm: true, ambiguous: false },
+            );
             if base.scheme == Scheme::Https {
-                let entry = Entry { origin, arrival: Arrival::Alias, ambiguous: false };
                 let own = base.port == Scheme::Https.default_port();
-                alias(ports, base.port, entry, true);
-                alias(ports, Scheme::Http.default_port(), entry, own);
+                let entry = |firm| Entry { origin, arrival: Arrival::Alias, firm, ambiguous: false };
+                alias(ports, base.port, entry(true));
+                alias(ports, Scheme::Http.default_port(), entry(own));
             }
         }
         self.origins[origin].insert(selector, route);
@@ -133,20 +138,17 @@ impl TunnelPorts {
 
 /// An `http` name for an `https` origin. A real `http` origin there keeps its place, the origin of the scheme's own port
 /// (`firm`) wins over one of another, and two of those are told apart by nobody.
-fn alias(ports: &mut Ports, port: u16, entry: Entry, firm: bool) {
+fn alias(ports: &mut Ports, port: u16, entry: Entry) {
     use std::collections::hash_map::Entry as Slot;
     match ports.entry((Scheme::Http, port)) {
         Slot::Vacant(slot) => {
             slot.insert(entry);
         }
-        Slot::Occupied(mut slot) if slot.get().arrival != Arrival::Same => {
-            if firm {
-                slot.insert(entry);
-            } else {
-                slot.get_mut().ambiguous |= true;
-            }
+        Slot::Occupied(slot) if slot.get().arrival == Arrival::Same => {}
+        Slot::Occupied(mut slot) if entry.firm => {
+            slot.insert(entry);
         }
-        Slot::Occupied(_) => {}
+        Slot::Occupied(mut slot) => slot.get_mut().ambiguous |= !slot.get().firm,
     }
 }
 
@@ -230,11 +232,15 @@ impl<T> ReverseTable<T> {
     /// # Errors
     /// [`NoRoute::Path`] where no prefix and host lead anywhere, [`NoRoute::Ambiguous`] where the path can be read in several
     /// ways, which lead to different prefixes.
-    pub fn find(&self, path: &str, host: Option<&str>) -> Result<Found<'_, T>, NoRoute> {
+    pub fn find(&self, path: &str, host: Option<&str>) -> Result<Found<'_, T>, NoRoute<'_, T>> {
         let prefix = match self.depth {
             0 => None,
-            _ => reading::agreed(path, |path, decoded| self.prefix(path, decoded, host))
-                .map_err(|_ambiguous| NoRoute::Ambiguous)?,
+            _ => {
+                // Without a prefix it is for those without one, where there are any.
+                let rest = || self.rest.find(host).map(|_| None);
+                let choose = |path: &str, decoded| self.prefix(path, decoded, host).map(Some).or_else(rest);
+                reading::agreed(path, choose).map_err(|_ambiguous| NoRoute::Ambiguous)?.flatten()
+            }
         };
         let (hosts, prefix) = prefix.map_or((&self.rest, 0), |found| (&self.hosts[found.at], found.end));
         hosts.find(host).map(|routes| Found { routes, prefix }).ok_or(NoRoute::Path)

@@ -79,6 +79,7 @@ fn an_http_name_that_two_origins_claim_belongs_to_the_one_with_the_usual_port_or
     assert_eq!(found(&table, Scheme::Http, "api.test", 80), Some((2, Arrival::Alias)));
     let table = forward(&["https://api.test", "https://api.test:8443"]);
     assert_eq!(found(&table, Scheme::Http, "api.test", 443), Some((0, Arrival::Alias)));
+    assert_eq!(found(&table, Scheme::Http, "api.test", 80), Some((0, Arrival::Alias)), "in either order");
 }
 
 #[test]
@@ -107,4 +108,18 @@ fn several_without_a_prefix_are_told_apart_by_host() {
     assert_eq!(based(&table, "/x", Some("c.b.test")), Some((1, 0)));
     assert_eq!(based(&table, "/x", Some("anything")), None);
     assert_eq!(based(&table, "/x", None), None);
+}
+
+#[test]
+fn a_path_that_could_be_read_as_having_a_prefix_is_not_for_those_without() {
+    let mut table = ReverseTable::default();
+    let prefix = PathPrefix::parse("/one").unwrap();
+    table.insert(Some(&prefix), &origin("https://a.test"), Selector::default(), 0);
+    table.insert(None, &origin("https://a.test"), Selector::default(), 1);
+    for path in ["/%6fne/x", "//one/x", "/x/..%2fone/x", "/x/%2e%2e/one/x", "/one;v=1/x"] {
+        assert_eq!(table.find(path, None).err(), Some(NoRoute::Ambiguous), "{path}");
+    }
+    for (path, expected) in [("/one/x", (0, 4)), ("/two%2fone", (1, 0)), ("/x//y", (1, 0)), ("/one/a/../b", (0, 4))] {
+        assert_eq!(based(&table, path, None), Some(expected), "{path}");
+    }
 }

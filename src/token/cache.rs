@@ -184,27 +184,30 @@ impl TokenCache {
         wait: Duration,
         warrant: impl FnOnce(Standing) -> Option<Evidence>,
     ) -> Result<Option<Injectable>, Arc<TokenError>> {
-        match self.begin_renewal(refused, warrant)? {
+        match self.begin_renewal(refused, warrant, |evidence| evidence == Evidence::Strong)? {
             Renewal::Newer(newer) => Ok(Some(newer)),
             Renewal::Under(flight) => self.land_with(flight, wait).await.map(|token| Some(token.injectable.clone())),
             Renewal::Unwarranted => Ok(None),
         }
     }
 
-    /// The same for a refusal that came too late for another try: nobody waits for the new token. True if there is one or
-    /// will be.
+    /// The same for a refusal that came too late for another try: nobody waits for the new token, and the refused one is
+    /// discarded on less evidence, since the next request could not be tried again either. True if there is a newer one or will
+    /// be.
     pub fn renew_for_later(
         self: &Arc<Self>,
         refused: &Injectable,
         warrant: impl FnOnce(Standing) -> Option<Evidence>,
     ) -> bool {
-        matches!(self.begin_renewal(refused, warrant), Ok(Renewal::Newer(_) | Renewal::Under(_)))
+        let discards = |evidence| matches!(evidence, Evidence::Strong | Evidence::Inherited);
+        matches!(self.begin_renewal(refused, warrant, discards), Ok(Renewal::Newer(_) | Renewal::Under(_)))
     }
 
     fn begin_renewal(
         self: &Arc<Self>,
         refused: &Injectable,
         warrant: impl FnOnce(Standing) -> Option<Evidence>,
+        discards: impl FnOnce(Evidence) -> bool,
     ) -> Result<Renewal, Arc<TokenError>> {
         let mut state = self.lock();
         if let Some(newer) = self.newer_than(refused.generation) {
@@ -219,7 +222,7 @@ impl TokenCache {
             let standing = Standing { fresh: untried && refused.after_unauthorized, room: state.room(now.instant) };
             let Some(evidence) = warrant(standing) else { return Ok(Renewal::Unwarranted) };
             // One that nobody has taken is nobody's loss.
-            if evidence == Evidence::Strong || untried {
+            if untried || discards(evidence) {
                 self.discard(refused.generation);
             }
             state.begin_renewal(evidence, now.instant);

@@ -75,18 +75,8 @@ pub struct Injectable {
     pub generation: u64,
     /// The token was itself obtained because an upstream refused its predecessor.
     pub after_unauthorized: bool,
-    /// The server handed out the token that it had handed out before: nothing was gained.
-    pub repeated: bool,
     /// Its type says how it is presented. Otherwise only the configuration does, if it does.
     pub type_is_known: bool,
-}
-
-/// How a token came to its cache.
-#[derive(Debug, Clone, Copy)]
-struct Origin {
-    generation: u64,
-    after_unauthorized: bool,
-    repeated: bool,
 }
 
 impl Injectable {
@@ -100,8 +90,7 @@ impl Injectable {
 
 impl AccessToken {
     /// Makes the header value once, for every request that will carry it. `None` if the token may not enter a header.
-    fn new(fetched: FetchedToken, expiry: Expiry, now: Now, origin: Origin) -> Option<Self> {
-        let Origin { generation, after_unauthorized, repeated } = origin;
+    fn new(fetched: FetchedToken, expiry: Expiry, now: Now, generation: u64, after_unauthorized: bool) -> Option<Self> {
         judge_token(fetched.access_token.expose()).ok()?;
         let text =
             zeroize::Zeroizing::new(format!("{} {}", fetched.token_type.as_str(), fetched.access_token.expose()));
@@ -117,7 +106,7 @@ impl AccessToken {
             expiry,
             fetched_at: now.wall,
             detail: fetched.detail,
-            injectable: Injectable { value, generation, after_unauthorized, repeated, type_is_known },
+            injectable: Injectable { value, generation, after_unauthorized, type_is_known },
             used: AtomicBool::new(false),
             refresh_claimed: AtomicBool::new(false),
         })

@@ -13,7 +13,7 @@ use super::control::{Task, turn};
 use super::repeated::Handed;
 use super::request::whole_seconds;
 use super::skew::Skew;
-use super::{AccessToken, Expiry, FetchedToken, Now, Origin, TokenCache, TokenError, TokenErrorKind};
+use super::{AccessToken, Expiry, FetchedToken, Now, TokenCache, TokenError, TokenErrorKind};
 use crate::renewal::{Evidence, Pace, Room};
 
 /// What everyone who waited gets.
@@ -174,12 +174,8 @@ impl TokenCache {
         state.last_refresh = Some(LastRefresh { at: now.wall, took });
         let built = fetched.and_then(|fetched| {
             let mut expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, jitter());
-            let origin = Origin {
-                generation: state.generation + 1,
-                after_unauthorized: state.unauthorized,
-                repeated: state.take_in(&fetched, &mut expiry, now),
-            };
-            AccessToken::new(fetched, expiry, now, origin).ok_or_else(|| {
+            state.take_in(&fetched, &mut expiry, now);
+            AccessToken::new(fetched, expiry, now, state.generation + 1, state.unauthorized).ok_or_else(|| {
                 TokenError::new(TokenErrorKind::InvalidResponse, "the access token has characters no header may hold")
             })
         });

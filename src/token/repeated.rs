@@ -36,9 +36,9 @@ impl RefreshState {
         self.handed.as_ref().is_some_and(|handed| handed.fingerprint == fetched.access_token.fingerprint())
     }
 
-    /// Remembers what was handed out. True if it is the same token as before; if it has the same end too, `expiry` is not
-    /// refreshed ahead any more.
-    pub(super) fn take_in(&mut self, fetched: &FetchedToken, expiry: &mut Expiry, now: Now) -> bool {
+    /// Remembers what was handed out. If it is the same token as before, with the same end, `expiry` is not refreshed ahead any
+    /// more.
+    pub(super) fn take_in(&mut self, fetched: &FetchedToken, expiry: &mut Expiry, now: Now) {
         let repeated = self.is_repeated(fetched);
         let ends = fetched.expires != Expires::Unsaid;
         let same_end = |handed: &Handed| expiry.expires_at <= handed.expires_at + ROUNDING;
@@ -52,7 +52,6 @@ impl RefreshState {
             lived: expiry.is_usable(now),
             next_after: last.then(|| expiry.expires_at.max(now.instant + DISTANCE)),
         });
-        repeated
     }
 
     /// True for a token that was good when it was handed out before.

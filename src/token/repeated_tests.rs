@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::testing::{Engine, Step, WAIT, refused_token};
-use crate::renewal::Evidence;
+use super::super::testing::{Engine, Step};
 
 /// A caller every 100 ms: how long the longest of them waited.
 async fn hammer(engine: &Engine, seconds: u64) -> Duration {
@@ -39,13 +38,4 @@ async fn a_token_without_a_said_end_is_asked_for_as_usual_though_it_is_the_same(
         sleep(Duration::from_secs(245)).await;
         assert_eq!(engine.asked(), round, "each time its life by default is nearly over");
     }
-    assert!(engine.obtain().await.unwrap().repeated);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_renewal_that_brings_the_refused_token_says_so() {
-    let engine = Engine::new(|_| Step::Same(3600));
-    engine.obtain().await.unwrap();
-    let renewed = engine.cache.renew(&refused_token(1), WAIT, |_| Some(Evidence::Strong)).await.unwrap().unwrap();
-    assert!(renewed.repeated && renewed.generation == 2);
 }

@@ -159,7 +159,7 @@ impl Engine {
 /// What a request had, whose token was refused.
 pub(super) fn refused_token(generation: u64) -> Injectable {
     let value = http::HeaderValue::from_static("Bearer refused");
-    Injectable { value, generation, after_unauthorized: generation > 1, repeated: false, type_is_known: true }
+    Injectable { value, generation, after_unauthorized: generation > 1, type_is_known: true }
 }
 
 /// What is logged on this thread while the guard lives.

@@ -38,6 +38,8 @@ pub struct OutboundHead<'a> {
     /// The fields that authorize the request: a token, and what may have to go along with it. Fields of these names that are
     /// in the head do not leave.
     pub authorization: [Option<OutboundField<'a>>; 2],
+    /// It leaves over a new connection.
+    pub fresh: bool,
 }
 
 /// A field that is put on a request.
@@ -47,7 +49,7 @@ impl<'a> OutboundHead<'a> {
     /// A head that leaves as it is.
     #[must_use]
     pub const fn plain(head: &'a Parts) -> Self {
-        Self { head, path: None, authorization: [None, None] }
+        Self { head, path: None, authorization: [None, None], fresh: false }
     }
 
     /// True if a field of this name is put on.
@@ -87,7 +89,8 @@ where
         let offer = if head.head.headers.contains_key(UPGRADE) { Offer::Http1 } else { Offer::Any };
         let pool = self.of(upstream, origin, offer);
         let body = Outgoing::new(body);
-        match pool.take(upstream) {
+        let kept = if head.fresh { None } else { pool.take(upstream) };
+        match kept {
             Some(lease) => {
                 let sent = lease.send(upstream, origin, head, body);
                 Either::Left(async move {
@@ -100,7 +103,7 @@ where
                 })
             }
             // Boxed: a handshake's state is large, and every request's future would have to have room for it.
-            None => Either::Right(Box::pin(on_other_connection(pool, upstream, origin, head, body, false))),
+            None => Either::Right(Box::pin(on_other_connection(pool, upstream, origin, head, body, head.fresh))),
         }
     }
 }
@@ -257,6 +260,7 @@ mod tests {
             head: &head,
             path: Some(&path),
             authorization: [Some((&token, &ours)), Some((&proof, &ours))],
+            fresh: false,
         };
         let origin: Origin = "https://api.test".parse().unwrap();
         let sent = http2_request(outbound, &origin, "api.test".parse().unwrap(), ());

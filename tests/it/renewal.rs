@@ -258,3 +258,49 @@ async fn a_token_that_is_handed_out_until_it_ends_costs_nobody_a_request_or_an_e
     assert!(refused(&seen, "/").is_empty(), "{:?}", refused(&seen, "/"));
     assert!(tokens.requests() <= 16, "{} token requests in three lives", tokens.requests());
 }
+
+#[tokio::test]
+async fn what_fails_or_never_looks_at_tokens_does_not_keep_a_dead_one_in_use() {
+    let issuer = Issuer::default();
+    let (tokens, judge) = (issuer.start().await, issuer.clone());
+    let blip = Arc::new(AtomicUsize::new(0));
+    let refusing = Arc::clone(&blip);
+    let api = Scripted::start(move |asked, _| match asked.target() {
+        "/down" => Reply::new(503, "", ""),
+        "/public" => Reply::ok("for everybody"),
+        _ if refusing.load(Ordering::SeqCst) > 0 => Reply::new(401, "", "out of order"),
+        _ => judge.answer(asked),
+    })
+    .await;
+    let proxy = base(&tokens, &[("api", &api)]);
+    let ask = async |path: &str| get(proxy.address("base"), "localhost", path).await.status;
+    assert_eq!(ask("/api/good").await, 200);
+    blip.store(1, Ordering::SeqCst);
+    assert_eq!(ask("/api/good").await, 401, "a new token is refused too");
+    blip.store(0, Ordering::SeqCst);
+    assert_eq!(ask("/api/good").await, 200);
+    issuer.revoke();
+    let seen = callers(&proxy, 3, &["/api/down", "/api/public", "/api/good"], Duration::from_secs(4)).await;
+    let late: Vec<&Seen> =
+        refused(&seen, "/api/good").into_iter().filter(|seen| seen.at > Duration::from_secs(2)).collect();
+    assert!(late.is_empty(), "{late:?}");
+}
+
+#[tokio::test]
+async fn uploads_that_are_refused_and_not_kept_hold_up_no_good_path() {
+    let issuer = Issuer::default();
+    let judge = issuer.clone();
+    let script = move |asked: &Asked, _: usize| {
+        if asked.target().starts_with("/upload") { Reply::new(401, "", "not for you") } else { judge.answer(asked) }
+    };
+    let world = World::with(issuer.start().await, "", "retry = { max_body = \"1KiB\" }", script).await;
+    assert_eq!(world.get("/good").await.status, 200);
+    for number in 0..20 {
+        let head = format!("POST /upload/{} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n", number % 3);
+        assert_eq!(world.send([head.as_bytes(), &[b'x'; 4000]].concat()).await.status, 401);
+        assert_eq!(world.get("/good").await.status, 200);
+    }
+    assert!(world.tokens.requests() <= 4, "{}", world.tokens.requests());
+    issuer.revoke();
+    assert_eq!(world.get("/good").await.status, 200);
+}

@@ -238,7 +238,7 @@ where
 /// Request line and fields (RFC 9112 sections 3 and 5), always 1.1, whatever the caller spoke (RFC 9110 section 2.5).
 /// Everything here is of a type that has been checked: no value can hold a line break.
 fn write_head(fields: &mut Fields<'_>, outbound: OutboundHead<'_>, host: &HeaderValue, frame: BodyFrame) {
-    let OutboundHead { head, path, authorization } = outbound;
+    let OutboundHead { head, path, authorization, .. } = outbound;
     let target = path.or_else(|| head.uri.path_and_query()).map_or("/", http::uri::PathAndQuery::as_str);
     let out = &mut *fields.out;
     out.reserve(512);
@@ -336,6 +336,7 @@ mod tests {
             head: &head,
             path: Some(&path),
             authorization: [Some((&token, &ours)), Some((&proof, &ours))],
+            fresh: false,
         };
         let written = |names| {
             let mut out = BytesMut::new();
