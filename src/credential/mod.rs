@@ -136,6 +136,13 @@ impl Credential {
         &self.renewals
     }
 
+    /// Notes that a renewal on this evidence has helped.
+    pub fn renewal_helped(&self, evidence: Evidence) {
+        if let Backing::Tokens { cache, .. } = &self.backing {
+            cache.renewal_helped(evidence);
+        }
+    }
+
     /// Notes that an upstream has taken this token for the first time.
     pub fn accepted(&self, generation: u64) {
         if let Backing::Tokens { cache, .. } = &self.backing {

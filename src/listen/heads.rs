@@ -88,6 +88,12 @@ impl HeadMeter {
                     let left = skip(&mut rest, left);
                     self.at = if left == 0 { At::ChunkSize } else { At::Chunk(left) };
                 }
+                At::Head
+                    if self.passes_over(rest)
+                        && let Some(at) = line_feed(rest) =>
+                {
+                    rest = &rest[at + 1..];
+                }
                 At::Head | At::ChunkSize | At::Trailers => {
                     let (piece, behind) = rest.split_at(line_feed(rest).map_or(rest.len(), |at| at + 1));
                     rest = behind;
@@ -98,6 +104,12 @@ impl HeadMeter {
             }
         }
         None
+    }
+
+    /// True at the beginning of a line that says nothing of interest, by its first letter: most do.
+    fn passes_over(&self, rest: &[u8]) -> bool {
+        let matters = |byte: &u8| matches!(byte, b'c' | b'C' | b't' | b'T' | b'u' | b'U' | b'\r' | b'\n');
+        self.head.begun && self.line.is_empty() && !rest.first().is_some_and(matters)
     }
 
     /// Takes a piece of a line, which is the whole of it in nearly every case. True at the end of a head that says both.

@@ -193,6 +193,9 @@ enum Meter {
 /// In no head, so that hyper refuses what it is put into.
 const NOT_HTTP: u8 = 0;
 
+/// The end of a head.
+const END: &[u8] = b"\r\n\r\n";
+
 impl<S> Watched<S> {
     pub(super) fn new(
         inner: S,
@@ -246,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
         if !this.prefix.is_empty() {
             let taken = this.prefix.split_to(this.prefix.len().min(buf.remaining()));
             buf.put_slice(&taken);
-            return Poll::Ready(this.metered(&mut buf.filled_mut()[before..]));
+            return Poll::Ready(this.metered(buf, before));
         }
         if this.standing.expired.load(Ordering::Relaxed) {
             let answer = this.refusal(Unreadable::Status(StatusCode::REQUEST_TIMEOUT));
@@ -257,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
         if polled.is_ready() {
             this.standing.has_read(this.http1);
-            this.metered(&mut buf.filled_mut()[before..])?;
+            this.metered(buf, before)?;
         }
         polled
     }
@@ -266,7 +269,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
 impl<S> Watched<S> {
     /// An error ends the connection, with all its streams. A head that hyper has to refuse is spoiled before it gets there: so
     /// the requests before it are answered, and then it, in hyper's own order.
-    fn metered(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+    fn metered(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let bytes = &mut buf.filled_mut()[before..];
         match &mut self.meter {
             Meter::Frames(frames) => {
                 let within = frames.read(bytes);
@@ -276,6 +280,14 @@ impl<S> Watched<S> {
                 if let Some(end) = heads.read(bytes, &self.standing) {
                     bytes[end] = NOT_HTTP;
                     self.two_lengths = true;
+                    // hyper waits for the end of a head before it reads it.
+                    let behind = &mut bytes[end + 1..];
+                    let over = behind.len().min(END.len());
+                    behind[..over].copy_from_slice(&END[..over]);
+                    let rest = &END[over..];
+                    if rest.len() <= buf.remaining() {
+                        buf.put_slice(rest);
+                    }
                 }
                 Ok(())
             }

@@ -33,12 +33,18 @@ fn says_unauthenticated(fields: &HeaderMap) -> bool {
 }
 
 /// Notes that the upstream has taken the token, or has its trailers watched where only they can tell.
-pub(super) fn settled(proxy: &Proxy, reached: &Reached, sent: &Sent<'_>, response: UpstreamResponse) -> Settled {
+pub(super) fn settled(
+    proxy: &Proxy,
+    reached: &Reached,
+    sent: &Sent<'_>,
+    response: UpstreamResponse,
+    told: Answer,
+) -> Settled {
+    if told != Answer::Taken {
+        return (response, None);
+    }
     if response.version() == Version::HTTP_2 && is_told_in_trailers(&response) {
         return (response, Some(Box::new(TrailerWatch::begin(proxy, reached, sent))));
-    }
-    if retry::answer_of(reached, &response) != Answer::Taken {
-        return (response, None);
     }
     let renewals = retry::renewals(reached, sent.credential);
     accepted(renewals, sent.credential, &sent.authorization, sent.left_at, retry::place(reached, sent.head));
@@ -59,8 +65,12 @@ fn accepted(
     place: Place<'_>,
 ) {
     let generation = authorization.generation();
-    if renewals.accepted(generation, sent_at, place) {
+    let acceptance = renewals.accepted(generation, sent_at, place);
+    if acceptance.first {
         credential.accepted(generation);
+    }
+    if let Some(evidence) = acceptance.proved {
+        credential.renewal_helped(evidence);
     }
 }
 

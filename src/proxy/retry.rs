@@ -44,7 +44,7 @@ pub(super) enum SentBody {
 }
 
 /// True if the upstream says that it does not take the token: by one of `retry.on`, or in gRPC's words.
-pub(super) fn is_refusal(reached: &Reached, response: &UpstreamResponse) -> bool {
+fn is_refusal(reached: &Reached, response: &UpstreamResponse) -> bool {
     reached.lane.route.settings.retry.on.contains(&response.status()) || grpc::is_unauthenticated(response)
 }
 
@@ -86,8 +86,9 @@ pub(super) async fn after_refusal(
     } else {
         refused
     };
-    if !is_refusal(reached, &refused) {
-        return Ok(grpc::settled(proxy, reached, &sent, refused));
+    let told = answer_of(reached, &refused);
+    if told != Answer::Refused {
+        return Ok(grpc::settled(proxy, reached, &sent, refused, told));
     }
     let generation = sent.authorization.generation();
     if let Some(outcome) = no_renewal(reached, &sent, &refused) {
@@ -127,7 +128,7 @@ async fn another_token(reached: &Reached, sent: &Sent<'_>) -> Another {
     match sent.credential.renew(&sent.authorization, warrant).await {
         Ok(Some(newer)) if newer.says_the_same(&sent.authorization) => {
             // The server has no other token than the one that was refused.
-            renewals.sent_again(decided, Answer::Refused, place, Instant::now());
+            renewals.sent_again(decided, Answer::Refused, newer.generation(), place, Instant::now());
             Another::None("fresh_token")
         }
         Ok(Some(newer)) => Another::Token(newer, decided),
@@ -204,9 +205,12 @@ fn no_renewal(reached: &Reached, sent: &Sent<'_>, refused: &UpstreamResponse) ->
         // One that has taken our token says only what else it takes.
         Verdict::OtherScheme if !renewals(reached, sent.credential).has_accepted() => return Some("other_scheme"),
         // It could not be sent again with the nonce, or that did not please either.
-        Verdict::NonceWanted if matches!(sent.body, SentBody::Gone) => return Some("body_too_large"),
-        Verdict::NonceWanted => return Some("retried_failed"),
-        Verdict::OtherScheme | Verdict::TokenRefused => {}
+        Verdict::NonceWanted if sent.credential.binding().is_some() => {
+            let gone = matches!(sent.body, SentBody::Gone);
+            return Some(if gone { "body_too_large" } else { "retried_failed" });
+        }
+        // A token that is bound to nothing has no proof.
+        Verdict::NonceWanted | Verdict::OtherScheme | Verdict::TokenRefused => {}
     }
     (!reached.lane.route.settings.retry.enabled).then_some("disabled")
 }
@@ -225,13 +229,16 @@ async fn send_again(
     // A request that fails says nothing about the token.
     let told = answer.as_ref().map_or(Answer::Neither, |response| answer_of(reached, response));
     let (renewals, place) = (renewals(reached, sent.credential), place(reached, sent.head));
-    renewals.sent_again(decided, told, place, Instant::now());
+    renewals.sent_again(decided, told, sent.authorization.generation(), place, Instant::now());
+    if let (Some(Decision::Renew(evidence)), Answer::Taken) = (decided, told) {
+        sent.credential.renewal_helped(evidence);
+    }
     let accepted = answer.is_ok() && told != Answer::Refused;
     let outcome = if accepted { "retried_ok" } else { "retried_failed" };
     count(&proxy.shared, &reached.lane, sent.authorization.generation(), outcome);
     answer.map(|mut response| {
         response.extensions_mut().insert(Unauthorized(outcome));
-        if accepted { grpc::settled(proxy, reached, sent, response) } else { (response, None) }
+        grpc::settled(proxy, reached, sent, response, told)
     })
 }
 

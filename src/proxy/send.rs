@@ -14,6 +14,7 @@ use super::replay::ReplayBody;
 use super::retry::{self, Sent, SentBody};
 use super::{Proxy, access, body_limit, inject};
 use crate::credential::{Authorization, Credential};
+use crate::renewal::Answer;
 use crate::upstream::{ExchangeError, Origin, OutboundHead, ResponseBody, Upstream};
 
 /// An upstream's answer.
@@ -37,10 +38,11 @@ impl Proxy {
         let left_at = retry::renewals(reached, credential).sent_at();
         let sent = Sent { credential, head, body: sent_body, authorization, left_at };
         let response = self.send(reached, &sent, body, false).await?;
-        if retry::is_refusal(reached, &response) || retry::wants_nonce(credential, &response) {
+        let told = retry::answer_of(reached, &response);
+        if told == Answer::Refused || retry::wants_nonce(credential, &response) {
             return Box::pin(retry::after_refusal(self, reached, sent, response)).await;
         }
-        Ok(grpc::settled(self, reached, &sent, response))
+        Ok(grpc::settled(self, reached, &sent, response, told))
     }
 
     /// Sends it once, with everything that this one sending needs; `fresh`: over a new connection, which may lead to another

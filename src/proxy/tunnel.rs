@@ -29,7 +29,8 @@ pub(super) fn check_rules(lane: &Lane, shared: bool) -> Result<(), Refusal> {
     };
     let name = lane.route.name();
     Err(Refusal::denied(format!(
-        "upstream {name:?} {why}, which a tunnel cannot keep apart; request http:// through this proxy instead, or have it opened (`attache ca init`)"
+        "upstream {name:?} {why}, which a tunnel cannot keep apart; request http:// through this proxy instead, or have it opened, for which it takes \
+         [intercept] (`attache ca init`) and a credential of the upstream"
     )))
 }
 

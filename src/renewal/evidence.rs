@@ -21,8 +21,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Record {
     places: Places,
-    /// A request was refused and then taken with the same token: some servers of this upstream are bad.
-    inconsistent: Option<Instant>,
     /// Renewals of which nothing has come yet.
     unproven: VecDeque<Instant>,
     pace: UpstreamPace,
@@ -33,7 +31,6 @@ impl Record {
     pub(super) fn new(has_accepted: bool, most_places: usize, now: Instant) -> Self {
         Self {
             places: Places::new(has_accepted, most_places, now),
-            inconsistent: None,
             unproven: VecDeque::new(),
             pace: UpstreamPace::default(),
             last_refusal: now,
@@ -45,22 +42,32 @@ impl Record {
         now.saturating_duration_since(self.last_refusal) > MEMORY
     }
 
-    /// True if there is nothing more to be learnt of requests like this one.
-    pub(super) fn accepted(&mut self, sent_at: Option<Instant>, place: Place<'_>, now: Instant) -> bool {
-        if std::mem::take(&mut self.places.itself(place, now).unproven) {
+    /// True if there is nothing more to be learnt of requests like this one; and on what evidence a renewal was made that has
+    /// helped.
+    pub(super) fn accepted(
+        &mut self,
+        sent_at: Option<Instant>,
+        place: Place<'_>,
+        now: Instant,
+    ) -> (bool, Option<Evidence>) {
+        let proved = self.places.itself(place, now).unproven.take();
+        if let Some(evidence) = proved {
             self.unproven.pop_front();
+            if evidence.is_weak() {
+                self.places.cured(place, now);
+            }
         }
-        self.places.accepted(place, sent_at, now)
+        (self.places.accepted(place, sent_at, now), proved)
     }
 
     /// The token that is in use was refused, and no other is on its way.
     pub(super) fn decide(&mut self, place: Place<'_>, standing: Standing, now: Instant) -> Decision {
         self.last_refusal = now;
-        if std::mem::take(&mut self.places.itself(place, now).unproven) {
+        if self.places.itself(place, now).unproven.take().is_some() {
             // It was renewed because of this place, and is refused here again.
             self.places.refused(place, now);
         }
-        self.places.refusing(place, now);
+        self.places.refusing(standing.generation, place, now);
         let evidence = self.evidence(place, standing, now);
         if let Some(evidence) = evidence.filter(|evidence| standing.room.is_for(*evidence))
             && self.pace.has_room(now)
@@ -73,7 +80,7 @@ impl Record {
 
     fn evidence(&mut self, place: Place<'_>, standing: Standing, now: Instant) -> Option<Evidence> {
         let found = self.places.nearest(place, now);
-        let sure = !standing.fresh && !self.is_inconsistent(now);
+        let sure = !standing.fresh && !self.is_inconsistent(place, now);
         let itself = *self.places.itself(place, now);
         let level = *self.places.level(&found);
         let whole = self.places.whole();
@@ -83,6 +90,7 @@ impl Record {
         match found.history {
             History::Good if sure && found.itself => Some(Evidence::Strong),
             History::Good if sure && self.unproven_lately(now) < UNPROVEN => Some(Evidence::Inherited),
+            History::Mixed if starved && found.is_whole() => Some(Evidence::Slight),
             History::Good | History::Mixed if starved => Some(Evidence::Doubtful),
             History::Unknown if !standing.fresh && !level.is_held(now) => Some(Evidence::Slight),
             History::Unknown | History::Bad if silent => Some(Evidence::Slight),
@@ -93,14 +101,14 @@ impl Record {
     fn begin(&mut self, evidence: Evidence, place: Place<'_>, now: Instant) {
         self.pace.note(now);
         self.unproven.push_back(now);
-        self.places.itself(place, now).unproven = true;
+        self.places.itself(place, now).unproven = Some(evidence);
         if evidence.is_weak() {
             self.places.begin_holds(place, now);
         }
     }
 
     fn another_server_may_take_it(&mut self, evidence: Option<Evidence>, place: Place<'_>, now: Instant) -> bool {
-        let inconsistent = self.is_inconsistent(now);
+        let inconsistent = self.is_inconsistent(place, now);
         let found = self.places.nearest(place, now);
         let possible = match found.history {
             History::Bad | History::Unknown => false,
@@ -110,15 +118,22 @@ impl Record {
         possible && self.places.itself(place, now).in_vain < MOST_IN_VAIN
     }
 
-    pub(super) fn sent_again(&mut self, decided: Option<Decision>, answer: Answer, place: Place<'_>, now: Instant) {
+    pub(super) fn sent_again(
+        &mut self,
+        decided: Option<Decision>,
+        answer: Answer,
+        generation: u64,
+        place: Place<'_>,
+        now: Instant,
+    ) {
         if let Some(Decision::Renew(_)) = decided {
-            self.places.itself(place, now).unproven = false;
+            self.places.itself(place, now).unproven = None;
             self.unproven.pop_back();
         }
         match (decided, answer) {
             (_, Answer::Neither) => {}
             (Some(Decision::SendAgain), Answer::Taken) => {
-                self.inconsistent = Some(now);
+                self.places.itself(place, now).inconsistent = Some(now);
                 self.places.accepted(place, Some(now), now);
             }
             (Some(Decision::SendAgain), Answer::Refused) => self.places.itself(place, now).in_vain += 1,
@@ -133,8 +148,8 @@ impl Record {
             (_, Answer::Taken) => {
                 self.places.accepted(place, Some(now), now);
             }
-            // A newer one was there, of which nothing is known: it may have died since.
-            (_, Answer::Refused) => {}
+            // A newer one was there, which may have died since: that is a first refusal, and no more.
+            (_, Answer::Refused) => self.places.refusing(generation, place, now),
         }
     }
 
@@ -142,7 +157,7 @@ impl Record {
     pub(super) fn failed(&mut self, decided: Decision, place: Place<'_>, now: Instant) {
         let Decision::Renew(evidence) = decided else { return };
         self.unproven.pop_back();
-        self.places.itself(place, now).unproven = false;
+        self.places.itself(place, now).unproven = None;
         if evidence.is_weak() {
             self.places.end_holds(place, now);
         }
@@ -155,7 +170,8 @@ impl Record {
         self.unproven.len()
     }
 
-    fn is_inconsistent(&self, now: Instant) -> bool {
-        self.inconsistent.is_some_and(|at| now.saturating_duration_since(at) < MEMORY)
+    fn is_inconsistent(&mut self, place: Place<'_>, now: Instant) -> bool {
+        let since = self.places.itself(place, now).inconsistent;
+        since.is_some_and(|at| now.saturating_duration_since(at) < MEMORY)
     }
 }

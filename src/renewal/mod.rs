@@ -70,10 +70,21 @@ pub enum Answer {
 /// What the credential says about the token that was refused.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
+    /// The token's number.
+    pub generation: u64,
     /// It was itself obtained because of a 401, and no upstream has taken it yet: another one is hardly better.
     pub fresh: bool,
     /// What [`Pace`] has room for.
     pub room: Room,
+}
+
+/// What an acceptance tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Acceptance {
+    /// No token as new as this had been taken here.
+    pub first: bool,
+    /// A renewal on this evidence has helped, which could not be tried when it was made: see [`Pace::helped`].
+    pub proved: Option<Evidence>,
 }
 
 /// What one upstream did with the tokens of one credential.
@@ -121,36 +132,36 @@ impl Renewals {
         self.watching.load(Ordering::Relaxed).then(Instant::now)
     }
 
-    /// The upstream took this token. True if it is the first time for a token as new as this.
-    pub fn accepted(&self, generation: u64, sent_at: Option<Instant>, place: Place<'_>) -> bool {
+    /// The upstream took this token.
+    pub fn accepted(&self, generation: u64, sent_at: Option<Instant>, place: Place<'_>) -> Acceptance {
         let first = self.newest.load(Ordering::Relaxed) < generation;
         if first {
             // The newest one stays: an answer to an older token may come late.
             self.newest.fetch_max(generation, Ordering::Relaxed);
         }
-        if self.watching.load(Ordering::Relaxed) {
-            self.note_acceptance(sent_at, place, Instant::now());
-        }
-        first
+        let watching = self.watching.load(Ordering::Relaxed);
+        let proved = if watching { self.note_acceptance(sent_at, place, Instant::now()) } else { None };
+        Acceptance { first, proved }
     }
 
     #[cold]
-    fn note_acceptance(&self, sent_at: Option<Instant>, place: Place<'_>, now: Instant) {
+    fn note_acceptance(&self, sent_at: Option<Instant>, place: Place<'_>, now: Instant) -> Option<Evidence> {
         let noted = self.noted.get_or_init(Box::default);
         let kind = noted.kind(place);
         if noted.has(kind) {
-            return;
+            return None;
         }
         let mut record = self.lock();
-        if let Some(known) = record.as_mut() {
-            if known.accepted(sent_at, place, now) {
-                noted.add(kind);
-            }
-            if known.is_over(now) {
-                *record = None;
-                self.watching.store(false, Ordering::Relaxed);
-            }
+        let known = record.as_mut()?;
+        let (settled, proved) = known.accepted(sent_at, place, now);
+        if settled {
+            noted.add(kind);
         }
+        if known.is_over(now) {
+            *record = None;
+            self.watching.store(false, Ordering::Relaxed);
+        }
+        proved
     }
 
     /// What to do about the refusal of the token that is in use. A decision to renew is counted.
@@ -158,9 +169,17 @@ impl Renewals {
         self.with(now, |record| record.decide(place, standing, now))
     }
 
-    /// What came of sending the request once more; `decided` is what it was decided on, `None` if a newer token was there.
-    pub fn sent_again(&self, decided: Option<Decision>, answer: Answer, place: Place<'_>, now: Instant) {
-        self.with(now, |record| record.sent_again(decided, answer, place, now));
+    /// What came of sending the request once more, with the token of this number; `decided` is what it was decided on, `None` if
+    /// a newer token was there.
+    pub fn sent_again(
+        &self,
+        decided: Option<Decision>,
+        answer: Answer,
+        generation: u64,
+        place: Place<'_>,
+        now: Instant,
+    ) {
+        self.with(now, |record| record.sent_again(decided, answer, generation, place, now));
     }
 
     /// No token came of what was decided.

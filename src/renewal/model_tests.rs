@@ -43,6 +43,8 @@ enum Path {
     Down,
     /// One that never looks at the token.
     Public,
+    /// One that is served by two servers in turn, of which one refuses every token.
+    Shaky,
 }
 
 impl Path {
@@ -113,6 +115,8 @@ struct Peer {
     refused_since: HashMap<&'static str, Instant>,
     turn: bool,
     unproven: bool,
+    /// Paths that have been seen good.
+    known: HashSet<&'static str>,
 }
 
 struct World {
@@ -148,6 +152,7 @@ impl World {
             refused_since: HashMap::new(),
             turn: false,
             unproven: false,
+            known: HashSet::new(),
         };
         Self {
             peers: kinds.iter().map(peer).collect(),
@@ -238,6 +243,7 @@ impl World {
             Path::BadUpload => format!("/drop/{}", self.asked % 7),
             Path::Down => "/down".to_owned(),
             Path::Public => "/healthz".to_owned(),
+            Path::Shaky => "/shaky".to_owned(),
         };
         let sent_at = self.peers[upstream].renewals.sent_at();
         Some(Request { upstream, path, text, token, sent_at })
@@ -256,6 +262,7 @@ impl World {
         match request.path {
             Path::Down => Answer::Neither,
             Path::Public => Answer::Taken,
+            Path::Shaky if peer.turn => Answer::Refused,
             path if path.is_bad() || bad_server => Answer::Refused,
             _ if current.is_some() || self.outlives(request) => Answer::Taken,
             _ => Answer::Refused,
@@ -271,10 +278,18 @@ impl World {
     fn accept(&mut self, request: &Request) {
         let place = Place { host: None, path: &request.text };
         let peer = &mut self.peers[request.upstream];
-        if peer.renewals.accepted(request.token.generation, request.sent_at, place) {
+        let acceptance = peer.renewals.accepted(request.token.generation, request.sent_at, place);
+        if let Some(evidence) = acceptance.proved {
+            self.pace.helped(evidence);
+        }
+        if acceptance.first {
             self.accepted = self.accepted.max(request.token.generation);
         }
         peer.refused_since.remove(request.path.kind());
+        // Before the first refusal nothing is noted by path.
+        if request.sent_at.is_some() {
+            peer.known.insert(request.path.kind());
+        }
     }
 
     /// The answer has come.
@@ -299,7 +314,7 @@ impl World {
         } else {
             let untried = self.accepted < request.token.generation;
             let fresh = request.token.after_unauthorized && untried;
-            let standing = Standing { fresh, room: self.pace.room(now) };
+            let standing = Standing { generation: request.token.generation, fresh, room: self.pace.room(now) };
             let decision = self.peers[index].renewals.decide(place, standing, now);
             decided = Some(decision);
             match decision {
@@ -324,6 +339,7 @@ impl World {
         let Some(token) = again else {
             if let Some(decided @ Decision::Renew(_)) = decided {
                 self.peers[index].renewals.failed(decided, place, now);
+                self.uncount(decided);
             }
             return self.returned(&request, excused || self.is_away(), now);
         };
@@ -334,14 +350,16 @@ impl World {
         let again = Request { token, sent_at: Some(now), ..request };
         let answer = self.answers(&again);
         let place = Place { host: None, path: &again.text };
-        let peer = &mut self.peers[index];
-        peer.renewals.sent_again(decided, answer, place, now);
+        self.peers[index].renewals.sent_again(decided, answer, token.generation, place, now);
+        if let (Some(decided), Answer::Taken) = (decided, answer) {
+            self.uncount(decided);
+        }
         match answer {
             Answer::Taken => self.accept(&again),
             Answer::Neither => {}
             Answer::Refused => {
                 if decided.is_some() && !same {
-                    peer.doubted_at = Some(now);
+                    self.peers[index].doubted_at = Some(now);
                 }
                 // One that died between two uses; nothing is sent a third time.
                 let died = !same && token.revoked;
@@ -349,6 +367,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// What is bounded tightly is what does not help.
+    fn uncount(&mut self, decided: Decision) {
+        let Decision::Renew(evidence) = decided else { return };
+        self.pace.helped(evidence);
+        match evidence {
+            Evidence::Slight => drop(self.slight.pop()),
+            Evidence::Doubtful => drop(self.doubtful.pop()),
+            Evidence::Strong | Evidence::Inherited => {}
+        }
     }
 
     /// Why a caller of a good path may see a 401 now, before the rule is asked.
@@ -368,10 +397,11 @@ impl World {
         let slight_spent = within(&self.slight, seconds(60), now) >= 2 || within(&self.slight, seconds(600), now) >= 8;
         // Point 1 is about tokens that worked. One that died before anybody used it is told late from one that never helps.
         let never_worked = self.accepted < request.token.generation && request.token.after_unauthorized;
+        let known = peer.known.contains(request.path.kind());
         let first_contact = !peer.renewals.has_accepted();
         spent
-            || (doubted && (since(2) || doubt_spent))
-            || (never_worked && (since(60) || doubt_spent))
+            || (doubted && (since(2) || (!known && slight_spent)))
+            || (never_worked && (since(120) || doubt_spent))
             || (first_contact && (slight_spent || doubted || since(2)))
     }
 
@@ -413,6 +443,7 @@ fn path() -> impl Strategy<Value = Path> {
         1 => Just(Path::BadUpload),
         1 => Just(Path::Down),
         1 => Just(Path::Public),
+        1 => Just(Path::Shaky),
     ]
 }
 
@@ -598,6 +629,23 @@ fn a_bad_path_costs_a_quiet_good_one_nothing() {
             let dies = if minute % 5 == 4 { Revoke } else { Wait(1) };
             world.run(&[dies, Ask(0, Path::Good(0))]).await.unwrap();
             assert!(world.token.is_some_and(|token| !token.revoked), "replaced at its first refusal");
+        }
+    });
+}
+
+#[test]
+fn one_bad_server_behind_one_path_keeps_no_dead_token_in_use_for_another() {
+    paused(async {
+        let mut world = World::new(&[Upstream::Good]);
+        for tick in 0..6000_u32 {
+            if tick % 300 == 299 {
+                world.run(&[Revoke]).await.unwrap();
+            }
+            let shaky = if tick % 2 == 0 { Ask(0, Path::Shaky) } else { Wait(1) };
+            world.run(&[Ask(0, Path::Good(0)), shaky, Wait(100)]).await.unwrap();
+            // Within a second and a half of each death, and mostly at its first refusal.
+            let healed = world.token.is_some_and(|token| !token.revoked);
+            assert!(healed || tick % 300 == 299 || tick % 300 < 15, "tick {tick}");
         }
     });
 }

@@ -35,6 +35,10 @@ impl Window {
         })
     }
 
+    fn forget_newest(&mut self) {
+        self.0.pop_back();
+    }
+
     fn note(&mut self, bounds: &[Bound], now: Instant) {
         let most = bounds.iter().map(|(most, _)| *most).max().unwrap_or_default();
         while self.0.len() >= most.max(1) {
@@ -91,6 +95,17 @@ impl Pace {
             Evidence::Strong | Evidence::Inherited => {}
             Evidence::Doubtful => self.doubtful.note(DOUBTFUL, now),
             Evidence::Slight => self.slight.note(SLIGHT, now),
+        }
+    }
+}
+
+impl Pace {
+    /// A renewal on this evidence was right, or came to nothing: what is bounded so tightly is what does not help.
+    pub fn helped(&mut self, evidence: Evidence) {
+        match evidence {
+            Evidence::Strong | Evidence::Inherited => {}
+            Evidence::Doubtful => self.doubtful.forget_newest(),
+            Evidence::Slight => self.slight.forget_newest(),
         }
     }
 }

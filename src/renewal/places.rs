@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Evidence;
+
 /// A refusal that a new token did not cure is remembered for so long.
 pub(super) const MEMORY: Duration = Duration::from_secs(600);
 
@@ -54,12 +56,14 @@ pub(super) struct Seen {
     accepted: bool,
     /// A token that was new was refused.
     refused: Option<Instant>,
-    /// The first refusal since a request that was sent after it was accepted.
-    refusing_since: Option<Instant>,
+    /// The token that is refused, and its first refusal since a request that was sent after it was accepted.
+    refusing_since: Option<(u64, Instant)>,
     hold_until: Option<Instant>,
     hold: Duration,
-    /// A token was renewed because of a refusal here, and nothing has come of it yet.
-    pub(super) unproven: bool,
+    /// A token was renewed because of a refusal here, on this evidence, and nothing has come of it yet.
+    pub(super) unproven: Option<Evidence>,
+    /// A request was refused and then taken with the same token: a server behind this path is bad.
+    pub(super) inconsistent: Option<Instant>,
     /// Requests that were sent again with the token they had, for nothing.
     pub(super) in_vain: u32,
     last: Instant,
@@ -73,7 +77,8 @@ impl Seen {
             refusing_since: None,
             hold_until: None,
             hold: Duration::ZERO,
-            unproven: false,
+            unproven: None,
+            inconsistent: None,
             in_vain: 0,
             last: now,
         }
@@ -91,7 +96,7 @@ impl Seen {
 
     /// True if nothing has been taken here any more since a refusal that is some time ago.
     pub(super) fn is_starved(&self, now: Instant) -> bool {
-        self.refusing_since.is_some_and(|since| now.saturating_duration_since(since) >= STARVED)
+        self.refusing_since.is_some_and(|(_, since)| now.saturating_duration_since(since) >= STARVED)
     }
 
     pub(super) fn is_held(&self, now: Instant) -> bool {
@@ -119,6 +124,13 @@ pub(super) struct Found {
     /// The place itself has that history.
     pub(super) itself: bool,
     level: Option<u64>,
+}
+
+impl Found {
+    /// Nothing narrower than the upstream as a whole has a history.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.level.is_none()
+    }
 }
 
 impl Places {
@@ -197,7 +209,7 @@ impl Places {
         self.each(place, now, |seen| {
             seen.accepted = true;
             // What was sent before the refusal was taken before it, perhaps; so it says nothing about the token's life.
-            if sent_at.is_some_and(|sent| seen.refusing_since.is_none_or(|since| sent >= since)) {
+            if sent_at.is_some_and(|sent| seen.refusing_since.is_none_or(|(_, since)| sent >= since)) {
                 seen.refusing_since = None;
                 seen.hold_until = None;
             } else {
@@ -205,16 +217,24 @@ impl Places {
             }
         });
         let itself = self.itself(place, now);
-        itself.unproven = false;
         itself.in_vain = 0;
         settled
     }
 
-    /// The token that is in use was refused.
-    pub(super) fn refusing(&mut self, place: Place<'_>, now: Instant) {
+    /// The token that is in use was refused. What another one met tells nothing about it.
+    pub(super) fn refusing(&mut self, generation: u64, place: Place<'_>, now: Instant) {
+        let known = |since: &Option<(u64, Instant)>| since.is_some_and(|(of, _)| of == generation);
+        let stale = !known(&self.whole.refusing_since);
         self.each(place, now, |seen| {
-            seen.refusing_since.get_or_insert(now);
+            if !known(&seen.refusing_since) {
+                seen.refusing_since = Some((generation, now));
+            }
         });
+        if stale {
+            for seen in self.seen.values_mut().filter(|seen| !known(&seen.refusing_since)) {
+                seen.refusing_since = None;
+            }
+        }
     }
 
     /// There was no token to be had, so that nothing was tried.

@@ -172,6 +172,11 @@ impl TokenCache {
         self.accepted.fetch_max(generation, Ordering::Relaxed);
     }
 
+    /// Notes that a renewal on this evidence has helped.
+    pub fn renewal_helped(&self, evidence: Evidence) {
+        self.lock().renewal_helped(evidence);
+    }
+
     /// A token newer than the one an upstream refused. Where there is none yet and none on its way, `warrant` is asked, under
     /// the lock, whether the refusal is worth a token request; `None` if it is not. On strong evidence the refused token is
     /// discarded at once; otherwise one that an upstream has taken stays in use until there is another. A late 401 never costs a newer token.
@@ -219,7 +224,8 @@ impl TokenCache {
                 return Err(error);
             }
             let untried = self.accepted.load(Ordering::Relaxed) < refused.generation;
-            let standing = Standing { fresh: untried && refused.after_unauthorized, room: state.room(now.instant) };
+            let (generation, fresh) = (refused.generation, untried && refused.after_unauthorized);
+            let standing = Standing { generation, fresh, room: state.room(now.instant) };
             let Some(evidence) = warrant(standing) else { return Ok(Renewal::Unwarranted) };
             // One that nobody has taken is nobody's loss.
             if untried || discards(evidence) {

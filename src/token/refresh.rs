@@ -82,6 +82,13 @@ impl RefreshState {
         self.pace.get_or_insert_default().room(now)
     }
 
+    /// It does not count among the renewals that do not help.
+    pub(super) fn renewal_helped(&mut self, evidence: Evidence) {
+        if let Some(pace) = &mut self.pace {
+            pace.helped(evidence);
+        }
+    }
+
     /// True if the flight may send one more request; if a 401 began it, that is counted.
     pub(super) fn may_ask_again(&mut self, now: Instant) -> bool {
         let Some(evidence) = self.cause else { return true };
@@ -169,7 +176,7 @@ impl TokenCache {
         let now = self.clock.now();
         let mut state = self.lock();
         state.flight = None;
-        state.cause = None;
+        let cause = state.cause.take();
         let took = now.instant.saturating_duration_since(began);
         state.last_refresh = Some(LastRefresh { at: now.wall, took });
         let built = fetched.and_then(|fetched| {
@@ -186,7 +193,13 @@ impl TokenCache {
                 state.forget_failure();
                 Ok(self.install(&mut state, token, now))
             }
-            Err(error) => Err(self.remember(&mut state, error, now)),
+            Err(error) => {
+                if let Some(evidence) = cause {
+                    // Whether it would have helped is not known.
+                    state.renewal_helped(evidence);
+                }
+                Err(self.remember(&mut state, error, now))
+            }
         }
     }
 

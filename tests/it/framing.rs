@@ -169,6 +169,24 @@ async fn a_length_beside_chunks_is_refused_and_smuggles_nothing() {
     assert_eq!(detail, "the request has both Content-Length and Transfer-Encoding; send one of them");
 }
 
+/// The head is enough, whatever its coding is and however little of a body has come.
+#[tokio::test]
+async fn a_length_beside_a_coding_is_refused_before_any_body_comes() {
+    let it = Base::start("").await;
+    for (fields, body) in [
+        ("Transfer-Encoding: chunked\r\nContent-Length: 2", ""),
+        ("Transfer-Encoding: identity\r\nContent-Length: 2", "ab"),
+        ("Content-Length: 0\r\nTransfer-Encoding:", ""),
+        ("Transfer-Encoding: gzip\r\nContent-Length: 2", "a"),
+    ] {
+        let mut caller = it.caller().await;
+        caller.write(format!("POST / HTTP/1.1\r\n{HOST}{fields}\r\n\r\n{body}")).await;
+        let answer = caller.answer().await;
+        answer.assert_own_failure(400, "http_request_error");
+        assert!(answer.text().contains("both Content-Length and Transfer-Encoding"), "{}", answer.text());
+    }
+}
+
 /// A line of a head may come in two reads, and requests may come before the last one was answered.
 #[tokio::test]
 async fn a_length_beside_chunks_is_refused_wherever_the_bytes_are_cut() {

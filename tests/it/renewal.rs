@@ -304,3 +304,28 @@ async fn uploads_that_are_refused_and_not_kept_hold_up_no_good_path() {
     issuer.revoke();
     assert_eq!(world.get("/good").await.status, 200);
 }
+
+#[tokio::test]
+async fn one_bad_server_behind_one_path_keeps_no_revoked_token_in_use_for_the_others() {
+    let issuer = Issuer::default();
+    let (tokens, judge) = (issuer.start().await, issuer.clone());
+    let turn = AtomicUsize::new(0);
+    let api = Scripted::start(move |asked, _| {
+        let bad = asked.target() == "/shaky" && turn.fetch_add(1, Ordering::SeqCst) % 2 == 1;
+        if bad { Reply::new(401, "", "a bad server") } else { judge.answer(asked) }
+    })
+    .await;
+    let proxy = base(&tokens, &[("api", &api)]);
+    let period = Duration::from_secs(3);
+    let (seen, ()) = tokio::join!(
+        callers(&proxy, 3, &["/api/shaky", "/api/good", "/api/items/1"], period * 5),
+        revoke_every(&issuer, period, 4)
+    );
+    // Seen by nobody, or for two seconds at the most after each revocation.
+    for path in ["/api/good", "/api/items"] {
+        let late = |seen: &&Seen| seen.at < period || seen.at.as_millis() % period.as_millis() > 2000;
+        let late: Vec<&Seen> = refused(&seen, path).into_iter().filter(|seen| late(seen)).collect();
+        assert!(late.is_empty(), "{late:?}");
+    }
+    assert!(tokens.requests() <= 16, "{}", tokens.requests());
+}

@@ -28,8 +28,16 @@ pub(super) fn parse(buffer: &mut BytesMut, head_request: bool) -> Result<Option<
         return Ok(None);
     }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut lenient_fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
-    let length = match response_parser().parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields) {
+    let strict = httparse::ParserConfig::default();
+    let mut read = strict.parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields);
+    if read.is_err() {
+        // What is put up with costs only those who send it: its parser is slower.
+        parsed = httparse::Response::new(&mut []);
+        read = response_parser().parse_response_with_uninit_headers(&mut parsed, buffer, &mut lenient_fields);
+    }
+    let length = match read {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Fault::Protocol("its response has more than 128 fields")),
