@@ -106,7 +106,7 @@ impl App {
     /// this process may use.
     ///
     /// # Errors
-    /// An address that cannot be had, a trust store that cannot be loaded. Nothing keeps running then.
+    /// An address that is unavailable, a trust store that cannot be loaded. Nothing keeps running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         Self::start_with(config, workers)

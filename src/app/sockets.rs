@@ -60,7 +60,7 @@ impl Sockets {
     /// address stays.
     ///
     /// # Errors
-    /// An address that cannot be had.
+    /// An address that is unavailable.
     pub(super) fn plan(&self, listeners: &[ListenerConfig], workers: usize) -> Result<Plan, StartError> {
         let mut plan = Plan { slots: Vec::new(), opened: Vec::new(), kept: Vec::new() };
         let mut next = self.next;

@@ -252,11 +252,10 @@ impl Credential {
         Ok(finished.map(|finished| self.authorization(finished)))
     }
 
-    /// Has a refused token replaced for the requests to come. True if there is a newer one or will be.
-    pub fn renew_for_later(&self, refused: &Authorization, warrant: impl FnOnce(Standing) -> Option<Evidence>) -> bool {
-        match &self.backing {
-            Backing::Tokens { cache, .. } => cache.renew_for_later(&refused.finished, warrant),
-            Backing::Fixed(_) | Backing::Exchange(_) => false,
+    /// Has a refused token replaced for the requests to come.
+    pub fn renew_for_later(&self, refused: &Authorization, warrant: impl FnOnce(Standing) -> Option<Evidence>) {
+        if let Backing::Tokens { cache, .. } = &self.backing {
+            cache.renew_for_later(&refused.finished, warrant);
         }
     }
 

@@ -197,15 +197,11 @@ impl TokenCache {
     }
 
     /// The same for a refusal that came too late for another try: nobody waits for the new token, and the refused one is
-    /// discarded on less evidence, since the next request could not be tried again either. True if there is a newer one or will
-    /// be.
-    pub fn renew_for_later(
-        self: &Arc<Self>,
-        refused: &Injectable,
-        warrant: impl FnOnce(Standing) -> Option<Evidence>,
-    ) -> bool {
+    /// discarded on less evidence, since the next request could not be tried again either.
+    pub fn renew_for_later(self: &Arc<Self>, refused: &Injectable, warrant: impl FnOnce(Standing) -> Option<Evidence>) {
         let discards = |evidence| matches!(evidence, Evidence::Strong | Evidence::Inherited);
-        matches!(self.begin_renewal(refused, warrant, discards), Ok(Renewal::Newer(_) | Renewal::Under(_)))
+        // Whatever comes of it is for the requests to come; a remembered failure is theirs to meet.
+        drop(self.begin_renewal(refused, warrant, discards));
     }
 
     fn begin_renewal(
