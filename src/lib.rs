@@ -26,7 +26,7 @@
 //! | [`admin`] | status, metrics, a few actions |
 //! | [`cli`] | the commands |
 //! | [`demo`] | an authorization server and an API, for `attache demo` and the tests |
-//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`local`] | small things that the others stand on |
+//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`local`], [`interim`] | small things that the others stand on |
 
 pub mod admin;
 pub mod app;
@@ -39,6 +39,7 @@ pub mod demo;
 pub mod dial;
 pub mod dpop;
 pub mod exec;
+pub mod interim;
 pub mod jose;
 pub mod listen;
 pub mod local;

@@ -24,6 +24,7 @@ mod status;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -32,12 +33,12 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use bytes::Bytes;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 
-use crate::listen::{CallerConnection, Handler, Listening, Unreadable};
+use crate::listen::{CallerConnection, Handler, Incoming, Listening, Unreadable};
 use crate::proxy::{explain, malformed};
 use crate::runtime::SharedRuntime;
 use crate::secret::{Secret, SecretError, SecretSource};
@@ -86,6 +87,10 @@ impl AdminFacts {
         })
     }
 }
+
+/// What a request to the admin listener may bring along, and how long that may take.
+const BODY_BYTES: usize = 64 * 1024;
+const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// The admin listener's handler.
 pub struct Admin {
@@ -148,7 +153,15 @@ impl Handler for Admin {
     type Body = axum::body::Body;
 
     async fn handle(&self, request: Request<Incoming>, _: &Arc<CallerConnection>) -> Response<axum::body::Body> {
-        match self.service.call(request).await {
+        let (head, body) = request.into_parts();
+        // No action takes more than a few words, so what comes is read here, within bounds.
+        let read = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_BYTES).collect()).await;
+        let body = match read {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) => return problem(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large or broke off"),
+            Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time"),
+        };
+        match self.service.call(Request::from_parts(head, axum::body::Body::from(body))).await {
             Ok(response) => response,
         }
     }

@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Handle, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::coarse;
-use crate::listen::{self, Bound, CallerConnection, Handler, ListenContext, Roster, Serving, Unreadable};
+use crate::listen::{self, Bound, CallerConnection, Handler, Incoming, ListenContext, Roster, Serving, Unreadable};
 use crate::proxy::{CallerBody, Proxy, ProxyShared, malformed};
 use crate::runtime::SharedRuntime;
 

@@ -4,7 +4,7 @@
 //! the latter and drops the former, so it is looked for where the bytes come in. Only lines of heads and chunk sizes are looked
 //! at; bodies are skipped.
 
-use super::watched::{Standing, Switch};
+use super::standing::{Standing, Switch};
 
 /// A line's beginning, as much as its name takes.
 const NAME: usize = 32;

@@ -8,7 +8,11 @@ mod caller;
 mod connection;
 mod flood;
 mod heads;
+mod http1;
+mod http2;
+mod incoming;
 mod inherited;
+mod interim;
 mod listening;
 pub mod loopback;
 mod panics;
@@ -16,7 +20,10 @@ mod per_address;
 mod roster;
 mod settings;
 pub mod socks5;
+mod standing;
 mod unix_socket;
+mod upgrade;
+mod watch;
 mod watched;
 
 use std::future::Future;
@@ -27,7 +34,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use hyper::body::Incoming;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
@@ -38,11 +44,14 @@ use bind::Accepted;
 pub use bind::{BindError, Bound, UnixPath, bind};
 pub use caller::{CallerConnection, Peer};
 pub use connection::{Serving, serve_stream};
+pub use http2::Tunnel;
+pub use incoming::Incoming;
 pub use inherited::Inherited;
 pub use listening::{Listening, ListeningAt};
 pub use per_address::{PerAddress, network_of};
 pub use roster::Roster;
 pub use settings::{Limits, ListenAddress};
+pub use upgrade::{NotUpgraded, Upgrade, Upgraded};
 
 /// Answers requests. One value serves all connections of a listener on one worker.
 pub trait Handler: 'static {

@@ -14,15 +14,3 @@ pub(super) async fn counted(task: impl Future<Output = ()>, panics: &Counter) {
         panics.inc();
     }
 }
-
-/// The executor of HTTP/2 connections, whose streams are tasks of their own: a panic ends one stream.
-#[derive(Debug, Clone)]
-pub(super) struct CountingExecutor(pub(super) Counter);
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for CountingExecutor {
-    fn execute(&self, stream: F) {
-        let panics = self.0.clone();
-        // Detached: hyper ends these tasks with the connection they belong to.
-        drop(tokio::task::spawn_local(async move { counted(stream, &panics).await }));
-    }
-}

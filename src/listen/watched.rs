@@ -3,180 +3,29 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Unreadable;
 use super::flood::FrameMeter;
 use super::heads::HeadMeter;
-use super::{Limits, Unreadable};
-use crate::coarse::Tick;
-
-/// Where a connection stands. Atomics because hyper wants `Send` of an upgradeable connection; only one thread ever looks.
-#[derive(Debug)]
-pub(super) struct Standing {
-    phase: AtomicU8,
-    since: AtomicU64,
-    /// Requests in progress; more than one on HTTP/2.
-    busy: AtomicU64,
-    /// A handler's answer has been taken and not written yet: what is written next is that, and not hyper's own.
-    answering: AtomicBool,
-    /// The caller does not take what is written.
-    blocked: AtomicBool,
-    /// The head did not come in time.
-    expired: AtomicBool,
-    http2: AtomicBool,
-    switch: AtomicU8,
-}
-
-/// A request to switch protocols (CONNECT, `Upgrade`) decides what the bytes behind it are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Switch {
-    /// None is asked for: what comes is HTTP.
-    No,
-    /// Asked for, and not answered.
-    Asked,
-    /// Likewise, and something has come behind it already.
-    Overrun,
-    /// It happened: what comes is no HTTP.
-    Yes,
-}
-
-const IDLE: u8 = 0;
-const HEAD: u8 = 1;
-
-impl Default for Standing {
-    /// A new connection owes a request head.
-    fn default() -> Self {
-        Self {
-            phase: AtomicU8::new(HEAD),
-            since: AtomicU64::new(Tick::now().to_bits()),
-            busy: AtomicU64::new(0),
-            answering: AtomicBool::new(false),
-            blocked: AtomicBool::new(false),
-            expired: AtomicBool::new(false),
-            http2: AtomicBool::new(false),
-            switch: AtomicU8::new(Switch::No as u8),
-        }
-    }
-}
-
-/// What ran out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Overdue {
-    /// Nothing was asked for a long time.
-    Idle,
-    /// A head was begun and not finished.
-    Head,
-    /// The caller takes nothing of its answer.
-    Blocked,
-}
-
-impl Standing {
-    fn set(&self, phase: u8) {
-        self.phase.store(phase, Ordering::Relaxed);
-        self.touch();
-    }
-
-    fn touch(&self) {
-        self.since.store(Tick::now().to_bits(), Ordering::Relaxed);
-    }
-
-    pub(super) fn begin_request(&self) {
-        self.busy.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn end_request(&self) {
-        self.answering.store(true, Ordering::Relaxed);
-        if self.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.set(IDLE);
-        }
-    }
-
-    /// HTTP/2 has no heads between requests: only idleness is measured.
-    pub(super) fn is_http2(&self) {
-        self.http2.store(true, Ordering::Relaxed);
-        self.set(IDLE);
-    }
-
-    /// While draining: HTTP/2 says goodbye in order (GOAWAY), and a request in progress is answered with
-    /// `Connection: close`. In between, an HTTP/1.1 caller may be sending its next request already.
-    pub(super) fn may_finish_now(&self) -> bool {
-        self.http2.load(Ordering::Relaxed) || self.is_busy()
-    }
-
-    pub(super) fn switch(&self) -> Switch {
-        match self.switch.load(Ordering::Relaxed) {
-            0 => Switch::No,
-            1 => Switch::Asked,
-            2 => Switch::Overrun,
-            _ => Switch::Yes,
-        }
-    }
-
-    pub(super) fn set_switch(&self, switch: Switch) {
-        self.switch.store(switch as u8, Ordering::Relaxed);
-    }
-
-    fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) > 0
-    }
-
-    fn is_answering(&self) -> bool {
-        self.is_busy() || self.answering.load(Ordering::Relaxed)
-    }
-
-    fn has_read(&self, http1: bool) {
-        if http1 && !self.is_busy() && self.phase.load(Ordering::Relaxed) == IDLE {
-            self.set(HEAD);
-        }
-    }
-
-    fn has_written(&self, ready: bool) {
-        if ready {
-            self.answering.store(false, Ordering::Relaxed);
-        }
-        let blocked = !ready;
-        if self.blocked.load(Ordering::Relaxed) != blocked {
-            self.blocked.store(blocked, Ordering::Relaxed);
-            self.touch();
-        }
-    }
-
-    /// When this connection has to have moved on, and what it is overdue for then. `None` while an answer is awaited: that
-    /// has deadlines of its own.
-    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Tick, Overdue)> {
-        let since = Tick::from_bits(self.since.load(Ordering::Relaxed));
-        if self.blocked.load(Ordering::Relaxed) {
-            return Some((since.after(limits.keep_alive), Overdue::Blocked));
-        }
-        if self.is_busy() {
-            return None;
-        }
-        Some(match self.phase.load(Ordering::Relaxed) {
-            HEAD => (since.after(limits.header_timeout), Overdue::Head),
-            _ => (since.after(limits.keep_alive), Overdue::Idle),
-        })
-    }
-
-    /// The next read answers 408 and ends the connection.
-    pub(super) fn expire(&self) {
-        self.expired.store(true, Ordering::Relaxed);
-    }
-}
+use super::standing::Standing;
 
 /// The connection's bytes, watched. `prefix` holds what was read to find out the protocol.
 pub(super) struct Watched<S> {
     inner: S,
     prefix: Bytes,
     standing: Arc<Standing>,
-    http1: bool,
     malformed: fn(Unreadable) -> Bytes,
+    /// Interim answers on their way out, ahead of what hyper writes.
+    ahead: Bytes,
     /// What is written in place of hyper's own answer.
     instead: Option<Bytes>,
+    /// Everything that hyper had to write before has been written.
+    flushed: bool,
     meter: Meter,
     /// The last head that came says two things about its body's length.
     two_lengths: bool,
@@ -205,12 +54,27 @@ impl<S> Watched<S> {
         malformed: fn(Unreadable) -> Bytes,
     ) -> Self {
         let meter = if http1 { Meter::Heads(HeadMeter::new()) } else { Meter::Frames(FrameMeter::new()) };
-        Self { inner, prefix, standing, http1, malformed, instead: None, meter, two_lengths: false, title_case: false }
+        Self {
+            inner,
+            prefix,
+            standing,
+            malformed,
+            ahead: Bytes::new(),
+            instead: None,
+            flushed: true,
+            meter,
+            two_lengths: false,
+            title_case: false,
+        }
     }
 
     /// Whether names of fields are written in Title-Case here too.
     pub(super) fn in_title_case(self, title_case: bool) -> Self {
         Self { title_case, ..self }
+    }
+
+    const fn is_http1(&self) -> bool {
+        matches!(self.meter, Meter::Heads(_))
     }
 
     fn refusal(&self, why: Unreadable) -> Bytes {
@@ -220,7 +84,7 @@ impl<S> Watched<S> {
 }
 
 /// An answer with the names of its fields in Title-Case.
-fn title_cased(answer: &[u8]) -> Bytes {
+pub(super) fn title_cased(answer: &[u8]) -> Bytes {
     let mut cased = answer.to_vec();
     // Behind the status line, and where a name is: from a line's beginning to its colon.
     let (mut in_name, mut first, mut line) = (false, false, 0);
@@ -251,15 +115,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
             buf.put_slice(&taken);
             return Poll::Ready(this.metered(buf, before));
         }
-        if this.standing.expired.load(Ordering::Relaxed) {
-            let answer = this.refusal(Unreadable::Status(StatusCode::REQUEST_TIMEOUT));
-            // As much as the socket takes at once; the connection ends here either way.
-            let _best_effort = Pin::new(&mut this.inner).poll_write(cx, &answer);
+        if this.standing.is_expired() {
+            if this.is_http1() {
+                let answer = this.refusal(Unreadable::Status(StatusCode::REQUEST_TIMEOUT));
+                // As much as the socket takes at once; the connection ends here either way.
+                let _best_effort = Pin::new(&mut this.inner).poll_write(cx, &answer);
+            }
             return Poll::Ready(Ok(()));
         }
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
         if polled.is_ready() {
-            this.standing.has_read(this.http1);
+            this.standing.has_read(this.is_http1());
             this.metered(buf, before)?;
         }
         polled
@@ -274,6 +140,7 @@ impl<S> Watched<S> {
         match &mut self.meter {
             Meter::Frames(frames) => {
                 let within = frames.read(bytes);
+                self.standing.note_head(frames.is_in_head());
                 if within { Ok(()) } else { Err(io::Error::other("too many HTTP/2 frames that say nothing")) }
             }
             Meter::Heads(heads) => {
@@ -298,7 +165,7 @@ impl<S> Watched<S> {
 impl<S: AsyncWrite + Unpin> Watched<S> {
     /// hyper answers an unreadable head by itself, in exactly this form, before any handler has seen it.
     fn hyper_refusal(&self, bytes: &[u8]) -> Option<Unreadable> {
-        if !bytes.starts_with(b"HTTP/1.1 4") || !self.http1 || self.standing.is_answering() {
+        if !bytes.starts_with(b"HTTP/1.1 4") || !self.is_http1() || self.standing.is_answering() {
             return None;
         }
         let status = StatusCode::from_bytes(bytes.get(9..12)?).ok()?;
@@ -310,9 +177,28 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
         bare.then_some(if spoiled { Unreadable::TwoLengths } else { Unreadable::Status(status) })
     }
 
+    /// Writes interim answers that have come, if that does not put them into the middle of something: an answer to the request
+    /// before may still wait in hyper's buffer. Then they are dropped.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(interim) = self.standing.take_interim()
+            && self.flushed
+            && self.instead.is_none()
+        {
+            self.ahead = interim;
+        }
+        while !self.ahead.is_empty() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.ahead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.ahead.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(instead) = &mut self.instead {
-            let written = std::task::ready!(Pin::new(&mut self.inner).poll_write(cx, instead))?;
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, instead))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -328,11 +214,13 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        ready!(this.poll_interim(cx))?;
         if let Some(why) = this.hyper_refusal(bytes) {
             this.instead = Some(this.refusal(why));
             // Flushed with hyper's flush, or by its shutdown.
             return Poll::Ready(Ok(bytes.len()));
         }
+        this.flushed = false;
         let polled = Pin::new(&mut this.inner).poll_write(cx, bytes);
         this.standing.has_written(polled.is_ready());
         polled
@@ -349,6 +237,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         {
             return self.poll_write(cx, only);
         }
+        ready!(this.poll_interim(cx))?;
+        this.flushed = false;
         let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
         this.standing.has_written(polled.is_ready());
         polled
@@ -359,12 +249,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.poll_instead(cx))?;
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let this = &mut *self;
+        // hyper flushes when it has written all it had.
+        this.flushed = true;
+        ready!(this.poll_interim(cx))?;
+        ready!(this.poll_instead(cx))?;
+        Pin::new(&mut this.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.poll_instead(cx))?;
+        ready!(self.poll_instead(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

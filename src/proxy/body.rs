@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::access::AccessEntry;
 pub use super::body_limit::CountedBody;
@@ -15,6 +14,7 @@ use super::grpc::TrailerWatch;
 use super::headers::{self, Nominated};
 use super::record::Record;
 use super::replay::ReplayBody;
+use crate::listen::Incoming;
 use crate::upstream::{BodyError, ResponseBody};
 
 /// A request body on its way to an upstream.
@@ -102,7 +102,7 @@ pub(super) fn poll_incoming(
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
     let frame = ready!(Pin::new(body).poll_frame(cx));
-    Poll::Ready(frame.map(|frame| frame.map(headers::filter_trailers).map_err(Into::into)))
+    Poll::Ready(frame.map(|frame| frame.map(headers::filter_trailers)))
 }
 
 /// A response body on its way to the caller.

@@ -10,10 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::request::Parts;
-use http::{Method, Request, Response};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::body::CallerBody;
@@ -25,7 +22,7 @@ use super::splice::splice;
 use super::tunnel;
 use super::{Entrance, Proxy};
 use crate::coarse;
-use crate::listen;
+use crate::listen::{self, Incoming};
 use crate::runtime::{Lane, ListenerRuntime, Runtime};
 use crate::tls::CertificateAuthority;
 use crate::upstream::{Origin, Scheme, Transport, Upstream};
@@ -40,14 +37,16 @@ pub(super) async fn open(
     listener: &ListenerRuntime,
     entrance: Entrance,
     tunnel: Tunnel,
-    request: Request<Incoming>,
+    mut body: Incoming,
 ) -> Result<Response<CallerBody>, Refusal> {
     let reached = reach(proxy, runtime, listener, tunnel).await?;
-    let upgrade = hyper::upgrade::on(request);
+    let Some(upgrade) = body.take_upgrade() else {
+        return Err(Refusal::bad_request("a connection of this kind cannot become a tunnel; use HTTP/1.1 or HTTP/2"));
+    };
     let inside = Rc::clone(proxy);
     proxy.spawn(async move {
-        if let Ok(caller) = upgrade.await {
-            carry(&inside, &entrance, reached, TokioIo::new(caller)).await;
+        if let Ok(caller) = upgrade.upgraded().await {
+            carry(&inside, &entrance, reached, caller).await;
         }
     });
     Ok(Response::new(CallerBody::empty()))
@@ -212,15 +211,6 @@ where
             }
         }
     }
-}
-
-/// The CONNECT request itself, for the upgrade that hangs on it; its fields stay for the record.
-pub(super) fn request(head: &mut Parts, body: Incoming) -> Request<Incoming> {
-    let mut request = Request::new(body);
-    *request.version_mut() = head.version;
-    *request.method_mut() = Method::CONNECT;
-    *request.extensions_mut() = std::mem::take(&mut head.extensions);
-    request
 }
 
 fn boxed<'a>(future: impl Future<Output = ()> + 'a) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {

@@ -45,7 +45,7 @@ impl Refusal {
         detail: impl Into<String>,
     ) -> Self {
         let detail = detail.into();
-        let denied = status.is_client_error();
+        let denied = status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED;
         Self { status, problem, error, title, detail, retry_after: None, oauth_error: None, close: false, denied }
     }
 
@@ -74,6 +74,12 @@ impl Refusal {
     pub fn method(detail: impl Into<String>) -> Self {
         let title = "The method is not allowed";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "http_request_denied", title, detail)
+    }
+
+    /// 501: an extended CONNECT for a protocol that is not known here (RFC 9220 section 3).
+    pub fn not_implemented(detail: impl Into<String>) -> Self {
+        let title = "The protocol is not known";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not-implemented", "http_request_error", title, detail)
     }
 
     /// 408: the caller's body stood still.

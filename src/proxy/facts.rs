@@ -3,9 +3,9 @@
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::body::CallerBody;
+use crate::listen::Incoming;
 
 /// What is still needed of the request once it has been taken apart.
 #[derive(Clone, Copy)]

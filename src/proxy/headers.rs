@@ -11,9 +11,10 @@ use http::header::{
     TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, request, response};
 use http_body::Frame;
-use hyper::upgrade::OnUpgrade;
+
+use super::switch;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -42,8 +43,8 @@ const NO_TRAILERS: [HeaderName; 8] =
 struct HopWishes {
     /// `TE: trailers`: the caller takes trailers.
     trailers: bool,
-    /// `Upgrade: websocket`, nominated by `Connection`.
-    websocket: bool,
+    /// The protocols of `Upgrade`, nominated by `Connection`, that may be asked for on.
+    upgrade: Option<HeaderValue>,
     nominated: Option<Nominated>,
 }
 
@@ -53,15 +54,15 @@ struct HopWishes {
 pub(super) struct Nominated(Arc<[HeaderName]>);
 
 /// Makes a caller's head ours, as the request path does with every request that goes out: hop-by-hop fields and, where a
-/// credential is injected, twins go, `Via` comes, and the path is the upstream's. The caller's side of a switch to
-/// WebSocket, if one was asked for. The authorization is put on afterwards.
+/// credential is injected, twins go, `Via` comes, and the path is the upstream's. The protocols that the caller would go on
+/// in, if any. The authorization is put on afterwards.
 pub fn rewrite_request(
     via: &ViaIdentity,
     head: &mut request::Parts,
     path: Option<PathAndQuery>,
     injecting: bool,
-) -> Option<OnUpgrade> {
-    let HopWishes { trailers, websocket, nominated } = strip_hop_by_hop(&mut head.headers);
+) -> Option<HeaderValue> {
+    let HopWishes { trailers, upgrade, nominated } = strip_hop_by_hop(&mut head.headers);
     if let Some(nominated) = nominated {
         head.extensions.insert(nominated);
     }
@@ -78,12 +79,7 @@ pub fn rewrite_request(
     if let Some(path) = path {
         head.uri = Uri::from(path);
     }
-    if !(websocket && head.method == Method::GET && head.version == Version::HTTP_11) {
-        return None;
-    }
-    head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    head.extensions.remove::<OnUpgrade>()
+    upgrade.filter(|_| head.version >= Version::HTTP_11)
 }
 
 /// Makes an upstream's head ours, as the request path does with every answer that is not a switch of protocols:
@@ -136,8 +132,7 @@ fn strip_nominated(headers: &mut HeaderMap, wishes: &mut HopWishes) {
     for line in &lines {
         for member in list_members(line) {
             if member.eq_ignore_ascii_case("upgrade") {
-                wishes.websocket =
-                    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+                wishes.upgrade = switch::permitted(headers);
             } else if let Ok(name) = HeaderName::from_bytes(member.as_bytes())
                 && !is_never_hop_by_hop(&name)
             {

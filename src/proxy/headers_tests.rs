@@ -144,17 +144,20 @@ proptest! {
 }
 
 #[test]
-fn a_wish_for_trailers_or_a_websocket_is_told() {
+fn a_wish_for_trailers_or_another_protocol_is_told() {
     let wishes = |fields: &[(&str, &str)]| strip_hop_by_hop(&mut headers(fields));
+    let upgrade = |fields: &[(&str, &str)]| wishes(fields).upgrade.map(|value| value.to_str().unwrap().to_owned());
     assert_eq!(wishes(&[]), HopWishes::default());
     assert!(wishes(&[("te", "trailers")]).trailers);
     assert!(wishes(&[("te", "gzip;q=0.5, Trailers"), ("connection", "TE")]).trailers);
     assert!(!wishes(&[("te", "deflate, gzip;q=0.3")]).trailers);
-    assert!(wishes(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")]).websocket);
-    assert!(wishes(&[("connection", "keep-alive"), ("connection", "upgrade"), ("upgrade", "websocket")]).websocket);
-    assert!(!wishes(&[("upgrade", "websocket")]).websocket, "not nominated");
-    assert!(!wishes(&[("connection", "upgrade"), ("upgrade", "h2c")]).websocket);
-    assert!(!wishes(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")]).websocket);
+    let websocket = Some("websocket".to_owned());
+    assert_eq!(upgrade(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]), websocket);
+    let twice = [("connection", "keep-alive"), ("connection", "upgrade"), ("upgrade", "websocket")];
+    assert_eq!(upgrade(&twice), websocket);
+    assert_eq!(upgrade(&[("upgrade", "websocket")]), None, "not nominated");
+    assert_eq!(upgrade(&[("connection", "upgrade"), ("upgrade", "h2c")]), None);
+    assert_eq!(upgrade(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")]), websocket);
 }
 
 #[test]

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use super::{CallerBody, Entrance, Proxy, malformed};
 use crate::coarse;
-use crate::listen::{self, CallerConnection, Handler, Unreadable};
+use crate::listen::{self, CallerConnection, Handler, Incoming, Unreadable};
 use crate::tls::CertificateAuthority;
 use crate::upstream::Scheme;
 

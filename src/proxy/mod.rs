@@ -32,6 +32,7 @@ mod settings;
 mod socks;
 mod splice;
 mod subject;
+mod switch;
 mod target;
 mod token_endpoint;
 mod token_origin;
@@ -42,11 +43,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use http::{Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -65,8 +63,9 @@ use self::intercept::Inside;
 use self::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
 use self::record::Record;
 use self::rewrite::Terms;
+use self::switch::Switch;
 use crate::credential::{Authorization, Credential};
-use crate::listen::{CallerConnection, Serving};
+use crate::listen::{CallerConnection, Incoming, Serving};
 use crate::route::OnTokenError;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, RuntimeReader};
 use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics, Traces};
@@ -152,9 +151,14 @@ impl Proxy {
         };
         let facts = CallerFacts::of(&request);
         let (mut head, body) = request.into_parts();
+        let readable = switch::read_extended_connect(&mut head, &body).map_err(|refusal| (refusal, None));
         let request_id = access::identify(&self.shared, &mut head);
         let entry = access::begin(&self.shared, listener, &arrived, &mut head, began);
-        match self.forward(&runtime, listener, arrived, &mut head, body, began).await {
+        let answered = match readable {
+            Ok(()) => self.forward(&runtime, listener, arrived, &mut head, body, began).await,
+            Err(unreadable) => Err(unreadable),
+        };
+        match answered {
             Ok(response) => finish(access::answered(entry, request_id, response), facts),
             Err((refusal, lane)) => {
                 let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
@@ -198,8 +202,8 @@ impl Proxy {
                 passing.await.map_err(|refusal| (refusal, None))
             }
             Destination::Tunnel(tunnel) => {
-                let (request, lane) = (connect::request(head, body), tunnel.lane.clone());
-                let opening = connect::open(self, runtime, listener, arrived.entrance(caller), tunnel, request);
+                let lane = tunnel.lane.clone();
+                let opening = connect::open(self, runtime, listener, arrived.entrance(caller), tunnel, body);
                 Box::pin(opening).await.map_err(|refusal| (refusal, lane))
             }
             Destination::Refused(lane, refusal) => Err((refusal, Some(lane))),
@@ -227,7 +231,7 @@ impl Proxy {
         reached: &Reached,
         terms: Option<&Terms>,
         head: &mut Parts,
-        body: Incoming,
+        mut body: Incoming,
         began: Instant,
     ) -> Result<Response<CallerBody>, Refusal> {
         let (route, metrics) = (&reached.lane.route, &reached.lane.metrics);
@@ -252,7 +256,8 @@ impl Proxy {
         let told = token_origin::reached(reached, authorization.as_ref().map(|(credential, _)| &***credential))?;
         let reached = told.as_ref().unwrap_or(reached);
         let injecting = route.credential.is_some();
-        let upgrade = rewrite_request(&self.shared.via, head, reached.path.clone(), injecting);
+        let wanted = rewrite_request(&self.shared.via, head, reached.path.clone(), injecting);
+        let switch = switch::ask(wanted, head, &mut body);
         rewrite::tell_upstream(terms, reached, head);
         if let Some(credential) = credential {
             inject::make_room(credential, head);
@@ -272,7 +277,7 @@ impl Proxy {
             }
         };
         let (response, trailers) = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
-        let mut response = self.answer(response, upgrade, &route.upstream, Record::new(began, metrics, outcome.0))?;
+        let mut response = self.answer(response, switch, &route.upstream, Record::new(began, metrics, outcome.0))?;
         rewrite::tell_caller(terms, reached, head, response.headers_mut());
         watch.tell(&self.shared, &mut response, route, outcome.1);
         if let Some(watch) = trailers {
@@ -288,39 +293,30 @@ impl Proxy {
         listener: &ListenerRuntime,
         origin: &Origin,
         head: &mut Parts,
-        body: Incoming,
+        mut body: Incoming,
         began: Instant,
     ) -> Result<Response<CallerBody>, Refusal> {
         let upstream = tunnel::unmatched(runtime, listener, origin, origin)?;
         if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
         }
-        let upgrade = rewrite_request(&self.shared.via, head, None, false);
+        let wanted = rewrite_request(&self.shared.via, head, None, false);
+        let switch = switch::ask(wanted, head, &mut body);
         let response = self.pass(upstream, origin, head, body).await;
         let response = response.map_err(|error| Refusal::unmatched_exchange(&origin.to_string(), &error))?;
-        self.answer(response, upgrade, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
+        self.answer(response, switch, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
     }
 
-    /// Makes the upstream's answer ours, or joins the two sides of an upgrade.
+    /// Makes the upstream's answer ours, or joins the two sides of a switch of protocols.
     fn answer(
         &self,
         response: Response<ResponseBody<RequestBody>>,
-        upgrade: Option<OnUpgrade>,
+        switch: Option<Switch>,
         upstream: &Upstream,
         record: Record,
     ) -> Result<Response<CallerBody>, Refusal> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let agreed =
-                response.headers().get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-            let Some(caller) = upgrade.filter(|_| agreed) else {
-                return Err(Refusal::bad_response("the upstream switched protocols without being asked"));
-            };
-            let (mut head, body) = response.into_parts();
-            tunnel::switch(self, caller, body, upstream.settings.timeouts.idle);
-            headers::clean_response(&mut head.headers, head.status);
-            head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            return Ok(Response::from_parts(head, CallerBody::empty().with_record(record)));
+            return switch::join(self, switch, response, upstream, record);
         }
         let (mut head, body) = response.into_parts();
         rewrite_response(&self.shared.via, &mut head);

@@ -10,10 +10,10 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::body::poll_incoming;
+use crate::listen::Incoming;
 use crate::upstream::BodyError;
 
 /// One turn at sending a body. The first reads from the caller and keeps what it reads; the second sends what was kept and

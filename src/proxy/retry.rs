@@ -1,5 +1,6 @@
 //! 401: discard that token, obtain another, send the request once more. The only place where a request is sent twice.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::replay::Replay;
 use super::send::{Settled, UpstreamResponse};
 use super::{Proxy, ProxyShared, grpc};
 use crate::credential::{Authorization, Credential};
+use crate::interim::InterimSink;
 use crate::renewal::{Answer, Decision, Evidence, Place, Renewals, Standing};
 use crate::runtime::Lane;
 use crate::upstream::{ExchangeError, ResponseBody};
@@ -32,6 +34,8 @@ pub(super) struct Sent<'a> {
     pub(super) authorization: Authorization,
     /// When it left: see [`Renewals::sent_at`].
     pub(super) left_at: Option<Instant>,
+    /// Where interim answers go.
+    pub(super) interim: Option<Rc<dyn InterimSink>>,
 }
 
 pub(super) enum SentBody {

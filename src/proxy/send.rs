@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::Response;
 use http::request::Parts;
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::body::RequestBody;
 use super::destination::Reached;
@@ -14,6 +13,7 @@ use super::replay::ReplayBody;
 use super::retry::{self, Sent, SentBody};
 use super::{Proxy, access, body_limit, inject};
 use crate::credential::{Authorization, Credential};
+use crate::listen::Incoming;
 use crate::renewal::Answer;
 use crate::upstream::{ExchangeError, Origin, OutboundHead, ResponseBody, Upstream};
 
@@ -34,9 +34,10 @@ impl Proxy {
         body: Incoming,
         authorization: Authorization,
     ) -> Result<Settled, ExchangeError> {
+        let interim = body.interim();
         let (body, sent_body) = self.keep_body(reached, body);
         let left_at = retry::renewals(reached, credential).sent_at();
-        let sent = Sent { credential, head, body: sent_body, authorization, left_at };
+        let sent = Sent { credential, head, body: sent_body, authorization, left_at, interim };
         let response = self.send(reached, &sent, body, false).await?;
         let told = retry::answer_of(reached, &response);
         if told == Answer::Refused || retry::wants_nonce(credential, &response) {
@@ -56,7 +57,8 @@ impl Proxy {
     ) -> Result<UpstreamResponse, ExchangeError> {
         let origin = reached.origin();
         let finish = inject::Finish::of(sent.credential, &sent.authorization, origin, sent.head)?;
-        let outbound = OutboundHead { fresh, ..finish.head(sent.head, &sent.authorization) };
+        let outbound =
+            OutboundHead { fresh, interim: sent.interim.as_ref(), ..finish.head(sent.head, &sent.authorization) };
         let response = self.exchange(&reached.lane.route.upstream, origin, outbound, body).await?;
         if sent.credential.binding().is_some() {
             // An upstream may give the next nonce with any answer (RFC 9449 section 8.2).
@@ -73,7 +75,9 @@ impl Proxy {
         head: &Parts,
         body: Incoming,
     ) -> Result<UpstreamResponse, ExchangeError> {
-        self.exchange(upstream, origin, OutboundHead::plain(head), RequestBody::streaming(body)).await
+        let interim = body.interim();
+        let outbound = OutboundHead { interim: interim.as_ref(), ..OutboundHead::plain(head) };
+        self.exchange(upstream, origin, outbound, RequestBody::streaming(body)).await
     }
 
     /// One request out, one response back. A request whose used connection ended without a word goes out once more, if that

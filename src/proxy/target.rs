@@ -5,7 +5,7 @@
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{Method, Version};
+use http::{HeaderValue, Method, Version};
 
 use super::error::Refusal;
 use super::headers;
@@ -91,6 +91,19 @@ fn host_field(head: &Parts) -> Result<Option<Authority<'_>>, Refusal> {
 fn check_framing(head: &Parts) -> Result<(), Refusal> {
     if !headers::has_plain_framing(&head.headers) {
         return Err(Refusal::framing("Transfer-Encoding has to be exactly \"chunked\""));
+    }
+    // HTTP/1 takes white space around a value for no part of it, and HTTP/2 has none (RFC 9113 section 8.2.1): passed on, the
+    // two sides would read two values.
+    let is_padded = |value: &HeaderValue| {
+        let ends = [value.as_bytes().first(), value.as_bytes().last()];
+        ends.iter().any(|end| matches!(end, Some(b' ' | b'\t')))
+    };
+    if head.version == Version::HTTP_2
+        && let Some((name, _)) = head.headers.iter().find(|(_, value)| is_padded(value))
+    {
+        return Err(Refusal::bad_request(format!(
+            "the value of {name} begins or ends with white space; send it without"
+        )));
     }
     Ok(())
 }

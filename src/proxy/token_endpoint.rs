@@ -14,7 +14,6 @@ use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RE
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::json;
 use url::form_urlencoded;
@@ -23,6 +22,7 @@ use zeroize::Zeroizing;
 use super::body::CallerBody;
 use super::error::{REQUEST_ID, RequestId};
 use super::record::Record;
+use crate::listen::Incoming;
 use crate::runtime::{ListenerRuntime, TokenClientRuntime};
 use crate::secret::Secret;
 use crate::token::{Acquired, TokenError, TokenErrorKind};

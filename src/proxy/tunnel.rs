@@ -4,14 +4,13 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 
 use super::Proxy;
 use super::body::RequestBody;
 use super::error::Refusal;
 use super::splice::splice;
+use crate::listen::Upgrade;
 use crate::runtime::{Lane, ListenerRuntime, Runtime, UnmatchedRuntime};
 use crate::upstream::{Origin, ResponseBody, Scheme, Upstream};
 
@@ -80,11 +79,10 @@ pub(super) fn permitted<'a>(
 }
 
 /// Joins the two sides of a protocol switch that both have agreed to.
-pub(super) fn switch(proxy: &Proxy, caller: OnUpgrade, upstream: ResponseBody<RequestBody>, idle: Duration) {
+pub(super) fn switch(proxy: &Proxy, caller: Upgrade, upstream: ResponseBody<RequestBody>, idle: Duration) {
     let Some((mut upstream, early)) = upstream.into_upgraded() else { return };
     proxy.spawn(async move {
-        let Ok(caller) = caller.await else { return };
-        let mut caller = TokioIo::new(caller);
+        let Ok(mut caller) = caller.upgraded().await else { return };
         // An upstream may speak right behind its 101.
         if caller.write_all(&early).await.is_ok() {
             splice(&mut caller, &mut upstream, idle).await;

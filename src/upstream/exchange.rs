@@ -23,6 +23,7 @@ use super::lease::NotSent;
 use super::pool::{OriginPool, Pool};
 use super::{Offer, Origin, Timeouts, Upstream, path_and_query};
 use crate::coarse::{Deadline, Limit};
+use crate::interim::InterimSink;
 
 /// The answer of an exchange.
 pub(super) type Exchanged<B> = Result<Response<ResponseBody<B>>, ExchangeError>;
@@ -40,6 +41,8 @@ pub struct OutboundHead<'a> {
     pub authorization: [Option<OutboundField<'a>>; 2],
     /// It leaves over a new connection.
     pub fresh: bool,
+    /// Where interim answers go. An upstream that speaks HTTP/2 has none that could be had.
+    pub interim: Option<&'a Rc<dyn InterimSink>>,
 }
 
 /// A field that is put on a request.
@@ -49,7 +52,7 @@ impl<'a> OutboundHead<'a> {
     /// A head that leaves as it is.
     #[must_use]
     pub const fn plain(head: &'a Parts) -> Self {
-        Self { head, path: None, authorization: [None, None], fresh: false }
+        Self { head, path: None, authorization: [None, None], fresh: false, interim: None }
     }
 
     /// True if a field of this name is put on.
@@ -260,7 +263,7 @@ mod tests {
             head: &head,
             path: Some(&path),
             authorization: [Some((&token, &ours)), Some((&proof, &ours))],
-            fresh: false,
+            ..OutboundHead::plain(&head)
         };
         let origin: Origin = "https://api.test".parse().unwrap();
         let sent = http2_request(outbound, &origin, "api.test".parse().unwrap(), ());

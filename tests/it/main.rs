@@ -30,6 +30,7 @@ mod guarantees;
 mod guarantees_tokens;
 mod http2;
 mod http2_abuse;
+mod http2_callers;
 mod inject;
 mod intercept;
 mod limits;

@@ -14,6 +14,7 @@ mod upload;
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -22,6 +23,7 @@ use http_body::{Body, Frame};
 
 use super::body::{BodyError, Outgoing};
 use super::exchange::OutboundHead;
+use crate::interim::{self, InterimSink};
 use crate::tls::{Keys, refused_identity};
 use framing::{Decoded, Framing};
 use upload::{Names, Upload};
@@ -49,6 +51,8 @@ pub(super) struct Connection<B> {
     persistent: bool,
     /// Something of this exchange's response has arrived.
     answered: bool,
+    /// Where interim answers go.
+    interim: Option<Rc<dyn InterimSink>>,
 }
 
 /// Why an exchange on this connection failed.
@@ -79,6 +83,7 @@ where
             response: Framing::Empty,
             persistent: true,
             answered: false,
+            interim: None,
         }
     }
 
@@ -87,6 +92,7 @@ where
         self.answered = false;
         self.head_request = head.head.method == Method::HEAD;
         self.response = Framing::Empty;
+        self.interim = head.interim.cloned();
         self.upload.begin(head, host, body);
     }
 
@@ -100,7 +106,7 @@ where
         !self.answered
     }
 
-    /// Writes the request and waits for the final response head. Interim responses are passed over (RFC 9110 section
+    /// Writes the request and waits for the final response head. Interim responses are handed on (RFC 9110 section
     /// 15.2); a 101 is final.
     pub(super) fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Fault>> {
         let written = match self.upload.poll(&mut self.stream, cx) {
@@ -139,8 +145,12 @@ where
             };
             let status = parsed.response.status();
             if status.is_informational() && status != http::StatusCode::SWITCHING_PROTOCOLS {
+                if let (Some(to), Some(answer)) = (&self.interim, interim::passed(parsed.response)) {
+                    to.send(answer);
+                }
                 continue;
             }
+            self.interim = None;
             self.persistent = parsed.persistent;
             self.response = parsed.framing;
             return Ok(Some(parsed.response));
@@ -195,6 +205,7 @@ where
 
     /// Prepares for the pool: an idle connection keeps no large buffer.
     pub(super) fn rest(&mut self) {
+        self.interim = None;
         self.upload.forget();
         if self.room > MIN_READ {
             self.room = MIN_READ;

@@ -336,7 +336,7 @@ mod tests {
             head: &head,
             path: Some(&path),
             authorization: [Some((&token, &ours)), Some((&proof, &ours))],
-            fresh: false,
+            ..OutboundHead::plain(&head)
         };
         let written = |names| {
             let mut out = BytesMut::new();

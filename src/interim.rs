@@ -1,0 +1,60 @@
+//! Interim answers (RFC 9110 section 15.2) on their way from an upstream to a caller.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderName, Response, StatusCode};
+
+/// For one connection, or about a body, which an interim answer has not.
+const NOT_PASSED: [HeaderName; 8] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Takes the interim answers to one request; whoever waits for the answer hands them over before it.
+///
+/// Nothing depends on them: one that cannot be passed on is dropped.
+pub trait InterimSink {
+    /// Passes on one answer with a status from 100 to 199, other than 101.
+    fn send(&self, answer: Response<()>);
+}
+
+/// An upstream's interim answer, ready to be passed on. `None` for 100: the caller was told to go on when its body was first
+/// asked for.
+#[must_use]
+pub fn passed(mut answer: Response<()>) -> Option<Response<()>> {
+    if answer.status() == StatusCode::CONTINUE {
+        return None;
+    }
+    let headers = answer.headers_mut();
+    let lines: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
+    for member in lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+        if let Ok(name) = HeaderName::from_bytes(member.trim_ascii()) {
+            headers.remove(name);
+        }
+    }
+    for name in &NOT_PASSED {
+        headers.remove(name);
+    }
+    Some(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_one_connection_stays_behind_and_a_hint_passes() {
+        let hint =
+            Response::builder().status(103).header("link", "</a.css>; rel=preload").header("connection", "X-Hop");
+        let hint = hint.header("x-hop", "1").header("content-length", "3").body(()).unwrap();
+        let passed_on = passed(hint).unwrap();
+        assert_eq!(passed_on.headers().len(), 1);
+        assert_eq!(passed_on.headers()["link"], "</a.css>; rel=preload");
+        assert!(passed(Response::builder().status(100).body(()).unwrap()).is_none());
+    }
+}

@@ -1,0 +1,142 @@
+//! HTTP/1 towards callers, by hyper's server.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection::InProgress;
+use super::interim::Interims;
+use super::standing::{Standing, Switch};
+use super::watch::Served;
+use super::watched::Watched;
+use super::{CallerConnection, Handler, Incoming, Limits};
+
+/// Serves what comes over `io`.
+pub(super) fn serve<S, H>(
+    io: Watched<S>,
+    handler: Rc<H>,
+    caller: Arc<CallerConnection>,
+    standing: Arc<Standing>,
+    title_case: bool,
+    limits: &Limits,
+) -> impl Served
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    let interims = Rc::new(Interims::new(&standing, title_case));
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let in_progress = InProgress::new(&standing);
+        let (handler, caller) = (Rc::clone(&handler), Arc::clone(&caller));
+        let switching = Switching::of(&request, &standing);
+        let interims = (request.version() == Version::HTTP_11).then(|| Rc::clone(&interims) as Rc<_>);
+        let request = Incoming::of_http1(request, switching.is_some(), interims);
+        async move {
+            let mut answer = handler.handle(request, &caller).await;
+            if let Some(switching) = switching {
+                switching.decided_by(&mut answer);
+            }
+            Ok::<_, std::convert::Infallible>(answer.map(|body| WatchedBody { body, in_progress }))
+        }
+    });
+    let connection = http1::Builder::new()
+        // Ours: hyper's would also count the time between requests.
+        .header_read_timeout(None)
+        .max_header_size(limits.header_bytes)
+        .title_case_headers(title_case)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    Connection { inner: connection, finish: http1::UpgradeableConnection::graceful_shutdown }
+}
+
+pin_project_lite::pin_project! {
+    /// hyper's connection, and how it is told to finish.
+    struct Connection<C> {
+        #[pin]
+        inner: C,
+        finish: fn(Pin<&mut C>),
+    }
+}
+
+impl<C: Future<Output = hyper::Result<()>>> Future for Connection<C> {
+    type Output = hyper::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx)
+    }
+}
+
+impl<C: Future<Output = hyper::Result<()>>> Served for Connection<C> {
+    type Error = hyper::Error;
+
+    fn finish(self: Pin<&mut Self>) {
+        let this = self.project();
+        (this.finish)(this.inner);
+    }
+}
+
+/// A request to switch protocols, until its answer.
+struct Switching {
+    connect: bool,
+    standing: Arc<Standing>,
+}
+
+impl Switching {
+    fn of(request: &Request<hyper::body::Incoming>, standing: &Arc<Standing>) -> Option<Self> {
+        if standing.switch() == Switch::No {
+            return None;
+        }
+        let connect = request.method() == Method::CONNECT;
+        let asks = connect || request.headers().contains_key(UPGRADE);
+        asks.then(|| Self { connect, standing: Arc::clone(standing) })
+    }
+
+    fn decided_by<B>(self, answer: &mut Response<B>) {
+        let status = answer.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS || (self.connect && status.is_success()) {
+            self.standing.set_switch(Switch::Yes);
+        } else if self.standing.switch() == Switch::Overrun {
+            // What came behind the request was meant for another protocol, and passed by unread.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        } else {
+            self.standing.set_switch(Switch::No);
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A response body that keeps its connection busy until its end.
+    struct WatchedBody<B> {
+        #[pin]
+        body: B,
+        in_progress: InProgress,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,151 @@
+//! HTTP/2 towards callers (RFC 9113), by the crate `h2` itself: hyper's server over it has no interim answers, no deadline for a
+//! stream, and takes a request that was reset for one that has ended.
+//!
+//! All of a connection is one task: its streams are futures inside of it, so that what several of them have to say leaves in
+//! one write, and nothing of them outlives it.
+
+mod answer;
+mod body;
+mod head;
+mod interim;
+mod stream;
+mod tunnel;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, Stream as _};
+use h2::RecvStream;
+use h2::server::{Builder, Handshake, SendResponse};
+use http::Request;
+use prometheus_client::metrics::counter::Counter;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::watch::Served;
+use super::{Handler, Limits, panics};
+pub(super) use body::RequestBody;
+pub(super) use stream::Context as StreamContext;
+pub use tunnel::Tunnel;
+
+/// Streams of one caller at a time, and how much of the body of each may wait here.
+const MAX_STREAMS: u32 = 100;
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// What may wait of all bodies together, as long as they are few.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What is kept of answers that the caller has not taken, for each stream.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// One caller's connection. Ready when it has ended.
+pub(super) struct Connection<S, G, F> {
+    state: State<S>,
+    begin: G,
+    streams: FuturesUnordered<F>,
+    /// What of `CONNECTION_WINDOW` it has become.
+    window: u32,
+    finishing: bool,
+}
+
+enum State<S> {
+    Handshake(Box<Handshake<S, Bytes>>),
+    Open(Box<h2::server::Connection<S, Bytes>>),
+}
+
+/// Serves what comes over `io`, whose first bytes are the client's preface.
+pub(super) fn serve<S, H>(io: S, context: StreamContext<H>, panics: Counter, limits: &Limits) -> impl Served
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let context = Rc::new(context);
+    let handshake = Builder::new()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol()
+        .handshake(io);
+    let begin = move |request, respond| {
+        let (context, panics) = (Rc::clone(&context), panics.clone());
+        async move { panics::counted(stream::serve(context, request, respond), &panics).await }
+    };
+    Connection {
+        state: State::Handshake(Box::new(handshake)),
+        begin,
+        streams: FuturesUnordered::new(),
+        window: CONNECTION_WINDOW,
+        finishing: false,
+    }
+}
+
+impl<S, G, F> Connection<S, G, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    G: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F,
+    F: Future<Output = ()>,
+{
+    fn poll_streams(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(())) = Pin::new(&mut self.streams).poll_next(cx) {}
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        loop {
+            // Before the connection, which then writes what they have to say.
+            self.poll_streams(cx);
+            let State::Open(connection) = &mut self.state else { return Poll::Pending };
+            let Some(accepted) = ready!(connection.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
+            let (request, respond) = accepted?;
+            self.streams.push((self.begin)(request, respond));
+            // Uploads that nobody takes must leave room for the others of this caller: a window for each stream. It is never
+            // made smaller, for what has been promised may be on its way.
+            let wanted = u32::try_from(self.streams.len()).unwrap_or(MAX_STREAMS).saturating_mul(STREAM_WINDOW);
+            if wanted > self.window {
+                self.window = wanted;
+                connection.set_target_window_size(wanted);
+            }
+        }
+    }
+}
+
+impl<S, G, F> Future for Connection<S, G, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    G: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Unpin,
+    F: Future<Output = ()>,
+{
+    type Output = Result<(), h2::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let State::Handshake(handshake) = &mut this.state {
+            let mut connection = ready!(Pin::new(handshake.as_mut()).poll(cx))?;
+            if this.finishing {
+                connection.graceful_shutdown();
+            }
+            this.state = State::Open(Box::new(connection));
+        }
+        this.poll_open(cx)
+    }
+}
+
+impl<S, G, F> Served for Connection<S, G, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    G: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Unpin,
+    F: Future<Output = ()>,
+{
+    type Error = h2::Error;
+
+    /// GOAWAY: what has begun is finished (RFC 9113 section 6.8).
+    fn finish(mut self: Pin<&mut Self>) {
+        self.finishing = true;
+        if let State::Open(connection) = &mut self.state {
+            connection.graceful_shutdown();
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! One request on a stream, and its answer.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{Method, Request, Response};
+use http_body::Body as _;
+use tokio::sync::oneshot;
+
+use super::super::connection::InProgress;
+use super::super::standing::Standing;
+use super::super::upgrade::Upgrade;
+use super::super::{CallerConnection, Handler, Incoming};
+use super::answer;
+use super::body::RequestBody;
+use super::head;
+use super::interim::Interims;
+use super::tunnel::Tunnel;
+
+/// What the streams of one connection have in common.
+pub(in crate::listen) struct Context<H> {
+    pub(in crate::listen) handler: Rc<H>,
+    pub(in crate::listen) caller: Arc<CallerConnection>,
+    pub(in crate::listen) standing: Arc<Standing>,
+    /// How long an answer may stand still because its caller takes nothing.
+    pub(in crate::listen) patience: Duration,
+}
+
+/// A CONNECT, until its answer says whether there will be a tunnel.
+struct Opening {
+    stream: RecvStream,
+    tunnel: oneshot::Sender<Tunnel>,
+}
+
+/// Has one request answered, to the end of the answer's body or of the stream.
+pub(super) async fn serve<H: Handler>(
+    context: Rc<Context<H>>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let in_progress = InProgress::new(&context.standing);
+    let interims = Rc::new(Interims::default());
+    let (request, opening) = received(request, &interims);
+    let handling = context.handler.handle(request, &context.caller);
+    // Nobody waits for the answer any more where there is none.
+    let Some(answer) = answered(handling, &interims, &mut respond).await else { return };
+    let (head, body) = head::split(answer);
+    let tunnel = opening.filter(|_| head.status().is_success());
+    let ends = tunnel.is_none() && body.is_end_stream();
+    let stream = match respond.send_response(head, ends) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(target: "attache::listen", %error, "an answer could not be sent");
+            respond.send_reset(Reason::INTERNAL_ERROR);
+            return;
+        }
+    };
+    if let Some(opening) = tunnel {
+        // If nobody waits for it, it is dropped, which resets the stream.
+        let _unwanted = opening.tunnel.send(Tunnel::new(stream, opening.stream, in_progress));
+    } else if !ends && let Err(stopped) = answer::send(stream, body, context.patience).await {
+        tracing::debug!(target: "attache::listen", %stopped, "an answer did not get out whole");
+    }
+}
+
+/// The request as every handler sees it.
+fn received(request: Request<RecvStream>, interims: &Rc<Interims>) -> (Request<Incoming>, Option<Opening>) {
+    let (mut head, stream) = request.into_parts();
+    if head.method != Method::CONNECT {
+        let body = RequestBody::new(stream, &head.headers, interims);
+        let interims = Rc::clone(interims);
+        return (Request::from_parts(head, Incoming::of_http2(body, interims)), None);
+    }
+    let (tunnel, opened) = oneshot::channel();
+    let upgrade = Upgrade::of_http2(opened, head.extensions.remove::<h2::ext::Protocol>());
+    (Request::from_parts(head, Incoming::of_connect(upgrade)), Some(Opening { stream, tunnel }))
+}
+
+/// Waits for the answer; `None` if the caller gives up first, which ends what was begun for it.
+async fn answered<B>(
+    handling: impl Future<Output = Response<B>>,
+    interims: &Interims,
+    respond: &mut SendResponse<Bytes>,
+) -> Option<Response<B>> {
+    let mut handling = pin!(handling);
+    poll_fn(|cx| {
+        let polled = handling.as_mut().poll(cx);
+        interims.send_on(respond);
+        match polled {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => respond.poll_reset(cx).map(|_reset| None),
+        }
+    })
+    .await
+}

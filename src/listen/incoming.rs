@@ -1,0 +1,103 @@
+//! A caller's request body as it comes in, in whichever version, and what else hangs on a request.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use hyper::upgrade::OnUpgrade;
+
+use super::http2::RequestBody;
+use super::upgrade::Upgrade;
+use crate::interim::InterimSink;
+
+/// A body that broke off, or whose framing did.
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A caller's request body. It ends with `None` only where the caller has ended it: one that breaks off is an error.
+pub struct Incoming {
+    kind: Kind,
+    upgrade: Option<Upgrade>,
+    interim: Option<Rc<dyn InterimSink>>,
+}
+
+enum Kind {
+    Http1(hyper::body::Incoming),
+    Http2(RequestBody),
+    /// What comes is the tunnel's, if there will be one.
+    Connect,
+}
+
+impl Incoming {
+    /// The same request with a body of ours; `switches`: it asks for another protocol.
+    pub(super) fn of_http1(
+        mut request: Request<hyper::body::Incoming>,
+        switches: bool,
+        interim: Option<Rc<dyn InterimSink>>,
+    ) -> Request<Self> {
+        let upgrade = if switches { request.extensions_mut().remove::<OnUpgrade>() } else { None };
+        request.map(|body| Self { kind: Kind::Http1(body), upgrade: upgrade.map(Upgrade::of_http1), interim })
+    }
+
+    pub(super) fn of_http2(body: RequestBody, interim: Rc<dyn InterimSink>) -> Self {
+        Self { kind: Kind::Http2(body), upgrade: None, interim: Some(interim) }
+    }
+
+    pub(super) fn of_connect(upgrade: Upgrade) -> Self {
+        Self { kind: Kind::Connect, upgrade: Some(upgrade), interim: None }
+    }
+
+    /// The caller's side of a switch of protocols or of a tunnel, if the request asked for one; once.
+    pub fn take_upgrade(&mut self) -> Option<Upgrade> {
+        self.upgrade.take()
+    }
+
+    /// The protocol of an extended CONNECT (RFC 8441 section 4).
+    #[must_use]
+    pub fn extended_connect(&self) -> Option<&str> {
+        self.upgrade.as_ref()?.protocol()
+    }
+
+    /// Where interim answers to this request may go. `None` for a caller that knows none (HTTP/1.0).
+    #[must_use]
+    pub fn interim(&self) -> Option<Rc<dyn InterimSink>> {
+        self.interim.clone()
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.kind {
+            Kind::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Kind::Http2(body) => body.poll(cx),
+            Kind::Connect => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Http1(body) => body.is_end_stream(),
+            Kind::Http2(body) => body.has_ended(),
+            Kind::Connect => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Http1(body) => body.size_hint(),
+            Kind::Http2(body) => body.size_hint(),
+            Kind::Connect => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl std::fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Incoming").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,205 @@
+//! Where a caller's connection stands, and since when: what its deadlines go by.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::Limits;
+use crate::coarse::Tick;
+
+/// Where a connection stands. Atomics because hyper wants `Send` of an upgradeable connection; only one thread ever looks.
+#[derive(Debug)]
+pub(super) struct Standing {
+    phase: AtomicU8,
+    since: AtomicU64,
+    /// Requests in progress; more than one on HTTP/2.
+    busy: AtomicU64,
+    /// A handler's answer has been taken and not written yet: what is written next is that, and not hyper's own.
+    answering: AtomicBool,
+    /// The caller does not take what is written.
+    blocked: AtomicBool,
+    /// The head did not come in time.
+    expired: AtomicBool,
+    http2: AtomicBool,
+    /// The head of an HTTP/2 request has begun and not ended, since then; 0 if not.
+    head_since: AtomicU64,
+    switch: AtomicU8,
+    /// Interim answers that wait for their turn to be written.
+    has_interim: AtomicBool,
+    interim: Mutex<Vec<u8>>,
+}
+
+/// A request to switch protocols (CONNECT, `Upgrade`) decides what the bytes behind it are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switch {
+    /// None is asked for: what comes is HTTP.
+    No,
+    /// Asked for, and not answered.
+    Asked,
+    /// Likewise, and something has come behind it already.
+    Overrun,
+    /// It happened: what comes is no HTTP.
+    Yes,
+}
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+
+/// Interim answers that may wait, in bytes.
+const MOST_INTERIM: usize = 64 * 1024;
+
+impl Default for Standing {
+    /// A new connection owes a request head.
+    fn default() -> Self {
+        Self {
+            phase: AtomicU8::new(HEAD),
+            since: AtomicU64::new(Tick::now().to_bits()),
+            busy: AtomicU64::new(0),
+            answering: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
+            expired: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+            head_since: AtomicU64::new(0),
+            has_interim: AtomicBool::new(false),
+            interim: Mutex::default(),
+            switch: AtomicU8::new(Switch::No as u8),
+        }
+    }
+}
+
+/// What ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// Nothing was asked for a long time.
+    Idle,
+    /// A head was begun and not finished.
+    Head,
+    /// The caller takes nothing of its answer.
+    Blocked,
+}
+
+impl Standing {
+    fn set(&self, phase: u8) {
+        self.phase.store(phase, Ordering::Relaxed);
+        self.touch();
+    }
+
+    fn touch(&self) {
+        self.since.store(Tick::now().to_bits(), Ordering::Relaxed);
+    }
+
+    pub(super) fn begin_request(&self) {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end_request(&self) {
+        self.answering.store(true, Ordering::Relaxed);
+        if self.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.set(IDLE);
+        }
+    }
+
+    /// HTTP/2 has no heads between requests: only idleness is measured.
+    pub(super) fn is_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+        self.set(IDLE);
+    }
+
+    /// While draining: HTTP/2 says goodbye in order (GOAWAY), and a request in progress is answered with
+    /// `Connection: close`. In between, an HTTP/1.1 caller may be sending its next request already.
+    pub(super) fn may_finish_now(&self) -> bool {
+        self.http2.load(Ordering::Relaxed) || self.is_busy()
+    }
+
+    pub(super) fn switch(&self) -> Switch {
+        match self.switch.load(Ordering::Relaxed) {
+            0 => Switch::No,
+            1 => Switch::Asked,
+            2 => Switch::Overrun,
+            _ => Switch::Yes,
+        }
+    }
+
+    pub(super) fn set_switch(&self, switch: Switch) {
+        self.switch.store(switch as u8, Ordering::Relaxed);
+    }
+
+    /// An interim answer, ready to be written; bounded, for nobody depends on it.
+    pub(super) fn put_interim(&self, answer: &[u8]) {
+        let mut interim = self.interim.lock().unwrap_or_else(PoisonError::into_inner);
+        if interim.len() + answer.len() <= MOST_INTERIM {
+            interim.extend_from_slice(answer);
+            self.has_interim.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn take_interim(&self) -> Option<Bytes> {
+        if !self.has_interim.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        Some(std::mem::take(&mut *self.interim.lock().unwrap_or_else(PoisonError::into_inner)).into())
+    }
+
+    /// Whether an HTTP/2 request's head has begun and not ended.
+    pub(super) fn note_head(&self, is_open: bool) {
+        if is_open != (self.head_since.load(Ordering::Relaxed) != 0) {
+            self.head_since.store(if is_open { Tick::now().to_bits().max(1) } else { 0 }, Ordering::Relaxed);
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        self.is_busy() || self.answering.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_read(&self, http1: bool) {
+        if http1 && !self.is_busy() && self.phase.load(Ordering::Relaxed) == IDLE {
+            self.set(HEAD);
+        }
+    }
+
+    pub(super) fn has_written(&self, ready: bool) {
+        if ready {
+            self.answering.store(false, Ordering::Relaxed);
+        }
+        let blocked = !ready;
+        if self.blocked.load(Ordering::Relaxed) != blocked {
+            self.blocked.store(blocked, Ordering::Relaxed);
+            self.touch();
+        }
+    }
+
+    /// When this connection has to have moved on, and what it is overdue for then. `None` while an answer is awaited: that
+    /// has deadlines of its own.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Tick, Overdue)> {
+        let since = Tick::from_bits(self.since.load(Ordering::Relaxed));
+        if self.blocked.load(Ordering::Relaxed) {
+            return Some((since.after(limits.keep_alive), Overdue::Blocked));
+        }
+        // Nothing else can be said on the connection before such a head has ended (RFC 9113 section 6.10).
+        let head = self.head_since.load(Ordering::Relaxed);
+        if head != 0 {
+            return Some((Tick::from_bits(head).after(limits.header_timeout), Overdue::Head));
+        }
+        if self.is_busy() {
+            return None;
+        }
+        Some(match self.phase.load(Ordering::Relaxed) {
+            HEAD => (since.after(limits.header_timeout), Overdue::Head),
+            _ => (since.after(limits.keep_alive), Overdue::Idle),
+        })
+    }
+
+    /// The next read answers 408 and ends the connection.
+    pub(super) fn expire(&self) {
+        self.expired.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_expired(&self) -> bool {
+        self.expired.load(Ordering::Relaxed)
+    }
+}

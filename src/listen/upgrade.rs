@@ -1,0 +1,102 @@
+//! What becomes of a connection or a stream whose caller has asked for another protocol or a tunnel.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+
+use super::http2::Tunnel;
+
+/// The caller's side of a switch of protocols (RFC 9110 section 7.8) or of a tunnel (section 9.3.6), until the answer says
+/// whether there will be one.
+pub struct Upgrade(Way);
+
+enum Way {
+    Http1(OnUpgrade),
+    Http2(oneshot::Receiver<Tunnel>, Option<h2::ext::Protocol>),
+}
+
+/// There is no connection any more, or the answer was another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotUpgraded;
+
+impl Upgrade {
+    pub(super) const fn of_http1(upgrade: OnUpgrade) -> Self {
+        Self(Way::Http1(upgrade))
+    }
+
+    pub(super) const fn of_http2(tunnel: oneshot::Receiver<Tunnel>, protocol: Option<h2::ext::Protocol>) -> Self {
+        Self(Way::Http2(tunnel, protocol))
+    }
+
+    pub(super) fn protocol(&self) -> Option<&str> {
+        match &self.0 {
+            Way::Http1(_) => None,
+            Way::Http2(_, protocol) => protocol.as_ref().map(h2::ext::Protocol::as_str),
+        }
+    }
+
+    /// The bytes that follow the answer. It waits for that, so the answer must not wait for this.
+    ///
+    /// # Errors
+    /// [`NotUpgraded`].
+    pub async fn upgraded(self) -> Result<Upgraded, NotUpgraded> {
+        match self.0 {
+            Way::Http1(upgrade) => {
+                upgrade.await.map(|upgraded| Upgraded::Http1(TokioIo::new(upgraded))).map_err(|_gone| NotUpgraded)
+            }
+            Way::Http2(tunnel, _) => tunnel.await.map(Upgraded::Http2).map_err(|_gone| NotUpgraded),
+        }
+    }
+}
+
+impl std::fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upgrade").finish_non_exhaustive()
+    }
+}
+
+/// A caller's bytes behind a switch of protocols.
+#[derive(Debug)]
+pub enum Upgraded {
+    /// The whole connection.
+    Http1(TokioIo<hyper::upgrade::Upgraded>),
+    /// One stream of it.
+    Http2(Tunnel),
+}
+
+impl AsyncRead for Upgraded {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Http1(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Http2(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Upgraded {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Http1(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Http2(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Http1(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Http2(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Http1(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
