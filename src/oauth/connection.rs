@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header, response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, response};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -80,6 +81,8 @@ pub(super) enum Failure {
     Tls(io::Error),
     /// The connection broke, or what came over it is no HTTP.
     Http(hyper::Error),
+    /// The answer was broken off, though without an error.
+    Cut,
     /// The request cannot be said.
     Request,
     /// It was said several times, and each time the server did not take it.
@@ -206,6 +209,10 @@ impl Connections {
                 return Ok(Received { head, body, whole: false });
             }
             body.extend_from_slice(&data);
+        }
+        // hyper takes a stream that was reset with NO_ERROR for one that has ended; over HTTP/1.1 it knows better.
+        if head.version == Version::HTTP_2 && !incoming.is_end_stream() {
+            return Err(Failure::Cut);
         }
         self.keep(connection);
         Ok(Received { head, body, whole: true })

@@ -29,7 +29,9 @@ pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
         Failure::Http(error) if error.is_parse() => {
             failed(format!("what {host} answers is no HTTP; check the scheme and the port in token_endpoint"))
         }
-        Failure::Http(_) => failed(format!("the connection to {host} broke before its answer was complete")),
+        Failure::Http(_) | Failure::Cut => {
+            failed(format!("the connection to {host} broke before its answer was complete"))
+        }
         Failure::Unsaid => failed(format!(
             "{host} closes each connection before it takes the token request; see what its own log says"
         )),

@@ -132,7 +132,14 @@ where
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(body) = &mut self.http2 {
-            return Pin::new(body).poll_frame(cx).map_err(Into::into);
+            return match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                // hyper says the same of a stream that was reset with NO_ERROR. Only END_STREAM ends a message (RFC 9113
+                // section 8.1), and only h2 knows whether it came.
+                None if !body.is_end_stream() => {
+                    Poll::Ready(Some(Err("the upstream reset its response before the end of it".into())))
+                }
+                frame => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
+            };
         }
         match &mut self.lease {
             Some(lease) => lease.poll_body(cx),

@@ -31,6 +31,7 @@ mod guarantees_tokens;
 mod http2;
 mod http2_abuse;
 mod http2_callers;
+mod http2_upstreams;
 mod inject;
 mod intercept;
 mod limits;

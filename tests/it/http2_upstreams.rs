@@ -1,0 +1,99 @@
+//! HTTP/2 upstreams that do not do what one hopes: what their callers see of it, and that others see nothing of it.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::time::timeout;
+
+use crate::support::{Caller, Http2Server, TestCa, TestProxy, TokenServer, credential, reverse, upstream};
+
+/// Nobody who is served waits this long, even on a busy machine.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A base URL in front of an HTTP/2 upstream at `https://api.test`, on one worker, with more lines for the upstream.
+fn base(tokens: &TokenServer, ca: &TestCa, address: std::net::SocketAddr, rest: &str) -> TestProxy {
+    let (listener, credential, api) = (reverse(&["api"]), credential(tokens), upstream("api", "https://api.test"));
+    let toml = format!("{listener}{credential}{api}connect = \"{address}\"\n{}{rest}", ca.trusted());
+    TestProxy::start_with(&toml, 1)
+}
+
+/// A caller that speaks HTTP/2.
+async fn caller(proxy: &TestProxy) -> SendRequest<Bytes> {
+    let stream = tokio::net::TcpStream::connect(proxy.address("base")).await.unwrap();
+    let (send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(async move {
+        let _ended = connection.await;
+    });
+    send.ready().await.unwrap()
+}
+
+fn request(path: &str) -> Request<()> {
+    Request::get(format!("http://localhost{path}")).body(()).unwrap()
+}
+
+/// The rest of an answer; an error if it does not end as one does.
+async fn rest(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
+    let mut all = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        all.extend_from_slice(&data);
+    }
+    body.trailers().await.map(|_| all)
+}
+
+#[tokio::test]
+async fn an_answer_that_is_reset_without_an_error_is_not_a_whole_one() {
+    let (tokens, ca) = (TokenServer::start().await, TestCa::new());
+    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), |request, mut respond| async move {
+        let head = match request.uri().path() {
+            "/length" => Response::builder().header("content-length", "100"),
+            _ => Response::builder(),
+        };
+        let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
+        stream.send_data(Bytes::from_static(b"half"), request.uri().path() == "/whole").unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream.send_reset(Reason::NO_ERROR);
+    })
+    .await;
+    let proxy = base(&tokens, &ca, api.address(), "");
+    let mut send = caller(&proxy).await;
+    for (path, whole) in [("/whole", true), ("/length", false), ("/none", false)] {
+        let (response, _) = send.send_request(request(path), true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        assert_eq!(rest(&mut body).await.is_ok(), whole, "{path} over HTTP/2");
+        let mut caller = Caller::connect(proxy.address("base")).await;
+        caller.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        let answer = caller.try_answer().await;
+        assert_eq!(answer.is_some(), whole, "{path} over HTTP/1.1");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_before_its_length_is_not_a_whole_one() {
+    let (tokens, ca) = (TokenServer::start().await, TestCa::new());
+    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), |request, mut respond| async move {
+        let head = Response::builder().header("content-length", "100").body(()).unwrap();
+        let mut stream = respond.send_response(head, false).unwrap();
+        if request.uri().path() == "/trailers" {
+            stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+            let sum = [(http::HeaderName::from_static("x-sum"), HeaderValue::from_static("1"))];
+            stream.send_trailers(HeaderMap::from_iter(sum)).unwrap();
+        } else {
+            stream.send_data(Bytes::from_static(b"half"), true).unwrap();
+        }
+    })
+    .await;
+    let proxy = base(&tokens, &ca, api.address(), "");
+    let mut send = caller(&proxy).await;
+    for path in ["/data", "/trailers"] {
+        let (response, _) = send.send_request(request(path), true).unwrap();
+        if let Ok(response) = response.await {
+            assert!(response.status() == 502 || rest(&mut response.into_body()).await.is_err(), "{path}");
+        }
+    }
+}
