@@ -28,7 +28,15 @@ use crate::coarse::{self, Tick};
 use crate::local::LocalExecutor;
 
 /// Streams of one HTTP/2 connection that we open at the most, whatever its server allows.
-const MAX_STREAMS: usize = 1000;
+const MAX_STREAMS: u32 = 256;
+
+/// What of an answer may have come that its caller has not taken yet. It is what a slow reader costs in memory, and, once in
+/// each round trip, how fast an answer may be: 12 MB/s over 20 ms.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// Room for the windows of all streams, 64 MiB: however many callers read nothing, the others' answers have theirs. A
+/// connection takes in no more than `STREAM_WINDOW` for each stream that it has.
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 
 /// How often a shared connection with streams on it is asked whether it still stands, and how long it has for the answer.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -216,7 +224,7 @@ where
     fn room_on_shared(self: &Rc<Self>, idle: Duration) -> Option<Speaking<B>> {
         let shared = self.shared.borrow();
         let shared = shared.iter().find(|shared| {
-            let room = shared.room.get().min(MAX_STREAMS);
+            let room = shared.room.get().min(MAX_STREAMS as usize);
             !shared.sender.is_closed() && shared.streams.get() < room
         })?;
         Some(Speaking::Http2(shared.sender.clone(), StreamGuard::new(&shared.streams, self, idle)))
@@ -274,6 +282,8 @@ where
         self.protocol.set(Protocol::Http2);
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .max_header_list_size(64 * 1024)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             // A connection whose other end has silently gone would keep every request waiting for its timeout.
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)

@@ -97,3 +97,37 @@ async fn an_answer_that_ends_before_its_length_is_not_a_whole_one() {
         }
     }
 }
+
+#[tokio::test]
+async fn slow_readers_take_nothing_from_others_on_the_same_upstream_connection() {
+    let (tokens, ca) = (TokenServer::start().await, TestCa::new());
+    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), |request, mut respond| async move {
+        let endless = request.uri().path() == "/endless";
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        while endless {
+            stream.reserve_capacity(16_384);
+            let Some(Ok(room)) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
+            if stream.send_data(Bytes::from(vec![7; room]), false).is_err() {
+                return;
+            }
+        }
+        stream.send_data(Bytes::from(vec![7; 100_000]), true).unwrap();
+    })
+    .await;
+    let proxy = base(&tokens, &ca, api.address(), "");
+    let mut slow = caller(&proxy).await;
+    let mut unread = Vec::new();
+    for _ in 0..12 {
+        let (response, _) = slow.send_request(request("/endless"), true).unwrap();
+        unread.push(response.await.unwrap());
+    }
+    // All that anybody takes in of them has come.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for _ in 0..8 {
+        let mut good = Caller::connect(proxy.address("base")).await;
+        good.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let answer = timeout(SOON, good.answer()).await.expect("it waits for those who read nothing");
+        assert_eq!((answer.status, answer.body.len()), (200, 100_000));
+    }
+    assert_eq!((api.connections(), unread.len()), (1, 12));
+}
