@@ -7,6 +7,7 @@
 mod address;
 mod direct;
 mod error;
+mod http2;
 mod onward;
 mod origin;
 mod settings;
@@ -23,6 +24,7 @@ use tokio::net::TcpStream;
 pub use address::{AddressPolicy, OwnAddresses};
 pub use direct::{DirectRule, InvalidRule};
 pub use error::{DialError, DialErrorKind};
+pub use http2::Http2Fault;
 pub use onward::{Onward, Target, response_parser};
 pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Scheme, is_loopback_host};
 pub use settings::{OnwardLogin, OnwardSettings};

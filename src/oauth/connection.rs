@@ -24,7 +24,9 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::settings::shown;
-use crate::dial::{AddressPolicy, DialError, Host, Onward, OwnAddresses, Target, Transport, dial, without_brackets};
+use crate::dial::{
+    AddressPolicy, DialError, Host, Http2Fault, Onward, OwnAddresses, Target, Transport, dial, without_brackets,
+};
 
 /// Token requests are minutes apart: a connection kept for long is one that the other side has closed.
 const IDLE: Duration = Duration::from_secs(20);
@@ -141,13 +143,10 @@ enum Unsaid {
 
 impl Unsaid {
     fn of(error: &hyper::Error) -> Option<Self> {
-        let error = std::error::Error::source(error)?.downcast_ref::<h2::Error>()?;
-        match error.reason()? {
-            h2::Reason::HTTP_1_1_REQUIRED => Some(Self::OverHttp2),
-            h2::Reason::REFUSED_STREAM => Some(Self::Unprocessed),
-            // Streams above the last one that a GOAWAY names.
-            h2::Reason::NO_ERROR if error.is_go_away() => Some(Self::Unprocessed),
-            _ => None,
+        match Http2Fault::of(error) {
+            Http2Fault::Unprocessed => Some(Self::Unprocessed),
+            Http2Fault::Http11Required => Some(Self::OverHttp2),
+            Http2Fault::Malformed | Http2Fault::Body | Http2Fault::Broken => None,
         }
     }
 }

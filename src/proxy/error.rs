@@ -221,6 +221,12 @@ impl Refusal {
                 let refusal = gateway(status, "overloaded", "connection_limit_reached", detail("; raise pool.max"));
                 Self { retry_after: Some(Duration::from_secs(1)), ..refusal }
             }
+            Kind::Unprocessed => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let advice = "; it has not processed the request, which can be sent again";
+                let refusal = gateway(status, "upstream-response", "destination_unavailable", detail(advice));
+                Self { retry_after: Some(Duration::from_secs(1)), ..refusal }
+            }
             Kind::DestinationIpProhibited => {
                 let advice = "; to allow it, name the network in [forward] private_addresses, or configure the host as an upstream";
                 let status = StatusCode::FORBIDDEN;

@@ -1,4 +1,4 @@
-//! A request body that streams through and is kept for one replay, within a bound for each request and one for all.
+//! A request body that streams through and is kept for another sending, within a bound for each request and one for all.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -16,18 +16,18 @@ use super::body::poll_incoming;
 use crate::listen::Incoming;
 use crate::upstream::BodyError;
 
-/// One turn at sending a body. The first reads from the caller and keeps what it reads; the second sends what was kept and
-/// goes on reading from the caller where the first stopped. So a replayed body is whole, even if the upstream refused the
+/// One turn at sending a body. The first reads from the caller and keeps what it reads; a later one sends what was kept and
+/// goes on reading from the caller where the last one stopped. So a replayed body is whole, even if the upstream refused the
 /// request before all of it had arrived.
 pub struct ReplayBody {
     shared: Rc<RefCell<Shared>>,
     turn: u32,
     sent: usize,
+    sent_trailers: bool,
     size: SizeHint,
 }
 
-/// Where a replay begins, if it can.
-#[derive(Clone)]
+/// Where another turn begins, if it can.
 pub struct Replay(Rc<RefCell<Shared>>);
 
 struct Shared {
@@ -84,15 +84,10 @@ impl ReplayBudget {
 }
 
 impl ReplayBody {
-    /// Begins to keep a body of at most `limit` bytes. A body whose declared size is larger comes back.
-    ///
-    /// # Errors
-    /// The body itself: it can only be streamed.
-    pub fn new(source: Incoming, limit: u64, budget: &Arc<ReplayBudget>) -> Result<Self, Incoming> {
+    /// Begins to keep a body, up to `limit` bytes of it. Beyond, it goes on, and can have no other turn.
+    #[must_use]
+    pub fn new(source: Incoming, limit: u64, budget: &Arc<ReplayBudget>) -> Self {
         let size = source.size_hint();
-        if size.lower() > limit {
-            return Err(source);
-        }
         let shared = Shared {
             source,
             kept: Vec::new(),
@@ -107,7 +102,7 @@ impl ReplayBody {
             reader: None,
             size,
         };
-        Ok(Self { shared: Rc::new(RefCell::new(shared)), turn: 0, sent: 0, size })
+        Self { shared: Rc::new(RefCell::new(shared)), turn: 0, sent: 0, sent_trailers: false, size }
     }
 
     /// A handle that can begin the replay while this turn is being sent.
@@ -118,11 +113,11 @@ impl ReplayBody {
 }
 
 impl Replay {
-    /// The second turn, or `None` where the body is not whole any more. Ends the first: whoever still sends it gets an error
+    /// The next turn, or `None` where the body is not whole any more. Ends the last one: whoever still sends it gets an error
     /// and has to close that connection. It is woken for that, because nothing else would: from now on the source wakes the
-    /// second turn, and the first connection would stay, half used, for as long as its upstream does.
+    /// next turn, and the old connection would stay, half used, for as long as its upstream does.
     #[must_use]
-    pub fn begin(self) -> Option<ReplayBody> {
+    pub fn begin(&self) -> Option<ReplayBody> {
         let (turn, size, reader) = {
             let mut shared = self.0.borrow_mut();
             if shared.gave_up {
@@ -134,7 +129,7 @@ impl Replay {
         if let Some(reader) = reader {
             reader.wake();
         }
-        Some(ReplayBody { shared: self.0, turn, sent: 0, size })
+        Some(ReplayBody { shared: Rc::clone(&self.0), turn, sent: 0, sent_trailers: false, size })
     }
 }
 
@@ -203,7 +198,9 @@ impl Body for ReplayBody {
             return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
         }
         if this.turn > 0 && shared.ended {
-            return Poll::Ready(shared.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+            let trailers = if this.sent_trailers { None } else { shared.trailers.clone() };
+            this.sent_trailers = true;
+            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
         let Poll::Ready(frame) = shared.poll_source(cx) else {
             shared.reader = Some(cx.waker().clone());
@@ -211,6 +208,7 @@ impl Body for ReplayBody {
         };
         // What was just kept has been sent by this turn.
         this.sent = shared.kept.len();
+        this.sent_trailers = shared.trailers.is_some();
         Poll::Ready(frame)
     }
 
@@ -219,7 +217,7 @@ impl Body for ReplayBody {
         if self.turn == 0 {
             shared.ended || shared.source.is_end_stream()
         } else {
-            shared.ended && self.sent >= shared.kept.len() && shared.trailers.is_none()
+            shared.ended && self.sent >= shared.kept.len() && (self.sent_trailers || shared.trailers.is_none())
         }
     }
 

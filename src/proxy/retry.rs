@@ -1,4 +1,5 @@
-//! 401: discard that token, obtain another, send the request once more. The only place where a request is sent twice.
+//! 401: discard that token, obtain another, send the request once more. The only place where a request is sent again because
+//! of its answer.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,8 +44,27 @@ pub(super) enum SentBody {
     Empty,
     /// Kept as far as it has been read.
     Kept(Replay),
-    /// Streamed past: too large from the beginning.
+    /// Too large to be kept: it is whole until it is read.
+    Passing(Replay),
+    /// Streamed past.
     Gone,
+}
+
+impl SentBody {
+    /// The same body once more, for another sending of a request that was not answered; `None` where it is not whole any
+    /// more.
+    pub(super) fn again(&self) -> Option<RequestBody> {
+        match self {
+            Self::Empty => Some(RequestBody::Empty),
+            Self::Kept(replay) | Self::Passing(replay) => replay.begin().map(RequestBody::Replayable),
+            Self::Gone => None,
+        }
+    }
+
+    /// The same for a request that was answered, so that its body has been read; it is kept only up to its bound.
+    fn replay(&self) -> Option<RequestBody> {
+        if matches!(self, Self::Passing(_)) { None } else { self.again() }
+    }
 }
 
 /// True if the upstream says that it does not take the token: by one of `retry.on`, or in gRPC's words.
@@ -103,17 +123,11 @@ pub(super) async fn after_refusal(
         Another::Token(authorization, decided) => (authorization, decided),
         Another::None(outcome) => return Ok(given_back(proxy, reached, generation, refused, outcome)),
     };
-    let body = match sent.body {
-        SentBody::Empty => RequestBody::Empty,
-        SentBody::Kept(replay) => match replay.begin() {
-            Some(body) => RequestBody::Replayable(body),
-            None => return Ok(given_back(proxy, reached, generation, refused, "body_too_large")),
-        },
-        SentBody::Gone => return Ok(given_back(proxy, reached, generation, refused, "body_too_large")),
+    let Some(body) = sent.body.replay() else {
+        return Ok(given_back(proxy, reached, generation, refused, "body_too_large"));
     };
     discard(proxy, refused.into_body());
-    // The replay was begun above, so there is none left to begin.
-    let again = Sent { authorization, body: SentBody::Gone, ..sent };
+    let again = Sent { authorization, ..sent };
     send_again(proxy, reached, &again, decided, body).await
 }
 
@@ -190,13 +204,8 @@ async fn with_nonce(
     sent: &Sent<'_>,
     refused: UpstreamResponse,
 ) -> Result<UpstreamResponse, ExchangeError> {
-    let body = match &sent.body {
-        SentBody::Empty => Some(RequestBody::Empty),
-        SentBody::Kept(replay) => replay.clone().begin().map(RequestBody::Replayable),
-        SentBody::Gone => None,
-    };
     // The nonce is known from here on, so that only this one request is lost where it cannot be sent again.
-    let Some(body) = body else { return Ok(refused) };
+    let Some(body) = sent.body.replay() else { return Ok(refused) };
     tracing::debug!(target: "attache::proxy", upstream = reached.lane.route.name(), "the upstream wants a nonce in the proof");
     discard(proxy, refused.into_body());
     proxy.send(reached, sent, body, false).await
@@ -210,7 +219,7 @@ fn no_renewal(reached: &Reached, sent: &Sent<'_>, refused: &UpstreamResponse) ->
         Verdict::OtherScheme if !renewals(reached, sent.credential).has_accepted() => return Some("other_scheme"),
         // It could not be sent again with the nonce, or that did not please either.
         Verdict::NonceWanted if sent.credential.binding().is_some() => {
-            let gone = matches!(sent.body, SentBody::Gone);
+            let gone = matches!(sent.body, SentBody::Gone | SentBody::Passing(_));
             return Some(if gone { "body_too_large" } else { "retried_failed" });
         }
         // A token that is bound to nothing has no proof.

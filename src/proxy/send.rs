@@ -1,9 +1,10 @@
-//! A request on its way to its upstream: once, and once more where its token was the trouble.
+//! A request on its way to its upstream: once; again where its upstream has not processed it; and once more where its token
+//! was the trouble.
 
 use std::sync::Arc;
 
-use http::Response;
 use http::request::Parts;
+use http::{Method, Response};
 use http_body::Body as _;
 
 use super::body::RequestBody;
@@ -15,13 +16,49 @@ use super::{Proxy, access, body_limit, inject};
 use crate::credential::{Authorization, Credential};
 use crate::listen::Incoming;
 use crate::renewal::Answer;
-use crate::upstream::{ExchangeError, Origin, OutboundHead, ResponseBody, Upstream};
+use crate::upstream::{ExchangeError, Origin, OutboundHead, Resend, ResponseBody, Upstream};
+
+/// How often a request goes out that is not processed. A server that restarts says so of everything beyond its last stream,
+/// and the next connection may meet the same.
+const MOST_SENDINGS: usize = 4;
+
+/// What is kept of a body that no 401 can have sent again. A server that does not process a request has been sent a window of
+/// it at the most, which is this large unless the server says otherwise (RFC 9113 section 6.9.2).
+const FIRST_WINDOW: u64 = 64 * 1024;
 
 /// An upstream's answer.
 pub(super) type UpstreamResponse = Response<ResponseBody<RequestBody>>;
 
 /// The same, with what its trailers have to be watched for, if anything.
 pub(super) type Settled = (UpstreamResponse, Option<Box<TrailerWatch>>);
+
+/// The sendings of one request that have come to nothing.
+#[derive(Default)]
+struct Sendings {
+    unprocessed: usize,
+    stale: bool,
+}
+
+impl Sendings {
+    /// The body for the next one.
+    ///
+    /// # Errors
+    /// The failure of the last one, where there is no next.
+    fn next(&mut self, error: ExchangeError, method: &Method, body: &SentBody) -> Result<RequestBody, ExchangeError> {
+        let again = match error.resend {
+            Resend::Never => None,
+            Resend::IfIdempotent => {
+                let repeatable = method.is_idempotent() && matches!(body, SentBody::Empty);
+                (repeatable && !std::mem::replace(&mut self.stale, true)).then_some(RequestBody::Empty)
+            }
+            Resend::Always => {
+                self.unprocessed += 1;
+                if self.unprocessed < MOST_SENDINGS { body.again() } else { None }
+            }
+        };
+        again.ok_or(error)
+    }
+}
 
 impl Proxy {
     /// Sends the request with its token, and once more where that token was the trouble. `head` is only lent, so that it can
@@ -35,7 +72,9 @@ impl Proxy {
         authorization: Authorization,
     ) -> Result<Settled, ExchangeError> {
         let interim = body.interim();
-        let (body, sent_body) = self.keep_body(reached, body);
+        let route = &reached.lane.route;
+        let most = if route.settings.retry.enabled { Some(route.settings.retry.max_body) } else { None };
+        let (body, sent_body) = self.keep_body(&route.upstream, most, body);
         let left_at = retry::renewals(reached, credential).sent_at();
         let sent = Sent { credential, head, body: sent_body, authorization, left_at, interim };
         let response = self.send(reached, &sent, body, false).await?;
@@ -46,20 +85,25 @@ impl Proxy {
         Ok(grpc::settled(self, reached, &sent, response, told))
     }
 
-    /// Sends it once, with everything that this one sending needs; `fresh`: over a new connection, which may lead to another
-    /// server.
+    /// Sends it, with everything that each sending needs anew; `fresh`: over a new connection, which may lead to another
+    /// server. Only a request that was not processed is sent again here.
     pub(super) async fn send(
         &self,
         reached: &Reached,
         sent: &Sent<'_>,
-        body: RequestBody,
+        mut body: RequestBody,
         fresh: bool,
     ) -> Result<UpstreamResponse, ExchangeError> {
         let origin = reached.origin();
-        let finish = inject::Finish::of(sent.credential, &sent.authorization, origin, sent.head)?;
-        let outbound =
-            OutboundHead { fresh, interim: sent.interim.as_ref(), ..finish.head(sent.head, &sent.authorization) };
-        let response = self.exchange(&reached.lane.route.upstream, origin, outbound, body).await?;
+        let mut sendings = Sendings::default();
+        let response = loop {
+            let finish = inject::Finish::of(sent.credential, &sent.authorization, origin, sent.head)?;
+            let outbound = OutboundHead { fresh, interim: sent.interim.as_ref(), ..finish.head(sent.head, &sent.authorization) };
+            match self.exchange(&reached.lane.route.upstream, origin, outbound, body).await {
+                Ok(response) => break response,
+                Err(error) => body = sendings.next(error, &sent.head.method, &sent.body)?,
+            }
+        };
         if sent.credential.binding().is_some() {
             // An upstream may give the next nonce with any answer (RFC 9449 section 8.2).
             sent.credential.learn_nonce((origin.scheme.as_str(), &origin.authority()), response.headers());
@@ -76,12 +120,18 @@ impl Proxy {
         body: Incoming,
     ) -> Result<UpstreamResponse, ExchangeError> {
         let interim = body.interim();
-        let outbound = OutboundHead { interim: interim.as_ref(), ..OutboundHead::plain(head) };
-        self.exchange(upstream, origin, outbound, RequestBody::streaming(body)).await
+        let (mut body, sent_body) = self.keep_body(upstream, None, body);
+        let mut sendings = Sendings::default();
+        loop {
+            let outbound = OutboundHead { interim: interim.as_ref(), ..OutboundHead::plain(head) };
+            match self.exchange(upstream, origin, outbound, body).await {
+                Ok(response) => return Ok(response),
+                Err(error) => body = sendings.next(error, &head.method, &sent_body)?,
+            }
+        }
     }
 
-    /// One request out, one response back. A request whose used connection ended without a word goes out once more, if that
-    /// changes nothing (RFC 9110 section 9.2.2).
+    /// One request out, one response back.
     async fn exchange(
         &self,
         upstream: &Upstream,
@@ -89,35 +139,31 @@ impl Proxy {
         outbound: OutboundHead<'_>,
         body: RequestBody,
     ) -> Result<UpstreamResponse, ExchangeError> {
-        let repeatable = outbound.head.method.is_idempotent() && matches!(body, RequestBody::Empty);
         let most = self.shared.admission.body_bytes;
         let (body, bound) = body_limit::bound(body.trimmed(outbound.head), most)?;
         let attempt = access::attempt(outbound.head, upstream);
-        let exchanged = match self.pool.exchange(upstream, origin, outbound, body).await {
-            Err(error) if error.stale_connection && repeatable => {
-                Box::pin(self.pool.exchange(upstream, origin, outbound, RequestBody::Empty)).await
-            }
-            other => other,
-        };
+        let exchanged = self.pool.exchange(upstream, origin, outbound, body).await;
         access::attempted(attempt, &exchanged);
         bound.told(exchanged, most)
     }
 
-    /// Wraps the body for a replay, if it may be replayed at all.
-    fn keep_body(&self, reached: &Reached, body: Incoming) -> (RequestBody, SentBody) {
+    /// Keeps a body on its way: `most` bytes of it for the replay that follows a 401, where there may be one, and otherwise
+    /// enough for an upstream that may say that it has not processed a request.
+    fn keep_body(&self, upstream: &Upstream, most: Option<u64>, body: Incoming) -> (RequestBody, SentBody) {
         if body.is_end_stream() {
             return (RequestBody::Empty, SentBody::Empty);
         }
-        let retry = &reached.lane.route.settings.retry;
-        if !retry.enabled {
-            return (RequestBody::Streaming(body), SentBody::Gone);
-        }
-        match ReplayBody::new(body, retry.max_body, &self.shared.replay_budget) {
-            Ok(body) => {
-                let replay = body.replay();
-                (RequestBody::Replayable(body), SentBody::Kept(replay))
-            }
-            Err(body) => (RequestBody::Streaming(body), SentBody::Gone),
-        }
+        let declared = body.size_hint().lower();
+        let may_be_unprocessed = upstream.may_speak_http2();
+        let (limit, sent_body): (u64, fn(_) -> SentBody) = match most {
+            Some(most) if declared <= most => (most, SentBody::Kept),
+            _ if !may_be_unprocessed => return (RequestBody::Streaming(body), SentBody::Gone),
+            _ if declared <= FIRST_WINDOW => (FIRST_WINDOW, SentBody::Passing),
+            // Whole as long as nothing of it has been read.
+            _ => (0, SentBody::Passing),
+        };
+        let body = ReplayBody::new(body, limit, &self.shared.replay_budget);
+        let replay = body.replay();
+        (RequestBody::Replayable(body), sent_body(replay))
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::http1::Fault;
-use crate::dial::{DialError, DialErrorKind};
+use crate::dial::{DialError, DialErrorKind, Http2Fault};
 use crate::tls::broken_reason;
 
 /// What went wrong, in the words of RFC 9209 section 2.3.
@@ -29,6 +29,8 @@ pub enum ExchangeErrorKind {
     ProxyConfiguration,
     /// `pool.max` connections are in use.
     ConnectionLimitReached,
+    /// The upstream says that it has not processed the request.
+    Unprocessed,
     /// The handshake failed.
     TlsProtocolError,
     /// The server's certificate is not acceptable.
@@ -58,16 +60,26 @@ pub struct ExchangeError {
     pub kind: ExchangeErrorKind,
     /// What the system or the library said.
     pub detail: String,
-    /// The request went out on a connection that had been used before, and it (in HTTP/2, or its stream) ended without a
-    /// response byte: the usual race with a server that closes idle connections. An idempotent request may be sent again
-    /// (RFC 9110 section 9.2.2).
-    pub stale_connection: bool,
+    /// Whether the request may be sent again.
+    pub resend: Resend,
+}
+
+/// Whether a request that failed may be sent again, as far as that is up to the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resend {
+    /// It may have been processed, and how it failed says that the next one fails alike.
+    Never,
+    /// It went out on a connection that had been used before, and it (in HTTP/2, or its stream) ended without a response
+    /// byte: the usual race with a server that closes idle connections (RFC 9110 section 9.2.2).
+    IfIdempotent,
+    /// Nothing of it was sent, or its server says that it has not processed it (RFC 9113 section 8.7).
+    Always,
 }
 
 impl ExchangeError {
     /// An error of this kind.
     pub(super) fn new(kind: ExchangeErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), stale_connection: false }
+        Self { kind, detail: detail.into(), resend: Resend::Never }
     }
 
     /// Nothing was sent: the token would have gone into the query, and there is no room for it.
@@ -95,16 +107,15 @@ impl ExchangeError {
 
     /// Sorts an error of hyper's. `stale`: the connection had been used before.
     pub(super) fn from_hyper(error: &hyper::Error, stale: bool) -> Self {
-        let kind = if error.is_parse() {
-            ExchangeErrorKind::HttpProtocolError
-        } else if error.is_user() {
-            ExchangeErrorKind::RequestBody
-        } else {
-            ExchangeErrorKind::ConnectionTerminated
+        let (kind, resend) = match Http2Fault::of(error) {
+            Http2Fault::Unprocessed | Http2Fault::Http11Required => (ExchangeErrorKind::Unprocessed, Resend::Always),
+            Http2Fault::Malformed => (ExchangeErrorKind::HttpProtocolError, Resend::Never),
+            Http2Fault::Body => {
+                return Self::new(ExchangeErrorKind::RequestBody, "the request body broke off");
+            }
+            Http2Fault::Broken => (ExchangeErrorKind::ConnectionTerminated, if_stale(stale)),
         };
-        let stale_connection = stale && kind == ExchangeErrorKind::ConnectionTerminated;
-        let detail = if kind == ExchangeErrorKind::RequestBody { invalid_body(error) } else { error_chain(error) };
-        Self { kind, detail, stale_connection }
+        Self { kind, detail: error_chain(error), resend }
     }
 
     /// Sorts a fault of the HTTP/1.1 sender. `stale`: the connection had been used before, and not one byte came back.
@@ -113,7 +124,7 @@ impl ExchangeError {
             Fault::Ended(error) => Self {
                 kind: ExchangeErrorKind::ConnectionTerminated,
                 detail: format!("the connection ended before an answer: {}", broken_reason(&error)),
-                stale_connection: stale,
+                resend: if_stale(stale),
             },
             Fault::Refused(reason) => Self::new(ExchangeErrorKind::TlsAlertReceived, reason),
             Fault::Protocol(what) => Self::new(ExchangeErrorKind::HttpProtocolError, what),
@@ -149,6 +160,10 @@ impl fmt::Display for ExchangeError {
 }
 
 impl std::error::Error for ExchangeError {}
+
+const fn if_stale(stale: bool) -> Resend {
+    if stale { Resend::IfIdempotent } else { Resend::Never }
+}
 
 /// What was wrong with the caller's body: hyper says it last, our own checks say it in a sentence.
 fn invalid_body(error: &(dyn std::error::Error + 'static)) -> String {

@@ -18,12 +18,15 @@ use http::{HeaderName, HeaderValue, Request, Response, Version};
 use http_body::Body;
 
 use super::body::{BodyError, Outgoing, Progress, ResponseBody};
-use super::error::{ExchangeError, ExchangeErrorKind};
+use super::error::{ExchangeError, ExchangeErrorKind, Resend};
 use super::lease::NotSent;
 use super::pool::{OriginPool, Pool};
 use super::{Offer, Origin, Timeouts, Upstream, path_and_query};
 use crate::coarse::{Deadline, Limit};
 use crate::interim::InterimSink;
+
+/// On how many connections a request tries to leave that none of them has let out.
+const MOST_TURNS: usize = 4;
 
 /// The answer of an exchange.
 pub(super) type Exchanged<B> = Result<Response<ResponseBody<B>>, ExchangeError>;
@@ -90,16 +93,21 @@ where
     ) -> impl Future<Output = Exchanged<B>> + use<'a, B> {
         // Only HTTP/1.1 can switch protocols, so such a request has connections of its own where TLS could agree on HTTP/2.
         let offer = if head.head.headers.contains_key(UPGRADE) { Offer::Http1 } else { Offer::Any };
-        let pool = self.of(upstream, origin, offer);
+        let mut pool = self.of(upstream, origin, offer);
+        if pool.wants_http1() {
+            pool = self.of(upstream, origin, Offer::Http1);
+        }
         let body = Outgoing::new(body);
-        let kept = if head.fresh { None } else { pool.take(upstream) };
+        let kept = if head.fresh { None } else { pool.take() };
         match kept {
             Some(lease) => {
+                // A shared one that has ended is not found again, and others may stand.
+                let fresh = !lease.is_shared();
                 let sent = lease.send(upstream, origin, head, body);
                 Either::Left(async move {
                     match sent.await {
                         Err(NotSent::Unbegun(body)) => {
-                            Box::pin(on_other_connection(pool, upstream, origin, head, body, true)).await
+                            Box::pin(on_other_connection(pool, upstream, origin, head, body, fresh)).await
                         }
                         other => settle(other, origin),
                     }
@@ -124,14 +132,19 @@ where
     B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
 {
     let began = Instant::now();
+    let mut turns = 0;
     loop {
         let lease = pool.lease(upstream, origin, fresh).await?;
         let connecting = began.elapsed();
-        let reused = lease.reused;
+        let (reused, is_shared) = (lease.reused, lease.is_shared());
+        turns += 1;
         match lease.send(upstream, origin, head, body).await {
-            Err(NotSent::Unbegun(unsent)) if reused => {
+            // A server of HTTP/2 may end a connection before anything was sent on it, in good order.
+            Err(NotSent::Unbegun(unsent))
+                if (reused || is_shared) && turns < MOST_TURNS && !(is_shared && pool.wants_http1()) =>
+            {
                 body = unsent;
-                fresh = true;
+                fresh = !is_shared;
             }
             other => {
                 let mut settled = settle(other, origin);
@@ -152,7 +165,8 @@ fn settle<B>(sent: Result<Response<ResponseBody<B>>, NotSent<B>>, origin: &Origi
     sent.map_err(|not_sent| match not_sent {
         NotSent::Unbegun(_) => {
             let detail = format!("{origin} closed the connection before the request was sent");
-            ExchangeError::new(ExchangeErrorKind::ConnectionTerminated, detail)
+            let error = ExchangeError::new(ExchangeErrorKind::ConnectionTerminated, detail);
+            ExchangeError { resend: Resend::Always, ..error }
         }
         NotSent::Failed(error) => error,
     })

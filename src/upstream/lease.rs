@@ -1,11 +1,9 @@
 //! A connection in the hands of one request.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -19,7 +17,9 @@ use super::error::{ExchangeError, ExchangeErrorKind};
 use super::exchange::{OutboundHead, http2_request, within_time};
 use super::http1::{self, Stream};
 use super::pool::OriginPool;
+use super::shared::Streams;
 use super::{Origin, Upstream};
+use crate::dial::Http2Fault;
 
 /// A connection in use by one request; dropped instead of given back, an HTTP/1.1 connection is closed.
 pub(super) struct Lease<B> {
@@ -27,7 +27,6 @@ pub(super) struct Lease<B> {
     /// It has carried requests before.
     pub(super) reused: bool,
     pool: Rc<OriginPool<B>>,
-    idle: Duration,
 }
 
 /// By what the server speaks.
@@ -46,9 +45,8 @@ pub(super) struct Owned<B> {
 
 /// Counts one stream of a shared connection while it lives; its end, however it comes, may let a waiting request go on.
 pub(super) struct StreamGuard<B> {
-    streams: Rc<Cell<usize>>,
+    streams: Rc<Streams>,
     pool: Rc<OriginPool<B>>,
-    idle: Duration,
 }
 
 /// What became of a request that was not answered.
@@ -63,8 +61,13 @@ impl<B> Lease<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
 {
-    pub(super) fn new(speaking: Speaking<B>, reused: bool, pool: &Rc<OriginPool<B>>, idle: Duration) -> Self {
-        Self { speaking, reused, pool: Rc::clone(pool), idle }
+    pub(super) fn new(speaking: Speaking<B>, reused: bool, pool: &Rc<OriginPool<B>>) -> Self {
+        Self { speaking, reused, pool: Rc::clone(pool) }
+    }
+
+    /// True if others use the connection too.
+    pub(super) const fn is_shared(&self) -> bool {
+        matches!(self.speaking, Speaking::Http2(..))
     }
 
     /// Sends the request and waits for the response head. What can be done without waiting is done in the call itself.
@@ -85,11 +88,12 @@ where
                     let answer = within_time(|cx| sending.as_mut().poll(cx), progress.clone(), timeouts).await;
                     match answer.map_err(NotSent::Failed)? {
                         Ok(response) => {
+                            lease.note(Streams::answered);
                             Ok(response.map(|body| ResponseBody::new(lease, Some(body), timeouts.body, progress)))
                         }
                         Err(mut error) => Err(match error.take_message() {
                             Some(request) => NotSent::Unbegun(request.into_body()),
-                            None => NotSent::Failed(ExchangeError::from_hyper(error.error(), lease.reused)),
+                            None => NotSent::Failed(lease.failed(error.error())),
                         }),
                     }
                 }
@@ -99,6 +103,23 @@ where
                 }
             }
         }
+    }
+
+    /// What became of a request, for the others that share the connection.
+    fn note(&self, what: fn(&Streams)) {
+        if let Speaking::Http2(_, stream) = &self.speaking {
+            what(&stream.streams);
+        }
+    }
+
+    /// Why a request over HTTP/2 was not answered; what that says of the connection and of its server is kept in mind.
+    fn failed(&self, error: &hyper::Error) -> ExchangeError {
+        match Http2Fault::of(error) {
+            Http2Fault::Unprocessed => self.note(Streams::refused),
+            Http2Fault::Http11Required => self.pool.speak_http1(),
+            Http2Fault::Malformed | Http2Fault::Body | Http2Fault::Broken => {}
+        }
+        ExchangeError::from_hyper(error, self.reused)
     }
 
     fn begin(
@@ -165,7 +186,7 @@ where
     pub(super) fn give_back(self) {
         match self.speaking {
             Speaking::Http1(connection) => {
-                self.pool.give_back(connection, self.idle);
+                self.pool.give_back(connection);
                 self.pool.announce_change();
             }
             Speaking::Http2(_, stream) => drop(stream),
@@ -190,15 +211,15 @@ enum Begun<B, F> {
 }
 
 impl<B> StreamGuard<B> {
-    pub(super) fn new(streams: &Rc<Cell<usize>>, pool: &Rc<OriginPool<B>>, idle: Duration) -> Self {
-        streams.set(streams.get() + 1);
-        Self { streams: Rc::clone(streams), pool: Rc::clone(pool), idle }
+    pub(super) fn new(streams: &Rc<Streams>, pool: &Rc<OriginPool<B>>) -> Self {
+        streams.begin();
+        Self { streams: Rc::clone(streams), pool: Rc::clone(pool) }
     }
 }
 
 impl<B> Drop for StreamGuard<B> {
     fn drop(&mut self) {
-        self.streams.set(self.streams.get() - 1);
-        self.pool.note_stream_end(&self.streams, self.idle);
+        self.streams.end();
+        self.pool.announce_change();
     }
 }

@@ -13,6 +13,7 @@ mod http1;
 mod lease;
 mod pool;
 mod settings;
+mod shared;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use rustls_pki_types::ServerName;
 
 pub use body::{BodyError, ResponseBody};
-pub use error::{ExchangeError, ExchangeErrorKind};
+pub use error::{ExchangeError, ExchangeErrorKind, Resend};
 pub use exchange::{Connecting, OutboundField, OutboundHead};
 pub use pool::Pool;
 pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
@@ -113,6 +114,12 @@ impl Upstream {
             None => (&origin.host, origin.port),
         };
         self.onward.as_ref().filter(|onward| onward.covers(host, port)).map(Onward::name)
+    }
+
+    /// True if it may be spoken to in HTTP/2: it is where TLS agrees on that.
+    #[must_use]
+    pub const fn may_speak_http2(&self) -> bool {
+        self.tls.is_some()
     }
 
     const fn tls(&self, offer: Offer) -> Option<&Arc<rustls::ClientConfig>> {

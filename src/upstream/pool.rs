@@ -6,41 +6,26 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::Future as _;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
-use super::body::{BodyError, Outgoing};
+use super::body::BodyError;
 use super::connector;
-use super::counted::{Alive, Opening, Waiting};
+use super::counted::{Opening, Waiting};
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::http1::{self, Stream};
-use super::lease::{Lease, Owned, Speaking, StreamGuard};
+use super::lease::{Lease, Owned, Speaking};
+use super::shared::{Shared, Streams};
 use super::{Offer, Origin, Upstream};
 use crate::coarse::{self, Tick};
-use crate::local::LocalExecutor;
 
-/// Streams of one HTTP/2 connection that we open at the most, whatever its server allows.
-const MAX_STREAMS: u32 = 256;
-
-/// What of an answer may have come that its caller has not taken yet. It is what a slow reader costs in memory, and, once in
-/// each round trip, how fast an answer may be: 12 MB/s over 20 ms.
-const STREAM_WINDOW: u32 = 256 * 1024;
-
-/// Room for the windows of all streams, 64 MiB: however many callers read nothing, the others' answers have theirs. A
-/// connection takes in no more than `STREAM_WINDOW` for each stream that it has.
-const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
-
-/// How often a shared connection with streams on it is asked whether it still stands, and how long it has for the answer.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server that wants HTTP/1.1 is spoken to in it. One that has been mended gets HTTP/2 again without a restart
+/// here, and one that has not costs one request in this time a second sending.
+const HTTP1_ALONE: Duration = Duration::from_secs(600);
 
 /// One worker's connections, by upstream and, where an upstream covers several hosts, by origin.
 pub struct Pool<B> {
@@ -64,6 +49,10 @@ pub(super) struct OriginPool<B> {
     pub(super) queue: usize,
     pub(super) max: usize,
     max_idle: usize,
+    /// How long a connection is kept without a request.
+    idle_time: Duration,
+    /// Its server wants HTTP/1.1 until then.
+    http1_until: Cell<Option<Tick>>,
 }
 
 /// What the origin's servers speak, once known. Until then one connection is made and the others wait for what it says.
@@ -76,16 +65,7 @@ enum Protocol {
 
 struct Idle<B> {
     connection: Box<Owned<B>>,
-    until: Tick,
-}
-
-struct Shared<B> {
-    sender: http2::SendRequest<Outgoing<B>>,
-    streams: Rc<Cell<usize>>,
-    /// Streams the server allows, as it said last.
-    room: Rc<Cell<usize>>,
-    /// Without a stream it is kept until then.
-    until: Cell<Tick>,
+    since: Tick,
 }
 
 impl<B> Pool<B>
@@ -105,7 +85,7 @@ where
     /// As for any exchange: resolution, policy, refusal, TLS, timeout.
     pub async fn ready(&self, upstream: &Upstream, origin: &Origin) -> Result<(), ExchangeError> {
         let pool = self.of(upstream, origin, Offer::Any);
-        match pool.take(upstream) {
+        match pool.take() {
             Some(lease) => lease.give_back(),
             // All of them are in use, so they stand.
             None if pool.open.get() - pool.connecting.get() >= pool.max => {}
@@ -121,11 +101,10 @@ where
         self.origins.borrow_mut().retain(|(upstream, ..), pool| {
             // Requests that began before a reload finish; their connections then serve nobody.
             let now = if is_live(*upstream) { now } else { Tick::from_bits(u64::MAX) };
-            pool.idle.borrow_mut().retain_mut(|idle| idle.until > now && idle.connection.http1.is_alive());
-            pool.shared
-                .borrow_mut()
-                .retain(|shared| !shared.sender.is_closed() && (shared.streams.get() > 0 || shared.until.get() > now));
-            Rc::strong_count(pool) > 1 || pool.open.get() > 0
+            let kept = |idle: &mut Idle<B>| idle.since.after(pool.idle_time) > now && idle.connection.http1.is_alive();
+            pool.idle.borrow_mut().retain_mut(kept);
+            pool.shared.borrow_mut().retain(|shared| shared.is_kept(now, pool.idle_time));
+            Rc::strong_count(pool) > 1 || pool.open.get() > 0 || pool.wants_http1()
         });
     }
 
@@ -151,6 +130,8 @@ where
                 queue: upstream.settings.pool.queue.div_ceil(self.workers),
                 max: share(upstream.settings.pool.max),
                 max_idle: share(upstream.settings.pool.max_idle),
+                idle_time: upstream.settings.timeouts.idle,
+                http1_until: Cell::new(None),
             })
         });
         Rc::clone(pool)
@@ -169,7 +150,7 @@ where
         origin: &Origin,
         fresh: bool,
     ) -> Result<Lease<B>, ExchangeError> {
-        if !fresh && let Some(lease) = self.take(upstream) {
+        if !fresh && let Some(lease) = self.take() {
             return Ok(lease);
         }
         // Boxed: a handshake's state is large, and every request's future would have to have room for it.
@@ -195,17 +176,16 @@ where
     }
 
     /// A connection that can be used at once: room on a shared one, or the one that was used last and still stands.
-    pub(super) fn take(self: &Rc<Self>, upstream: &Upstream) -> Option<Lease<B>> {
-        let idle = upstream.settings.timeouts.idle;
+    pub(super) fn take(self: &Rc<Self>) -> Option<Lease<B>> {
         if self.protocol.get() != Protocol::Http1
-            && let Some(speaking) = self.room_on_shared(idle)
+            && let Some(speaking) = self.shared.borrow().iter().find_map(|shared| shared.stream(self))
         {
-            return Some(Lease::new(speaking, true, self, idle));
+            return Some(Lease::new(speaking, true, self));
         }
         let mut connections = self.idle.borrow_mut();
         while let Some(Idle { mut connection, .. }) = connections.pop() {
             if connection.http1.is_alive() {
-                return Some(Lease::new(Speaking::Http1(connection), true, self, idle));
+                return Some(Lease::new(Speaking::Http1(connection), true, self));
             }
         }
         None
@@ -213,21 +193,12 @@ where
 
     /// A connection whose response has been read to its end. Not kept if the request is still on its way (RFC 9112 section
     /// 9.3), or if there are enough.
-    pub(super) fn give_back(&self, mut connection: Box<Owned<B>>, idle: Duration) {
+    pub(super) fn give_back(&self, mut connection: Box<Owned<B>>) {
         let mut connections = self.idle.borrow_mut();
         if connection.http1.is_reusable() && connections.len() < self.max_idle {
             connection.http1.rest();
-            connections.push(Idle { connection, until: Tick::now().after(idle) });
+            connections.push(Idle { connection, since: Tick::now() });
         }
-    }
-
-    fn room_on_shared(self: &Rc<Self>, idle: Duration) -> Option<Speaking<B>> {
-        let shared = self.shared.borrow();
-        let shared = shared.iter().find(|shared| {
-            let room = shared.room.get().min(MAX_STREAMS as usize);
-            !shared.sender.is_closed() && shared.streams.get() < room
-        })?;
-        Some(Speaking::Http2(shared.sender.clone(), StreamGuard::new(&shared.streams, self, idle)))
     }
 
     /// Waits until a connection may be opened, or one comes back.
@@ -244,7 +215,7 @@ where
                 waiting = Some(Waiting::begin(self, upstream)?);
             }
             changed.await;
-            if let Some(lease) = self.take(upstream) {
+            if let Some(lease) = self.take() {
                 return Ok(Place::Used(lease));
             }
         }
@@ -256,71 +227,42 @@ where
         origin: &Origin,
         opening: Opening<B>,
     ) -> Result<Lease<B>, ExchangeError> {
-        let speaking = match connector::connect(upstream, origin, self.offer).await? {
+        let lease = match connector::connect(upstream, origin, self.offer).await? {
             Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                self.speak_http2(*stream, opening.established(upstream), upstream).await?
+                self.protocol.set(Protocol::Http2);
+                let stream = Stream::Tls(stream);
+                let shared = Shared::begin(stream, self, opening.established(upstream)).await?;
+                let speaking = shared.first(self);
+                self.shared.borrow_mut().push(shared);
+                Lease::new(speaking, false, self)
             }
             stream => {
                 self.protocol.set(Protocol::Http1);
                 let http1 = http1::Connection::new(stream, upstream.settings.title_case);
-                Speaking::Http1(Box::new(Owned { http1, _alive: opening.established(upstream) }))
+                let owned = Owned { http1, _alive: opening.established(upstream) };
+                Lease::new(Speaking::Http1(Box::new(owned)), false, self)
             }
         };
         self.changed.notify_waiters();
-        Ok(Lease::new(speaking, false, self, upstream.settings.timeouts.idle))
-    }
-
-    async fn speak_http2<S>(
-        self: &Rc<Self>,
-        stream: S,
-        alive: Alive<B>,
-        upstream: &Upstream,
-    ) -> Result<Speaking<B>, ExchangeError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        self.protocol.set(Protocol::Http2);
-        let (sender, connection) = http2::Builder::new(LocalExecutor)
-            .max_header_list_size(64 * 1024)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            // A connection whose other end has silently gone would keep every request waiting for its timeout.
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| ExchangeError::from_hyper(&error, false))?;
-        let room = Rc::new(Cell::new(connection.current_max_send_streams()));
-        let told = Rc::clone(&room);
-        tokio::task::spawn_local(async move {
-            let _alive = alive;
-            let mut connection = std::pin::pin!(connection);
-            let ended = std::future::poll_fn(|cx| {
-                let polled = connection.as_mut().poll(cx);
-                told.set(connection.current_max_send_streams());
-                polled
-            });
-            if let Err(error) = ended.await {
-                tracing::debug!(target: "attache::upstream", %error, "upstream connection ended");
-            }
-        });
-        let streams = Rc::new(Cell::new(0));
-        let idle = upstream.settings.timeouts.idle;
-        let stream = StreamGuard::new(&streams, self, idle);
-        let until = Cell::new(Tick::now().after(idle));
-        self.shared.borrow_mut().push(Shared { sender: sender.clone(), streams, room, until });
-        Ok(Speaking::Http2(sender, stream))
+        Ok(lease)
     }
 }
 
 impl<B> OriginPool<B> {
-    /// A stream of a shared connection has ended.
-    pub(super) fn note_stream_end(&self, streams: &Rc<Cell<usize>>, idle: Duration) {
-        if let Some(shared) = self.shared.borrow().iter().find(|shared| Rc::ptr_eq(&shared.streams, streams)) {
-            shared.until.set(Tick::now().after(idle));
-        }
+    /// No new stream begins on this connection.
+    pub(super) fn forget(&self, streams: &Rc<Streams>) {
+        self.shared.borrow_mut().retain(|shared| !shared.is(streams));
         self.announce_change();
+    }
+
+    /// From now on, for a while.
+    pub(super) fn speak_http1(&self) {
+        self.http1_until.set(Some(Tick::now().after(HTTP1_ALONE)));
+    }
+
+    /// True while its server is known to want HTTP/1.1.
+    pub(super) fn wants_http1(&self) -> bool {
+        self.http1_until.get().is_some_and(|until| until > Tick::now())
     }
 
     /// Lets those who wait for a connection look again; without any this is one load.

@@ -62,6 +62,7 @@ mod token_origin;
 mod tokens;
 mod traces;
 mod tunnel;
+mod unprocessed;
 mod websocket;
 mod websocket_clients;
 mod where_it_may_go;

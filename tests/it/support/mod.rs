@@ -2,6 +2,7 @@
 
 mod binary;
 mod caller;
+pub mod frames;
 mod local_ca;
 mod onward;
 mod proxy;
@@ -13,6 +14,7 @@ mod world;
 
 pub use binary::{Finished, Folder, Running};
 pub use caller::{Answer, Caller, get, send};
+pub use frames::Frames;
 pub use local_ca::LocalCa;
 pub use onward::OnwardProxy;
 pub use proxy::TestProxy;

@@ -1,0 +1,38 @@
+//! What an error of hyper's HTTP/2 client means for the request that met it.
+
+use std::error::Error as _;
+
+/// What became of a request whose stream, or whose connection, ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http2Fault {
+    /// Its server has not processed it and says so (RFC 9113 section 8.7): whatever its method, it may be sent again.
+    Unprocessed,
+    /// The same, and it has to be sent over HTTP/1.1 (RFC 9113 section 7, `HTTP_1_1_REQUIRED`): for some servers a client
+    /// certificate does not go with HTTP/2.
+    Http11Required,
+    /// What came is no HTTP/2 that can be relied on, so this side has ended it.
+    Malformed,
+    /// This side has given the request up, because its body broke off.
+    Body,
+    /// Anything else: nobody knows whether it was processed.
+    Broken,
+}
+
+impl Http2Fault {
+    /// Sorts an error.
+    #[must_use]
+    pub fn of(error: &hyper::Error) -> Self {
+        let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else {
+            return Self::Broken;
+        };
+        match error.reason() {
+            Some(h2::Reason::HTTP_1_1_REQUIRED) if error.is_remote() => Self::Http11Required,
+            Some(h2::Reason::REFUSED_STREAM) if error.is_remote() => Self::Unprocessed,
+            // A GOAWAY ends those streams alone that are above the last one it names. The others go on (section 6.8).
+            _ if error.is_remote() && error.is_go_away() => Self::Unprocessed,
+            _ if error.is_library() => Self::Malformed,
+            _ if error.is_reset() && !error.is_remote() => Self::Body,
+            _ => Self::Broken,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! HTTP/2 connections: their streams, and whether a request may rely on them.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::body::{BodyError, Outgoing};
+use super::counted::Alive;
+use super::error::ExchangeError;
+use super::http1::Stream;
+use super::lease::{Speaking, StreamGuard};
+use super::pool::OriginPool;
+use crate::coarse::Tick;
+use crate::dial::Http2Fault;
+use crate::local::LocalExecutor;
+
+/// Streams of one connection that we open at the most, whatever its server allows.
+const MAX_STREAMS: u32 = 256;
+
+/// What of an answer may have come that its caller has not taken yet. It is what a slow reader costs in memory, and, once in
+/// each round trip, how fast an answer may be: 12 MB/s over 20 ms.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// Room for the windows of all streams, 64 MiB: however many callers read nothing, the others' answers have theirs. A
+/// connection takes in no more than `STREAM_WINDOW` for each stream that it has.
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
+
+/// How often a connection with streams on it is asked whether it still stands, and how long it has for the answer.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that many requests use at once.
+pub(super) struct Shared<B> {
+    sender: http2::SendRequest<Outgoing<B>>,
+    streams: Rc<Streams>,
+}
+
+/// What is known of one connection; kept by the pool, by each of its streams and by the connection itself.
+pub(super) struct Streams {
+    open: Cell<usize>,
+    /// How many the server allows, as it said last.
+    room: Cell<usize>,
+    /// Without a stream since then.
+    idle_since: Cell<Tick>,
+    /// The server has refused a stream, and has answered none since.
+    refuses: Cell<bool>,
+}
+
+impl Streams {
+    fn new(room: usize) -> Self {
+        let (open, idle_since, refuses) = (Cell::new(0), Cell::new(Tick::now()), Cell::new(false));
+        Self { open, room: Cell::new(room), idle_since, refuses }
+    }
+
+    /// A request goes out.
+    pub(super) fn begin(&self) {
+        self.open.set(self.open.get() + 1);
+    }
+
+    /// Its stream has ended, however that came.
+    pub(super) fn end(&self) {
+        self.open.set(self.open.get() - 1);
+        self.idle_since.set(Tick::now());
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self) {
+        self.refuses.set(false);
+    }
+
+    /// A request was not taken.
+    pub(super) fn refused(&self) {
+        self.refuses.set(true);
+    }
+
+    fn takes_another(&self) -> bool {
+        self.open.get() < self.room.get().min(MAX_STREAMS as usize) && !self.refuses.get()
+    }
+}
+
+impl<B> Shared<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
+{
+    /// Begins to speak HTTP/2, in tasks that end with the connection.
+    pub(super) async fn begin(
+        stream: Stream,
+        pool: &Rc<OriginPool<B>>,
+        alive: Alive<B>,
+    ) -> Result<Self, ExchangeError> {
+        let streams = Rc::new(Streams::new(0));
+        let (sender, connection) = http2::Builder::new(LocalExecutor)
+            .max_header_list_size(64 * 1024)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            // A connection whose other end has silently gone would keep every request waiting for its timeout.
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .handshake(TokioIo::new(Counted { stream, _alive: alive }))
+            .await
+            .map_err(|error| ExchangeError::from_hyper(&error, false))?;
+        streams.room.set(connection.current_max_send_streams());
+        let (told, pool) = (Rc::clone(&streams), Rc::clone(pool));
+        tokio::task::spawn_local(async move {
+            let mut connection = std::pin::pin!(connection);
+            let ended = std::future::poll_fn(|cx| {
+                let polled = connection.as_mut().poll(cx);
+                told.room.set(connection.current_max_send_streams());
+                polled
+            });
+            if let Err(error) = ended.await {
+                tracing::debug!(target: "attache::upstream", %error, "upstream connection ended");
+                if Http2Fault::of(&error) == Http2Fault::Http11Required {
+                    pool.speak_http1();
+                }
+            }
+            // No new stream may begin on it. Those that it has go on.
+            pool.forget(&told);
+        });
+        Ok(Self { sender, streams })
+    }
+
+    /// The stream of the request that it was opened for.
+    pub(super) fn first(&self, pool: &Rc<OriginPool<B>>) -> Speaking<B> {
+        Speaking::Http2(self.sender.clone(), StreamGuard::new(&self.streams, pool))
+    }
+
+    /// Room for a request, if the connection has it and can be relied on.
+    pub(super) fn stream(&self, pool: &Rc<OriginPool<B>>) -> Option<Speaking<B>> {
+        if self.sender.is_closed() || !self.streams.takes_another() {
+            return None;
+        }
+        Some(self.first(pool))
+    }
+
+    /// False once it is of no use: closed, or without a stream for this long.
+    pub(super) fn is_kept(&self, now: Tick, idle: Duration) -> bool {
+        !self.sender.is_closed() && (self.streams.open.get() > 0 || self.streams.idle_since.get().after(idle) > now)
+    }
+}
+
+impl<B> Shared<B> {
+    /// True if it is the one that this is known of.
+    pub(super) fn is(&self, streams: &Rc<Streams>) -> bool {
+        Rc::ptr_eq(&self.streams, streams)
+    }
+}
+
+/// The bytes of a connection, which is counted as long as they can flow.
+struct Counted<B> {
+    stream: Stream,
+    _alive: Alive<B>,
+}
+
+impl<B> Unpin for Counted<B> {}
+
+impl<B> AsyncRead for Counted<B> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<B> AsyncWrite for Counted<B> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
