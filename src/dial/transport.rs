@@ -2,6 +2,7 @@
 //! itself reached by TLS.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -19,6 +20,15 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// The address at the other end: the origin's, or the onward proxy's.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
+        }
+    }
+
     /// Copies what has arrived and leaves it to be read; waits until there is something. 0 at the end.
     pub(super) async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {

@@ -181,7 +181,9 @@ where
                     deadline.move_to(upload.last.get().after(silence));
                     ready!(deadline.poll(cx));
                 }
-                this.lease = None;
+                if let Some(lease) = this.lease.take() {
+                    lease.timed_out();
+                }
                 Poll::Ready(Some(Err("the upstream stopped sending in the middle of its response".into())))
             }
         }

@@ -1,6 +1,7 @@
 //! A connection in the hands of one request.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -19,6 +20,7 @@ use super::http1::{self, Stream};
 use super::pool::OriginPool;
 use super::shared::Streams;
 use super::{Origin, Upstream};
+use crate::coarse::Tick;
 use crate::dial::Http2Fault;
 
 /// A connection in use by one request; dropped instead of given back, an HTTP/1.1 connection is closed.
@@ -40,12 +42,14 @@ pub(super) enum Speaking<B> {
 /// An HTTP/1.1 connection, counted while it lives.
 pub(super) struct Owned<B> {
     pub(super) http1: http1::Connection<B>,
+    /// Which machine it leads to, or which onward proxy.
+    pub(super) peer: Option<SocketAddr>,
     pub(super) _alive: Alive<B>,
 }
 
 /// Counts one stream of a shared connection while it lives; its end, however it comes, may let a waiting request go on.
 pub(super) struct StreamGuard<B> {
-    streams: Rc<Streams>,
+    streams: Rc<Streams<B>>,
     pool: Rc<OriginPool<B>>,
 }
 
@@ -86,7 +90,7 @@ where
                     let timeouts = &upstream.settings.timeouts;
                     let mut sending = pin!(sending);
                     let answer = within_time(|cx| sending.as_mut().poll(cx), progress.clone(), timeouts).await;
-                    match answer.map_err(NotSent::Failed)? {
+                    match answer.map_err(|error| NotSent::Failed(lease.late(error)))? {
                         Ok(response) => {
                             lease.note(Streams::answered);
                             Ok(response.map(|body| ResponseBody::new(lease, Some(body), timeouts.body, progress)))
@@ -106,10 +110,23 @@ where
     }
 
     /// What became of a request, for the others that share the connection.
-    fn note(&self, what: fn(&Streams)) {
+    fn note(&self, what: fn(&Streams<B>)) {
         if let Speaking::Http2(_, stream) = &self.speaking {
             what(&stream.streams);
         }
+    }
+
+    /// An answer, or what is left of it, has not come in time; the connection is told, if it is shared.
+    pub(super) fn timed_out(&self) {
+        self.note(Streams::timed_out);
+    }
+
+    /// The same of an answer that has not begun, unless it is the caller who is late.
+    fn late(&self, error: ExchangeError) -> ExchangeError {
+        if error.kind == ExchangeErrorKind::HttpResponseTimeout {
+            self.timed_out();
+        }
+        error
     }
 
     /// Why a request over HTTP/2 was not answered; what that says of the connection and of its server is kept in mind.
@@ -154,7 +171,17 @@ where
             return Err(NotSent::Failed(ExchangeError::new(ExchangeErrorKind::HttpProtocolError, detail)));
         };
         let http1 = &mut connection.http1;
-        match within_time(|cx| http1.poll_response(cx), progress.clone(), timeouts).await.map_err(NotSent::Failed)? {
+        let left_at = Tick::now();
+        let answer = match within_time(|cx| http1.poll_response(cx), progress.clone(), timeouts).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                if self.reused && error.kind == ExchangeErrorKind::HttpResponseTimeout && http1.is_unanswered() {
+                    self.pool.distrust(connection.peer, left_at);
+                }
+                return Err(NotSent::Failed(error));
+            }
+        };
+        match answer {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 Ok(response.map(|()| ResponseBody::switched(self, timeouts.body)))
             }
@@ -211,7 +238,7 @@ enum Begun<B, F> {
 }
 
 impl<B> StreamGuard<B> {
-    pub(super) fn new(streams: &Rc<Streams>, pool: &Rc<OriginPool<B>>) -> Self {
+    pub(super) fn new(streams: &Rc<Streams<B>>, pool: &Rc<OriginPool<B>>) -> Self {
         streams.begin();
         Self { streams: Rc::clone(streams), pool: Rc::clone(pool) }
     }
@@ -219,7 +246,7 @@ impl<B> StreamGuard<B> {
 
 impl<B> Drop for StreamGuard<B> {
     fn drop(&mut self) {
-        self.streams.end();
+        self.streams.end(&self.pool.bounds);
         self.pool.announce_change();
     }
 }

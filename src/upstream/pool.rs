@@ -6,16 +6,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use tokio::sync::Notify;
 
 use super::body::BodyError;
 use super::connector;
-use super::counted::{Opening, Waiting};
+use super::counted::{Bounds, Opening, Resting, Waiting};
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::http1::{self, Stream};
 use super::lease::{Lease, Owned, Speaking};
@@ -30,6 +30,7 @@ const HTTP1_ALONE: Duration = Duration::from_secs(600);
 /// One worker's connections, by upstream and, where an upstream covers several hosts, by origin.
 pub struct Pool<B> {
     origins: RefCell<HashMap<Key, Rc<OriginPool<B>>>>,
+    bounds: RefCell<HashMap<u64, Rc<Bounds<B>>>>,
     workers: usize,
 }
 
@@ -42,13 +43,12 @@ pub(super) struct OriginPool<B> {
     shared: RefCell<Vec<Shared<B>>>,
     protocol: Cell<Protocol>,
     offer: Offer,
+    /// How many there are, with those being made.
     pub(super) open: Cell<usize>,
     pub(super) connecting: Cell<usize>,
-    changed: Notify,
-    pub(super) waiting: Cell<usize>,
-    pub(super) queue: usize,
-    pub(super) max: usize,
-    max_idle: usize,
+    /// How many there may be, here and at the upstream's other hosts.
+    pub(super) bounds: Rc<Bounds<B>>,
+    pub(super) is_one_of_several: bool,
     /// How long a connection is kept without a request.
     idle_time: Duration,
     /// Its server wants HTTP/1.1 until then.
@@ -66,6 +66,7 @@ enum Protocol {
 struct Idle<B> {
     connection: Box<Owned<B>>,
     since: Tick,
+    _resting: Resting<B>,
 }
 
 impl<B> Pool<B>
@@ -75,7 +76,7 @@ where
     /// An empty pool; bounds are divided among this many workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
-        Self { origins: RefCell::default(), workers: workers.max(1) }
+        Self { origins: RefCell::default(), bounds: RefCell::default(), workers: workers.max(1) }
     }
 
     /// Makes sure that a connection to this origin can be had, and that its server is who it should be: at least one stands.
@@ -87,8 +88,8 @@ where
         let pool = self.of(upstream, origin, Offer::Any);
         match pool.take() {
             Some(lease) => lease.give_back(),
-            // All of them are in use, so they stand.
-            None if pool.open.get() - pool.connecting.get() >= pool.max => {}
+            // Those that there are stand, and are in use.
+            None if !pool.bounds.has_room(&pool) && pool.open.get() > pool.connecting.get() => {}
             None => pool.lease_new(upstream, origin).await?.give_back(),
         }
         Ok(())
@@ -106,6 +107,11 @@ where
             pool.shared.borrow_mut().retain(|shared| shared.is_kept(now, pool.idle_time));
             Rc::strong_count(pool) > 1 || pool.open.get() > 0 || pool.wants_http1()
         });
+        self.bounds.borrow_mut().retain(|_, bounds| {
+            let mut hosts = bounds.hosts.borrow_mut();
+            hosts.retain(|host| host.strong_count() > 0);
+            !hosts.is_empty()
+        });
     }
 
     pub(super) fn of(&self, upstream: &Upstream, origin: &Origin, offer: Offer) -> Rc<OriginPool<B>> {
@@ -117,22 +123,22 @@ where
         let pool = origins.entry(key).or_insert_with(|| {
             let known = upstream.tls.is_none() || offer == Offer::Http1;
             let protocol = if known { Protocol::Http1 } else { Protocol::Unknown };
-            let share = |whole: usize| whole.div_ceil(self.workers).max(1);
-            Rc::new(OriginPool {
+            let mut bounds = self.bounds.borrow_mut();
+            let bounds = bounds.entry(upstream.id).or_insert_with(|| Rc::new(Bounds::new(upstream, self.workers)));
+            let pool = Rc::new(OriginPool {
                 idle: RefCell::default(),
                 shared: RefCell::default(),
                 protocol: Cell::new(protocol),
                 offer,
                 open: Cell::new(0),
                 connecting: Cell::new(0),
-                changed: Notify::new(),
-                waiting: Cell::new(0),
-                queue: upstream.settings.pool.queue.div_ceil(self.workers),
-                max: share(upstream.settings.pool.max),
-                max_idle: share(upstream.settings.pool.max_idle),
+                bounds: Rc::clone(bounds),
+                is_one_of_several: !upstream.is_single_origin(),
                 idle_time: upstream.settings.timeouts.idle,
                 http1_until: Cell::new(None),
-            })
+            });
+            bounds.hosts.borrow_mut().push(Rc::downgrade(&pool));
+            pool
         });
         Rc::clone(pool)
     }
@@ -160,13 +166,14 @@ where
     async fn lease_new(self: &Rc<Self>, upstream: &Upstream, origin: &Origin) -> Result<Lease<B>, ExchangeError> {
         let limit = upstream.settings.timeouts.connect;
         let place = coarse::timeout(limit, self.place(upstream)).await.map_err(|_elapsed| {
-            if self.open.get() < self.max {
+            if self.bounds.has_room(self) {
                 // There was room, but the connection that was to say what the server speaks has not come about.
                 let limit = humantime::format_duration(limit);
                 let detail = format!("no connection to {origin} within {limit}");
                 return ExchangeError::new(ExchangeErrorKind::ConnectionTimeout, detail);
             }
-            let detail = format!("all {} connections of this worker to {origin} are in use", self.max);
+            let (max, name) = (self.bounds.max, &upstream.settings.name);
+            let detail = format!("all {max} connections of this worker to upstream {name:?} are in use");
             ExchangeError::new(ExchangeErrorKind::ConnectionLimitReached, detail)
         })?;
         match place? {
@@ -192,12 +199,13 @@ where
     }
 
     /// A connection whose response has been read to its end. Not kept if the request is still on its way (RFC 9112 section
-    /// 9.3), or if there are enough.
+    /// 9.3); of more than may be idle, the one goes that has been so for longest.
     pub(super) fn give_back(&self, mut connection: Box<Owned<B>>) {
-        let mut connections = self.idle.borrow_mut();
-        if connection.http1.is_reusable() && connections.len() < self.max_idle {
+        if connection.http1.is_reusable() {
             connection.http1.rest();
-            connections.push(Idle { connection, since: Tick::now() });
+            let idle = Idle { connection, since: Tick::now(), _resting: Resting::new(&self.bounds) };
+            self.idle.borrow_mut().push(idle);
+            self.bounds.trim();
         }
     }
 
@@ -206,9 +214,9 @@ where
         let mut waiting = None;
         loop {
             // Registered before looking: a change between the look and the wait is not missed.
-            let changed = self.changed.notified();
+            let changed = self.bounds.changed.notified();
             let alone = self.protocol.get() == Protocol::Http1 || self.connecting.get() == 0;
-            if alone && self.open.get() < self.max {
+            if alone && self.bounds.makes_room(self) {
                 return Ok(Place::New(Opening::new(self)));
             }
             if waiting.is_none() {
@@ -238,21 +246,28 @@ where
             }
             stream => {
                 self.protocol.set(Protocol::Http1);
+                let peer = stream.peer_addr();
                 let http1 = http1::Connection::new(stream, upstream.settings.title_case);
-                let owned = Owned { http1, _alive: opening.established(upstream) };
+                let owned = Owned { http1, peer, _alive: opening.established(upstream) };
                 Lease::new(Speaking::Http1(Box::new(owned)), false, self)
             }
         };
-        self.changed.notify_waiters();
+        self.announce_change();
         Ok(lease)
     }
 }
 
 impl<B> OriginPool<B> {
     /// No new stream begins on this connection.
-    pub(super) fn forget(&self, streams: &Rc<Streams>) {
+    pub(super) fn forget(&self, streams: &Rc<Streams<B>>) {
         self.shared.borrow_mut().retain(|shared| !shared.is(streams));
         self.announce_change();
+    }
+
+    /// A request was not answered in time over a connection to this address that had been idle. The others that have been idle
+    /// since before it left go there too, and each would cost a caller as much; what was given back since has answered.
+    pub(super) fn distrust(&self, peer: Option<SocketAddr>, left_at: Tick) {
+        self.idle.borrow_mut().retain(|idle| idle.connection.peer != peer || idle.since > left_at);
     }
 
     /// From now on, for a while.
@@ -267,7 +282,28 @@ impl<B> OriginPool<B> {
 
     /// Lets those who wait for a connection look again; without any this is one load.
     pub(super) fn announce_change(&self) {
-        self.changed.notify_waiters();
+        self.bounds.changed.notify_waiters();
+    }
+
+    /// Since when the connection has been idle that has been so for longest.
+    pub(super) fn longest_idle(&self) -> Option<Tick> {
+        let shared = self.shared.borrow().iter().filter_map(Shared::idle_since).min();
+        // They are used last in, first out.
+        let owned = self.idle.borrow().first().map(|idle| idle.since);
+        shared.into_iter().chain(owned).min()
+    }
+
+    /// Closes one that has been idle since then.
+    pub(super) fn close_idle_since(&self, since: Tick) -> bool {
+        let mut shared = self.shared.borrow_mut();
+        if let Some(place) = shared.iter().position(|shared| shared.idle_since() == Some(since)) {
+            shared.remove(place).retire();
+            return true;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let place = idle.iter().position(|idle| idle.since == since);
+        // Dropped, it is closed and counts no more.
+        place.map(|place| idle.remove(place)).is_some()
     }
 }
 

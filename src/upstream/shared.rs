@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::{BodyError, Outgoing};
-use super::counted::Alive;
+use super::counted::{Alive, Bounds, Resting};
 use super::error::ExchangeError;
 use super::http1::Stream;
 use super::lease::{Speaking, StreamGuard};
@@ -38,14 +38,17 @@ const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// So long after the last byte, with streams on it, a connection has been asked, and has had time to answer.
+const PING_OVERDUE: Duration = Duration::from_secs(22);
+
 /// A connection that many requests use at once.
 pub(super) struct Shared<B> {
     sender: http2::SendRequest<Outgoing<B>>,
-    streams: Rc<Streams>,
+    streams: Rc<Streams<B>>,
 }
 
 /// What is known of one connection; kept by the pool, by each of its streams and by the connection itself.
-pub(super) struct Streams {
+pub(super) struct Streams<B> {
     open: Cell<usize>,
     /// How many the server allows, as it said last.
     room: Cell<usize>,
@@ -53,23 +56,45 @@ pub(super) struct Streams {
     idle_since: Cell<Tick>,
     /// The server has refused a stream, and has answered none since.
     refuses: Cell<bool>,
+    /// Requests have gone out, and since then not one byte has come.
+    owes_since: Cell<Option<Tick>>,
+    /// A request was not answered in time, and since then not one byte has come.
+    timed_out: Cell<bool>,
+    alive: Cell<Option<Alive<B>>>,
+    resting: Cell<Option<Resting<B>>>,
 }
 
-impl Streams {
-    fn new(room: usize) -> Self {
-        let (open, idle_since, refuses) = (Cell::new(0), Cell::new(Tick::now()), Cell::new(false));
-        Self { open, room: Cell::new(room), idle_since, refuses }
+impl<B> Streams<B> {
+    fn new(alive: Alive<B>) -> Self {
+        Self {
+            open: Cell::new(0),
+            room: Cell::new(0),
+            idle_since: Cell::new(Tick::now()),
+            refuses: Cell::new(false),
+            owes_since: Cell::new(None),
+            timed_out: Cell::new(false),
+            alive: Cell::new(Some(alive)),
+            resting: Cell::new(None),
+        }
     }
 
     /// A request goes out.
     pub(super) fn begin(&self) {
+        drop(self.resting.take());
         self.open.set(self.open.get() + 1);
+        if self.owes_since.get().is_none() {
+            self.owes_since.set(Some(Tick::now()));
+        }
     }
 
     /// Its stream has ended, however that came.
-    pub(super) fn end(&self) {
+    pub(super) fn end(&self, bounds: &Rc<Bounds<B>>) {
         self.open.set(self.open.get() - 1);
         self.idle_since.set(Tick::now());
+        if self.open.get() == 0 {
+            self.resting.set(Some(Resting::new(bounds)));
+            bounds.trim();
+        }
     }
 
     /// A request was answered.
@@ -82,8 +107,30 @@ impl Streams {
         self.refuses.set(true);
     }
 
+    /// A request was not answered in time.
+    pub(super) fn timed_out(&self) {
+        self.timed_out.set(true);
+    }
+
+    /// The server has said something, whatever it was.
+    fn heard(&self) {
+        self.timed_out.set(false);
+        self.owes_since.set((self.open.get() > 0).then(Tick::now));
+    }
+
+    /// True if the other end may have gone: it owes an answer to a request or to a ping.
+    fn is_doubtful(&self) -> bool {
+        self.timed_out.get() || self.owes_since.get().is_some_and(|since| since.after(PING_OVERDUE) <= Tick::now())
+    }
+
     fn takes_another(&self) -> bool {
-        self.open.get() < self.room.get().min(MAX_STREAMS as usize) && !self.refuses.get()
+        self.open.get() < self.room.get().min(MAX_STREAMS as usize) && !self.refuses.get() && !self.is_doubtful()
+    }
+
+    /// It is gone, and counts no more.
+    fn gone(&self) {
+        drop(self.alive.take());
+        drop(self.resting.take());
     }
 }
 
@@ -97,7 +144,7 @@ where
         pool: &Rc<OriginPool<B>>,
         alive: Alive<B>,
     ) -> Result<Self, ExchangeError> {
-        let streams = Rc::new(Streams::new(0));
+        let streams = Rc::new(Streams::new(alive));
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .max_header_list_size(64 * 1024)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -106,7 +153,7 @@ where
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
-            .handshake(TokioIo::new(Counted { stream, _alive: alive }))
+            .handshake(TokioIo::new(Heard { stream, streams: Rc::clone(&streams) }))
             .await
             .map_err(|error| ExchangeError::from_hyper(&error, false))?;
         streams.room.set(connection.current_max_send_streams());
@@ -150,28 +197,48 @@ where
 }
 
 impl<B> Shared<B> {
+    /// Since when it has had no stream.
+    pub(super) fn idle_since(&self) -> Option<Tick> {
+        (self.streams.open.get() == 0).then(|| self.streams.idle_since.get())
+    }
+
+    /// Closes it. Its tasks do that, but its place is free at once.
+    pub(super) fn retire(self) {
+        self.streams.gone();
+    }
+
     /// True if it is the one that this is known of.
-    pub(super) fn is(&self, streams: &Rc<Streams>) -> bool {
+    pub(super) fn is(&self, streams: &Rc<Streams<B>>) -> bool {
         Rc::ptr_eq(&self.streams, streams)
     }
 }
 
 /// The bytes of a connection, which is counted as long as they can flow.
-struct Counted<B> {
+struct Heard<B> {
     stream: Stream,
-    _alive: Alive<B>,
+    streams: Rc<Streams<B>>,
 }
 
-impl<B> Unpin for Counted<B> {}
+impl<B> Unpin for Heard<B> {}
 
-impl<B> AsyncRead for Counted<B> {
+impl<B> Drop for Heard<B> {
+    fn drop(&mut self) {
+        self.streams.gone();
+    }
+}
+
+impl<B> AsyncRead for Heard<B> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.streams.heard();
+        }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<B> AsyncWrite for Counted<B> {
+impl<B> AsyncWrite for Heard<B> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -44,6 +44,7 @@ mod onward;
 mod openapi;
 mod package_clients;
 mod paths;
+mod pool;
 mod real_servers;
 mod reload;
 mod renewal;

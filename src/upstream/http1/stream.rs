@@ -1,6 +1,7 @@
 //! A connection's bytes, plain or under TLS.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,6 +16,16 @@ pub(in crate::upstream) enum Stream {
     Plain(Transport),
     /// Boxed: a TLS session is large, and this value is moved about.
     Tls(Box<TlsStream<Transport>>),
+}
+
+impl Stream {
+    /// The address that it leads to.
+    pub(in super::super) fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(stream) => stream.peer_addr(),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr(),
+        }
+    }
 }
 
 impl AsyncRead for Stream {
