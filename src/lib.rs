@@ -26,7 +26,7 @@
 //! | [`admin`] | status, metrics, a few actions |
 //! | [`cli`] | the commands |
 //! | [`demo`] | an authorization server and an API, for `attache demo` and the tests |
-//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`local`], [`interim`] | small things that the others stand on |
+//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`descriptors`], [`local`], [`interim`] | small things that the others stand on |
 
 pub mod admin;
 pub mod app;
@@ -36,6 +36,7 @@ pub mod coarse;
 pub mod config;
 pub mod credential;
 pub mod demo;
+pub mod descriptors;
 pub mod dial;
 pub mod dpop;
 pub mod exec;

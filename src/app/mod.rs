@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 pub use build::dry_runtime;
 pub use sources::{BuildError, token_source};
@@ -39,12 +39,14 @@ pub use sources::{BuildError, token_source};
 use self::build::Builder;
 use self::live::Live;
 use self::reload::Reloader;
-use self::sockets::Sockets;
+use self::sockets::{Sockets, listening_at, tcp_addresses};
 use self::workers::{Running, Stop, WorkerParts, Workers};
 use crate::admin::{Admin, AdminFacts, Reload, ReloadCause, ReloadRequest, Reloads};
 use crate::config::Config;
+use crate::descriptors::Shares;
 use crate::listen::{
-    self, BindError, Bound, Inherited, ListenAddress, ListenContext, Listening, ListeningAt, PerAddress, Roster,
+    self, BindError, Bound, Inherited, Limits, ListenAddress, ListenContext, Listening, ListeningAt, PerAddress, Room,
+    Roster,
 };
 use crate::proxy::{Admission, ProxyShared, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
@@ -71,6 +73,7 @@ pub struct App {
     handle: Handle,
     workers: Option<Workers>,
     traces: Option<Traces>,
+    crowded: Option<String>,
 }
 
 /// Why attache did not start.
@@ -165,7 +168,15 @@ impl App {
         let built = builder.build(&config, slots, None)?;
         let shared = SharedRuntime::new(Arc::clone(&built.runtime));
         let drain = config.limits.drain;
-        let parts = worker_parts(&config, workers, &shared, &metrics, &recent, traces.as_ref(), &stop)?;
+        let places = Shares::now((config.listeners.len() * workers) + 1);
+        let crowded = places.beyond(config.limits.connections);
+        let parts = WorkerParts {
+            runtime: shared.clone(),
+            shared: Arc::new(proxy_shared(&config, &metrics, &recent, traces.as_ref())?),
+            context: listen_context(&config.limits, places, &metrics),
+            workers,
+            stop: stop.clone(),
+        };
         let listening = Listening::default();
         let admin_at = admin_address.map(|address| ListeningAt { name: ADMIN.into(), address, mode: ADMIN });
         listening.replace(listening_at(&config, addresses, admin_at));
@@ -175,8 +186,12 @@ impl App {
         let facts = admin_facts(&config, &listening, &reloads, metrics, token_metrics, recent)
             .map_err(StartError::AdminToken)?;
         // Whoever reads the metrics is no caller: neither held up by the bound on callers nor counted among them.
-        let admin_context =
-            ListenContext { permits: None, per_address: None, gauge: Gauge::default(), ..parts.context.clone() };
+        let admin_context = ListenContext {
+            room: Room::new(places.admin),
+            per_address: None,
+            gauge: Gauge::default(),
+            ..parts.context.clone()
+        };
         for credential in built.runtime.credentials.iter().filter(|credential| credential.required) {
             credential.prime();
         }
@@ -190,6 +205,7 @@ impl App {
             handle,
             workers: None,
             traces,
+            crowded,
         };
         // On failure `app` is dropped, which ends the threads that run already.
         let (workers, threads) = Workers::start(shares, &parts)?;
@@ -216,6 +232,12 @@ impl App {
     #[must_use]
     pub fn addresses(&self) -> Vec<(String, ListenAddress)> {
         self.listening.all().into_iter().map(|listener| (listener.name, listener.address)).collect()
+    }
+
+    /// What to say where `limits.connections` is more than descriptors allow.
+    #[must_use]
+    pub fn crowded(&self) -> Option<&str> {
+        self.crowded.as_deref()
     }
 
     /// As [`App::addresses`], with the listeners' modes.
@@ -292,41 +314,18 @@ fn start_traces(endpoint: Option<&str>) -> Result<Option<Traces>, StartError> {
     }
 }
 
-/// Every listener with its real address and mode; the admin listener last.
-fn listening_at(
+fn proxy_shared(
     config: &Config,
-    addresses: Vec<(String, ListenAddress)>,
-    admin: Option<ListeningAt>,
-) -> Vec<ListeningAt> {
-    let listeners = config.listeners.iter().zip(addresses);
-    let listeners =
-        listeners.map(|(listener, (name, address))| ListeningAt { name, address, mode: listener.mode.name() });
-    listeners.chain(admin).collect()
-}
-
-fn tcp_addresses<'a>(addresses: impl Iterator<Item = &'a ListenAddress>) -> Vec<std::net::SocketAddr> {
-    let tcp = |address: &ListenAddress| match address {
-        ListenAddress::Tcp(address) => Some(*address),
-        ListenAddress::Unix(_) => None,
-    };
-    addresses.filter_map(tcp).collect()
-}
-
-fn worker_parts(
-    config: &Config,
-    workers: usize,
-    runtime: &SharedRuntime,
     metrics: &RequestMetrics,
     recent: &RecentRequests,
     traces: Option<&Traces>,
-    stop: &Stop,
-) -> Result<WorkerParts, StartError> {
-    let limits = Arc::new(config.limits.clone());
+) -> io::Result<ProxyShared> {
+    let limits = &config.limits;
     let TelemetrySettings { access_log, server_timing, request_id, otlp_endpoint: _ } = config.telemetry.clone();
     let AccessLogSettings { to, json, query } = access_log;
     let start = |target| AccessLog::start(target, json, query, metrics.access_log_dropped.clone());
     let access_log = to.map(start).transpose()?;
-    let shared = ProxyShared {
+    Ok(ProxyShared {
         via: ViaIdentity::default(),
         replay_budget: Arc::new(ReplayBudget::new(limits.replay_memory, metrics.replay_bytes.clone())),
         admission: Admission::new(limits.requests_per_second, limits.requests_per_second_per_caller, limits.body_bytes),
@@ -336,15 +335,17 @@ fn worker_parts(
         server_timing,
         request_id,
         metrics: metrics.clone(),
-    };
-    let context = ListenContext {
-        permits: Some(Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)))),
+    })
+}
+
+fn listen_context(limits: &Limits, places: Shares, metrics: &RequestMetrics) -> ListenContext {
+    ListenContext {
+        room: Room::new(limits.connections.min(places.callers)),
         per_address: limits.connections_per_address.map(PerAddress::new),
         gauge: metrics.caller_connections.clone(),
         panics: metrics.panics.clone(),
-        limits,
-    };
-    Ok(WorkerParts { runtime: runtime.clone(), shared: Arc::new(shared), context, workers, stop: stop.clone() })
+        limits: Arc::new(limits.clone()),
+    }
 }
 
 fn admin_facts(
@@ -376,7 +377,7 @@ async fn control_main(
     let clock = tokio::task::spawn_local(crate::coarse::drive());
     let rotation = tokio::task::spawn_local(rotation::watch(live));
     let reloading = tokio::task::spawn_local(reloader.serve(requests));
-    let roster = Rc::new(Roster::default());
+    let roster = Roster::new(&context.room);
     if let Some(socket) = socket {
         roster.spawn(listen::serve(socket, Rc::new(admin), context, Rc::clone(&roster)));
     }

@@ -4,7 +4,7 @@ use super::StartError;
 use super::build::Slots;
 use super::workers::Workers;
 use crate::config::{Config, ListenerConfig};
-use crate::listen::{self, Bound, Inherited, ListenAddress, UnixPath};
+use crate::listen::{self, Bound, Inherited, ListenAddress, ListeningAt, UnixPath};
 
 /// All open sockets. A slot is the number that a listener's sockets have on every worker.
 #[derive(Debug, Default)]
@@ -143,4 +143,24 @@ impl Sockets {
 
 fn is_any_port(address: &ListenAddress) -> bool {
     matches!(address, ListenAddress::Tcp(address) if address.port() == 0)
+}
+
+/// Every listener with its real address and mode; the admin listener last.
+pub(super) fn listening_at(
+    config: &Config,
+    addresses: Vec<(String, ListenAddress)>,
+    admin: Option<ListeningAt>,
+) -> Vec<ListeningAt> {
+    let listeners = config.listeners.iter().zip(addresses);
+    let listeners =
+        listeners.map(|(listener, (name, address))| ListeningAt { name, address, mode: listener.mode.name() });
+    listeners.chain(admin).collect()
+}
+
+pub(super) fn tcp_addresses<'a>(addresses: impl Iterator<Item = &'a ListenAddress>) -> Vec<std::net::SocketAddr> {
+    let tcp = |address: &ListenAddress| match address {
+        ListenAddress::Tcp(address) => Some(*address),
+        ListenAddress::Unix(_) => None,
+    };
+    addresses.filter_map(tcp).collect()
 }

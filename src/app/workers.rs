@@ -153,7 +153,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Running>
 async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command>, parts: WorkerParts) {
     let WorkerParts { runtime, shared, context, workers, stop } = parts;
     let clock = tokio::task::spawn_local(coarse::drive());
-    let tunnels = Rc::new(Roster::default());
+    let tunnels = Roster::new(&context.room);
     let inside =
         Serving { limits: Arc::clone(&context.limits), panics: context.panics.clone(), roster: Rc::clone(&tunnels) };
     let proxy = Proxy::new(runtime.reader(), shared, workers, inside, stop.now.clone());
@@ -198,7 +198,7 @@ struct Listening {
 
 impl Listening {
     fn open(&mut self, slot: usize, socket: Bound) {
-        let roster = Rc::new(Roster::default());
+        let roster = Roster::new(&self.context.room);
         let handler = Rc::new(ListenerHandler { proxy: Rc::clone(&self.proxy), listener: slot });
         roster.spawn(listen::serve(socket, handler, self.context.clone(), Rc::clone(&roster)));
         self.open.push((slot, roster));

@@ -42,6 +42,7 @@ pub(super) async fn run(once: bool) -> Result<(), DemoError> {
     let mut config = Config::parse("the demo's proxy.toml", &demo.proxy_toml()).map_err(start_error)?;
     // Its secret stands in the file, which is worth a warning everywhere but here.
     config.warnings.clear();
+    crate::descriptors::raise();
     let app = App::start(config).map_err(start_error)?;
     let told = tell(&demo, &app.addresses(), once).await;
     app.shutdown().await;

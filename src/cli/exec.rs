@@ -72,6 +72,7 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
     let opens = config.upstreams.iter().any(|upstream| upstream.credential.is_some() && upstream.route.intercept);
     let authority = if opens { Some(authority(&mut config)?) } else { None };
+    crate::descriptors::raise();
     let app = App::start(config).map_err(Failure::failed)?;
     keep_to_ourselves();
 

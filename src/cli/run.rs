@@ -36,6 +36,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let (forward, reverse) = (args.forward.to_string(), args.reverse.to_string());
     let config = args.single.config_or(|| super::load(&args.config.config), &forward, &reverse)?;
     no_core_dumps();
+    crate::descriptors::raise();
     // Before the first announcement, so that a signal that comes right after it drains.
     let mut signals = Signals::listen()?;
     let mut hangups = Hangups::listen()?;
@@ -44,6 +45,9 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let inherited = Inherited::from_environment().map_err(Failure::failed)?;
     let app = App::start_inheriting(config, inherited).map_err(Failure::failed)?;
     let manager = ServiceManager::from_environment();
+    if let Some(sentence) = app.crowded() {
+        tracing::warn!(target: "attache::app", "{sentence}");
+    }
     announce(&source, upstreams, &app)?;
     ServiceManager::ready(&format!("serving {upstreams} upstreams"));
     loop {

@@ -13,6 +13,7 @@ use std::process::ExitStatus;
 use tokio::process::Command;
 
 use super::environment::Change;
+use crate::descriptors;
 
 /// A program that runs.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Child {
                 Change::Unset => command.env_remove(name),
             };
         }
-        let child = command.spawn().map_err(|reason| {
+        let child = descriptors::as_at_the_beginning(|| command.spawn()).map_err(|reason| {
             let program = program.to_string_lossy().into_owned();
             match reason.kind() {
                 io::ErrorKind::NotFound => StartError::NotFound { program },

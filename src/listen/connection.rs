@@ -62,8 +62,10 @@ where
     H: Handler,
 {
     let Some(config) = handler.tls() else { return serve_protocol(stream, handler, caller, serving).await };
+    let seat = serving.roster.seat(&Arc::default());
     let handshake = coarse::timeout(serving.limits.header_timeout, TlsAcceptor::from(config).accept(stream));
     let stream = tokio::select! {
+        biased;
         // Boxed: the state of a handshake is large, and every connection's future would have to have room for it.
         shaken = Box::pin(handshake) => match shaken {
             Ok(Ok(stream)) => stream,
@@ -74,8 +76,10 @@ where
             // Silent for too long.
             Err(_elapsed) => return,
         },
+        () = seat.makes_room() => return,
         () = grace(serving.roster.draining()) => return,
     };
+    drop(seat);
     if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
         caller.has_shown(names_in(certificate));
     }
@@ -107,10 +111,14 @@ pub async fn serve_stream<S, H>(
     H: Handler,
 {
     let Serving { limits, panics, roster } = serving;
-    let seat = roster.seat();
+    let standing = Arc::new(Standing::default());
+    let seat = roster.seat(&standing);
     let limits = &*limits;
+    let first = speaks_http2(&mut stream, &mut prefix, &standing);
     let detected = tokio::select! {
-        detected = coarse::timeout(limits.header_timeout, speaks_http2(&mut stream, &mut prefix)) => detected,
+        biased;
+        detected = coarse::timeout(limits.header_timeout, first) => detected,
+        () = seat.makes_room() => return,
         // What it sends may be on its way.
         () = grace(seat.draining()) => return,
     };
@@ -118,7 +126,6 @@ pub async fn serve_stream<S, H>(
         // Closed, broken or silent before a single request: nobody to answer.
         return;
     };
-    let standing = Arc::new(Standing::default());
     let watched = Watched::new(stream, prefix.freeze(), Arc::clone(&standing), !http2, H::malformed);
     if http2 {
         standing.is_http2();
@@ -134,8 +141,15 @@ pub async fn serve_stream<S, H>(
 }
 
 /// Reads until it is clear whether this is HTTP/2 with prior knowledge. Whatever was read is in `prefix`.
-async fn speaks_http2<S: AsyncRead + Unpin>(stream: &mut S, prefix: &mut BytesMut) -> std::io::Result<bool> {
+async fn speaks_http2<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    prefix: &mut BytesMut,
+    standing: &Standing,
+) -> std::io::Result<bool> {
     loop {
+        if !prefix.is_empty() {
+            standing.has_begun();
+        }
         let read = &prefix[..prefix.len().min(PREFACE.len())];
         if !PREFACE.starts_with(read) {
             return Ok(false);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Response;
 
 use super::standing::Standing;
-use super::watched::title_cased;
+use super::title_case::title_cased;
 use crate::interim::InterimSink;
 
 /// Those of one connection.

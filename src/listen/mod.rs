@@ -1,7 +1,8 @@
 //! Sockets in; serves any handler, so the data path and the admin API share it.
 //!
 //! Every worker has a socket of its own on each TCP address (`SO_REUSEPORT`), and the kernel deals connections out. The
-//! connection limit is one for the process: at the limit accepting pauses, and what waits in the backlog is not refused.
+//! connection limit is one for the process ([`Room`]): near it idle connections make room, at it accepting pauses, and what waits
+//! in the backlog is not refused.
 
 mod bind;
 mod caller;
@@ -17,10 +18,12 @@ mod listening;
 pub mod loopback;
 mod panics;
 mod per_address;
+mod room;
 mod roster;
 mod settings;
 pub mod socks5;
 mod standing;
+mod title_case;
 mod unix_socket;
 mod upgrade;
 mod watch;
@@ -38,7 +41,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use bind::Accepted;
 pub use bind::{BindError, Bound, UnixPath, bind};
@@ -49,6 +52,7 @@ pub use incoming::Incoming;
 pub use inherited::Inherited;
 pub use listening::{Listening, ListeningAt};
 pub use per_address::{PerAddress, network_of};
+pub use room::Room;
 pub use roster::Roster;
 pub use settings::{Limits, ListenAddress};
 pub use upgrade::{NotUpgraded, Upgrade, Upgraded};
@@ -114,8 +118,8 @@ pub enum Unreadable {
 pub struct ListenContext {
     /// `[limits]`.
     pub limits: Arc<Limits>,
-    /// One permit for each open connection of the process; `None` for the admin listener, which always answers.
-    pub permits: Option<Arc<Semaphore>>,
+    /// One place for each open connection. The admin listener has a room of its own, so that it always answers.
+    pub room: Arc<Room>,
     /// Connections by where they come from, if that is limited.
     pub per_address: Option<Arc<PerAddress>>,
     /// Open connections.
@@ -134,13 +138,14 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
         }
     };
     let serving = Serving { limits: context.limits, panics: context.panics, roster };
-    let begin = |accepted: Accepted, permit: Option<OwnedSemaphorePermit>| {
+    let room = context.room;
+    let begin = |accepted: Accepted, permit: OwnedSemaphorePermit| {
         let peer = accepted.peer();
         let place = match (&context.per_address, peer) {
             (Some(places), Peer::Address(address)) => Some(places.place(address.ip())),
             _ => None,
         };
-        let caller = CallerConnection::new(peer, accepted.at(), permit, context.gauge.clone());
+        let caller = CallerConnection::new(peer, accepted.at(), Some(permit), context.gauge.clone());
         let caller = Arc::new(caller.placed(place));
         let (handler, mine) = (Rc::clone(&handler), serving.clone());
         serving.roster.spawn(async move {
@@ -150,8 +155,7 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
     };
     // While the worker drains there is no time to wait for room.
     let begin_if_room = |accepted: Accepted| {
-        let permit = context.permits.as_ref().map(|permits| Arc::clone(permits).try_acquire_owned());
-        if let Ok(permit) = permit.transpose() {
+        if let Some(permit) = room.place_now() {
             begin(accepted, permit);
         }
     };
@@ -165,7 +169,7 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
                 // The permit comes second: held by every socket that nobody comes to, permits would be missing where somebody
                 // does. So at the limit each socket has one connection accepted that is not served yet.
                 let permit = tokio::select! {
-                    permit = permit(context.permits.as_ref()) => permit,
+                    permit = room.place() => permit,
                     () = serving.roster.draining() => {
                         begin_if_room(accepted);
                         break;
@@ -175,21 +179,13 @@ pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenCont
             }
             Err(error) => {
                 // Mostly EMFILE: connections that end make room. Without a pause this loop would burn the core.
-                tracing::warn!(target: "attache::listen", %error, "accepting pauses");
+                room.out_of_descriptors(&error);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
     for accepted in acceptor.finish() {
         begin_if_room(accepted);
-    }
-}
-
-async fn permit(permits: Option<&Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
-    match permits {
-        // Never closed, so this only fails to acquire by waiting.
-        Some(permits) => Arc::clone(permits).acquire_owned().await.ok(),
-        None => None,
     }
 }
 

@@ -1,31 +1,45 @@
-//! The open connections of one worker: who has to be told when it is time to drain, and who is waited for.
+//! The open connections of one worker: who has to be told when it is time to drain or to make room, and who is waited for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use super::room::{Bench, Room};
+use super::standing::Standing;
+
 /// One worker's connections. Asking whether to drain is reading a cell; nothing is registered anew with each request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Roster {
     draining: Cell<bool>,
     drain: Notify,
-    wakers: RefCell<Vec<Option<Waker>>>,
-    free: RefCell<Vec<usize>>,
+    room: Arc<Room>,
+    bench: Arc<Bench>,
     tasks: TaskTracker,
 }
 
 impl Roster {
+    /// For connections that have their places in this room.
+    #[must_use]
+    pub fn new(room: &Arc<Room>) -> Rc<Self> {
+        Rc::new(Self {
+            draining: Cell::new(false),
+            drain: Notify::new(),
+            room: Arc::clone(room),
+            bench: room.bench(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
     /// Tells accept loops and connections to finish.
     pub fn begin_drain(&self) {
         self.draining.set(true);
         self.drain.notify_waiters();
-        for waker in self.wakers.borrow().iter().flatten() {
-            waker.wake_by_ref();
-        }
+        self.bench.wake_all();
     }
 
     /// Waits until every connection has ended.
@@ -60,18 +74,16 @@ impl Roster {
     }
 
     /// A place for one connection.
-    pub(super) fn seat(self: &Rc<Self>) -> Seat {
-        let place = self.free.borrow_mut().pop().unwrap_or_else(|| {
-            self.wakers.borrow_mut().push(None);
-            self.wakers.borrow().len() - 1
-        });
-        Seat { roster: Rc::clone(self), place, taken: Cell::new(false) }
+    pub(super) fn seat(self: &Rc<Self>, standing: &Arc<Standing>) -> Seat {
+        let place = self.bench.sit(self.room.number(), Arc::clone(standing));
+        Seat { roster: Rc::clone(self), standing: Arc::clone(standing), place, taken: Cell::new(false) }
     }
 }
 
 /// One connection's place in the roster.
 pub(super) struct Seat {
     roster: Rc<Roster>,
+    standing: Arc<Standing>,
     place: usize,
     taken: Cell<bool>,
 }
@@ -80,23 +92,36 @@ impl Seat {
     /// True if the connection has to finish; otherwise its task is woken when it has to. A task's waker stays the same, so
     /// it is left once.
     pub(super) fn must_finish(&self, cx: &Context<'_>) -> bool {
-        if !self.taken.replace(true) {
-            self.roster.wakers.borrow_mut()[self.place] = Some(cx.waker().clone());
-        }
+        self.take(cx);
         self.roster.draining.get()
     }
-}
 
-impl Seat {
+    /// True if the connection has to make room for another one: it is idle, and has been for longer than the others. To be
+    /// asked after what has come was read; its task is woken for it.
+    pub(super) fn must_make_room(&self, cx: &Context<'_>) -> bool {
+        self.take(cx);
+        self.standing.must_go()
+    }
+
     /// Ready when the worker drains.
     pub(super) async fn draining(&self) {
         self.roster.draining().await;
+    }
+
+    /// Ready when the connection has to make room for another one.
+    pub(super) async fn makes_room(&self) {
+        std::future::poll_fn(|cx| if self.must_make_room(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    fn take(&self, cx: &Context<'_>) {
+        if !self.taken.replace(true) {
+            self.roster.bench.wake_by(self.place, cx.waker());
+        }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.roster.wakers.borrow_mut()[self.place] = None;
-        self.roster.free.borrow_mut().push(self.place);
+        self.roster.bench.rise(self.place);
     }
 }

@@ -2,13 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Limits;
 use crate::coarse::Tick;
 
-/// Where a connection stands. Atomics because hyper wants `Send` of an upgradeable connection; only one thread ever looks.
+/// Where a connection stands. Atomics because hyper wants `Send` of an upgradeable connection, and because any worker may look
+/// for the connection that has been idle longest; only its own thread ever changes it, save that it may be asked to go.
 #[derive(Debug)]
 pub(super) struct Standing {
     phase: AtomicU8,
@@ -28,6 +30,8 @@ pub(super) struct Standing {
     /// Interim answers that wait for their turn to be written.
     has_interim: AtomicBool,
     interim: Mutex<Vec<u8>>,
+    /// It is asked to make room for another connection.
+    asked_to_go: AtomicBool,
 }
 
 /// A request to switch protocols (CONNECT, `Upgrade`) decides what the bytes behind it are.
@@ -45,15 +49,20 @@ pub(super) enum Switch {
 
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
+/// Nothing has come yet.
+const NEW: u8 = 2;
+
+/// A connection on which nothing happens is idle only after this long: its first bytes, the next ones of its TLS handshake or its
+/// next request may be on their way. Otherwise callers that do nothing but connect would take the places of those that ask.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// Interim answers that may wait, in bytes.
 const MOST_INTERIM: usize = 64 * 1024;
 
 impl Default for Standing {
-    /// A new connection owes a request head.
     fn default() -> Self {
         Self {
-            phase: AtomicU8::new(HEAD),
+            phase: AtomicU8::new(NEW),
             since: AtomicU64::new(Tick::now().to_bits()),
             busy: AtomicU64::new(0),
             answering: AtomicBool::new(false),
@@ -63,6 +72,7 @@ impl Default for Standing {
             head_since: AtomicU64::new(0),
             has_interim: AtomicBool::new(false),
             interim: Mutex::default(),
+            asked_to_go: AtomicBool::new(false),
             switch: AtomicU8::new(Switch::No as u8),
         }
     }
@@ -87,6 +97,46 @@ impl Standing {
 
     fn touch(&self) {
         self.since.store(Tick::now().to_bits(), Ordering::Relaxed);
+    }
+
+    /// Something has come: from now on a request head is owed.
+    pub(super) fn has_begun(&self) {
+        if self.phase.load(Ordering::Relaxed) == NEW {
+            self.set(HEAD);
+        }
+    }
+
+    /// Since when nothing has been asked for on this connection; `None` if a request is in progress, or its head has begun to
+    /// come. `now` may be another thread's: the clocks of workers begin together.
+    pub(super) fn idle_since(&self, now: Tick) -> Option<Tick> {
+        let since = Tick::from_bits(self.since.load(Ordering::Relaxed));
+        (self.is_idle() && now >= since.after(QUIET)).then_some(since)
+    }
+
+    fn is_idle(&self) -> bool {
+        let in_head = self.phase.load(Ordering::Relaxed) == HEAD || self.head_since.load(Ordering::Relaxed) != 0;
+        !self.is_busy() && !self.blocked.load(Ordering::Relaxed) && !in_head
+    }
+
+    /// Asks it to make room for another connection; from any thread.
+    pub(super) fn ask_to_go(&self) {
+        self.asked_to_go.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_asked_to_go(&self) -> bool {
+        self.asked_to_go.load(Ordering::Relaxed)
+    }
+
+    /// True if it is asked to make room, and still idle. What has come in between keeps it.
+    pub(super) fn must_go(&self) -> bool {
+        if !self.is_asked_to_go() {
+            return false;
+        }
+        let goes = self.is_idle();
+        if !goes {
+            self.asked_to_go.store(false, Ordering::Relaxed);
+        }
+        goes
     }
 
     pub(super) fn begin_request(&self) {
@@ -148,7 +198,7 @@ impl Standing {
         }
     }
 
-    fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed) > 0
     }
 

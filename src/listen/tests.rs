@@ -62,13 +62,13 @@ async fn panics_during<F: Future<Output = ()>>(talk: impl FnOnce(std::net::Socke
     let context = ListenContext {
         per_address: None,
         limits: Arc::new(Limits::default()),
-        permits: Some(Arc::new(Semaphore::new(1))),
+        room: Room::new(1),
         gauge: Gauge::default(),
         panics: Counter::default(),
     };
     let (panics, gauge) = (context.panics.clone(), context.gauge.clone());
     let worker = LocalSet::new();
-    let roster = Rc::new(Roster::default());
+    let roster = Roster::new(&context.room);
     let served = async {
         roster.spawn(serve(sockets.remove(0), Rc::new(Fragile), context, Rc::clone(&roster)));
         talk(address).await;

@@ -15,6 +15,9 @@ use crate::coarse::{Deadline, Tick};
 /// when the draining began is answered, with `Connection: close`.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
+/// How long an HTTP/2 caller may take to hear that its idle connection makes room for another one.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// A connection that is being served. Ready when it has ended.
 pub(super) trait Served: Future<Output = Result<(), <Self as Served>::Error>> {
     /// Why it broke off.
@@ -24,12 +27,14 @@ pub(super) trait Served: Future<Output = Result<(), <Self as Served>::Error>> {
     fn finish(self: Pin<&mut Self>);
 }
 
-/// Drives a connection, and ends it when it is overdue or the worker drains.
+/// Drives a connection, and ends it when it is overdue, has to make room, or the worker drains.
 pub(super) async fn watch<C: Served>(mut connection: Pin<&mut C>, standing: &Standing, limits: &Limits, seat: &Seat) {
     let mut deadline = Deadline::at(Tick::now());
     let mut finishing = false;
     // Since when the worker drains.
     let mut draining: Option<Tick> = None;
+    // When it has made room, whatever the caller says to that.
+    let mut leaves_by: Option<Tick> = None;
     let ended = std::future::poll_fn(|cx| {
         if draining.is_none() && seat.must_finish(cx) {
             draining = Some(Tick::now());
@@ -47,6 +52,18 @@ pub(super) async fn watch<C: Served>(mut connection: Pin<&mut C>, standing: &Sta
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ended);
             }
+        }
+        if !finishing && seat.must_make_room(cx) {
+            finishing = true;
+            leaves_by = Some(Tick::now().after(PARTING));
+            connection.as_mut().finish();
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+        }
+        if let Some(by) = leaves_by.filter(|_| !standing.is_busy()) {
+            deadline.move_to(by);
+            return deadline.poll(cx).map(Ok);
         }
         let (at, overdue) = match (standing.deadline(limits), patience.filter(|_| !finishing)) {
             (Some((at, overdue)), Some(patience)) if at <= patience => (at, overdue),

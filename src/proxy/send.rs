@@ -98,7 +98,8 @@ impl Proxy {
         let mut sendings = Sendings::default();
         let response = loop {
             let finish = inject::Finish::of(sent.credential, &sent.authorization, origin, sent.head)?;
-            let outbound = OutboundHead { fresh, interim: sent.interim.as_ref(), ..finish.head(sent.head, &sent.authorization) };
+            let outbound =
+                OutboundHead { fresh, interim: sent.interim.as_ref(), ..finish.head(sent.head, &sent.authorization) };
             match self.exchange(&reached.lane.route.upstream, origin, outbound, body).await {
                 Ok(response) => break response,
                 Err(error) => body = sendings.next(error, &sent.head.method, &sent.body)?,

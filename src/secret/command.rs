@@ -27,6 +27,7 @@ pub(super) fn run(argv: &[String], limit: Duration) -> Result<Zeroizing<Vec<u8>>
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
+    crate::descriptors::give_back(child.id());
     let output = read_within(&mut child, limit);
     let status = output.and_then(|output| {
         wait_within(&mut child, limit.saturating_sub(began.elapsed())).map(|status| (output, status))

@@ -29,23 +29,6 @@ async fn a_single_connection_is_served_whichever_worker_it_comes_to() {
     }
 }
 
-#[tokio::test]
-async fn at_the_limit_a_connection_waits_until_another_ends() {
-    let tokens = TokenServer::start().await;
-    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
-    let proxy = TestProxy::start(&base(&tokens, &api.origin(), "[limits]\nconnections = 1\n"));
-    let request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut first = Caller::connect(proxy.address("base")).await;
-    first.write(request).await;
-    assert_eq!(first.answer().await.status, 200);
-    let mut second = Caller::connect(proxy.address("base")).await;
-    second.write(request).await;
-    let waiting = tokio::time::timeout(Duration::from_millis(200), second.answer()).await;
-    assert!(waiting.is_err(), "it is not refused, it waits");
-    drop(first);
-    assert_eq!(second.answer().await.status, 200);
-}
-
 /// Answers the first request of its first connection, and closes on the second without a word, as a server does whose idle
 /// time ended just then. Later connections are fine.
 async fn forgetful() -> Raw {

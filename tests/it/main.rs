@@ -18,6 +18,8 @@ mod client_certificates;
 mod clients;
 mod connections;
 mod contrib;
+mod crowded;
+mod descriptors;
 mod drain;
 mod environment;
 mod exec;
