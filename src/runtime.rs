@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
+use tokio::sync::watch;
 
 use crate::caller::Callers;
 use crate::credential::Credential;
@@ -73,6 +74,21 @@ pub struct ListenerRuntime {
     pub metrics: LaneMetrics,
     /// What has been logged of those refusals, by status.
     pub refusals: LogQuota<u16>,
+    /// What has been logged of what strangers do.
+    pub strangers: LogQuota<Stranger>,
+}
+
+/// What anybody who can connect may do as often as it likes, and is worth a line once in a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stranger {
+    /// A greeting that is not SOCKS 5, or proves nothing.
+    Greeting,
+    /// A TLS handshake in a tunnel that came to nothing.
+    Handshake,
+    /// No HTTP in a tunnel that is for HTTP alone.
+    NoHttp,
+    /// Something for this origin would be denied.
+    WouldBeDenied(String),
 }
 
 /// `mode`, live.
@@ -181,42 +197,64 @@ pub enum UnmatchedRuntime {
 
 /// The current [`Runtime`], for all threads.
 #[derive(Debug, Clone)]
-pub struct SharedRuntime(Arc<ArcSwap<Runtime>>);
+pub struct SharedRuntime {
+    current: Arc<ArcSwap<Runtime>>,
+    /// Tells what outlives its request that there is something new to look at.
+    changes: watch::Sender<()>,
+}
 
 impl SharedRuntime {
     /// Begins with this snapshot.
     #[must_use]
     pub fn new(runtime: Arc<Runtime>) -> Self {
-        Self(Arc::new(ArcSwap::new(runtime)))
+        Self { current: Arc::new(ArcSwap::new(runtime)), changes: watch::Sender::new(()) }
     }
 
     /// Puts the next snapshot in place; requests that have begun finish with theirs.
     pub fn swap(&self, runtime: Arc<Runtime>) {
-        self.0.store(runtime);
+        self.current.store(runtime);
+        self.announce();
+    }
+
+    /// Says that something within the snapshot is another now: the passwords of callers.
+    pub fn announce(&self) {
+        self.changes.send_replace(());
     }
 
     /// The snapshot now.
     #[must_use]
     pub fn current(&self) -> Arc<Runtime> {
-        self.0.load_full()
+        self.current.load_full()
     }
 
     /// A reader for one thread.
     #[must_use]
     pub fn reader(&self) -> RuntimeReader {
-        RuntimeReader(RefCell::new(Cache::new(Arc::clone(&self.0))))
+        let changes = self.changes.subscribe();
+        RuntimeReader { cache: RefCell::new(Cache::new(Arc::clone(&self.current))), changes }
     }
 }
 
 /// One thread's view of the current snapshot: as long as nothing was swapped, reading is comparing a pointer.
 #[derive(Debug)]
-pub struct RuntimeReader(RefCell<Cache<Arc<ArcSwap<Runtime>>, Arc<Runtime>>>);
+pub struct RuntimeReader {
+    cache: RefCell<Cache<Arc<ArcSwap<Runtime>>, Arc<Runtime>>>,
+    changes: watch::Receiver<()>,
+}
 
 impl RuntimeReader {
     /// The snapshot for one request.
     #[must_use]
     pub fn current(&self) -> Arc<Runtime> {
-        Arc::clone(self.0.borrow_mut().load())
+        Arc::clone(self.cache.borrow_mut().load())
+    }
+
+    /// Tells of every change from now on, for what lives longer than a request.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        let mut changes = self.changes.clone();
+        changes.mark_unchanged();
+        changes
     }
 }
 

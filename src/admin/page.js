@@ -82,7 +82,7 @@ function show(status) {
   const sum = counts => Object.entries(counts || {}).filter(([, count]) => count > 0).map(([name, count]) => name.replaceAll("_", " ") + " " + count).join(" · ") || "–";
   rows("upstreams", status.upstreams, one => [[one.name], [one.origin], [one.credential || "–"], [spark(lines[one.name])], [one.latency_ms ? [one.latency_ms.p50, one.latency_ms.p95, one.latency_ms.p99].map(took).join(" · ") : "–"], [one.connections], [sum(one.requests)], [sum(one.unauthorized)]]);
   rows("listeners", status.listeners, one => [[one.name], [one.mode], [one.address], [why(one)]]);
-  rows("recent", status.recent, one => [[one.time.slice(11, 19)], [one.method + " " + one.host + one.path], [one.status, one.status >= 500 ? "bad" : one.status >= 400 ? "busy" : ""], [one.upstream], [one.outcome.replaceAll("_", " ") + (one.unauthorized ? " · 401 " + one.unauthorized.replaceAll("_", " ") : "")], [took(one.duration_ms) + (one.upstream_ms == null ? "" : " (token " + took(one.token_ms) + ", upstream " + took(one.upstream_ms) + ")")]]);
+  rows("recent", status.recent, one => [[one.time.slice(11, 19)], [one.method + " " + one.host + one.path], [one.caller ?? "–"], [one.status, one.status >= 500 ? "bad" : one.status >= 400 ? "busy" : ""], [one.upstream], [one.outcome.replaceAll("_", " ") + (one.unauthorized ? " · 401 " + one.unauthorized.replaceAll("_", " ") : "")], [took(one.duration_ms) + (one.upstream_ms == null ? "" : " (token " + took(one.token_ms) + ", upstream " + took(one.upstream_ms) + ")")]]);
   rows("reloads", status.reloads, one => [[one.at], [one.cause], [one.ok ? (one.changes.join(", ") || "nothing is different") : one.problems.join("; "), one.ok ? "" : "bad"]]);
 }
 

@@ -85,6 +85,7 @@ impl Builder {
             users,
             metrics,
             refusals: LogQuota::default(),
+            strangers: LogQuota::default(),
         }
     }
 }
@@ -104,8 +105,12 @@ impl Builder {
         live.map_or_else(
             || {
                 let count = |outcome| self.metrics.caller_authentication(listener, outcome);
-                let metrics =
-                    CallerMetrics { accepted: count("accepted"), refused: count("refused"), missing: count("missing") };
+                let metrics = CallerMetrics {
+                    accepted: count("accepted"),
+                    refused: count("refused"),
+                    missing: count("missing"),
+                    too_many: count("too_many"),
+                };
                 Arc::new(Callers::new(callers.to_vec(), metrics))
             },
             Arc::clone,

@@ -31,6 +31,11 @@ impl Live {
         Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Callers have other passwords now: what was opened with the old ones ends.
+    pub(super) fn passwords_have_changed(&self) {
+        self.shared.announce();
+    }
+
     /// From here on requests are served by `next`, which was made next to `before`. False if something else has taken the place
     /// of that meanwhile: then nothing happens, and it is for the caller to look again.
     pub(super) fn replace(&self, before: &Arc<State>, config: Arc<Config>, next: Built) -> bool {

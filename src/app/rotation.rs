@@ -73,10 +73,12 @@ pub(super) async fn watch(live: Arc<Live>) {
 
 /// Takes over changed certificates of listeners, and has callers' passwords read again. Connections that stand keep theirs.
 async fn listeners_have_changed(live: &Arc<Live>, before: &Arc<State>) -> bool {
-    let state = Arc::clone(before);
+    let (state, looking) = (Arc::clone(before), Arc::clone(live));
     let look = move || {
-        for callers in state.built.runtime.listeners.iter().filter_map(|listener| listener.callers.as_ref()) {
-            callers.look();
+        let listeners = state.built.runtime.listeners.iter();
+        let callers = listeners.filter_map(|listener| listener.callers.as_ref());
+        if callers.fold(false, |changed, callers| changed | callers.look()) {
+            looking.passwords_have_changed();
         }
         listener_identities(&state.config, Some(&state.built))
     };

@@ -3,7 +3,11 @@
 //! Whether a name is known takes as long to find out as whether a password is right. Where and how they are asked is the
 //! business of `proxy`.
 
+mod guesses;
+
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +16,7 @@ use http::header::HeaderName;
 use prometheus_client::metrics::counter::Counter;
 use zeroize::Zeroizing;
 
+use self::guesses::Guesses;
 use crate::listen::CallerConnection;
 use crate::secret::{Secret, Secrets};
 
@@ -19,6 +24,7 @@ use crate::secret::{Secret, Secrets};
 #[derive(Debug)]
 pub struct Callers {
     known: Vec<Known>,
+    guesses: Guesses,
     metrics: CallerMetrics,
 }
 
@@ -42,6 +48,8 @@ pub struct CallerMetrics {
     pub refused: Counter,
     /// No attempt.
     pub missing: Counter,
+    /// Not looked at: too many from there have been wrong.
+    pub too_many: Counter,
 }
 
 #[derive(Debug)]
@@ -52,15 +60,41 @@ struct Known {
     digests: RwLock<Vec<[u8; 32]>>,
 }
 
+/// A caller that has proven itself, and by what. What it has opened then asks again and again whether that still holds:
+/// [`Callers::still_knows`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// Its name.
+    pub name: Arc<str>,
+    by: Proof,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// The digest of the password: with several, and when they are rotated, it says which one.
+    Password([u8; 32]),
+    /// The certificate of its connection, which keeps the names in it.
+    Certificate,
+}
+
+/// Without the digest: whoever reads it could try passwords against it.
+impl fmt::Debug for Proven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proven").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// What came of a caller's attempt to prove itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempt {
     /// This is who it is.
-    Accepted(Arc<str>),
+    Accepted(Proven),
     /// A wrong password, a name that nobody has, or a field that cannot be read: all the same to who tries.
     Refused,
     /// There was none.
     Missing,
+    /// It was not looked at: too many from there have been wrong. How long until one is.
+    TooMany(Duration),
 }
 
 impl Callers {
@@ -71,7 +105,7 @@ impl Callers {
             let digests = RwLock::new(digests(&settings));
             Known { name: settings.name.as_str().into(), settings, digests }
         });
-        Self { known: known.collect(), metrics }
+        Self { known: known.collect(), guesses: Guesses::default(), metrics }
     }
 
     /// The callers' names.
@@ -90,8 +124,11 @@ impl Callers {
         callers.len() == self.known.len() && self.known.iter().map(|known| &known.settings).eq(callers)
     }
 
-    /// Reads the passwords again that cost nothing to read. What cannot be read now stays what it was.
-    pub fn look(&self) {
+    /// Reads the passwords again that cost nothing to read. What cannot be read now stays what it was. True if any is
+    /// another one than before.
+    #[must_use]
+    pub fn look(&self) -> bool {
+        let mut changed = false;
         for known in &self.known {
             let sources = known.settings.password.iter().flat_map(Secrets::sources);
             if sources.clone().any(crate::secret::SecretSource::is_command) {
@@ -99,9 +136,12 @@ impl Callers {
             }
             let now = digests(&known.settings);
             if !now.is_empty() {
-                *known.digests.write().unwrap_or_else(PoisonError::into_inner) = now;
+                let mut digests = known.digests.write().unwrap_or_else(PoisonError::into_inner);
+                changed |= *digests != now;
+                *digests = now;
             }
         }
+        changed
     }
 
     /// The caller that a request comes from, by the field that it proves itself in, which is taken off; else by the certificate of
@@ -111,43 +151,84 @@ impl Callers {
         headers.remove(field);
         let attempt = match given {
             Given::Nothing => self.by_certificate(connection).map_or(Attempt::Missing, Attempt::Accepted),
+            // Nobody's password; it tells nothing and need not be counted.
             Given::Unreadable => Attempt::Refused,
-            Given::Pair(name, password) => self.proven(&name, &password).map_or(Attempt::Refused, Attempt::Accepted),
+            Given::Pair(name, password) => self.attempt(&name, &password, connection),
         };
         self.count(&attempt);
         attempt
     }
 
-    /// Counts an attempt that was made otherwise than in a field.
-    pub fn count(&self, attempt: &Attempt) {
+    /// The caller of this name, by a password that was given otherwise than in a field.
+    pub fn authenticate_pair(&self, name: &str, password: &Secret, connection: &CallerConnection) -> Attempt {
+        let attempt = self.attempt(name, password, connection);
+        self.count(&attempt);
+        attempt
+    }
+
+    fn attempt(&self, name: &str, password: &Secret, connection: &CallerConnection) -> Attempt {
+        let given = password.fingerprint();
+        if let Err(after) = self.guesses.may_try(connection, name, &given) {
+            return Attempt::TooMany(after);
+        }
+        match self.proven(name, given) {
+            Some(proven) => {
+                self.guesses.was_right(connection, name, &given);
+                Attempt::Accepted(proven)
+            }
+            None => {
+                self.guesses.was_wrong(connection, name);
+                Attempt::Refused
+            }
+        }
+    }
+
+    fn count(&self, attempt: &Attempt) {
         match attempt {
             Attempt::Accepted(_) => self.metrics.accepted.inc(),
             Attempt::Refused => self.metrics.refused.inc(),
             Attempt::Missing => self.metrics.missing.inc(),
+            Attempt::TooMany(_) => self.metrics.too_many.inc(),
         };
     }
 
     /// The caller of this name, if the password is one of its own.
-    #[must_use]
-    pub fn proven(&self, name: &str, password: &Secret) -> Option<Arc<str>> {
+    fn proven(&self, name: &str, given: [u8; 32]) -> Option<Proven> {
         let known = self.known.iter().find(|known| *known.name == *name);
-        let given = password.fingerprint();
-        let mut matches = false;
         // Somebody's passwords are compared in any case, so that the time tells nothing.
-        if let Some(compared) = known.or_else(|| self.known.first()) {
-            for digest in compared.digests.read().unwrap_or_else(PoisonError::into_inner).iter() {
-                matches |= aws_lc_rs::constant_time::verify_slices_are_equal(digest, &given).is_ok();
-            }
-        }
-        known.filter(|_| matches).map(|known| Arc::clone(&known.name))
+        let matches = known.or_else(|| self.known.first()).is_some_and(|compared| compared.has(&given));
+        known.filter(|_| matches).map(|known| Proven { name: Arc::clone(&known.name), by: Proof::Password(given) })
     }
 
     /// The caller that the connection's certificate stands for.
     #[must_use]
-    pub fn by_certificate(&self, connection: &CallerConnection) -> Option<Arc<str>> {
-        let shown = connection.certificate_names();
-        let of = |known: &&Known| known.settings.certificate.as_ref().is_some_and(|name| shown.contains(name));
-        self.known.iter().find(of).map(|known| Arc::clone(&known.name))
+    pub fn by_certificate(&self, connection: &CallerConnection) -> Option<Proven> {
+        let known = self.known.iter().find(|known| known.is_named_by(connection))?;
+        Some(Proven { name: Arc::clone(&known.name), by: Proof::Certificate })
+    }
+
+    /// True as long as what a caller has proven itself by is good: it is one of these, and the password is still one of its
+    /// own, or the certificate that its connection has shown still stands for it.
+    #[must_use]
+    pub fn still_knows(&self, proven: &Proven, connection: &CallerConnection) -> bool {
+        let Some(known) = self.known.iter().find(|known| known.name == proven.name) else { return false };
+        match &proven.by {
+            Proof::Password(digest) => known.has(digest),
+            Proof::Certificate => known.is_named_by(connection),
+        }
+    }
+}
+
+impl Known {
+    /// True if this is the digest of one of its passwords. Each is looked at, so that the time tells nothing.
+    fn has(&self, given: &[u8; 32]) -> bool {
+        let digests = self.digests.read().unwrap_or_else(PoisonError::into_inner);
+        let equal = |digest: &[u8; 32]| aws_lc_rs::constant_time::verify_slices_are_equal(digest, given).is_ok();
+        digests.iter().fold(false, |matches, digest| matches | equal(digest))
+    }
+
+    fn is_named_by(&self, connection: &CallerConnection) -> bool {
+        self.settings.certificate.as_ref().is_some_and(|name| connection.certificate_names().contains(name))
     }
 }
 
@@ -216,10 +297,17 @@ mod tests {
         format!("basic {}", STANDARD.encode(text))
     }
 
+    fn name_of(attempt: Attempt) -> String {
+        match attempt {
+            Attempt::Accepted(proven) => proven.name.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn each_of_several_passwords_is_accepted() {
         for password in ["one:old", "one:new"] {
-            assert_eq!(ask(&callers(), Some(&pair(password)), &[]), Attempt::Accepted("one".into()));
+            assert_eq!(name_of(ask(&callers(), Some(&pair(password)), &[])), "one");
         }
     }
 
@@ -233,6 +321,31 @@ mod tests {
 
     #[test]
     fn a_certificate_stands_for_a_caller_that_names_it() {
-        assert_eq!(ask(&callers(), None, &["x", "one.test"]), Attempt::Accepted("one".into()));
+        assert_eq!(name_of(ask(&callers(), None, &["x", "one.test"])), "one");
+    }
+
+    #[test]
+    fn what_was_proven_holds_for_as_long_as_the_password_or_the_certificate_is_the_callers() {
+        let literal = |text: &str| SecretSource::Literal(Secret::new(text.to_owned()));
+        let with = |name: &str, passwords: &[&str], certificate: Option<&str>| {
+            let password = Secrets::new(passwords.iter().map(|text| literal(text)).collect());
+            let settings = CallerSettings { name: name.into(), password, certificate: certificate.map(str::to_owned) };
+            Callers::new(vec![settings], CallerMetrics::default())
+        };
+        let connection = CallerConnection::new(Peer::User(None), None, None, Gauge::default());
+        connection.has_shown(vec!["one.test".into()]);
+        let before = with("one", &["old", "new"], Some("one.test"));
+        let by = |password: &str| before.proven("one", Secret::new(password.into()).fingerprint()).unwrap();
+        let (old, new, shown) = (by("old"), by("new"), before.by_certificate(&connection).unwrap());
+        for (after, expected) in [
+            (with("one", &["old", "new"], Some("one.test")), [true, true, true]),
+            (with("one", &["new"], None), [false, true, false]),
+            (with("one", &["other"], Some("one.test")), [false, false, true]),
+            (with("two", &["old", "new"], Some("one.test")), [false, false, false]),
+        ] {
+            let holds = [&old, &new, &shown].map(|proven| after.still_knows(proven, &connection));
+            assert_eq!(holds, expected, "{after:?}");
+        }
+        assert_eq!(format!("{old:?}"), "Proven { name: \"one\", .. }", "no digest");
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,6 +19,8 @@ pub struct CallerConnection {
     at: Option<SocketAddr>,
     /// The names in the certificate that it has shown, once its TLS stands.
     certificate: OnceLock<Vec<String>>,
+    /// A password has been right on it.
+    proven: AtomicBool,
     _permit: Option<OwnedSemaphorePermit>,
     place: Option<Place>,
     open: Gauge,
@@ -47,7 +50,15 @@ impl CallerConnection {
     #[must_use]
     pub fn new(peer: Peer, at: Option<SocketAddr>, permit: Option<OwnedSemaphorePermit>, open: Gauge) -> Self {
         open.inc();
-        Self { peer, at, certificate: OnceLock::new(), _permit: permit, place: None, open }
+        Self {
+            peer,
+            at,
+            certificate: OnceLock::new(),
+            proven: AtomicBool::new(false),
+            _permit: permit,
+            place: None,
+            open,
+        }
     }
 
     /// The same with its place among those from the same address.
@@ -74,6 +85,11 @@ impl CallerConnection {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.place.as_ref().is_some_and(|place| place.is_over)
+    }
+
+    /// True the first time: what a connection has proven need not be remembered with each request.
+    pub fn is_first_proof(&self) -> bool {
+        !self.proven.load(Ordering::Relaxed) && !self.proven.swap(true, Ordering::Relaxed)
     }
 
     /// Notes the names in a certificate that has been verified.

@@ -138,7 +138,12 @@ impl Room {
 
     pub(super) fn bench(&self) -> Arc<Bench> {
         let bench = Arc::new(Bench::default());
-        lock(&self.benches).push(Arc::downgrade(&bench));
+        let mut benches = lock(&self.benches);
+        // Each opened tunnel has one: those that have ended go before the list grows.
+        if benches.len() == benches.capacity() {
+            benches.retain(|bench| bench.strong_count() > 0);
+        }
+        benches.push(Arc::downgrade(&bench));
         bench
     }
 

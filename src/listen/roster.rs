@@ -35,6 +35,12 @@ impl Roster {
         })
     }
 
+    /// For connections of the same room that may have to finish before the others: those inside of one tunnel.
+    #[must_use]
+    pub fn apart(&self) -> Rc<Self> {
+        Self::new(&self.room)
+    }
+
     /// Tells accept loops and connections to finish.
     pub fn begin_drain(&self) {
         self.draining.set(true);
@@ -60,7 +66,8 @@ impl Roster {
         self.tasks.is_empty()
     }
 
-    pub(super) async fn draining(&self) {
+    /// Ready once draining has begun.
+    pub async fn draining(&self) {
         let drain = self.drain.notified();
         if !self.draining.get() {
             drain.await;

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Response};
 use super::body::CallerBody;
 use super::error::{REQUEST_ID, RequestId};
 use super::retry::Unauthorized;
-use super::{Arrived, ProxyShared, Refusal};
+use super::{Arrived, ProxyShared, Refusal, Visit};
 use crate::route::Route;
 use crate::runtime::{Lane, ListenerRuntime};
 use crate::telemetry::{AccessLog, AccessRecord, Attempt, RecentRequests, RequestSpan, UNMATCHED};
@@ -78,7 +78,6 @@ pub(super) fn begin(
         time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         request_id: request_id.text().to_owned(),
         peer: arrived.caller.peer.to_string(),
-        caller: arrived.inside.and_then(|inside| inside.caller.as_deref()).map(str::to_owned),
         listener: listener.name.clone(),
         upstream: UNMATCHED.to_owned(),
         method: head.method.to_string(),
@@ -90,6 +89,13 @@ pub(super) fn begin(
     let wanted = shared.access_log.as_ref().is_some_and(AccessLog::wants_query);
     let query = if wanted { head.uri.query().map(str::to_owned) } else { None };
     Some(Box::new(AccessEntry { log: shared.access_log.clone(), recent, span, query, began, record }))
+}
+
+/// Notes who it was. A name that has not been proven is not one: it is what anybody may write.
+pub(super) fn called(entry: &mut Option<Box<AccessEntry>>, visit: &Visit<'_>) {
+    if let Some(entry) = entry {
+        entry.record.caller = visit.caller().map(str::to_owned);
+    }
 }
 
 /// Begins the span of one try at the upstream, where the request has one.

@@ -1,28 +1,59 @@
 //! Callers are asked who they are: by 407 and `Proxy-Authorization` on a forward listener (RFC 9110 section 11.7), by 401 and
 //! `Authorization` on a reverse one, which stands for the server (section 11.6). There the field is theirs, and goes nowhere.
 
-use std::sync::Arc;
-
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 
 use super::Proxy;
+use super::admission::Admission;
+use super::entrance::{Arrived, still_admits};
 use super::error::Refusal;
-use crate::caller::Attempt;
+use crate::caller::{Attempt, Proven};
 use crate::listen::{CallerConnection, Peer};
 use crate::runtime::{ListenerRuntime, ModeRuntime};
 
-/// The name of the caller, where the listener asks for one; its proof is taken off.
-pub(super) fn authenticate(
+/// Who is asking, where the listener asks for that, if it may ask for one thing more now. Inside of a tunnel it is whoever has
+/// opened it, as long as what it has proven itself by is good.
+pub(super) fn admit(
+    admission: &Admission,
+    listener: &ListenerRuntime,
+    arrived: &Arrived<'_>,
+    headers: &mut HeaderMap,
+) -> Result<Option<Proven>, Refusal> {
+    let proven = match arrived.inside {
+        Some(inside) if still_admits(listener, inside.opener.as_ref(), arrived.caller) => {
+            // Where nobody is asked any more, nobody has a name.
+            inside.opener.clone().filter(|_| listener.callers.is_some())
+        }
+        Some(_) => {
+            return Err(Refusal::turned_away(
+                "whoever opened this tunnel is no longer a caller of the listener, or has another password now; open a new one",
+            ));
+        }
+        None => authenticate(admission, listener, headers, arrived.caller)?,
+    };
+    admission.admit(proven.as_ref().map(|proven| &*proven.name), arrived.caller)?;
+    Ok(proven)
+}
+
+/// The caller, where the listener asks for one; its proof is taken off.
+fn authenticate(
+    admission: &Admission,
     listener: &ListenerRuntime,
     headers: &mut HeaderMap,
     connection: &CallerConnection,
-) -> Result<Option<Arc<str>>, Refusal> {
+) -> Result<Option<Proven>, Refusal> {
     let Some(callers) = &listener.callers else { return Ok(None) };
     let on_proxy = !matches!(listener.mode, ModeRuntime::Reverse { .. });
     let field = if on_proxy { PROXY_AUTHORIZATION } else { AUTHORIZATION };
-    let detail = match callers.authenticate(&field, headers, connection) {
-        Attempt::Accepted(name) => return Ok(Some(name)),
+    let attempt = callers.authenticate(&field, headers, connection);
+    if attempt == Attempt::Refused {
+        // A wrong password is a request too. Beyond the bound on guesses it is none, or strangers would use up what callers may.
+        admission.admit(None, connection)?;
+    }
+    let detail = match attempt {
+        Attempt::Accepted(proven) => return Ok(Some(proven)),
+        Attempt::TooMany(after) => return Err(Refusal::too_many_guesses(after)),
         Attempt::Refused => "there is no such caller, or its password is another one",
         Attempt::Missing if on_proxy => {
             "this proxy is for its callers: give the program a proxy URL with name and password, http://NAME:PASSWORD@HOST:PORT"

@@ -23,7 +23,7 @@ use super::tunnel;
 use super::{Entrance, Proxy};
 use crate::coarse;
 use crate::listen::{self, Incoming};
-use crate::runtime::{Lane, ListenerRuntime, Runtime};
+use crate::runtime::{Lane, ListenerRuntime, Runtime, Stranger};
 use crate::tls::CertificateAuthority;
 use crate::upstream::{Origin, Scheme, Transport, Upstream};
 
@@ -63,6 +63,12 @@ pub(super) struct ReachedTunnel {
 enum Opening {
     /// Nothing: bytes pass through this connection.
     Nothing(Transport),
+    /// What the first bytes say.
+    Some(Openable),
+}
+
+/// What the first bytes of a tunnel may have opened.
+enum Openable {
     /// Plain HTTP; anything else passes through this connection.
     PlainHttp(Transport),
     /// Plain HTTP, and nothing else may pass: it is an `http` name of an https upstream.
@@ -92,14 +98,17 @@ pub(super) async fn reach(
     let failed = |error| Refusal::exchange(route.name(), &error);
     let opening = if tunnel.alias {
         verify(proxy, lane, &tunnel.origin).await.map_err(failed)?;
-        Opening::PlainHttpAlone
+        Opening::Some(Openable::PlainHttpAlone)
     } else if let Some(authority) = authority(runtime, lane) {
         verify(proxy, lane, &tunnel.origin).await.map_err(failed)?;
-        Opening::All(authority)
+        Opening::Some(Openable::All(authority))
     } else {
         tunnel::check_rules(lane, tunnel.shared)?;
         let dialled = upstream.dial(&tunnel.origin).await.map_err(failed)?;
-        if route.credential.is_some() { Opening::PlainHttp(dialled) } else { Opening::Nothing(dialled) }
+        match route.credential {
+            Some(_) => Opening::Some(Openable::PlainHttp(dialled)),
+            None => Opening::Nothing(dialled),
+        }
     };
     if matches!(opening, Opening::Nothing(_)) {
         passes_unread(lane, &tunnel.origin);
@@ -139,47 +148,27 @@ where
         scheme,
         host: tunnel.origin.host.as_str().into(),
         port: tunnel.origin.port,
-        caller: entrance.name.clone(),
+        opener: entrance.proven.clone(),
     };
-    let (spoke, dialled, authority) = match opening {
-        Opening::Nothing(dialled) => return splice(caller, dialled, idle).await,
-        Opening::PlainHttpAlone => {
-            let spoke = coarse::timeout(patience, first(&mut caller, &mut prefix, None::<&mut Transport>)).await;
-            (spoke.unwrap_or(First::Nobody), None, None)
+    let openable = match opening {
+        Opening::Nothing(dialled) => {
+            let _ended = proxy.while_admitted(entrance, splice(caller, dialled, idle)).await;
+            return;
         }
-        Opening::PlainHttp(mut dialled) => {
-            let spoke = coarse::timeout(idle, first(&mut caller, &mut prefix, Some(&mut dialled))).await;
-            (spoke.unwrap_or(First::Nobody), Some(dialled), None)
-        }
-        Opening::All(authority) => {
-            let early = coarse::timeout(SILENCE, first(&mut caller, &mut prefix, None::<&mut Transport>)).await;
-            let (spoke, dialled) = match early {
-                Ok(First::Caller(Spoken::Other)) => (First::Caller(Spoken::Other), dial(&tunnel, &upstream).await),
-                Ok(spoke) => (spoke, None),
-                // Silence: perhaps the server's word comes first.
-                Err(_elapsed) => match dial(&tunnel, &upstream).await {
-                    Some(mut dialled) => {
-                        let spoke = first(&mut caller, &mut prefix, Some(&mut dialled));
-                        (coarse::timeout(idle, spoke).await.unwrap_or(First::Nobody), Some(dialled))
-                    }
-                    None => {
-                        let spoke = first(&mut caller, &mut prefix, None::<&mut Transport>);
-                        (coarse::timeout(patience, spoke).await.unwrap_or(First::Nobody), None)
-                    }
-                },
-            };
-            (spoke, dialled, Some(authority))
-        }
+        Opening::Some(openable) => openable,
     };
+    let hearing = hear(&tunnel, &upstream, patience, openable, &mut caller, &mut prefix);
+    let Some(heard) = proxy.while_admitted(entrance, hearing).await else { return };
+    let Heard { spoke, dialled, authority } = heard;
     match (spoke, authority) {
         (First::Nobody, _) => {}
         (First::Caller(Spoken::Http), _) => {
             count_opened(&tunnel);
             drop(dialled);
             let handler = intercept::handler(proxy, entrance, opened(Scheme::Http));
-            let (caller_connection, serving) = (Arc::clone(&entrance.caller), proxy.serving.clone());
-            // Boxed as a trait object: what is served here may hold a tunnel in its turn.
-            boxed(listen::serve_stream(caller, prefix, handler, caller_connection, serving)).await;
+            let connection = Arc::clone(&entrance.caller);
+            let serve = |serving| listen::serve_stream(caller, prefix, handler, connection, serving);
+            proxy.serve_while_admitted(entrance, serve).await;
         }
         (First::Caller(Spoken::Tls), Some(authority)) => {
             count_opened(&tunnel);
@@ -192,13 +181,21 @@ where
                 if let Some(lane) = &tunnel.lane {
                     passes_unread(lane, &tunnel.origin);
                 }
-                if dialled.write_all(&prefix).await.is_ok() {
-                    splice(caller, dialled, idle).await;
-                }
+                let passing = async {
+                    if dialled.write_all(&prefix).await.is_ok() {
+                        splice(caller, dialled, idle).await;
+                    }
+                };
+                let _ended = proxy.while_admitted(entrance, passing).await;
             }
             None => {
                 let target = tunnel::target(&tunnel.origin);
-                tracing::warn!(target: "attache::proxy", "a tunnel to {target} was closed: what came through it is no HTTP, and may not pass unread");
+                match proxy.may_say(entrance.listener, Stranger::NoHttp) {
+                    Some(suppressed) => {
+                        tracing::warn!(target: "attache::proxy", suppressed, "a tunnel to {target} was closed: what came through it is no HTTP, and may not pass unread");
+                    }
+                    None => tracing::debug!(target: "attache::proxy", "a tunnel to {target} was closed: no HTTP"),
+                }
             }
         },
         (First::Server(bytes), _) => {
@@ -206,11 +203,66 @@ where
             if let Some(lane) = &tunnel.lane {
                 passes_unread(lane, &tunnel.origin);
             }
-            if caller.write_all(&bytes).await.is_ok() {
-                splice(Prefixed::new(prefix, caller), dialled, idle).await;
-            }
+            let passing = async {
+                if caller.write_all(&bytes).await.is_ok() {
+                    splice(Prefixed::new(prefix, caller), dialled, idle).await;
+                }
+            };
+            let _ended = proxy.while_admitted(entrance, passing).await;
         }
     }
+}
+
+/// What came first through a tunnel, and what there is to go on with.
+struct Heard {
+    spoke: First,
+    dialled: Option<Transport>,
+    authority: Option<Arc<CertificateAuthority>>,
+}
+
+/// Waits for the first word in a tunnel of which something may be opened.
+async fn hear<S>(
+    tunnel: &Tunnel,
+    upstream: &Upstream,
+    patience: Duration,
+    openable: Openable,
+    caller: &mut S,
+    prefix: &mut BytesMut,
+) -> Heard
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let idle = upstream.settings.timeouts.idle;
+    let (spoke, dialled, authority) = match openable {
+        Openable::PlainHttpAlone => {
+            let spoke = coarse::timeout(patience, first(caller, prefix, None::<&mut Transport>)).await;
+            (spoke.unwrap_or(First::Nobody), None, None)
+        }
+        Openable::PlainHttp(mut dialled) => {
+            let spoke = coarse::timeout(idle, first(caller, prefix, Some(&mut dialled))).await;
+            (spoke.unwrap_or(First::Nobody), Some(dialled), None)
+        }
+        Openable::All(authority) => {
+            let early = coarse::timeout(SILENCE, first(caller, prefix, None::<&mut Transport>)).await;
+            let (spoke, dialled) = match early {
+                Ok(First::Caller(Spoken::Other)) => (First::Caller(Spoken::Other), dial(tunnel, upstream).await),
+                Ok(spoke) => (spoke, None),
+                // Silence: perhaps the server's word comes first.
+                Err(_elapsed) => match dial(tunnel, upstream).await {
+                    Some(mut dialled) => {
+                        let spoke = first(caller, prefix, Some(&mut dialled));
+                        (coarse::timeout(idle, spoke).await.unwrap_or(First::Nobody), Some(dialled))
+                    }
+                    None => {
+                        let spoke = first(caller, prefix, None::<&mut Transport>);
+                        (coarse::timeout(patience, spoke).await.unwrap_or(First::Nobody), None)
+                    }
+                },
+            };
+            (spoke, dialled, Some(authority))
+        }
+    };
+    Heard { spoke, dialled, authority }
 }
 
 fn boxed<'a>(future: impl Future<Output = ()> + 'a) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {

@@ -95,7 +95,7 @@ pub(super) fn of(
 ) -> Result<Destination, Refusal> {
     match &listener.mode {
         ModeRuntime::Forward(table) | ModeRuntime::Socks5(table) if let Some(inside) = inside => {
-            forward::inside(table, inside, head)
+            forward::inside(table, inside, head, caller)
         }
         ModeRuntime::Forward(table) => forward::destination(table, head, caller),
         ModeRuntime::Socks5(_) => {

@@ -64,6 +64,12 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "route-denied", "http_request_denied", "The request is not allowed", detail)
     }
 
+    /// 403, and the connection is closed: the tunnel's caller may no longer use the listener. No 407: inside of a tunnel a
+    /// program takes what it hears for the server's own words.
+    pub fn turned_away(detail: impl Into<String>) -> Self {
+        Self { close: true, ..Self::denied(detail) }
+    }
+
     /// 404: a reverse listener has nothing at this path or host.
     pub fn no_route(detail: impl Into<String>) -> Self {
         let title = "There is no upstream here";
@@ -110,6 +116,15 @@ impl Refusal {
     pub fn too_many_requests(limit: &str, after: Duration) -> Self {
         let detail = format!("more requests per second than {limit} allows; try again shortly");
         let title = "Too many requests";
+        let refusal =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "http_request_denied", title, detail);
+        Self { retry_after: Some(after), ..refusal }
+    }
+
+    /// 429: so many wrong passwords have come from there that the next one is not looked at yet.
+    pub fn too_many_guesses(after: Duration) -> Self {
+        let detail = "too many wrong passwords have come from this address; give the program the right name and password, and try again shortly";
+        let title = "Too many wrong passwords";
         let refusal =
             Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "http_request_denied", title, detail);
         Self { retry_after: Some(after), ..refusal }

@@ -113,7 +113,12 @@ pub(super) fn tunnel(
 }
 
 /// The destination of a request inside of an opened tunnel: what the tunnel was opened for, and nothing else.
-pub(super) fn inside(table: &ForwardTable<Arc<Lane>>, inside: &Inside, head: &Parts) -> Result<Destination, Refusal> {
+pub(super) fn inside(
+    table: &ForwardTable<Arc<Lane>>,
+    inside: &Inside,
+    head: &Parts,
+    caller: Option<&str>,
+) -> Result<Destination, Refusal> {
     let (authority, asterisk) = match target::parse(head)? {
         Target::Origin(host) => (host, false),
         Target::Asterisk(host) => (host, true),
@@ -129,7 +134,7 @@ pub(super) fn inside(table: &ForwardTable<Arc<Lane>>, inside: &Inside, head: &Pa
             inside.host, inside.port
         )));
     }
-    let asked = Asked { path: head.uri.path(), caller: inside.caller.as_deref() };
+    let asked = Asked { path: head.uri.path(), caller };
     let mut destination = find(table, inside.scheme, &inside.host, inside.port, asked)?;
     if asterisk && let Destination::Route(reached) = &mut destination {
         reached.path = Some(PathAndQuery::from_static("*"));

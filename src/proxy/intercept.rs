@@ -10,8 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use super::{CallerBody, Entrance, Proxy, malformed};
+use crate::caller::Proven;
 use crate::coarse;
 use crate::listen::{self, CallerConnection, Handler, Incoming, Unreadable};
+use crate::runtime::Stranger;
 use crate::tls::CertificateAuthority;
 use crate::upstream::Scheme;
 
@@ -23,8 +25,8 @@ pub(super) struct Inside {
     /// Canonical.
     pub(super) host: Box<str>,
     pub(super) port: u16,
-    /// Who opened it.
-    pub(super) caller: Option<Arc<str>>,
+    /// Who opened it: as long as that is good, nobody is asked again.
+    pub(super) opener: Option<Proven>,
 }
 
 /// Ends the caller's TLS and serves what is inside. A caller that asks for another name (SNI) than it opened the tunnel to
@@ -49,21 +51,26 @@ pub(super) async fn serve<S>(
     let limit = proxy.serving.limits.header_timeout;
     let stream = match coarse::timeout(limit, TlsAcceptor::from(config).accept(caller)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return handshake_failed(&host, &error),
+        Ok(Err(error)) => return handshake_failed(&proxy, &entrance, &host, &error),
         Err(_elapsed) => {
             tracing::debug!(target: "attache::proxy", %host, "a TLS handshake in a tunnel took too long");
             return;
         }
     };
-    let (caller, serving) = (Arc::clone(&entrance.caller), proxy.serving.clone());
     let handler = handler(&proxy, &entrance, inside);
-    listen::serve_stream(stream, BytesMut::new(), handler, caller, serving).await;
+    let caller = Arc::clone(&entrance.caller);
+    let serve = |serving| listen::serve_stream(stream, BytesMut::new(), handler, caller, serving);
+    proxy.serve_while_admitted(&entrance, serve).await;
 }
 
 /// Mostly a caller that does not trust the local CA: it has to be told in the log, since nothing else tells.
-fn handshake_failed(host: &str, error: &std::io::Error) {
+fn handshake_failed(proxy: &Proxy, entrance: &Entrance, host: &str, error: &std::io::Error) {
+    let Some(suppressed) = proxy.may_say(entrance.listener, Stranger::Handshake) else {
+        tracing::debug!(target: "attache::proxy", %host, %error, "a TLS handshake in a tunnel failed");
+        return;
+    };
     tracing::info!(
-        target: "attache::proxy", %host,
+        target: "attache::proxy", %host, suppressed,
         "a caller ended the TLS handshake in its tunnel ({error}); if it does not trust the local CA, `attache ca export` and \
          `attache env` show how it can"
     );

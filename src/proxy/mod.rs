@@ -12,6 +12,7 @@ mod challenge;
 mod choice;
 mod connect;
 mod destination;
+mod entrance;
 mod error;
 pub mod explain;
 mod facts;
@@ -58,6 +59,7 @@ pub use replay::{Replay, ReplayBody, ReplayBudget};
 pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
 
 use self::destination::{Destination, Reached};
+use self::entrance::{Arrived, Entrance, Visit};
 use self::facts::{CallerFacts, finish};
 use self::intercept::Inside;
 use self::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
@@ -151,12 +153,19 @@ impl Proxy {
         };
         let facts = CallerFacts::of(&request);
         let (mut head, body) = request.into_parts();
-        let readable = switch::read_extended_connect(&mut head, &body).map_err(|refusal| (refusal, None));
+        let readable = switch::read_extended_connect(&mut head, &body);
         let request_id = access::identify(&self.shared, &mut head);
-        let entry = access::begin(&self.shared, listener, &arrived, &mut head, began);
-        let answered = match readable {
-            Ok(()) => self.forward(&runtime, listener, arrived, &mut head, body, began).await,
-            Err(unreadable) => Err(unreadable),
+        let mut entry = access::begin(&self.shared, listener, &arrived, &mut head, began);
+        let answered = match callers::admit(&self.shared.admission, listener, &arrived, &mut head.headers) {
+            Ok(proven) => {
+                let visit = Visit { arrived, proven, began };
+                access::called(&mut entry, &visit);
+                match readable {
+                    Ok(()) => self.forward(&runtime, listener, &visit, &mut head, body).await,
+                    Err(refusal) => Err((refusal, None)),
+                }
+            }
+            Err(refusal) => Err((refusal, None)),
         };
         match answered {
             Ok(response) => finish(access::answered(entry, request_id, response), facts),
@@ -175,35 +184,27 @@ impl Proxy {
         self: &Rc<Self>,
         runtime: &Runtime,
         listener: &ListenerRuntime,
-        arrived: Arrived<'_>,
+        visit: &Visit<'_>,
         head: &mut Parts,
         body: Incoming,
-        began: Instant,
     ) -> Result<Response<CallerBody>, Failure> {
-        let caller = match arrived.inside {
-            // Whoever opened the tunnel has proven itself.
-            Some(inside) => inside.caller.clone(),
-            None => {
-                callers::authenticate(listener, &mut head.headers, arrived.caller).map_err(|refusal| (refusal, None))?
-            }
-        };
-        self.shared.admission.admit(caller.as_deref(), arrived.caller).map_err(|refusal| (refusal, None))?;
+        let inside = visit.arrived.inside;
         if let ModeRuntime::Token(clients) = &listener.mode {
-            return Ok(Box::pin(token_endpoint::answer(listener, clients, head, body, began)).await);
+            return Ok(Box::pin(token_endpoint::answer(listener, clients, head, body, visit.began)).await);
         }
-        match self.destination(listener, arrived.inside, head, caller.as_deref()).map_err(|refusal| (refusal, None))? {
+        match self.destination(listener, inside, head, visit.caller()).map_err(|refusal| (refusal, None))? {
             Destination::Route(reached) => {
-                let terms = Terms::of(listener, arrived.inside, &reached, head);
-                let answered = self.to_upstream(&reached, terms.as_ref(), head, body, began).await;
+                let terms = Terms::of(listener, inside, &reached, head);
+                let answered = self.to_upstream(&reached, terms.as_ref(), head, body, visit).await;
                 answered.map_err(|refusal| (refusal, Some(reached.lane)))
             }
             Destination::Unmatched(origin) => {
-                let passing = Box::pin(self.to_unmatched(runtime, listener, &origin, head, body, began));
+                let passing = Box::pin(self.to_unmatched(runtime, listener, &origin, head, body, visit));
                 passing.await.map_err(|refusal| (refusal, None))
             }
             Destination::Tunnel(tunnel) => {
                 let lane = tunnel.lane.clone();
-                let opening = connect::open(self, runtime, listener, arrived.entrance(caller), tunnel, body);
+                let opening = connect::open(self, runtime, listener, visit.entrance(), tunnel, body);
                 Box::pin(opening).await.map_err(|refusal| (refusal, lane))
             }
             Destination::Refused(lane, refusal) => Err((refusal, Some(lane))),
@@ -227,12 +228,12 @@ impl Proxy {
 
     /// A request to a configured upstream: policy, authorization, head, exchange, answer.
     async fn to_upstream(
-        &self,
+        self: &Rc<Self>,
         reached: &Reached,
         terms: Option<&Terms>,
         head: &mut Parts,
         mut body: Incoming,
-        began: Instant,
+        visit: &Visit<'_>,
     ) -> Result<Response<CallerBody>, Refusal> {
         let (route, metrics) = (&reached.lane.route, &reached.lane.metrics);
         check_policy(reached, head)?;
@@ -277,7 +278,8 @@ impl Proxy {
             }
         };
         let (response, trailers) = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
-        let mut response = self.answer(response, switch, &route.upstream, Record::new(began, metrics, outcome.0))?;
+        let record = Record::new(visit.began, metrics, outcome.0);
+        let mut response = self.answer(response, switch, &route.upstream, record, visit)?;
         rewrite::tell_caller(terms, reached, head, response.headers_mut());
         watch.tell(&self.shared, &mut response, route, outcome.1);
         if let Some(watch) = trailers {
@@ -288,13 +290,13 @@ impl Proxy {
 
     /// A request to an origin that nothing is known about: it passes untouched, if policy lets it.
     async fn to_unmatched(
-        &self,
+        self: &Rc<Self>,
         runtime: &Runtime,
         listener: &ListenerRuntime,
         origin: &Origin,
         head: &mut Parts,
         mut body: Incoming,
-        began: Instant,
+        visit: &Visit<'_>,
     ) -> Result<Response<CallerBody>, Refusal> {
         let upstream = tunnel::unmatched(runtime, listener, origin, origin)?;
         if let Some(answer) = max_forwards(head)? {
@@ -304,19 +306,21 @@ impl Proxy {
         let switch = switch::ask(wanted, head, &mut body);
         let response = self.pass(upstream, origin, head, body).await;
         let response = response.map_err(|error| Refusal::unmatched_exchange(&origin.to_string(), &error))?;
-        self.answer(response, switch, upstream, Record::new(began, &listener.metrics, &listener.metrics.passed))
+        let record = Record::new(visit.began, &listener.metrics, &listener.metrics.passed);
+        self.answer(response, switch, upstream, record, visit)
     }
 
     /// Makes the upstream's answer ours, or joins the two sides of a switch of protocols.
     fn answer(
-        &self,
+        self: &Rc<Self>,
         response: Response<ResponseBody<RequestBody>>,
         switch: Option<Switch>,
         upstream: &Upstream,
         record: Record,
+        visit: &Visit<'_>,
     ) -> Result<Response<CallerBody>, Refusal> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return switch::join(self, switch, response, upstream, record);
+            return switch::join(self, switch, response, upstream, record, visit.entrance());
         }
         let (mut head, body) = response.into_parts();
         rewrite_response(&self.shared.via, &mut head);
@@ -361,29 +365,6 @@ impl Proxy {
         self.tasks.close();
         self.tasks.wait().await;
     }
-}
-
-/// How a request came: over which listener, through which tunnel, from whom.
-#[derive(Clone, Copy)]
-struct Arrived<'a> {
-    listener: usize,
-    inside: Option<&'a Inside>,
-    caller: &'a Arc<CallerConnection>,
-}
-
-impl Arrived<'_> {
-    fn entrance(&self, name: Option<Arc<str>>) -> Entrance {
-        Entrance { listener: self.listener, caller: Arc::clone(self.caller), name }
-    }
-}
-
-/// Where a tunnel came in; kept for its life, so that its caller's connection stays counted.
-#[derive(Clone)]
-struct Entrance {
-    listener: usize,
-    caller: Arc<CallerConnection>,
-    /// As whom it has proven itself.
-    name: Option<Arc<str>>,
 }
 
 /// A refusal, and the lane it happened on, if it came that far.

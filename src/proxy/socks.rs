@@ -1,5 +1,6 @@
 //! A SOCKS 5 listener: the caller names a host and a port as in CONNECT, and gets the same tunnel, by the same decisions.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use crate::caller::Attempt;
 use crate::coarse;
 use crate::listen::CallerConnection;
 use crate::listen::socks5::{self, Reply};
-use crate::runtime::{Lane, ModeRuntime};
+use crate::runtime::{Lane, ModeRuntime, Stranger};
 use crate::secret::Secret;
 use crate::upstream::{Authority, Host};
 
@@ -35,11 +36,17 @@ impl Proxy {
         let callers = runtime.listener(listener).and_then(|listener| listener.callers.clone());
         // A certificate will do; otherwise the protocol's own password exchange.
         let shown = callers.as_ref().and_then(|callers| callers.by_certificate(&caller));
+        let given = RefCell::new(None);
         let check = |name: &str, password: &[u8]| match (&callers, std::str::from_utf8(password)) {
             (Some(callers), Ok(password)) => {
-                let proven = callers.proven(name, &Secret::new(password.to_owned()));
-                callers.count(&proven.clone().map_or(Attempt::Refused, Attempt::Accepted));
-                proven.is_some()
+                let attempt = callers.authenticate_pair(name, &Secret::new(password.to_owned()), &caller);
+                if attempt == Attempt::Refused {
+                    // Refused it is in any case; this one is counted like a request.
+                    let _counted = self.shared.admission.admit(None, &caller);
+                }
+                let proven = if let Attempt::Accepted(proven) = attempt { Some(proven) } else { None };
+                given.replace(proven);
+                given.borrow().is_some()
             }
             (callers, _) => callers.is_none(),
         };
@@ -48,14 +55,20 @@ impl Proxy {
         let request = match greeted {
             Ok(Ok(request)) => request,
             Ok(Err(error)) => {
-                tracing::info!(target: "attache::proxy", peer = %caller.peer, "a SOCKS caller is not served: {error}");
+                match self.may_say(listener, Stranger::Greeting) {
+                    Some(suppressed) => {
+                        tracing::info!(target: "attache::proxy", peer = %caller.peer, suppressed, "a SOCKS caller is not served: {error}");
+                    }
+                    None => {
+                        tracing::debug!(target: "attache::proxy", peer = %caller.peer, "a SOCKS caller is not served: {error}");
+                    }
+                }
                 return;
             }
             // Silent for too long: nobody to answer.
             Err(_elapsed) => return,
         };
-        let name = callers.and_then(|_| shown.or_else(|| request.caller.as_deref().map(Arc::from)));
-        let entrance = Entrance { listener, caller, name };
+        let entrance = Entrance { listener, caller, proven: shown.or_else(|| given.into_inner()) };
         match Box::pin(self.reach_for_socks(&request, &entrance)).await {
             Ok(reached) => {
                 if socks5::reply(&mut stream, Reply::Succeeded).await.is_ok() {
@@ -82,7 +95,7 @@ impl Proxy {
     ) -> Result<connect::ReachedTunnel, Reply> {
         let began = Instant::now();
         let runtime = self.runtime.current();
-        let caller = entrance.name.as_deref();
+        let caller = entrance.proven.as_ref().map(|proven| &*proven.name);
         let Some(listener) = runtime.listener(entrance.listener) else { return Err(Reply::NotAllowed) };
         let refused = |refusal: &Refusal, lane: Option<&Lane>| {
             record::refusal(listener, refusal, &RequestId::random(), began, lane);

@@ -1,5 +1,7 @@
 //! Requests that go on in another protocol: WebSocket and whatever else an upstream agrees to.
 
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
@@ -11,7 +13,7 @@ use super::body::{CallerBody, RequestBody};
 use super::error::Refusal;
 use super::headers;
 use super::record::Record;
-use super::{Proxy, tunnel};
+use super::{Entrance, Proxy, tunnel};
 use crate::listen::{Incoming, Upgrade};
 use crate::upstream::{ResponseBody, Upstream};
 
@@ -90,17 +92,18 @@ fn accept(key: &HeaderValue) -> String {
 
 /// Joins the two sides of a switch that both have agreed to.
 pub(super) fn join(
-    proxy: &Proxy,
+    proxy: &Rc<Proxy>,
     switch: Option<Switch>,
     response: Response<ResponseBody<RequestBody>>,
     upstream: &Upstream,
     record: Record,
+    entrance: Entrance,
 ) -> Result<Response<CallerBody>, Refusal> {
     let Some(switch) = switch.filter(|switch| switch.is_agreed(response.headers())) else {
         return Err(Refusal::bad_response("the upstream switched to a protocol that it was not asked for"));
     };
     let (mut head, body) = response.into_parts();
-    tunnel::switch(proxy, switch.caller, body, upstream.settings.timeouts.idle);
+    tunnel::switch(proxy, entrance, switch.caller, body, upstream.settings.timeouts.idle);
     let to = head.headers.get(UPGRADE).cloned().unwrap_or(switch.asked);
     headers::clean_response(&mut head.headers, head.status);
     if switch.key.is_some() {

@@ -45,7 +45,7 @@ pub(super) async fn answer(
         Ok(request) => granted(clients, &request).await,
         Err(refused) => Err(refused),
     };
-    let (metrics, listener) = (&listener.metrics, &listener.name);
+    let (metrics, refusals, listener) = (&listener.metrics, &listener.refusals, &listener.name);
     match outcome {
         Ok((credential, token)) => {
             tracing::debug!(target: "attache::proxy", %listener, %credential, "token handed out");
@@ -54,7 +54,15 @@ pub(super) async fn answer(
         Err(refused) => {
             let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
             let (status, code) = (refused.status.as_u16(), refused.code);
-            tracing::info!(target: "attache::proxy", %listener, status, code, request_id = request_id.text(), "no token handed out: {}", refused.description);
+            let (request_id_text, why) = (request_id.text(), &refused.description);
+            match refusals.take(status) {
+                Some(suppressed) => {
+                    tracing::info!(target: "attache::proxy", %listener, status, code, request_id = request_id_text, suppressed, "no token handed out: {why}");
+                }
+                None => {
+                    tracing::debug!(target: "attache::proxy", %listener, status, code, request_id = request_id_text, "no token handed out: {why}");
+                }
+            }
             let counted = if refused.status.is_server_error() { &metrics.failed } else { &metrics.denied };
             recorded(refused.into_response(&request_id), Record::new(began, metrics, counted))
         }

@@ -1,6 +1,7 @@
 //! Bytes passed through unread: tunnels that are not opened, and what follows a WebSocket's 101.
 
 use std::fmt::Display;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::Proxy;
 use super::body::RequestBody;
+use super::entrance::Entrance;
 use super::error::Refusal;
 use super::splice::splice;
 use crate::listen::Upgrade;
-use crate::runtime::{Lane, ListenerRuntime, Runtime, UnmatchedRuntime};
+use crate::runtime::{Lane, ListenerRuntime, Runtime, Stranger, UnmatchedRuntime};
 use crate::upstream::{Origin, ResponseBody, Scheme, Upstream};
 
 /// A tunnel cannot keep rules about methods and paths.
@@ -53,7 +55,14 @@ pub(super) fn unmatched<'a>(
     let (upstream, report) = permitted(runtime, origin, asked)?;
     if report {
         listener.metrics.would_deny.inc();
-        tracing::warn!(target: "attache::proxy", listener = %listener.name, origin = %asked, "would be denied: no upstream covers it");
+        match listener.strangers.take(Stranger::WouldBeDenied(asked.to_string())) {
+            Some(suppressed) => {
+                tracing::warn!(target: "attache::proxy", listener = %listener.name, origin = %asked, suppressed, "would be denied: no upstream covers it");
+            }
+            None => {
+                tracing::debug!(target: "attache::proxy", listener = %listener.name, origin = %asked, "would be denied");
+            }
+        }
     }
     Ok(upstream)
 }
@@ -79,13 +88,23 @@ pub(super) fn permitted<'a>(
 }
 
 /// Joins the two sides of a protocol switch that both have agreed to.
-pub(super) fn switch(proxy: &Proxy, caller: Upgrade, upstream: ResponseBody<RequestBody>, idle: Duration) {
+pub(super) fn switch(
+    proxy: &Rc<Proxy>,
+    entrance: Entrance,
+    caller: Upgrade,
+    upstream: ResponseBody<RequestBody>,
+    idle: Duration,
+) {
     let Some((mut upstream, early)) = upstream.into_upgraded() else { return };
+    let admitting = Rc::clone(proxy);
     proxy.spawn(async move {
         let Ok(mut caller) = caller.upgraded().await else { return };
-        // An upstream may speak right behind its 101.
-        if caller.write_all(&early).await.is_ok() {
-            splice(&mut caller, &mut upstream, idle).await;
-        }
+        let passing = async {
+            // An upstream may speak right behind its 101.
+            if caller.write_all(&early).await.is_ok() {
+                splice(&mut caller, &mut upstream, idle).await;
+            }
+        };
+        let _ended = admitting.while_admitted(&entrance, passing).await;
     });
 }

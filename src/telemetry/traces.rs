@@ -166,6 +166,7 @@ impl RequestSpan {
             ("server.address", Some(record.host.clone())),
             ("client.address", Some(record.peer.clone())),
             ("attache.request_id", Some(record.request_id.clone())),
+            ("attache.caller", record.caller.clone()),
             ("attache.listener", Some(record.listener.clone())),
             ("attache.upstream", Some(record.upstream.clone())),
             ("attache.outcome", Some(record.outcome.to_owned())),

@@ -136,6 +136,78 @@ async fn socks_callers_prove_themselves_in_its_own_way() {
 }
 
 #[tokio::test]
+async fn a_guesser_is_stopped_and_a_good_caller_beside_it_is_not() {
+    let guarded = Guarded::new().await;
+    let good = proof("Proxy-Authorization", "one:s3cret-one");
+    assert_eq!(guarded.forward("api.test", &good).await.status, 200);
+    let mut guesser = Caller::connect(guarded.proxy.address("proxy")).await;
+    let mut statuses = std::collections::BTreeMap::new();
+    for number in 0..200 {
+        let guess = proof("Proxy-Authorization", &format!("one:guess-{number}"));
+        guesser.write(format!("GET http://api.test/ HTTP/1.1\r\nHost: api.test\r\n{guess}\r\n")).await;
+        let answer = guesser.answer().await;
+        if answer.status == 429 {
+            answer.assert_own_failure(429, "http_request_denied");
+            assert_eq!(answer.field("retry-after"), Some("1"));
+        }
+        *statuses.entry(answer.status).or_insert(0) += 1;
+    }
+    // A busy machine may take seconds for this, and each is worth one more.
+    assert!(statuses[&407] >= 10 && statuses[&407] <= 40 && statuses[&429] >= 160, "{statuses:?}");
+    // From the same address, on connections of their own: the one that was let in before, and one that was not yet.
+    for pair in ["one:s3cret-one", "two:s3cret-two"] {
+        assert_eq!(guarded.forward("api.test", &proof("Proxy-Authorization", pair)).await.status, 200, "{pair}");
+    }
+    let right = guarded.forward("api.test", &proof("Proxy-Authorization", "one:s3cret-one ")).await;
+    assert_eq!(right.status, 429, "nothing else is looked at under that name");
+    assert!(guarded.counted("proxy", "too_many").await >= 160.0);
+    assert_eq!(guarded.tokens.requests(), 1);
+}
+
+#[tokio::test]
+async fn guesses_are_no_way_to_use_up_the_requests_of_others() {
+    let api = Scripted::start(|_, _| Reply::ok("hello")).await;
+    let proxy = TestProxy::start(&format!(
+        "[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstream = \"api\"\ncallers = [\"one\"]\n\
+         [limits]\nrequests_per_second = 50\n[callers.one]\npassword = \"s3cret\"\n[upstreams.api]\norigin = \"{}\"\n",
+        api.origin()
+    ));
+    let mut guesser = Caller::connect(proxy.address("base")).await;
+    for number in 0..300 {
+        let guess = proof("Authorization", &format!("one:guess-{number}"));
+        guesser.write(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{guess}\r\n")).await;
+        let status = guesser.answer().await.status;
+        assert!(matches!(status, 401 | 429), "{status}");
+    }
+    // Under another address of this machine nobody has guessed.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut good = Caller::over(socket.connect(proxy.address("base")).await.unwrap());
+    for _ in 0..20 {
+        good.write(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", proof("Authorization", "one:s3cret"))).await;
+        assert_eq!(good.answer().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn wrong_passwords_count_as_requests() {
+    let api = Scripted::start(|_, _| Reply::ok("hello")).await;
+    let proxy = TestProxy::start(&format!(
+        "[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstream = \"api\"\ncallers = [\"one\"]\n\
+         [limits]\nrequests_per_second = 2\n[callers.one]\npassword = \"s3cret\"\n[upstreams.api]\norigin = \"{}\"\n",
+        api.origin()
+    ));
+    let mut guesser = Caller::connect(proxy.address("base")).await;
+    let mut refused = 0;
+    for number in 0..9 {
+        let guess = proof("Authorization", &format!("one:guess-{number}"));
+        guesser.write(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{guess}\r\n")).await;
+        refused += u32::from(guesser.answer().await.status == 429);
+    }
+    assert!(refused >= 3, "{refused} of nine at two a second");
+}
+
+#[tokio::test]
 async fn a_password_that_is_rotated_is_taken_without_a_reload() {
     let api = Scripted::start(|_, _| Reply::ok("hello")).await;
     let folder = tempfile::tempdir().unwrap();

@@ -49,6 +49,7 @@ mod paths;
 mod pool;
 mod real_servers;
 mod reload;
+mod removed_callers;
 mod renewal;
 mod responses;
 mod retry;
