@@ -94,7 +94,7 @@ pub fn rewrite_response(via: &ViaIdentity, head: &mut response::Parts) {
 /// Removes everything that was meant for this connection only, and says what was wanted.
 fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
     let trailers =
-        headers.get_all(TE).iter().flat_map(list_members).any(|member| member.eq_ignore_ascii_case("trailers"));
+        headers.get_all(TE).iter().flat_map(list_members).any(|member| member.eq_ignore_ascii_case(b"trailers"));
     let mut wishes = HopWishes { trailers, ..HopWishes::default() };
     strip_nominated_and_hop_by_hop(headers, &mut wishes);
     wishes
@@ -131,9 +131,9 @@ fn strip_nominated(headers: &mut HeaderMap, wishes: &mut HopWishes) {
     let mut nominated = Vec::new();
     for line in &lines {
         for member in list_members(line) {
-            if member.eq_ignore_ascii_case("upgrade") {
+            if member.eq_ignore_ascii_case(b"upgrade") {
                 wishes.upgrade = switch::permitted(headers);
-            } else if let Ok(name) = HeaderName::from_bytes(member.as_bytes())
+            } else if let Ok(name) = HeaderName::from_bytes(member)
                 && !is_never_hop_by_hop(&name)
             {
                 headers.remove(&name);
@@ -148,16 +148,16 @@ fn strip_nominated(headers: &mut HeaderMap, wishes: &mut HopWishes) {
 
 /// `Trailer` names nothing that is taken out of the trailers on the way (RFC 9110 section 6.6.2).
 fn announce_what_stays(headers: &mut HeaderMap, nominated: Option<&Nominated>) {
-    let goes = |member: &str| match HeaderName::from_bytes(member.as_bytes()) {
+    let goes = |member: &[u8]| match HeaderName::from_bytes(member) {
         Ok(name) => is_no_trailer(&name) || nominated.is_some_and(|Nominated(names)| names.contains(&name)),
         Err(_no_name) => true,
     };
     if !headers.get_all(TRAILER).iter().flat_map(list_members).any(goes) {
         return;
     }
-    let members: Vec<&str> =
+    let members: Vec<&[u8]> =
         headers.get_all(TRAILER).iter().flat_map(list_members).filter(|member| !goes(member)).collect();
-    match HeaderValue::from_str(&members.join(", ")) {
+    match HeaderValue::from_bytes(&members.join(&b", "[..])) {
         Ok(stay) if !members.is_empty() => drop(headers.insert(TRAILER, stay)),
         _ => drop(headers.remove(TRAILER)),
     }
@@ -174,9 +174,10 @@ fn is_never_hop_by_hop(name: &HeaderName) -> bool {
     [HOST, CONTENT_LENGTH, VIA, TRAILER].contains(name)
 }
 
-/// The members of one line of a comma-separated list, trimmed, empty ones left out (RFC 9110 section 5.6.1).
-pub(super) fn list_members(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|member| !member.is_empty())
+/// The members of one line of a comma-separated list, trimmed, empty ones left out (RFC 9110 section 5.6.1). As bytes: one
+/// that is no ASCII makes no other member go unread.
+fn list_members(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
 /// Removes `X_Forwarded_For`, `Proxy_Authorization` and their like: names that some servers read as their twins with
@@ -329,8 +330,10 @@ impl ViaIdentity {
     pub(super) fn is_loop(&self, headers: &HeaderMap) -> bool {
         headers.get_all(VIA).iter().any(|line| {
             list_members(line).any(|member| {
-                let mut words = member.split_ascii_whitespace().skip(1);
-                words.next() == Some("attache") && words.next().is_none_or(|comment| comment == self.comment)
+                let words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+                let mut words = words.skip(1);
+                words.next() == Some(b"attache")
+                    && words.next().is_none_or(|comment| *comment == *self.comment.as_bytes())
             })
         })
     }

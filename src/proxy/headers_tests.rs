@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn list_members_are_trimmed_and_never_empty(line in "[a-z, \t]{0,30}") {
         for member in list_members(&HeaderValue::from_str(&line).unwrap()) {
-            prop_assert!(!member.is_empty() && member.trim() == member);
+            prop_assert!(!member.is_empty() && member.trim_ascii() == member);
         }
     }
 
@@ -185,6 +185,33 @@ fn what_the_head_has_named_is_for_one_connection_in_the_trailers_too() {
     let mut kept = headers(&[("trailer", "X-Sum,X-Md5"), ("trailer", "x-a")]);
     assert_eq!(clean_response(&mut kept, StatusCode::OK), None);
     assert_eq!(all(&kept, "trailer"), ["X-Sum,X-Md5", "x-a"], "as it came where nothing goes");
+}
+
+#[test]
+fn a_byte_that_is_no_ascii_hides_no_member_of_a_list() {
+    let line = |bytes: &[u8]| HeaderValue::from_bytes(bytes).unwrap();
+    for obs_text in [&b"\xff"[..], b"x\x80", b"\xc3\xa4", b"a b\xe9"] {
+        let mut fields = headers(&[("x-hop", "1"), ("x-other", "2"), ("te", "gzip"), ("upgrade", "websocket")]);
+        fields.append(CONNECTION, line(&[b"x-hop, ", obs_text, b",upgrade , X-Other"].concat()));
+        fields.append(TE, line(&[obs_text, b", trailers"].concat()));
+        let wishes = strip_hop_by_hop(&mut fields);
+        assert_eq!(fields, HeaderMap::new(), "{obs_text:?}");
+        assert!(wishes.websocket && wishes.trailers);
+
+        let own = ViaIdentity::default();
+        let passed = [obs_text, b" elsewhere (", obs_text, b"), 1.1 attache"].concat();
+        let mut via = HeaderMap::new();
+        via.append(VIA, line(&passed));
+        assert!(own.is_loop(&via), "{obs_text:?}");
+        let mut comment = HeaderMap::new();
+        comment.append(VIA, line(&[b"1.1 attache (", obs_text, b")"].concat()));
+        assert!(!own.is_loop(&comment), "another's comment");
+
+        let mut head = headers(&[("x-sum", "1")]);
+        head.append(TRAILER, line(&[obs_text, b", x-sum, authorization"].concat()));
+        clean_response(&mut head, StatusCode::OK);
+        assert_eq!(all(&head, "trailer"), ["x-sum"]);
+    }
 }
 
 #[test]

@@ -62,19 +62,19 @@ pub(super) fn ask(asked: Option<HeaderValue>, head: &mut Parts, body: &mut Incom
 /// The protocols of an `Upgrade` that may be asked for on. Other versions of HTTP are not among them: what would come then are
 /// requests that nobody looks at. Neither is TLS, which would begin in the middle of a connection that has it.
 pub(super) fn permitted(upgrade: &HeaderMap) -> Option<HeaderValue> {
-    let refused = |member: &&str| {
-        let name = member.split('/').next().unwrap_or_default();
-        ["h2c", "h2", "h3", "http", "tls"].iter().any(|refused| name.eq_ignore_ascii_case(refused))
+    let refused = |member: &&[u8]| {
+        let name = member.split(|byte| *byte == b'/').next().unwrap_or_default();
+        [&b"h2c"[..], b"h2", b"h3", b"http", b"tls"].iter().any(|refused| name.eq_ignore_ascii_case(refused))
     };
     let members = upgrade.get_all(UPGRADE).iter().flat_map(headers::list_members);
-    let members: Vec<&str> = members.filter(|member| !refused(member)).collect();
-    if members.is_empty() { None } else { HeaderValue::from_str(&members.join(", ")).ok() }
+    let members: Vec<&[u8]> = members.filter(|member| !refused(member)).collect();
+    if members.is_empty() { None } else { HeaderValue::from_bytes(&members.join(&b", "[..])).ok() }
 }
 
 impl Switch {
     /// Whether the upstream switches to what it was asked for, and has read the request.
     fn is_agreed(&self, answer: &HeaderMap) -> bool {
-        let asked = |to: &str| headers::list_members(&self.asked).any(|asked| asked.eq_ignore_ascii_case(to));
+        let asked = |to: &[u8]| headers::list_members(&self.asked).any(|asked| asked.eq_ignore_ascii_case(to));
         let mut to = answer.get_all(UPGRADE).iter().flat_map(headers::list_members).peekable();
         let accepted = || answer.get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
         to.peek().is_some()

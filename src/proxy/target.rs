@@ -34,12 +34,16 @@ pub(super) fn parse(head: &Parts) -> Result<Target<'_>, Refusal> {
     let Some(authority) = head.uri.authority() else {
         if head.uri.path() == "*" {
             if head.method != Method::OPTIONS {
-                return Err(Refusal::bad_request("the target \"*\" goes with OPTIONS only"));
+                return Err(only_options());
             }
             return Ok(Target::Asterisk(host));
         }
         return Ok(Target::Origin(host));
     };
+    // HTTP/2 has it beside an authority (RFC 9113 section 8.3.1).
+    if head.uri.path() == "*" && head.method != Method::OPTIONS {
+        return Err(only_options());
+    }
     let scheme = head.uri.scheme_str().unwrap_or("http");
     let scheme = Scheme::parse(scheme)
         .ok_or_else(|| Refusal::bad_request(format!("the scheme {scheme:?} is neither http nor https")))?;
@@ -50,6 +54,10 @@ pub(super) fn parse(head: &Parts) -> Result<Target<'_>, Refusal> {
         return Err(Refusal::bad_request("Host and the target name two different hosts; send one"));
     }
     Ok(Target::Absolute(scheme, authority))
+}
+
+fn only_options() -> Refusal {
+    Refusal::bad_request("the target \"*\" goes with OPTIONS only")
 }
 
 fn connect<'a>(head: &'a Parts, host: Option<Authority<'a>>) -> Result<Target<'a>, Refusal> {

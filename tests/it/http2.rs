@@ -378,3 +378,24 @@ async fn an_upstream_that_resets_a_stream_is_a_failure_and_one_that_does_so_midw
     }
     assert!(ended.is_err());
 }
+
+#[tokio::test]
+async fn an_asterisk_goes_with_options_alone_whatever_the_version() {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("hello")).await);
+    let proxy = TestProxy::start(&format!(
+        "{}{FORWARD}{}{}",
+        reverse(&["api"]),
+        credential(&tokens),
+        upstream("api", &api.origin())
+    ));
+    let mut send = caller(&proxy, "base").await;
+    let mut ask = async |method: http::Method| {
+        let uri = http::Uri::builder().scheme("http").authority("localhost").path_and_query("*").build().unwrap();
+        let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+        send.send_request(request, true).unwrap().0.await.unwrap().status().as_u16()
+    };
+    assert_eq!((ask(http::Method::GET).await, ask(http::Method::POST).await), (400, 400));
+    assert_eq!(api.requests(), 0);
+    assert_eq!(ask(http::Method::OPTIONS).await, 200);
+    assert_eq!(api.requests(), 1);
+}
