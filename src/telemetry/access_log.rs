@@ -1,5 +1,6 @@
 //! One line for each request, written by a thread of its own: a disk that is slow or full holds up no request.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -114,17 +115,64 @@ impl AccessLog {
     }
 }
 
-/// For people: `time listener peer "GET host/path" 200 1234B 3.2ms injected upstream credential id`.
+/// For people, and for programs that take it apart at blanks and quotes:
+/// `time listener peer caller "GET host/path" 200 1234B 3.2ms injected upstream credential id`.
 fn text(record: &AccessRecord) -> String {
-    let AccessRecord {
-        time, listener, peer, method, host, path, status, bytes, duration_ms, outcome, upstream, ..
-    } = record;
-    let (caller, credential) = (record.caller.as_deref().unwrap_or("-"), record.credential.as_deref().unwrap_or("-"));
-    let id = &record.request_id;
+    let AccessRecord { time, request_id, status, bytes, duration_ms, outcome, .. } = record;
+    let [listener, peer, caller, method, host, path, upstream, credential] = [
+        Escaped::of(&record.listener),
+        Escaped::of(&record.peer),
+        Escaped::optional(record.caller.as_deref()),
+        Escaped::of(&record.method),
+        Escaped::host(&record.host),
+        Escaped::of(&record.path),
+        Escaped::of(&record.upstream),
+        Escaped::optional(record.credential.as_deref()),
+    ];
     let refused = record.unauthorized.map(|outcome| format!(" 401:{outcome}")).unwrap_or_default();
     format!(
-        "{time} {listener} {peer} {caller} \"{method} {host}{path}\" {status} {bytes}B {duration_ms:.1}ms {outcome} {upstream} {credential} {id}{refused}"
+        "{time} {listener} {peer} {caller} \"{method} {host}{path}\" {status} {bytes}B {duration_ms:.1}ms {outcome} {upstream} {credential} {request_id}{refused}"
     )
+}
+
+/// A field of a line. Whoever writes a request chooses what is in it: what would end the field, or the line, and what a
+/// terminal would act on stands as `\xNN`, as in the logs of other servers.
+struct Escaped<'a> {
+    text: &'a str,
+    /// Host and path stand side by side: the first slash begins the path.
+    slash: bool,
+}
+
+impl<'a> Escaped<'a> {
+    const fn of(text: &'a str) -> Self {
+        Self { text, slash: false }
+    }
+
+    const fn host(text: &'a str) -> Self {
+        Self { text, slash: true }
+    }
+
+    /// `-` stands for none.
+    fn optional(text: Option<&'a str>) -> Self {
+        Self::of(text.unwrap_or("-"))
+    }
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stands =
+            |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\') && (byte != b'/' || !self.slash);
+        let mut rest = self.text;
+        while let Some(at) = rest.bytes().position(|byte| !stands(byte)) {
+            f.write_str(&rest[..at])?;
+            let character = rest[at..].chars().next().map_or(1, char::len_utf8);
+            for byte in rest[at..at + character].bytes() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+            rest = &rest[at + character..];
+        }
+        f.write_str(rest)
+    }
 }
 
 enum Sink {
@@ -195,6 +243,7 @@ fn is_same_file(_: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn record(path: &str) -> AccessRecord {
         AccessRecord {
@@ -240,6 +289,59 @@ mod tests {
         std::fs::rename(&path, folder.path().join("access.log.1")).unwrap();
         sink.reopen_if_moved();
         assert!(path.exists());
+    }
+
+    /// A line, taken apart as a program would that knows nothing of ours: at blanks outside of quotes, then `\xNN` read back.
+    fn taken_apart(line: &str) -> Vec<String> {
+        let (before, rest) = line.split_once('"').unwrap();
+        let (request, behind) = rest.split_once('"').unwrap();
+        assert!(!behind.contains('"') && !line.contains(char::is_control), "{line:?}");
+        let (method, target) = request.split_once(' ').unwrap();
+        let (host, path) = target.split_at(target.find('/').unwrap_or(target.len()));
+        let words = before.split(' ').filter(|word| !word.is_empty()).chain([method, host, path]);
+        words.chain(behind.split(' ').skip(1)).map(unescaped).collect()
+    }
+
+    fn unescaped(text: &str) -> String {
+        let mut parts = text.split("\\x");
+        let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+        for part in parts {
+            bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+            bytes.extend(&part.as_bytes()[2..]);
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn fields(of: &AccessRecord) -> Vec<String> {
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+        let (status, bytes, took) =
+            (of.status.to_string(), format!("{}B", of.bytes), format!("{:.1}ms", of.duration_ms));
+        let begin = [of.time.clone(), of.listener.clone(), of.peer.clone(), or_none(&of.caller)];
+        let asked = [of.method.clone(), of.host.clone(), of.path.clone(), status, bytes, took, of.outcome.to_owned()];
+        let end = [of.upstream.clone(), or_none(&of.credential), of.request_id.clone()];
+        begin.into_iter().chain(asked).chain(end).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_taken_apart_into_exactly_its_fields(
+            host in ".{0,40}", path in "(/.{0,40})?", method in "[!-~]{1,9}", caller in "[^ ].{0,20}", peer in "[!-~]{1,20}",
+        ) {
+            let record = AccessRecord { host, method, caller: Some(caller), peer, ..record(&path) };
+            prop_assert_eq!(taken_apart(&text(&record)), fields(&record));
+        }
+    }
+
+    #[test]
+    fn no_field_of_a_request_forges_a_line() {
+        let mut record = record("/x\u{2028}\r\n2026-01-01 \u{1b}[2J");
+        record.host = "good\" 200 0B 0.1ms injected orders orders deadbeef \"".into();
+        let line = text(&record);
+        assert_eq!(taken_apart(&line), fields(&record));
+        assert!(
+            line.is_ascii() && line.matches(' ').count() == text(&self::record("/x")).matches(' ').count(),
+            "{line}"
+        );
     }
 
     #[test]

@@ -95,3 +95,64 @@ async fn queries_are_written_only_if_asked_for_and_connecting_is_told_apart() {
     assert!(second["connect_ms"].is_null(), "the connection was there: {second}");
     assert!(second["upstream_ms"].as_f64().unwrap() <= second["duration_ms"].as_f64().unwrap(), "{second}");
 }
+
+#[tokio::test]
+async fn every_request_of_a_caller_names_it_and_none_of_a_stranger_does() {
+    use base64::Engine as _;
+    let api = Scripted::start(|_, _| Reply::ok("hello")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let base = |format: &str, path: &std::path::Path| {
+        format!(
+            "[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstream = \"api\"\ncallers = [\"one\"]\n\
+             [callers.one]\npassword = \"s3cret\"\n[upstreams.api]\norigin = \"{}\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+             [telemetry]\naccess_log = \"{}\"\naccess_log_format = \"{format}\"\n",
+            api.origin(),
+            path.display()
+        )
+    };
+    let ask = async |proxy: &TestProxy, pair: &str| {
+        let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+        let request = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {pair}\r\n\r\n", pair.len());
+        send(proxy.address("base"), request).await.status
+    };
+    let json = TestProxy::start(&base("json", &path));
+    let status = || crate::support::get(json.address("admin"), "127.0.0.1", "/api/status");
+    // Somebody looks at the status page.
+    assert_eq!(status().await.status, 200);
+    assert_eq!((ask(&json, "one:s3cret").await, ask(&json, "one:wrong-one").await), (200, 401));
+    let text = || std::fs::read_to_string(&path).unwrap();
+    until("two lines", || async { text().lines().count() == 2 }).await;
+    let callers = |lines: Vec<serde_json::Value>| -> Vec<(u64, Option<String>)> {
+        let of =
+            |line: &serde_json::Value| (line["status"].as_u64().unwrap(), line["caller"].as_str().map(str::to_owned));
+        lines.iter().map(of).collect()
+    };
+    let named = [(200, Some("one".to_owned())), (401, None)];
+    assert_eq!(callers(text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()), named);
+    let mut recent = callers(status().await.json()["recent"].as_array().unwrap().clone());
+    recent.reverse();
+    assert_eq!(recent, named, "on the page too");
+
+    let plain = folder.path().join("plain.log");
+    let text = TestProxy::start(&base("text", &plain));
+    assert_eq!(ask(&text, "one:s3cret").await, 200);
+    let line = || std::fs::read_to_string(&plain).unwrap();
+    until("a line", || async { line().ends_with('\n') }).await;
+    assert_eq!(line().split(' ').nth(3), Some("one"), "{}", line());
+}
+
+#[tokio::test]
+async fn a_host_forges_no_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let proxy = TestProxy::start(&format!("{FORWARD}[telemetry]\naccess_log = \"{}\"\n", path.display()));
+    let host = "good\" 200 0B 0.1ms injected orders orders deadbeef \"";
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    assert_eq!(send(proxy.address("proxy"), request).await.status, 400);
+    let line = || std::fs::read_to_string(&path).unwrap();
+    until("a line", || async { line().ends_with('\n') }).await;
+    let written = line();
+    assert!(written.contains("\"GET good\\x22\\x20200\\x20"), "{written}");
+    assert_eq!(written.split('"').nth(2).and_then(|behind| behind.split(' ').nth(1)), Some("400"), "{written}");
+}

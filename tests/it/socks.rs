@@ -99,3 +99,27 @@ async fn a_caller_that_speaks_http_to_a_socks_listener_is_let_go() {
     assert!(answer.is_empty(), "{answer:?}");
     until("nothing is left of it", || async { proxy.metric("attache_caller_connections").await == 0.0 }).await;
 }
+
+#[tokio::test]
+async fn strangers_do_not_fill_the_log() {
+    let folder = crate::support::Folder::with(&format!(
+        "{SOCKS}[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[forward]\nunmatched = \"report\"\nprivate_addresses = [\"127.0.0.0/8\"]\n"
+    ));
+    let running = folder.start(&["run"]);
+    let (socks, proxy) = (running.address("socks").await, running.address("proxy").await);
+    let api = Scripted::start(|_, _| Reply::ok("hello")).await;
+    for _ in 0..50 {
+        let mut stranger = TcpStream::connect(socks).await.unwrap();
+        stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut nothing = Vec::new();
+        let _closed = stranger.read_to_end(&mut nothing).await;
+        assert_eq!(crate::support::get(proxy, &api.address().to_string(), &api.origin()).await.status, 200);
+    }
+    running.says("would be denied").await;
+    let said = running.stderr();
+    for what in ["a SOCKS caller is not served", "would be denied"] {
+        // Less than ten seconds on any machine, most likely; two, if not.
+        let lines = said.lines().filter(|line| line.contains(what)).count();
+        assert!((1..=3).contains(&lines), "{lines} lines: {said}");
+    }
+}
