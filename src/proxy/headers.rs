@@ -176,7 +176,7 @@ fn is_never_hop_by_hop(name: &HeaderName) -> bool {
 
 /// The members of one line of a comma-separated list, trimmed, empty ones left out (RFC 9110 section 5.6.1). As bytes: one
 /// that is no ASCII makes no other member go unread.
-fn list_members(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+pub(super) fn list_members(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 

@@ -196,7 +196,7 @@ fn a_byte_that_is_no_ascii_hides_no_member_of_a_list() {
         fields.append(TE, line(&[obs_text, b", trailers"].concat()));
         let wishes = strip_hop_by_hop(&mut fields);
         assert_eq!(fields, HeaderMap::new(), "{obs_text:?}");
-        assert!(wishes.websocket && wishes.trailers);
+        assert!(wishes.upgrade.is_some() && wishes.trailers);
 
         let own = ViaIdentity::default();
         let passed = [obs_text, b" elsewhere (", obs_text, b"), 1.1 attache"].concat();
