@@ -142,3 +142,40 @@ async fn a_token_that_is_not_bound_is_refused() {
     assert!(answer.text().contains("not bound to our key"), "{}", answer.text());
     assert_eq!(world.api.requests(), 0);
 }
+
+#[tokio::test]
+async fn a_request_that_goes_out_again_has_another_proof() {
+    // The second request meets a connection that ends without a word.
+    let script = |asked: &Asked, number: usize| match number {
+        1 => Reply::HangUp,
+        _ => Reply::ok(asked.target()),
+    };
+    let world = World::with(tokens().await, BOUND, "", script).await;
+    let mut caller = world.caller().await;
+    for path in ["/first", "/second"] {
+        caller.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        assert_eq!(caller.answer().await.text(), path);
+    }
+    let asked = world.api.asked();
+    assert_eq!((asked.len(), asked[1].target(), asked[2].target()), (3, "/second", "/second"));
+    assert_ne!(proof(&asked[1]).1["jti"], proof(&asked[2]).1["jti"], "no proof is used twice");
+}
+
+#[tokio::test]
+async fn trailers_go_along_each_time() {
+    let nonce = wanting("n-1");
+    let script = move |asked: &Asked, number: usize| {
+        if asked.field("authorization") == Some("DPoP bound-1") && proof(asked).1["nonce"] == "n-1" {
+            return Reply::new(401, "WWW-Authenticate: DPoP error=\"invalid_token\"\r\n", "");
+        }
+        nonce(asked, number)
+    };
+    let world = World::with(tokens().await, BOUND, "", script).await;
+    let post = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+        4\r\nbody\r\n0\r\nX-Sum: 7\r\n\r\n";
+    assert_eq!(world.send(post).await.text(), "body");
+    let trailers: Vec<_> = world.api.asked().into_iter().map(|asked| asked.trailers).collect();
+    // For want of a nonce, for the token, and then right.
+    let each = vec![("x-sum".to_owned(), "7".to_owned())];
+    assert_eq!(trailers, [each.clone(), each.clone(), each]);
+}

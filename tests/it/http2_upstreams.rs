@@ -1,6 +1,8 @@
 //! HTTP/2 upstreams that do not do what one hopes: what their callers see of it, and that others see nothing of it.
 
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +11,8 @@ use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::time::timeout;
 
-use crate::support::{Caller, Http2Server, TestCa, TestProxy, TokenServer, credential, reverse, upstream};
+use crate::support::frames::{CONTINUATION, HEADERS};
+use crate::support::{Caller, Frames, Http2Server, TestCa, TestProxy, TokenServer, credential, reverse, upstream};
 
 /// Nobody who is served waits this long, even on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
@@ -133,4 +136,52 @@ async fn slow_readers_take_nothing_from_others_on_the_same_upstream_connection()
         assert_eq!((answer.status, answer.body.len()), (200, 100_000));
     }
     assert_eq!((api.connections(), unread.len()), (1, 12));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_http2_is_asked_for_once() {
+    let (tokens, ca) = (TokenServer::start().await, TestCa::new());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let api = Frames::start(ca.server(&["api.test"], &["h2"]), move |mut frames, _| {
+        let count = Arc::clone(&count);
+        async move {
+            let mut requests = 0;
+            while let Some(frame) = frames.next().await {
+                if frame.kind != HEADERS {
+                    continue;
+                }
+                requests += 1;
+                if requests == 1 {
+                    frames.answer(frame.stream).await;
+                } else if count.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+                    // A name in capitals, behind the status.
+                    frames.write(HEADERS, 5, frame.stream, b"\x88\x00\x03X-A\x011").await;
+                } else {
+                    // Two fields of 40,000 bytes, in frames as large as they may be.
+                    let field = [&b"\x00\x01a\x7f\xc1\xb7\x02"[..], &[b'x'; 40_000]].concat();
+                    let head = [&b"\x88"[..], &field, &field].concat();
+                    let mut pieces = head.chunks(16_000).peekable();
+                    frames.write(HEADERS, 1, frame.stream, pieces.next().unwrap()).await;
+                    while let Some(piece) = pieces.next() {
+                        let last = if pieces.peek().is_none() { 4 } else { 0 };
+                        frames.write(CONTINUATION, last, frame.stream, piece).await;
+                    }
+                }
+            }
+        }
+    })
+    .await;
+    let proxy = base(&tokens, &ca, api.address(), "");
+    for number in 1..=4 {
+        // On a connection that has been used before: a request that met its end would be sent again.
+        let first = crate::support::get(proxy.address("base"), "localhost", "/").await;
+        if first.status == 200 {
+            let answer = crate::support::get(proxy.address("base"), "localhost", "/").await;
+            answer.assert_own_failure(502, "http_protocol_error");
+        } else {
+            first.assert_own_failure(502, "http_protocol_error");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), number);
+    }
 }

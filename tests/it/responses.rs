@@ -46,13 +46,17 @@ async fn an_answer_passes_unchanged_save_hop_by_hop_fields_and_via() {
 }
 
 #[tokio::test]
-async fn a_length_beside_chunks_is_dropped() {
-    let answer =
-        passed("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n")
-            .await;
-    let answer = answer.unwrap();
-    assert_eq!((answer.status, answer.text()), (200, "abcde"));
-    assert_eq!(answer.field("content-length"), None);
+async fn an_answer_with_a_length_beside_chunks_is_502_and_its_connection_is_not_used_again() {
+    let both = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n";
+    let api = Scripted::start(move |_, number| match number {
+        0 => Reply::Raw(both.as_bytes().to_vec()),
+        _ => Reply::ok("fine"),
+    })
+    .await;
+    let (_tokens, proxy) = base(&api.origin()).await;
+    get(proxy.address("base"), "localhost", "/").await.assert_own_failure(502, "http_protocol_error");
+    assert_eq!(get(proxy.address("base"), "localhost", "/").await.text(), "fine");
+    assert_eq!((api.requests(), api.connections()), (2, 2));
 }
 
 #[tokio::test]

@@ -118,6 +118,10 @@ fn framing(
         return Ok(Framing::Empty);
     }
     if headers.contains_key(TRANSFER_ENCODING) {
+        if length.is_some() {
+            // Section 6.3, rule 3: it may be an attempt to have others read it differently.
+            return Err("its response has both Content-Length and Transfer-Encoding");
+        }
         let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
         let (one, more) = (lines.next(), lines.next());
         let chunked = one.is_some_and(|one| one.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
@@ -186,7 +190,7 @@ mod tests {
     fn the_end_of_a_body_follows_the_rules_in_their_order() {
         assert_eq!(framing_of("Content-Length: 7\r\n"), Framing::Length(7));
         assert_eq!(framing_of("Content-Length: 7\r\nContent-Length: 7\r\n"), Framing::Length(7));
-        assert_eq!(framing_of("Content-Length: 7\r\nTransfer-Encoding: Chunked\r\n"), Framing::Chunked(Chunk::Size));
+        assert_eq!(framing_of("Transfer-Encoding: Chunked\r\n"), Framing::Chunked(Chunk::Size));
         assert_eq!(framing_of(""), Framing::UntilClose);
         assert_eq!(
             read("HTTP/1.1 204 x\r\nContent-Length: 5\r\n\r\n", false).unwrap().unwrap().framing,
@@ -218,6 +222,7 @@ mod tests {
             "Transfer-Encoding: gzip, chunked\r\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
             "Transfer-Encoding: identity\r\n",
+            "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
             " A: b\r\n",
             "A b: c\r\n",
             "A: b\rc\r\n",
