@@ -26,7 +26,7 @@
 //! | [`admin`] | status, metrics, a few actions |
 //! | [`cli`] | the commands |
 //! | [`demo`] | an authorization server and an API, for `attache demo` and the tests |
-//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`descriptors`], [`local`], [`interim`] | small things that the others stand on |
+//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`descriptors`], [`local`], [`interim`], [`together`] | small things that the others stand on |
 
 pub mod admin;
 pub mod app;
@@ -54,5 +54,6 @@ pub mod secret;
 pub mod service;
 pub mod telemetry;
 pub mod tls;
+pub mod together;
 pub mod token;
 pub mod upstream;

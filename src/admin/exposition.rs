@@ -14,7 +14,7 @@ use crate::telemetry::{ProcessFigures, RequestMetrics};
 use crate::token::{TokenMetrics, TokenStatus};
 
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything that is counted, under the product's prefix.
 #[derive(Debug)]
@@ -36,14 +36,14 @@ impl Exposition {
         Self { ours: registry, process }
     }
 
-    /// Content type and text.
-    pub(super) fn text(&self, open_metrics: bool) -> (&'static str, String) {
+    /// In the one format or the other.
+    pub(super) fn text(&self, open_metrics: bool) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.
         let _written = prometheus_client::encoding::text::encode(&mut text, &self.ours);
         text.truncate(text.trim_end_matches("# EOF\n").len());
         let _written = prometheus_client::encoding::text::encode(&mut text, &self.process);
-        if open_metrics { (OPEN_METRICS, text) } else { (PROMETHEUS, to_prometheus(&text)) }
+        if open_metrics { text } else { to_prometheus(&text) }
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
         family.get_or_create(&vec![("upstream".into(), "a\"b".into())]).inc();
         registry.register("requests", "Requests", family);
         registry.register("build", "Version", Info::new([("version", "1")]));
-        let (_, text) = Exposition { ours: registry, process: Registry::default() }.text(false);
+        let text = Exposition { ours: registry, process: Registry::default() }.text(false);
         assert_eq!(
             text,
             "# HELP attache_requests_total Requests.\n# TYPE attache_requests_total counter\n\

@@ -14,7 +14,8 @@
 //! | `GET /api/explain?method=&url=&listener=&caller=` | what would happen to a request |
 //! | `POST /api/credentials/NAME/refresh` | a new token now; 502 where there is none |
 //!
-//! It runs on the control thread, so it answers while the data path is busy. Guarded by `guard`.
+//! It runs on the control thread, so it answers while the data path is busy. Token requests do too, so what takes long is made on
+//! a blocking thread, once for all who ask at the same time. Guarded by `guard`.
 
 mod exposition;
 mod guard;
@@ -23,7 +24,7 @@ mod reloads;
 mod status;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
@@ -37,12 +38,14 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use crate::listen::{CallerConnection, Handler, Incoming, Listening, Unreadable};
 use crate::proxy::{explain, malformed};
 use crate::runtime::SharedRuntime;
 use crate::secret::{Secret, SecretError, SecretSource};
 use crate::telemetry::{RecentRequests, RequestMetrics};
+use crate::together::Together;
 use crate::token::TokenMetrics;
 
 pub use reloads::{Reload, ReloadCause, ReloadRequest, Reloads};
@@ -50,6 +53,7 @@ pub use status::{CredentialStatus, StatusReport};
 
 use self::exposition::Exposition;
 use self::guard::Guard;
+use self::page::Newest;
 
 /// What the admin API knows besides the runtime.
 #[derive(Debug)]
@@ -61,6 +65,8 @@ pub struct AdminFacts {
     token_metrics: TokenMetrics,
     /// What is kept of requests while somebody looks.
     pub recent: RecentRequests,
+    /// How many may look at the status page at a time: fewer than the listener has connections, so that it goes on answering.
+    pub watchers: usize,
 }
 
 impl AdminFacts {
@@ -84,6 +90,7 @@ impl AdminFacts {
             metrics,
             token_metrics,
             recent: RecentRequests::default(),
+            watchers: 16,
         })
     }
 }
@@ -101,11 +108,22 @@ struct Shared {
     facts: AdminFacts,
     runtime: SharedRuntime,
     exposition: Exposition,
+    prometheus: Together<Bytes>,
+    open_metrics: Together<Bytes>,
+    reports: Together<Bytes>,
+    news: Together<Bytes>,
+    newest: Mutex<Newest>,
+    watchers: Arc<Semaphore>,
 }
 
 impl Shared {
+    /// `/api/status`, written.
+    fn report(&self) -> Bytes {
+        serde_json::to_vec(&self.status()).map(Bytes::from).unwrap_or_default()
+    }
+
     fn status(&self) -> StatusReport {
-        let (_, metrics) = self.exposition.text(false);
+        let metrics = self.exposition.text(false);
         let recent = self.facts.recent.watch();
         StatusReport::new(&self.runtime.current(), &self.facts.listening, &self.facts.reloads, &metrics, recent)
     }
@@ -119,7 +137,18 @@ impl Admin {
     pub fn new(facts: AdminFacts, runtime: SharedRuntime) -> Self {
         let exposition = Exposition::new(&facts.metrics, &facts.token_metrics, runtime.clone());
         let guard = facts.guard.clone();
-        let shared = Arc::new(Shared { facts, runtime, exposition });
+        let watchers = Arc::new(Semaphore::new(facts.watchers.clamp(1, Semaphore::MAX_PERMITS)));
+        let shared = Arc::new(Shared {
+            facts,
+            runtime,
+            exposition,
+            prometheus: Together::default(),
+            open_metrics: Together::default(),
+            reports: Together::default(),
+            news: Together::default(),
+            newest: Mutex::default(),
+            watchers,
+        });
         let router = Router::new()
             .route("/", get(page::page))
             .route("/page.js", get(page::script))
@@ -205,14 +234,31 @@ async fn ready(State(shared): AdminState) -> impl IntoResponse {
     (code, Json(serde_json::json!({ "ready": ready, "credentials": credentials })))
 }
 
-async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> impl IntoResponse {
+async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> axum::response::Response {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let (content_type, text) = shared.exposition.text(accepts.contains("application/openmetrics-text"));
-    ([(header::CONTENT_TYPE, content_type)], text)
+    let open_metrics = accepts.contains("application/openmetrics-text");
+    let (together, content_type) = if open_metrics {
+        (&shared.open_metrics, exposition::OPEN_METRICS)
+    } else {
+        (&shared.prometheus, exposition::PROMETHEUS)
+    };
+    let of = Arc::clone(&shared);
+    made(content_type, together.get(move || of.exposition.text(open_metrics).into()).await)
 }
 
-async fn report(State(shared): AdminState) -> Json<StatusReport> {
-    Json(shared.status())
+async fn report(State(shared): AdminState) -> axum::response::Response {
+    let of = Arc::clone(&shared);
+    made("application/json", shared.reports.get(move || of.report()).await)
+}
+
+/// What was made for all who asked.
+fn made(content_type: &'static str, content: Option<Bytes>) -> axum::response::Response {
+    match content {
+        Some(content) => ([(header::CONTENT_TYPE, content_type)], content).into_response(),
+        None => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "too many ask for this at the same time; ask again in a moment")
+        }
+    }
 }
 
 #[derive(Deserialize)]

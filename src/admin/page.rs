@@ -1,18 +1,21 @@
 //! The status page: three files without a build step, which ask nobody but this listener. What they show comes as server-sent
-//! events, once a second while somebody looks.
+//! events, once a second while somebody looks: the same for all who look.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use http::StatusCode;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{AdminState, Shared};
+use super::{AdminState, Shared, problem};
 
 /// Nothing from elsewhere, nothing inline, in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
@@ -44,17 +47,43 @@ fn file(content_type: &'static str, text: &'static str) -> impl IntoResponse {
     (headers, text)
 }
 
-/// `/api/status` again and again.
-pub(super) async fn events(State(shared): AdminState) -> impl IntoResponse {
-    Sse::new(news(shared)).keep_alive(KeepAlive::default())
+/// What has been made for one is fresh enough for all who ask within this time.
+const FRESH: Duration = Duration::from_millis(900);
+
+/// The newest report, and when it was made.
+pub(super) type Newest = Option<(Instant, Bytes)>;
+
+/// `/api/status` again and again. Those who look are few: each holds a connection for as long as it does.
+pub(super) async fn events(State(shared): AdminState) -> axum::response::Response {
+    let Ok(place) = Arc::clone(&shared.watchers).try_acquire_owned() else {
+        let detail = "as many are looking as may at the same time; close another page, or ask /api/status";
+        return problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+    };
+    Sse::new(news(shared, place)).keep_alive(KeepAlive::default()).into_response()
 }
 
-fn news(shared: Arc<Shared>) -> impl Stream<Item = Result<Event, Infallible>> {
-    unfold((shared, true), async |(shared, first)| {
+fn news(shared: Arc<Shared>, place: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
+    unfold((shared, place, true), async |(shared, place, first)| {
         if !first {
             tokio::time::sleep(NEWS).await;
         }
-        let event = Event::default().json_data(shared.status()).unwrap_or_default();
-        Some((Ok(event), (shared, false)))
+        // Without a report this time there is one the next time.
+        let report = newest(&shared).await.unwrap_or_default();
+        let event = std::str::from_utf8(&report).map(|report| Event::default().data(report)).unwrap_or_default();
+        Some((Ok(event), (shared, place, false)))
     })
+}
+
+async fn newest(shared: &Arc<Shared>) -> Option<Bytes> {
+    let of = Arc::clone(shared);
+    let make = move || {
+        let mut newest = of.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, report)) = newest.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return report.clone();
+        }
+        let report = of.report();
+        *newest = Some((Instant::now(), report.clone()));
+        report
+    };
+    shared.news.get(make).await
 }

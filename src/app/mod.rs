@@ -183,8 +183,9 @@ impl App {
         let reload_metrics = metrics.clone();
         let (reloads, requests) = Reloads::new();
         let reloads = Arc::new(reloads);
-        let facts = admin_facts(&config, &listening, &reloads, metrics, token_metrics, recent)
+        let mut facts = admin_facts(&config, &listening, &reloads, metrics, token_metrics, recent)
             .map_err(StartError::AdminToken)?;
+        facts.watchers = places.admin / 4;
         // Whoever reads the metrics is no caller: neither held up by the bound on callers nor counted among them.
         let admin_context = ListenContext {
             room: Room::new(places.admin),

@@ -67,6 +67,7 @@ mod tokens;
 mod traces;
 mod tunnel;
 mod unprocessed;
+mod watchers;
 mod websocket;
 mod websocket_clients;
 mod where_it_may_go;
