@@ -25,6 +25,7 @@ mod intercept;
 mod policy;
 mod record;
 mod replay;
+mod replay_memory;
 mod retry;
 mod reverse;
 mod rewrite;
@@ -55,7 +56,8 @@ pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
 pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId, malformed};
 pub use first_bytes::{Spoken, spoken};
 pub use headers::{ViaIdentity, rewrite_request, rewrite_response};
-pub use replay::{Replay, ReplayBody, ReplayBudget};
+pub use replay::{Replay, ReplayBody};
+pub use replay_memory::{ReplayBudget, ReplayMemory};
 pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
 
 use self::destination::{Destination, Reached};
@@ -77,6 +79,7 @@ use crate::upstream::{Origin, Pool, ResponseBody, Upstream};
 pub struct Proxy {
     runtime: RuntimeReader,
     pool: Pool<RequestBody>,
+    replays: Rc<ReplayMemory>,
     shared: Arc<ProxyShared>,
     /// Tunnels and drained bodies: what outlives its request.
     tasks: TaskTracker,
@@ -119,7 +122,8 @@ impl Proxy {
         serving: Serving,
         stop: CancellationToken,
     ) -> Rc<Self> {
-        Rc::new(Self { runtime, pool: Pool::new(workers), shared, tasks: TaskTracker::new(), serving, stop })
+        let (pool, replays) = (Pool::new(workers), ReplayMemory::new(Arc::clone(&shared.replay_budget)));
+        Rc::new(Self { runtime, pool, replays, shared, tasks: TaskTracker::new(), serving, stop })
     }
 
     /// Answers one request of a listener's. Cannot fail: every failure is a response.
@@ -358,6 +362,7 @@ impl Proxy {
     pub fn sweep(&self) {
         let runtime = self.runtime.current();
         self.pool.sweep(|upstream| runtime.has_upstream(upstream));
+        self.replays.sweep();
     }
 
     /// Waits for tunnels and the like; they are ended by the token given to [`Proxy::new`].

@@ -3,16 +3,15 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use prometheus_client::metrics::gauge::Gauge;
 
 use super::body::poll_incoming;
+use super::replay_memory::ReplayMemory;
+use crate::coarse::Tick;
 use crate::listen::Incoming;
 use crate::upstream::BodyError;
 
@@ -22,7 +21,6 @@ use crate::upstream::BodyError;
 pub struct ReplayBody {
     shared: Rc<RefCell<Shared>>,
     turn: u32,
-    sent: usize,
     sent_trailers: bool,
     size: SizeHint,
 }
@@ -30,9 +28,12 @@ pub struct ReplayBody {
 /// Where another turn begins, if it can.
 pub struct Replay(Rc<RefCell<Shared>>);
 
-struct Shared {
+/// What the turns of one body have in common.
+pub(super) struct Shared {
     source: Incoming,
     kept: Vec<Bytes>,
+    /// How much of that the newest turn has sent; the only one that may read.
+    sent: usize,
     kept_bytes: u64,
     /// What of the budget that takes.
     charged: u64,
@@ -41,71 +42,43 @@ struct Shared {
     /// More arrived than may be kept: nothing is kept any more.
     gave_up: bool,
     limit: u64,
-    budget: Arc<ReplayBudget>,
-    /// Only the newest turn may read.
+    memory: Rc<ReplayMemory>,
+    pub(super) began: Tick,
     turn: u32,
     /// Who waits for more of the body. The source only ever wakes the newest reader.
     reader: Option<Waker>,
     size: SizeHint,
 }
 
-/// What keeping one piece costs besides its bytes: a body of tiny chunks takes memory too.
-const PIECE_COST: u64 = 64;
-
-/// The memory that all replay buffers may take together.
-#[derive(Debug)]
-pub struct ReplayBudget {
-    limit: u64,
-    used: AtomicU64,
-    gauge: Gauge,
-}
-
-impl ReplayBudget {
-    /// A budget of this many bytes, shown in a gauge.
-    #[must_use]
-    pub const fn new(limit: u64, gauge: Gauge) -> Self {
-        Self { limit, used: AtomicU64::new(0), gauge }
-    }
-
-    fn take(&self, bytes: u64) -> bool {
-        let took = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit;
-        if took {
-            self.gauge.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
-        } else {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        took
-    }
-
-    fn give_back(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-        self.gauge.dec_by(i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-}
-
 impl ReplayBody {
     /// Begins to keep a body, up to `limit` bytes of it. Beyond, it goes on, and can have no other turn.
     #[must_use]
-    pub fn new(source: Incoming, limit: u64, budget: &Arc<ReplayBudget>) -> Self {
+    pub fn new(source: Incoming, limit: u64, memory: &Rc<ReplayMemory>) -> Self {
         let size = source.size_hint();
         let shared = Shared {
             source,
             kept: Vec::new(),
+            sent: 0,
             kept_bytes: 0,
             charged: 0,
             trailers: None,
             ended: false,
             gave_up: false,
             limit,
-            budget: Arc::clone(budget),
+            memory: Rc::clone(memory),
+            began: Tick::now(),
             turn: 0,
             reader: None,
             size,
         };
-        Self { shared: Rc::new(RefCell::new(shared)), turn: 0, sent: 0, sent_trailers: false, size }
+        let shared = Rc::new(RefCell::new(shared));
+        if limit > 0 {
+            memory.add(&shared);
+        }
+        Self { shared, turn: 0, sent_trailers: false, size }
     }
 
-    /// A handle that can begin the replay while this turn is being sent.
+    /// A handle that can begin another turn while this one is being sent. Without it nothing is kept any more.
     #[must_use]
     pub fn replay(&self) -> Replay {
         Replay(Rc::clone(&self.shared))
@@ -124,12 +97,13 @@ impl Replay {
                 return None;
             }
             shared.turn += 1;
+            shared.sent = 0;
             (shared.turn, shared.size, shared.reader.take())
         };
         if let Some(reader) = reader {
             reader.wake();
         }
-        Some(ReplayBody { shared: Rc::clone(&self.0), turn, sent: 0, sent_trailers: false, size })
+        Some(ReplayBody { shared: Rc::clone(&self.0), turn, sent_trailers: false, size })
     }
 }
 
@@ -160,26 +134,56 @@ impl Shared {
         if self.gave_up {
             return;
         }
-        if self.kept_bytes + bytes > self.limit || !self.budget.take(bytes + PIECE_COST) {
-            self.give_up();
-            return;
+        let room = if self.kept_bytes + bytes > self.limit { None } else { self.memory.take(bytes) };
+        match room {
+            Some(cost) => {
+                self.kept_bytes += bytes;
+                self.charged += cost;
+                self.kept.push(data.clone());
+                // The turn that has read it sends it.
+                self.sent = self.kept.len();
+            }
+            None => self.give_up(),
         }
-        self.kept_bytes += bytes;
-        self.charged += bytes + PIECE_COST;
-        self.kept.push(data.clone());
     }
 
+    /// Ready for nothing but the turn it is in, which must have sent all that is kept.
     fn give_up(&mut self) {
         self.gave_up = true;
         self.kept = Vec::new();
+        self.sent = 0;
         self.kept_bytes = 0;
-        self.budget.give_back(std::mem::take(&mut self.charged));
+        self.memory.give_back(std::mem::take(&mut self.charged));
+    }
+
+    /// The same for others' sake; false where there is nothing to give, or where it is needed for the turn it is in.
+    pub(super) fn gives_way(&mut self) -> bool {
+        let gives = !self.kept.is_empty() && self.sent == self.kept.len();
+        if gives {
+            self.give_up();
+        }
+        gives
+    }
+
+    /// True once all of the body has come.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+impl Drop for Replay {
+    /// No other turn can come.
+    fn drop(&mut self) {
+        if let Ok(mut shared) = self.0.try_borrow_mut() {
+            shared.limit = 0;
+            shared.gives_way();
+        }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.budget.give_back(self.charged);
+        self.memory.give_back(self.charged);
     }
 }
 
@@ -193,9 +197,9 @@ impl Body for ReplayBody {
         if shared.turn != this.turn {
             return Poll::Ready(Some(Err("this request is being sent again on another connection".into())));
         }
-        if let Some(data) = shared.kept.get(this.sent) {
-            this.sent += 1;
-            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        if let Some(data) = shared.kept.get(shared.sent).cloned() {
+            shared.sent += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if this.turn > 0 && shared.ended {
             let trailers = if this.sent_trailers { None } else { shared.trailers.clone() };
@@ -206,8 +210,6 @@ impl Body for ReplayBody {
             shared.reader = Some(cx.waker().clone());
             return Poll::Pending;
         };
-        // What was just kept has been sent by this turn.
-        this.sent = shared.kept.len();
         this.sent_trailers = shared.trailers.is_some();
         Poll::Ready(frame)
     }
@@ -217,7 +219,7 @@ impl Body for ReplayBody {
         if self.turn == 0 {
             shared.ended || shared.source.is_end_stream()
         } else {
-            shared.ended && self.sent >= shared.kept.len() && (self.sent_trailers || shared.trailers.is_none())
+            shared.ended && shared.sent >= shared.kept.len() && (self.sent_trailers || shared.trailers.is_none())
         }
     }
 

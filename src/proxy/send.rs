@@ -163,7 +163,7 @@ impl Proxy {
             // Whole as long as nothing of it has been read.
             _ => (0, SentBody::Passing),
         };
-        let body = ReplayBody::new(body, limit, &self.shared.replay_budget);
+        let body = ReplayBody::new(body, limit, &self.replays);
         let replay = body.replay();
         (RequestBody::Replayable(body), sent_body(replay))
     }

@@ -12,7 +12,9 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::time::timeout;
 
 use crate::support::frames::{CONTINUATION, HEADERS};
-use crate::support::{Caller, Frames, Http2Server, TestCa, TestProxy, TokenServer, credential, reverse, upstream};
+use crate::support::{
+    Caller, Frames, Http2Server, Reply, Scripted, TestCa, TestProxy, TokenServer, World, credential, reverse, upstream,
+};
 
 /// Nobody who is served waits this long, even on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
@@ -154,12 +156,12 @@ async fn an_answer_that_breaks_http2_is_asked_for_once() {
                 requests += 1;
                 if requests == 1 {
                     frames.answer(frame.stream).await;
-                } else if count.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+                } else if count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
                     // A name in capitals, behind the status.
                     frames.write(HEADERS, 5, frame.stream, b"\x88\x00\x03X-A\x011").await;
                 } else {
                     // Two fields of 40,000 bytes, in frames as large as they may be.
-                    let field = [&b"\x00\x01a\x7f\xc1\xb7\x02"[..], &[b'x'; 40_000]].concat();
+                    let field = [&b"\x00\x01a\x7f\xc1\xb7\x02"[..], &vec![b'x'; 40_000]].concat();
                     let head = [&b"\x88"[..], &field, &field].concat();
                     let mut pieces = head.chunks(16_000).peekable();
                     frames.write(HEADERS, 1, frame.stream, pieces.next().unwrap()).await;
@@ -184,4 +186,29 @@ async fn an_answer_that_breaks_http2_is_asked_for_once() {
         }
         assert_eq!(asked.load(Ordering::SeqCst), number);
     }
+}
+
+#[tokio::test]
+async fn a_token_response_that_is_reset_without_an_error_is_not_a_whole_one() {
+    let ca = TestCa::new();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let tokens = Http2Server::start(ca.server(&["localhost"], &["h2"]), move |_, mut respond| {
+        let first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            let answer = TokenServer::granted(if first { "cut" } else { "whole" }, 3600);
+            stream.send_data(answer.into(), !first).unwrap();
+            if first {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                stream.send_reset(Reason::NO_ERROR);
+            }
+        }
+    })
+    .await;
+    let api = Scripted::start(|asked, _| Reply::ok(asked.field("authorization").unwrap())).await;
+    let endpoint = format!("https://localhost:{}/token", tokens.address().port());
+    let trusted = format!("ca_file = {:?}", ca.path().display().to_string());
+    let proxy = TestProxy::start(&World::toml(&endpoint, &api.origin(), &trusted, ""));
+    let answer = crate::support::get(proxy.address("api"), "localhost", "/").await;
+    assert_eq!(answer.text(), "Bearer whole");
 }

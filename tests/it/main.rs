@@ -51,6 +51,7 @@ mod real_servers;
 mod reload;
 mod removed_callers;
 mod renewal;
+mod replay_memory;
 mod responses;
 mod retry;
 mod reverse;
