@@ -93,10 +93,7 @@ where
     ) -> impl Future<Output = Exchanged<B>> + use<'a, B> {
         // Only HTTP/1.1 can switch protocols, so such a request has connections of its own where TLS could agree on HTTP/2.
         let offer = if head.head.headers.contains_key(UPGRADE) { Offer::Http1 } else { Offer::Any };
-        let mut pool = self.of(upstream, origin, offer);
-        if pool.wants_http1() {
-            pool = self.of(upstream, origin, Offer::Http1);
-        }
+        let pool = self.of(upstream, origin, offer);
         let body = Outgoing::new(body);
         let kept = if head.fresh { None } else { pool.take() };
         match kept {
@@ -109,7 +106,7 @@ where
                         Err(NotSent::Unbegun(body)) => {
                             Box::pin(on_other_connection(pool, upstream, origin, head, body, fresh)).await
                         }
-                        other => settle(other, origin),
+                        other => settle(other, origin, Resend::Never),
                     }
                 })
             }
@@ -147,7 +144,9 @@ where
                 fresh = !is_shared;
             }
             other => {
-                let mut settled = settle(other, origin);
+                // Over HTTP/1.1 it can leave, on a connection of another pool.
+                let unsent = if is_shared && pool.wants_http1() { Resend::Always } else { Resend::Never };
+                let mut settled = settle(other, origin, unsent);
                 if let Ok(response) = &mut settled {
                     response.extensions_mut().insert(Connecting(connecting));
                 }
@@ -161,12 +160,12 @@ where
 #[derive(Debug, Clone, Copy)]
 pub struct Connecting(pub Duration);
 
-fn settle<B>(sent: Result<Response<ResponseBody<B>>, NotSent<B>>, origin: &Origin) -> Exchanged<B> {
+fn settle<B>(sent: Result<Response<ResponseBody<B>>, NotSent<B>>, origin: &Origin, unsent: Resend) -> Exchanged<B> {
     sent.map_err(|not_sent| match not_sent {
         NotSent::Unbegun(_) => {
             let detail = format!("{origin} closed the connection before the request was sent");
             let error = ExchangeError::new(ExchangeErrorKind::ConnectionTerminated, detail);
-            ExchangeError { resend: Resend::Always, ..error }
+            ExchangeError { resend: unsent, ..error }
         }
         NotSent::Failed(error) => error,
     })

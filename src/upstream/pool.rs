@@ -51,8 +51,8 @@ pub(super) struct OriginPool<B> {
     pub(super) is_one_of_several: bool,
     /// How long a connection is kept without a request.
     idle_time: Duration,
-    /// Its server wants HTTP/1.1 until then.
-    http1_until: Cell<Option<Tick>>,
+    /// Its server wants HTTP/1.1.
+    http1: ForAWhile,
 }
 
 /// What the origin's servers speak, once known. Until then one connection is made and the others wait for what it says.
@@ -114,7 +114,13 @@ where
         });
     }
 
+    /// The connections of an origin that a request may leave over.
     pub(super) fn of(&self, upstream: &Upstream, origin: &Origin, offer: Offer) -> Rc<OriginPool<B>> {
+        let pool = self.offering(upstream, origin, offer);
+        if pool.wants_http1() { self.offering(upstream, origin, Offer::Http1) } else { pool }
+    }
+
+    fn offering(&self, upstream: &Upstream, origin: &Origin, offer: Offer) -> Rc<OriginPool<B>> {
         // Without TLS there is nothing to offer, and all requests share their connections.
         let offer = if upstream.tls.is_some() { offer } else { Offer::Any };
         // An upstream with one origin needs no origin in its key, so nothing is cloned for it.
@@ -135,7 +141,7 @@ where
                 bounds: Rc::clone(bounds),
                 is_one_of_several: !upstream.is_single_origin(),
                 idle_time: upstream.settings.timeouts.idle,
-                http1_until: Cell::new(None),
+                http1: ForAWhile::default(),
             });
             bounds.hosts.borrow_mut().push(Rc::downgrade(&pool));
             pool
@@ -272,12 +278,12 @@ impl<B> OriginPool<B> {
 
     /// From now on, for a while.
     pub(super) fn speak_http1(&self) {
-        self.http1_until.set(Some(Tick::now().after(HTTP1_ALONE)));
+        self.http1.begin(HTTP1_ALONE);
     }
 
     /// True while its server is known to want HTTP/1.1.
     pub(super) fn wants_http1(&self) -> bool {
-        self.http1_until.get().is_some_and(|until| until > Tick::now())
+        self.http1.holds()
     }
 
     /// Lets those who wait for a connection look again; without any this is one load.
@@ -307,6 +313,20 @@ impl<B> OriginPool<B> {
     }
 }
 
+/// What holds until some moment.
+#[derive(Default)]
+struct ForAWhile(Cell<Option<Tick>>);
+
+impl ForAWhile {
+    fn begin(&self, time: Duration) {
+        self.0.set(Some(Tick::now().after(time)));
+    }
+
+    fn holds(&self) -> bool {
+        self.0.get().is_some_and(|until| until > Tick::now())
+    }
+}
+
 enum Place<B> {
     Used(Lease<B>),
     New(Opening<B>),
@@ -325,5 +345,24 @@ impl<B> Drop for Pool<B> {
 impl<B> std::fmt::Debug for Pool<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_wanted_http1_is_offered_http2_again_after_a_while() {
+        let ticker = tokio::spawn(coarse::drive());
+        tokio::task::yield_now().await;
+        let http1 = ForAWhile::default();
+        assert!(!http1.holds());
+        http1.begin(HTTP1_ALONE);
+        tokio::time::sleep(HTTP1_ALONE - Duration::from_secs(1)).await;
+        assert!(http1.holds());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!http1.holds());
+        ticker.abort();
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct Streams<B> {
 }
 
 impl<B> Streams<B> {
-    fn new(alive: Alive<B>) -> Self {
+    fn new(alive: Option<Alive<B>>) -> Self {
         Self {
             open: Cell::new(0),
             room: Cell::new(0),
@@ -73,7 +73,7 @@ impl<B> Streams<B> {
             refuses: Cell::new(false),
             owes_since: Cell::new(None),
             timed_out: Cell::new(false),
-            alive: Cell::new(Some(alive)),
+            alive: Cell::new(alive),
             resting: Cell::new(None),
         }
     }
@@ -144,11 +144,13 @@ where
         pool: &Rc<OriginPool<B>>,
         alive: Alive<B>,
     ) -> Result<Self, ExchangeError> {
-        let streams = Rc::new(Streams::new(alive));
+        let streams = Rc::new(Streams::new(Some(alive)));
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .max_header_list_size(64 * 1024)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            // The same of an upload that its upstream does not take.
+            .max_send_buf_size(STREAM_WINDOW as usize)
             // A connection whose other end has silently gone would keep every request waiting for its timeout.
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)
@@ -261,5 +263,59 @@ impl<B> AsyncWrite for Heard<B> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn clock() -> tokio::task::JoinHandle<()> {
+        let ticker = tokio::spawn(crate::coarse::drive());
+        tokio::task::yield_now().await;
+        ticker
+    }
+
+    /// A connection that nobody counts, with room for two.
+    fn streams() -> Streams<()> {
+        let streams = Streams::new(None);
+        streams.room.set(2);
+        streams
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_owes_an_answer_to_a_ping_takes_no_request() {
+        let ticker = clock().await;
+        let streams = streams();
+        tokio::time::sleep(PING_OVERDUE * 2).await;
+        assert!(streams.takes_another(), "nobody has asked it anything");
+        streams.begin();
+        tokio::time::sleep(PING_INTERVAL).await;
+        assert!(streams.takes_another(), "it has only now been asked");
+        tokio::time::sleep(PING_TIMEOUT / 2).await;
+        assert!(!streams.takes_another());
+        streams.heard();
+        assert!(streams.takes_another());
+        tokio::time::sleep(PING_OVERDUE * 2).await;
+        assert!(!streams.takes_another(), "it still owes an answer");
+        ticker.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_or_late_is_made_good_by_an_answer() {
+        let ticker = clock().await;
+        let streams = streams();
+        streams.begin();
+        streams.timed_out();
+        assert!(!streams.takes_another());
+        streams.heard();
+        streams.refused();
+        streams.heard();
+        assert!(!streams.takes_another(), "it says something, and takes no request");
+        streams.answered();
+        assert!(streams.takes_another());
+        streams.begin();
+        assert!(!streams.takes_another(), "there is no room");
+        ticker.abort();
     }
 }
