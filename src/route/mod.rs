@@ -1,5 +1,6 @@
 //! Which requests get what.
 
+pub mod fuzzing;
 mod paths;
 pub mod pattern;
 mod reading;
@@ -44,20 +45,7 @@ impl Route {
     /// Whether the `allow` rules let this pass.
     #[must_use]
     pub fn permits(&self, method: &Method, path: &str) -> Permission {
-        if self.settings.allow.is_empty() {
-            return Permission::Granted;
-        }
-        let rules =
-            || self.settings.allow.iter().filter(|rule| rule.methods.is_empty() || rule.methods.contains(method));
-        let covered = |path: &str, decoded: bool| {
-            let covers = |rule: &AllowRule| rule.paths.iter().any(|pattern| pattern.covers_reading(path, decoded));
-            rules().any(|rule| rule.paths.is_empty() || covers(rule)).then_some(())
-        };
-        match reading::agreed(path, covered) {
-            Ok(Some(())) => Permission::Granted,
-            Ok(None) => Permission::Denied,
-            Err(reading::Ambiguous) => Permission::Ambiguous,
-        }
+        if self.settings.allow.is_empty() { Permission::Granted } else { permitted(&self.settings.allow, method, path) }
     }
 
     /// Which requests of its origin it is for.
@@ -65,6 +53,20 @@ impl Route {
     pub fn selector(&self) -> Selector<'_> {
         let opened = self.credential.is_some() && self.settings.intercept;
         Selector { paths: &self.settings.paths, callers: self.settings.callers.as_deref(), opened }
+    }
+}
+
+/// Whether one of these rules lets it pass.
+fn permitted(allow: &[AllowRule], method: &Method, path: &str) -> Permission {
+    let rules = || allow.iter().filter(|rule| rule.methods.is_empty() || rule.methods.contains(method));
+    let covered = |path: &str, decoded: bool| {
+        let covers = |rule: &AllowRule| rule.paths.iter().any(|pattern| pattern.covers_reading(path, decoded));
+        rules().any(|rule| rule.paths.is_empty() || covers(rule)).then_some(())
+    };
+    match reading::agreed(path, covered) {
+        Ok(Some(())) => Permission::Granted,
+        Ok(None) => Permission::Denied,
+        Err(reading::Ambiguous) => Permission::Ambiguous,
     }
 }
 

@@ -69,7 +69,7 @@ impl PathPattern {
         check_path(text)?;
         if is_ambiguous(text) {
             return Err(InvalidPath(
-                "a path pattern has no \".\" or \"..\" segments, no empty segments, path parameters or backslashes, and no encoded slashes, dots, stars, percent signs or control characters",
+                "a path pattern has no \".\" or \"..\" segments, no empty segments, path parameters or backslashes, and no encoded slashes, dots, stars, question marks, hashes, percent signs or control characters",
             ));
         }
         let mut segments: Vec<Box<str>> = text[1..].split('/').map(Into::into).collect();
@@ -134,7 +134,9 @@ impl fmt::Display for PathPattern {
 /// True for a text of the configuration that two servers may read differently.
 fn is_ambiguous(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    ["%25", "%2a", "%2e", "%2f", "%3b", "%5c", "%7f", "//"].iter().any(|encoded| lower.contains(encoded))
+    ["%23", "%25", "%2a", "%2e", "%2f", "%3b", "%3f", "%5c", "%7f", "%u", "//"]
+        .iter()
+        .any(|encoded| lower.contains(encoded))
         || lower.split('%').skip(1).any(|behind| behind.starts_with(['0', '1']))
         || text.contains(['\\', ';'])
         || text.split('/').any(|segment| matches!(segment, "." | ".."))

@@ -1,13 +1,17 @@
 //! How servers may read one path. Rules about paths are kept only for a path that comes to the same under all of them.
 //!
-//! Some servers decode twice, merge slashes, cut at NUL, take overlong UTF-8 or backslashes, drop path parameters or blanks.
-//! Which ones a server does is not known here; so a path is looked at in every way that makes a difference.
+//! Some servers decode twice, merge slashes, cut at NUL or at an encoded question mark, take overlong UTF-8, wide forms or
+//! backslashes, drop path parameters, blanks, control characters or what is no UTF-8. Which ones a server does, and in which
+//! order, is not known here; so a path is looked at in every way that makes a difference.
 
 /// So many different readings, and it is ambiguous by that alone.
 const MOST: usize = 64;
 
 /// So often a path is decoded again.
 const DEPTH: usize = 5;
+
+/// A path that can be read in several ways is looked at up to this length: the work is that of so many readings.
+const LONGEST: usize = 16 * 1024;
 
 /// One way to read a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub(super) struct Reading {
     pub(super) text: String,
     /// Percent-encoding has been taken away: patterns are compared without theirs too.
     pub(super) decoded: bool,
+    /// How often.
+    level: usize,
 }
 
 /// What `choose` makes of a path, if every reading comes to the same. It is given the path and whether that is decoded. What
@@ -47,37 +53,46 @@ fn is_plain(path: &str) -> bool {
     })
 }
 
-/// Every reading, the path as it is first; `None` if there are too many.
+/// Every reading, the path as it is first; `None` if there are too many. What one server does to what another has made of the
+/// path is a reading too: each is looked at in every way again.
 fn readings(path: &str) -> Option<Vec<Reading>> {
+    if path.len() > LONGEST {
+        return None;
+    }
     // Bytes above ASCII are what percent-encoding stands for.
     let text = path.bytes().map(char::from).collect();
-    let mut all = vec![Reading { text, decoded: !path.is_ascii() }];
-    for level in 0..=DEPTH {
-        let Some(text) = decoded(&all[level].text) else { break };
-        if level == DEPTH {
-            return None;
-        }
-        all.push(Reading { text, decoded: true });
-    }
-    for change in [shortest_form, slashes, until_nul, bare, merged, without_dots] {
-        for at in 0..all.len() {
-            let Reading { text, decoded } = &all[at];
-            if let Some(text) = change(text) {
-                let reading = Reading { text, decoded: *decoded };
-                if !all.contains(&reading) {
-                    all.push(reading);
-                }
+    let mut all = vec![Reading { text, decoded: !path.is_ascii(), level: 0 }];
+    let mut at = 0;
+    while let Some(Reading { text, decoded: is_decoded, level }) = all.get(at) {
+        let (is_decoded, level) = (*is_decoded, *level);
+        let deeper = [decoded, wide_escapes].iter().filter_map(|decode| Some((decode(text)?, true, level + 1)));
+        let beside = CHANGES.iter().filter_map(|change| Some((change(text)?, is_decoded, level)));
+        let found: Vec<(String, bool, usize)> = deeper.chain(beside).collect();
+        for (text, decoded, level) in found {
+            if level > DEPTH {
+                return None;
+            }
+            if !all.iter().any(|known| known.decoded == decoded && known.text == text) {
+                all.push(Reading { text, decoded, level });
             }
         }
         if all.len() > MOST {
             return None;
         }
+        at += 1;
     }
     Some(all)
 }
 
+/// What servers make of a path besides decoding it.
+const CHANGES: [fn(&str) -> Option<String>; 9] =
+    [shortest_form, narrow_form, utf8_alone, slashes, without_controls, until_end, bare, merged, without_dots];
+
 /// The text with its percent-encoding taken away once; `None` if there is none.
 pub(super) fn decoded(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return None;
+    }
     let mut rest = text;
     let mut out = String::with_capacity(text.len());
     let mut any = false;
@@ -121,12 +136,70 @@ fn shortest_form(text: &str) -> Option<String> {
     any.then_some(out)
 }
 
+/// `%u002e`, as some servers of Microsoft's take it.
+fn wide_escapes(text: &str) -> Option<String> {
+    let mut rest = text;
+    let mut out = String::with_capacity(text.len());
+    let mut any = false;
+    while let Some((before, behind)) = rest.split_once("%u") {
+        out.push_str(before);
+        let digits = behind.get(..4).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        if let Some(meant) = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) {
+            any = true;
+            let mut utf8 = [0; 4];
+            let meant = char::from_u32(meant).unwrap_or('?').encode_utf8(&mut utf8);
+            out.extend(meant.bytes().map(char::from));
+            rest = &behind[4..];
+        } else {
+            out.push_str("%u");
+            rest = behind;
+        }
+    }
+    out.push_str(rest);
+    any.then_some(out)
+}
+
+/// Characters that look like one that divides paths, and become it where a server brings text into a common form.
+fn narrow_form(text: &str) -> Option<String> {
+    const WIDE: [(&str, &str); 8] = [
+        ("\u{ef}\u{bc}\u{8e}", "."),
+        ("\u{ef}\u{bc}\u{8f}", "/"),
+        ("\u{ef}\u{bc}\u{bc}", "\\"),
+        ("\u{ef}\u{bc}\u{85}", "%"),
+        ("\u{ef}\u{bc}\u{9b}", ";"),
+        ("\u{ef}\u{b9}\u{92}", "."),
+        ("\u{e2}\u{80}\u{a4}", "."),
+        ("\u{e2}\u{80}\u{a5}", ".."),
+    ];
+    if !text.contains(['\u{ef}', '\u{e2}']) {
+        return None;
+    }
+    let narrow = WIDE.iter().fold(text.to_owned(), |text, (wide, narrow)| text.replace(wide, narrow));
+    (narrow != text).then_some(narrow)
+}
+
+/// Without the bytes that are no UTF-8: some decoders leave them out.
+fn utf8_alone(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let bytes: Vec<u8> = text.chars().map(|character| u8::try_from(character).unwrap_or(b'?')).collect();
+    let valid = bytes.utf8_chunks().flat_map(|chunk| chunk.valid().bytes().map(char::from)).collect::<String>();
+    (valid.len() != text.len()).then_some(valid)
+}
+
 fn slashes(text: &str) -> Option<String> {
     text.contains('\\').then(|| text.replace('\\', "/"))
 }
 
-fn until_nul(text: &str) -> Option<String> {
-    text.split_once('\0').map(|(before, _)| before.to_owned())
+fn without_controls(text: &str) -> Option<String> {
+    text.contains(|character: char| character.is_ascii_control())
+        .then(|| text.chars().filter(|character| !character.is_ascii_control()).collect())
+}
+
+/// Up to where a text ends in C, or where a path does once it has been decoded.
+fn until_end(text: &str) -> Option<String> {
+    text.split_once(['\0', '?', '#']).map(|(before, _)| before.to_owned())
 }
 
 /// Without path parameters (`/admin;x`), and without blanks around a name: some servers drop both.
@@ -182,6 +255,64 @@ fn without_dots(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_is_dropped_or_cut_on_the_way_hides_no_way_out() {
+        let mut paths: Vec<String> = [
+            "/pub/%252525252e%252525252e/x",
+            "/pub/..%253b/x",
+            "/pub/.%00./x",
+            "/pub/..%3f/x",
+            "/pub/..%23/x",
+            "/pub/..%ff/x",
+            "/pub/.%c3./x",
+            "/pub/%c0%a52e%c0%a52e/x",
+            "/pub/..%c0%80/x",
+            "/pub/%u002e%u002e/x",
+            "/pub/..%u002f..%u002fx",
+            "/pub/%ef%bc%8e%ef%bc%8e%ef%bc%8fx",
+            "/pub/%e2%80%a5/x",
+            "/pub/..%5c%2e%2e/x",
+            "/pub/%2e.%20;a/x",
+            "/pub/ ../x",
+            "/pub/\u{e9}/../../x",
+        ]
+        .map(str::to_owned)
+        .into();
+        for control in (0x00..=0x20).chain([0x7f]) {
+            paths.extend([format!("/pub/..%{control:02x}/x"), format!("/pub/..%25{control:02X}/x")]);
+            if control != 0x20 {
+                paths.push(format!("/pub/.%{control:02x}./x"));
+            }
+        }
+        for path in paths {
+            let chosen = agreed(&path, |path, _| path.starts_with("/pub/").then_some(()));
+            assert_eq!(chosen, Err(Ambiguous), "{path}: {:?}", readings(&path));
+        }
+    }
+
+    #[test]
+    fn paths_of_real_programs_are_no_riddles() {
+        for path in [
+            "/pub/@scope%2fname",
+            "/pub/a%20b;v=1/%C3%A9//x.",
+            "/pub/%E6%97%A5%E6%9C%AC/%E8%AA%9E%20(1).pdf",
+            "/pub/repos/o%2Fr/contents/a%2Fb%2Fc.txt",
+            "/pub/100%25/50%/x%3Fy%23z",
+            "/pub/caf%e9",
+            "/pub/matrix;a=1;b=2/c;d=3",
+            "/pub/http://example.com/a//b",
+        ] {
+            let chosen = agreed(path, |path, _| path.starts_with("/pub/").then_some(()));
+            assert_eq!(chosen, Ok(Some(())), "{path}: {:?}", readings(path).map(|all| all.len()));
+        }
+    }
+
+    #[test]
+    fn a_long_riddle_is_refused_and_a_long_plain_path_is_not() {
+        assert_eq!(agreed(&format!("/{}%41", "a".repeat(LONGEST)), |_, _| Some(())), Err(Ambiguous));
+        assert_eq!(agreed(&format!("/{}", "a".repeat(LONGEST)), |_, _| Some(())), Ok(Some(())));
+    }
 
     fn read(path: &str) -> Vec<String> {
         readings(path).unwrap().into_iter().map(|reading| reading.text).collect()
