@@ -77,6 +77,9 @@ impl Folder {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // Nothing of the machine that the tests run on.
         command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        // A group of its own, to end with whatever it has started itself.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().unwrap();
         let stdout = Collected::of(child.stdout.take().unwrap());
         let stderr = Collected::of(child.stderr.take().unwrap());
@@ -92,7 +95,7 @@ impl Folder {
     }
 }
 
-/// A command that has not ended yet. Dropping it kills it.
+/// A command that has not ended yet. Dropping it kills it, and what it has left behind.
 pub struct Running {
     child: Child,
     stdout: Collected,
@@ -168,7 +171,9 @@ fn listening(line: &str, listener: &str) -> Option<String> {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already in most tests.
+        // It has ended already in most tests; what it had started may not have.
+        let group = format!("-{}", self.child.id());
+        let _nobody = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ended = self.child.kill();
         let _ended = self.child.wait();
     }
