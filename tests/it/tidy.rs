@@ -332,6 +332,50 @@ fn every_configuration_in_the_page_on_routing_is_understood() {
     }
 }
 
+/// A second page about security is one that becomes wrong: README.md says where the one is, and no more.
+#[test]
+fn one_page_speaks_of_security() {
+    let readme = read("README.md");
+    let (_, section) = readme.split_once("\n## Security\n").expect("README.md has a section on security");
+    let section = section.split("\n## ").next().unwrap();
+    for page in ["(docs/security.md)", "(SECURITY.md)"] {
+        assert!(section.contains(page), "the section on security in README.md links to {page}");
+    }
+    let lines = section.lines().filter(|line| !line.is_empty()).count();
+    assert!(
+        lines <= 3 && section.len() < 600 && !section.contains("- "),
+        "what there is to say about security is said in docs/security.md, and README.md links there"
+    );
+}
+
+/// Each row of a table of docs/security.md names the tests of what it says, and they are there.
+#[test]
+fn what_the_security_page_says_is_tested_where_it_says() {
+    let page = read("docs/security.md");
+    let rows =
+        page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| threat ") && line.contains(" | "));
+    let mut named = 0;
+    for row in rows.filter(|row| !row.contains("| test |") && !row.contains("where it is tested")) {
+        let tests = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test stands in {row}");
+        for name in names {
+            let file = name.strip_prefix("tests/it/").unwrap_or(name);
+            let module = name.replace("::", "/");
+            let places = [
+                format!("tests/it/{file}"),
+                name.to_owned(),
+                format!("src/{module}.rs"),
+                format!("src/{module}/mod.rs"),
+            ];
+            let there = places.iter().any(|place| root().join(place).is_file());
+            assert!(there, "docs/security.md names {name}, which is not there: {row}");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "only {named} tests are named");
+}
+
 /// One file of `src/`: its path there, and its code without comments and tests.
 struct Source {
     path: String,
