@@ -26,7 +26,7 @@
 //! | [`admin`] | status, metrics, a few actions |
 //! | [`cli`] | the commands |
 //! | [`demo`] | an authorization server and an API, for `attache demo` and the tests |
-//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`descriptors`], [`local`], [`interim`], [`together`] | small things that the others stand on |
+//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`descriptors`], [`http2`], [`interim`], [`together`] | small things that the others stand on |
 
 pub mod admin;
 pub mod app;
@@ -40,10 +40,10 @@ pub mod descriptors;
 pub mod dial;
 pub mod dpop;
 pub mod exec;
+pub mod http2;
 pub mod interim;
 pub mod jose;
 pub mod listen;
-pub mod local;
 pub mod oauth;
 pub mod proxy;
 pub mod rate;

@@ -1,4 +1,4 @@
-//! What an error of hyper's HTTP/2 client means for the request that met it.
+//! What an error of HTTP/2 means for the request that met it.
 
 use std::error::Error as _;
 
@@ -19,12 +19,15 @@ pub enum Http2Fault {
 }
 
 impl Http2Fault {
+    /// Sorts an error of hyper's client.
+    #[must_use]
+    pub fn of_hyper(error: &hyper::Error) -> Self {
+        error.source().and_then(|source| source.downcast_ref::<h2::Error>()).map_or(Self::Broken, Self::of)
+    }
+
     /// Sorts an error.
     #[must_use]
-    pub fn of(error: &hyper::Error) -> Self {
-        let Some(error) = error.source().and_then(|source| source.downcast_ref::<h2::Error>()) else {
-            return Self::Broken;
-        };
+    pub fn of(error: &h2::Error) -> Self {
         match error.reason() {
             Some(h2::Reason::HTTP_1_1_REQUIRED) if error.is_remote() => Self::Http11Required,
             Some(h2::Reason::REFUSED_STREAM) if error.is_remote() => Self::Unprocessed,

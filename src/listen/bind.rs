@@ -62,8 +62,26 @@ pub fn bind(
     }
 }
 
+/// How often another free port is tried, where any will do: between the probe and the sockets somebody else may take it.
+#[cfg(unix)]
+const FREE_PORTS: usize = 8;
+
 #[cfg(unix)]
 fn bind_tcp(wanted: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<StdTcpListener>)> {
+    let tries = if wanted.port() == 0 { FREE_PORTS } else { 1 };
+    let taken = |bound: &io::Result<_>| bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+    let mut bound = bind_tcp_once(wanted, workers);
+    for _ in 1..tries {
+        if !taken(&bound) {
+            break;
+        }
+        bound = bind_tcp_once(wanted, workers);
+    }
+    bound
+}
+
+#[cfg(unix)]
+fn bind_tcp_once(wanted: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<StdTcpListener>)> {
     // With SO_REUSEPORT a second process of the same user would share the port silently: ask without it first.
     let probe = tcp_socket(wanted, false)?;
     probe.bind(&wanted.into())?;

@@ -60,7 +60,7 @@ pub use upgrade::{NotUpgraded, Upgrade, Upgraded};
 /// Answers requests. One value serves all connections of a listener on one worker.
 pub trait Handler: 'static {
     /// The response body.
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static;
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static;
 
     /// Answers one request of this caller's; cannot fail. Whatever outlives the response (a tunnel) keeps the caller, so that
     /// its connection stays counted.

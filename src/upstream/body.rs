@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::http2::Answer;
 use super::lease::Lease;
 use crate::coarse::{Deadline, Tick};
 
@@ -89,7 +89,7 @@ pub struct ResponseBody<B> {
     /// `None` once the connection has been freed.
     lease: Option<Lease<B>>,
     /// The stream's own body on HTTP/2.
-    http2: Option<Incoming>,
+    http2: Option<Answer<B>>,
     silence: Duration,
     /// The request body, which may still be on its way: while it moves, the exchange is not silent.
     upload: Option<Rc<Progress>>,
@@ -102,7 +102,7 @@ where
 {
     pub(super) fn new(
         lease: Lease<B>,
-        http2: Option<Incoming>,
+        http2: Option<Answer<B>>,
         silence: Duration,
         upload: Option<Rc<Progress>>,
     ) -> Self {
@@ -132,14 +132,7 @@ where
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(body) = &mut self.http2 {
-            return match ready!(Pin::new(&mut *body).poll_frame(cx)) {
-                // hyper says the same of a stream that was reset with NO_ERROR. Only END_STREAM ends a message (RFC 9113
-                // section 8.1), and only h2 knows whether it came.
-                None if !body.is_end_stream() => {
-                    Poll::Ready(Some(Err("the upstream reset its response before the end of it".into())))
-                }
-                frame => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
-            };
+            return body.poll_frame(cx);
         }
         match &mut self.lease {
             Some(lease) => lease.poll_body(cx),

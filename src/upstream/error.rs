@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::http1::Fault;
+use super::http2;
 use crate::dial::{DialError, DialErrorKind, Http2Fault};
 use crate::tls::broken_reason;
 
@@ -105,8 +106,8 @@ impl ExchangeError {
         )
     }
 
-    /// Sorts an error of hyper's. `stale`: the connection had been used before.
-    pub(super) fn from_hyper(error: &hyper::Error, stale: bool) -> Self {
+    /// Sorts what ended a stream of HTTP/2 or its connection. `stale`: the connection had been used before.
+    pub(super) fn from_h2(error: &h2::Error, stale: bool) -> Self {
         let (kind, resend) = match Http2Fault::of(error) {
             Http2Fault::Unprocessed | Http2Fault::Http11Required => (ExchangeErrorKind::Unprocessed, Resend::Always),
             Http2Fault::Malformed => (ExchangeErrorKind::HttpProtocolError, Resend::Never),
@@ -116,6 +117,15 @@ impl ExchangeError {
             Http2Fault::Broken => (ExchangeErrorKind::ConnectionTerminated, if_stale(stale)),
         };
         Self { kind, detail: error_chain(error), resend }
+    }
+
+    /// Sorts a fault of an exchange over HTTP/2 that says nothing about the connection.
+    pub(super) fn from_http2(fault: http2::Fault) -> Self {
+        match fault {
+            http2::Fault::Ended(error) => Self::from_h2(&error, false),
+            http2::Fault::Protocol(what) => Self::new(ExchangeErrorKind::HttpProtocolError, what),
+            http2::Fault::Body(error) => Self::new(ExchangeErrorKind::RequestBody, invalid_body(&*error)),
+        }
     }
 
     /// Sorts a fault of the HTTP/1.1 sender. `stale`: the connection had been used before, and not one byte came back.

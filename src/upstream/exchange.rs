@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::header::{HOST, UPGRADE};
+use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
 use http::request::Parts;
 use http::uri::{self, PathAndQuery, Uri};
-use http::{HeaderName, HeaderValue, Request, Response, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 
 use super::body::{BodyError, Outgoing, Progress, ResponseBody};
@@ -44,7 +44,7 @@ pub struct OutboundHead<'a> {
     pub authorization: [Option<OutboundField<'a>>; 2],
     /// It leaves over a new connection.
     pub fresh: bool,
-    /// Where interim answers go. An upstream that speaks HTTP/2 has none that could be had.
+    /// Where interim answers go.
     pub interim: Option<&'a Rc<dyn InterimSink>>,
 }
 
@@ -172,7 +172,7 @@ fn settle<B>(sent: Result<Response<ResponseBody<B>>, NotSent<B>>, origin: &Origi
 }
 
 /// `:scheme`, `:authority` and `:path` instead of `Host` (RFC 9113 section 8.3.1).
-pub(super) fn http2_request<B>(
+pub(super) fn http2_request<B: Body>(
     head: OutboundHead<'_>,
     origin: &Origin,
     authority: uri::Authority,
@@ -195,6 +195,13 @@ pub(super) fn http2_request<B>(
     request.headers_mut().remove(HOST);
     for (name, value) in head.authorization.into_iter().flatten() {
         request.headers_mut().insert(name.clone(), value.clone());
+    }
+    // Some servers want to know it beforehand, also that there will be nothing (RFC 9110 section 8.6).
+    if let Some(length) = request.body().size_hint().exact()
+        && (length > 0 || matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH))
+        && !request.headers().contains_key(CONTENT_LENGTH)
+    {
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     request
 }
@@ -279,7 +286,7 @@ mod tests {
             ..OutboundHead::plain(&head)
         };
         let origin: Origin = "https://api.test".parse().unwrap();
-        let sent = http2_request(outbound, &origin, "api.test".parse().unwrap(), ());
+        let sent = http2_request(outbound, &origin, "api.test".parse().unwrap(), http_body_util::Empty::<Bytes>::new());
         assert_eq!(sent.uri(), "https://api.test/ours?secret");
         for name in [&token, &proof] {
             assert_eq!(sent.headers().get_all(name).iter().collect::<Vec<_>>(), ["ours"]);

@@ -2,21 +2,20 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use h2::client::SendRequest;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
-use hyper::client::conn::http2;
 
 use super::body::{BodyError, Outgoing, ResponseBody};
 use super::counted::Alive;
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::exchange::{OutboundHead, http2_request, within_time};
 use super::http1::{self, Stream};
+use super::http2::{self, Exchange};
 use super::pool::OriginPool;
 use super::shared::Streams;
 use super::{Origin, Upstream};
@@ -36,7 +35,7 @@ pub(super) enum Speaking<B> {
     /// The whole connection.
     Http1(Box<Owned<B>>),
     /// One stream of a shared one.
-    Http2(http2::SendRequest<Outgoing<B>>, StreamGuard<B>),
+    Http2(SendRequest<Bytes>, StreamGuard<B>),
 }
 
 /// An HTTP/1.1 connection, counted while it lives.
@@ -86,21 +85,8 @@ where
         async move {
             match begun {
                 Begun::Http1(lease, progress) => lease.answered_by_http1(upstream, progress).await,
-                Begun::Http2(lease, sending, progress) => {
-                    let timeouts = &upstream.settings.timeouts;
-                    let mut sending = pin!(sending);
-                    let answer = within_time(|cx| sending.as_mut().poll(cx), progress.clone(), timeouts).await;
-                    match answer.map_err(|error| NotSent::Failed(lease.late(error)))? {
-                        Ok(response) => {
-                            lease.note(Streams::answered);
-                            Ok(response.map(|body| ResponseBody::new(lease, Some(body), timeouts.body, progress)))
-                        }
-                        Err(mut error) => Err(match error.take_message() {
-                            Some(request) => NotSent::Unbegun(request.into_body()),
-                            None => NotSent::Failed(lease.failed(error.error())),
-                        }),
-                    }
-                }
+                Begun::Http2(lease, exchange, progress) => lease.answered_by_http2(upstream, exchange, progress).await,
+                Begun::Unbegun(body) => Err(NotSent::Unbegun(body)),
                 Begun::Not => {
                     let detail = "the origin cannot be written as a Host";
                     Err(NotSent::Failed(ExchangeError::new(ExchangeErrorKind::HttpProtocolError, detail)))
@@ -130,22 +116,20 @@ where
     }
 
     /// Why a request over HTTP/2 was not answered; what that says of the connection and of its server is kept in mind.
-    fn failed(&self, error: &hyper::Error) -> ExchangeError {
-        match Http2Fault::of(error) {
+    fn failed(&self, fault: http2::Fault) -> ExchangeError {
+        let error = match fault {
+            http2::Fault::Ended(error) => error,
+            fault => return ExchangeError::from_http2(fault),
+        };
+        match Http2Fault::of(&error) {
             Http2Fault::Unprocessed => self.note(Streams::refused),
             Http2Fault::Http11Required => self.pool.speak_http1(),
             Http2Fault::Malformed | Http2Fault::Body | Http2Fault::Broken => {}
         }
-        ExchangeError::from_hyper(error, self.reused)
+        ExchangeError::from_h2(&error, self.reused)
     }
 
-    fn begin(
-        mut self,
-        upstream: &Upstream,
-        origin: &Origin,
-        head: OutboundHead<'_>,
-        body: Outgoing<B>,
-    ) -> Begun<B, impl Future<Output = Http2Answer<B>> + use<B>> {
+    fn begin(mut self, upstream: &Upstream, origin: &Origin, head: OutboundHead<'_>, body: Outgoing<B>) -> Begun<B> {
         let progress = body.progress();
         let Some(authority) = upstream.authority(origin) else { return Begun::Not };
         match &mut self.speaking {
@@ -154,9 +138,33 @@ where
                 Begun::Http1(self, progress)
             }
             Speaking::Http2(sender, _) => {
-                let sending = sender.try_send_request(http2_request(head, origin, authority.1.clone(), body));
-                Begun::Http2(self, sending, progress)
+                let request = http2_request(head, origin, authority.1.clone(), body);
+                match Exchange::begin(sender, request, head.interim.cloned()) {
+                    Ok(exchange) => Begun::Http2(self, exchange, progress),
+                    Err(body) => {
+                        self.note(Streams::ended);
+                        Begun::Unbegun(body)
+                    }
+                }
             }
+        }
+    }
+
+    async fn answered_by_http2(
+        self,
+        upstream: &Upstream,
+        mut exchange: Exchange<B>,
+        progress: Option<Rc<super::body::Progress>>,
+    ) -> Result<Response<ResponseBody<B>>, NotSent<B>> {
+        let timeouts = &upstream.settings.timeouts;
+        match within_time(|cx| exchange.poll_answer(cx), progress.clone(), timeouts).await {
+            Ok(Ok(answer)) => {
+                self.note(Streams::answered);
+                let answer = exchange.into_answer(answer);
+                Ok(answer.map(|body| ResponseBody::new(self, Some(body), timeouts.body, progress)))
+            }
+            Ok(Err(fault)) => Err(NotSent::Failed(self.failed(fault))),
+            Err(late) => Err(NotSent::Failed(self.late(late))),
         }
     }
 
@@ -229,11 +237,10 @@ where
     }
 }
 
-type Http2Answer<B> = Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<Outgoing<B>>>>;
-
-enum Begun<B, F> {
+enum Begun<B> {
     Http1(Lease<B>, Option<Rc<super::body::Progress>>),
-    Http2(Lease<B>, F, Option<Rc<super::body::Progress>>),
+    Http2(Lease<B>, Exchange<B>, Option<Rc<super::body::Progress>>),
+    Unbegun(Outgoing<B>),
     Not,
 }
 

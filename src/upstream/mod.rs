@@ -1,4 +1,4 @@
-//! Sockets out. HTTP/1.1 by a sender of our own, HTTP/2 by hyper's client, which is used nowhere else.
+//! Sockets out. HTTP/1.1 by a sender of our own, HTTP/2 by h2.
 //!
 //! [`Pool::exchange`] is the one interface: a request head and a body stream go in, a response comes out, and behind it the
 //! HTTP/1 and HTTP/2 senders may change. What is dialled, verified and named in `Host` comes from the [`Upstream`] and
@@ -10,6 +10,7 @@ mod counted;
 mod error;
 mod exchange;
 mod http1;
+mod http2;
 mod lease;
 mod pool;
 mod settings;

@@ -8,20 +8,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use h2::{Ping, PingPong};
 use http_body::Body;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::body::{BodyError, Outgoing};
+use super::body::BodyError;
 use super::counted::{Alive, Bounds, Resting};
 use super::error::ExchangeError;
 use super::http1::Stream;
 use super::lease::{Speaking, StreamGuard};
 use super::pool::OriginPool;
-use crate::coarse::Tick;
+use crate::coarse::{Deadline, Tick};
 use crate::dial::Http2Fault;
-use crate::local::LocalExecutor;
 
 /// Streams of one connection that we open at the most, whatever its server allows.
 const MAX_STREAMS: u32 = 256;
@@ -34,6 +33,12 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// connection takes in no more than `STREAM_WINDOW` for each stream that it has.
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 
+/// Streams that are opened before the server has said how many it allows.
+const INITIAL_STREAMS: usize = 100;
+
+/// What is kept of a request body that the server has not taken.
+const SEND_BUFFER: usize = 256 * 1024;
+
 /// How often a connection with streams on it is asked whether it still stands, and how long it has for the answer.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,7 +48,7 @@ const PING_OVERDUE: Duration = Duration::from_secs(22);
 
 /// A connection that many requests use at once.
 pub(super) struct Shared<B> {
-    sender: http2::SendRequest<Outgoing<B>>,
+    sender: SendRequest<Bytes>,
     streams: Rc<Streams<B>>,
 }
 
@@ -60,6 +65,8 @@ pub(super) struct Streams<B> {
     owes_since: Cell<Option<Tick>>,
     /// A request was not answered in time, and since then not one byte has come.
     timed_out: Cell<bool>,
+    /// No stream can begin on it any more.
+    ended: Cell<bool>,
     alive: Cell<Option<Alive<B>>>,
     resting: Cell<Option<Resting<B>>>,
 }
@@ -73,6 +80,7 @@ impl<B> Streams<B> {
             refuses: Cell::new(false),
             owes_since: Cell::new(None),
             timed_out: Cell::new(false),
+            ended: Cell::new(false),
             alive: Cell::new(alive),
             resting: Cell::new(None),
         }
@@ -105,6 +113,11 @@ impl<B> Streams<B> {
     /// A request was not taken.
     pub(super) fn refused(&self) {
         self.refuses.set(true);
+    }
+
+    /// A request could not begin.
+    pub(super) fn ended(&self) {
+        self.ended.set(true);
     }
 
     /// A request was not answered in time.
@@ -145,26 +158,27 @@ where
         alive: Alive<B>,
     ) -> Result<Self, ExchangeError> {
         let streams = Rc::new(Streams::new(Some(alive)));
-        let (sender, connection) = http2::Builder::new(LocalExecutor)
+        let (sender, mut connection) = Builder::new()
+            .enable_push(false)
+            .initial_max_send_streams(INITIAL_STREAMS)
             .max_header_list_size(64 * 1024)
-            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            // The same of an upload that its upstream does not take.
-            .max_send_buf_size(STREAM_WINDOW as usize)
-            // A connection whose other end has silently gone would keep every request waiting for its timeout.
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .handshake(TokioIo::new(Heard { stream, streams: Rc::clone(&streams) }))
+            .max_send_buffer_size(SEND_BUFFER)
+            .handshake(Heard { stream, streams: Rc::clone(&streams) })
             .await
-            .map_err(|error| ExchangeError::from_hyper(&error, false))?;
-        streams.room.set(connection.current_max_send_streams());
+            .map_err(|error| ExchangeError::from_h2(&error, false))?;
+        streams.room.set(connection.max_concurrent_send_streams());
+        let mut pings = connection.ping_pong().map(|pings| Pings::new(pings, Rc::clone(&streams)));
         let (told, pool) = (Rc::clone(&streams), Rc::clone(pool));
         tokio::task::spawn_local(async move {
-            let mut connection = std::pin::pin!(connection);
             let ended = std::future::poll_fn(|cx| {
-                let polled = connection.as_mut().poll(cx);
-                told.room.set(connection.current_max_send_streams());
+                if pings.as_mut().is_some_and(|pings| pings.poll(cx).is_ready()) {
+                    tracing::debug!(target: "attache::upstream", "an upstream connection answers no ping");
+                    return Poll::Ready(Ok(()));
+                }
+                let polled = Pin::new(&mut connection).poll(cx);
+                told.room.set(connection.max_concurrent_send_streams());
                 polled
             });
             if let Err(error) = ended.await {
@@ -173,7 +187,7 @@ where
                     pool.speak_http1();
                 }
             }
-            // No new stream may begin on it. Those that it has go on.
+            told.ended();
             pool.forget(&told);
         });
         Ok(Self { sender, streams })
@@ -186,7 +200,7 @@ where
 
     /// Room for a request, if the connection has it and can be relied on.
     pub(super) fn stream(&self, pool: &Rc<OriginPool<B>>) -> Option<Speaking<B>> {
-        if self.sender.is_closed() || !self.streams.takes_another() {
+        if self.streams.ended.get() || !self.streams.takes_another() {
             return None;
         }
         Some(self.first(pool))
@@ -194,7 +208,7 @@ where
 
     /// False once it is of no use: closed, or without a stream for this long.
     pub(super) fn is_kept(&self, now: Tick, idle: Duration) -> bool {
-        !self.sender.is_closed() && (self.streams.open.get() > 0 || self.streams.idle_since.get().after(idle) > now)
+        !self.streams.ended.get() && (self.streams.open.get() > 0 || self.streams.idle_since.get().after(idle) > now)
     }
 }
 
@@ -212,6 +226,48 @@ impl<B> Shared<B> {
     /// True if it is the one that this is known of.
     pub(super) fn is(&self, streams: &Rc<Streams<B>>) -> bool {
         Rc::ptr_eq(&self.streams, streams)
+    }
+}
+
+/// Asks a connection with streams on it whether it still stands, when it has been silent for a while.
+struct Pings<B> {
+    peer: PingPong,
+    streams: Rc<Streams<B>>,
+    deadline: Deadline,
+    is_asked: bool,
+}
+
+impl<B> Pings<B> {
+    fn new(peer: PingPong, streams: Rc<Streams<B>>) -> Self {
+        Self { peer, streams, deadline: Deadline::at(Tick::now().after(PING_INTERVAL)), is_asked: false }
+    }
+
+    /// Ready if there was no answer.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.is_asked {
+                // Of a connection that has ended its own future tells.
+                let Poll::Ready(answered) = self.peer.poll_pong(cx) else { return self.deadline.poll(cx) };
+                if answered.is_err() {
+                    return Poll::Pending;
+                }
+                self.is_asked = false;
+                self.deadline.move_to(Tick::now().after(PING_INTERVAL));
+            }
+            ready!(self.deadline.poll(cx));
+            let now = Tick::now();
+            match self.streams.owes_since.get().map(|since| since.after(PING_INTERVAL)) {
+                Some(due) if due <= now => {
+                    if self.peer.send_ping(Ping::opaque()).is_err() {
+                        return Poll::Pending;
+                    }
+                    self.is_asked = true;
+                    self.deadline.move_to(now.after(PING_TIMEOUT));
+                }
+                Some(due) => self.deadline.move_to(due),
+                None => self.deadline.move_to(now.after(PING_INTERVAL)),
+            }
+        }
     }
 }
 

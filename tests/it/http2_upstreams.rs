@@ -212,3 +212,46 @@ async fn a_token_response_that_is_reset_without_an_error_is_not_a_whole_one() {
     let answer = crate::support::get(proxy.address("api"), "localhost", "/").await;
     assert_eq!(answer.text(), "Bearer whole");
 }
+
+#[tokio::test]
+async fn hints_of_an_http2_upstream_pass_before_its_answer() {
+    let (tokens, ca) = (TokenServer::start().await, TestCa::new());
+    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), |_, mut respond| async move {
+        let hint = Response::builder().status(103).header("link", "</a.css>; rel=preload").body(()).unwrap();
+        respond.send_informational(hint).unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        stream.send_data(Bytes::from_static(b"fine"), true).unwrap();
+    })
+    .await;
+    let proxy = base(&tokens, &ca, api.address(), "");
+    let mut send = caller(&proxy).await;
+    let (mut response, _) = send.send_request(request("/"), true).unwrap();
+    let hint = poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+    assert_eq!(
+        (hint.status().as_u16(), &hint.headers()["link"]),
+        (103, &HeaderValue::from_static("</a.css>; rel=preload"))
+    );
+    assert_eq!(rest(&mut response.await.unwrap().into_body()).await.unwrap(), b"fine");
+    let mut caller = Caller::connect(proxy.address("base")).await;
+    caller.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(caller.answer_head().await.status, 103);
+    assert_eq!(caller.answer().await.text(), "fine");
+}
+
+#[tokio::test]
+async fn a_101_over_http2_is_no_answer_and_nobody_waits_for_one() {
+    let (tokens, ca) = (TokenServer::start().await, TestCa::new());
+    let api = Frames::start(ca.server(&["api.test"], &["h2"]), |mut frames, _| async move {
+        while let Some(frame) = frames.next().await {
+            if frame.kind == HEADERS {
+                // `:status: 101`, without the end of the stream.
+                frames.write(HEADERS, 4, frame.stream, b"\x08\x03101").await;
+            }
+        }
+    })
+    .await;
+    let proxy = base(&tokens, &ca, api.address(), "");
+    let answer = timeout(SOON, crate::support::get(proxy.address("base"), "localhost", "/")).await.unwrap();
+    answer.assert_own_failure(502, "http_protocol_error");
+}

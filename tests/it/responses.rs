@@ -154,12 +154,16 @@ async fn an_answer_that_breaks_off_is_seen_to_break_off() {
 
 #[tokio::test]
 async fn interim_answers_are_never_the_final_one() {
-    let answer = passed(
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n\
-         HTTP/1.1 199 Odd\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfinal",
-    )
-    .await
-    .unwrap();
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 199 Odd\r\n\r\n";
+    let bytes = format!("{interim}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfinal").into_bytes();
+    let api = Scripted::start(move |_, _| Reply::Close(bytes.clone())).await;
+    let (_tokens, proxy) = base(&api.origin()).await;
+    let mut caller = Caller::connect(proxy.address("base")).await;
+    caller.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let hint = caller.answer_head().await;
+    assert_eq!((hint.status, hint.field("link")), (103, Some("</a>")));
+    assert_eq!(caller.answer_head().await.status, 199);
+    let answer = caller.answer().await;
     assert_eq!((answer.status, answer.text(), answer.field("link")), (200, "final", None));
 }
 

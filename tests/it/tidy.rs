@@ -16,7 +16,7 @@ const LONGER: [(&str, usize); 1] = [
 ];
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 25] = [
+const DOORS: [(&str, &[&str]); 26] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "runtime.rs", "token/cache.rs"]),
     ("axum::", &["admin/", "demo/"]),
@@ -26,7 +26,8 @@ const DOORS: [(&str, &[&str]); 25] = [
     ("clap_complete::", &["cli/completions.rs"]),
     ("clap_mangen::", &["cli/man.rs"]),
     ("flate2::", &["oauth/coding.rs"]),
-    ("hyper::client", &["upstream/", "oauth/connection.rs", "cli/admin_client.rs"]),
+    ("h2::", &["dial/http2.rs", "http2/", "listen/http2/", "listen/upgrade.rs", "upstream/"]),
+    ("hyper::client", &["oauth/connection.rs", "cli/admin_client.rs"]),
     ("hyper::server", &["listen/", "demo/"]),
     ("jsonwebtoken::", &["demo/"]),
     ("rcgen::", &["tls/authority.rs"]),

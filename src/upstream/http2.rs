@@ -1,0 +1,134 @@
+//! One exchange on a stream of HTTP/2, driven by the request that uses it, as over HTTP/1.1: whoever waits for the answer, or
+//! reads it, sends what is left of the request.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+
+use super::body::{BodyError, Outgoing};
+use crate::http2::{Received, Sending, Stopped};
+use crate::interim::{self, InterimSink};
+
+/// A request whose answer has not come.
+pub(super) struct Exchange<B> {
+    answer: ResponseFuture,
+    upload: Upload<B>,
+    interim: Option<Rc<dyn InterimSink>>,
+}
+
+/// What is left of a request body, until all of it is out or nobody wants it.
+struct Upload<B>(Option<Box<Sending<Outgoing<B>>>>);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The stream or the connection ended.
+    Ended(h2::Error),
+    /// It answered what HTTP/2 does not know.
+    Protocol(&'static str),
+    /// The caller's body broke off, or does not have the length it was said to have.
+    Body(BodyError),
+}
+
+impl<B> Exchange<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    /// Puts the request on the connection. The body comes back if that is not possible: nothing of it has left.
+    pub(super) fn begin(
+        sender: &mut SendRequest<Bytes>,
+        request: Request<Outgoing<B>>,
+        interim: Option<Rc<dyn InterimSink>>,
+    ) -> Result<Self, Outgoing<B>> {
+        let (head, body) = request.into_parts();
+        let ends = body.is_end_stream();
+        match sender.send_request(Request::from_parts(head, ()), ends) {
+            Ok((answer, stream)) => {
+                let upload = Upload((!ends).then(|| Box::new(Sending::new(stream, body))));
+                Ok(Self { answer, upload, interim })
+            }
+            Err(error) => {
+                tracing::debug!(target: "attache::upstream", %error, "a request found its connection ended");
+                Err(body)
+            }
+        }
+    }
+
+    /// Sends what can be sent, and waits for the answer's head. Interim answers are handed on.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Fault>> {
+        if let Err(broken) = self.upload.poll(cx) {
+            return Poll::Ready(Err(Fault::Body(broken)));
+        }
+        while let Poll::Ready(Some(Ok(answer))) = self.answer.poll_informational(cx) {
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // RFC 9113 section 8.6.
+                return Poll::Ready(Err(Fault::Protocol("it answered 101, which HTTP/2 does not have")));
+            }
+            if let (Some(to), Some(answer)) = (&self.interim, interim::passed(answer)) {
+                to.send(answer);
+            }
+        }
+        Poll::Ready(ready!(Pin::new(&mut self.answer).poll(cx)).map_err(Fault::Ended))
+    }
+
+    /// The body of its answer, which goes on sending what is left of the request.
+    pub(super) fn into_answer(self, answer: Response<RecvStream>) -> Response<Answer<B>> {
+        let (head, stream) = answer.into_parts();
+        let received = Received::new(stream, &head.headers);
+        Response::from_parts(head, Answer { received, upload: self.upload })
+    }
+}
+
+impl<B> Upload<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        let Some(sending) = &mut self.0 else { return Ok(()) };
+        match sending.poll(cx) {
+            Poll::Pending => Ok(()),
+            // Of a server that wants no more of it the answer says what there is to say.
+            Poll::Ready(Ok(()) | Err(Stopped::Reset(_) | Stopped::Connection(_))) => {
+                self.0 = None;
+                Ok(())
+            }
+            Poll::Ready(Err(Stopped::Body(broken))) => {
+                self.0 = None;
+                Err(broken)
+            }
+        }
+    }
+}
+
+/// The body of an answer.
+pub(super) struct Answer<B> {
+    received: Received,
+    upload: Upload<B>,
+}
+
+impl<B> Answer<B>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    /// The next frame. A request body that breaks off now has reset the stream, which ends the answer too.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Err(broken) = self.upload.poll(cx) {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        self.received.poll_frame(cx).map_err(|broken| format!("the upstream broke off its response: {broken}").into())
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.received.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.received.size_hint()
+    }
+}
