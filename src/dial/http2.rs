@@ -7,6 +7,8 @@ use std::error::Error as _;
 pub enum Http2Fault {
     /// Its server has not processed it and says so (RFC 9113 section 8.7): whatever its method, it may be sent again.
     Unprocessed,
+    /// The same, because its connection takes no more requests (section 6.8); another may.
+    GoingAway,
     /// The same, and it has to be sent over HTTP/1.1 (RFC 9113 section 7, `HTTP_1_1_REQUIRED`): for some servers a client
     /// certificate does not go with HTTP/2.
     Http11Required,
@@ -31,8 +33,8 @@ impl Http2Fault {
         match error.reason() {
             Some(h2::Reason::HTTP_1_1_REQUIRED) if error.is_remote() => Self::Http11Required,
             Some(h2::Reason::REFUSED_STREAM) if error.is_remote() => Self::Unprocessed,
-            // A GOAWAY ends those streams alone that are above the last one it names. The others go on (section 6.8).
-            _ if error.is_remote() && error.is_go_away() => Self::Unprocessed,
+            // A GOAWAY ends those streams alone that are above the last one it names. The others go on.
+            _ if error.is_remote() && error.is_go_away() => Self::GoingAway,
             _ if error.is_library() => Self::Malformed,
             _ if error.is_reset() && !error.is_remote() => Self::Body,
             _ => Self::Broken,

@@ -144,7 +144,7 @@ enum Unsaid {
 impl Unsaid {
     fn of(error: &hyper::Error) -> Option<Self> {
         match Http2Fault::of_hyper(error) {
-            Http2Fault::Unprocessed => Some(Self::Unprocessed),
+            Http2Fault::Unprocessed | Http2Fault::GoingAway => Some(Self::Unprocessed),
             Http2Fault::Http11Required => Some(Self::OverHttp2),
             Http2Fault::Malformed | Http2Fault::Body | Http2Fault::Broken => None,
         }

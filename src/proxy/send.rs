@@ -18,9 +18,12 @@ use crate::listen::Incoming;
 use crate::renewal::Answer;
 use crate::upstream::{ExchangeError, Origin, OutboundHead, Resend, ResponseBody, Upstream};
 
-/// How often a request goes out that is not processed. A server that restarts says so of everything beyond its last stream,
-/// and the next connection may meet the same.
-const MOST_SENDINGS: usize = 4;
+/// How often a request goes out that its upstream refuses: it may have too many.
+const MOST_REFUSALS: usize = 4;
+
+/// How many connections of its upstream a request may find at their end. A server that ends each after so many requests takes
+/// as many connections for all that come at once; each takes some of them, and all the others share the next.
+const MOST_CONNECTIONS: usize = 16;
 
 /// What is kept of a body that no 401 can have sent again. A server that does not process a request has been sent a window of
 /// it at the most, which is this large unless the server says otherwise (RFC 9113 section 6.9.2).
@@ -35,7 +38,8 @@ pub(super) type Settled = (UpstreamResponse, Option<Box<TrailerWatch>>);
 /// The sendings of one request that have come to nothing.
 #[derive(Default)]
 struct Sendings {
-    unprocessed: usize,
+    refused: usize,
+    at_end: usize,
     stale: bool,
 }
 
@@ -52,8 +56,12 @@ impl Sendings {
                 (repeatable && !std::mem::replace(&mut self.stale, true)).then_some(RequestBody::Empty)
             }
             Resend::Always => {
-                self.unprocessed += 1;
-                if self.unprocessed < MOST_SENDINGS { body.again() } else { None }
+                self.refused += 1;
+                if self.refused < MOST_REFUSALS { body.again() } else { None }
+            }
+            Resend::OnNextConnection => {
+                self.at_end += 1;
+                if self.at_end < MOST_CONNECTIONS { body.again() } else { None }
             }
         };
         again.ok_or(error)

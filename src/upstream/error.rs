@@ -75,6 +75,8 @@ pub enum Resend {
     IfIdempotent,
     /// Nothing of it was sent, or its server says that it has not processed it (RFC 9113 section 8.7).
     Always,
+    /// The same, because its connection takes no more requests (RFC 9113 section 6.8): no sign that the server has too many.
+    OnNextConnection,
 }
 
 impl ExchangeError {
@@ -110,6 +112,7 @@ impl ExchangeError {
     pub(super) fn from_h2(error: &h2::Error, stale: bool) -> Self {
         let (kind, resend) = match Http2Fault::of(error) {
             Http2Fault::Unprocessed | Http2Fault::Http11Required => (ExchangeErrorKind::Unprocessed, Resend::Always),
+            Http2Fault::GoingAway => (ExchangeErrorKind::Unprocessed, Resend::OnNextConnection),
             Http2Fault::Malformed => (ExchangeErrorKind::HttpProtocolError, Resend::Never),
             Http2Fault::Body => {
                 return Self::new(ExchangeErrorKind::RequestBody, "the request body broke off");

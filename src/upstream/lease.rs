@@ -124,7 +124,7 @@ where
         match Http2Fault::of(&error) {
             Http2Fault::Unprocessed => self.note(Streams::refused),
             Http2Fault::Http11Required => self.pool.speak_http1(),
-            Http2Fault::Malformed | Http2Fault::Body | Http2Fault::Broken => {}
+            Http2Fault::GoingAway | Http2Fault::Malformed | Http2Fault::Body | Http2Fault::Broken => {}
         }
         ExchangeError::from_h2(&error, self.reused)
     }

@@ -359,9 +359,9 @@ mod tests {
         let http1 = ForAWhile::default();
         assert!(!http1.holds());
         http1.begin(HTTP1_ALONE);
-        tokio::time::sleep(HTTP1_ALONE - Duration::from_secs(1)).await;
+        tokio::time::sleep(HTTP1_ALONE / 2).await;
         assert!(http1.holds());
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(HTTP1_ALONE / 2 + Duration::from_secs(1)).await;
         assert!(!http1.holds());
         ticker.abort();
     }

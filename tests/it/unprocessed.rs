@@ -275,3 +275,27 @@ async fn a_server_that_wants_http1_gets_it_and_is_not_asked_twice() {
         assert_eq!(over_http2.load(Ordering::SeqCst), 1, "goes away: {goes_away}");
     }
 }
+
+#[tokio::test]
+async fn a_request_may_find_many_connections_at_their_end_and_not_without_end() {
+    let (tokens, ca) = (TokenServer::start().await, TestCa::new());
+    for (at_end, status, tried) in [(6, 200, 7), (usize::MAX, 503, 16)] {
+        let api = Frames::start(ca.server(&["api.test"], &["h2"]), move |mut frames, number| async move {
+            let mut requests = Requests::default();
+            while let Some(frame) = frames.next().await {
+                if number < at_end {
+                    frames.go_away(0, Reason::NO_ERROR).await;
+                    return;
+                }
+                if let Some((stream, body)) = requests.add(&frame) {
+                    assert_eq!(body, b"body");
+                    frames.answer(stream).await;
+                }
+            }
+        })
+        .await;
+        let proxy = base(&tokens, &ca, api.address(), "");
+        let answer = post(&proxy, "body").await;
+        assert_eq!((answer.status, api.connections()), (status, tried), "{}", answer.text());
+    }
+}
