@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
 use tokio::sync::watch;
 
-use crate::caller::Callers;
+use crate::caller::{Callers, Guesses};
 use crate::credential::Credential;
 use crate::route::{ForwardTable, ReverseTable, Route};
 use crate::secret::Secrets;
@@ -74,6 +74,8 @@ pub struct ListenerRuntime {
     pub metrics: LaneMetrics,
     /// What has been logged of those refusals, by status.
     pub refusals: LogQuota<u16>,
+    /// Wrong secrets of a token listener's clients; [`Callers`] count for themselves.
+    pub guesses: Arc<Guesses>,
     /// What has been logged of what strangers do.
     pub strangers: LogQuota<Stranger>,
 }

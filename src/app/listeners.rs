@@ -85,6 +85,7 @@ impl Builder {
             users,
             metrics,
             refusals: LogQuota::default(),
+            guesses: socket.live.map_or_else(Arc::default, |live| Arc::clone(&live.guesses)),
             strangers: LogQuota::default(),
         }
     }

@@ -16,7 +16,7 @@ use http::header::HeaderName;
 use prometheus_client::metrics::counter::Counter;
 use zeroize::Zeroizing;
 
-use self::guesses::Guesses;
+pub use self::guesses::Guesses;
 use crate::listen::CallerConnection;
 use crate::secret::{Secret, Secrets};
 

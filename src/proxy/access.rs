@@ -30,6 +30,10 @@ struct Answered {
     upstreams: Duration,
 }
 
+/// Who it was, where that is known only with the answer.
+#[derive(Debug, Clone)]
+pub(super) struct Called(pub(super) String);
+
 /// A record in the making; written when it is dropped.
 #[derive(Debug)]
 pub(super) struct AccessEntry {
@@ -203,6 +207,9 @@ impl AccessEntry {
         self.record.status = response.status().as_u16();
         if self.record.method == "CONNECT" {
             self.record.outcome = "tunneled";
+        }
+        if let Some(Called(name)) = response.extensions_mut().remove() {
+            self.record.caller = Some(name);
         }
         if let Some(answered) = response.extensions_mut().remove::<Answered>() {
             let millis = |part: Duration| Some(part.as_secs_f64() * 1e3);

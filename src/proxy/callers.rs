@@ -6,7 +6,7 @@ use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 
 use super::Proxy;
 use super::admission::Admission;
-use super::entrance::{Arrived, still_admits};
+use super::entrance::{Arrived, is_still_user, still_admits};
 use super::error::Refusal;
 use crate::caller::{Attempt, Proven};
 use crate::listen::{CallerConnection, Peer};
@@ -30,7 +30,10 @@ pub(super) fn admit(
                 "whoever opened this tunnel is no longer a caller of the listener, or has another password now; open a new one",
             ));
         }
-        None => authenticate(admission, listener, headers, arrived.caller)?,
+        None if is_still_user(listener, arrived.caller) => authenticate(admission, listener, headers, arrived.caller)?,
+        None => {
+            return Err(Refusal::turned_away("this user is no longer among those who may use the listener"));
+        }
     };
     admission.admit(proven.as_ref().map(|proven| &*proven.name), arrived.caller)?;
     Ok(proven)

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::Proxy;
 use super::intercept::Inside;
 use crate::caller::Proven;
-use crate::listen::{CallerConnection, Serving};
+use crate::listen::{CallerConnection, Peer, Serving};
 use crate::runtime::{ListenerRuntime, Stranger};
 
 /// How a request came: over which listener, through which tunnel, from whom.
@@ -52,10 +52,19 @@ pub(super) struct Entrance {
 
 /// True if whoever has proven itself like this, or did not have to, may still use the listener.
 pub(super) fn still_admits(listener: &ListenerRuntime, proven: Option<&Proven>, connection: &CallerConnection) -> bool {
-    match (&listener.callers, proven) {
-        (None, _) => true,
-        (Some(callers), Some(proven)) => callers.still_knows(proven, connection),
-        (Some(_), None) => false,
+    is_still_user(listener, connection)
+        && match (&listener.callers, proven) {
+            (None, _) => true,
+            (Some(callers), Some(proven)) => callers.still_knows(proven, connection),
+            (Some(_), None) => false,
+        }
+}
+
+/// `listeners.L.users` once more: the user at the other end of a unix socket is known for as long as it is open.
+pub(super) fn is_still_user(listener: &ListenerRuntime, connection: &CallerConnection) -> bool {
+    match (&listener.users, connection.peer) {
+        (Some(users), Peer::User(uid)) => uid.is_some_and(|uid| users.contains(&uid)),
+        _ => true,
     }
 }
 

@@ -194,7 +194,7 @@ impl Proxy {
     ) -> Result<Response<CallerBody>, Failure> {
         let inside = visit.arrived.inside;
         if let ModeRuntime::Token(clients) = &listener.mode {
-            return Ok(Box::pin(token_endpoint::answer(listener, clients, head, body, visit.began)).await);
+            return Ok(Box::pin(token_endpoint::answer(listener, clients, head, body, visit)).await);
         }
         match self.destination(listener, inside, head, visit.caller()).map_err(|refusal| (refusal, None))? {
             Destination::Route(reached) => {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,10 +19,13 @@ use serde_json::json;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
+use super::access::Called;
 use super::body::CallerBody;
+use super::entrance::Visit;
 use super::error::{REQUEST_ID, RequestId};
 use super::record::Record;
-use crate::listen::Incoming;
+use crate::caller::Guesses;
+use crate::listen::{CallerConnection, Incoming};
 use crate::runtime::{ListenerRuntime, TokenClientRuntime};
 use crate::secret::Secret;
 use crate::token::{Acquired, TokenError, TokenErrorKind};
@@ -39,17 +42,20 @@ pub(super) async fn answer(
     clients: &[TokenClientRuntime],
     head: &Parts,
     body: Incoming,
-    began: Instant,
+    visit: &Visit<'_>,
 ) -> Response<CallerBody> {
+    let began = visit.began;
     let outcome = match request(head, body).await {
-        Ok(request) => granted(clients, &request).await,
+        Ok(request) => granted(&listener.guesses, clients, &request, visit.arrived.caller).await,
         Err(refused) => Err(refused),
     };
     let (metrics, refusals, listener) = (&listener.metrics, &listener.refusals, &listener.name);
     match outcome {
-        Ok((credential, token)) => {
-            tracing::debug!(target: "attache::proxy", %listener, %credential, "token handed out");
-            recorded(success(&token), Record::new(began, metrics, &metrics.injected))
+        Ok((client, token)) => {
+            tracing::debug!(target: "attache::proxy", %listener, credential = %client.credential.name, "token handed out");
+            let mut response = success(&token);
+            response.extensions_mut().insert(Called(client.client_id.clone()));
+            recorded(response, Record::new(began, metrics, &metrics.injected))
         }
         Err(refused) => {
             let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
@@ -103,6 +109,13 @@ fn invalid(description: &str) -> Refused {
 fn invalid_client() -> Refused {
     let description = "there is no such client, or its secret is another one".to_owned();
     Refused { status: StatusCode::UNAUTHORIZED, code: "invalid_client", description, retry_after: None }
+}
+
+/// Not looked at: too many wrong ones have come from there.
+fn too_many(after: Duration) -> Refused {
+    let description = "too many wrong secrets have come from this address; try again shortly".to_owned();
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    Refused { status, code: "temporarily_unavailable", description, retry_after: Some(after) }
 }
 
 /// Reads a token request (RFC 6749 section 4.4.2): a form, each field once, one way of client authentication.
@@ -229,10 +242,24 @@ fn decoded(text: &str) -> String {
 
 /// The token of the credential that this client stands for.
 async fn granted<'c>(
+    guesses: &Guesses,
     clients: &'c [TokenClientRuntime],
     request: &TokenRequest,
-) -> Result<(&'c str, Acquired), Refused> {
-    let client = authenticated(clients, request).await.ok_or_else(invalid_client)?;
+    connection: &CallerConnection,
+) -> Result<(&'c TokenClientRuntime, Acquired), Refused> {
+    for Claim { client_id, secret } in &request.claims {
+        guesses.may_try(connection, client_id, &secret.fingerprint()).map_err(too_many)?;
+    }
+    let claimed = request.claims.first();
+    let Some(client) = authenticated(clients, request).await else {
+        if let Some(Claim { client_id, .. }) = claimed {
+            guesses.was_wrong(connection, client_id);
+        }
+        return Err(invalid_client());
+    };
+    if let Some(Claim { client_id, secret }) = claimed {
+        guesses.was_right(connection, client_id, &secret.fingerprint());
+    }
     match request.grant_type.as_deref() {
         Some("client_credentials") => {}
         Some(_) => {
@@ -248,7 +275,7 @@ async fn granted<'c>(
         let description = "the token of this client has not all of these scopes; ask without scope".to_owned();
         return Err(Refused { code: "invalid_scope", description, ..invalid("") });
     }
-    Ok((&client.credential.name, token))
+    Ok((client, token))
 }
 
 /// Digests are compared, in constant time, also where there is no such client.

@@ -247,3 +247,33 @@ async fn a_reload_that_leaves_a_caller_as_it_is_leaves_its_tunnels_open() {
     opened.write(GET).await;
     assert_eq!(opened.answer().await.text(), "hello");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_user_that_is_removed_is_served_no_more_on_a_connection_that_is_open() {
+    use std::os::unix::fs::MetadataExt as _;
+    let api = Scripted::start(|_, _| Reply::ok("hello")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let me = std::fs::metadata(folder.path()).unwrap().uid();
+    let (socket, file) = (folder.path().join("socket"), folder.path().join("proxy.toml"));
+    let text = format!(
+        "[listeners.base]\naddress = \"unix:{}\"\nmode = \"reverse\"\nupstream = \"api\"\nusers = [{me}]\n[upstreams.api]\norigin = \"{}\"\n",
+        socket.display(),
+        api.origin()
+    );
+    std::fs::write(&file, &text).unwrap();
+    let proxy = TestProxy::of_file(&file);
+    let mut stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+    let ask = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut first = vec![0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(first, b"HTTP/1.1 200");
+    std::fs::write(&file, text.replace(&format!("[{me}]"), &format!("[{}]", me + 1))).unwrap();
+    assert!(proxy.reload().await.ok);
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains("HTTP/1.1 403 ") && rest.contains("connection: close"), "{rest}");
+    assert_eq!(api.requests(), 1);
+}

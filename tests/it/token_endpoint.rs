@@ -182,3 +182,25 @@ async fn a_request_may_be_json() {
         assert_eq!(json(wrong).await.json()["error"], "invalid_request", "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn secrets_of_clients_are_not_guessed_at_any_speed() {
+    let tokens = tokens().await;
+    let proxy = listening(&tokens, "", "");
+    let form = |secret: &str| format!("grant_type=client_credentials&client_id=orders-batch&client_secret={secret}");
+    let right = format!("grant_type=client_credentials&client_id=orders-batch&{SECRET}");
+    assert_eq!(ask(&proxy, &right).await.status, 200);
+    let mut looked_at = 0;
+    for number in 0..100 {
+        let answer = ask(&proxy, &form(&format!("guess-{number}"))).await;
+        match answer.status {
+            401 => looked_at += 1,
+            429 => {
+                assert!(answer.field("retry-after").is_some() && answer.json()["error"] == "temporarily_unavailable");
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!((10..=30).contains(&looked_at), "{looked_at}");
+    assert_eq!(ask(&proxy, &right).await.status, 200, "who was right from there before is heard");
+}
