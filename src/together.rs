@@ -45,7 +45,7 @@ impl<T: Clone + Send + 'static> Together<T> {
             !std::mem::replace(&mut state.running, true)
         };
         if begins {
-            let running = Running { state: Arc::clone(&self.0), ended: false };
+            let running = Running { state: Arc::clone(&self.0), serving: Vec::new(), ended: false };
             // It ends when nobody waits any more.
             drop(tokio::task::spawn_blocking(move || running.serve(&work)));
         }
@@ -56,22 +56,24 @@ impl<T: Clone + Send + 'static> Together<T> {
 /// Whoever does the work. Dropped in the middle (a panic, a runtime that ends), it leaves the work to the next who asks.
 struct Running<T> {
     state: Arc<Mutex<State<T>>>,
+    /// Those who get the next result. They hear of a failure only when the state is that nobody is at work.
+    serving: Vec<oneshot::Sender<T>>,
     ended: bool,
 }
 
 impl<T: Clone> Running<T> {
     fn serve(mut self, work: &impl Fn() -> T) {
         loop {
-            let waiting = {
+            {
                 let mut state = lock(&self.state);
                 if state.waiting.is_empty() {
                     (state.running, self.ended) = (false, true);
                     return;
                 }
-                std::mem::take(&mut state.waiting)
-            };
+                self.serving = std::mem::take(&mut state.waiting);
+            }
             let result = work();
-            for one in waiting {
+            for one in self.serving.drain(..) {
                 // It may have gone.
                 let _unheard = one.send(result.clone());
             }
@@ -122,16 +124,13 @@ mod tests {
         while !lock(&together.0).waiting.is_empty() {
             tokio::task::yield_now().await;
         }
-        let later = (0..50).map(|_| together.get(work.clone()));
-        let later = async {
-            open.send(()).unwrap();
-            open.send(()).unwrap();
-            join_all(later).await
-        };
-        let (first, later) = tokio::join!(first, later);
-        assert_eq!(first, Some(0));
-        assert!(later.iter().all(|result| matches!(result, Some(1 | 2))), "{later:?}");
-        assert!(done.load(Ordering::SeqCst) <= 2);
+        let mut later = std::pin::pin!(join_all((0..20).map(|_| together.get(work.clone()))));
+        assert!(futures_util::poll!(later.as_mut()).is_pending(), "all have asked");
+        open.send(()).unwrap();
+        assert_eq!(first.await, Some(0));
+        open.send(()).unwrap();
+        assert_eq!(later.await, [Some(1); 20]);
+        assert_eq!(done.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

@@ -236,8 +236,8 @@ impl Handler for ListenerHandler {
         self.proxy.handle(self.listener, request, caller).await
     }
 
-    fn admits(&self, caller: &CallerConnection) -> bool {
-        self.proxy.admits(self.listener, caller)
+    async fn admits(&self, caller: &CallerConnection) -> bool {
+        self.proxy.admits(self.listener, caller).await
     }
 
     fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 pub use self::guesses::Guesses;
 use crate::listen::CallerConnection;
 use crate::secret::{Secret, Secrets};
+use crate::tls::server::WantedName;
 
 /// The callers that a listener takes.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ pub struct CallerSettings {
     pub name: String,
     /// What it proves itself with; each of several is accepted.
     pub password: Option<Secrets>,
-    /// A name in the certificate of its connection: common name, DNS name, URI or mail address.
-    pub certificate: Option<String>,
+    /// A name in the certificate of its connection.
+    pub certificate: Option<WantedName>,
 }
 
 /// How attempts are counted.
@@ -228,7 +229,7 @@ impl Known {
     }
 
     fn is_named_by(&self, connection: &CallerConnection) -> bool {
-        self.settings.certificate.as_ref().is_some_and(|name| connection.certificate_names().contains(name))
+        self.settings.certificate.as_ref().is_some_and(|name| name.is_among(connection.certificate_names()))
     }
 }
 
@@ -270,6 +271,7 @@ mod tests {
     use super::*;
     use crate::listen::Peer;
     use crate::secret::SecretSource;
+    use crate::tls::server::CertificateName;
     use http::HeaderValue;
     use http::header::PROXY_AUTHORIZATION;
     use prometheus_client::metrics::gauge::Gauge;
@@ -277,7 +279,7 @@ mod tests {
     fn callers() -> Callers {
         let literal = |text: &str| SecretSource::Literal(Secret::new(text.to_owned()));
         let password = Secrets::new(vec![literal("old"), literal("new")]);
-        let one = CallerSettings { name: "one".into(), password, certificate: Some("one.test".into()) };
+        let one = CallerSettings { name: "one".into(), password, certificate: WantedName::parse("one.test") };
         Callers::new(vec![one], CallerMetrics::default())
     }
 
@@ -287,7 +289,7 @@ mod tests {
             headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
         let connection = CallerConnection::new(Peer::User(None), None, None, Gauge::default());
-        connection.has_shown(shown.iter().map(|name| (*name).to_owned()).collect());
+        connection.has_shown(shown.iter().map(|name| CertificateName::Dns((*name).to_owned())).collect());
         let attempt = callers.authenticate(&PROXY_AUTHORIZATION, &mut headers, &connection);
         assert!(headers.is_empty(), "the proof is taken off");
         attempt
@@ -329,11 +331,12 @@ mod tests {
         let literal = |text: &str| SecretSource::Literal(Secret::new(text.to_owned()));
         let with = |name: &str, passwords: &[&str], certificate: Option<&str>| {
             let password = Secrets::new(passwords.iter().map(|text| literal(text)).collect());
-            let settings = CallerSettings { name: name.into(), password, certificate: certificate.map(str::to_owned) };
+            let settings =
+                CallerSettings { name: name.into(), password, certificate: certificate.and_then(WantedName::parse) };
             Callers::new(vec![settings], CallerMetrics::default())
         };
         let connection = CallerConnection::new(Peer::User(None), None, None, Gauge::default());
-        connection.has_shown(vec!["one.test".into()]);
+        connection.has_shown(vec![CertificateName::Dns("one.test".into())]);
         let before = with("one", &["old", "new"], Some("one.test"));
         let by = |password: &str| before.proven("one", Secret::new(password.into()).fingerprint()).unwrap();
         let (old, new, shown) = (by("old"), by("new"), before.by_certificate(&connection).unwrap());

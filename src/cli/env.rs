@@ -8,7 +8,7 @@ use clap::Args;
 use super::exec::{current, known};
 use super::output::{self, Failure, data, talk};
 use crate::config::{Config, ListenerConfig};
-use crate::exec::{Change, Environment, Notation, Proxy, Setup, cache_folder};
+use crate::exec::{Change, Environment, Notation, Proxy, Setup, cache_folder, kept_from_others};
 use crate::listen::ListenAddress;
 use crate::proxy::ListenerMode;
 use crate::upstream::OriginPattern;
@@ -58,8 +58,12 @@ pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
         Some(source) => {
             let authority = source.read().map_err(Failure::failed)?;
             let (folder, name) = match &args.write_bundle {
-                None => (cache_folder(&current).map_err(Failure::failed)?, "ca".to_owned()),
-                Some(file) => named(file)?,
+                None => (cache_folder(&current).map_err(|error| not_written(&error))?, "ca".to_owned()),
+                Some(file) => {
+                    let (folder, name) = named(file)?;
+                    kept_from_others(&folder).map_err(|error| not_written(&error))?;
+                    (folder, name)
+                }
             };
             Some(super::trust::write(&authority, &folder, &name, &current)?)
         }
@@ -76,6 +80,10 @@ pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
         (None, Some(notation)) => write(&environment, notation),
         (None, None) => write(&environment, own_shell()),
     }
+}
+
+fn not_written(error: &std::io::Error) -> Failure {
+    Failure::failed(format!("the files of trusted certificates are not written: {error}"))
 }
 
 /// A folder and the first part of the names in it.

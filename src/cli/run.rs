@@ -45,10 +45,10 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let inherited = Inherited::from_environment().map_err(Failure::failed)?;
     let app = App::start_inheriting(config, inherited).map_err(Failure::failed)?;
     let manager = ServiceManager::from_environment();
+    announce(&source, upstreams, &app)?;
     if let Some(sentence) = app.crowded() {
         tracing::warn!(target: "attache::app", "{sentence}");
     }
-    announce(&source, upstreams, &app)?;
     ServiceManager::ready(&format!("serving {upstreams} upstreams"));
     loop {
         tokio::select! {

@@ -6,12 +6,13 @@ use super::listeners::{Listener, Mode};
 use super::reader::{TableReader, listed};
 use super::secrets::secrets;
 use super::upstreams::Upstream;
-use super::value::At;
+use super::value::{At, Value};
 use crate::caller::CallerSettings;
 use crate::oauth::{ClientAuth, Grant, OAuthSettings};
 use crate::proxy::TokenClient;
 use crate::route::CallerAuthorization;
 use crate::secret::Secrets;
+use crate::tls::server::WantedName;
 
 /// `[callers.X]`.
 pub(super) struct Caller {
@@ -19,7 +20,7 @@ pub(super) struct Caller {
     pub(super) at: usize,
     pub(super) password: Option<Secrets>,
     /// A name in the certificate of its connection.
-    pub(super) certificate: Option<String>,
+    pub(super) certificate: Option<WantedName>,
     /// The credential whose token it gets from a token listener, if that does not have the caller's own name.
     pub(super) credential: Option<At<String>>,
 }
@@ -29,7 +30,7 @@ pub(super) fn caller(name: &str, mut table: TableReader<'_>) -> Option<Caller> {
     let at = table.at;
     let given = (table.has("password"), table.has("certificate"));
     let password = table.get("password").map(|value| secrets(&value));
-    let certificate = table.get("certificate").and_then(|value| value.text().map(str::to_owned));
+    let certificate = table.get("certificate").and_then(|value| certificate_name(&value));
     if given == (false, false) {
         table.missing("password", "write password = { env = \"NAME\" }: what this caller proves itself with");
     }
@@ -41,6 +42,11 @@ pub(super) fn caller(name: &str, mut table: TableReader<'_>) -> Option<Caller> {
         return None;
     }
     Some(Caller { name: name.to_owned(), at, password, certificate, credential })
+}
+
+fn certificate_name(value: &Value<'_>) -> Option<WantedName> {
+    let remedy = "write \"dns:NAME\", \"uri:URI\", \"email:ADDRESS\" or \"cn:NAME\"";
+    WantedName::parse(value.text()?).or_else(|| value.wrong("names nothing", remedy))
 }
 
 /// Whom a token listener knows: the callers that it lists or, where it lists none, every credential's own client.

@@ -19,4 +19,4 @@ pub use child::{Child, StartError};
 pub use child::{hide_from_others, users};
 pub use environment::{Change, Environment, Proxy, Setup, Trust, TrustStore};
 pub use shell::{Notation, UnknownShell};
-pub use trust::{JavaStore, PrivateFolder, Trusted, cache_folder};
+pub use trust::{JavaStore, PrivateFolder, Trusted, cache_folder, kept_from_others};

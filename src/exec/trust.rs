@@ -118,7 +118,71 @@ pub fn cache_folder(current: &dyn Fn(&str) -> Option<String>) -> io::Result<Path
     let none = || io::Error::new(io::ErrorKind::NotFound, "neither XDG_CACHE_HOME nor HOME names a folder");
     let folder = parent.ok_or_else(none)?.join("attache");
     private_folders(true).create(&folder)?;
+    is_private(&folder)?;
     Ok(folder)
+}
+
+/// A folder that was there already may be somebody else's trap: the name is known to all.
+#[cfg(unix)]
+fn is_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::symlink_metadata(folder)?;
+    let shown = folder.display();
+    if !found.is_dir() {
+        return Err(refused(format!("{shown} is a link or no folder at all; remove it, and it is made anew")));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(refused(format!("{shown} is another user's; remove it, or name another folder in XDG_CACHE_HOME")));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(refused(format!("{shown} is open to other users; run: chmod 700 {shown}")));
+    }
+    Ok(())
+}
+
+/// True to its name for a folder that the user has chosen: nobody else may change what is written there. Where many write and each
+/// only what is its own (`/tmp`), our files are safe; so they are where those may write who are of our own group.
+///
+/// # Errors
+/// When others may change what is in the folder, with what to do about it.
+#[cfg(unix)]
+pub fn kept_from_others(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(folder)?;
+    let shown = folder.display();
+    if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
+        return Err(refused(format!(
+            "{shown} is another user's, who could change what programs trust; choose another folder"
+        )));
+    }
+    let strangers = found.mode() & 0o020 != 0 && found.gid() != rustix::process::getegid().as_raw();
+    let open = (found.mode() & 0o002 != 0 || strangers) && found.mode() & 0o1000 == 0;
+    if open {
+        return Err(refused(format!(
+            "other users may write into {shown}, and could change what programs trust; run: chmod go-w {shown}, or choose \
+             another folder"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn refused(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, what)
+}
+
+#[cfg(not(unix))]
+fn is_private(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Permissions are of another kind there.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn kept_from_others(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -136,10 +200,15 @@ fn private_folders(recursive: bool) -> std::fs::DirBuilder {
     folders
 }
 
-/// A whole file or the one before: somebody may be reading it.
+/// A whole file or the one before: somebody may be reading it. What lies under the name in between is never written to, whatever it
+/// is.
 fn put(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_added_extension(format!("{}.new", std::process::id()));
-    let mut file = std::fs::File::create(&new)?;
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::File::create_new(&new)?;
     file.write_all(content)?;
     drop(file);
     std::fs::rename(&new, path)
@@ -258,5 +327,48 @@ mod tests {
         assert_eq!(cache_folder(&among("HOME")).unwrap(), folder.path().join(".cache/attache"));
         assert_eq!(cache_folder(&among("XDG_RUNTIME_DIR")).unwrap(), folder.path().join("attache"));
         assert!(cache_folder(&|_| Some("relative".to_owned())).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_others_may_change_is_refused_with_what_to_do() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let home = PrivateFolder::new().unwrap();
+        let cache = home.path().join("attache");
+        let chmod = |path: &Path, mode: u32| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let set = home.path().to_str().unwrap().to_owned();
+        let current = |name: &str| (name == "XDG_CACHE_HOME").then(|| set.clone());
+        std::fs::create_dir(&cache).unwrap();
+        chmod(&cache, 0o777);
+        let told = cache_folder(&current).unwrap_err().to_string();
+        assert!(told.contains("chmod 700"), "{told}");
+        let told = kept_from_others(&cache).unwrap_err().to_string();
+        assert!(told.contains("chmod go-w"), "{told}");
+        chmod(&cache, 0o755);
+        assert!(kept_from_others(&cache).is_ok() && cache_folder(&current).is_err(), "ours alone is more than that");
+        // A link, though to a folder of ours.
+        chmod(&cache, 0o700);
+        std::fs::rename(&cache, home.path().join("real")).unwrap();
+        symlink(home.path().join("real"), &cache).unwrap();
+        let told = cache_folder(&current).unwrap_err().to_string();
+        assert!(told.contains("a link"), "{told}");
+        std::fs::remove_file(&cache).unwrap();
+        cache_folder(&current).unwrap();
+        assert_eq!(std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700, "made so");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_somebody_left_under_the_name_is_not_written_through() {
+        let folder = PrivateFolder::new().unwrap();
+        let (victim, path) = (folder.path().join("victim"), folder.path().join("ca.pem"));
+        std::fs::write(&victim, "theirs").unwrap();
+        let between = path.with_added_extension(format!("{}.new", std::process::id()));
+        std::os::unix::fs::symlink(&victim, between).unwrap();
+        put(&path, b"ours").unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "theirs");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "ours");
     }
 }

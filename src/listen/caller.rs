@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::per_address::Place;
+use crate::tls::server::CertificateName;
 
 /// A caller's connection, for as long as anything of it lives: its requests, and the tunnels that came of them.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct CallerConnection {
     /// Which address of ours it came to; `None` for a unix socket.
     at: Option<SocketAddr>,
     /// The names in the certificate that it has shown, once its TLS stands.
-    certificate: OnceLock<Vec<String>>,
+    certificate: OnceLock<Vec<CertificateName>>,
     /// A password has been right on it.
     proven: AtomicBool,
     _permit: Option<OwnedSemaphorePermit>,
@@ -70,12 +71,11 @@ impl CallerConnection {
 
 impl CallerConnection {
     /// The user at the other end, as the system tells: of a unix socket, and on Linux of a connection within this machine.
-    #[must_use]
-    pub fn user(&self) -> Option<u32> {
+    pub async fn user(&self) -> Option<u32> {
         match (self.peer, self.at) {
             (Peer::User(uid), _) => uid,
             (Peer::Address(peer), Some(at)) if peer.ip().to_canonical().is_loopback() => {
-                super::loopback::owner(peer, at)
+                super::loopback::owner(peer, at).await
             }
             (Peer::Address(_), _) => None,
         }
@@ -93,14 +93,14 @@ impl CallerConnection {
     }
 
     /// Notes the names in a certificate that has been verified.
-    pub fn has_shown(&self, names: Vec<String>) {
+    pub fn has_shown(&self, names: Vec<CertificateName>) {
         // There is one handshake, so they are noted once.
         let _first = self.certificate.set(names);
     }
 
     /// The names in the certificate that was shown, if one was.
     #[must_use]
-    pub fn certificate_names(&self) -> &[String] {
+    pub fn certificate_names(&self) -> &[CertificateName] {
         self.certificate.get().map_or(&[], Vec::as_slice)
     }
 }

@@ -40,7 +40,7 @@ pub(super) async fn serve<H: Handler>(
     caller: Arc<CallerConnection>,
     serving: Serving,
 ) {
-    if !handler.admits(&caller) {
+    if !handler.admits(&caller).await {
         return;
     }
     match accepted {

@@ -2,45 +2,104 @@
 //!
 //! A port of 127.0.0.1 is open to everybody on the machine. Where it is meant for one user's programs, the owner of the other
 //! socket decides: no program has to be told a password, and not all could be.
+//!
+//! The kernel is asked for the one socket ([`super::sock_diag`]). Where it cannot be asked so (a sandbox without netlink, a kernel
+//! without the module), the tables of all sockets are read: on a blocking thread, once for all connections that come together.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, LazyLock, OnceLock};
+
+#[cfg(target_os = "linux")]
+use super::sock_diag;
+use crate::together::Together;
 
 /// `st` of a connection that stands; of any other the owner may be missing.
 const ESTABLISHED: &str = "01";
 
+/// Who has which connection, by the addresses of its two ends.
+type Owners = HashMap<(SocketAddr, SocketAddr), u32>;
+
+/// What is read for all who ask at the same time, on whichever worker.
+static TABLES: LazyLock<Together<Arc<Owners>>> = LazyLock::new(Together::default);
+
 /// The user whose socket is at the other end. `None`: it cannot be told, or the connection has ended already.
-#[must_use]
-pub fn owner(peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
-    // A program with a socket for both families is in the second table, though it came by IPv4.
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .find_map(|table| owner_in(&std::fs::read_to_string(table).ok()?, peer, ours))
+pub async fn owner(peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
+    let (peer, ours) = (canonical(peer), canonical(ours));
+    if kernel_answers() {
+        // An error is no reason to trust a stranger.
+        return sock_diag::owner(peer, ours).ok().flatten();
+    }
+    let owners = TABLES.get(|| Arc::new(all_owners())).await?;
+    owners.get(&(peer, ours)).copied()
 }
 
-fn owner_in(table: &str, peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
-    let (theirs, ours) = (written(peer), written(ours));
-    table.lines().find_map(|line| {
-        let mut columns = line.split_ascii_whitespace().skip(1);
-        let (local, remote, state) = (columns.next()?, columns.next()?, columns.next()?);
-        let found = theirs.iter().any(|one| one == local) && ours.iter().any(|one| one == remote);
-        if found && state == ESTABLISHED { columns.nth(3)?.parse().ok() } else { None }
+/// Whether the kernel can be asked for one socket; found out once, with a connection of our own. An answer that there is no such
+/// socket looks the same as that nobody knows how to look for one.
+fn kernel_answers() -> bool {
+    static ANSWERS: OnceLock<bool> = OnceLock::new();
+    let try_it = || {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).ok()?;
+        let stream = std::net::TcpStream::connect(listener.local_addr().ok()?).ok()?;
+        sock_diag::owner(stream.local_addr().ok()?, stream.peer_addr().ok()?).ok().flatten()
+    };
+    *ANSWERS.get_or_init(|| {
+        let answers = try_it().is_some();
+        tracing::debug!(target: "attache::listen", answers, "sock_diag, for the owners of connections");
+        answers
     })
 }
 
-/// As the kernel writes it: words in the machine's order, IPv4 also as a part of IPv6.
-fn written(address: SocketAddr) -> Vec<String> {
-    let words = |octets: &[u8]| -> String {
-        let words = octets.chunks_exact(4).map(|word| word.try_into().map_or(0, u32::from_ne_bytes));
-        words.map(|word| format!("{word:08X}")).collect()
-    };
-    let port = address.port();
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => {
-            let mapped = ip.to_ipv6_mapped().octets();
-            vec![format!("{}:{port:04X}", words(&ip.octets())), format!("{}:{port:04X}", words(&mapped))]
-        }
-        IpAddr::V6(ip) => vec![format!("{}:{port:04X}", words(&ip.octets()))],
+/// Other systems tell nobody.
+#[cfg(not(target_os = "linux"))]
+mod sock_diag {
+    pub(super) fn owner(_: super::SocketAddr, _: super::SocketAddr) -> std::io::Result<Option<u32>> {
+        Err(std::io::ErrorKind::Unsupported.into())
     }
+}
+
+/// Reads the tables of all sockets; blockingly.
+fn all_owners() -> Owners {
+    let mut owners = Owners::new();
+    // A program with a socket for both families is in the second table, though it came by IPv4.
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        owners.extend(owners_in(&std::fs::read_to_string(table).unwrap_or_default()));
+    }
+    owners
+}
+
+fn owners_in(table: &str) -> impl Iterator<Item = ((SocketAddr, SocketAddr), u32)> {
+    table.lines().filter_map(|line| {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        let (local, remote, state) = (columns.next()?, columns.next()?, columns.next()?);
+        if state != ESTABLISHED {
+            return None;
+        }
+        Some(((address(local)?, address(remote)?), columns.nth(3)?.parse().ok()?))
+    })
+}
+
+/// As the kernel writes it: words in the machine's order.
+fn address(written: &str) -> Option<SocketAddr> {
+    let (ip, port) = written.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| u32::from_str_radix(ip.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
+    let ip = match ip.len() {
+        8 => IpAddr::from(word(0)?),
+        32 => {
+            let mut octets = [0; 16];
+            for part in 0..4 {
+                octets[4 * part..4 * part + 4].copy_from_slice(&word(8 * part)?);
+            }
+            IpAddr::from(Ipv6Addr::from(octets))
+        }
+        _ => return None,
+    };
+    Some(canonical(SocketAddr::new(ip, port)))
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]
@@ -60,22 +119,50 @@ mod tests {
     #[cfg(target_endian = "little")]
     #[test]
     fn the_owner_is_that_of_exactly_this_connection() {
+        let owners: Owners = owners_in(TABLE).collect();
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        assert_eq!(owner_in(TABLE, at(40000), at(8080)), Some(1000));
-        assert_eq!(owner_in(TABLE, at(40000), at(8081)), None, "what has ended may belong to nobody any more");
-        assert_eq!(owner_in(TABLE, at(40001), at(8080)), None);
-        assert_eq!(owner_in(TABLE, at(40002), at(8080)), Some(1002), "a socket of both families");
-        assert_eq!(owner_in("", at(1), at(2)), None);
+        let owner = |peer: u16, ours: u16| owners.get(&(at(peer), at(ours))).copied();
+        assert_eq!(owner(40000, 8080), Some(1000));
+        assert_eq!(owner(40000, 8081), None, "what has ended may belong to nobody any more");
+        assert_eq!(owner(40001, 8080), None);
+        assert_eq!(owner(40002, 8080), Some(1002), "a socket of both families");
+        assert_eq!(owner(8080, 0), None);
     }
 
     #[cfg(target_os = "linux")]
-    #[test]
-    fn our_own_connection_is_ours() {
+    #[tokio::test]
+    async fn our_own_connection_is_ours_by_either_way_of_asking() {
         use std::os::unix::fs::MetadataExt as _;
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_accepted, peer) = listener.accept().unwrap();
         let me = std::fs::metadata("/proc/self").unwrap().uid();
-        assert_eq!(owner(peer, stream.peer_addr().unwrap()), Some(me));
+        let ours = stream.peer_addr().unwrap();
+        assert_eq!(owner(peer, ours).await, Some(me));
+        assert_eq!(all_owners().get(&(peer, ours)), Some(&me));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_sockets_of_others_cost_nothing() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let mut open = Vec::new();
+        for _ in 0..400 {
+            open.push((std::net::TcpStream::connect(to).unwrap(), listener.accept().unwrap()));
+        }
+        let (peer, ours) = (open[7].0.local_addr().unwrap(), to);
+        let _warm = owner(peer, ours).await;
+        let began = std::time::Instant::now();
+        for _ in 0..20 {
+            assert!(owner(peer, ours).await.is_some());
+        }
+        let asked = began.elapsed();
+        let began = std::time::Instant::now();
+        for _ in 0..20 {
+            assert!(all_owners().contains_key(&(peer, ours)));
+        }
+        let read = began.elapsed();
+        assert!(!kernel_answers() || asked * 5 < read, "{asked:?} for 20 questions, {read:?} for 20 readings of all");
     }
 }

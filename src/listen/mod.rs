@@ -21,6 +21,8 @@ mod per_address;
 mod room;
 mod roster;
 mod settings;
+#[cfg(target_os = "linux")]
+mod sock_diag;
 pub mod socks5;
 mod standing;
 mod title_case;
@@ -71,9 +73,9 @@ pub trait Handler: 'static {
     ) -> impl Future<Output = Response<Self::Body>>;
 
     /// True if this caller may connect at all; asked once for each connection, before anything is read.
-    fn admits(&self, caller: &CallerConnection) -> bool {
+    fn admits(&self, caller: &CallerConnection) -> impl Future<Output = bool> {
         let _ = caller;
-        true
+        std::future::ready(true)
     }
 
     /// TLS towards callers; asked for each connection, so that a changed certificate is shown to the next one.

@@ -69,9 +69,9 @@ fn authenticate(
 }
 
 /// `listeners.L.users`: who may connect, by what the system says of the other end.
-pub(super) fn admits_user(listener: &ListenerRuntime, caller: &CallerConnection) -> bool {
+pub(super) async fn admits_user(listener: &ListenerRuntime, caller: &CallerConnection) -> bool {
     let Some(users) = &listener.users else { return true };
-    let user = caller.user();
+    let user = caller.user().await;
     let admitted = user.is_some_and(|uid| users.contains(&uid));
     if !admitted {
         listener.metrics.denied.inc();

@@ -345,11 +345,10 @@ impl Proxy {
     }
 
     /// `listeners.L.users`: true if this caller may connect. Somebody who may not is told nothing.
-    #[must_use]
-    pub fn admits(&self, listener: usize, caller: &CallerConnection) -> bool {
+    pub async fn admits(&self, listener: usize, caller: &CallerConnection) -> bool {
         let runtime = self.runtime.current();
         let Some(listener) = runtime.listener(listener) else { return true };
-        callers::admits_user(listener, caller)
+        callers::admits_user(listener, caller).await
     }
 
     /// The TLS of a listener towards its callers.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue};
 
 use super::choice::{self, Choice};
 use super::destination::{Destination, Reached};
@@ -13,7 +13,7 @@ use super::error::Refusal;
 use super::target::{self, Target};
 use crate::route::{NoRoute, ReverseTable};
 use crate::runtime::{HostRule, Lane};
-use crate::upstream::Authority;
+use crate::upstream::{Authority, Origin};
 
 /// The destination of a reverse-proxy request.
 pub(super) fn destination(
@@ -34,7 +34,7 @@ pub(super) fn destination(
         }
     };
     check_host(hosts, host.as_ref())?;
-    check_site(hosts, &head.headers)?;
+    check_site(hosts, host.as_ref(), &head.headers)?;
     let host = host.as_ref().map(|authority| &*authority.host);
     let path = if asterisk { "/" } else { head.uri.path() };
     let found = match table.find(path, host) {
@@ -85,26 +85,36 @@ fn check_host(hosts: Option<&[HostRule]>, host: Option<&Authority<'_>>) -> Resul
     )))
 }
 
-/// A page of another site can send requests to a loopback listener without any name of its own: forms and images need no
-/// permission. Browsers say where such a request comes from (Fetch Metadata; RFC 6454), and other programs say nothing.
-fn check_site(hosts: Option<&[HostRule]>, headers: &HeaderMap) -> Result<(), Refusal> {
+/// A page of another origin can send requests to a loopback listener without any name of its own: forms and images need no
+/// permission. Browsers say where such a request comes from (Fetch Metadata; RFC 6454), and other programs say nothing. Another
+/// port of the same host is another origin, though browsers call it the same site: on a developer's machine anything may serve it.
+fn check_site(hosts: Option<&[HostRule]>, host: Option<&Authority<'_>>, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(rules) = hosts else { return Ok(()) };
     let refused = || {
         Refusal::denied(
-            "a page of another site asks for this in a browser, and would get what the token gives; \
-             if that is meant, write hosts = \"any\" on the listener",
+            "a page of another origin (a site, or another port of this machine) asks for this in a browser, and would get what \
+             the token gives; if that is meant, write hosts = \"any\" on the listener",
         )
     };
-    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+    if headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site" || site == "same-site") {
         return Err(refused());
     }
-    // "null" is a page that hides where it comes from.
-    let is_ours = |origin: &str| {
-        let host = origin.split_once("://").and_then(|(_, authority)| Authority::parse(authority).ok());
-        host.is_some_and(|authority| rules.iter().any(|rule| rule.accepts(&authority.host)))
+    let is_ours = |origin: &HeaderValue| {
+        // "null" is a page that hides where it comes from.
+        let origin: Option<Origin> = origin.to_str().ok().and_then(|origin| origin.parse().ok());
+        origin.is_some_and(|origin| {
+            let asked = |host: &Authority<'_>| {
+                *host.host == *origin.host.as_str() && host.port_or_default(origin.scheme) == origin.port
+            };
+            // Programs that are no browsers name the upstream's own.
+            let of = |rule: &HostRule| match rule {
+                HostRule::Of(pattern) => pattern.at_host(origin.host.as_str()).as_ref() == Some(&origin),
+                HostRule::Loopback | HostRule::Named(_) => false,
+            };
+            host.is_some_and(asked) || rules.iter().any(of)
+        })
     };
-    let foreign = headers.get_all(ORIGIN).iter().any(|origin| !origin.to_str().is_ok_and(is_ours));
-    if foreign { Err(refused()) } else { Ok(()) }
+    if headers.get_all(ORIGIN).iter().all(is_ours) { Ok(()) } else { Err(refused()) }
 }
 
 /// The path behind the prefix, byte for byte; `/one` alone becomes `/`. `None`: nothing to strip.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -72,7 +72,14 @@ impl ListenerIdentity {
             // The last one is for curl --http1.0, which offers nothing else.
             config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).to_vec();
         }
-        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        if self.client_ca.is_some() {
+            // A resumed session brings the certificate of the first one along without a look at it: whether it has expired is seen in
+            // a whole handshake only.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        } else {
+            config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        }
         Ok(Arc::new(config))
     }
 }
@@ -88,19 +95,109 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// Every name that a certificate is for: the common name, DNS names, URIs, mail addresses.
+/// A name in a certificate. What an authority vouches for in one kind of name it has not looked at in another: a URI that reads like
+/// a DNS name is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The common name of the subject.
+    Common(String),
+    /// A DNS name, in small letters.
+    Dns(String),
+    /// A URI, such as a SPIFFE id.
+    Uri(String),
+    /// A mail address.
+    Email(String),
+}
+
+/// A name that a certificate has to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedName(Vec<CertificateName>);
+
+impl WantedName {
+    /// `dns:NAME`, `uri:URI`, `email:ADDRESS` or `cn:NAME`. Without one of these, a text with `://` is a URI, one with `@` a mail
+    /// address, and any other a DNS name or a common name. `None`: it names nothing.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        use CertificateName::{Common, Dns, Email, Uri};
+        let dns = |name: &str| Dns(name.to_ascii_lowercase());
+        let (kind, name) = match text.split_once(':') {
+            Some((kind @ ("dns" | "uri" | "email" | "cn"), name)) => (kind, name),
+            _ if text.contains("://") => ("uri", text),
+            _ if text.contains('@') => ("email", text),
+            _ => ("", text),
+        };
+        let name = name.trim();
+        let wanted = match kind {
+            "dns" => vec![dns(name)],
+            "uri" => vec![Uri(name.to_owned())],
+            "email" => vec![Email(name.to_owned())],
+            "cn" => vec![Common(name.to_owned())],
+            _ => vec![dns(name), Common(name.to_owned())],
+        };
+        (!name.is_empty()).then_some(Self(wanted))
+    }
+
+    /// True if one of the names in a certificate is this one.
+    #[must_use]
+    pub fn is_among(&self, shown: &[CertificateName]) -> bool {
+        self.0.iter().any(|wanted| shown.contains(wanted))
+    }
+}
+
+/// Every name that a certificate is for.
 #[must_use]
-pub fn names_in(certificate: &[u8]) -> Vec<String> {
+pub fn names_in(certificate: &[u8]) -> Vec<CertificateName> {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Vec::new() };
     let common = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok()).map(str::to_owned);
-    let mut names: Vec<String> = common.collect();
+    let mut names: Vec<CertificateName> = common.map(CertificateName::Common).collect();
     if let Ok(Some(alternative)) = parsed.subject_alternative_name() {
         names.extend(alternative.value.general_names.iter().filter_map(|name| match name {
-            GeneralName::DNSName(text) | GeneralName::URI(text) | GeneralName::RFC822Name(text) => {
-                Some((*text).to_owned())
-            }
+            GeneralName::DNSName(text) => Some(CertificateName::Dns(text.to_ascii_lowercase())),
+            GeneralName::URI(text) => Some(CertificateName::Uri((*text).to_owned())),
+            GeneralName::RFC822Name(text) => Some(CertificateName::Email((*text).to_owned())),
             _ => None,
         }));
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    /// The names in a certificate with these.
+    fn shown(common: &str, alternative: Vec<SanType>) -> Vec<CertificateName> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, common);
+        params.subject_alt_names = alternative;
+        names_in(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der())
+    }
+
+    #[test]
+    fn a_name_of_one_kind_cannot_pose_as_one_of_another() {
+        let text = |text: &str| text.try_into().unwrap();
+        let dns = shown("x", vec![SanType::DnsName(text("One.test"))]);
+        let uri = shown("x", vec![SanType::URI(text("one.test")), SanType::URI(text("spiffe://a/b"))]);
+        let email = shown("x", vec![SanType::Rfc822Name(text("me@one.test")), SanType::Rfc822Name(text("one.test"))]);
+        let common = shown("one.test", vec![SanType::URI(text("y"))]);
+        let odd = shown("spiffe://a/b", vec![SanType::DnsName(text("me@one.test"))]);
+        let all = [&dns, &uri, &email, &common, &odd];
+        for (wanted, has) in [
+            ("one.test", [true, false, false, true, false]),
+            ("ONE.test", [true, false, false, false, false]),
+            ("dns:one.test", [true, false, false, false, false]),
+            ("cn:one.test", [false, false, false, true, false]),
+            ("uri:one.test", [false, true, false, false, false]),
+            ("spiffe://a/b", [false, true, false, false, false]),
+            ("uri:spiffe://a/b", [false, true, false, false, false]),
+            ("cn:spiffe://a/b", [false, false, false, false, true]),
+            ("me@one.test", [false, false, true, false, false]),
+            ("email:one.test", [false, false, true, false, false]),
+        ] {
+            let name = WantedName::parse(wanted).unwrap();
+            assert_eq!(all.map(|shown| name.is_among(shown)), has, "{wanted}");
+        }
+        assert_eq!((WantedName::parse(""), WantedName::parse("uri: ")), (None, None));
+    }
 }

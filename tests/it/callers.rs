@@ -231,7 +231,7 @@ async fn a_password_that_is_rotated_is_taken_without_a_reload() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_cannot_use_a_loopback_listener_through_a_browser() {
+async fn a_page_of_another_origin_cannot_use_a_loopback_listener_through_a_browser() {
     let api = Scripted::start(|_, _| Reply::ok("hello")).await;
     let base = |hosts: &str| {
         format!(
@@ -242,9 +242,17 @@ async fn a_page_of_another_site_cannot_use_a_loopback_listener_through_a_browser
     let (proxy, open) = (TestProxy::start(&base("")), TestProxy::start(&base("hosts = \"any\"\n")));
     for (fields, status) in [
         ("", 200),
-        ("Sec-Fetch-Site: same-origin\r\nOrigin: http://localhost:9001\r\n", 200),
+        ("Sec-Fetch-Site: same-origin\r\nOrigin: http://localhost\r\n", 200),
         ("Sec-Fetch-Site: none\r\n", 200),
-        ("Origin: http://127.0.0.1:9001\r\n", 200),
+        ("Origin: http://LOCALHOST:80\r\n", 200),
+        // The upstream's own, as programs write that are no browsers.
+        (&format!("Origin: {}\r\n", api.origin()), 200),
+        // Another port of this machine is another origin.
+        ("Origin: http://localhost:3000\r\n", 403),
+        ("Origin: http://127.0.0.1\r\n", 403),
+        ("Sec-Fetch-Site: same-site\r\n", 403),
+        ("Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: same-site\r\n", 403),
+        ("Origin: app://localhost\r\n", 403),
         ("Sec-Fetch-Site: cross-site\r\n", 403),
         ("Origin: https://evil.test\r\n", 403),
         ("Origin: null\r\n", 403),
@@ -253,6 +261,14 @@ async fn a_page_of_another_site_cannot_use_a_loopback_listener_through_a_browser
         let request = format!("POST / HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: 0\r\n\r\n");
         assert_eq!(send(proxy.address("base"), &request).await.status, status, "{fields}");
         assert_eq!(send(open.address("base"), &request).await.status, 200, "{fields}");
+    }
+    // The port counts: this page is the listener's own.
+    let port = proxy.address("base").port();
+    for (page, status) in [(port, 200), (port ^ 1, 403)] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: http://localhost:{page}\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!(send(proxy.address("base"), &request).await.status, status, "{page}");
     }
 }
 

@@ -36,7 +36,7 @@ async fn three_hundred_idle_callers_take_nothing_that_tokens_upstreams_and_the_a
     let folder = Folder::with(&toml);
     let running = limited(&folder, "ulimit -n 256", "run");
     let (base, admin) = (running.address("base").await, running.address("admin").await);
-    assert!(running.stderr().contains("with 256 descriptors only 64 connections"), "{}", running.stderr());
+    running.says("with 256 descriptors only 64 connections").await;
     // Half of them have asked for something, and half say nothing at all.
     let (mut idle, mut silent) = (Vec::new(), Vec::new());
     for _ in 0..150 {

@@ -2,6 +2,12 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{ADMIN, Reply, Scripted, TestCa, TestProxy, until};
 
@@ -101,14 +107,74 @@ async fn callers_without_a_certificate_are_not_let_in_and_one_stands_for_its_cal
 
 #[tokio::test]
 async fn a_handshake_that_is_never_finished_is_given_up() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (files, api) = (Files::new(), Scripted::start(|_, _| Reply::ok("hello")).await);
     files.issue("own", &["gateway.test"]);
     let proxy = base(&files, "", "[limits]\nheader_timeout = \"1s\"\n", &api);
     let mut stream = tokio::net::TcpStream::connect(proxy.address("base")).await.unwrap();
     stream.write_all(&[0x16, 0x03, 0x01]).await.unwrap();
     let mut rest = Vec::new();
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), stream.read_to_end(&mut rest)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "still open");
     until("nothing is left of it", || async { proxy.metric("attache_caller_connections").await == 0.0 }).await;
+}
+
+/// One request over TLS; `None` if it gets no answer. Says also whether a session was resumed.
+async fn ask(config: &Arc<rustls::ClientConfig>, address: std::net::SocketAddr) -> Option<(bool, String)> {
+    let name = rustls_pki_types::ServerName::try_from("gateway.test").unwrap();
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::clone(config)).connect(name, stream).await.ok()?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\n\r\n").await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    let resumed = stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+    Some((resumed, String::from_utf8(answer).unwrap()))
+}
+
+fn client(
+    files: &Files,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    shows: &str,
+) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(files.ca.path()).unwrap()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(attache::tls::provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots);
+    let certificate = CertificateDer::from_pem_file(files.path(&format!("{shows}.pem"))).unwrap();
+    let key = PrivateKeyDer::from_pem_file(files.path(&format!("{shows}.key"))).unwrap();
+    Arc::new(config.with_client_auth_cert(vec![certificate], key).unwrap())
+}
+
+#[tokio::test]
+async fn a_callers_certificate_that_has_expired_is_not_good_for_a_resumed_session() {
+    let (files, api) = (Files::new(), Scripted::start(|_, _| Reply::ok("hello")).await);
+    files.issue("own", &["gateway.test"]);
+    let (certificate, key) = files.ca.issue_until(&["one.test"], SystemTime::now() + Duration::from_secs(6));
+    std::fs::write(files.path("short.pem"), certificate.pem()).unwrap();
+    std::fs::write(files.path("short.key"), key.serialize_pem()).unwrap();
+    let callers = "callers = [\"one\"]\n[callers.one]\ncertificate = \"dns:one.test\"\n";
+    let proxy = base(&files, &format!(", client_ca = \"{}\"", shown(files.ca.path())), callers, &api);
+    let address = proxy.address("base");
+    let clients = [&rustls::version::TLS12, &rustls::version::TLS13].map(|version| client(&files, &[version], "short"));
+    for config in &clients {
+        for _ in 0..2 {
+            let (resumed, answer) = ask(config, address).await.expect("it is valid still");
+            assert!(!resumed && answer.ends_with("hello"), "{answer}");
+        }
+    }
+    for config in &clients {
+        until("it has expired", || async { ask(config, address).await.is_none() }).await;
+    }
+}
+
+#[tokio::test]
+async fn callers_that_show_no_certificate_resume_their_sessions() {
+    let (files, api) = (Files::new(), Scripted::start(|_, _| Reply::ok("hello")).await);
+    files.issue("own", &["gateway.test"]);
+    let proxy = base(&files, "", "", &api);
+    let config = client(&files, &[&rustls::version::TLS13], "own");
+    let first = ask(&config, proxy.address("base")).await.unwrap();
+    let second = ask(&config, proxy.address("base")).await.unwrap();
+    assert_eq!((first.0, second.0), (false, true));
 }

@@ -71,11 +71,17 @@ impl TestCa {
 
     /// A certificate for these names, and its key.
     pub fn issue(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
+        self.issue_until(names, std::time::SystemTime::now() + std::time::Duration::from_secs(86_400))
+    }
+
+    /// One that is valid until then.
+    pub fn issue_until(&self, names: &[&str], end: std::time::SystemTime) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(owned).unwrap();
         // OpenSSL takes a certificate whose subject is its issuer for self-signed.
         params.distinguished_name.push(DnType::CommonName, names[0]);
+        params.not_after = end.into();
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
