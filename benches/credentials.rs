@@ -182,6 +182,7 @@ impl TokenSource for Scripted {
         }
         Box::pin(async {
             Ok(FetchedToken {
+                not_after: None,
                 access_token: Secret::new("t".repeat(self.length)),
                 token_type: TokenType::Bearer,
                 expires: Expires::In(HOUR),

@@ -59,6 +59,7 @@ impl TokenSource for Scripted {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
         Box::pin(async {
             Ok(FetchedToken {
+                not_after: None,
                 access_token: Secret::new("t".repeat(700)),
                 token_type: TokenType::Bearer,
                 expires: Expires::In(HOUR),

@@ -15,7 +15,7 @@
 //! | [`dpop`] | proofs that a request's sender has the token's key: `nonces` |
 //! | [`jose`] | signed JWTs: `key` (read, sign), `pem`, `jwk` |
 //! | [`service`] | the token engine for programs: `TokenService` |
-//! | [`dial`] | ways out: `origin`, `address`, `onward` |
+//! | [`dial`] | ways out: `origin`, `names`, `address`, `onward` |
 //! | [`upstream`] | sockets out: `connector`, `pool`, `exchange`, `http1` |
 //! | [`listen`] | sockets in |
 //! | [`caller`] | who may use a listener |
@@ -26,7 +26,7 @@
 //! | [`admin`] | status, metrics, a few actions |
 //! | [`cli`] | the commands |
 //! | [`demo`] | an authorization server and an API, for `attache demo` and the tests |
-//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`descriptors`], [`http2`], [`interim`], [`together`] | small things that the others stand on |
+//! | [`secret`], [`tls`], [`telemetry`], [`coarse`], [`descriptors`], [`http2`], [`interim`], [`threads`], [`together`] | small things that the others stand on |
 
 pub mod admin;
 pub mod app;
@@ -53,6 +53,7 @@ pub mod runtime;
 pub mod secret;
 pub mod service;
 pub mod telemetry;
+pub mod threads;
 pub mod tls;
 pub mod together;
 pub mod token;

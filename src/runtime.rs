@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::caller::{Callers, Guesses};
 use crate::credential::Credential;
 use crate::route::{ForwardTable, ReverseTable, Route};
-use crate::secret::Secrets;
+use crate::secret::Digests;
 use crate::telemetry::{LaneMetrics, LogQuota};
 use crate::tls::CertificateAuthority;
 use crate::upstream::Upstream;
@@ -116,8 +116,8 @@ pub enum ModeRuntime {
 pub struct TokenClientRuntime {
     /// How it calls itself.
     pub client_id: String,
-    /// What proves it; read for each request.
-    pub secret: Secrets,
+    /// What proves it.
+    pub secret: Arc<Digests>,
     /// Whose token it gets.
     pub credential: Arc<Credential>,
 }

@@ -12,9 +12,10 @@ use tokio::runtime::Handle;
 use super::credentials::Backing;
 use super::listeners::ListenerSocket;
 use super::sources::{BuildError, DpopKeys};
+use super::ways::{ChosenNames, addresses_of, onward};
 use crate::config::{Config, ListenerConfig, UpstreamConfig};
 use crate::credential::Credential;
-use crate::oauth::ClientAuth;
+use crate::oauth::{ClientAuth, Identity};
 use crate::proxy::{ListenerMode, PrivateAddresses, Unmatched};
 use crate::rate::RateLimit;
 use crate::route::Route;
@@ -24,8 +25,8 @@ use crate::tls::server::ListenerIdentity;
 use crate::tls::{CertificateAuthority, ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
 use crate::token::TokenMetrics;
 use crate::upstream::{
-    AddressPolicy, Host, Onward, OnwardSettings, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts,
-    TlsSettings, Upstream, UpstreamSettings,
+    AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts, TlsSettings, Upstream,
+    UpstreamSettings,
 };
 
 /// What building needs besides the configuration.
@@ -37,6 +38,7 @@ pub(super) struct Builder {
     pub(super) metrics: RequestMetrics,
     pub(super) own: Arc<OwnAddresses>,
     pub(super) dpop_keys: DpopKeys,
+    pub(super) names: ChosenNames,
 }
 
 /// A runtime, and what was read to make it, so that a change can be noticed.
@@ -73,12 +75,19 @@ impl Builder {
     pub(super) fn build(&self, config: &Config, slots: Slots, before: Option<&Built>) -> Result<Built, BuildError> {
         let read = config.upstreams.iter().map(|upstream| upstream_certificate(config, upstream));
         let certificates = read.collect::<Result<_, _>>()?;
-        self.assemble(config, self.backings(config, before)?, certificates, slots, before)
+        let backings = self.backings(config, &self.identities(config)?, before)?;
+        self.assemble(config, backings, certificates, slots, before)
     }
 
-    /// The same configuration with its credentials' secrets as they are now.
-    pub(super) fn with_new_secrets(&self, config: &Config, before: &Built) -> Result<Built, BuildError> {
-        let backings = self.backings(config, Some(before))?;
+    /// The same configuration with its credentials' secrets as they were found now; one that cannot be read is what it was, and
+    /// keeps no other back.
+    pub(super) fn with_new_secrets(
+        &self,
+        config: &Config,
+        identities: &[Option<Identity>],
+        before: &Built,
+    ) -> Result<Built, BuildError> {
+        let backings = self.backings(config, identities, Some(before))?;
         self.assemble(config, backings, before.certificates.clone(), before.slots.clone(), Some(before))
     }
 
@@ -159,7 +168,9 @@ impl Builder {
         tls: &mut TlsConfigs,
     ) -> Result<Arc<Route>, BuildError> {
         let before = old;
+        let addresses = addresses_of(config);
         let old = old.filter(|old| old.upstream.settings == config.connection && old.upstream.identity == identity);
+        let old = old.filter(|old| old.upstream.dials_only(&addresses));
         let same_credential = |old: &&Arc<Route>| match (&old.credential, &credential) {
             (None, None) => true,
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
@@ -170,7 +181,7 @@ impl Builder {
         }
         let upstream = match old {
             Some(old) => Arc::clone(&old.upstream),
-            None => Arc::new(self.upstream(&config.connection, identity, AddressPolicy::Any, tls)?),
+            None => Arc::new(self.upstream(&config.connection, identity, addresses, tls)?),
         };
         let rate = config.route.requests_per_second.map(RateLimit::new);
         // What is known of an origin and a credential does not become wrong by another rule, or another pool.
@@ -196,6 +207,10 @@ impl Builder {
         let gauge = self.metrics.upstream_connections(&settings.name);
         let onward = settings.via.as_ref().map(|via| onward(&settings.name, via)).transpose()?;
         let upstream = Upstream::new(settings.clone(), identity, tls, addresses, Arc::clone(&self.own), gauge);
+        let upstream = match &settings.origin {
+            OriginPattern::Exact(_) => upstream,
+            OriginPattern::Wildcard { .. } => upstream.with_names(self.names.of(&settings.name)),
+        };
         Ok(upstream.through(onward))
     }
 
@@ -317,12 +332,6 @@ fn tls_config(
     Ok(made)
 }
 
-/// An onward proxy with what it takes to speak to it.
-fn onward(upstream: &str, settings: &OnwardSettings) -> Result<Onward, BuildError> {
-    let place = || format!("via of upstream {upstream:?}");
-    Onward::new(settings.clone()).map_err(|error| BuildError::Tls { place: place(), error })
-}
-
 fn upstream_tls(settings: &UpstreamSettings, error: TlsError) -> BuildError {
     BuildError::Tls { place: format!("upstream {:?}", settings.name), error }
 }
@@ -357,6 +366,7 @@ pub fn dry_runtime(config: &Config, control: Handle) -> Result<Arc<Runtime>, Bui
         metrics: RequestMetrics::default(),
         own: Arc::default(),
         dpop_keys: DpopKeys::default(),
+        names: ChosenNames::default(),
     };
     builder.build(config, (0..config.listeners.len()).collect(), None).map(|built| built.runtime)
 }
@@ -380,6 +390,7 @@ mod tests {
             metrics: RequestMetrics::default(),
             own: Arc::default(),
             dpop_keys: DpopKeys::default(),
+            names: ChosenNames::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::credential::{
     Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
 };
 use crate::oauth::{Grant, Identity, SubjectSource};
-use crate::token::{Clock, RefreshSettings, TokenCache};
+use crate::token::{Clock, RefreshSettings, Spent, TokenCache};
 use crate::upstream::OnwardSettings;
 
 /// What is behind a credential.
@@ -36,6 +36,14 @@ pub(super) struct HowAsked {
     wanted: Wanted,
 }
 
+impl HowAsked {
+    /// True if both trust the same server and go the same way to it: otherwise what one of them says would count for the other,
+    /// and an answer that it would not have taken.
+    fn leads_as(&self, other: &Self) -> bool {
+        self.ca_file == other.ca_file && self.proxy == other.proxy
+    }
+}
+
 type Manner = Arc<HowAsked>;
 
 fn manner(token: &TokenSettings) -> Manner {
@@ -55,6 +63,18 @@ fn manner(token: &TokenSettings) -> Manner {
 struct Wanted {
     members: BTreeSet<String>,
     any_token_type: bool,
+}
+
+/// What the credentials of each identity want to be read from its answers, all of them together.
+fn wanted(config: &Config, identities: &[Option<Identity>]) -> HashMap<Identity, Wanted> {
+    let mut wanted: HashMap<Identity, Wanted> = HashMap::new();
+    for (settings, identity) in config.credentials.iter().zip(identities) {
+        let (CredentialKind::OAuth(token), Some(identity)) = (&settings.kind, identity) else { continue };
+        let of = wanted.entry(*identity).or_default();
+        of.members.extend(token.oauth.members.iter().cloned());
+        of.any_token_type |= token.oauth.any_token_type;
+    }
+    wanted
 }
 
 /// The settings of a token request whose answer serves every credential of this identity.
@@ -86,10 +106,16 @@ impl Backing {
 }
 
 impl Builder {
-    /// One token cache for each identity: credentials with equal token requests share theirs. What they say about holding the
-    /// token is the first one's, but for `required`: that is said by any of them.
-    pub(super) fn backings(&self, config: &Config, before: Option<&Built>) -> Result<Vec<Backing>, BuildError> {
-        let mut by_identity: HashMap<Identity, (Arc<TokenCache>, Manner)> = HashMap::new();
+    /// One token cache for each identity: credentials with equal token requests share theirs, if they trust the same server and
+    /// go the same way. What they say about holding the token is the first one's, but for `required`: that is said by any of
+    /// them.
+    pub(super) fn backings(
+        &self,
+        config: &Config,
+        identities: &[Option<Identity>],
+        before: Option<&Built>,
+    ) -> Result<Vec<Backing>, BuildError> {
+        let mut made: Vec<(Identity, Arc<TokenCache>, Manner)> = Vec::new();
         let live = |wanted: Identity, own: &Manner| {
             before.iter().flat_map(|built| &built.backings).find_map(|backing| match backing {
                 Backing::Tokens(identity, cache, manner) if *identity == wanted && manner == own => {
@@ -98,53 +124,50 @@ impl Builder {
                 _ => None,
             })
         };
-        let wanted = self.wanted(config)?;
+        let wanted = wanted(config, identities);
         let mut backings = Vec::with_capacity(config.credentials.len());
-        for CredentialSettings { name, kind, .. } in &config.credentials {
-            let token = match kind {
-                CredentialKind::OAuth(token) => token,
-                CredentialKind::Fixed(settings) => {
+        for (CredentialSettings { name, kind, .. }, identity) in config.credentials.iter().zip(identities) {
+            let (token, identity) = match (kind, *identity) {
+                (CredentialKind::OAuth(token), Some(identity)) => (token, identity),
+                (CredentialKind::OAuth(token), None) => (token, identity_of(name, &token.oauth, &self.dpop_keys)?),
+                (CredentialKind::Fixed(settings), _) => {
                     backings.push(Backing::Fixed(self.fixed(name, settings, before)));
                     continue;
                 }
             };
-            let identity = identity_of(name, &token.oauth, &self.dpop_keys)?;
             let token = &for_all(token, identity, &wanted);
             let own = manner(token);
             if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
                 backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, &own, before)?, own));
                 continue;
             }
-            let (cache, manner) = match by_identity.get(&identity) {
-                // Of several with one identity, the first says how.
-                Some((cache, manner)) => (Arc::clone(cache), Arc::clone(manner)),
+            // Of several that ask in one way, the first says how the rest is done.
+            let shared = made.iter().find(|(known, _, manner)| *known == identity && manner.leads_as(&own));
+            let (cache, manner) = match shared {
+                Some((_, cache, manner)) => (Arc::clone(cache), Arc::clone(manner)),
                 None => match live(identity, &own) {
                     Some(cache) => (cache, own),
                     None => (self.cache(name, token)?, own),
                 },
             };
-            by_identity.insert(identity, (Arc::clone(&cache), Arc::clone(&manner)));
+            made.push((identity, Arc::clone(&cache), Arc::clone(&manner)));
             backings.push(Backing::Tokens(identity, cache, manner));
         }
         let required = config.credentials.iter().zip(&backings).filter(|(settings, _)| settings.required);
-        let required: HashSet<Identity> =
-            required.filter_map(|(_, backing)| backing.tokens()).map(|(identity, _)| identity).collect();
-        for (identity, cache) in backings.iter().filter_map(Backing::tokens) {
-            cache.keep_fresh(required.contains(&identity));
+        let required: HashSet<*const TokenCache> =
+            required.filter_map(|(_, backing)| backing.tokens()).map(|(_, cache)| Arc::as_ptr(cache)).collect();
+        for (_, cache) in backings.iter().filter_map(Backing::tokens) {
+            cache.keep_fresh(required.contains(&Arc::as_ptr(cache)));
         }
         Ok(backings)
     }
 
-    /// What the credentials of each identity want to be read from its answers, all of them together.
-    fn wanted(&self, config: &Config) -> Result<HashMap<Identity, Wanted>, BuildError> {
-        let mut wanted: HashMap<Identity, Wanted> = HashMap::new();
-        for CredentialSettings { name, kind, .. } in &config.credentials {
-            let CredentialKind::OAuth(token) = kind else { continue };
-            let of = wanted.entry(identity_of(name, &token.oauth, &self.dpop_keys)?).or_default();
-            of.members.extend(token.oauth.members.iter().cloned());
-            of.any_token_type |= token.oauth.any_token_type;
-        }
-        Ok(wanted)
+    /// What every token request is, by what its secrets are now; `None` for a fixed credential.
+    pub(super) fn identities(&self, config: &Config) -> Result<Vec<Option<Identity>>, BuildError> {
+        let of = |settings: &CredentialSettings| {
+            settings.oauth().map(|oauth| identity_of(&settings.name, oauth, &self.dpop_keys)).transpose()
+        };
+        config.credentials.iter().map(of).collect()
     }
 
     fn cache(&self, name: &str, token: &TokenSettings) -> Result<Arc<TokenCache>, BuildError> {
@@ -188,10 +211,10 @@ impl Builder {
         Ok(match backing {
             Backing::Fixed(fixed) => Credential::fixed(name, required, Arc::clone(fixed)),
             Backing::Exchange(_, exchange, _) => Credential::exchange(name, required, Arc::clone(exchange)),
-            Backing::Tokens(identity, cache, _) => {
+            Backing::Tokens(_, cache, _) => {
                 let (inject, timeout, key) = match &settings.kind {
                     CredentialKind::OAuth(token) => {
-                        let timeout = shared_timeout(config, backings, *identity).unwrap_or(token.oauth.timeout);
+                        let timeout = shared_timeout(config, backings, cache).unwrap_or(token.oauth.timeout);
                         (token.inject.clone(), timeout, self.dpop_keys.of(&name, &token.oauth)?)
                     }
                     // Each backing was made of its credential's kind.
@@ -227,10 +250,15 @@ impl Builder {
         // A subject that is not there any more must not be asked for: its token may have expired meanwhile.
         let refresh = RefreshSettings { ahead: None, always: false, ..token.refresh.clone() };
         let (name_of_cache, control, metrics) = (name.to_owned(), self.control.clone(), self.token_metrics.clone());
+        // One budget for all of them: whoever makes subjects up must not have one for each.
+        let spent = Spent::default();
         let make = move |subject| {
             let source = Box::new(SubjectSource::new(Arc::clone(&source), subject));
+            let ends = source.ends();
+            let (spent, name, clock) = (spent.clone(), &name_of_cache, Clock::system());
             let (control, metrics) = (control.clone(), metrics.clone());
-            TokenCache::new(&name_of_cache, source, refresh.clone(), Clock::system(), control, metrics)
+            let cache = TokenCache::sharing_budget(spent, name, source, refresh.clone(), clock, control, metrics);
+            (cache, ends)
         };
         Ok(Exchange::new(name.to_owned(), token.inject.clone(), binding, token.oauth.timeout, make))
     }
@@ -257,8 +285,8 @@ fn is_as_before(old: &Credential, settings: &CredentialSettings, backing: &Backi
 }
 
 /// The timeout that shared token requests have: that of the first credential which makes them.
-fn shared_timeout(config: &Config, backings: &[Backing], identity: Identity) -> Option<Duration> {
-    let is_first = |backing: &Backing| backing.tokens().is_some_and(|(other, _)| other == identity);
+fn shared_timeout(config: &Config, backings: &[Backing], cache: &Arc<TokenCache>) -> Option<Duration> {
+    let is_first = |backing: &Backing| backing.tokens().is_some_and(|(_, other)| Arc::ptr_eq(other, cache));
     let first = config.credentials.iter().zip(backings).find(|(_, backing)| is_first(backing));
     first.and_then(|(settings, _)| settings.oauth()).map(|oauth| oauth.timeout)
 }

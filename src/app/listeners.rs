@@ -11,6 +11,7 @@ use crate::listen::ListenAddress;
 use crate::proxy::{AcceptedHosts, ForwardSettings, ListenerMode, TokenClient, Unmatched};
 use crate::route::{ForwardTable, ReverseTable, Route, TunnelPorts};
 use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Said, TokenClientRuntime};
+use crate::secret::{Digests, Secrets};
 use crate::telemetry::{LogQuota, UNMATCHED};
 
 /// What a listener has besides its configuration.
@@ -70,7 +71,7 @@ impl Builder {
                 }
                 ModeRuntime::Reverse { table, hosts: host_rules(config, hosts, &reached) }
             }
-            ListenerMode::Token { clients } => ModeRuntime::Token(token_clients(clients, credentials)),
+            ListenerMode::Token { clients } => ModeRuntime::Token(token_clients(clients, credentials, socket.live)),
         };
         let metrics = self.metrics.lane(&config.name, UNMATCHED);
         let callers = config.callers.as_ref().map(|callers| self.callers(&config.name, callers, socket.live));
@@ -119,10 +120,22 @@ impl Builder {
     }
 }
 
-fn token_clients(clients: &[TokenClient], credentials: &[Arc<Credential>]) -> Vec<TokenClientRuntime> {
+/// What is live knows the secrets already, where they are said to be in the same places.
+fn token_clients(
+    clients: &[TokenClient],
+    credentials: &[Arc<Credential>],
+    live: Option<&ListenerRuntime>,
+) -> Vec<TokenClientRuntime> {
+    let before: &[TokenClientRuntime] = match live.map(|live| &live.mode) {
+        Some(ModeRuntime::Token(clients)) => clients,
+        _ => &[],
+    };
+    let known = |secrets: &Secrets| before.iter().find(|client| client.secret.secrets() == secrets);
     let live = clients.iter().filter_map(|client| {
-        let (client_id, secret) = (client.client_id.clone(), client.secret.clone());
-        Some(TokenClientRuntime { client_id, secret, credential: find_credential(credentials, &client.credential)? })
+        let credential = find_credential(credentials, &client.credential)?;
+        let secret = known(&client.secret).map(|known| Arc::clone(&known.secret));
+        let secret = secret.unwrap_or_else(|| Arc::new(Digests::new(client.secret.clone())));
+        Some(TokenClientRuntime { client_id: client.client_id.clone(), secret, credential })
     });
     live.collect()
 }

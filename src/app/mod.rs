@@ -22,6 +22,7 @@ mod reload;
 mod rotation;
 mod sockets;
 mod sources;
+mod ways;
 mod workers;
 
 use std::io;
@@ -164,6 +165,7 @@ impl App {
             metrics: metrics.clone(),
             own: Arc::new(own),
             dpop_keys: sources::DpopKeys::default(),
+            names: ways::ChosenNames::default(),
         };
         let built = builder.build(&config, slots, None)?;
         let shared = SharedRuntime::new(Arc::clone(&built.runtime));

@@ -3,7 +3,7 @@
 //! upstreams show.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::build::{Built, listener_identities};
 use super::certificates::CertificateWatch;
@@ -12,6 +12,7 @@ use super::live::{Live, State};
 use super::sources::{BuildError, identity_of};
 use crate::config::Config;
 use crate::oauth::{Identity, assertions_fingerprint};
+use crate::runtime::ModeRuntime;
 
 /// How often secrets are looked at. Reading a few small files is cheap, and content is the only sign that works on every
 /// file system and through every kind of symbolic link.
@@ -71,13 +72,22 @@ pub(super) async fn watch(live: Arc<Live>) {
     }
 }
 
-/// Takes over changed certificates of listeners, and has callers' passwords read again. Connections that stand keep theirs.
+/// Takes over changed certificates of listeners, and has the passwords of callers and the secrets of token clients read again. Connections that stand keep theirs.
 async fn listeners_have_changed(live: &Arc<Live>, before: &Arc<State>) -> bool {
     let (state, looking) = (Arc::clone(before), Arc::clone(live));
     let look = move || {
-        let listeners = state.built.runtime.listeners.iter();
-        let callers = listeners.filter_map(|listener| listener.callers.as_ref());
-        if callers.fold(false, |changed, callers| changed | callers.look()) {
+        let mut changed = false;
+        for listener in &state.built.runtime.listeners {
+            if let Some(callers) = &listener.callers {
+                changed |= callers.look();
+            }
+            if let ModeRuntime::Token(clients) = &listener.mode {
+                for client in clients {
+                    client.secret.look();
+                }
+            }
+        }
+        if changed {
             looking.passwords_have_changed();
         }
         listener_identities(&state.config, Some(&state.built))
@@ -167,8 +177,10 @@ async fn identities(live: &Arc<Live>, state: &Arc<State>) -> Option<Vec<Option<F
     let read = tokio::task::spawn_blocking(move || {
         let credentials = state.config.credentials.iter().zip(&state.built.backings);
         let looked = credentials.map(|(settings, backing)| {
-            if let Backing::Fixed(fixed) = backing {
-                fixed.look();
+            match backing {
+                Backing::Fixed(fixed) => fixed.look(),
+                Backing::Exchange(_, exchange, _) => exchange.forget_ended(SystemTime::now()),
+                Backing::Tokens(..) => {}
             }
             settings.oauth().map(|oauth| Found {
                 identity: identity_of(&settings.name, oauth, &live.builder.dpop_keys),
@@ -194,7 +206,7 @@ async fn take_over(
     let waiting = waiting.filter(|waiting| !differs(now, waiting));
     let first = waiting.is_none();
     let config = &before.config;
-    let next = match waiting.map_or_else(|| live.builder.with_new_secrets(config, &before.built), Ok) {
+    let next = match waiting.map_or_else(|| live.builder.with_new_secrets(config, now, &before.built), Ok) {
         Ok(next) => next,
         Err(error) => {
             tracing::warn!(target: "attache::app", %error, "a changed secret cannot be used yet");

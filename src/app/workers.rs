@@ -136,8 +136,9 @@ where
 
 /// Made on the thread that runs it: it never moves to another.
 fn local_runtime() -> io::Result<LocalRuntime> {
-    // Blocking threads are for name resolution and files; a handful is enough, and they go when idle.
-    Builder::new_current_thread().enable_all().max_blocking_threads(8).build_local(LocalOptions::default())
+    // Blocking threads are for secrets and other files. Each who reads has a bound of its own, so that those which hang leave
+    // threads to the others; they come when they are needed and go when idle. Names are looked up elsewhere (`dial::Names`).
+    Builder::new_current_thread().enable_all().max_blocking_threads(512).build_local(LocalOptions::default())
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Running> {

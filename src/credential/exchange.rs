@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use quick_cache::sync::Cache;
 
@@ -13,8 +13,17 @@ use crate::token::{TokenCache, TokenStatus};
 /// So many subjects are kept; beyond, one that has not been seen for long goes, with its token.
 const SUBJECTS: usize = 10_000;
 
-/// Makes the cache for one subject.
-type Make = Box<dyn Fn(Secret) -> Arc<TokenCache> + Send + Sync>;
+/// Makes the cache for one subject, and says when the subject's own token ends.
+type Make = Box<dyn Fn(Secret) -> (Arc<TokenCache>, Option<SystemTime>) + Send + Sync>;
+
+/// How long a subject is kept after its token has ended: so long it is told what the server said of it, without asking again.
+const AFTERWARDS: Duration = Duration::from_mins(1);
+
+#[derive(Clone)]
+struct Subject {
+    credential: Arc<Credential>,
+    ends: Option<SystemTime>,
+}
 
 /// The credentials that one exchange has become, by the digest of each subject's token. The digest and not the token: a
 /// key is compared, listed and moved about, and must be worth nothing.
@@ -24,7 +33,7 @@ pub struct Exchange {
     binding: Option<Arc<Binding>>,
     timeout: Duration,
     make: Make,
-    subjects: Cache<[u8; 32], Arc<Credential>>,
+    subjects: Cache<[u8; 32], Subject>,
 }
 
 impl Exchange {
@@ -35,7 +44,7 @@ impl Exchange {
         inject: Inject,
         binding: Option<Arc<Binding>>,
         timeout: Duration,
-        make: impl Fn(Secret) -> Arc<TokenCache> + Send + Sync + 'static,
+        make: impl Fn(Secret) -> (Arc<TokenCache>, Option<SystemTime>) + Send + Sync + 'static,
     ) -> Arc<Self> {
         let (make, subjects) = (Box::new(make), Cache::new(SUBJECTS));
         Arc::new(Self { name, inject, binding, timeout, make, subjects })
@@ -47,14 +56,20 @@ impl Exchange {
         let subject = Secret::new(subject.to_owned());
         let digest = subject.fingerprint();
         let made = self.subjects.get_or_insert_with(&digest, || {
-            let cache = (self.make)(subject);
+            let (cache, ends) = (self.make)(subject);
             let made = Credential::new(self.name.clone(), false, self.inject.clone(), cache, self.timeout);
-            Ok::<_, std::convert::Infallible>(Arc::new(made.bound_to(self.binding.clone()).of_a_caller()))
+            let credential = Arc::new(made.bound_to(self.binding.clone()).of_a_caller());
+            Ok::<_, std::convert::Infallible>(Subject { credential, ends })
         });
         match made {
-            Ok(credential) => credential,
+            Ok(subject) => subject.credential,
             Err(never) => match never {},
         }
+    }
+
+    /// Forgets the subjects whose own tokens have ended, and what those were exchanged for.
+    pub fn forget_ended(&self, now: SystemTime) {
+        self.subjects.retain(|_, subject| subject.ends.is_none_or(|ends| now < ends + AFTERWARDS));
     }
 
     pub(super) const fn inject(&self) -> &Inject {
@@ -83,5 +98,42 @@ impl fmt::Debug for Exchange {
             .field("name", &self.name)
             .field("subjects", &self.subjects.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+
+    use super::*;
+    use crate::token::{Clock, FetchedToken, RefreshSettings, TokenError, TokenErrorKind, TokenMetrics, TokenSource};
+
+    struct Never;
+
+    impl TokenSource for Never {
+        fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+            Box::pin(async { Err(TokenError::new(TokenErrorKind::Permanent, "never")) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subject_is_forgotten_when_its_own_token_has_ended() {
+        let now = SystemTime::now();
+        let control = tokio::runtime::Handle::current();
+        let make = move |subject: Secret| {
+            let ends = (subject == Secret::new("ends".into())).then_some(now);
+            let (settings, clock) = (RefreshSettings::default(), Clock::system());
+            let cache =
+                TokenCache::new("test", Box::new(Never), settings, clock, control.clone(), TokenMetrics::default());
+            (cache, ends)
+        };
+        let exchange = Exchange::new("x".into(), Inject::default(), None, Duration::from_secs(1), make);
+        let (ends, stays) = (exchange.of("ends"), exchange.of("stays"));
+        exchange.forget_ended(now + Duration::from_secs(59));
+        assert!(Arc::ptr_eq(&ends, &exchange.of("ends")), "for a while it is known what the server said");
+        exchange.forget_ended(now + AFTERWARDS);
+        assert_eq!(exchange.subjects.len(), 1);
+        assert!(Arc::ptr_eq(&stays, &exchange.of("stays")) && !Arc::ptr_eq(&ends, &exchange.of("ends")));
     }
 }

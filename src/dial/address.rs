@@ -13,6 +13,8 @@ pub enum AddressPolicy {
     Any,
     /// Public addresses, and special ones only within these networks: a caller named the host.
     PublicAnd(Vec<IpNet>),
+    /// This machine: what goes there goes in clear, because the host's name says that it is here (RFC 6761 section 6.3).
+    Loopback,
 }
 
 impl AddressPolicy {
@@ -21,6 +23,7 @@ impl AddressPolicy {
     pub fn permits(&self, ip: IpAddr) -> bool {
         match self {
             Self::Any => true,
+            Self::Loopback => ip.to_canonical().is_loopback(),
             Self::PublicAnd(networks) => {
                 let ip = ip.to_canonical();
                 !is_special(ip) || networks.iter().any(|network| network.contains(&ip))
@@ -214,6 +217,16 @@ mod tests {
             "3ffe::1",
         ] {
             assert!(public().permits(ip.parse().unwrap()), "{ip}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_loopback_and_nothing_else() {
+        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(AddressPolicy::Loopback.permits(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in ["0.0.0.0", "10.0.0.1", "192.0.2.1", "::", "::127.0.0.1", "64:ff9b::127.0.0.1", "fe80::1"] {
+            assert!(!AddressPolicy::Loopback.permits(ip.parse().unwrap()), "{ip}");
         }
     }
 

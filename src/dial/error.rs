@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 /// What went wrong, in the words of RFC 9209 section 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DialErrorKind {
     /// The name does not resolve.
     DnsError,
+    /// The name did not resolve in time.
+    DnsTimeout,
     /// Every address is one that may not be dialled.
     DestinationIpProhibited,
     /// The address is one of our own listeners.
@@ -32,13 +35,15 @@ pub enum DialErrorKind {
     HttpProtocolError,
 }
 
-/// No way out: the kind for programs, the detail for a person.
+/// No way out: the kind for programs, the detail for whoever runs attache.
 #[derive(Debug, Clone)]
 pub struct DialError {
     /// The kind.
     pub kind: DialErrorKind,
-    /// A sentence: what happened, and what to do.
+    /// A sentence: what happened, and what to do. It may name addresses and machines that are nobody else's business.
     pub detail: String,
+    /// A sentence for whoever asked, where there is more to tell than the kind says.
+    pub told: Option<String>,
     /// What the system said when it could not connect.
     pub system: Option<io::ErrorKind>,
 }
@@ -46,7 +51,21 @@ pub struct DialError {
 impl DialError {
     /// An error of this kind.
     pub(super) fn new(kind: DialErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), system: None }
+        Self { kind, detail: detail.into(), told: None, system: None }
+    }
+
+    /// The same, with a sentence that whoever asked may have.
+    pub(super) fn telling(self, told: impl Into<String>) -> Self {
+        Self { told: Some(told.into()), ..self }
+    }
+
+    /// No answer of the name servers within this time.
+    #[must_use]
+    pub fn unresolved(name: &str, within: Duration) -> Self {
+        let within = humantime::format_duration(within);
+        let detail =
+            format!("the name {name} was not resolved within {within}: this machine's name servers do not answer");
+        Self::new(DialErrorKind::DnsTimeout, detail)
     }
 }
 

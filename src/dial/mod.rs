@@ -8,13 +8,14 @@ mod address;
 mod direct;
 mod error;
 mod http2;
+mod names;
 mod onward;
 mod origin;
 mod settings;
 mod transport;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -25,6 +26,7 @@ pub use address::{AddressPolicy, OwnAddresses};
 pub use direct::{DirectRule, InvalidRule};
 pub use error::{DialError, DialErrorKind};
 pub use http2::Http2Fault;
+pub use names::Names;
 pub use onward::{Onward, Target, response_parser};
 pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Scheme, is_loopback_host};
 pub use settings::{OnwardLogin, OnwardSettings};
@@ -35,15 +37,28 @@ use crate::tls::{HandshakeFault, Keys, handshake_reason};
 /// How long one address may keep the next from being tried (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Opens a connection to one of the addresses of a host that may be dialled. `host` is without brackets.
+/// Opens a connection to one of the addresses of a host that may be dialled. `host` is without brackets; a name is looked up
+/// among these.
 ///
 /// # Errors
 /// A name that does not resolve, addresses that may not be dialled or are our own, and whatever the system says.
-pub async fn dial(host: &str, port: u16, policy: &AddressPolicy, own: &OwnAddresses) -> Result<TcpStream, DialError> {
-    let resolved = resolve(host, port).await?;
-    let permitted: Vec<SocketAddr> = resolved.into_iter().filter(|address| policy.permits(address.ip())).collect();
+pub async fn dial(
+    host: &str,
+    port: u16,
+    policy: &AddressPolicy,
+    own: &OwnAddresses,
+    names: &Names,
+) -> Result<TcpStream, DialError> {
+    let permitted = |ip: &IpAddr| policy.permits(*ip);
+    let permitted: Vec<SocketAddr> = match host.parse::<IpAddr>() {
+        Ok(ip) => [ip].into_iter().filter(permitted).map(|ip| SocketAddr::new(ip, port)).collect(),
+        Err(_) => {
+            let resolved = names.resolve(host).await?;
+            resolved.iter().copied().filter(permitted).map(|ip| SocketAddr::new(ip, port)).collect()
+        }
+    };
     if permitted.is_empty() {
-        return Err(prohibited(host));
+        return Err(prohibited(host, policy));
     }
     if permitted.iter().any(|address| own.contains(*address)) {
         return Err(own_listener(host, port));
@@ -59,9 +74,15 @@ pub async fn dial(host: &str, port: u16, policy: &AddressPolicy, own: &OwnAddres
     Ok(stream)
 }
 
-pub(super) fn prohibited(host: &str) -> DialError {
+pub(super) fn prohibited(host: &str, policy: &AddressPolicy) -> DialError {
+    if *policy == AddressPolicy::Loopback {
+        let detail = format!(
+            "{host} is not on this machine, although its name says so: what would go there in clear was not sent; use https"
+        );
+        return DialError::new(DialErrorKind::ProxyConfiguration, detail.clone()).telling(detail);
+    }
     let detail = format!("every address of {host} is private, local or otherwise special");
-    DialError::new(DialErrorKind::DestinationIpProhibited, detail)
+    DialError::new(DialErrorKind::DestinationIpProhibited, detail.clone()).telling(detail)
 }
 
 pub(super) fn own_listener(host: &str, port: u16) -> DialError {
@@ -73,20 +94,6 @@ pub(super) fn own_listener(host: &str, port: u16) -> DialError {
 #[must_use]
 pub fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
-}
-
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
-    if let Ok(ip) = host.parse() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
-    // getaddrinfo on a blocking thread: the system's own resolution, with /etc/hosts and search domains.
-    match tokio::net::lookup_host((host, port)).await {
-        Ok(addresses) => Ok(addresses.collect()),
-        Err(error) => {
-            let detail = format!("the name {host} does not resolve: {error}");
-            Err(DialError::new(DialErrorKind::DnsError, detail))
-        }
-    }
 }
 
 /// Alternates the address families, beginning with the resolver's first choice (RFC 8305 section 4).

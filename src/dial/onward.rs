@@ -14,6 +14,7 @@ use http::header::PROXY_AUTHENTICATE;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
@@ -21,7 +22,7 @@ use super::address::{AddressPolicy, OwnAddresses};
 use super::error::{DialError, DialErrorKind as Kind};
 use super::origin::{Host, Scheme};
 use super::settings::OnwardSettings;
-use super::{Transport, dial, handshake_error, own_listener, prohibited, without_brackets};
+use super::{Names, Transport, dial, handshake_error, own_listener, prohibited, without_brackets};
 use crate::tls::{Keys, MinVersion, TlsError, broken_reason, client_config, refused_identity};
 
 /// The largest answer to CONNECT that is read.
@@ -30,11 +31,16 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Fields of that answer; more is no answer of a proxy.
 const MAX_FIELDS: usize = 64;
 
+/// Threads that read the password of one proxy at a time.
+const READING: usize = 2;
+
 /// A configured onward proxy, live.
 #[derive(Debug)]
 pub struct Onward {
     settings: OnwardSettings,
     tls: Option<Arc<rustls::ClientConfig>>,
+    /// Threads that read its password: one that hangs must not take those of others.
+    reading: Arc<Semaphore>,
 }
 
 /// Where a tunnel is wanted to.
@@ -61,7 +67,7 @@ impl Onward {
                 Some(Arc::new(made))
             }
         };
-        Ok(Self { settings, tls })
+        Ok(Self { settings, tls, reading: Arc::new(Semaphore::new(READING)) })
     }
 
     /// True if this host and port are reached through the proxy.
@@ -87,7 +93,7 @@ impl Onward {
         own: &OwnAddresses,
     ) -> Result<Transport, DialError> {
         check_text(target, policy, own)?;
-        let stream = self.dial(own).await?;
+        let stream = self.dial(policy, own).await?;
         if target.by_caller && target.host.ip().is_none() && own.has_port(target.port) && is_here(&stream) {
             let (host, port, proxy) = (target.host, target.port, self.name());
             let detail = format!(
@@ -109,13 +115,18 @@ impl Onward {
         }
     }
 
-    async fn dial(&self, own: &OwnAddresses) -> Result<TcpStream, DialError> {
+    async fn dial(&self, policy: &AddressPolicy, own: &OwnAddresses) -> Result<TcpStream, DialError> {
         let proxy = &self.settings.proxy;
         let host = without_brackets(proxy.host.as_str());
-        dial(host, proxy.port, &AddressPolicy::Any, own).await.map_err(|error| {
+        // What has to stay on this machine may go through a proxy on it, and through no other.
+        let policy = match policy {
+            AddressPolicy::Loopback => &AddressPolicy::Loopback,
+            AddressPolicy::Any | AddressPolicy::PublicAnd(_) => &AddressPolicy::Any,
+        };
+        dial(host, proxy.port, policy, own, Names::configured()).await.map_err(|error| {
             let kind = match error.kind {
                 // The name is the proxy's, and none of the origin's.
-                Kind::DnsError => Kind::ProxyConfiguration,
+                Kind::DnsError | Kind::DnsTimeout => Kind::ProxyConfiguration,
                 kind => kind,
             };
             DialError::new(kind, format!("the onward proxy {}: {error}", self.name()))
@@ -145,7 +156,13 @@ impl Onward {
         if let Some(login) = &self.settings.login {
             let sources = login.password.clone();
             // Files may be on a network that hangs, and a program may take its time.
-            let read = tokio::task::spawn_blocking(move || sources.first_readable()).await;
+            let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|closed| self.no_password(&closed))?;
+            let read = tokio::task::spawn_blocking(move || {
+                let read = sources.first_readable();
+                drop(turn);
+                read
+            });
+            let read = read.await;
             let password = match read {
                 Ok(Ok(password)) => password,
                 Ok(Err(error)) => return Err(self.no_password(&error)),
@@ -262,7 +279,7 @@ fn check_text(target: &Target<'_>, policy: &AddressPolicy, own: &OwnAddresses) -
     if meant.iter().any(|ip| own.contains(SocketAddr::new(*ip, port))) {
         return Err(own_listener(host.as_str(), port));
     }
-    if meant.iter().all(|ip| policy.permits(*ip)) { Ok(()) } else { Err(prohibited(host.as_str())) }
+    if meant.iter().all(|ip| policy.permits(*ip)) { Ok(()) } else { Err(prohibited(host.as_str(), policy)) }
 }
 
 /// True if the other end is on this machine too.

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use super::settings::shown;
 use crate::dial::{
-    AddressPolicy, DialError, Host, Http2Fault, Onward, OwnAddresses, Target, Transport, dial, without_brackets,
+    AddressPolicy, DialError, Host, Http2Fault, Names, Onward, OwnAddresses, Target, Transport, dial, without_brackets,
 };
 
 /// Token requests are minutes apart: a connection kept for long is one that the other side has closed.
@@ -46,6 +46,8 @@ pub(super) struct Connections {
     http1_alone: AtomicBool,
     onward: Option<Onward>,
     own: OwnAddresses,
+    /// The host that was dialled last.
+    dialled: Mutex<String>,
     shelf: Arc<Mutex<Shelf>>,
 }
 
@@ -157,12 +159,18 @@ impl Connections {
         let mut http1 = tls.clone();
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (tls, tls_http1) = (TlsConnector::from(Arc::new(tls)), TlsConnector::from(Arc::new(http1)));
-        Self { tls, tls_http1, http1_alone: AtomicBool::new(false), onward, own, shelf }
+        Self { tls, tls_http1, http1_alone: AtomicBool::new(false), onward, own, dialled: Mutex::default(), shelf }
     }
 
     /// The onward proxy that is gone through, as `host:port`, for people.
     pub(super) fn onward(&self) -> Option<String> {
         self.onward.as_ref().map(Onward::name)
+    }
+
+    /// The name of the server, if it is being looked up and nothing is known of it yet.
+    pub(super) fn unresolved(&self) -> Option<String> {
+        let dialled = self.dialled.lock().unwrap_or_else(PoisonError::into_inner);
+        Names::configured().is_silent(&dialled).then(|| dialled.clone())
     }
 
     /// Sends a request and reads its answer, up to `most` bytes of its body.
@@ -220,13 +228,17 @@ impl Connections {
     async fn open(&self, to: String, url: &Url) -> Result<Connection, Failure> {
         let host = url.host_str().and_then(|host| Host::parse(host).ok()).ok_or(Failure::Request)?;
         let port = url.port_or_known_default().ok_or(Failure::Request)?;
+        // Without TLS a secret must not leave this machine, whatever its names resolve to.
+        let policy = if url.scheme() == "https" { AddressPolicy::Any } else { AddressPolicy::Loopback };
         let transport = match self.onward.as_ref().filter(|onward| onward.covers(&host, port)) {
             Some(onward) => {
                 let target = Target { host: &host, port, by_caller: false };
-                onward.reach(&target, &AddressPolicy::Any, &self.own).await.map_err(Failure::Onward)?
+                onward.reach(&target, &policy, &self.own).await.map_err(Failure::Onward)?
             }
             None => {
-                let dialled = dial(without_brackets(host.as_str()), port, &AddressPolicy::Any, &self.own).await;
+                let name = without_brackets(host.as_str());
+                name.clone_into(&mut self.dialled.lock().unwrap_or_else(PoisonError::into_inner));
+                let dialled = dial(name, port, &policy, &self.own, Names::configured()).await;
                 Transport::Tcp(dialled.map_err(Failure::Dial)?)
             }
         };

@@ -43,6 +43,12 @@ impl Target {
         let host = host_of(&url)?;
         Ok(Self { url, host })
     }
+
+    /// True if what goes there goes in clear, on this machine. The configuration may want that; a document that came over TLS
+    /// may not send a secret that way.
+    pub(super) fn is_in_clear(&self) -> bool {
+        self.url.scheme() != "https"
+    }
 }
 
 impl Endpoint {
@@ -123,19 +129,19 @@ impl Endpoint {
     /// The error of a token request that ran out of time.
     pub(super) fn timed_out(&self, after: Duration) -> TokenError {
         tracing::debug!(target: "attache::token", endpoint = %self.host, elapsed = ?after, "token request timed out");
+        let host = &self.host;
+        let silent = self.connections.unresolved();
         let after = humantime::format_duration(after);
-        TokenError::new(
-            TokenErrorKind::Timeout,
-            match self.connections.onward() {
-                None => format!("{} did not answer the token request within {after}", self.host),
-                Some(proxy) => {
-                    format!(
-                        "{} did not answer the token request within {after}, through the onward proxy {proxy}",
-                        self.host
-                    )
-                }
-            },
-        )
+        let message = match (silent, self.connections.onward()) {
+            (Some(name), _) => format!(
+                "the name {name} was not resolved within {after}: this machine's name servers do not answer; no token request was sent"
+            ),
+            (None, None) => format!("{host} did not answer the token request within {after}"),
+            (None, Some(proxy)) => {
+                format!("{host} did not answer the token request within {after}, through the onward proxy {proxy}")
+            }
+        };
+        TokenError::new(TokenErrorKind::Timeout, message)
     }
 }
 

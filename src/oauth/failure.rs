@@ -55,7 +55,8 @@ fn identity_refused(error: &hyper::Error) -> Option<String> {
 
 fn dial_failure(host: &str, error: &DialError) -> String {
     match (error.kind, error.system) {
-        (DialErrorKind::DnsError, _) => {
+        (DialErrorKind::ProxyConfiguration, _) => error.detail.clone(),
+        (DialErrorKind::DnsError | DialErrorKind::DnsTimeout, _) => {
             format!("the name of {host} cannot be resolved; check token_endpoint and this machine's name servers")
         }
         (_, Some(io::ErrorKind::ConnectionRefused)) => {

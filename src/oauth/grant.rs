@@ -1,12 +1,14 @@
 //! The form of a token request: what is asked for (RFC 6749 section 4.4.2), with the extensions that are in use.
 
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
 use super::assertion::{self, Assertion, Audience};
 use super::client_auth::Proof;
+use super::lifetime;
 use super::settings::{Grant, JwtBearer, OAuthSettings};
 use crate::secret::Secret;
 use crate::token::{TokenError, TokenErrorKind};
@@ -16,6 +18,11 @@ const CLIENT_AUTH_FIELDS: [&str; 4] = ["client_id", "client_secret", "client_ass
 
 /// The fields of the grant itself, besides `grant_type`.
 pub(super) type GrantFields = Vec<(&'static str, Zeroizing<String>)>;
+
+/// When a caller's own token ends, by its `exp` if it is a JWT; its signature is for the authorization server to judge.
+pub(super) fn subject_ends(subject: &Secret) -> Option<SystemTime> {
+    lifetime::jwt_end(subject.expose())
+}
 
 /// What the grant is made of in this request: the subject of a token exchange, the assertion of `jwt_bearer`.
 ///

@@ -40,11 +40,16 @@ fn bounded(seconds: f64) -> Duration {
 }
 
 fn jwt_expiry(access_token: &str) -> Expires {
-    let Some(exp) = jwt_exp(access_token) else { return Expires::Unsaid };
+    jwt_end(access_token).map_or(Expires::Unsaid, Expires::At)
+}
+
+/// When a token ends by its own `exp`; `None` for one that is no JWT, or does not say.
+pub(super) fn jwt_end(token: &str) -> Option<SystemTime> {
+    let exp = jwt_exp(token)?;
     let longest = SystemTime::now() + LONGEST;
     // A bound on the number itself first: `from_secs_f64` panics above what fits.
     let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs_f64(exp.clamp(0.0, 1e11)));
-    Expires::At(at.map_or(longest, |at| at.min(longest)))
+    Some(at.map_or(longest, |at| at.min(longest)))
 }
 
 /// The `exp` claim. The signature is not looked at: the token came from the authorization server itself, and the API is

@@ -30,6 +30,8 @@ pub(super) struct Metadata {
 /// An issuer's metadata, as it was found last.
 pub(super) struct Discovery {
     issuer: String,
+    /// The issuer itself is spoken to in clear, on this machine: then its endpoints may be so too.
+    in_clear: bool,
     places: Vec<Url>,
     known: Mutex<Option<Known>>,
 }
@@ -43,8 +45,9 @@ impl Discovery {
     /// Discovery for an issuer: an `https` URL without query and fragment, or `http` on loopback.
     pub(super) fn new(issuer: &str) -> Result<Self, String> {
         let url = Url::parse(issuer).map_err(|error| format!("issuer is not a URL: {error}"))?;
-        Target::new(url.clone()).map_err(|error| error.replace("token_endpoint", "issuer"))?;
-        Ok(Self { issuer: issuer.to_owned(), places: places(&url), known: Mutex::default() })
+        let target = Target::new(url.clone()).map_err(|error| error.replace("token_endpoint", "issuer"))?;
+        let in_clear = target.is_in_clear();
+        Ok(Self { issuer: issuer.to_owned(), in_clear, places: places(&url), known: Mutex::default() })
     }
 
     /// The document, asked for if it is old. One that was good survives an outage of its server.
@@ -110,7 +113,10 @@ impl Discovery {
                 "its issuer is not the configured one to the letter; check issuer, also its last \"/\"",
             ));
         }
-        let endpoint = |url: &str| Url::parse(url).ok().filter(|url| Target::new(url.clone()).is_ok());
+        let endpoint = |url: &str| {
+            let target = Target::new(Url::parse(url).ok()?).ok()?;
+            (self.in_clear || !target.is_in_clear()).then_some(target.url)
+        };
         let token_endpoint = text("token_endpoint").ok_or_else(|| invalid(host, "it names no token_endpoint"))?;
         let token_endpoint =
             endpoint(token_endpoint).ok_or_else(|| invalid(host, "its token_endpoint is no https URL"))?;
@@ -194,9 +200,22 @@ mod tests {
             read("https://other.test//token?x=1").unwrap().token_endpoint.as_str(),
             "https://other.test//token?x=1"
         );
+        // Not on this machine either: who knows what listens there.
+        for local in ["http://127.0.0.1:8080/token", "http://localhost/token", "http://[::1]/token"] {
+            assert!(read(local).unwrap_err().message.contains("no https URL"), "{local}");
+        }
+        let body = br#"{"issuer":"http://localhost:1","token_endpoint":"http://localhost:1/token"}"#;
+        assert!(Discovery::new("http://localhost:1").unwrap().read("localhost:1", body).is_ok());
         assert!(read("http://other.test/token").unwrap_err().message.contains("no https URL"));
         assert!(read("https://me:pw@other.test/token").is_err());
         assert!(discovery().read("login.test", b"<html>").is_err());
+    }
+
+    #[test]
+    fn an_alias_in_clear_is_no_alias() {
+        let body = br#"{"issuer":"https://login.test/tenant","token_endpoint":"https://login.test/token",
+            "mtls_endpoint_aliases":{"token_endpoint":"http://127.0.0.1/token"}}"#;
+        assert!(discovery().read("login.test", body).unwrap().mtls_token_endpoint.is_none());
     }
 
     #[test]

@@ -29,10 +29,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Semaphore;
 
 use crate::dpop::{DpopKey, Nonces};
 use crate::secret::{Secret, SecretError, SecretSource};
-use crate::token::{About, FetchedToken, TokenError, TokenErrorKind, TokenSource};
+use crate::token::{About, Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource};
 
 pub use client_auth::{ClientAuth, SigningKeySettings};
 pub use identity::{Identity, assertions_fingerprint, identity, secrets_fingerprint};
@@ -42,6 +45,12 @@ use endpoint::{Endpoint, Target};
 use metadata::Discovery;
 use request::TokenRequest;
 
+/// Threads that one source may have at a time. More than one, because callers' tokens are exchanged side by side.
+const READING: usize = 4;
+
+/// Callers' tokens that are exchanged at a time.
+const EXCHANGES: usize = 32;
+
 /// Obtains access tokens for one set of [`OAuthSettings`].
 pub struct OAuthSource {
     settings: Arc<OAuthSettings>,
@@ -49,6 +58,10 @@ pub struct OAuthSource {
     discovery: Option<Discovery>,
     dpop: Option<DpopKey>,
     nonces: Nonces,
+    /// Threads that read and sign for this source: a secret that hangs must not take those of others.
+    reading: Arc<Semaphore>,
+    /// Exchanges of callers' tokens under way.
+    exchanging: Semaphore,
     /// The place in the list of secrets of the one that the server took last.
     working: AtomicUsize,
 }
@@ -63,6 +76,8 @@ pub struct InvalidSettings(String);
 pub struct SubjectSource {
     source: Arc<OAuthSource>,
     subject: Secret,
+    /// When the subject's own token ends, if it says so.
+    ends: Option<SystemTime>,
 }
 
 impl OAuthSource {
@@ -85,7 +100,9 @@ impl OAuthSource {
         };
         let discovery = discovery.map_err(InvalidSettings)?;
         let (settings, working) = (Arc::new(settings), AtomicUsize::new(0));
-        Ok(Self { settings, endpoint, discovery, dpop, nonces: Nonces::default(), working })
+        let (nonces, reading) = (Nonces::default(), Arc::new(Semaphore::new(READING)));
+        let exchanging = Semaphore::new(EXCHANGES);
+        Ok(Self { settings, endpoint, discovery, dpop, nonces, reading, exchanging, working })
     }
 
     /// The key that tokens are bound to.
@@ -112,7 +129,7 @@ impl OAuthSource {
         let target = self.target().await?;
         let secrets: &[SecretSource] = self.settings.client_auth.secrets().map_or(&[], |secrets| secrets.sources());
         if secrets.len() < 2 {
-            let secret = read_first(secrets).await?;
+            let secret = self.read_first(secrets).await?;
             return self.attempt(&target, subject, secret).await;
         }
         self.request_with_one_of(&target, subject, secrets).await
@@ -130,7 +147,7 @@ impl OAuthSource {
         for step in 0..secrets.len() {
             let at = (first + step) % secrets.len();
             let Some(source) = secrets.get(at) else { continue };
-            let refused = match read(source).await {
+            let refused = match self.read(source).await {
                 Ok(secret) => match self.attempt(target, subject, Some(secret)).await {
                     Ok(mut token) => {
                         self.note_working(at, secrets.len(), source);
@@ -155,6 +172,34 @@ impl OAuthSource {
             let (host, number) = (self.endpoint.host(), at + 1);
             tracing::warn!(target: "attache::token", endpoint = host, "the authorization server refuses the secret that it took before; {source} ({number} of {of}) works");
         }
+    }
+
+    async fn read_first(&self, secrets: &[SecretSource]) -> Result<Option<Secret>, TokenError> {
+        match secrets.first() {
+            None => Ok(None),
+            Some(source) => self.read(source).await.map(Some).map_err(|error| unreadable(&error)),
+        }
+    }
+
+    /// Reads a secret anew for each token request, so that a rotated one takes effect without a reload.
+    async fn read(&self, source: &SecretSource) -> Result<Secret, SecretError> {
+        let again = source.clone();
+        match self.blocking(move || again.read()).await {
+            Ok(read) => read,
+            Err(stopped) => Err(SecretError::Unreadable { path: source.to_string(), reason: stopped.message }),
+        }
+    }
+
+    /// Runs what may block in a thread that may. Who stops waiting leaves the thread to end by itself; until then it counts.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, TokenError> {
+        let stopped = || TokenError::new(TokenErrorKind::Cancelled, "the program is shutting down");
+        let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|_closed| stopped())?;
+        let work = move || {
+            let done = work();
+            drop(turn);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_stopped| stopped())
     }
 
     /// Where the token request goes: as configured, or as the issuer's metadata says.
@@ -212,7 +257,8 @@ impl OAuthSource {
     ) -> Result<TokenRequest, TokenError> {
         let (settings, url) = (Arc::clone(&self.settings), target.url.clone());
         let dpop = self.dpop.clone().map(|key| (key, self.nonces.get(&origin(target))));
-        blocking(move || TokenRequest::new(&settings, &url, subject.as_ref(), secret.as_ref(), dpop.as_ref())).await?
+        self.blocking(move || TokenRequest::new(&settings, &url, subject.as_ref(), secret.as_ref(), dpop.as_ref()))
+            .await?
     }
 }
 
@@ -231,14 +277,37 @@ impl TokenSource for OAuthSource {
 impl SubjectSource {
     /// Exchanges this token of a caller's.
     #[must_use]
-    pub const fn new(source: Arc<OAuthSource>, subject: Secret) -> Self {
-        Self { source, subject }
+    pub fn new(source: Arc<OAuthSource>, subject: Secret) -> Self {
+        let ends = grant::subject_ends(&subject);
+        Self { source, subject, ends }
+    }
+
+    /// When the caller's token ends by its own word: what it was exchanged for is of no use then, nor is the token itself.
+    #[must_use]
+    pub const fn ends(&self) -> Option<SystemTime> {
+        self.ends
+    }
+
+    async fn exchange(&self) -> Result<FetchedToken, TokenError> {
+        let limit = self.source.settings.timeout;
+        // Whoever may send a bearer token, good or made up, has a request sent: not as many at once as they like.
+        let turn = tokio::time::timeout(limit, self.source.exchanging.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            let message = format!("{EXCHANGES} tokens are being exchanged already, as many as may be at once");
+            return Err(TokenError::new(TokenErrorKind::Transient, message));
+        };
+        let fetched = self.source.fetch_for(Some(&self.subject)).await?;
+        Ok(match self.ends {
+            // The server has taken it a moment ago, by its own clock: good for those who wait, and no longer.
+            Some(end) if end <= SystemTime::now() => FetchedToken { expires: Expires::In(Duration::ZERO), ..fetched },
+            not_after => FetchedToken { not_after, ..fetched },
+        })
     }
 }
 
 impl TokenSource for SubjectSource {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
-        Box::pin(self.source.fetch_for(Some(&self.subject)))
+        Box::pin(self.exchange())
     }
 }
 
@@ -254,30 +323,8 @@ fn origin(target: &Target) -> String {
     target.url.origin().ascii_serialization()
 }
 
-async fn read_first(secrets: &[SecretSource]) -> Result<Option<Secret>, TokenError> {
-    match secrets.first() {
-        None => Ok(None),
-        Some(source) => read(source).await.map(Some).map_err(|error| unreadable(&error)),
-    }
-}
-
-/// Reads a secret anew for each token request, so that a rotated one takes effect without a reload.
-async fn read(source: &SecretSource) -> Result<Secret, SecretError> {
-    let again = source.clone();
-    match blocking(move || again.read()).await {
-        Ok(read) => read,
-        Err(stopped) => Err(SecretError::Unreadable { path: source.to_string(), reason: stopped.message }),
-    }
-}
-
 fn unreadable(error: &SecretError) -> TokenError {
     TokenError::new(TokenErrorKind::Configuration, format!("the client secret cannot be read: {error}"))
-}
-
-/// Runs what may block in a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TokenError> {
-    let stopped = |_stopped| TokenError::new(TokenErrorKind::Cancelled, "the program is shutting down");
-    tokio::task::spawn_blocking(work).await.map_err(stopped)
 }
 
 #[cfg(test)]

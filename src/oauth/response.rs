@@ -95,7 +95,18 @@ fn granted(
     let requested_at = answer.requested_at;
     let members = settings.members.iter().filter_map(|name| member(&members, name, access_token.expose(), proof));
     let detail = FetchDetail { proven_by: None, members: members.collect() };
-    Ok(FetchedToken { access_token, token_type, expires, scope, missing_scope, server_date, requested_at, detail })
+    let not_after = None;
+    Ok(FetchedToken {
+        access_token,
+        token_type,
+        expires,
+        not_after,
+        scope,
+        missing_scope,
+        server_date,
+        requested_at,
+        detail,
+    })
 }
 
 /// RFC 8693 section 2.2.1: what was issued has to be usable as an access token, whatever its format.

@@ -4,6 +4,8 @@
 //! Reading it is an explicit [`Secret::expose`], which only the places listed in ARCHITECTURE.md call.
 
 mod command;
+mod digests;
+mod file;
 mod list;
 mod pasted;
 mod source;
@@ -13,6 +15,7 @@ use std::fmt;
 use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 
+pub use digests::Digests;
 pub use list::Secrets;
 pub use pasted::SecretDoubt;
 pub use source::{SecretError, SecretSource};

@@ -9,10 +9,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{Secret, command};
-
-/// The largest secret file that is read; a private key or a token fits many times over.
-const MAX_FILE: u64 = 1024 * 1024;
+use super::{Secret, command, file};
 
 /// Where systemd puts the credentials of a service (systemd.exec, `LoadCredential=`).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -89,7 +86,8 @@ impl SecretSource {
         Self::File(path)
     }
 
-    /// Reads the secret now. Blocks, on files and on programs: call it where blocking is allowed.
+    /// Reads the secret now. Blocks, on files (for 5 s at most) and on programs (for their own time): call it where blocking is
+    /// allowed.
     ///
     /// # Errors
     /// When the place is missing, unreadable, empty, too large or not UTF-8; when the program fails or takes too long.
@@ -191,16 +189,7 @@ fn credential_path(name: &str) -> Result<PathBuf, SecretError> {
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    use std::io::Read as _;
-
-    let unreadable = |reason: String| SecretError::Unreadable { path: path.display().to_string(), reason };
-    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(unreadable("it is larger than 1 MiB, which is no secret".into()));
-    }
-    Ok(bytes)
+    file::read(path).map_err(|reason| SecretError::Unreadable { path: path.display().to_string(), reason })
 }
 
 /// The text or number at this path of a JSON document.

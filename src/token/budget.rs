@@ -8,9 +8,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::control;
 
 /// Into how many grains a window is divided.
 const GRAINS: u32 = 16;
@@ -40,9 +43,20 @@ impl fmt::Display for Budget {
     }
 }
 
+/// What has been spent of a budget, by one cache or by several that share it.
+#[derive(Debug, Clone, Default)]
+pub struct Spent(Arc<Mutex<Ledger>>);
+
+impl Spent {
+    /// Counts a request that is sent now, unless it would be one too many.
+    pub(super) fn admit(&self, budget: Budget, now: Instant) -> Admission {
+        control::lock(&self.0).admit(budget, now)
+    }
+}
+
 /// What was sent in the window that ends now. There may be thousands of these: times are nanoseconds since the first.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+struct Ledger {
     began: Option<Instant>,
     told_at: Option<u64>,
     grains: VecDeque<Grain>,
@@ -65,7 +79,7 @@ pub(super) enum Admission {
 
 impl Ledger {
     /// Counts a request that is sent now, unless it would be one too many.
-    pub(super) fn admit(&mut self, budget: Budget, now: Instant) -> Admission {
+    fn admit(&mut self, budget: Budget, now: Instant) -> Admission {
         let now = nanos(now.saturating_duration_since(*self.began.get_or_insert(now)));
         let window = nanos(budget.per);
         while self.grains.front().is_some_and(|grain| grain.last + window <= now) {

@@ -10,7 +10,9 @@ use tokio::runtime::Handle;
 
 use super::control::{self, Control, turn};
 use super::refresh::{Flight, Landing, RefreshState};
-use super::{AccessToken, Clock, Injectable, RefreshSettings, TokenError, TokenErrorKind, TokenMetrics, TokenSource};
+use super::{
+    AccessToken, Clock, Injectable, RefreshSettings, Spent, TokenError, TokenErrorKind, TokenMetrics, TokenSource,
+};
 use crate::renewal::{Evidence, Standing};
 
 /// Holds one access token, shared by all requests with the same identity.
@@ -28,6 +30,8 @@ pub struct TokenCache {
     /// The newest token that an upstream has taken.
     accepted: AtomicU64,
     waiters: AtomicUsize,
+    /// What `budget` has been spent on.
+    pub(super) spent: Spent,
     pub(super) clock: Clock,
     pub(super) control: Control,
     pub(super) metrics: TokenMetrics,
@@ -103,11 +107,27 @@ impl TokenCache {
         control: Handle,
         metrics: TokenMetrics,
     ) -> Arc<Self> {
-        Self::under(Control::Runtime(control), name, source, settings, clock, metrics)
+        let spent = Spent::default();
+        Self::sharing_budget(spent, name, source, settings, clock, control, metrics)
+    }
+
+    /// The same, with a budget that it shares with others.
+    #[must_use]
+    pub fn sharing_budget(
+        spent: Spent,
+        name: &str,
+        source: Box<dyn TokenSource>,
+        settings: RefreshSettings,
+        clock: Clock,
+        control: Handle,
+        metrics: TokenMetrics,
+    ) -> Arc<Self> {
+        Self::under(Control::Runtime(control), spent, name, source, settings, clock, metrics)
     }
 
     pub(super) fn under(
         control: Control,
+        spent: Spent,
         name: &str,
         source: Box<dyn TokenSource>,
         settings: RefreshSettings,
@@ -122,6 +142,7 @@ impl TokenCache {
             always: AtomicBool::new(settings.always),
             accepted: AtomicU64::new(0),
             waiters: AtomicUsize::new(0),
+            spent,
             settings,
             clock,
             control,

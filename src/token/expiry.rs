@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::clock::Now;
-use super::{Expires, RefreshSettings};
+use super::{Expires, FetchedToken, RefreshSettings};
 
 /// Below this lifetime a token is replaced at half its life.
 const SHORT: Duration = Duration::from_secs(120);
@@ -47,6 +47,23 @@ impl Expiry {
             unusable_at: requested_at + usable,
             unusable_at_wall: now.wall - elapsed + usable,
         }
+    }
+
+    /// The life of a token that came, of which `not_after` may leave less than the server's word.
+    pub(super) fn of(fetched: &FetchedToken, now: Now, settings: &RefreshSettings, jitter: f64) -> Self {
+        let said = match fetched.not_after {
+            None => fetched.expires,
+            Some(end) => {
+                let elapsed = now.instant.saturating_duration_since(fetched.requested_at);
+                let left = end.duration_since(now.wall).unwrap_or_default() + elapsed;
+                match fetched.expires {
+                    Expires::In(lifetime) => Expires::In(lifetime.min(left)),
+                    Expires::At(at) => Expires::At(at.min(end)),
+                    Expires::Unsaid => Expires::In(settings.default_lifetime.min(left)),
+                }
+            }
+        };
+        Self::new(said, fetched.requested_at, now, settings, jitter)
     }
 
     /// The same life, whose successor is asked for when it is over: nobody hands one out before.
@@ -142,6 +159,21 @@ mod tests {
         let token = Expiry::new(Expires::In(Duration::from_secs(60)), requested_at, now, &settings, 0.0);
         assert!(token.is_usable(later(now, 27.0)));
         assert!(!token.is_usable(later(now, 29.0)));
+    }
+
+    #[test]
+    fn a_token_is_over_at_the_latest_when_what_it_was_obtained_for_is() {
+        let now = Clock::system().now();
+        let at = |seconds| now.wall + Duration::from_secs(seconds);
+        let lives = |expires, end: Option<u64>| {
+            let fetched =
+                FetchedToken { expires, not_after: end.map(at), ..super::super::testing::fetched(now.instant) };
+            Expiry::of(&fetched, now, &RefreshSettings::default(), 0.0).lifetime.as_secs()
+        };
+        let hour = Expires::In(Duration::from_secs(3600));
+        assert_eq!([lives(hour, None), lives(hour, Some(60)), lives(hour, Some(7200))], [3600, 60, 3600]);
+        assert_eq!([lives(Expires::At(at(600)), Some(60)), lives(Expires::At(at(60)), Some(600))], [60, 60]);
+        assert_eq!([lives(Expires::Unsaid, Some(60)), lives(Expires::Unsaid, Some(7200))], [60, 300]);
     }
 
     proptest! {

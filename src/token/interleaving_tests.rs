@@ -59,6 +59,7 @@ impl TokenSource for Source {
             self.under_way.fetch_sub(1, Ordering::SeqCst);
             let seconds = (self.answer)(number).map_err(|kind| TokenError::new(kind, "scripted"))?;
             Ok(FetchedToken {
+                not_after: None,
                 access_token: Secret::new(format!("token-{}", number + 1)),
                 token_type: TokenType::Bearer,
                 expires: Expires::In(Duration::from_secs(seconds)),
@@ -93,7 +94,15 @@ impl Model {
         let source = Source { asked: Arc::clone(&asked), under_way: AtomicUsize::new(0), alone, answer };
         let control = Control::Model { far_moments_come };
         let metrics = TokenMetrics::default();
-        let cache = TokenCache::under(control, "model", Box::new(source), settings, Clock::system(), metrics);
+        let cache = TokenCache::under(
+            control,
+            crate::token::Spent::default(),
+            "model",
+            Box::new(source),
+            settings,
+            Clock::system(),
+            metrics,
+        );
         Self { cache, asked }
     }
 

@@ -27,7 +27,7 @@ use std::time::SystemTime;
 
 use http::HeaderValue;
 
-pub use budget::Budget;
+pub use budget::{Budget, Spent};
 pub use cache::{TokenCache, TokenStatus};
 pub use clock::{Clock, Now};
 pub use error::{About, TokenError, TokenErrorKind};

@@ -8,7 +8,6 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::budget::Ledger;
 use super::control::{Task, turn};
 use super::repeated::Handed;
 use super::request::whole_seconds;
@@ -39,8 +38,6 @@ pub(super) struct RefreshState {
     back_off: Option<(bool, Box<ExponentialBackoff>)>,
     timer: Option<Task>,
     last_refresh: Option<LastRefresh>,
-    /// What `budget` has been spent on.
-    pub(super) ledger: Ledger,
     /// What was handed out last.
     pub(super) handed: Option<Handed>,
     /// The server's clock beside ours.
@@ -180,7 +177,7 @@ impl TokenCache {
         let took = now.instant.saturating_duration_since(began);
         state.last_refresh = Some(LastRefresh { at: now.wall, took });
         let built = fetched.and_then(|fetched| {
-            let mut expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, jitter());
+            let mut expiry = Expiry::of(&fetched, now, &self.settings, jitter());
             state.take_in(&fetched, &mut expiry, now);
             AccessToken::new(fetched, expiry, now, state.generation + 1, state.unauthorized).ok_or_else(|| {
                 TokenError::new(TokenErrorKind::InvalidResponse, "the access token has characters no header may hold")

@@ -76,7 +76,7 @@ impl TokenCache {
         loop {
             let fetched = self.request_with_retry().await?;
             let now = self.clock.now();
-            let expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, 0.0);
+            let expiry = Expiry::of(&fetched, now, &self.settings, 0.0);
             if expiry.is_usable(now) || !self.lock().is_at_its_end(&fetched) {
                 return Ok(fetched);
             }

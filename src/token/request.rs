@@ -44,7 +44,7 @@ impl TokenCache {
     /// Counts a request that is about to be sent, or says when there will be room for it.
     fn admit(&self) -> Result<(), TokenError> {
         let Some(budget) = self.settings.budget else { return Ok(()) };
-        let admission = self.lock().ledger.admit(budget, self.clock.now().instant);
+        let admission = self.spent.admit(budget, self.clock.now().instant);
         match admission {
             Admission::Granted { tell: None } => Ok(()),
             Admission::Granted { tell: Some(used) } => {
@@ -89,7 +89,7 @@ impl TokenCache {
     /// or less) goes to those who wait for it.
     pub(super) fn still_alive(&self, fetched: FetchedToken) -> Result<FetchedToken, TokenError> {
         let now = self.clock.now();
-        let expiry = Expiry::new(fetched.expires, fetched.requested_at, now, &self.settings, 0.0);
+        let expiry = Expiry::of(&fetched, now, &self.settings, 0.0);
         match fetched.expires {
             _ if expiry.is_usable(now) => Ok(fetched),
             Expires::In(Duration::ZERO) => Ok(fetched),

@@ -24,6 +24,8 @@ pub struct FetchedToken {
     pub token_type: TokenType,
     /// What the server said about its life.
     pub expires: Expires,
+    /// It is not used longer than this, whatever the server said: what it was obtained for ends then.
+    pub not_after: Option<SystemTime>,
     /// `scope`, if the server sent one.
     pub scope: Option<String>,
     /// What was asked for and is not in `scope`; empty where the server did not say.

@@ -51,6 +51,21 @@ pub(super) struct Scripted<F> {
     pub(super) began: Instant,
 }
 
+/// A token as it may come.
+pub(super) fn fetched(requested_at: Instant) -> FetchedToken {
+    FetchedToken {
+        access_token: Secret::new("token".into()),
+        token_type: TokenType::Bearer,
+        expires: Expires::Unsaid,
+        not_after: None,
+        scope: None,
+        missing_scope: Vec::new(),
+        server_date: None,
+        requested_at,
+        detail: crate::token::FetchDetail::default(),
+    }
+}
+
 impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
         let number = self.asked.fetch_add(1, Ordering::SeqCst);
@@ -66,13 +81,9 @@ impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
         let says = move |expires| {
             Ok(FetchedToken {
                 access_token: Secret::new(format!("{kind}-{which}")),
-                token_type: TokenType::Bearer,
                 expires,
-                scope: None,
                 missing_scope: vec!["orders.write".into(), "orders.all".into()],
-                server_date: None,
-                requested_at,
-                detail: crate::token::FetchDetail::default(),
+                ..fetched(requested_at)
             })
         };
         let granted = move |seconds| says(Expires::In(Duration::from_secs(seconds)));

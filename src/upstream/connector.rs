@@ -6,9 +6,9 @@ use tokio_rustls::TlsConnector;
 
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::http1::Stream;
-use super::{Offer, Origin, Transport, Upstream};
+use super::{Host, Offer, Origin, Transport, Upstream};
 use crate::coarse;
-use crate::dial::{Target, dial, handshake_error, without_brackets};
+use crate::dial::{DialError, Names, Target, dial, handshake_error, without_brackets};
 use crate::tls::Keys;
 
 /// Dials the origin (or what stands in for it in `connect`), within the connect timeout.
@@ -37,25 +37,46 @@ async fn in_time<T>(
 ) -> Result<T, ExchangeError> {
     let limit = upstream.settings.timeouts.connect;
     coarse::timeout(limit, connecting).await.unwrap_or_else(|_| {
-        let via =
-            upstream.onward_for(origin).map_or_else(String::new, |proxy| format!(" through the onward proxy {proxy}"));
+        let Way { host, names, .. } = way(upstream, origin);
+        let onward = upstream.onward_for(origin);
+        if onward.is_none() && names.is_silent(without_brackets(host.as_str())) {
+            return Err(DialError::unresolved(host.as_str(), limit).into());
+        }
+        let via = onward.map_or_else(String::new, |proxy| format!(" through the onward proxy {proxy}"));
         let detail = format!("no connection to {origin}{via} within {}", humantime::format_duration(limit));
         Err(ExchangeError::new(ExchangeErrorKind::ConnectionTimeout, detail))
     })
 }
 
+/// What is dialled for an origin.
+struct Way<'a> {
+    host: &'a Host,
+    port: u16,
+    /// A caller chose the host, and not the configuration.
+    by_caller: bool,
+    names: &'a Names,
+}
+
+fn way<'a>(upstream: &'a Upstream, origin: &'a Origin) -> Way<'a> {
+    match &upstream.settings.connect {
+        Some(connect) => Way { host: &connect.host, port: connect.port, by_caller: false, names: Names::configured() },
+        None => {
+            let by_caller = !upstream.is_single_origin();
+            let names = if by_caller { &upstream.names } else { Names::configured() };
+            Way { host: &origin.host, port: origin.port, by_caller, names }
+        }
+    }
+}
+
 async fn dial_upstream(upstream: &Upstream, origin: &Origin) -> Result<Transport, ExchangeError> {
-    let (host, port) = match &upstream.settings.connect {
-        Some(connect) => (&connect.host, connect.port),
-        None => (&origin.host, origin.port),
-    };
+    let Way { host, port, by_caller, names } = way(upstream, origin);
     match upstream.onward.as_ref().filter(|onward| onward.covers(host, port)) {
         None => {
-            let dialled = dial(without_brackets(host.as_str()), port, &upstream.addresses, &upstream.own).await;
+            let host = without_brackets(host.as_str());
+            let dialled = dial(host, port, &upstream.addresses, &upstream.own, names).await;
             dialled.map(Transport::Tcp).map_err(ExchangeError::from)
         }
         Some(onward) => {
-            let by_caller = !upstream.is_single_origin() && upstream.settings.connect.is_none();
             let target = Target { host, port, by_caller };
             // Boxed: few have one, and all would have room for it.
             Box::pin(onward.reach(&target, &upstream.addresses, &upstream.own)).await.map_err(ExchangeError::from)

@@ -150,6 +150,7 @@ impl From<DialError> for ExchangeError {
     fn from(error: DialError) -> Self {
         let kind = match error.kind {
             DialErrorKind::DnsError => ExchangeErrorKind::DnsError,
+            DialErrorKind::DnsTimeout => ExchangeErrorKind::DnsTimeout,
             DialErrorKind::DestinationIpProhibited => ExchangeErrorKind::DestinationIpProhibited,
             DialErrorKind::ProxyLoopDetected => ExchangeErrorKind::ProxyLoopDetected,
             DialErrorKind::ConnectionRefused => ExchangeErrorKind::ConnectionRefused,

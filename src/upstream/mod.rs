@@ -33,8 +33,8 @@ pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSetti
 
 // An upstream is known by its origin, and reached by a way out: who speaks of upstreams speaks of those too.
 pub use crate::dial::{
-    AddressPolicy, Authority, DirectRule, Host, InvalidAuthority, InvalidRule, Onward, OnwardLogin, OnwardSettings,
-    Origin, OriginPattern, OwnAddresses, Scheme, Transport, is_loopback_host,
+    AddressPolicy, Authority, DirectRule, Host, InvalidAuthority, InvalidRule, Names, Onward, OnwardLogin,
+    OnwardSettings, Origin, OriginPattern, OwnAddresses, Scheme, Transport, is_loopback_host,
 };
 use crate::tls::ClientIdentity;
 
@@ -62,6 +62,8 @@ pub struct Upstream {
     tls_http1: Option<Arc<rustls::ClientConfig>>,
     addresses: AddressPolicy,
     own: Arc<OwnAddresses>,
+    /// Where hosts are looked up that callers choose: of an upstream with more than one origin.
+    names: Names,
     onward: Option<Onward>,
     /// Ready-made for an upstream with one origin.
     authority: Option<(HeaderValue, uri::Authority)>,
@@ -89,7 +91,21 @@ impl Upstream {
             tls.alpn_protocols = vec![b"http/1.1".to_vec()];
             Arc::new(tls)
         });
-        Self { settings, identity, connections, id, tls, tls_http1, addresses, own, onward: None, authority }
+        let names = Names::configured().clone();
+        Self { settings, identity, connections, id, tls, tls_http1, addresses, own, names, onward: None, authority }
+    }
+
+    /// The same, with the hosts that its callers choose looked up there.
+    #[must_use]
+    pub fn with_names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// True if these are the addresses that it may dial.
+    #[must_use]
+    pub fn dials_only(&self, addresses: &AddressPolicy) -> bool {
+        self.addresses == *addresses
     }
 
     /// The same, with its connections made through the proxy of its settings' `via`.

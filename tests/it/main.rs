@@ -36,6 +36,7 @@ mod http2_callers;
 mod http2_upstreams;
 mod inject;
 mod intercept;
+mod isolation;
 mod limits;
 mod listener_tls;
 mod local_ca;

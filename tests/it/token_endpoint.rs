@@ -204,3 +204,37 @@ async fn secrets_of_clients_are_not_guessed_at_any_speed() {
     assert!((10..=30).contains(&looked_at), "{looked_at}");
     assert_eq!(ask(&proxy, &right).await.status, 200, "who was right from there before is heard");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn strangers_have_no_secret_read_and_no_program_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ran, file) = (folder.path().join("ran"), folder.path().join("secret"));
+    std::fs::write(&file, "old").unwrap();
+    let tokens = tokens().await;
+    let script = format!("echo x >> {}; echo from-a-program", ran.display());
+    let proxy = listening(
+        &tokens,
+        "callers = [\"one\", \"two\"]",
+        &format!(
+            "[callers.one]\npassword = {{ command = [\"sh\", \"-c\", {script:?}] }}\ncredential = \"orders\"\n\
+             [callers.two]\npassword = {{ file = {file:?} }}\ncredential = \"orders\"\n"
+        ),
+    );
+    let form = |id: &str, secret: &str| format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+    let runs = || std::fs::read_to_string(&ran).unwrap_or_default().lines().count();
+    assert_eq!(ask(&proxy, &form("one", "from-a-program")).await.status, 200);
+    let before = runs();
+    for number in 0..25 {
+        let status = ask(&proxy, &form("one", &format!("guess-{number}"))).await.status;
+        assert!(matches!(status, 401 | 429), "{status}");
+    }
+    assert_eq!(ask(&proxy, &form("one", "from-a-program")).await.status, 200);
+    assert_eq!(runs(), before, "it was asked beforehand");
+    // A rotated file is taken up, as callers' passwords are.
+    assert_eq!(ask(&proxy, &form("two", "old")).await.status, 200);
+    std::fs::write(&file, "new").unwrap();
+    crate::support::until("the new secret is known", async || ask(&proxy, &form("two", "new")).await.status == 200)
+        .await;
+    assert_eq!(ask(&proxy, &form("two", "old")).await.status, 401);
+}

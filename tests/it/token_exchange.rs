@@ -1,6 +1,13 @@
 //! Token exchange (RFC 8693): each caller's own token becomes one for the upstream.
 
-use crate::support::{Asked, Reply, TokenServer, World, send};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::sync::Semaphore;
+
+use crate::support::{Asked, Reply, TokenServer, World, send, until};
 
 const EXCHANGE: &str = "grant = \"token_exchange\"\naudience = \"https://orders\"";
 
@@ -99,4 +106,65 @@ async fn the_callers_token_never_leaves_for_the_upstream() {
     let world = World::with(tokens().await, EXCHANGE, "on_token_error = \"pass\"", |_, _| Reply::ok("fine")).await;
     world.send(request("Bearer expired")).await;
     assert_eq!(world.authorizations(), ["none"]);
+}
+
+#[tokio::test]
+async fn one_budget_is_for_all_callers_of_a_credential() {
+    let world =
+        World::with(tokens().await, &format!("{EXCHANGE}\nbudget = \"5/m\""), "", |_, _| Reply::ok("fine")).await;
+    let mut statuses = Vec::new();
+    for number in 0..40 {
+        let answer = world.send(request(&format!("Bearer made-up-{number}"))).await;
+        if answer.status != 200 {
+            answer.assert_own_failure(503, "proxy_internal_error");
+            assert!(answer.text().contains("the token budget of 5/m is spent"), "{}", answer.text());
+        }
+        statuses.push(answer.status);
+    }
+    assert_eq!(world.tokens.requests(), 5);
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5);
+    assert_eq!(world.send(request("Bearer made-up-0")).await.status, 200, "what there is is used");
+}
+
+#[tokio::test]
+async fn strangers_do_not_drive_the_authorization_server_with_many_at_once() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let tokens =
+        TokenServer::scripted(move |_, _| Reply::ok(&TokenServer::granted("t", 3600)).when_open(&opened)).await;
+    let world = World::with(tokens, EXCHANGE, "", |_, _| Reply::ok("fine")).await;
+    let address = world.proxy.address("api");
+    let mut asking: tokio::task::JoinSet<_> =
+        (0..100).map(|number| send(address, request(&format!("Bearer made-up-{number}")))).collect();
+    until("as many as may be", async || world.tokens.requests() == 32).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(world.tokens.requests(), 32);
+    // They are not refused for it: they wait their turn.
+    gate.close();
+    while let Some(answer) = asking.join_next().await {
+        assert_eq!(answer.unwrap().status, 200);
+    }
+    assert_eq!(world.tokens.requests(), 100);
+}
+
+/// A caller's token that ends so many seconds from now.
+fn jwt(left: u64) -> String {
+    let end = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + left;
+    format!("Bearer e30.{}.c2ln", URL_SAFE_NO_PAD.encode(format!("{{\"exp\":{end}}}")))
+}
+
+#[tokio::test]
+async fn what_a_callers_token_was_exchanged_for_is_not_used_longer_than_that_token() {
+    let tokens = TokenServer::scripted(|_, number| match number {
+        0 => Reply::ok(&TokenServer::granted("for-ann", 3600)),
+        _ => Reply::new(400, "", r#"{"error":"invalid_grant"}"#),
+    })
+    .await;
+    let world = World::with(tokens, EXCHANGE, "", |_, _| Reply::ok("fine")).await;
+    let ann = request(&jwt(4));
+    assert_eq!(world.send(&ann).await.status, 200);
+    assert_eq!(world.send(&ann).await.status, 200);
+    assert_eq!(world.tokens.requests(), 1);
+    until("it is over", async || world.send(&ann).await.status == 502).await;
+    assert_eq!(world.tokens.requests(), 2, "the server has been asked what it thinks of it now, once");
 }

@@ -4,6 +4,7 @@ mod binary;
 mod caller;
 pub mod frames;
 mod local_ca;
+pub mod namespace;
 mod onward;
 mod proxy;
 mod raw;

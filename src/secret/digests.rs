@@ -1,0 +1,75 @@
+//! What a secret is known by to those who have to recognise it: its digests, read beforehand, so that nobody who tries has a
+//! file read or a program run for it.
+
+use std::sync::{PoisonError, RwLock};
+
+use super::{Secret, SecretSource, Secrets};
+
+/// The digests of every secret in a list that could be read last.
+#[derive(Debug)]
+pub struct Digests {
+    of: Secrets,
+    known: RwLock<Vec<[u8; 32]>>,
+}
+
+impl Digests {
+    /// Reads them. Blocks while files are read and programs run.
+    #[must_use]
+    pub fn new(of: Secrets) -> Self {
+        let known = RwLock::new(read(&of));
+        Self { of, known }
+    }
+
+    /// Where they come from.
+    #[must_use]
+    pub const fn secrets(&self) -> &Secrets {
+        &self.of
+    }
+
+    /// Reads again what costs nothing to read. What cannot be read now stays what it was.
+    pub fn look(&self) {
+        if self.of.sources().iter().any(SecretSource::is_command) {
+            return;
+        }
+        let now = read(&self.of);
+        if !now.is_empty() {
+            *self.known.write().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+    }
+
+    /// True if this is one of them. Takes the same time for all.
+    #[must_use]
+    pub fn has(&self, given: &Secret) -> bool {
+        let given = given.fingerprint();
+        let mut matches = false;
+        for digest in self.known.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            matches |= aws_lc_rs::constant_time::verify_slices_are_equal(digest, &given).is_ok();
+        }
+        matches
+    }
+}
+
+/// Read now; a place that cannot be read has no secret in it.
+fn read(of: &Secrets) -> Vec<[u8; 32]> {
+    of.sources().iter().filter_map(|source| Some(source.read().ok()?.fingerprint())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_several_is_recognised_and_a_rotated_one_after_a_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "old").unwrap();
+        let literal = SecretSource::Literal(Secret::new("literal".into()));
+        let digests = Digests::new(Secrets::new(vec![literal, SecretSource::file(path.clone())]).unwrap());
+        let has = |text: &str| digests.has(&Secret::new(text.into()));
+        assert!(has("literal") && has("old") && !has("new") && !has(""));
+        std::fs::write(&path, "new").unwrap();
+        assert!(!has("new"), "nobody who tries has it read");
+        digests.look();
+        assert!(has("literal") && has("new") && !has("old"));
+    }
+}
