@@ -35,6 +35,25 @@ pub enum DialErrorKind {
     HttpProtocolError,
 }
 
+impl DialErrorKind {
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::DnsError => "its name does not resolve",
+            Self::DnsTimeout => "its name was not resolved in time",
+            Self::DestinationIpProhibited => "its addresses may not be dialled",
+            Self::ProxyLoopDetected => "it is one of attache's own listeners",
+            Self::ConnectionRefused => "it cannot be connected to",
+            Self::ConnectionTimeout => "it does not answer",
+            Self::ConnectionTerminated => "the connection to it ended early",
+            Self::DestinationUnavailable => "the onward proxy cannot reach it",
+            Self::ProxyConfiguration => "the onward proxy does not let the request through",
+            Self::TlsProtocolError | Self::TlsAlertReceived => "the TLS handshake failed",
+            Self::TlsCertificateError => "its certificate is not acceptable",
+            Self::HttpProtocolError => "what is on the way to it is no HTTP proxy",
+        }
+    }
+}
+
 /// No way out: the kind for programs, the detail for whoever runs attache.
 #[derive(Debug, Clone)]
 pub struct DialError {
@@ -42,8 +61,8 @@ pub struct DialError {
     pub kind: DialErrorKind,
     /// A sentence: what happened, and what to do. It may name addresses and machines that are nobody else's business.
     pub detail: String,
-    /// A sentence for whoever asked, where there is more to tell than the kind says.
-    pub told: Option<String>,
+    /// What whoever asked may know, where it is more than the kind says.
+    told: Option<String>,
     /// What the system said when it could not connect.
     pub system: Option<io::ErrorKind>,
 }
@@ -57,6 +76,12 @@ impl DialError {
     /// The same, with a sentence that whoever asked may have.
     pub(super) fn telling(self, told: impl Into<String>) -> Self {
         Self { told: Some(told.into()), ..self }
+    }
+
+    /// A sentence for whoever asked: what happened to the host that it knows, without a word of how it is reached.
+    #[must_use]
+    pub fn told(&self) -> &str {
+        self.told.as_deref().unwrap_or_else(|| self.kind.sentence())
     }
 
     /// No answer of the name servers within this time.

@@ -140,7 +140,9 @@ fn dial_error(host: &str, port: u16, error: &io::Error) -> DialError {
         _ => DialErrorKind::ConnectionRefused,
     };
     let detail = format!("cannot connect to {host}:{port}: {error}");
-    DialError { system: Some(error.kind()), ..DialError::new(kind, detail) }
+    let mut failed = DialError::new(kind, detail);
+    failed.system = Some(error.kind());
+    failed
 }
 
 /// A handshake that failed, in words.
@@ -151,7 +153,8 @@ pub fn handshake_error(error: &io::Error, keys: &Keys) -> DialError {
         HandshakeFault::Alert => DialErrorKind::TlsAlertReceived,
         HandshakeFault::Protocol => DialErrorKind::TlsProtocolError,
     };
-    DialError::new(kind, format!("the TLS handshake failed: {}", handshake_reason(error, keys)))
+    let detail = format!("the TLS handshake failed: {}", handshake_reason(error, keys));
+    DialError::new(kind, detail.clone()).telling(detail)
 }
 
 #[cfg(test)]

@@ -95,11 +95,10 @@ impl Onward {
         check_text(target, policy, own)?;
         let stream = self.dial(policy, own).await?;
         if target.by_caller && target.host.ip().is_none() && own.has_port(target.port) && is_here(&stream) {
-            let (host, port, proxy) = (target.host, target.port, self.name());
-            let detail = format!(
-                "{host}:{port} through {proxy}, an onward proxy on this machine, could be one of attache's own listeners"
-            );
-            return Err(DialError::new(Kind::ProxyLoopDetected, detail));
+            let (host, port) = (target.host, target.port);
+            return Err(self.failed(Kind::ProxyLoopDetected, |proxy| {
+                format!("{host}:{port} through {proxy} on this machine could be one of attache's own listeners")
+            }));
         }
         let mut transport = self.handshake(stream).await?;
         let request = self.request(target).await?;
@@ -129,7 +128,8 @@ impl Onward {
                 Kind::DnsError | Kind::DnsTimeout => Kind::ProxyConfiguration,
                 kind => kind,
             };
-            DialError::new(kind, format!("the onward proxy {}: {error}", self.name()))
+            let told = format!("the onward proxy: {}", error.told());
+            DialError::new(kind, format!("the onward proxy {}: {error}", self.name())).telling(told)
         })
     }
 
@@ -137,14 +137,15 @@ impl Onward {
         let Some(tls) = &self.tls else { return Ok(Transport::Tcp(stream)) };
         let host = without_brackets(self.settings.proxy.host.as_str()).to_owned();
         let name = ServerName::try_from(host).map_err(|_invalid| {
-            let detail = format!("the onward proxy {} has no name that a certificate could be for", self.name());
-            DialError::new(Kind::ProxyConfiguration, detail)
+            self.failed(Kind::ProxyConfiguration, |proxy| {
+                format!("{proxy} has no name that a certificate could be for")
+            })
         })?;
         match TlsConnector::from(Arc::clone(tls)).connect(name, stream).await {
             Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
             Err(error) => {
                 let error = handshake_error(&error, &Keys::ONWARD);
-                Err(DialError::new(error.kind, format!("the onward proxy {}: {error}", self.name())))
+                Err(self.failed(error.kind, |proxy| format!("{proxy}: {error}")))
             }
         }
     }
@@ -228,10 +229,8 @@ impl Onward {
             _ => (Kind::ConnectionRefused, "ask who runs it whether it allows that host".into()),
         };
         let (proxy, host, port) = (self.name(), target.host, target.port);
-        Err(DialError::new(
-            kind,
-            format!("the onward proxy {proxy} answered CONNECT {host}:{port} with {status}: {advice}"),
-        ))
+        let detail = format!("the onward proxy {proxy} answered CONNECT {host}:{port} with {status}: {advice}");
+        Err(DialError::new(kind, detail).telling(format!("the onward proxy answered CONNECT with {status}: {advice}")))
     }
 
     fn advice_on_login(&self, fields: &[httparse::Header<'_>]) -> String {
@@ -253,18 +252,24 @@ impl Onward {
 
     fn broken(&self, error: &std::io::Error) -> DialError {
         let why = refused_identity(error, &Keys::ONWARD).unwrap_or_else(|| broken_reason(error));
-        let detail = format!("the onward proxy {} ended the connection before it answered CONNECT: {why}", self.name());
-        DialError::new(Kind::ConnectionTerminated, detail)
+        self.failed(Kind::ConnectionTerminated, |proxy| {
+            format!("{proxy} ended the connection before it answered CONNECT: {why}")
+        })
     }
 
     fn no_proxy(&self, what: &str) -> DialError {
-        let detail = format!("the onward proxy {}: {what}", self.name());
-        DialError::new(Kind::HttpProtocolError, detail)
+        self.failed(Kind::HttpProtocolError, |proxy| format!("{proxy}: {what}"))
+    }
+
+    /// An error that names the proxy by its address to whoever runs attache, and to nobody else.
+    fn failed(&self, kind: Kind, sentence: impl Fn(&str) -> String) -> DialError {
+        let named = sentence(&format!("the onward proxy {}", self.name()));
+        DialError::new(kind, named).telling(sentence("the onward proxy"))
     }
 
     fn no_password(&self, error: &dyn std::error::Error) -> DialError {
         let detail = format!("the password for the onward proxy {} cannot be had: {error}", self.name());
-        DialError::new(Kind::ProxyConfiguration, detail)
+        DialError::new(Kind::ProxyConfiguration, detail).telling("the password for the onward proxy cannot be had")
     }
 }
 

@@ -26,10 +26,12 @@ pub struct Refusal {
     problem: &'static str,
     error: &'static str,
     title: &'static str,
-    detail: String,
+    detail: Box<str>,
+    /// What the log has instead: how an upstream is reached is no caller's business.
+    logged: Option<Box<str>>,
     retry_after: Option<Duration>,
     /// The OAuth error code, where the authorization server said one.
-    oauth_error: Option<String>,
+    oauth_error: Option<Box<str>>,
     /// The framing cannot be trusted any more: the connection ends.
     close: bool,
     /// Whose fault: policy and malformed requests are `denied`, the rest `failed`.
@@ -44,9 +46,10 @@ impl Refusal {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        let detail = detail.into();
+        let detail = detail.into().into_boxed_str();
         let denied = status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED;
-        Self { status, problem, error, title, detail, retry_after: None, oauth_error: None, close: false, denied }
+        let (logged, retry_after, oauth_error) = (None, None, None);
+        Self { status, problem, error, title, detail, logged, retry_after, oauth_error, close: false, denied }
     }
 
     /// 400: the request's target or fields are malformed or contradict each other.
@@ -179,7 +182,7 @@ impl Refusal {
         };
         let retry_after =
             error.retry_after.or((refusal.status == StatusCode::SERVICE_UNAVAILABLE).then_some(Duration::from_secs(1)));
-        Self { retry_after, oauth_error: error.code.clone(), ..refusal }
+        Self { retry_after, oauth_error: error.code.as_deref().map(Box::from), ..refusal }
     }
 
     /// No answer from the upstream.
@@ -193,8 +196,13 @@ impl Refusal {
     }
 
     fn no_answer(whose: &str, error: &ExchangeError) -> Self {
+        let logged = error.told.as_ref().map(|_| format!("{whose}: {error}").into_boxed_str());
+        Self { logged, ..Self::no_answer_told(whose, error) }
+    }
+
+    fn no_answer_told(whose: &str, error: &ExchangeError) -> Self {
         use ExchangeErrorKind as Kind;
-        let detail = |advice: &str| format!("{whose}: {error}{advice}");
+        let detail = |advice: &str| format!("{whose}: {}{advice}", error.told());
         let gateway =
             |status, problem, error, detail| Self::new(status, problem, error, "The upstream did not answer", detail);
         let (bad, timeout) = (StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT);
@@ -272,7 +280,7 @@ impl Refusal {
     /// For the log.
     #[must_use]
     pub fn detail(&self) -> &str {
-        &self.detail
+        self.logged.as_deref().unwrap_or(&self.detail)
     }
 
     /// The one place that turns a refusal into a response.
@@ -286,7 +294,7 @@ impl Refusal {
             "request_id": request_id.text(),
         });
         if let (Some(code), Some(members)) = (self.oauth_error, document.as_object_mut()) {
-            members.insert("oauth_error".into(), code.into());
+            members.insert("oauth_error".into(), (*code).into());
         }
         let mut response = Response::new(CallerBody::own(Bytes::from(format!("{document}\n"))));
         *response.status_mut() = self.status;
@@ -408,5 +416,23 @@ mod tests {
         ] {
             assert_eq!(Refusal::token("key", &TokenError::new(kind, "why")).title, title);
         }
+    }
+
+    #[tokio::test]
+    async fn what_callers_are_not_told_is_logged() {
+        use http_body_util::BodyExt as _;
+
+        let inner = ExchangeError {
+            kind: ExchangeErrorKind::ConnectionRefused,
+            detail: "cannot connect to 10.0.0.7:443: refused (os error 111)".into(),
+            told: Some("it cannot be connected to".into()),
+            resend: crate::upstream::Resend::Never,
+        };
+        let refusal = Refusal::exchange("api", &inner);
+        assert!(refusal.detail().contains("10.0.0.7:443") && refusal.detail().contains("upstream \"api\""));
+        let body = refusal.into_response(&RequestId::random(), false).into_body().collect().await.unwrap().to_bytes();
+        let told = std::str::from_utf8(&body).unwrap();
+        assert!(told.contains("upstream \\\"api\\\": it cannot be connected to"), "{told}");
+        assert!(!told.contains("10.0.0.7") && !told.contains("111"), "{told}");
     }
 }

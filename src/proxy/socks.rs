@@ -124,5 +124,9 @@ impl Proxy {
 fn canonical(host: &str) -> Result<Host, Refusal> {
     let invalid = |error: &dyn std::fmt::Display| Refusal::bad_request(format!("the host is no host: {error}"));
     let authority = Authority::parse(host).map_err(|error| invalid(&error))?;
+    if authority.port.is_some() {
+        // Which of the two ports is meant nobody can tell.
+        return Err(Refusal::bad_request("the host has a port in it, beside that of the request"));
+    }
     Host::parse(&authority.host).map_err(|error| invalid(&error))
 }

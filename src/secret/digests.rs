@@ -1,7 +1,8 @@
 //! What a secret is known by to those who have to recognise it: its digests, read beforehand, so that nobody who tries has a
 //! file read or a program run for it.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use super::{Secret, SecretSource, Secrets};
 
@@ -10,14 +11,19 @@ use super::{Secret, SecretSource, Secrets};
 pub struct Digests {
     of: Secrets,
     known: RwLock<Vec<[u8; 32]>>,
+    /// When all of them were read last.
+    read_at: Mutex<Instant>,
 }
+
+/// A program that has brought nothing, such as a password manager that is locked, is asked again after this time.
+const AGAIN: Duration = Duration::from_mins(1);
 
 impl Digests {
     /// Reads them. Blocks while files are read and programs run.
     #[must_use]
     pub fn new(of: Secrets) -> Self {
-        let known = RwLock::new(read(&of));
-        Self { of, known }
+        let (known, read_at) = (RwLock::new(read(&of)), Mutex::new(Instant::now()));
+        Self { of, known, read_at }
     }
 
     /// Where they come from.
@@ -26,10 +32,16 @@ impl Digests {
         &self.of
     }
 
-    /// Reads again what costs nothing to read. What cannot be read now stays what it was.
+    /// Reads again what costs nothing to read, and now and then what has brought nothing yet. What cannot be read now stays
+    /// what it was.
     pub fn look(&self) {
         if self.of.sources().iter().any(SecretSource::is_command) {
-            return;
+            let mut read_at = self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = !self.known.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+            if known || read_at.elapsed() < AGAIN {
+                return;
+            }
+            *read_at = Instant::now();
         }
         let now = read(&self.of);
         if !now.is_empty() {

@@ -32,6 +32,8 @@ pub struct TokenCache {
     waiters: AtomicUsize,
     /// What `budget` has been spent on.
     pub(super) spent: Spent,
+    /// Refreshes that were forced lately.
+    pub(super) forced: Spent,
     pub(super) clock: Clock,
     pub(super) control: Control,
     pub(super) metrics: TokenMetrics,
@@ -143,6 +145,7 @@ impl TokenCache {
             accepted: AtomicU64::new(0),
             waiters: AtomicUsize::new(0),
             spent,
+            forced: Spent::default(),
             settings,
             clock,
             control,
@@ -251,23 +254,6 @@ impl TokenCache {
             state.begin_renewal(evidence, now.instant);
         }
         Ok(Renewal::Under(self.join_flight(&mut state)))
-    }
-
-    /// Asks for a new token now, whatever there is, unless a request is in flight: then its token is the answer.
-    ///
-    /// # Errors
-    /// As [`TokenCache::obtain`].
-    pub async fn force_refresh(self: &Arc<Self>, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
-        self.force_token(wait).await.map(|token| token.injectable.clone())
-    }
-
-    pub(super) async fn force_token(self: &Arc<Self>, wait: Duration) -> Landing {
-        let flight = {
-            let mut state = self.lock();
-            state.forget_failure();
-            self.join_flight(&mut state)
-        };
-        self.land_with(flight, wait).await
     }
 
     /// Forgets a failure that only the configuration could mend, because it has been mended: the next request asks at once.
@@ -380,7 +366,7 @@ impl TokenCache {
         }
     }
 
-    async fn land_with(&self, mut flight: Flight, wait: Duration) -> Landing {
+    pub(super) async fn land_with(&self, mut flight: Flight, wait: Duration) -> Landing {
         let _waiting = Waiting::begin(&self.waiters);
         match self.control.timeout(wait, flight.wait_for(Option::is_some)).await {
             // The sender is gone without a result: the control runtime is ending.

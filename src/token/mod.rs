@@ -10,6 +10,7 @@ mod clock;
 mod control;
 mod error;
 mod expiry;
+mod forced;
 mod metrics;
 mod policy;
 mod refresh;

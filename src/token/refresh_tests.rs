@@ -426,6 +426,20 @@ async fn a_forced_refresh_forgets_the_failure_that_is_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refreshes_are_forced_no_more_often_than_people_would() {
+    let engine = Engine::new(|_| Step::Token(3600));
+    for _ in 0..10 {
+        engine.cache.force_refresh(WAIT).await.unwrap();
+    }
+    let error = engine.cache.force_refresh(WAIT).await.unwrap_err();
+    assert_eq!((error.kind, error.retry_after), (TokenErrorKind::Transient, Some(Duration::from_secs(60))));
+    assert_eq!((engine.asked(), engine.usable()), (10, Some(10)), "and the token that there is stays");
+    advance(Duration::from_secs(60)).await;
+    engine.cache.force_refresh(WAIT).await.unwrap();
+    assert_eq!(engine.asked(), 11);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_forced_refresh_replaces_a_good_token_and_joins_a_request_in_flight() {
     let engine = Engine::new(|_| Step::Slow(1, 3600));
     engine.obtain().await.unwrap();

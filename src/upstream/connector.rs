@@ -43,8 +43,11 @@ async fn in_time<T>(
             return Err(DialError::unresolved(host.as_str(), limit).into());
         }
         let via = onward.map_or_else(String::new, |proxy| format!(" through the onward proxy {proxy}"));
-        let detail = format!("no connection to {origin}{via} within {}", humantime::format_duration(limit));
-        Err(ExchangeError::new(ExchangeErrorKind::ConnectionTimeout, detail))
+        let limit = humantime::format_duration(limit);
+        let through = if via.is_empty() { "" } else { " through the onward proxy" };
+        let detail = format!("no connection to {origin}{via} within {limit}");
+        let error = ExchangeError::new(ExchangeErrorKind::ConnectionTimeout, detail);
+        Err(error.telling(format!("no connection{through} within {limit}")))
     })
 }
 

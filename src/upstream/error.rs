@@ -54,13 +54,17 @@ pub enum ExchangeErrorKind {
     ProofFailed,
 }
 
+const ENDED: &str = "the connection ended before an answer";
+
 /// A failed exchange: the kind for the status, the detail for a person. Holds no header and no body.
 #[derive(Debug, Clone)]
 pub struct ExchangeError {
     /// The kind.
     pub kind: ExchangeErrorKind,
-    /// What the system or the library said.
+    /// What the system or the library said. It may name addresses that are not the caller's business.
     pub detail: String,
+    /// What a caller may know of it; `None`: all of it.
+    pub told: Option<String>,
     /// Whether the request may be sent again.
     pub resend: Resend,
 }
@@ -82,7 +86,18 @@ pub enum Resend {
 impl ExchangeError {
     /// An error of this kind.
     pub(super) fn new(kind: ExchangeErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), resend: Resend::Never }
+        Self { kind, detail: detail.into(), told: None, resend: Resend::Never }
+    }
+
+    /// The same, of which callers are told this alone.
+    pub(super) fn telling(self, told: impl Into<String>) -> Self {
+        Self { told: Some(told.into()), ..self }
+    }
+
+    /// The sentence for a caller.
+    #[must_use]
+    pub fn told(&self) -> &str {
+        self.told.as_deref().unwrap_or(&self.detail)
     }
 
     /// Nothing was sent: the token would have gone into the query, and there is no room for it.
@@ -119,7 +134,8 @@ impl ExchangeError {
             }
             Http2Fault::Broken => (ExchangeErrorKind::ConnectionTerminated, if_stale(stale)),
         };
-        Self { kind, detail: error_chain(error), resend }
+        let told = (kind == ExchangeErrorKind::ConnectionTerminated).then(|| ENDED.to_owned());
+        Self { kind, detail: error_chain(error), told, resend }
     }
 
     /// Sorts a fault of an exchange over HTTP/2 that says nothing about the connection.
@@ -136,7 +152,8 @@ impl ExchangeError {
         match fault {
             Fault::Ended(error) => Self {
                 kind: ExchangeErrorKind::ConnectionTerminated,
-                detail: format!("the connection ended before an answer: {}", broken_reason(&error)),
+                detail: format!("{ENDED}: {}", broken_reason(&error)),
+                told: Some(ENDED.to_owned()),
                 resend: if_stale(stale),
             },
             Fault::Refused(reason) => Self::new(ExchangeErrorKind::TlsAlertReceived, reason),
@@ -163,7 +180,8 @@ impl From<DialError> for ExchangeError {
             DialErrorKind::TlsAlertReceived => ExchangeErrorKind::TlsAlertReceived,
             DialErrorKind::HttpProtocolError => ExchangeErrorKind::HttpProtocolError,
         };
-        Self::new(kind, error.detail)
+        let told = error.told().to_owned();
+        Self::new(kind, error.detail).telling(told)
     }
 }
 

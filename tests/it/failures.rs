@@ -46,6 +46,19 @@ async fn the_name_does_not_exist() {
 }
 
 #[tokio::test]
+async fn how_an_upstream_is_reached_is_not_told_to_callers() {
+    let tokens = TokenServer::start().await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (connect, error) in [(free.to_string(), "connection_refused"), ("inner.invalid:443".to_owned(), "dns_error")] {
+        let answer = ask(&base(&tokens, "https://api.test", &format!("connect = \"{connect}\""))).await;
+        answer.assert_own_failure(502, error);
+        let host = connect.split(':').next().unwrap();
+        assert!(answer.text().contains("upstream \\\"api\\\": "), "{}", answer.text());
+        assert!(!answer.text().contains(host) && !answer.text().contains("os error"), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn the_certificate_is_from_somebody_unknown_or_for_another_name() {
     let tokens = TokenServer::start().await;
     let api = Scripted::start(|_, _| Reply::ok("secret")).await;

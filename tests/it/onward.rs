@@ -133,7 +133,7 @@ async fn a_proxy_that_is_spoken_to_by_tls_is_verified_by_its_own_name() {
     let wrong = trusted.replace(&front.address().port().to_string(), &elsewhere.address().port().to_string());
     let answer = ask(&it.proxy(&wrong)).await;
     answer.assert_own_failure(502, "tls_certificate_error");
-    assert!(answer.text().contains("the onward proxy localhost:"), "{}", answer.text());
+    assert!(answer.text().contains("the onward proxy: the TLS handshake failed"), "{}", answer.text());
 }
 
 #[tokio::test]
@@ -164,8 +164,12 @@ async fn what_the_proxy_says_instead_becomes_a_sentence() {
         let answer = ask(&it.proxy(&quoted(&onward.origin()))).await;
         answer.assert_own_failure(status, error);
         assert!(answer.text().contains(sentence), "{said:?}: {}", answer.text());
-        let named = format!("the onward proxy {}", onward.address());
-        assert!(answer.text().contains(&named), "{said:?}: {}", answer.text());
+        assert!(answer.text().contains("the onward proxy"), "{said:?}: {}", answer.text());
+        assert!(
+            !answer.text().contains(&onward.address().to_string()),
+            "where it is is for the log: {}",
+            answer.text()
+        );
     }
     assert_eq!(it.api.requests(), 0);
 }
@@ -208,7 +212,8 @@ async fn a_proxy_that_cannot_be_found_is_a_matter_of_configuration() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let answer = ask(&it.proxy(&format!("\"http://{free}\""))).await;
     answer.assert_own_failure(502, "connection_refused");
-    assert!(answer.text().contains(&format!("the onward proxy {free}")), "{}", answer.text());
+    assert!(answer.text().contains("the onward proxy: it cannot be connected to"), "{}", answer.text());
+    assert!(!answer.text().contains(&free.to_string()), "{}", answer.text());
 }
 
 #[tokio::test]

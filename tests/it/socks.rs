@@ -80,13 +80,15 @@ async fn what_is_refused_is_refused_in_socks_words_and_counted() {
     let tokens = TokenServer::start().await;
     let proxy =
         TestProxy::start(&format!("{SOCKS}{ADMIN}{}{}", credential(&tokens), upstream("api", "http://127.0.0.1:1")));
-    for (host, port, code) in [("unknown.test", 443, 2), ("127.0.0.1", 1, 5), ("0x7f.1", 443, 4), ("a b", 443, 4)] {
+    for (host, port, code) in
+        [("unknown.test", 443, 2), ("127.0.0.1", 1, 5), ("0x7f.1", 443, 4), ("a b", 443, 4), ("api.test:8443", 443, 4)]
+    {
         let (answer, mut stream) = ask(&proxy, host, port).await;
         assert_eq!(answer, code, "{host}:{port}");
         assert!(!matches!(stream.read(&mut [0]).await, Ok(1)), "and the connection ends");
     }
     let denied = "attache_requests_total{listener=\"socks\",upstream=\"-\",outcome=\"denied\"}";
-    assert_eq!(proxy.metric(denied).await, 2.0, "what is no host is not even a request");
+    assert_eq!(proxy.metric(denied).await, 3.0, "what is no host is not even a request");
 }
 
 #[tokio::test]

@@ -1,0 +1,34 @@
+//! A new token because somebody says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::budget::Admission;
+use super::refresh::Landing;
+use super::{Budget, Injectable, TokenCache, TokenError, TokenErrorKind};
+
+/// How often somebody may have a new token asked for, whatever there is.
+const FORCED: Budget = Budget { requests: 10, per: Duration::from_secs(60) };
+
+impl TokenCache {
+    /// Asks for a new token now, whatever there is, unless a request is in flight: then its token is the answer.
+    ///
+    /// # Errors
+    /// As [`TokenCache::obtain`]; [`TokenErrorKind::Transient`] where it is asked for more often than people would.
+    pub async fn force_refresh(self: &Arc<Self>, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
+        if let Admission::Spent(left) = self.forced.admit(FORCED, self.clock.now().instant) {
+            let message = format!("new tokens have been asked for as often as may be by hand, {FORCED}");
+            return Err(Arc::new(TokenError::new(TokenErrorKind::Transient, message).with_retry_after(Some(left))));
+        }
+        self.force_token(wait).await.map(|token| token.injectable.clone())
+    }
+
+    pub(super) async fn force_token(self: &Arc<Self>, wait: Duration) -> Landing {
+        let flight = {
+            let mut state = self.lock();
+            state.forget_failure();
+            self.join_flight(&mut state)
+        };
+        self.land_with(flight, wait).await
+    }
+}
