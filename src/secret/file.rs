@@ -117,14 +117,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = fifo(directory.path());
         let began = Instant::now();
-        let error = read_within(&path, Duration::from_millis(100)).unwrap_err();
-        assert!(error.starts_with("nothing came of it within 100ms; is it a pipe"), "{error}");
-        assert!(began.elapsed() < Duration::from_secs(5));
+        let error = read_within(&path, Duration::from_secs(1)).unwrap_err();
+        assert!(error.starts_with("nothing came of it within 1s; is it a pipe"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(10));
         // It hangs already: nobody waits for it again, and nothing else is begun.
         let again = Instant::now();
         let first = READINGS.join(&path).unwrap();
-        assert!(read_within(&path, Duration::from_millis(100)).is_err());
-        assert!(again.elapsed() < Duration::from_millis(90));
+        assert!(read_within(&path, Duration::from_secs(1)).is_err());
+        assert!(again.elapsed() < Duration::from_millis(900));
         assert!(Arc::ptr_eq(&first, &READINGS.join(&path).unwrap()));
         // A good one beside it.
         let good = directory.path().join("good");
