@@ -446,7 +446,7 @@ fn area(path: &str) -> String {
 /// What follows `crate::` (`attache::` in the binary), also in braces.
 fn crate_paths(path: &str, code: &str) -> BTreeSet<String> {
     let name = |text: &str| -> String {
-        text.trim_start().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
+        text.trim_start().chars().take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_').collect()
     };
     let library = if path == "main.rs" { "attache::" } else { "crate::" };
     let mut found = BTreeSet::new();
