@@ -266,3 +266,121 @@ async fn a_secret_in_a_pipe_that_nobody_writes_into_is_a_sentence_for_check_and_
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     }
 }
+
+/// Opens a connection that speaks HTTP/2, with this much room for each answer.
+async fn http2(proxy: &TestProxy, window: u32) -> h2::client::SendRequest<bytes::Bytes> {
+    let stream = tokio::net::TcpStream::connect(proxy.address("base")).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (send, connection) = builder.initial_window_size(window).handshake(stream).await.unwrap();
+    tokio::spawn(async move {
+        let _ended = connection.await;
+    });
+    send.ready().await.unwrap()
+}
+
+const GOOD: &str = "GET /good HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[tokio::test]
+async fn callers_that_take_nothing_of_their_answers_hold_up_no_other_caller() {
+    let api =
+        Scripted::start(|asked, _| Reply::ok(if asked.target() == "/good" { "fine" } else { LARGE.as_str() })).await;
+    let toml = format!("{}[upstreams.api]\norigin = \"{}\"\n", reverse(&["api"]), api.origin());
+    let proxy = TestProxy::start(&toml);
+    let alone = measured("alone", &proxy, "base", GOOD, 100).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        // Not a byte of an answer can be sent: each holds a connection to the upstream.
+        let mut hostile = http2(&proxy, 0).await;
+        for _ in 0..100 {
+            hostile = hostile.ready().await.unwrap();
+            let request = http::Request::get("http://localhost/large").body(()).unwrap();
+            held.push(hostile.send_request(request, true).unwrap());
+        }
+    }
+    until("they hold the upstream's connections", || async { api.connections() >= 300 }).await;
+    let beside = measured("beside 300 streams that nobody reads", &proxy, "base", GOOD, 100).await;
+    assert!(beside < alone + SLACK, "{beside:?} instead of {alone:?}");
+}
+
+/// More than any buffer on the way takes.
+static LARGE: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| "large".repeat(200_000));
+
+#[tokio::test]
+async fn callers_that_flood_hold_up_no_other_caller() {
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let toml = format!("{}[upstreams.api]\norigin = \"{}\"\n", reverse(&["api"]), api.origin());
+    let proxy = TestProxy::start(&toml);
+    let alone = measured("alone", &proxy, "base", GOOD, 100).await;
+    let address = proxy.address("base");
+    let mut floods = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        floods.spawn(async move {
+            // A ping, as often as it is taken.
+            let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].repeat(200);
+            let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+            let mut ended = 0_u32;
+            loop {
+                use tokio::io::AsyncWriteExt as _;
+                let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+                let _sent = stream.write_all(&preface).await;
+                while stream.write_all(&ping).await.is_ok() {}
+                ended += 1;
+                assert!(ended < 1_000_000);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    }
+    let beside = measured("beside four floods of pings", &proxy, "base", GOOD, 100).await;
+    assert!(beside < alone + SLACK, "{beside:?} instead of {alone:?}");
+    assert_eq!(floods.len(), 4);
+}
+
+#[tokio::test]
+async fn uploads_that_nobody_takes_hold_up_no_other_upload_of_the_same_connection() {
+    let api = crate::support::Raw::start(|mut stream, _| async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        loop {
+            let head = crate::support::read_head(&mut stream).await;
+            if head.starts_with("POST /stalled") {
+                // Its body is never read.
+                return std::future::pending().await;
+            }
+            if head.is_empty() {
+                return;
+            }
+            let _whole = tokio::io::copy(&mut (&mut stream).take(100_000), &mut tokio::io::sink()).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine").await.unwrap();
+        }
+    })
+    .await;
+    let toml = format!("{}[upstreams.api]\norigin = \"{}\"\n", reverse(&["api"]), api.origin());
+    let proxy = TestProxy::start(&toml);
+    let mut send = http2(&proxy, 65_535).await;
+    let mut p99 = Vec::new();
+    let mut stalled = Vec::new();
+    for what in ["alone", "beside 40 uploads that nobody takes"] {
+        let mut took = Vec::new();
+        for _ in 0..100 {
+            let began = Instant::now();
+            send = send.ready().await.unwrap();
+            let request = http::Request::post("http://localhost/good").header("content-length", 100_000);
+            let (answer, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
+            body.send_data(vec![0; 100_000].into(), true).unwrap();
+            let answer = tokio::time::timeout(Duration::from_secs(10), answer).await.expect("held up").unwrap();
+            assert_eq!(answer.status(), 200);
+            took.push(began.elapsed());
+        }
+        took.sort_unstable();
+        eprintln!("{what}: 100 of 100, p99 {:?}, slowest {:?}", took[98], took[99]);
+        p99.push(took[98]);
+        for _ in 0..40 {
+            send = send.ready().await.unwrap();
+            let request = http::Request::post("http://localhost/stalled").body(()).unwrap();
+            let (answer, mut body) = send.send_request(request, false).unwrap();
+            body.send_data(vec![0; 4 << 20].into(), false).unwrap();
+            stalled.push((answer, body));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(p99[1] < p99[0] + SLACK, "{p99:?}");
+}
