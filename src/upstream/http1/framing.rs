@@ -161,7 +161,9 @@ fn line_end(buffer: &[u8]) -> Result<Option<usize>, &'static str> {
 fn chunk_size(line: &[u8]) -> Result<u64, &'static str> {
     const BAD: &str = "a chunk size of its response is no number";
     let digits = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
-    let behind = line[digits..].trim_ascii_start();
+    // BWS is that and nothing else: a form feed is no white space to others (RFC 9110 section 5.6.3).
+    let blank = line[digits..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let behind = &line[digits + blank..];
     if digits == 0 || digits > 16 || !(behind.is_empty() || behind[0] == b';') || behind.contains(&b'\r') {
         return Err(BAD);
     }
@@ -222,6 +224,7 @@ mod tests {
             "11111111111111111\r\n",
             "5\r\nhelloX\r\n",
             "5;a=\r\r\n",
+            "5\x0c\r\nhello\r\n",
             "g\r\n",
         ] {
             assert!(decode(&[body.as_bytes()]).is_err_and(|what| what != "not ended"), "{body:?}");
