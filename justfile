@@ -27,6 +27,10 @@ ci:
 deny:
     cargo deny check
 
+# Fuzz all targets, or those that are named: `just fuzz --seconds 600 replay`.
+fuzz *ARGS:
+    fuzz/run {{ARGS}}
+
 # The benchmarks, or those whose name contains FILTER; benches/README.md says what they measure.
 bench FILTER="":
     cargo bench -- {{FILTER}}

@@ -7,6 +7,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         assert!(schemes.iter().all(|challenge| !challenge.scheme.is_empty()));
         let mut headers = http::HeaderMap::new();
         headers.insert(http::header::WWW_AUTHENTICATE, value);
-        attache::proxy::verdict(&headers, |scheme| scheme.eq_ignore_ascii_case("bearer"));
+        let _verdict = attache::proxy::verdict(&headers, |scheme| scheme.eq_ignore_ascii_case("bearer"));
     }
 });

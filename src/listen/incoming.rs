@@ -28,7 +28,12 @@ enum Kind {
     Http2(RequestBody),
     /// What comes is the tunnel's, if there will be one.
     Connect,
+    /// Nobody's.
+    Scripted(Pin<Box<Script>>),
 }
+
+/// A body that somebody made up.
+type Script = dyn Body<Data = Bytes, Error = BodyError>;
 
 impl Incoming {
     /// The same request with a body of ours; `switches`: it asks for another protocol.
@@ -47,6 +52,11 @@ impl Incoming {
 
     pub(super) fn of_connect(upgrade: Upgrade) -> Self {
         Self { kind: Kind::Connect, upgrade: Some(upgrade), interim: None }
+    }
+
+    /// A body that no caller sends: for those who hold its readers against what they should make of it.
+    pub(crate) fn scripted(script: impl Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
+        Self { kind: Kind::Scripted(Box::pin(script)), upgrade: None, interim: None }
     }
 
     /// The caller's side of a switch of protocols or of a tunnel, if the request asked for one; once.
@@ -76,6 +86,7 @@ impl Body for Incoming {
             Kind::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Kind::Http2(body) => body.poll(cx),
             Kind::Connect => Poll::Ready(None),
+            Kind::Scripted(script) => script.as_mut().poll_frame(cx),
         }
     }
 
@@ -84,6 +95,7 @@ impl Body for Incoming {
             Kind::Http1(body) => body.is_end_stream(),
             Kind::Http2(body) => body.has_ended(),
             Kind::Connect => true,
+            Kind::Scripted(script) => script.is_end_stream(),
         }
     }
 
@@ -92,6 +104,7 @@ impl Body for Incoming {
             Kind::Http1(body) => body.size_hint(),
             Kind::Http2(body) => body.size_hint(),
             Kind::Connect => SizeHint::with_exact(0),
+            Kind::Scripted(script) => script.size_hint(),
         }
     }
 }

@@ -8,6 +8,8 @@ mod bind;
 mod caller;
 mod connection;
 mod flood;
+#[doc(hidden)]
+pub mod fuzzing;
 mod heads;
 mod http1;
 mod http2;

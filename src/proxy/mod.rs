@@ -18,6 +18,8 @@ pub mod explain;
 mod facts;
 mod first_bytes;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod headers;
 mod inject;

@@ -5,8 +5,11 @@
 //! upstreams of a credential may cost. ARCHITECTURE.md has the rule in ten lines.
 
 mod evidence;
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod model_tests;
+mod oracle;
 mod pace;
 mod places;
 
@@ -134,13 +137,24 @@ impl Renewals {
 
     /// The upstream took this token.
     pub fn accepted(&self, generation: u64, sent_at: Option<Instant>, place: Place<'_>) -> Acceptance {
+        self.accepted_at(generation, sent_at, place, Instant::now)
+    }
+
+    /// `now` is asked only where it matters.
+    fn accepted_at(
+        &self,
+        generation: u64,
+        sent_at: Option<Instant>,
+        place: Place<'_>,
+        now: impl FnOnce() -> Instant,
+    ) -> Acceptance {
         let first = self.newest.load(Ordering::Relaxed) < generation;
         if first {
             // The newest one stays: an answer to an older token may come late.
             self.newest.fetch_max(generation, Ordering::Relaxed);
         }
         let watching = self.watching.load(Ordering::Relaxed);
-        let proved = if watching { self.note_acceptance(sent_at, place, Instant::now()) } else { None };
+        let proved = if watching { self.note_acceptance(sent_at, place, now()) } else { None };
         Acceptance { first, proved }
     }
 

@@ -28,6 +28,8 @@ use rustls_pki_types::ServerName;
 pub use body::{BodyError, ResponseBody};
 pub use error::{ExchangeError, ExchangeErrorKind, Resend};
 pub use exchange::{Connecting, OutboundField, OutboundHead};
+#[doc(hidden)]
+pub use http1::fuzzing;
 pub use pool::Pool;
 pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use attache::config::Config;
-use attache::oauth::fuzzing;
 use attache::proxy::{parse_challenges, spoken, verdict};
 use attache::upstream::{Authority, Host};
+use attache::{listen, oauth, proxy, renewal, route, upstream};
 use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
 
 /// Every entry of a corpus, by its name.
@@ -21,11 +21,73 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     corpus
 }
 
+/// What a target makes of the whole of its input.
+type Target = fn(&[u8]) -> Result<(), String>;
+
+fn replayed(target: &str, holds: Target) {
+    for (name, bytes) in corpus(target) {
+        assert_eq!(holds(&bytes), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn every_target_is_built_and_has_a_corpus() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    let replays = include_str!("fuzz_corpus.rs");
+    for entry in std::fs::read_dir(fuzz.join("fuzz_targets")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is not in fuzz/Cargo.toml");
+        let replayed = [format!("replayed(\"{name}\""), format!("corpus(\"{name}\")")];
+        assert!(replayed.iter().any(|call| replays.contains(call)), "{name} is not replayed here");
+        assert!(fuzz.join("corpus").join(name).is_dir(), "{name} has no corpus");
+    }
+}
+
 #[test]
 fn token_responses() {
-    for (name, bytes) in corpus("token_response") {
-        assert_eq!(fuzzing::token_response(&bytes), Ok(()), "{name}");
-    }
+    replayed("token_response", oauth::fuzzing::token_response);
+}
+
+#[test]
+fn answers_of_http1_upstreams() {
+    replayed("response_head", upstream::fuzzing::answer);
+}
+
+#[test]
+fn bodies_of_http1_upstreams() {
+    replayed("chunks", upstream::fuzzing::chunks);
+}
+
+#[test]
+fn bodies_that_are_sent_again() {
+    replayed("replay", proxy::fuzzing::replay);
+}
+
+#[test]
+fn histories_of_refusals() {
+    replayed("renewal", renewal::fuzzing::history);
+}
+
+#[test]
+fn paths_that_servers_read_each_in_its_own_way() {
+    replayed("path", route::fuzzing::path);
+}
+
+#[test]
+fn frames_of_callers() {
+    replayed("frames", listen::fuzzing::frames);
+}
+
+#[test]
+fn heads_of_callers() {
+    replayed("request_heads", listen::fuzzing::heads);
+}
+
+#[test]
+fn callers_in_socks() {
+    replayed("socks", listen::fuzzing::socks);
 }
 
 #[test]
@@ -33,7 +95,7 @@ fn basic_pairs() {
     for (name, bytes) in corpus("basic") {
         let text = String::from_utf8(bytes).unwrap();
         let (id, secret) = text.split_once('\0').unwrap_or((&text, ""));
-        assert_eq!(fuzzing::basic(id, secret), Ok(()), "{name}");
+        assert_eq!(oauth::fuzzing::basic(id, secret), Ok(()), "{name}");
     }
 }
 

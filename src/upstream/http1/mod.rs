@@ -8,6 +8,8 @@
 //! never a guess, and a connection is used again only where both messages have ended for certain (RFC 9112 section 9.3).
 
 mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod stream;
 mod upload;
