@@ -196,6 +196,7 @@ mod tests {
                 String::from_utf8_lossy(&output.stderr)
             )),
             Err(_) => {
+                assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "{program} is not installed (.ci/run)");
                 eprintln!("SKIPPED: {program} is not installed");
                 None
             }

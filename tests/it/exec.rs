@@ -6,7 +6,7 @@ use std::process::Command;
 use attache::demo::{CLIENT_ID, CLIENT_SECRET, Demo, DemoPorts};
 use tokio::net::TcpListener;
 
-use crate::support::{Finished, Folder, Running};
+use crate::support::{Finished, Folder, Running, skipped};
 
 /// The variable of the configuration's secret.
 const SECRET: &str = "EXEC_TEST_SECRET";
@@ -37,11 +37,10 @@ fn offline() -> Folder {
 }
 
 /// A program of the machine that a test cannot do without.
-#[expect(clippy::print_stderr, reason = "a test that checks nothing must not pass in silence")]
 fn there_is(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
-        eprintln!("SKIPPED: {program} is not installed");
+        skipped(&format!("{program} is not installed"));
     }
     found
 }

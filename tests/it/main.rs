@@ -30,6 +30,8 @@ mod framing;
 mod fuzz_corpus;
 mod guarantees;
 mod guarantees_tokens;
+mod h2_conformance;
+mod h2load;
 mod http2;
 mod http2_abuse;
 mod http2_callers;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::UnixDatagram;
 
-use crate::support::{Folder, Reply, Scripted, TokenServer, credential, get, reverse, upstream};
+use crate::support::{Folder, Reply, Scripted, TokenServer, credential, get, reverse, skipped, upstream};
 
 /// What a service manager does: it keeps one socket open, and starts and stops the program on it.
 const MANAGER: &str = r#"
@@ -88,7 +88,7 @@ async fn systemd_hears_of_the_start_of_reloads_of_life_and_of_the_end() {
 #[tokio::test]
 async fn a_restart_on_an_inherited_socket_fails_no_request() {
     if std::process::Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: python3 is not installed");
+        skipped("python3 is not installed");
         return;
     }
     let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("fine")).await);
@@ -118,7 +118,7 @@ async fn a_restart_on_an_inherited_socket_fails_no_request() {
 #[tokio::test]
 async fn an_inherited_socket_that_nobody_takes_is_told() {
     if std::process::Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: python3 is not installed");
+        skipped("python3 is not installed");
         return;
     }
     let toml = "[listeners.other]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstream = \"api\"\n[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n";

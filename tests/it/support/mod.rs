@@ -10,6 +10,7 @@ mod proxy;
 mod raw;
 mod server;
 mod setup;
+mod skipped;
 mod tls;
 mod world;
 
@@ -22,5 +23,6 @@ pub use proxy::TestProxy;
 pub use raw::{Raw, read_head};
 pub use server::{Asked, Reply, Scripted, TokenServer};
 pub use setup::{ADMIN, FORWARD, credential, reverse, upstream};
+pub use skipped::skipped;
 pub use tls::{Http2Server, TestCa, TlsFront};
 pub use world::{World, until};
