@@ -160,7 +160,8 @@ fn dechunked(all: &[u8]) -> Body {
         let (line, behind) = (&rest[..end], &rest[end + 1..]);
         let Some(line) = line.strip_suffix(b"\r").filter(|line| !line.contains(&b'\r')) else { return Body::Refused };
         let digits = line.split(|byte| matches!(byte, b';' | b' ' | b'\t')).next().unwrap_or_default();
-        let extension = line[digits.len()..].trim_ascii_start();
+        let blank = line[digits.len()..].split(|byte| !matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+        let extension = &line[digits.len() + blank.len()..];
         let size = digits
             .iter()
             .try_fold(0_u64, |size, digit| Some(size.checked_mul(16)? + u64::from(char::from(*digit).to_digit(16)?)));
