@@ -5,6 +5,7 @@
 //! one write, and nothing of them outlives it.
 
 mod answer;
+mod batched;
 mod body;
 mod head;
 mod interim;
@@ -26,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::watch::Served;
 use super::{Handler, Limits, panics};
+use batched::{Batch, Batched, batched};
 pub(super) use body::RequestBody;
 pub(super) use stream::Context as StreamContext;
 pub use tunnel::Tunnel;
@@ -42,7 +44,8 @@ const SEND_BUFFER: usize = 256 * 1024;
 
 /// One caller's connection. Ready when it has ended.
 pub(super) struct Connection<S, G, F> {
-    state: State<S>,
+    state: State<Batched<S>>,
+    batch: Batch<S>,
     begin: G,
     streams: FuturesUnordered<F>,
     /// What of `CONNECTION_WINDOW` it has become.
@@ -62,6 +65,7 @@ where
     H: Handler,
 {
     let context = Rc::new(context);
+    let (io, batch) = batched(io);
     let handshake = Builder::new()
         .max_concurrent_streams(MAX_STREAMS)
         .initial_window_size(STREAM_WINDOW)
@@ -76,6 +80,7 @@ where
     };
     Connection {
         state: State::Handshake(Box::new(handshake)),
+        batch,
         begin,
         streams: FuturesUnordered::new(),
         window: CONNECTION_WINDOW,
@@ -121,15 +126,28 @@ where
     type Output = Result<(), h2::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if let State::Handshake(handshake) = &mut this.state {
+        let polled = self.poll_unflushed(cx);
+        // What all streams have said by now leaves together. Of a connection that breaks here the next read tells.
+        let _later = self.batch.poll_flush(cx, self.streams.is_empty());
+        polled
+    }
+}
+
+impl<S, G, F> Connection<S, G, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    G: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Unpin,
+    F: Future<Output = ()>,
+{
+    fn poll_unflushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        if let State::Handshake(handshake) = &mut self.state {
             let mut connection = ready!(Pin::new(handshake.as_mut()).poll(cx))?;
-            if this.finishing {
+            if self.finishing {
                 connection.graceful_shutdown();
             }
-            this.state = State::Open(Box::new(connection));
+            self.state = State::Open(Box::new(connection));
         }
-        this.poll_open(cx)
+        self.poll_open(cx)
     }
 }
 

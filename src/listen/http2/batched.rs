@@ -1,0 +1,193 @@
+//! What a connection has to say, in as few writes as possible. h2 writes each DATA frame of some size by itself; here it is copied
+//! behind what waits already, and leaves when the connection's task has nothing more to add.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What may wait. Beyond this a write goes out with what waits, without being copied.
+const MOST: usize = 32 * 1024;
+
+/// A stream whose writes wait for [`Batch::poll_flush`].
+pub(super) struct Batched<S>(Rc<RefCell<Inner<S>>>);
+
+/// Lets what waits go out.
+pub(super) struct Batch<S>(Rc<RefCell<Inner<S>>>);
+
+struct Inner<S> {
+    stream: S,
+    waiting: BytesMut,
+}
+
+/// Both ends of one stream.
+pub(super) fn batched<S>(stream: S) -> (Batched<S>, Batch<S>) {
+    let inner = Rc::new(RefCell::new(Inner { stream, waiting: BytesMut::new() }));
+    (Batched(Rc::clone(&inner)), Batch(inner))
+}
+
+impl<S: AsyncWrite + Unpin> Batch<S> {
+    /// Ready when nothing waits any more. `rest`: nothing is expected to follow soon, so no memory is kept for it.
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>, rest: bool) -> Poll<io::Result<()>> {
+        let mut inner = self.0.borrow_mut();
+        if inner.waiting.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(inner.poll_waiting(cx))?;
+        if rest {
+            inner.waiting = BytesMut::new();
+        }
+        Pin::new(&mut inner.stream).poll_flush(cx)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Inner<S> {
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.waiting.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting))?;
+            self.take(written)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn take(&mut self, written: usize) -> io::Result<()> {
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.waiting.advance(written);
+        Ok(())
+    }
+
+    /// Writes what waits and these, in their order; how much of these has gone out.
+    fn poll_write_all(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        while !self.waiting.is_empty() {
+            // Two slices at a time are what h2 writes: a frame's head and what is in it.
+            let mut all = [IoSlice::new(&[]); 3];
+            all[0] = IoSlice::new(&self.waiting);
+            let more = slices.len().min(2);
+            all[1..=more].copy_from_slice(&slices[..more]);
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &all[..=more]))?;
+            let of_these = written.saturating_sub(self.waiting.len());
+            self.take(written - of_these)?;
+            if of_these > 0 {
+                return Poll::Ready(Ok(of_these));
+            }
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Batched<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.borrow_mut().stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Batched<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let inner = &mut *self.0.borrow_mut();
+        let length = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        if inner.waiting.len() + length > MOST {
+            return inner.poll_write_all(cx, slices);
+        }
+        for slice in slices {
+            inner.waiting.extend_from_slice(slice);
+        }
+        Poll::Ready(Ok(length))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// h2 flushes behind each frame that it does not copy; what waits goes out once the connection has been polled.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let inner = &mut *self.0.borrow_mut();
+        ready!(inner.poll_waiting(cx))?;
+        Pin::new(&mut inner.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Takes so much at a time, and now and then nothing.
+    struct Narrow {
+        taken: Vec<u8>,
+        room: Vec<usize>,
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let room = self.room.pop().unwrap_or(usize::MAX).min(bytes.len());
+            if room == 0 && !bytes.is_empty() {
+                return Poll::Pending;
+            }
+            self.taken.extend_from_slice(&bytes[..room]);
+            Poll::Ready(Ok(room))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_goes_out_once_and_in_its_order(
+            writes in proptest::collection::vec((0_usize..40_000, 0_usize..40_000, any::<bool>()), 1..20),
+            room in proptest::collection::vec(prop_oneof![Just(0), 1_usize..50_000], 0..60),
+        ) {
+            let (mut batched, batch) = batched(Narrow { taken: Vec::new(), room });
+            let mut cx = Context::from_waker(Waker::noop());
+            let (mut expected, mut next) = (Vec::new(), 0_u8);
+            for (first, second, flush) in writes {
+                let mut bytes = |count: usize| -> Vec<u8> {
+                    (0..count).map(|_| { next = next.wrapping_add(1); next }).collect()
+                };
+                let (first, second) = (bytes(first), bytes(second));
+                let all = [first.clone(), second.clone()].concat();
+                let mut sent = 0;
+                // What was not taken is written again, as h2 does.
+                while sent < all.len() {
+                    let (a, b) = (&first[sent.min(first.len())..], &second[sent.saturating_sub(first.len())..]);
+                    let slices = [IoSlice::new(a), IoSlice::new(b)];
+                    if let Poll::Ready(taken) = Pin::new(&mut batched).poll_write_vectored(&mut cx, &slices) {
+                        sent += taken.unwrap();
+                    }
+                }
+                expected.extend(all);
+                if flush {
+                    let _later = batch.poll_flush(&mut cx, true);
+                }
+            }
+            while batch.poll_flush(&mut cx, false).is_pending() {}
+            prop_assert!(batch.0.borrow().stream.taken == expected);
+        }
+    }
+}
