@@ -53,7 +53,6 @@ pub struct CallerMetrics {
     pub too_many: Counter,
 }
 
-#[derive(Debug)]
 struct Known {
     name: Arc<str>,
     settings: CallerSettings,
@@ -217,6 +216,13 @@ impl Callers {
             Proof::Password(digest) => known.has(digest),
             Proof::Certificate => known.is_named_by(connection),
         }
+    }
+}
+
+/// Without the digests: see [`Proven`].
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Known").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

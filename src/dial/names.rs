@@ -163,7 +163,17 @@ impl Names {
         let (names, of) = (self.clone(), Box::<str>::from(name));
         let land = move |answer| names.land(&of, &send, answer, now);
         if let Err(error) = self.lookup.begin(name, Box::new(wanted), Box::new(land)) {
-            self.lock().remove(name);
+            let mut all = self.lock();
+            let last = all.get_mut(name).and_then(|known| {
+                known.flight = None;
+                known.last(now)
+            });
+            if let Some(last) = last {
+                drop(all);
+                self.tell(name, &error.to_string());
+                return Ok(Found::Fresh(last));
+            }
+            all.remove(name);
             let detail = format!("the name {name} cannot be looked up: {error}");
             return Err(DialError::new(DialErrorKind::DnsError, detail));
         }

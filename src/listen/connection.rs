@@ -162,19 +162,3 @@ async fn speaks_http2<S: AsyncRead + Unpin>(
         }
     }
 }
-
-/// Marks a connection as busy while it lives.
-pub(super) struct InProgress(Arc<Standing>);
-
-impl InProgress {
-    pub(super) fn new(standing: &Arc<Standing>) -> Self {
-        standing.begin_request();
-        Self(Arc::clone(standing))
-    }
-}
-
-impl Drop for InProgress {
-    fn drop(&mut self) {
-        self.0.end_request();
-    }
-}

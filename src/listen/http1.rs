@@ -15,9 +15,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::InProgress;
 use super::interim::Interims;
-use super::standing::{Standing, Switch};
+use super::standing::{InProgress, Standing, Switch};
 use super::watch::Served;
 use super::watched::Watched;
 use super::{CallerConnection, Handler, Incoming, Limits};

@@ -75,6 +75,11 @@ impl Incoming {
     pub fn interim(&self) -> Option<Rc<dyn InterimSink>> {
         self.interim.clone()
     }
+
+    /// From now on they go there first.
+    pub fn set_interim(&mut self, to: Rc<dyn InterimSink>) {
+        self.interim = Some(to);
+    }
 }
 
 impl Body for Incoming {

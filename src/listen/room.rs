@@ -66,7 +66,8 @@ impl Room {
             return permit;
         }
         let _counted = Waiting::new(&self.waiting);
-        self.make_room(self.low);
+        // More than that at once: the seats are not looked through for each that comes.
+        self.make_room(2 * self.low);
         let place = Arc::clone(&self.permits).acquire_owned();
         let mut place = std::pin::pin!(place);
         loop {

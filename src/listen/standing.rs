@@ -1,7 +1,7 @@
 //! Where a caller's connection stands, and since when: what its deadlines go by.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -113,7 +113,7 @@ impl Standing {
         (self.is_idle() && now >= since.after(QUIET)).then_some(since)
     }
 
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         let in_head = self.phase.load(Ordering::Relaxed) == HEAD || self.head_since.load(Ordering::Relaxed) != 0;
         !self.is_busy() && !self.blocked.load(Ordering::Relaxed) && !in_head
     }
@@ -198,6 +198,11 @@ impl Standing {
         }
     }
 
+    /// Requests in progress, and tunnels that they have become.
+    pub(super) fn in_progress(&self) -> usize {
+        usize::try_from(self.busy.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed) > 0
     }
@@ -216,7 +221,11 @@ impl Standing {
         if ready {
             self.answering.store(false, Ordering::Relaxed);
         }
-        let blocked = !ready;
+        self.note_blocked(!ready);
+    }
+
+    /// Whether the caller takes what is written.
+    pub(super) fn note_blocked(&self, blocked: bool) {
         if self.blocked.load(Ordering::Relaxed) != blocked {
             self.blocked.store(blocked, Ordering::Relaxed);
             self.touch();
@@ -251,5 +260,21 @@ impl Standing {
 
     pub(super) fn is_expired(&self) -> bool {
         self.expired.load(Ordering::Relaxed)
+    }
+}
+
+/// Marks a connection as busy while it lives.
+pub(super) struct InProgress(Arc<Standing>);
+
+impl InProgress {
+    pub(super) fn new(standing: &Arc<Standing>) -> Self {
+        standing.begin_request();
+        Self(Arc::clone(standing))
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.end_request();
     }
 }

@@ -15,7 +15,7 @@ use crate::coarse::{Deadline, Tick};
 /// when the draining began is answered, with `Connection: close`.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
-/// How long an HTTP/2 caller may take to hear that its idle connection makes room for another one.
+/// How long an HTTP/2 caller may take to hear that its idle connection ends: what it has asked for by then is answered.
 const PARTING: Duration = Duration::from_secs(1);
 
 /// A connection that is being served. Ready when it has ended.
@@ -61,7 +61,7 @@ pub(super) async fn watch<C: Served>(mut connection: Pin<&mut C>, standing: &Sta
                 return Poll::Ready(ended);
             }
         }
-        if let Some(by) = leaves_by.filter(|_| !standing.is_busy()) {
+        if let Some(by) = leaves_by.filter(|_| standing.is_idle()) {
             deadline.move_to(by);
             return deadline.poll(cx).map(Ok);
         }
@@ -76,8 +76,13 @@ pub(super) async fn watch<C: Served>(mut connection: Pin<&mut C>, standing: &Sta
         match overdue {
             Overdue::Idle if !finishing => {
                 finishing = true;
+                let by = *leaves_by.insert(Tick::now().after(PARTING));
                 connection.as_mut().finish();
-                connection.as_mut().poll(cx)
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(ended);
+                }
+                deadline.move_to(by);
+                deadline.poll(cx).map(Ok)
             }
             Overdue::Head => {
                 standing.expire();

@@ -165,7 +165,9 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
             self.ahead = interim;
         }
         while !self.ahead.is_empty() {
-            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.ahead))?;
+            let polled = Pin::new(&mut self.inner).poll_write(cx, &self.ahead);
+            self.standing.note_blocked(polled.is_pending());
+            let written = ready!(polled)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

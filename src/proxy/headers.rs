@@ -14,8 +14,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, request, response};
 use http_body::Frame;
 
-use super::switch;
-
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -132,7 +130,7 @@ fn strip_nominated(headers: &mut HeaderMap, wishes: &mut HopWishes) {
     for line in &lines {
         for member in list_members(line) {
             if member.eq_ignore_ascii_case(b"upgrade") {
-                wishes.upgrade = switch::permitted(headers);
+                wishes.upgrade = permitted_protocols(headers);
             } else if let Ok(name) = HeaderName::from_bytes(member)
                 && !is_never_hop_by_hop(&name)
             {
@@ -144,6 +142,18 @@ fn strip_nominated(headers: &mut HeaderMap, wishes: &mut HopWishes) {
         }
     }
     wishes.nominated = (!nominated.is_empty()).then(|| Nominated(nominated.into()));
+}
+
+/// The protocols of an `Upgrade` that may be asked for on. Other versions of HTTP are not among them: what would come then are
+/// requests that nobody looks at. Neither is TLS, which would begin in the middle of a connection that has it.
+fn permitted_protocols(upgrade: &HeaderMap) -> Option<HeaderValue> {
+    let refused = |member: &&[u8]| {
+        let name = member.split(|byte| *byte == b'/').next().unwrap_or_default();
+        [&b"h2c"[..], b"h2", b"h3", b"http", b"tls"].iter().any(|refused| name.eq_ignore_ascii_case(refused))
+    };
+    let members = upgrade.get_all(UPGRADE).iter().flat_map(list_members);
+    let members: Vec<&[u8]> = members.filter(|member| !refused(member)).collect();
+    if members.is_empty() { None } else { HeaderValue::from_bytes(&members.join(&b", "[..])).ok() }
 }
 
 /// `Trailer` names nothing that is taken out of the trailers on the way (RFC 9110 section 6.6.2).

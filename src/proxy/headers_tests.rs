@@ -268,3 +268,17 @@ fn via_tells_a_loop_from_a_chain() {
     assert!(own.is_loop(&headers(&[("via", "1.1 attache")])));
     assert!(!own.is_loop(&headers(&[("via", "1.1 attached, 1.1 x (attache)")])));
 }
+
+#[test]
+fn every_protocol_is_asked_for_but_other_versions_of_http_and_tls() {
+    let permitted = |lines: &[&str]| {
+        let lines: Vec<(&str, &str)> = lines.iter().map(|line| ("upgrade", *line)).collect();
+        permitted_protocols(&headers(&lines)).map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(permitted(&["websocket"]).as_deref(), Some("websocket"));
+    assert_eq!(permitted(&["SPDY/3.1"]).as_deref(), Some("SPDY/3.1"));
+    assert_eq!(permitted(&["h2c, websocket", "IRC/6.9"]).as_deref(), Some("websocket, IRC/6.9"));
+    for refused in ["h2c", "H2C", "HTTP/2.0", "http/3", "TLS/1.0", "h2c, HTTP/2.0", "", " , "] {
+        assert_eq!(permitted(&[refused]), None, "{refused}");
+    }
+}

@@ -22,6 +22,7 @@ mod forward;
 pub mod fuzzing;
 mod grpc;
 mod headers;
+mod hints;
 mod inject;
 mod intercept;
 mod malformed;
@@ -44,12 +45,13 @@ mod token_origin;
 mod tunnel;
 
 use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -67,6 +69,7 @@ pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresse
 use self::destination::{Destination, Reached};
 use self::entrance::{Arrived, Entrance, Visit};
 use self::facts::{CallerFacts, finish};
+use self::hints::{Hints, handed_on};
 use self::intercept::Inside;
 use self::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
 use self::record::Record;
@@ -276,13 +279,17 @@ impl Proxy {
             (None, Some(_)) => (&metrics.passed_without_token, "passed_without_token"),
             (None, None) => (&metrics.passed, "passed"),
         };
+        let head = &*head;
+        let hints = Hints::hold(terms, &mut body);
+        let tell = |headers: &mut HeaderMap| rewrite::tell_caller(terms, reached, head, headers);
         let response = match authorization {
             Some((credential, authorization)) => {
-                self.send_authorized(reached, credential, head, body, authorization).await
+                let answer = pin!(self.send_authorized(reached, credential, head, body, authorization));
+                handed_on(answer, hints, tell).await
             }
             None => {
-                let passed = Box::pin(self.pass(&route.upstream, reached.origin(), head, body)).await;
-                passed.map(|response| (response, None))
+                let mut answer = Box::pin(self.pass(&route.upstream, reached.origin(), head, body));
+                handed_on(pin!(&mut answer), hints, tell).await.map(|response| (response, None))
             }
         };
         let (response, trailers) = response.map_err(|error| Refusal::exchange(route.name(), &error))?;
@@ -329,6 +336,11 @@ impl Proxy {
     ) -> Result<Response<CallerBody>, Refusal> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch::join(self, switch, response, upstream, record, visit.entrance());
+        }
+        if switch.is_some_and(|switch| switch.would_be_opened_by(response.status())) {
+            return Err(Refusal::bad_response(
+                "the upstream answered without switching to the protocol that was asked for",
+            ));
         }
         let (mut head, body) = response.into_parts();
         rewrite_response(&self.shared.via, &mut head);

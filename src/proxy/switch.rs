@@ -59,19 +59,13 @@ pub(super) fn ask(asked: Option<HeaderValue>, head: &mut Parts, body: &mut Incom
     Some(Switch { caller, asked, key })
 }
 
-/// The protocols of an `Upgrade` that may be asked for on. Other versions of HTTP are not among them: what would come then are
-/// requests that nobody looks at. Neither is TLS, which would begin in the middle of a connection that has it.
-pub(super) fn permitted(upgrade: &HeaderMap) -> Option<HeaderValue> {
-    let refused = |member: &&[u8]| {
-        let name = member.split(|byte| *byte == b'/').next().unwrap_or_default();
-        [&b"h2c"[..], b"h2", b"h3", b"http", b"tls"].iter().any(|refused| name.eq_ignore_ascii_case(refused))
-    };
-    let members = upgrade.get_all(UPGRADE).iter().flat_map(headers::list_members);
-    let members: Vec<&[u8]> = members.filter(|member| !refused(member)).collect();
-    if members.is_empty() { None } else { HeaderValue::from_bytes(&members.join(&b", "[..])).ok() }
-}
-
 impl Switch {
+    /// True of an answer that would open the stream of an extended CONNECT, though nobody has switched: there any success does
+    /// (RFC 8441 section 5).
+    pub(super) fn would_be_opened_by(&self, status: StatusCode) -> bool {
+        self.key.is_some() && status.is_success()
+    }
+
     /// Whether the upstream switches to what it was asked for, and has read the request.
     fn is_agreed(&self, answer: &HeaderMap) -> bool {
         let asked = |to: &[u8]| headers::list_members(&self.asked).any(|asked| asked.eq_ignore_ascii_case(to));
@@ -120,24 +114,6 @@ pub(super) fn join(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn permitted_of(lines: &[&str]) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(UPGRADE, HeaderValue::from_str(line).unwrap());
-        }
-        permitted(&headers).map(|value| value.to_str().unwrap().to_owned())
-    }
-
-    #[test]
-    fn every_protocol_is_asked_for_but_other_versions_of_http_and_tls() {
-        assert_eq!(permitted_of(&["websocket"]).as_deref(), Some("websocket"));
-        assert_eq!(permitted_of(&["SPDY/3.1"]).as_deref(), Some("SPDY/3.1"));
-        assert_eq!(permitted_of(&["h2c, websocket", "IRC/6.9"]).as_deref(), Some("websocket, IRC/6.9"));
-        for refused in ["h2c", "H2C", "HTTP/2.0", "http/3", "TLS/1.0", "h2c, HTTP/2.0", "", " , "] {
-            assert_eq!(permitted_of(&[refused]), None, "{refused}");
-        }
-    }
 
     #[test]
     fn the_accepted_key_is_that_of_the_standard() {

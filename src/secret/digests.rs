@@ -7,12 +7,18 @@ use std::time::{Duration, Instant};
 use super::{Secret, SecretSource, Secrets};
 
 /// The digests of every secret in a list that could be read last.
-#[derive(Debug)]
 pub struct Digests {
     of: Secrets,
     known: RwLock<Vec<[u8; 32]>>,
     /// When all of them were read last.
     read_at: Mutex<Instant>,
+}
+
+/// Without the digests: whoever reads them could try secrets against them.
+impl std::fmt::Debug for Digests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Digests").field("of", &self.of).finish_non_exhaustive()
+    }
 }
 
 /// A program that has brought nothing, such as a password manager that is locked, is asked again after this time.

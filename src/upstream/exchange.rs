@@ -244,9 +244,6 @@ fn poll_progress(
     timeouts: &Timeouts,
     cx: &mut Context<'_>,
 ) -> Poll<ExchangeError> {
-    // On HTTP/2 the body moves in another task, so this one looks again at the earliest moment that could be the end.
-    deadline.move_to(progress.last.get().after(timeouts.response.min(timeouts.body)));
-    std::task::ready!(deadline.poll(cx));
     let finished = progress.finished.get();
     deadline.move_to(progress.last.get().after(if finished { timeouts.response } else { timeouts.body }));
     deadline.poll(cx).map(|()| {

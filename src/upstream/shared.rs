@@ -63,6 +63,8 @@ pub(super) struct Streams<B> {
     refuses: Cell<bool>,
     /// Requests have gone out, and since then not one byte has come.
     owes_since: Cell<Option<Tick>>,
+    /// Something has come since the last request went out.
+    heard: Cell<bool>,
     /// A request was not answered in time, and since then not one byte has come.
     timed_out: Cell<bool>,
     /// No stream can begin on it any more.
@@ -79,6 +81,7 @@ impl<B> Streams<B> {
             idle_since: Cell::new(Tick::now()),
             refuses: Cell::new(false),
             owes_since: Cell::new(None),
+            heard: Cell::new(false),
             timed_out: Cell::new(false),
             ended: Cell::new(false),
             alive: Cell::new(alive),
@@ -90,6 +93,7 @@ impl<B> Streams<B> {
     pub(super) fn begin(&self) {
         drop(self.resting.take());
         self.open.set(self.open.get() + 1);
+        self.heard.set(false);
         if self.owes_since.get().is_none() {
             self.owes_since.set(Some(Tick::now()));
         }
@@ -100,6 +104,9 @@ impl<B> Streams<B> {
         self.open.set(self.open.get() - 1);
         self.idle_since.set(Tick::now());
         if self.open.get() == 0 {
+            if self.heard.get() {
+                self.owes_since.set(None);
+            }
             self.resting.set(Some(Resting::new(bounds)));
             bounds.trim();
         }
@@ -128,6 +135,7 @@ impl<B> Streams<B> {
     /// The server has said something, whatever it was.
     fn heard(&self) {
         self.timed_out.set(false);
+        self.heard.set(true);
         self.owes_since.set((self.open.get() > 0).then(Tick::now));
     }
 

@@ -396,3 +396,95 @@ async fn a_websocket_whose_server_has_not_read_the_key_is_none() {
     let (response, _up) = send.send_request(other, false).unwrap();
     assert_eq!(response.await.unwrap().status(), 501);
 }
+
+#[tokio::test]
+async fn a_websocket_that_its_upstream_answers_without_switching_is_none() {
+    let tokens = TokenServer::start().await;
+    let api = Scripted::start(|asked, _| Reply::new(if asked.target() == "/no" { 403 } else { 200 }, "", "page")).await;
+    let proxy = TestProxy::start(&config(&tokens, &api.origin()));
+    let mut send = caller(&proxy).await;
+    until("extended CONNECT is announced", || async { send.is_extended_connect_protocol_enabled() }).await;
+    // A success would open the stream.
+    for (path, status) in [("/chat", 502), ("/no", 403)] {
+        let (response, _up) = send.send_request(websocket(&format!("http://localhost{path}")), false).unwrap();
+        assert_eq!(response.await.unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
+async fn websockets_that_nobody_reads_leave_room_for_the_callers_uploads() {
+    let tokens = TokenServer::start().await;
+    let api = Raw::start(|mut stream, _| async move {
+        let head = read_head(&mut stream).await;
+        if let Some(key) = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")) {
+            let digest = aws_lc_rs::digest::digest(
+                &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY,
+                format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes(),
+            );
+            let accepted = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest);
+            let switched = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accepted}\r\n\r\n"
+            );
+            stream.write_all(switched.as_bytes()).await.unwrap();
+            return std::future::pending().await;
+        }
+        let _whole = tokio::io::copy(&mut (&mut stream).take(64_000), &mut tokio::io::sink()).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\nfine").await.unwrap();
+    })
+    .await;
+    let proxy = TestProxy::start(&config(&tokens, &api.origin()));
+    let mut send = caller(&proxy).await;
+    until("extended CONNECT is announced", || async { send.is_extended_connect_protocol_enabled() }).await;
+    let mut stalled = Vec::new();
+    for _ in 0..20 {
+        send = send.ready().await.unwrap();
+        let (response, mut up) = send.send_request(websocket("http://localhost/chat"), false).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200);
+        up.send_data(Bytes::from(vec![0; 4 << 20]), false).unwrap();
+        stalled.push(up);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let request = Request::post("http://localhost/good").header("content-length", 64_000).body(()).unwrap();
+    let (response, mut body) = send.send_request(request, false).unwrap();
+    body.send_data(Bytes::from(vec![0; 64_000]), true).unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(5), response).await.expect("held up by others").unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn hints_name_the_origin_in_the_callers_terms() {
+    let tokens = TokenServer::start().await;
+    let api = Raw::start(|mut stream, _| async move {
+        let head = read_head(&mut stream).await;
+        let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: <http://{host}/a.css>; rel=preload\r\n\r\n");
+        let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\nfine";
+        stream.write_all(format!("{hint}{answer}").as_bytes()).await.unwrap();
+    })
+    .await;
+    let proxy = TestProxy::start(&config(&tokens, &api.origin()));
+    let mut caller = Caller::connect(proxy.address("base")).await;
+    caller.write("GET / HTTP/1.1\r\nHost: localhost:1\r\n\r\n").await;
+    let hint = caller.answer_head().await;
+    assert_eq!((hint.status, hint.field("link")), (103, Some("<http://localhost:1/a.css>; rel=preload")));
+    assert_eq!(caller.answer().await.text(), "fine");
+}
+
+#[tokio::test]
+async fn a_caller_that_takes_no_hints_is_not_waited_for_for_ever() {
+    let tokens = TokenServer::start().await;
+    let api = Raw::start(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        let hint = format!("HTTP/1.1 103 Early Hints\r\nX: {}\r\n\r\n", "x".repeat(50_000));
+        // Many more than any buffer on the way takes.
+        while stream.write_all(hint.as_bytes()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let limits = "timeouts = { response = \"60s\" }\n[limits]\nkeep_alive = \"1s\"\n";
+    let proxy = TestProxy::start(&(config(&tokens, &api.origin()) + limits));
+    let mut caller = Caller::connect(proxy.address("base")).await;
+    caller.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    until("it is given up", || async { proxy.metric("attache_caller_connections").await == 0.0 }).await;
+}

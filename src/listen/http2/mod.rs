@@ -15,6 +15,7 @@ mod tunnel;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use http::Request;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::standing::Standing;
 use super::watch::Served;
 use super::{Handler, Limits, panics};
 use batched::{Batch, Batched, batched};
@@ -39,13 +41,14 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 /// What may wait of all bodies together, as long as they are few.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// What is kept of answers that the caller has not taken, for each stream.
-const SEND_BUFFER: usize = 256 * 1024;
+/// What is kept of an answer that the caller has not taken, for each stream.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// One caller's connection. Ready when it has ended.
 pub(super) struct Connection<S, G, F> {
     state: State<Batched<S>>,
     batch: Batch<S>,
+    standing: Arc<Standing>,
     begin: G,
     streams: FuturesUnordered<F>,
     /// What of `CONNECTION_WINDOW` it has become.
@@ -64,6 +67,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
+    let standing = Arc::clone(&context.standing);
     let context = Rc::new(context);
     let (io, batch) = batched(io);
     let handshake = Builder::new()
@@ -81,6 +85,7 @@ where
     Connection {
         state: State::Handshake(Box::new(handshake)),
         batch,
+        standing,
         begin,
         streams: FuturesUnordered::new(),
         window: CONNECTION_WINDOW,
@@ -106,9 +111,10 @@ where
             let Some(accepted) = ready!(connection.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
             let (request, respond) = accepted?;
             self.streams.push((self.begin)(request, respond));
-            // Uploads that nobody takes must leave room for the others of this caller: a window for each stream. It is never
-            // made smaller, for what has been promised may be on its way.
-            let wanted = u32::try_from(self.streams.len()).unwrap_or(MAX_STREAMS).saturating_mul(STREAM_WINDOW);
+            // Uploads that nobody takes must leave room for the others of this caller: a window for each stream, whether it is
+            // a request or has become a tunnel. It is never made smaller, for what has been promised may be on its way.
+            let streams = self.streams.len().max(self.standing.in_progress() + 1);
+            let wanted = u32::try_from(streams).unwrap_or(MAX_STREAMS).saturating_mul(STREAM_WINDOW);
             if wanted > self.window {
                 self.window = wanted;
                 connection.set_target_window_size(wanted);

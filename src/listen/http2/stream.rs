@@ -14,8 +14,7 @@ use http::{Method, Request, Response};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 
-use super::super::connection::InProgress;
-use super::super::standing::Standing;
+use super::super::standing::{InProgress, Standing};
 use super::super::upgrade::Upgrade;
 use super::super::{CallerConnection, Handler, Incoming};
 use super::answer;
