@@ -21,6 +21,20 @@ pub struct Sending<B> {
     pieces: u64,
 }
 
+impl<B> Sending<B> {
+    /// How many pieces have gone out.
+    #[must_use]
+    pub const fn pieces(&self) -> u64 {
+        self.pieces
+    }
+
+    /// True while the next piece waits for room, and not for the body.
+    #[must_use]
+    pub const fn is_blocked(&self) -> bool {
+        !self.piece.is_empty()
+    }
+}
+
 /// Why a body did not get out whole.
 #[derive(Debug, thiserror::Error)]
 pub enum Stopped {
@@ -43,12 +57,6 @@ where
     #[must_use]
     pub fn new(stream: SendStream<Bytes>, body: B) -> Self {
         Self { stream, body, piece: Bytes::new(), last: false, pieces: 0 }
-    }
-
-    /// How many pieces have gone out, while the next one waits for room; `None` while it waits for the body.
-    #[must_use]
-    pub fn blocked_at(&self) -> Option<u64> {
-        (!self.piece.is_empty()).then_some(self.pieces)
     }
 
     /// Ends it in the middle: nobody takes it for a whole one.

@@ -95,7 +95,7 @@ where
         let offer = if head.head.headers.contains_key(UPGRADE) { Offer::Http1 } else { Offer::Any };
         let pool = self.of(upstream, origin, offer);
         let body = Outgoing::new(body);
-        let kept = if head.fresh { None } else { pool.take() };
+        let kept = if head.fresh { None } else { pool.take(!body.is_end_stream()) };
         match kept {
             Some(lease) => {
                 // A shared one that has ended is not found again, and others may stand.
@@ -131,7 +131,7 @@ where
     let began = Instant::now();
     let mut turns = 0;
     loop {
-        let lease = pool.lease(upstream, origin, fresh).await?;
+        let lease = pool.lease(upstream, origin, fresh, !body.is_end_stream()).await?;
         let connecting = began.elapsed();
         let (reused, is_shared) = (lease.reused, lease.is_shared());
         turns += 1;

@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::body::{BodyError, Outgoing};
+use super::shared::Streams;
 use crate::http2::{Received, Sending, Stopped};
 use crate::interim::{self, InterimSink};
 
@@ -23,7 +24,13 @@ pub(super) struct Exchange<B> {
 }
 
 /// What is left of a request body, until all of it is out or nobody wants it.
-struct Upload<B>(Option<Box<Sending<Outgoing<B>>>>);
+struct Upload<B> {
+    sending: Option<Box<Sending<Outgoing<B>>>>,
+    /// Of the connection, which is told when it waits for room and when it moves.
+    streams: Rc<Streams<B>>,
+    /// Pieces that had gone out when it was looked at last.
+    pieces: u64,
+}
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -45,12 +52,14 @@ where
         sender: &mut SendRequest<Bytes>,
         request: Request<Outgoing<B>>,
         interim: Option<Rc<dyn InterimSink>>,
+        streams: &Rc<Streams<B>>,
     ) -> Result<Self, Outgoing<B>> {
         let (head, body) = request.into_parts();
         let ends = body.is_end_stream();
         match sender.send_request(Request::from_parts(head, ()), ends) {
             Ok((answer, stream)) => {
-                let upload = Upload((!ends).then(|| Box::new(Sending::new(stream, body))));
+                let sending = (!ends).then(|| Box::new(Sending::new(stream, body)));
+                let upload = Upload { sending, streams: Rc::clone(streams), pieces: 0 };
                 Ok(Self { answer, upload, interim })
             }
             Err(error) => {
@@ -90,16 +99,26 @@ where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
-        let Some(sending) = &mut self.0 else { return Ok(()) };
-        match sending.poll(cx) {
-            Poll::Pending => Ok(()),
+        let Some(sending) = &mut self.sending else { return Ok(()) };
+        let polled = sending.poll(cx);
+        if sending.pieces() != self.pieces {
+            self.pieces = sending.pieces();
+            self.streams.upload_moves();
+        }
+        match polled {
+            Poll::Pending => {
+                if sending.is_blocked() {
+                    self.streams.upload_waits();
+                }
+                Ok(())
+            }
             // Of a server that wants no more of it the answer says what there is to say.
             Poll::Ready(Ok(()) | Err(Stopped::Reset(_) | Stopped::Connection(_))) => {
-                self.0 = None;
+                self.sending = None;
                 Ok(())
             }
             Poll::Ready(Err(Stopped::Body(broken))) => {
-                self.0 = None;
+                self.sending = None;
                 Err(broken)
             }
         }
@@ -130,5 +149,14 @@ where
 
     pub(super) fn size_hint(&self) -> SizeHint {
         self.received.size_hint()
+    }
+}
+
+impl<B> Drop for Upload<B> {
+    /// An upload that is given up makes room, or leaves it to the others to find that there is none.
+    fn drop(&mut self) {
+        if self.sending.as_ref().is_some_and(|sending| sending.is_blocked()) {
+            self.streams.upload_moves();
+        }
     }
 }

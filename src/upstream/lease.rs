@@ -137,9 +137,9 @@ where
                 connection.http1.begin(head, &authority.0, body);
                 Begun::Http1(self, progress)
             }
-            Speaking::Http2(sender, _) => {
+            Speaking::Http2(sender, stream) => {
                 let request = http2_request(head, origin, authority.1.clone(), body);
-                match Exchange::begin(sender, request, head.interim.cloned()) {
+                match Exchange::begin(sender, request, head.interim.cloned(), &stream.streams) {
                     Ok(exchange) => Begun::Http2(self, exchange, progress),
                     Err(body) => {
                         self.note(Streams::ended);

@@ -86,11 +86,11 @@ where
     /// As for any exchange: resolution, policy, refusal, TLS, timeout.
     pub async fn ready(&self, upstream: &Upstream, origin: &Origin) -> Result<(), ExchangeError> {
         let pool = self.of(upstream, origin, Offer::Any);
-        match pool.take() {
+        match pool.take(false) {
             Some(lease) => lease.give_back(),
             // Those that there are stand, and are in use.
             None if !pool.bounds.has_room(&pool) && pool.open.get() > pool.connecting.get() => {}
-            None => pool.lease_new(upstream, origin).await?.give_back(),
+            None => pool.lease_new(upstream, origin, false).await?.give_back(),
         }
         Ok(())
     }
@@ -161,17 +161,23 @@ where
         upstream: &Upstream,
         origin: &Origin,
         fresh: bool,
+        with_body: bool,
     ) -> Result<Lease<B>, ExchangeError> {
-        if !fresh && let Some(lease) = self.take() {
+        if !fresh && let Some(lease) = self.take(with_body) {
             return Ok(lease);
         }
         // Boxed: a handshake's state is large, and every request's future would have to have room for it.
-        Box::pin(self.lease_new(upstream, origin)).await
+        Box::pin(self.lease_new(upstream, origin, with_body)).await
     }
 
-    async fn lease_new(self: &Rc<Self>, upstream: &Upstream, origin: &Origin) -> Result<Lease<B>, ExchangeError> {
+    async fn lease_new(
+        self: &Rc<Self>,
+        upstream: &Upstream,
+        origin: &Origin,
+        with_body: bool,
+    ) -> Result<Lease<B>, ExchangeError> {
         let limit = upstream.settings.timeouts.connect;
-        let place = coarse::timeout(limit, self.place(upstream)).await.map_err(|_elapsed| {
+        let place = coarse::timeout(limit, self.place(upstream, with_body)).await.map_err(|_elapsed| {
             if self.bounds.has_room(self) {
                 // There was room, but the connection that was to say what the server speaks has not come about.
                 let limit = humantime::format_duration(limit);
@@ -189,9 +195,9 @@ where
     }
 
     /// A connection that can be used at once: room on a shared one, or the one that was used last and still stands.
-    pub(super) fn take(self: &Rc<Self>) -> Option<Lease<B>> {
+    pub(super) fn take(self: &Rc<Self>, with_body: bool) -> Option<Lease<B>> {
         if self.protocol.get() != Protocol::Http1
-            && let Some(speaking) = self.shared.borrow().iter().find_map(|shared| shared.stream(self))
+            && let Some(speaking) = self.shared.borrow().iter().find_map(|shared| shared.stream(self, with_body))
         {
             return Some(Lease::new(speaking, true, self));
         }
@@ -216,7 +222,7 @@ where
     }
 
     /// Waits until a connection may be opened, or one comes back.
-    async fn place(self: &Rc<Self>, upstream: &Upstream) -> Result<Place<B>, ExchangeError> {
+    async fn place(self: &Rc<Self>, upstream: &Upstream, with_body: bool) -> Result<Place<B>, ExchangeError> {
         let mut waiting = None;
         loop {
             // Registered before looking: a change between the look and the wait is not missed.
@@ -229,7 +235,7 @@ where
                 waiting = Some(Waiting::begin(self, upstream)?);
             }
             changed.await;
-            if let Some(lease) = self.take() {
+            if let Some(lease) = self.take(with_body) {
                 return Ok(Place::Used(lease));
             }
         }

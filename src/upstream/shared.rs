@@ -36,6 +36,14 @@ const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 /// Streams that are opened before the server has said how many it allows.
 const INITIAL_STREAMS: usize = 100;
 
+/// What small frames of answers that nobody takes may cost besides what is in them, in bytes of 256 for each: events that come
+/// in pieces of 16 bytes, for thirty readers who are slow, break off nobody else's answer. Beyond it h2 ends the connection.
+const FRAME_BUDGET: usize = 128 * 1024 * 1024;
+
+/// So long after the last piece of any upload has gone out over a connection, with one that waits for room, no other begins
+/// there: the server may have given the connection no more room than that one upload has filled (RFC 9113 section 6.9).
+const UPLOADS_STUCK: Duration = Duration::from_millis(500);
+
 /// What is kept of a request body that the server has not taken.
 const SEND_BUFFER: usize = 256 * 1024;
 
@@ -67,6 +75,8 @@ pub(super) struct Streams<B> {
     heard: Cell<bool>,
     /// A request was not answered in time, and since then not one byte has come.
     timed_out: Cell<bool>,
+    /// An upload waits for room, and since then none has moved.
+    uploads_wait: Cell<Option<Tick>>,
     /// No stream can begin on it any more.
     ended: Cell<bool>,
     alive: Cell<Option<Alive<B>>>,
@@ -83,6 +93,7 @@ impl<B> Streams<B> {
             owes_since: Cell::new(None),
             heard: Cell::new(false),
             timed_out: Cell::new(false),
+            uploads_wait: Cell::new(None),
             ended: Cell::new(false),
             alive: Cell::new(alive),
             resting: Cell::new(None),
@@ -102,6 +113,9 @@ impl<B> Streams<B> {
     /// Its stream has ended, however that came.
     pub(super) fn end(&self, bounds: &Rc<Bounds<B>>) {
         self.open.set(self.open.get() - 1);
+        if self.open.get() == 0 {
+            self.uploads_wait.set(None);
+        }
         self.idle_since.set(Tick::now());
         if self.open.get() == 0 {
             if self.heard.get() {
@@ -127,6 +141,18 @@ impl<B> Streams<B> {
         self.ended.set(true);
     }
 
+    /// An upload found no room.
+    pub(super) fn upload_waits(&self) {
+        if self.uploads_wait.get().is_none() {
+            self.uploads_wait.set(Some(Tick::now()));
+        }
+    }
+
+    /// A piece of an upload has gone out.
+    pub(super) fn upload_moves(&self) {
+        self.uploads_wait.set(None);
+    }
+
     /// A request was not answered in time.
     pub(super) fn timed_out(&self) {
         self.timed_out.set(true);
@@ -144,7 +170,10 @@ impl<B> Streams<B> {
         self.timed_out.get() || self.owes_since.get().is_some_and(|since| since.after(PING_OVERDUE) <= Tick::now())
     }
 
-    fn takes_another(&self) -> bool {
+    fn takes_another(&self, with_body: bool) -> bool {
+        if with_body && self.uploads_wait.get().is_some_and(|since| since.after(UPLOADS_STUCK) <= Tick::now()) {
+            return false;
+        }
         self.open.get() < self.room.get().min(MAX_STREAMS as usize) && !self.refuses.get() && !self.is_doubtful()
     }
 
@@ -173,6 +202,7 @@ where
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
+            .data_frame_budget(FRAME_BUDGET)
             .handshake(Heard { stream, streams: Rc::clone(&streams) })
             .await
             .map_err(|error| ExchangeError::from_h2(&error, false))?;
@@ -207,8 +237,8 @@ where
     }
 
     /// Room for a request, if the connection has it and can be relied on.
-    pub(super) fn stream(&self, pool: &Rc<OriginPool<B>>) -> Option<Speaking<B>> {
-        if self.streams.ended.get() || !self.streams.takes_another() {
+    pub(super) fn stream(&self, pool: &Rc<OriginPool<B>>, with_body: bool) -> Option<Speaking<B>> {
+        if self.streams.ended.get() || !self.streams.takes_another(with_body) {
             return None;
         }
         Some(self.first(pool))
@@ -352,16 +382,16 @@ mod tests {
         let ticker = clock().await;
         let streams = streams();
         tokio::time::sleep(PING_OVERDUE * 2).await;
-        assert!(streams.takes_another(), "nobody has asked it anything");
+        assert!(streams.takes_another(false), "nobody has asked it anything");
         streams.begin();
         tokio::time::sleep(PING_INTERVAL).await;
-        assert!(streams.takes_another(), "it has only now been asked");
+        assert!(streams.takes_another(false), "it has only now been asked");
         tokio::time::sleep(PING_TIMEOUT / 2).await;
-        assert!(!streams.takes_another());
+        assert!(!streams.takes_another(false));
         streams.heard();
-        assert!(streams.takes_another());
+        assert!(streams.takes_another(false));
         tokio::time::sleep(PING_OVERDUE * 2).await;
-        assert!(!streams.takes_another(), "it still owes an answer");
+        assert!(!streams.takes_another(false), "it still owes an answer");
         ticker.abort();
     }
 
@@ -371,15 +401,15 @@ mod tests {
         let streams = streams();
         streams.begin();
         streams.timed_out();
-        assert!(!streams.takes_another());
+        assert!(!streams.takes_another(false));
         streams.heard();
         streams.refused();
         streams.heard();
-        assert!(!streams.takes_another(), "it says something, and takes no request");
+        assert!(!streams.takes_another(false), "it says something, and takes no request");
         streams.answered();
-        assert!(streams.takes_another());
+        assert!(streams.takes_another(false));
         streams.begin();
-        assert!(!streams.takes_another(), "there is no room");
+        assert!(!streams.takes_another(false), "there is no room");
         ticker.abort();
     }
 }

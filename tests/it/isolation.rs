@@ -384,3 +384,37 @@ async fn uploads_that_nobody_takes_hold_up_no_other_upload_of_the_same_connectio
     }
     assert!(p99[1] < p99[0] + SLACK, "{p99:?}");
 }
+
+#[tokio::test]
+async fn uploads_that_an_http2_upstream_does_not_take_hold_up_no_other_upload_to_it() {
+    let ca = crate::support::TestCa::new();
+    let api =
+        crate::support::Http2Server::start(ca.server(&["api.test"], &["h2"]), |request, mut respond| async move {
+            let mut body = request.uri().path().starts_with("/good").then(|| request.into_body());
+            let Some(body) = &mut body else { return std::future::pending().await };
+            while let Some(data) = body.data().await {
+                let Ok(data) = data else { return };
+                body.flow_control().release_capacity(data.len()).unwrap();
+            }
+            let mut stream = respond.send_response(http::Response::new(()), false).unwrap();
+            stream.send_data("fine".into(), true).unwrap();
+        })
+        .await;
+    let toml = format!(
+        "{}[upstreams.api]\norigin = \"https://api.test\"\nconnect = \"{}\"\n{}",
+        reverse(&["api"]),
+        api.address(),
+        ca.trusted()
+    );
+    let proxy = TestProxy::start_with(&toml, 1);
+    let post = |path: &str, length: usize| {
+        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length))
+    };
+    let alone = measured("alone", &proxy, "base", &post("/good", 50_000), 30).await;
+    // More than the server gives the whole connection.
+    let _stalled = meanwhile(&proxy, "base", vec![post("/stalled", 200_000); 4]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let beside =
+        measured("beside four uploads that it does not take", &proxy, "base", &post("/good", 50_000), 30).await;
+    assert!(beside < alone + SLACK, "{beside:?} instead of {alone:?}");
+}

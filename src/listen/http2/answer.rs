@@ -23,11 +23,12 @@ where
         if let Poll::Ready(sent) = sending.poll(cx) {
             return Poll::Ready(sent);
         }
-        let Some(pieces) = sending.blocked_at() else {
+        if !sending.is_blocked() {
             // It is the body that is waited for, which has deadlines of its own.
             waiting = None;
             return Poll::Pending;
-        };
+        }
+        let pieces = sending.pieces();
         if waiting.as_ref().is_none_or(|(at, _)| *at != pieces) {
             waiting = Some((pieces, Deadline::at(Tick::now().after(patience))));
         }
