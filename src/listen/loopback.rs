@@ -3,7 +3,7 @@
 //! A port of 127.0.0.1 is open to everybody on the machine. Where it is meant for one user's programs, the owner of the other
 //! socket decides: no program has to be told a password, and not all could be.
 //!
-//! The kernel is asked for the one socket ([`super::sock_diag`]). Where it cannot be asked so (a sandbox without netlink, a kernel
+//! The kernel is asked for the one socket (`sock_diag`). Where it cannot be asked so (a sandbox without netlink, a kernel
 //! without the module), the tables of all sockets are read: on a blocking thread, once for all connections that come together.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
 //! What the fuzz targets hold against the rule: random histories of what upstreams, callers and an authorization server do, on
-//! a virtual clock; [`super::oracle`] says what must come of them.
+//! a virtual clock; `renewal::oracle` says what must come of them.
 
 use self::Event::{Request as Ask, Revoke, Wait};
 use super::oracle::World;
