@@ -189,8 +189,13 @@ async fn a_secret_that_was_never_read_is_a_failure_until_it_is_there() {
     answer.assert_own_failure(502, "proxy_configuration_error");
     assert!(answer.json()["detail"].as_str().unwrap().contains("cannot read "), "{}", answer.text());
     let admin = address("admin");
-    let failed = get(admin, "127.0.0.1", "/readyz").await;
-    assert_eq!((failed.status, &failed.json()["credentials"][0]["state"]), (503, &"failed".into()));
+    // It may be read again at this very moment.
+    until("its failure is told", async || {
+        let failed = get(admin, "127.0.0.1", "/readyz").await;
+        assert_eq!(failed.status, 503);
+        failed.json()["credentials"][0]["state"] == "failed"
+    })
+    .await;
     rotate(&folder, "second");
     until("it is ready", async || get(admin, "127.0.0.1", "/readyz").await.status == 200).await;
     let metrics = get(admin, "127.0.0.1", "/metrics").await;
