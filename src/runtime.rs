@@ -111,7 +111,7 @@ pub enum ModeRuntime {
     Token(Vec<TokenClientRuntime>),
 }
 
-/// Somebody who gets a credential's tokens for the asking.
+/// A client of a token listener, and the credential whose tokens it is given.
 #[derive(Debug)]
 pub struct TokenClientRuntime {
     /// How it calls itself.

@@ -23,7 +23,7 @@ use crate::threads::Threads;
 /// once.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long the last good answer counts where a newer one cannot be had.
+/// How long the last good answer is used where a lookup fails or does not end.
 const STALE: Duration = Duration::from_hours(1);
 
 /// How long a new answer is waited for where there is an older one.

@@ -268,8 +268,8 @@ impl Onward {
     }
 
     fn no_password(&self, error: &dyn std::error::Error) -> DialError {
-        let detail = format!("the password for the onward proxy {} cannot be had: {error}", self.name());
-        DialError::new(Kind::ProxyConfiguration, detail).telling("the password for the onward proxy cannot be had")
+        let detail = format!("the password for the onward proxy {} is not available: {error}", self.name());
+        DialError::new(Kind::ProxyConfiguration, detail).telling("the password for the onward proxy is not available")
     }
 }
 

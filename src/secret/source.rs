@@ -62,7 +62,7 @@ pub enum SecretError {
         reason: String,
     },
     /// The program brought none.
-    #[error("{place} cannot be had: {reason}")]
+    #[error("{place} is not available: {reason}")]
     Command {
         /// The program.
         place: String,

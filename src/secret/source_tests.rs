@@ -90,7 +90,7 @@ fn a_program_that_fails_is_a_sentence_without_what_it_printed() {
     for (source, expected) in [
         (
             shell("echo sentinel; echo sentinel >&2; exit 3"),
-            "the output of sh cannot be had: it ended with exit status: 3",
+            "the output of sh is not available: it ended with exit status: 3",
         ),
         (command(&["/surely/not/there", "sentinel"], Duration::from_secs(1)), "it cannot be started"),
         (shell("head -c 70000 /dev/zero"), "it prints more than 64 KiB"),
