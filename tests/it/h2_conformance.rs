@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use self::Came::{Answer, GoAway, Pong, Reset};
+use crate::support::frames::frame;
 use crate::support::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
@@ -52,12 +53,6 @@ struct Case(&'static str, Vec<Vec<u8>>, Came);
 /// answered with a sentence.)
 const fn instead(came: Came, _wanted: Came) -> Came {
     came
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    let payload = payload.as_ref();
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&[length[1], length[2], length[3], kind, flags], &stream.to_be_bytes()[..], payload].concat()
 }
 
 /// A field without the table and without Huffman's code.

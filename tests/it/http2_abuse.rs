@@ -3,17 +3,10 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support::frames::frame;
 use crate::support::{ADMIN, Reply, Scripted, TestProxy, TokenServer, credential, get, reverse, until, upstream};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
 
 /// `GET http://localhost/` in HPACK, without a table.
 fn request(stream: u32, flags: u8) -> Vec<u8> {
@@ -42,7 +35,7 @@ impl Base {
             let mut buffer = vec![0; 65536];
             while read.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
         });
-        let mut ended = write.write_all(PREFACE).await.and(write.write_all(&frame(4, 0, 0, &[])).await).is_err();
+        let mut ended = write.write_all(PREFACE).await.and(write.write_all(&frame(4, 0, 0, [])).await).is_err();
         for number in 0..most {
             if ended || drained.is_finished() {
                 ended = true;
@@ -67,21 +60,21 @@ impl Base {
 #[tokio::test]
 async fn ping_flood() {
     let base = Base::new().await;
-    assert!(base.flood(20_000, |_| frame(6, 0, 0, &[0; 8])).await);
+    assert!(base.flood(20_000, |_| frame(6, 0, 0, [0; 8])).await);
     base.is_unharmed().await;
 }
 
 #[tokio::test]
 async fn settings_flood() {
     let base = Base::new().await;
-    assert!(base.flood(20_000, |_| frame(4, 0, 0, &[])).await);
+    assert!(base.flood(20_000, |_| frame(4, 0, 0, [])).await);
     base.is_unharmed().await;
 }
 
 #[tokio::test]
 async fn empty_data_flood() {
     let base = Base::new().await;
-    let flooded = base.flood(20_000, |number| if number == 0 { request(1, 4) } else { frame(0, 0, 1, &[]) });
+    let flooded = base.flood(20_000, |number| if number == 0 { request(1, 4) } else { frame(0, 0, 1, []) });
     assert!(flooded.await);
     base.is_unharmed().await;
 }
@@ -91,7 +84,7 @@ async fn rapid_reset() {
     let base = Base::new().await;
     let flooded = base.flood(20_000, |number| {
         let stream = u32::try_from(number).unwrap() * 2 + 1;
-        [request(stream, 5), frame(3, 0, stream, &8_u32.to_be_bytes())].concat()
+        [request(stream, 5), frame(3, 0, stream, 8_u32.to_be_bytes())].concat()
     });
     assert!(flooded.await);
     assert!(base.api.requests() < 2000, "{}", base.api.requests());
@@ -102,7 +95,7 @@ async fn rapid_reset() {
 async fn continuation_flood() {
     let base = Base::new().await;
     let flooded = base.flood(20_000, |number| {
-        if number == 0 { request(1, 1) } else { frame(9, 0, 1, &[0x40, 1, b'a', 1, b'b'].repeat(200)) }
+        if number == 0 { request(1, 1) } else { frame(9, 0, 1, [0x40, 1, b'a', 1, b'b'].repeat(200)) }
     });
     assert!(flooded.await);
     base.is_unharmed().await;
@@ -114,7 +107,7 @@ async fn made_you_reset() {
     // A window update of zero is an error of the stream that the server has to reset (CVE-2025-8671).
     let flooded = base.flood(20_000, |number| {
         let stream = u32::try_from(number).unwrap() * 2 + 1;
-        [request(stream, 5), frame(8, 0, stream, &0_u32.to_be_bytes())].concat()
+        [request(stream, 5), frame(8, 0, stream, 0_u32.to_be_bytes())].concat()
     });
     assert!(flooded.await);
     base.is_unharmed().await;

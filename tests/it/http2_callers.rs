@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support::frames::frame;
 use crate::support::{
     ADMIN, Caller, FORWARD, Raw, Reply, Scripted, TestProxy, TokenServer, credential, get, read_head, reverse, until,
     upstream,
@@ -206,15 +207,6 @@ async fn uploads_that_nobody_takes_leave_room_for_the_callers_others() {
     }
 }
 
-/// A frame as it is on the wire.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
 #[tokio::test]
 async fn half_a_head_is_waited_for_no_longer_than_a_whole_one() {
     let tokens = TokenServer::start().await;
@@ -224,7 +216,7 @@ async fn half_a_head_is_waited_for_no_longer_than_a_whole_one() {
     // Without its end; without the rest of its frame.
     for half in [frame(1, 1, 1, &head), frame(1, 5, 1, &head)[..12].to_vec()] {
         let mut stream = TcpStream::connect(proxy.address("base")).await.unwrap();
-        stream.write_all(&[PREFACE, &frame(4, 0, 0, &[]), &half].concat()).await.unwrap();
+        stream.write_all(&[PREFACE, &frame(4, 0, 0, []), &half].concat()).await.unwrap();
         let mut all = Vec::new();
         let ended = tokio::time::timeout(Duration::from_secs(4), stream.read_to_end(&mut all)).await;
         assert!(ended.is_ok(), "it is still open");

@@ -22,6 +22,13 @@ pub const CONTINUATION: u8 = 9;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
+/// A frame as it is on the wire.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&[length[1], length[2], length[3], kind, flags], &stream.to_be_bytes()[..], payload].concat()
+}
+
 /// A connection in frames.
 pub struct Frames {
     stream: TlsStream<TcpStream>,
@@ -101,11 +108,7 @@ impl Frames {
 
     /// Writes a frame; whether it arrives is seen in what comes back.
     pub async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, flags];
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        let _gone = self.stream.write_all(&frame).await;
+        let _gone = self.stream.write_all(&frame(kind, flags, stream, payload)).await;
         let _gone = self.stream.flush().await;
     }
 
