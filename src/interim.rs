@@ -1,7 +1,9 @@
 //! Interim answers (RFC 9110 section 15.2) on their way from an upstream to a caller.
 
+use std::cell::RefCell;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderName, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 
 /// For one connection, or about a body, which an interim answer has not.
 const NOT_PASSED: [HeaderName; 8] = [
@@ -15,12 +17,35 @@ const NOT_PASSED: [HeaderName; 8] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Takes the interim answers to one request; whoever waits for the answer hands them over before it.
+/// How many may wait. Whoever serves the caller sends on what has come as often as the answer is waited for; of more at once the
+/// rest is lost.
+const MOST: usize = 16;
+
+/// The interim answers to one request, from whoever waits for its answer to whoever serves its caller.
 ///
 /// Nothing depends on them: one that cannot be passed on is dropped.
-pub trait InterimSink {
+#[derive(Debug, Default)]
+pub struct Interims(RefCell<Vec<Response<()>>>);
+
+impl Interims {
     /// Passes on one answer with a status from 100 to 199, other than 101.
-    fn send(&self, answer: Response<()>);
+    pub fn send(&self, answer: Response<()>) {
+        let mut waiting = self.0.borrow_mut();
+        if waiting.len() < MOST {
+            waiting.push(answer);
+        }
+    }
+
+    /// Changes what waits, before anybody sees it.
+    pub fn change(&self, change: impl Fn(&mut HeaderMap)) {
+        self.0.borrow_mut().iter_mut().for_each(|answer| change(answer.headers_mut()));
+    }
+
+    /// What has come since the last time.
+    #[must_use]
+    pub fn take(&self) -> Vec<Response<()>> {
+        self.0.take()
+    }
 }
 
 /// An upstream's interim answer, ready to be passed on. `None` for 100: the caller was told to go on when its body was first

@@ -15,11 +15,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::interim::Interims;
+use super::interim::written_before;
 use super::standing::{InProgress, Standing, Switch};
 use super::watch::Served;
 use super::watched::Watched;
 use super::{CallerConnection, Handler, Incoming, Limits};
+use crate::interim::Interims;
 
 /// Serves what comes over `io`.
 pub(super) fn serve<S, H>(
@@ -34,15 +35,18 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
 {
-    let interims = Rc::new(Interims::new(&standing, title_case));
+    // Those of one request at a time.
+    let interims = Rc::new(Interims::default());
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let in_progress = InProgress::new(&standing);
         let (handler, caller) = (Rc::clone(&handler), Arc::clone(&caller));
         let switching = Switching::of(&request, &standing);
-        let interims = (request.version() == Version::HTTP_11).then(|| Rc::clone(&interims) as Rc<_>);
-        let request = Incoming::of_http1(request, switching.is_some(), interims);
+        let interims = Rc::clone(&interims);
+        let taken = (request.version() == Version::HTTP_11).then(|| Rc::clone(&interims));
+        let request = Incoming::of_http1(request, switching.is_some(), taken);
         async move {
-            let mut answer = handler.handle(request, &caller).await;
+            let answer = handler.handle(request, &caller);
+            let mut answer = written_before(answer, &interims, in_progress.standing(), title_case).await;
             if let Some(switching) = switching {
                 switching.decided_by(&mut answer);
             }

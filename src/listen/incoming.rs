@@ -11,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::http2::RequestBody;
 use super::upgrade::Upgrade;
-use crate::interim::InterimSink;
+use crate::interim::Interims;
 
 /// A body that broke off, or whose framing did.
 type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -20,7 +20,7 @@ type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Incoming {
     kind: Kind,
     upgrade: Option<Upgrade>,
-    interim: Option<Rc<dyn InterimSink>>,
+    interim: Option<Rc<Interims>>,
 }
 
 enum Kind {
@@ -40,13 +40,13 @@ impl Incoming {
     pub(super) fn of_http1(
         mut request: Request<hyper::body::Incoming>,
         switches: bool,
-        interim: Option<Rc<dyn InterimSink>>,
+        interim: Option<Rc<Interims>>,
     ) -> Request<Self> {
         let upgrade = if switches { request.extensions_mut().remove::<OnUpgrade>() } else { None };
         request.map(|body| Self { kind: Kind::Http1(body), upgrade: upgrade.map(Upgrade::of_http1), interim })
     }
 
-    pub(super) fn of_http2(body: RequestBody, interim: Rc<dyn InterimSink>) -> Self {
+    pub(super) fn of_http2(body: RequestBody, interim: Rc<Interims>) -> Self {
         Self { kind: Kind::Http2(body), upgrade: None, interim: Some(interim) }
     }
 
@@ -72,13 +72,8 @@ impl Incoming {
 
     /// Where interim answers to this request may go. `None` for a caller that knows none (HTTP/1.0).
     #[must_use]
-    pub fn interim(&self) -> Option<Rc<dyn InterimSink>> {
+    pub fn interim(&self) -> Option<Rc<Interims>> {
         self.interim.clone()
-    }
-
-    /// From now on they go there first.
-    pub fn set_interim(&mut self, to: Rc<dyn InterimSink>) {
-        self.interim = Some(to);
     }
 }
 

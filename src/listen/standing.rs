@@ -273,6 +273,13 @@ impl InProgress {
     }
 }
 
+impl InProgress {
+    /// Of the connection that it is in progress on.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.0
+    }
+}
+
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.end_request();

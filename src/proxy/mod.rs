@@ -22,7 +22,6 @@ mod forward;
 pub mod fuzzing;
 mod grpc;
 mod headers;
-mod hints;
 mod inject;
 mod intercept;
 mod malformed;
@@ -69,7 +68,6 @@ pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresse
 use self::destination::{Destination, Reached};
 use self::entrance::{Arrived, Entrance, Visit};
 use self::facts::{CallerFacts, finish};
-use self::hints::{Hints, handed_on};
 use self::intercept::Inside;
 use self::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
 use self::record::Record;
@@ -280,16 +278,16 @@ impl Proxy {
             (None, None) => (&metrics.passed, "passed"),
         };
         let head = &*head;
-        let hints = Hints::hold(terms, &mut body);
+        let interims = terms.and_then(|_| body.interim());
         let tell = |headers: &mut HeaderMap| rewrite::tell_caller(terms, reached, head, headers);
         let response = match authorization {
             Some((credential, authorization)) => {
                 let answer = pin!(self.send_authorized(reached, credential, head, body, authorization));
-                handed_on(answer, hints, tell).await
+                rewrite::changed_before(answer, interims, tell).await
             }
             None => {
                 let mut answer = Box::pin(self.pass(&route.upstream, reached.origin(), head, body));
-                handed_on(pin!(&mut answer), hints, tell).await.map(|response| (response, None))
+                rewrite::changed_before(pin!(&mut answer), interims, tell).await.map(|response| (response, None))
             }
         };
         let (response, trailers) = response.map_err(|error| Refusal::exchange(route.name(), &error))?;

@@ -17,7 +17,7 @@ use super::replay::Replay;
 use super::send::{Settled, UpstreamResponse};
 use super::{Proxy, ProxyShared, grpc};
 use crate::credential::{Authorization, Credential};
-use crate::interim::InterimSink;
+use crate::interim::Interims;
 use crate::renewal::{Answer, Decision, Evidence, Place, Renewals, Standing};
 use crate::runtime::Lane;
 use crate::upstream::{ExchangeError, ResponseBody};
@@ -36,7 +36,7 @@ pub(super) struct Sent<'a> {
     /// When it left: see [`Renewals::sent_at`].
     pub(super) left_at: Option<Instant>,
     /// Where interim answers go.
-    pub(super) interim: Option<Rc<dyn InterimSink>>,
+    pub(super) interim: Option<Rc<Interims>>,
 }
 
 pub(super) enum SentBody {

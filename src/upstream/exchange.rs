@@ -23,7 +23,7 @@ use super::lease::NotSent;
 use super::pool::{OriginPool, Pool};
 use super::{Offer, Origin, Timeouts, Upstream, path_and_query};
 use crate::coarse::{Deadline, Limit};
-use crate::interim::InterimSink;
+use crate::interim::Interims;
 
 /// On how many connections a request tries to leave that none of them has let out.
 const MOST_TURNS: usize = 4;
@@ -45,7 +45,7 @@ pub struct OutboundHead<'a> {
     /// It leaves over a new connection.
     pub fresh: bool,
     /// Where interim answers go.
-    pub interim: Option<&'a Rc<dyn InterimSink>>,
+    pub interim: Option<&'a Rc<Interims>>,
 }
 
 /// A field that is put on a request.

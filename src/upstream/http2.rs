@@ -14,13 +14,13 @@ use http_body::{Body, Frame, SizeHint};
 use super::body::{BodyError, Outgoing};
 use super::shared::Streams;
 use crate::http2::{Received, Sending, Stopped};
-use crate::interim::{self, InterimSink};
+use crate::interim::{self, Interims};
 
 /// A request whose answer has not come.
 pub(super) struct Exchange<B> {
     answer: ResponseFuture,
     upload: Upload<B>,
-    interim: Option<Rc<dyn InterimSink>>,
+    interim: Option<Rc<Interims>>,
 }
 
 /// What is left of a request body, until all of it is out or nobody wants it.
@@ -51,7 +51,7 @@ where
     pub(super) fn begin(
         sender: &mut SendRequest<Bytes>,
         request: Request<Outgoing<B>>,
-        interim: Option<Rc<dyn InterimSink>>,
+        interim: Option<Rc<Interims>>,
         streams: &Rc<Streams<B>>,
     ) -> Result<Self, Outgoing<B>> {
         let (head, body) = request.into_parts();

@@ -10,13 +10,13 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use crate::http2::{BrokenOff, Received};
-use crate::interim::InterimSink;
+use crate::interim::Interims;
 
 /// What a caller sends on its stream.
 pub(in crate::listen) struct RequestBody {
     received: Received,
     /// Who sends the 100 that the caller waits for with its body (RFC 9110 section 10.1.1).
-    expected: Option<Rc<dyn InterimSink>>,
+    expected: Option<Rc<Interims>>,
 }
 
 /// The caller gave its request up.
@@ -27,10 +27,10 @@ struct GivenUp(#[source] BrokenOff);
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 impl RequestBody {
-    pub(super) fn new(stream: RecvStream, headers: &HeaderMap, interim: &Rc<impl InterimSink + 'static>) -> Self {
+    pub(super) fn new(stream: RecvStream, headers: &HeaderMap, interim: &Rc<Interims>) -> Self {
         let expects =
             || headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let expected = (!stream.is_end_stream() && expects()).then(|| Rc::clone(interim) as Rc<dyn InterimSink>);
+        let expected = (!stream.is_end_stream() && expects()).then(|| Rc::clone(interim));
         Self { received: Received::new(stream, headers), expected }
     }
 

@@ -8,7 +8,6 @@ mod answer;
 mod batched;
 mod body;
 mod head;
-mod interim;
 mod stream;
 mod tunnel;
 
@@ -103,6 +102,17 @@ where
         while let Poll::Ready(Some(())) = Pin::new(&mut self.streams).poll_next(cx) {}
     }
 
+    fn poll_unflushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        if let State::Handshake(handshake) = &mut self.state {
+            let mut connection = ready!(Pin::new(handshake.as_mut()).poll(cx))?;
+            if self.finishing {
+                connection.graceful_shutdown();
+            }
+            self.state = State::Open(Box::new(connection));
+        }
+        self.poll_open(cx)
+    }
+
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
             // Before the connection, which then writes what they have to say.
@@ -136,24 +146,6 @@ where
         // What all streams have said by now leaves together. Of a connection that breaks here the next read tells.
         let _later = self.batch.poll_flush(cx, self.streams.is_empty());
         polled
-    }
-}
-
-impl<S, G, F> Connection<S, G, F>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    G: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Unpin,
-    F: Future<Output = ()>,
-{
-    fn poll_unflushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        if let State::Handshake(handshake) = &mut self.state {
-            let mut connection = ready!(Pin::new(handshake.as_mut()).poll(cx))?;
-            if self.finishing {
-                connection.graceful_shutdown();
-            }
-            self.state = State::Open(Box::new(connection));
-        }
-        self.poll_open(cx)
     }
 }
 

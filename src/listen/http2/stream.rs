@@ -20,8 +20,8 @@ use super::super::{CallerConnection, Handler, Incoming};
 use super::answer;
 use super::body::RequestBody;
 use super::head;
-use super::interim::Interims;
 use super::tunnel::Tunnel;
+use crate::interim::Interims;
 
 /// What the streams of one connection have in common.
 pub(in crate::listen) struct Context<H> {
@@ -91,7 +91,10 @@ async fn answered<B>(
     let mut handling = pin!(handling);
     poll_fn(|cx| {
         let polled = handling.as_mut().poll(cx);
-        interims.send_on(respond);
+        for interim in interims.take() {
+            // A caller that is gone, or fields that HTTP/2 does not know: nothing depends on it.
+            let _dropped = respond.send_informational(interim);
+        }
         match polled {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => respond.poll_reset(cx).map(|_reset| None),

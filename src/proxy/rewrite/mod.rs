@@ -6,6 +6,7 @@
 
 mod cookie;
 mod destination;
+mod hints;
 mod link;
 mod reference;
 mod refresh;
@@ -14,6 +15,7 @@ use http::header::{CONTENT_LOCATION, HOST, LINK, LOCATION, REFRESH, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, uri};
 
+pub(super) use self::hints::changed_before;
 use self::reference::Names;
 use super::destination::Reached;
 use super::intercept::Inside;

@@ -25,7 +25,7 @@ use http_body::{Body, Frame};
 
 use super::body::{BodyError, Outgoing};
 use super::exchange::OutboundHead;
-use crate::interim::{self, InterimSink};
+use crate::interim::{self, Interims};
 use crate::tls::{Keys, refused_identity};
 use framing::{Decoded, Framing};
 use upload::{Names, Upload};
@@ -54,7 +54,7 @@ pub(super) struct Connection<B> {
     /// Something of this exchange's response has arrived.
     answered: bool,
     /// Where interim answers go.
-    interim: Option<Rc<dyn InterimSink>>,
+    interim: Option<Rc<Interims>>,
 }
 
 /// Why an exchange on this connection failed.
