@@ -12,11 +12,10 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use attache::secret::Secret;
-use attache::token::{
-    Budget, Clock, Expires, FetchDetail, FetchedToken, RefreshSettings, TokenCache, TokenError, TokenMetrics,
-    TokenSource, TokenType,
+use attache::bench::{
+    Budget, Clock, Expires, FetchDetail, FetchedToken, RefreshSettings, TokenCache, TokenMetrics, TokenSource,
 };
+use attache::service::{Secret, TokenError, TokenType};
 use criterion::{BenchmarkId, Criterion};
 use tokio::runtime::Handle;
 

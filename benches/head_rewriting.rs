@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use attache::proxy::{ViaIdentity, rewrite_request, rewrite_response};
+use attache::bench::{ViaIdentity, rewrite_request, rewrite_response};
 use criterion::{BatchSize, Criterion};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request};

@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use attache::app::App;
+use attache::app::ListenAddress;
 use attache::config::Config;
 use attache::demo::{AUDIENCE, AuthorizationServer, CLIENT_ID, CLIENT_SECRET, Client, SCOPES};
-use attache::listen::ListenAddress;
 use criterion::Criterion;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

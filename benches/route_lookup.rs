@@ -3,9 +3,7 @@
 
 use std::hint::black_box;
 
-use attache::route::pattern::{PathPattern, PathPrefix};
-use attache::route::{ForwardTable, PathTable, ReverseTable, Selector};
-use attache::upstream::{OriginPattern, Scheme};
+use attache::bench::{ForwardTable, OriginPattern, PathPattern, PathPrefix, PathTable, ReverseTable, Scheme, Selector};
 use criterion::{BenchmarkId, Criterion};
 
 const UPSTREAMS: [usize; 3] = [1, 100, 10_000];

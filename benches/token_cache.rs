@@ -8,11 +8,10 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use attache::secret::Secret;
-use attache::token::{
-    Clock, Expires, FetchDetail, FetchedToken, RefreshSettings, TokenCache, TokenError, TokenMetrics, TokenSource,
-    TokenType,
+use attache::bench::{
+    Clock, Expires, FetchDetail, FetchedToken, RefreshSettings, TokenCache, TokenMetrics, TokenSource,
 };
+use attache::service::{Secret, TokenError, TokenType};
 use criterion::{BenchmarkId, Criterion};
 
 const HOUR: Duration = Duration::from_secs(3600);

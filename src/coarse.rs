@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// How far apart two looks at the deadlines are.
-pub const TICK: Duration = Duration::from_millis(250);
+pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// Below this a deadline is given to tokio's timer instead.
 const PRECISE_BELOW: Duration = Duration::from_secs(2);
@@ -35,30 +35,30 @@ struct Entry {
 
 /// A moment of this thread's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tick(u64);
+pub(crate) struct Tick(u64);
 
 impl Tick {
     /// The latest tick.
     #[must_use]
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         CLOCK.with(|clock| clock.now.get())
     }
 
     /// As a number, to be kept in an atomic.
     #[must_use]
-    pub const fn to_bits(self) -> u64 {
+    pub(crate) const fn to_bits(self) -> u64 {
         self.0
     }
 
     /// The inverse of [`Tick::to_bits`].
     #[must_use]
-    pub const fn from_bits(bits: u64) -> Self {
+    pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
     /// The first tick that is at least this much later.
     #[must_use]
-    pub fn after(self, wait: Duration) -> Self {
+    pub(crate) fn after(self, wait: Duration) -> Self {
         let ticks = wait.as_millis().div_ceil(TICK.as_millis());
         // One more, because now is anywhere between the last tick and the next.
         Self(self.0.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)).saturating_add(1))
@@ -66,7 +66,7 @@ impl Tick {
 }
 
 /// Turns this thread's clock; spawn it once on each runtime that uses coarse deadlines.
-pub async fn drive() {
+pub(crate) async fn drive() {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let start = tokio::time::Instant::now();
@@ -94,7 +94,7 @@ fn wake_expired(now: Tick) {
 
 /// A deadline that can be polled, moved, and forgotten by dropping it.
 #[derive(Debug)]
-pub struct Deadline {
+pub(crate) struct Deadline {
     at: Tick,
     slot: Option<usize>,
 }
@@ -102,12 +102,12 @@ pub struct Deadline {
 impl Deadline {
     /// Expires at this tick.
     #[must_use]
-    pub const fn at(at: Tick) -> Self {
+    pub(crate) const fn at(at: Tick) -> Self {
         Self { at, slot: None }
     }
 
     /// Moves the deadline; cheap, and takes effect with the next poll.
-    pub fn move_to(&mut self, at: Tick) {
+    pub(crate) fn move_to(&mut self, at: Tick) {
         self.at = at;
         if let Some(slot) = self.slot {
             CLOCK.with(|clock| {
@@ -119,7 +119,7 @@ impl Deadline {
     }
 
     /// Ready once the deadline has passed; otherwise this task is woken when it does.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         CLOCK.with(|clock| {
             if clock.now.get() >= self.at {
                 return Poll::Ready(());
@@ -161,11 +161,11 @@ impl Drop for Deadline {
 
 /// The time was up first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Elapsed;
+pub(crate) struct Elapsed;
 
 /// A limit on one wait, by whichever timer fits its length.
 #[derive(Debug)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// The worker's ticker.
     Coarse(Deadline),
     /// tokio's timer; boxed, for it is rare and large.
@@ -175,7 +175,7 @@ pub enum Limit {
 impl Limit {
     /// From now on.
     #[must_use]
-    pub fn after(wait: Duration) -> Self {
+    pub(crate) fn after(wait: Duration) -> Self {
         if wait < PRECISE_BELOW {
             Self::Precise(Box::pin(tokio::time::sleep(wait)))
         } else {
@@ -184,7 +184,7 @@ impl Limit {
     }
 
     /// Ready once the time is up.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Coarse(deadline) => deadline.poll(cx),
             Self::Precise(sleep) => sleep.as_mut().poll(cx),
@@ -196,7 +196,7 @@ impl Limit {
 ///
 /// # Errors
 /// [`Elapsed`] when the time is up first.
-pub async fn timeout<F: Future>(wait: Duration, future: F) -> Result<F::Output, Elapsed> {
+pub(crate) async fn timeout<F: Future>(wait: Duration, future: F) -> Result<F::Output, Elapsed> {
     let mut future = std::pin::pin!(future);
     let mut limit = Limit::after(wait);
     std::future::poll_fn(|cx| {

@@ -25,19 +25,19 @@ struct Limit {
 
 /// How the descriptors are dealt out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shares {
+pub(crate) struct Shares {
     /// All of them; `None` where there is no limit, or none is known.
-    pub all: Option<u64>,
+    pub(crate) all: Option<u64>,
     /// The most connections of callers.
-    pub callers: usize,
+    pub(crate) callers: usize,
     /// The most connections of the admin listener.
-    pub admin: usize,
+    pub(crate) admin: usize,
 }
 
 impl Shares {
     /// With so many listening sockets, as the limit is now.
     #[must_use]
-    pub fn now(sockets: usize) -> Self {
+    pub(crate) fn now(sockets: usize) -> Self {
         Self::of(limit().soft, sockets)
     }
 
@@ -52,7 +52,7 @@ impl Shares {
 
     /// What to say where so many connections of callers are wanted, if that is more than there may be.
     #[must_use]
-    pub fn beyond(&self, connections: usize) -> Option<String> {
+    pub(crate) fn beyond(&self, connections: usize) -> Option<String> {
         let all = self.all.filter(|_| connections > self.callers)?;
         let Self { callers, .. } = self;
         Some(format!(
@@ -64,7 +64,7 @@ impl Shares {
 }
 
 /// Raises the soft limit to the hard one. What fails leaves it as it is: [`Shares::now`] goes by what there is.
-pub fn raise() {
+pub(crate) fn raise() {
     let began = *BEGAN_WITH.get_or_init(limit);
     // macOS has a hard limit without end, and refuses more than this (OPEN_MAX).
     let raised = set(Limit { soft: began.hard, ..began }) || set(Limit { soft: Some(10_240), ..began });
@@ -78,7 +78,7 @@ fn shown(limit: Option<u64>) -> String {
 
 /// Starts a program with the limit that we began with. For the moment that takes, it is ours too; so this is for the
 /// beginning, before there are more descriptors than that.
-pub fn as_at_the_beginning<T>(start: impl FnOnce() -> T) -> T {
+pub(crate) fn as_at_the_beginning<T>(start: impl FnOnce() -> T) -> T {
     let (now, began) = (limit(), BEGAN_WITH.get().copied());
     let lowered = began.is_some_and(set);
     let started = start();
@@ -91,7 +91,7 @@ pub fn as_at_the_beginning<T>(start: impl FnOnce() -> T) -> T {
 /// Gives a program that has just been started the limit that we began with. It may have begun with ours for a moment; to lower
 /// ours meanwhile would refuse descriptors to everybody else.
 #[cfg(target_os = "linux")]
-pub fn give_back(id: u32) {
+pub(crate) fn give_back(id: u32) {
     use rustix::process::{Pid, Resource, prlimit};
     let child = i32::try_from(id).ok().and_then(Pid::from_raw);
     if let (Some(child), Some(began)) = (child, BEGAN_WITH.get()) {
@@ -102,7 +102,7 @@ pub fn give_back(id: u32) {
 
 /// Only Linux can do this to another process.
 #[cfg(not(target_os = "linux"))]
-pub const fn give_back(_: u32) {}
+pub(crate) const fn give_back(_: u32) {}
 
 #[cfg(unix)]
 impl Limit {

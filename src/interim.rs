@@ -25,11 +25,11 @@ const MOST: usize = 16;
 ///
 /// Nothing depends on them: one that cannot be passed on is dropped.
 #[derive(Debug, Default)]
-pub struct Interims(RefCell<Vec<Response<()>>>);
+pub(crate) struct Interims(RefCell<Vec<Response<()>>>);
 
 impl Interims {
     /// Passes on one answer with a status from 100 to 199, other than 101.
-    pub fn send(&self, answer: Response<()>) {
+    pub(crate) fn send(&self, answer: Response<()>) {
         let mut waiting = self.0.borrow_mut();
         if waiting.len() < MOST {
             waiting.push(answer);
@@ -37,13 +37,13 @@ impl Interims {
     }
 
     /// Changes what waits, before anybody sees it.
-    pub fn change(&self, change: impl Fn(&mut HeaderMap)) {
+    pub(crate) fn change(&self, change: impl Fn(&mut HeaderMap)) {
         self.0.borrow_mut().iter_mut().for_each(|answer| change(answer.headers_mut()));
     }
 
     /// What has come since the last time.
     #[must_use]
-    pub fn take(&self) -> Vec<Response<()>> {
+    pub(crate) fn take(&self) -> Vec<Response<()>> {
         self.0.take()
     }
 }
@@ -51,7 +51,7 @@ impl Interims {
 /// An upstream's interim answer, ready to be passed on. `None` for 100: the caller was told to go on when its body was first
 /// asked for.
 #[must_use]
-pub fn passed(mut answer: Response<()>) -> Option<Response<()>> {
+pub(crate) fn passed(mut answer: Response<()>) -> Option<Response<()>> {
     if answer.status() == StatusCode::CONTINUE {
         return None;
     }

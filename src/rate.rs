@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// The generic cell rate algorithm: one number, the moment up to which requests are paid for.
 #[derive(Debug)]
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     start: Instant,
     /// Nanoseconds that one request costs.
     cost: u64,
@@ -19,13 +19,13 @@ const SECOND: u64 = 1_000_000_000;
 impl RateLimit {
     /// So many requests per second; a second's worth may come at once.
     #[must_use]
-    pub fn new(per_second: u32) -> Self {
+    pub(crate) fn new(per_second: u32) -> Self {
         Self::with_burst(per_second, per_second)
     }
 
     /// So many requests per second, of which so many may come at once.
     #[must_use]
-    pub fn with_burst(per_second: u32, burst: u32) -> Self {
+    pub(crate) fn with_burst(per_second: u32, burst: u32) -> Self {
         let cost = SECOND / u64::from(per_second.max(1));
         Self { start: Instant::now(), cost, burst: cost * u64::from(burst.max(1)), paid_until: AtomicU64::new(0) }
     }
@@ -34,7 +34,7 @@ impl RateLimit {
     ///
     /// # Errors
     /// How long until there is room again.
-    pub fn admit(&self) -> Result<(), Duration> {
+    pub(crate) fn admit(&self) -> Result<(), Duration> {
         self.admit_at(self.now())
     }
 
@@ -42,7 +42,7 @@ impl RateLimit {
     ///
     /// # Errors
     /// How long until one would.
-    pub fn wait(&self) -> Result<(), Duration> {
+    pub(crate) fn wait(&self) -> Result<(), Duration> {
         let now = self.now();
         self.next(self.paid_until.load(Ordering::Relaxed), now).map(drop)
     }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -13,29 +13,30 @@ use crate::caller::{Callers, Guesses};
 use crate::credential::Credential;
 use crate::route::{ForwardTable, ReverseTable, Route};
 use crate::secret::Digests;
+use crate::sync::lock;
 use crate::telemetry::{LaneMetrics, LogQuota};
 use crate::tls::CertificateAuthority;
 use crate::upstream::Upstream;
 
 /// Everything a configuration became.
 #[derive(Debug)]
-pub struct Runtime {
+pub(crate) struct Runtime {
     /// In the configuration's order.
-    pub listeners: Vec<ListenerRuntime>,
+    pub(crate) listeners: Vec<ListenerRuntime>,
     /// In the configuration's order.
-    pub credentials: Vec<Arc<Credential>>,
+    pub(crate) credentials: Vec<Arc<Credential>>,
     /// In the configuration's order.
-    pub routes: Vec<Arc<Route>>,
+    pub(crate) routes: Vec<Arc<Route>>,
     /// Where unmatched requests go, under `unmatched = "pass"` and `"report"`.
-    pub unmatched: UnmatchedRuntime,
+    pub(crate) unmatched: UnmatchedRuntime,
     /// `[intercept]`: without it no TLS is opened.
-    pub authority: Option<Arc<CertificateAuthority>>,
+    pub(crate) authority: Option<Arc<CertificateAuthority>>,
 }
 
 impl Runtime {
     /// True if this upstream is one of these.
     #[must_use]
-    pub fn has_upstream(&self, id: u64) -> bool {
+    pub(crate) fn has_upstream(&self, id: u64) -> bool {
         let unmatched = match &self.unmatched {
             UnmatchedRuntime::Deny => [None, None],
             UnmatchedRuntime::Pass { http, https, .. } => [Some(http), Some(https)],
@@ -46,7 +47,7 @@ impl Runtime {
 
     /// The listener that has these sockets; `None` if a reload has taken it away.
     #[must_use]
-    pub fn listener(&self, slot: usize) -> Option<&ListenerRuntime> {
+    pub(crate) fn listener(&self, slot: usize) -> Option<&ListenerRuntime> {
         // As long as nothing was added or removed by a reload, the slot is the place.
         let expected = self.listeners.get(slot).filter(|listener| listener.slot == slot);
         expected.or_else(|| self.listeners.iter().find(|listener| listener.slot == slot))
@@ -55,34 +56,34 @@ impl Runtime {
 
 /// What a listener does with requests.
 #[derive(Debug)]
-pub struct ListenerRuntime {
+pub(crate) struct ListenerRuntime {
     /// Its sockets: a worker knows its listener by this number, which stays the same for as long as the sockets do.
-    pub slot: usize,
+    pub(crate) slot: usize,
     /// The name in `[listeners.NAME]`.
-    pub name: String,
+    pub(crate) name: String,
     /// How targets are read and found.
-    pub mode: ModeRuntime,
+    pub(crate) mode: ModeRuntime,
     /// Who may use it; `None`: whoever can connect.
-    pub callers: Option<Arc<Callers>>,
+    pub(crate) callers: Option<Arc<Callers>>,
     /// TLS towards callers.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// Names of fields in Title-Case over HTTP/1.1.
-    pub title_case: bool,
+    pub(crate) title_case: bool,
     /// Users of this machine who may connect to its unix socket; `None`: whom the file's mode lets.
-    pub users: Option<Vec<u32>>,
+    pub(crate) users: Option<Vec<u32>>,
     /// For requests that reach no upstream.
-    pub metrics: LaneMetrics,
+    pub(crate) metrics: LaneMetrics,
     /// What has been logged of those refusals, by status.
-    pub refusals: LogQuota<u16>,
+    pub(crate) refusals: LogQuota<u16>,
     /// Wrong secrets of a token listener's clients; [`Callers`] count for themselves.
-    pub guesses: Arc<Guesses>,
+    pub(crate) guesses: Arc<Guesses>,
     /// What has been logged of what strangers do.
-    pub strangers: LogQuota<Stranger>,
+    pub(crate) strangers: LogQuota<Stranger>,
 }
 
 /// What anybody who can connect may do as often as it likes, and is worth a line once in a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stranger {
+pub(crate) enum Stranger {
     /// A greeting that is not SOCKS 5, or proves nothing.
     Greeting,
     /// A TLS handshake in a tunnel that came to nothing.
@@ -95,7 +96,7 @@ pub enum Stranger {
 
 /// `mode`, live.
 #[derive(Debug)]
-pub enum ModeRuntime {
+pub(crate) enum ModeRuntime {
     /// Callers name the target.
     Forward(ForwardTable<Arc<Lane>>),
     /// The same in SOCKS 5: every target is a host and a port.
@@ -113,18 +114,18 @@ pub enum ModeRuntime {
 
 /// A client of a token listener, and the credential whose tokens it is given.
 #[derive(Debug)]
-pub struct TokenClientRuntime {
+pub(crate) struct TokenClientRuntime {
     /// How it calls itself.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// What proves it.
-    pub secret: Arc<Digests>,
+    pub(crate) secret: Arc<Digests>,
     /// Whose token it gets.
-    pub credential: Arc<Credential>,
+    pub(crate) credential: Arc<Credential>,
 }
 
 /// A `Host` that a reverse listener accepts.
 #[derive(Debug, Clone)]
-pub enum HostRule {
+pub(crate) enum HostRule {
     /// Loopback names and addresses.
     Loopback,
     /// This canonical host.
@@ -136,7 +137,7 @@ pub enum HostRule {
 impl HostRule {
     /// True if this canonical host is accepted.
     #[must_use]
-    pub fn accepts(&self, host: &str) -> bool {
+    pub(crate) fn accepts(&self, host: &str) -> bool {
         match self {
             Self::Loopback => crate::upstream::is_loopback_host(host),
             Self::Named(name) => name == host,
@@ -147,32 +148,32 @@ impl HostRule {
 
 /// One listener's way to one route, with its counters.
 #[derive(Debug)]
-pub struct Lane {
+pub(crate) struct Lane {
     /// The route.
-    pub route: Arc<Route>,
+    pub(crate) route: Arc<Route>,
     /// Counters of this listener and upstream.
-    pub metrics: LaneMetrics,
+    pub(crate) metrics: LaneMetrics,
     /// It has been said that a tunnel carries no token.
-    pub tunnel_warned: AtomicBool,
+    pub(crate) tunnel_warned: AtomicBool,
     /// It has been said that requests go out without a token (`on_token_error = "pass"`).
-    pub without_token: Said,
+    pub(crate) without_token: Said,
     /// What has been logged of refusals, by status.
-    pub refusals: LogQuota<u16>,
+    pub(crate) refusals: LogQuota<u16>,
     /// What has been logged of 401s, by what was done about them.
-    pub unauthorized: LogQuota<&'static str>,
+    pub(crate) unauthorized: LogQuota<&'static str>,
 }
 
 /// What has been said, and need not be said again for a while.
 #[derive(Debug, Default)]
-pub struct Said(Mutex<Option<Instant>>);
+pub(crate) struct Said(Mutex<Option<Instant>>);
 
 impl Said {
     /// True if it is to be said now. Then it is not, for so long.
     #[must_use]
-    pub fn is_due(&self, quiet: Duration) -> bool {
+    pub(crate) fn is_due(&self, quiet: Duration) -> bool {
         let now = Instant::now();
         // Poisoned or not, it is one instant.
-        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut until = lock(&self.0);
         let due = until.is_none_or(|until| now >= until);
         if due {
             *until = Some(now + quiet);
@@ -183,7 +184,7 @@ impl Said {
 
 /// How unmatched requests are treated.
 #[derive(Debug)]
-pub enum UnmatchedRuntime {
+pub(crate) enum UnmatchedRuntime {
     /// 403.
     Deny,
     /// Passed untouched; `report` says that each is logged and counted.
@@ -199,7 +200,7 @@ pub enum UnmatchedRuntime {
 
 /// The current [`Runtime`], for all threads.
 #[derive(Debug, Clone)]
-pub struct SharedRuntime {
+pub(crate) struct SharedRuntime {
     current: Arc<ArcSwap<Runtime>>,
     /// Tells what outlives its request that there is something new to look at.
     changes: watch::Sender<()>,
@@ -208,30 +209,30 @@ pub struct SharedRuntime {
 impl SharedRuntime {
     /// Begins with this snapshot.
     #[must_use]
-    pub fn new(runtime: Arc<Runtime>) -> Self {
+    pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
         Self { current: Arc::new(ArcSwap::new(runtime)), changes: watch::Sender::new(()) }
     }
 
     /// Puts the next snapshot in place; requests that have begun finish with theirs.
-    pub fn swap(&self, runtime: Arc<Runtime>) {
+    pub(crate) fn swap(&self, runtime: Arc<Runtime>) {
         self.current.store(runtime);
         self.announce();
     }
 
     /// Says that something within the snapshot is another now: the passwords of callers.
-    pub fn announce(&self) {
+    pub(crate) fn announce(&self) {
         self.changes.send_replace(());
     }
 
     /// The snapshot now.
     #[must_use]
-    pub fn current(&self) -> Arc<Runtime> {
+    pub(crate) fn current(&self) -> Arc<Runtime> {
         self.current.load_full()
     }
 
     /// A reader for one thread.
     #[must_use]
-    pub fn reader(&self) -> RuntimeReader {
+    pub(crate) fn reader(&self) -> RuntimeReader {
         let changes = self.changes.subscribe();
         RuntimeReader { cache: RefCell::new(Cache::new(Arc::clone(&self.current))), changes }
     }
@@ -239,7 +240,7 @@ impl SharedRuntime {
 
 /// One thread's view of the current snapshot: as long as nothing was swapped, reading is comparing a pointer.
 #[derive(Debug)]
-pub struct RuntimeReader {
+pub(crate) struct RuntimeReader {
     cache: RefCell<Cache<Arc<ArcSwap<Runtime>>, Arc<Runtime>>>,
     changes: watch::Receiver<()>,
 }
@@ -247,13 +248,13 @@ pub struct RuntimeReader {
 impl RuntimeReader {
     /// The snapshot for one request.
     #[must_use]
-    pub fn current(&self) -> Arc<Runtime> {
+    pub(crate) fn current(&self) -> Arc<Runtime> {
         Arc::clone(self.cache.borrow_mut().load())
     }
 
     /// Tells of every change from now on, for what lives longer than a request.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<()> {
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
         let mut changes = self.changes.clone();
         changes.mark_unchanged();
         changes

@@ -19,7 +19,7 @@ const STACK: usize = 512 * 1024;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads of one kind, as many as are needed and no more than a bound.
-pub struct Threads {
+pub(crate) struct Threads {
     name: &'static str,
     most: usize,
     state: Mutex<State>,
@@ -36,7 +36,7 @@ struct State {
 impl Threads {
     /// None yet; at most so many.
     #[must_use]
-    pub fn new(name: &'static str, most: usize) -> Arc<Self> {
+    pub(crate) fn new(name: &'static str, most: usize) -> Arc<Self> {
         Arc::new(Self { name, most, state: Mutex::default(), work: Condvar::new() })
     }
 
@@ -44,7 +44,7 @@ impl Threads {
     ///
     /// # Errors
     /// The system gives no thread, and there is none: nothing is done then.
-    pub fn run(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    pub(crate) fn run(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let mut state = self.lock();
         state.jobs.push_back(Box::new(job));
         if state.idle >= state.jobs.len() {

@@ -3,8 +3,9 @@
 //! Whoever asks while it is being done gets the next result, so nobody's is older than the question. It runs on a blocking thread:
 //! those who ask may share theirs with something that must not wait.
 
+use crate::sync::lock;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 const MOST: usize = 1024;
 
 /// One kind of work.
-pub struct Together<T>(Arc<Mutex<State<T>>>);
+pub(crate) struct Together<T>(Arc<Mutex<State<T>>>);
 
 struct State<T> {
     running: bool,
@@ -34,7 +35,7 @@ impl<T> fmt::Debug for Together<T> {
 impl<T: Clone + Send + 'static> Together<T> {
     /// What the work comes to. `None` if too many ask at the moment, or it could not be done. Dropping this future takes the
     /// result from nobody else.
-    pub async fn get(&self, work: impl Fn() -> T + Send + 'static) -> Option<T> {
+    pub(crate) async fn get(&self, work: impl Fn() -> T + Send + 'static) -> Option<T> {
         let (send, got) = oneshot::channel();
         let begins = {
             let mut state = lock(&self.0);
@@ -89,10 +90,6 @@ impl<T> Drop for Running<T> {
             state.waiting.clear();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

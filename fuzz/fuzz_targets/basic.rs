@@ -3,5 +3,5 @@
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let (id, secret) = text.split_once('\0').unwrap_or((text, ""));
-    attache::oauth::fuzzing::basic(id, secret).unwrap();
+    attache::bench::fuzzing::basic(id, secret).unwrap();
 });

@@ -1,4 +1,4 @@
 //! A path, and a server that reads it in its own way.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| attache::route::fuzzing::path(bytes).unwrap());
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| attache::bench::fuzzing::path(bytes).unwrap());

@@ -1,4 +1,4 @@
 //! Requests over HTTP/1.1, looked through for two framings.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| attache::listen::fuzzing::heads(bytes).unwrap());
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| attache::bench::fuzzing::heads(bytes).unwrap());

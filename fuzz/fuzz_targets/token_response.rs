@@ -1,4 +1,4 @@
 //! A token response of any kind (RFC 6749 section 5).
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| attache::oauth::fuzzing::token_response(bytes).unwrap());
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| attache::bench::fuzzing::token_response(bytes).unwrap());

@@ -48,8 +48,9 @@ use crate::telemetry::{RecentRequests, RequestMetrics};
 use crate::together::Together;
 use crate::token::TokenMetrics;
 
-pub use reloads::{Reload, ReloadCause, ReloadRequest, Reloads};
-pub use status::{CredentialStatus, StatusReport};
+pub use reloads::{Reload, ReloadCause};
+pub(crate) use reloads::{ReloadRequest, Reloads};
+pub(crate) use status::{CredentialStatus, StatusReport};
 
 use self::exposition::Exposition;
 use self::guard::Guard;
@@ -57,16 +58,16 @@ use self::page::Newest;
 
 /// What the admin API knows besides the runtime.
 #[derive(Debug)]
-pub struct AdminFacts {
+pub(crate) struct AdminFacts {
     listening: Listening,
     reloads: Arc<Reloads>,
     guard: Guard,
     metrics: RequestMetrics,
     token_metrics: TokenMetrics,
     /// What is kept of requests while somebody looks.
-    pub recent: RecentRequests,
+    pub(crate) recent: RecentRequests,
     /// How many may look at the status page at a time: fewer than the listener has connections, so that it goes on answering.
-    pub watchers: usize,
+    pub(crate) watchers: usize,
 }
 
 impl AdminFacts {
@@ -74,7 +75,7 @@ impl AdminFacts {
     ///
     /// # Errors
     /// When `admin.token` cannot be read.
-    pub fn new(
+    pub(crate) fn new(
         listening: Listening,
         reloads: Arc<Reloads>,
         token: Option<&SecretSource>,
@@ -100,7 +101,7 @@ const BODY_BYTES: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// The admin listener's handler.
-pub struct Admin {
+pub(crate) struct Admin {
     service: TowerToHyperService<Router>,
 }
 
@@ -134,7 +135,7 @@ type AdminState = State<Arc<Shared>>;
 impl Admin {
     /// The API over what is running.
     #[must_use]
-    pub fn new(facts: AdminFacts, runtime: SharedRuntime) -> Self {
+    pub(crate) fn new(facts: AdminFacts, runtime: SharedRuntime) -> Self {
         let exposition = Exposition::new(&facts.metrics, &facts.token_metrics, runtime.clone());
         let guard = facts.guard.clone();
         let watchers = Arc::new(Semaphore::new(facts.watchers.clamp(1, Semaphore::MAX_PERMITS)));

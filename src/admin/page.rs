@@ -2,7 +2,7 @@
 //! events, once a second while somebody looks: the same for all who look.
 
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -16,6 +16,7 @@ use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{AdminState, Shared, problem};
+use crate::sync::lock;
 
 /// Nothing from elsewhere, nothing inline, in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
@@ -77,7 +78,7 @@ fn news(shared: Arc<Shared>, place: OwnedSemaphorePermit) -> impl Stream<Item = 
 async fn newest(shared: &Arc<Shared>) -> Option<Bytes> {
     let of = Arc::clone(shared);
     let make = move || {
-        let mut newest = of.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = lock(&of.newest);
         if let Some((_, report)) = newest.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return report.clone();
         }

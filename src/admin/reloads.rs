@@ -1,7 +1,8 @@
 //! Reloads: how one is asked for, and what became of the last ones.
 
+use crate::sync::lock;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -12,14 +13,14 @@ const HISTORY: usize = 20;
 
 /// Where reloads are asked for and remembered; who carries them out holds the other end.
 #[derive(Debug)]
-pub struct Reloads {
+pub(crate) struct Reloads {
     history: Mutex<VecDeque<Reload>>,
     asked: mpsc::Sender<ReloadRequest>,
 }
 
 /// Somebody asks for a reload, and waits for what becomes of it.
 #[derive(Debug)]
-pub struct ReloadRequest {
+pub(crate) struct ReloadRequest {
     /// Who asks.
     pub cause: ReloadCause,
     /// Where the outcome goes.
@@ -74,13 +75,13 @@ fn now() -> String {
 impl Reloads {
     /// The two ends.
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
         let (asked, requests) = mpsc::channel(4);
         (Self { history: Mutex::default(), asked }, requests)
     }
 
     /// Has the configuration read again, and waits for the outcome.
-    pub async fn ask(&self, cause: ReloadCause) -> Reload {
+    pub(crate) async fn ask(&self, cause: ReloadCause) -> Reload {
         let (answer, outcome) = oneshot::channel();
         let stopping = |()| Reload::refused(cause, vec!["attache is stopping".to_owned()]);
         if self.asked.send(ReloadRequest { cause, answer }).await.is_err() {
@@ -90,15 +91,15 @@ impl Reloads {
     }
 
     /// Remembers an outcome.
-    pub fn remember(&self, reload: Reload) {
-        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn remember(&self, reload: Reload) {
+        let mut history = lock(&self.history);
         history.push_front(reload);
         history.truncate(HISTORY);
     }
 
     /// The last ones, the newest first.
     #[must_use]
-    pub fn history(&self) -> Vec<Reload> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    pub(crate) fn history(&self) -> Vec<Reload> {
+        lock(&self.history).iter().cloned().collect()
     }
 }

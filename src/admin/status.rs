@@ -14,7 +14,7 @@ use crate::telemetry::AccessRecord;
 
 /// `/api/status`.
 #[derive(Debug, Serialize)]
-pub struct StatusReport {
+pub(crate) struct StatusReport {
     version: &'static str,
     credentials: Vec<CredentialStatus>,
     upstreams: Vec<UpstreamStatus>,
@@ -27,38 +27,38 @@ pub struct StatusReport {
 
 /// One credential.
 #[derive(Debug, Serialize)]
-pub struct CredentialStatus {
+pub(crate) struct CredentialStatus {
     /// The name in the configuration.
-    pub name: String,
+    pub(crate) name: String,
     /// `empty`, `ready`, `refreshing` or `failed`.
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// Tokens obtained so far; of a fixed credential, the secrets that were read one after the other.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Seconds left of the current token; a fixed credential has none.
-    pub expires_in: Option<u64>,
+    pub(crate) expires_in: Option<u64>,
     /// Seconds that it had in all.
-    pub lifetime: Option<u64>,
+    pub(crate) lifetime: Option<u64>,
     /// What the server granted.
-    pub scope: Option<String>,
+    pub(crate) scope: Option<String>,
     /// What was asked for and not granted, separated by spaces.
-    pub missing_scope: Option<String>,
+    pub(crate) missing_scope: Option<String>,
     /// Which of several secrets works.
-    pub secret: Option<String>,
+    pub(crate) secret: Option<String>,
     /// Seconds by which the authorization server's clock is ahead of this machine's; negative: behind.
-    pub clock_skew: Option<i64>,
+    pub(crate) clock_skew: Option<i64>,
     /// When the current token came (RFC 3339).
-    pub fetched_at: Option<String>,
+    pub(crate) fetched_at: Option<String>,
     /// When the newest token request ended, well or not (RFC 3339).
-    pub last_refresh_at: Option<String>,
+    pub(crate) last_refresh_at: Option<String>,
     /// How long it took, in milliseconds.
-    pub last_refresh_took_ms: Option<u64>,
+    pub(crate) last_refresh_took_ms: Option<u64>,
     /// `/readyz` waits for it.
-    pub required: bool,
+    pub(crate) required: bool,
     /// The remembered failure.
-    pub last_error: Option<String>,
+    pub(crate) last_error: Option<String>,
     /// There is something that may be put on a request now.
     #[serde(skip)]
-    pub usable: bool,
+    pub(crate) usable: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,7 +97,7 @@ struct ListenerStatus {
 impl StatusReport {
     /// A reading of this moment.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         runtime: &Runtime,
         listening: &Listening,
         reloads: &Reloads,
@@ -189,7 +189,7 @@ pub(super) fn credentials(runtime: &Runtime) -> Vec<CredentialStatus> {
 impl CredentialStatus {
     /// A reading of this moment.
     #[must_use]
-    pub fn new(credential: &Credential) -> Self {
+    pub(crate) fn new(credential: &Credential) -> Self {
         let status = credential.status();
         Self {
             name: credential.name.clone(),

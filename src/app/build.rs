@@ -359,7 +359,7 @@ fn unmatched_settings(scheme: Scheme, config: &Config) -> UpstreamSettings {
 ///
 /// # Errors
 /// As for the real one.
-pub fn dry_runtime(config: &Config, control: Handle) -> Result<Arc<Runtime>, BuildError> {
+pub(crate) fn dry_runtime(config: &Config, control: Handle) -> Result<Arc<Runtime>, BuildError> {
     let builder = Builder {
         control,
         token_metrics: TokenMetrics::default(),

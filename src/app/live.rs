@@ -1,10 +1,11 @@
 //! What is live, and the one way to replace it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::build::{Builder, Built};
 use crate::config::Config;
 use crate::runtime::SharedRuntime;
+use crate::sync::lock;
 
 /// The configuration that is live, and what was made of it. Replaced by a reload, by a rotated secret, and by a changed
 /// certificate, each next to what is there.
@@ -28,7 +29,7 @@ impl Live {
     }
 
     pub(super) fn current(&self) -> Arc<State> {
-        Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock(&self.state))
     }
 
     /// Callers have other passwords now: what was opened with the old ones ends.
@@ -39,7 +40,7 @@ impl Live {
     /// From here on requests are served by `next`, which was made next to `before`. False if something else has taken the place
     /// of that meanwhile: then nothing happens, and it is for the caller to look again.
     pub(super) fn replace(&self, before: &Arc<State>, config: Arc<Config>, next: Built) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if !Arc::ptr_eq(&state, before) {
             return false;
         }

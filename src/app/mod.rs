@@ -34,20 +34,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-pub use build::dry_runtime;
-pub use sources::{BuildError, token_source};
+pub(crate) use build::dry_runtime;
+use sources::BuildError;
+pub(crate) use sources::token_source;
+
+pub use crate::admin::{Reload, ReloadCause};
+pub use crate::listen::ListenAddress;
 
 use self::build::Builder;
 use self::live::Live;
 use self::reload::Reloader;
 use self::sockets::{Sockets, listening_at, tcp_addresses};
 use self::workers::{Running, Stop, WorkerParts, Workers};
-use crate::admin::{Admin, AdminFacts, Reload, ReloadCause, ReloadRequest, Reloads};
+use crate::admin::{Admin, AdminFacts, ReloadRequest, Reloads};
 use crate::config::Config;
 use crate::descriptors::Shares;
 use crate::listen::{
-    self, BindError, Bound, Inherited, Limits, ListenAddress, ListenContext, Listening, ListeningAt, PerAddress, Room,
-    Roster,
+    self, BindError, Bound, Inherited, Limits, ListenContext, Listening, ListeningAt, PerAddress, Room, Roster,
 };
 use crate::proxy::{Admission, ProxyShared, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
@@ -60,7 +63,7 @@ use crate::token::TokenMetrics;
 use crate::upstream::OwnAddresses;
 
 /// The name under which the admin listener's address is given.
-pub const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 
 /// A running attache: its threads and its addresses. Dropping it ends everything at once; [`App::shutdown`] drains first.
 #[derive(Debug)]
@@ -77,9 +80,13 @@ pub struct App {
     crowded: Option<String>,
 }
 
-/// Why attache did not start.
+/// Why attache did not start: a sentence.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+#[error(transparent)]
+pub struct StartError(#[from] StartFailure);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartFailure {
     /// A listening address.
     #[error("listener {name:?}: {error}")]
     Bind {
@@ -120,9 +127,9 @@ impl App {
     ///
     /// # Errors
     /// As [`App::start`]; a socket that no listener takes.
-    pub fn start_inheriting(config: Config, inherited: Inherited) -> Result<Self, StartError> {
+    pub(crate) fn start_inheriting(config: Config, inherited: Inherited) -> Result<Self, StartError> {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::start_on(config, workers, Sockets::new(inherited))
+        Ok(Self::start_on(config, workers, Sockets::new(inherited))?)
     }
 
     /// As [`App::start`], with this many workers.
@@ -130,10 +137,10 @@ impl App {
     /// # Errors
     /// As [`App::start`].
     pub fn start_with(config: Config, workers: usize) -> Result<Self, StartError> {
-        Self::start_on(config, workers, Sockets::default())
+        Ok(Self::start_on(config, workers, Sockets::default())?)
     }
 
-    fn start_on(config: Config, workers: usize, sockets: Sockets) -> Result<Self, StartError> {
+    fn start_on(config: Config, workers: usize, sockets: Sockets) -> Result<Self, StartFailure> {
         sockets.check_inherited(&config)?;
         let plan = sockets.plan(&config.listeners, workers)?;
         let (admin, admin_address) = match &config.admin {
@@ -186,7 +193,7 @@ impl App {
         let (reloads, requests) = Reloads::new();
         let reloads = Arc::new(reloads);
         let mut facts = admin_facts(&config, &listening, &reloads, metrics, token_metrics, recent)
-            .map_err(StartError::AdminToken)?;
+            .map_err(StartFailure::AdminToken)?;
         facts.watchers = places.admin / 4;
         // Whoever reads the metrics is no caller: neither held up by the bound on callers nor counted among them.
         let admin_context = ListenContext {
@@ -220,7 +227,7 @@ impl App {
         let main =
             move || control_main(live, reloader, requests, admin, Admin::new(facts, shared), admin_context, stop);
         if send_main.send(main).is_err() {
-            return Err(StartError::Thread(io::Error::other("the control thread has ended")));
+            return Err(StartFailure::Thread(io::Error::other("the control thread has ended")));
         }
         Ok(app)
     }
@@ -231,7 +238,7 @@ impl App {
         self.reloads.ask(ReloadCause::Signal).await
     }
 
-    /// Where every listener really listens, in the configuration's order, the admin listener (as [`ADMIN`]) last.
+    /// Where every listener really listens, in the configuration's order, the admin listener (as `admin`) last.
     #[must_use]
     pub fn addresses(&self) -> Vec<(String, ListenAddress)> {
         self.listening.all().into_iter().map(|listener| (listener.name, listener.address)).collect()
@@ -239,18 +246,18 @@ impl App {
 
     /// What to say where `limits.connections` is more than descriptors allow.
     #[must_use]
-    pub fn crowded(&self) -> Option<&str> {
+    pub(crate) fn crowded(&self) -> Option<&str> {
         self.crowded.as_deref()
     }
 
     /// As [`App::addresses`], with the listeners' modes.
     #[must_use]
-    pub fn listening(&self) -> Vec<ListeningAt> {
+    pub(crate) fn listening(&self) -> Vec<ListeningAt> {
         self.listening.all()
     }
 
     /// True if every thread answers within this time: what a watchdog wants to know.
-    pub async fn is_alive(&self, limit: Duration) -> bool {
+    pub(crate) async fn is_alive(&self, limit: Duration) -> bool {
         let control = self.handle.spawn(std::future::ready(()));
         let workers = async { self.workers.as_ref()?.answer().await };
         let all = async { control.await.is_ok() && workers.await.is_some() };
@@ -303,17 +310,17 @@ impl Drop for App {
 const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// On a thread of its own: the library's client may not be made on an asynchronous runtime.
-fn start_traces(endpoint: Option<&str>) -> Result<Option<Traces>, StartError> {
+fn start_traces(endpoint: Option<&str>) -> Result<Option<Traces>, StartFailure> {
     if !traces_are_wanted(endpoint) {
         return Ok(None);
     }
     let tls = client_config(None, &[b"h2", b"http/1.1"], None, MinVersion::default());
-    let tls = tls.map_err(|error| StartError::Traces(error.to_string()))?;
+    let tls = tls.map_err(|error| StartFailure::Traces(error.to_string()))?;
     let endpoint = endpoint.map(str::to_owned);
     let started = std::thread::spawn(move || Traces::start(endpoint.as_deref(), tls)).join();
     match started {
-        Ok(started) => started.map(Some).map_err(StartError::Traces),
-        Err(_panic) => Err(StartError::Traces("their exporter cannot be set up".into())),
+        Ok(started) => started.map(Some).map_err(StartFailure::Traces),
+        Err(_panic) => Err(StartFailure::Traces("their exporter cannot be set up".into())),
     }
 }
 

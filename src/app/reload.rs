@@ -17,7 +17,7 @@ use super::live::{Live, State};
 use super::sockets::Sockets;
 use super::sources::BuildError;
 use super::workers::Workers;
-use super::{StartError, listening_at, tcp_addresses};
+use super::{StartFailure, listening_at, tcp_addresses};
 use crate::admin::{Reload, ReloadCause, ReloadRequest, Reloads};
 use crate::config::{Config, ConfigErrors, ConfigFile};
 use crate::listen::Listening;
@@ -129,9 +129,9 @@ impl Trouble {
 }
 
 /// An address may be in use by ourselves, under another form.
-fn told_of(error: &StartError) -> String {
+fn told_of(error: &StartFailure) -> String {
     match error {
-        StartError::Bind { .. } => format!(
+        StartFailure::Bind { .. } => format!(
             "{error}; an address that overlaps with one of this attache (0.0.0.0 with 127.0.0.1) is free after a restart only"
         ),
         error => error.to_string(),

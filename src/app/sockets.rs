@@ -1,6 +1,6 @@
 //! The sockets of the listeners: which listener has which, and what becomes of them when the configuration changes.
 
-use super::StartError;
+use super::StartFailure;
 use super::build::Slots;
 use super::workers::Workers;
 use crate::config::{Config, ListenerConfig};
@@ -41,19 +41,19 @@ impl Sockets {
     }
 
     /// The admin listener's, which stays what it is.
-    pub(super) fn admin(&self, address: &ListenAddress) -> Result<(ListenAddress, Option<Bound>), StartError> {
+    pub(super) fn admin(&self, address: &ListenAddress) -> Result<(ListenAddress, Option<Bound>), StartFailure> {
         let inherited = self.inherited.bound(super::ADMIN, address, 1);
         let bound = inherited.unwrap_or_else(|| listen::bind(address, None, 1));
-        let (real, mut bound) = bound.map_err(|error| StartError::Bind { name: super::ADMIN.into(), error })?;
+        let (real, mut bound) = bound.map_err(|error| StartFailure::Bind { name: super::ADMIN.into(), error })?;
         Ok((real, bound.pop()))
     }
 
     /// A socket that was passed to us has to be somebody's.
-    pub(super) fn check_inherited(&self, config: &Config) -> Result<(), StartError> {
+    pub(super) fn check_inherited(&self, config: &Config) -> Result<(), StartFailure> {
         let listeners = config.listeners.iter().map(|listener| (listener.name.as_str(), &listener.address));
         let admin = config.admin.iter().map(|admin| (super::ADMIN, &admin.address));
         let all: Vec<_> = listeners.chain(admin).collect();
-        self.inherited.unwanted(&all).map_or(Ok(()), |told| Err(StartError::Inherited(told)))
+        self.inherited.unwanted(&all).map_or(Ok(()), |told| Err(StartFailure::Inherited(told)))
     }
 
     /// Finds or binds the sockets of these listeners. A listener keeps its sockets under another name too, as long as its
@@ -61,7 +61,7 @@ impl Sockets {
     ///
     /// # Errors
     /// An address that is unavailable.
-    pub(super) fn plan(&self, listeners: &[ListenerConfig], workers: usize) -> Result<Plan, StartError> {
+    pub(super) fn plan(&self, listeners: &[ListenerConfig], workers: usize) -> Result<Plan, StartFailure> {
         let mut plan = Plan { slots: Vec::new(), opened: Vec::new(), kept: Vec::new() };
         let mut next = self.next;
         for listener in listeners {
@@ -81,7 +81,7 @@ impl Sockets {
             let inherited = self.inherited.bound(&listener.name, &listener.address, workers);
             let is_ours = inherited.is_none();
             let bound = inherited.unwrap_or_else(|| listen::bind(&listener.address, listener.socket_mode, workers));
-            let (real, sockets) = bound.map_err(|error| StartError::Bind { name: listener.name.clone(), error })?;
+            let (real, sockets) = bound.map_err(|error| StartFailure::Bind { name: listener.name.clone(), error })?;
             let open = Open {
                 slot: next,
                 name: listener.name.clone(),

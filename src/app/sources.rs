@@ -1,7 +1,7 @@
 //! `[credentials.X]` made a token source: its TLS, its keys, its identity.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::dpop::DpopKey;
 use crate::jose::KeyError;
@@ -9,11 +9,12 @@ use crate::oauth::{
     ClientAuth, DpopSettings, Identity, InvalidSettings, OAuthSettings, OAuthSource, identity, secrets_fingerprint,
 };
 use crate::secret::SecretError;
+use crate::sync::lock;
 use crate::tls::{IdentitySource, MinVersion, TlsError, client_config};
 
 /// Why a valid configuration cannot be made live.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub(crate) enum BuildError {
     /// Trust stores.
     #[error("{place}: {error}")]
     Tls {
@@ -64,7 +65,7 @@ impl DpopKeys {
                 DpopKey::from_text(&key, None).map(Some).map_err(failed)
             }
             Some(DpopSettings::Generated) => {
-                let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut keys = lock(&self.0);
                 if let Some(key) = keys.get(name) {
                     return Ok(Some(key.clone()));
                 }
@@ -87,7 +88,7 @@ pub(super) fn identity_of(name: &str, settings: &OAuthSettings, keys: &DpopKeys)
 ///
 /// # Errors
 /// A trust store that cannot be loaded, a key or certificate that is none, or settings no request can be made from.
-pub fn token_source(name: &str, settings: &OAuthSettings) -> Result<OAuthSource, BuildError> {
+pub(crate) fn token_source(name: &str, settings: &OAuthSettings) -> Result<OAuthSource, BuildError> {
     token_source_with(name, settings, &DpopKeys::default())
 }
 

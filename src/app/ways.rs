@@ -1,10 +1,11 @@
 //! The ways out of upstreams: where their names are looked up, which addresses they may have, and the network's own proxy.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::sources::BuildError;
 use crate::config::UpstreamConfig;
+use crate::sync::lock;
 use crate::upstream::{AddressPolicy, Names, Onward, OnwardSettings, Scheme};
 
 /// Where the hosts are looked up that callers choose, by the upstream's name: a reload leaves lookups that hang behind, and must
@@ -15,7 +16,7 @@ pub(super) struct ChosenNames(Arc<Mutex<HashMap<String, Names>>>);
 impl ChosenNames {
     /// The place for this upstream's.
     pub(super) fn of(&self, upstream: &str) -> Names {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         known.entry(upstream.to_owned()).or_insert_with(Names::chosen_by_callers).clone()
     }
 }

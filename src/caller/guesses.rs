@@ -29,7 +29,7 @@ const REMEMBERED: usize = 10_000;
 
 /// What is remembered of attempts on one listener.
 #[derive(Debug)]
-pub struct Guesses {
+pub(crate) struct Guesses {
     start: Instant,
     hasher: RandomState,
     /// There may be something to look at: where nobody guesses, nothing is looked up and no clock is read.
@@ -77,7 +77,7 @@ impl Guesses {
     ///
     /// # Errors
     /// How long until then.
-    pub fn may_try(&self, connection: &CallerConnection, name: &str, digest: &[u8; 32]) -> Result<(), Duration> {
+    pub(crate) fn may_try(&self, connection: &CallerConnection, name: &str, digest: &[u8; 32]) -> Result<(), Duration> {
         if !self.any.load(Ordering::Relaxed) || self.is_over() {
             return Ok(());
         }
@@ -92,7 +92,7 @@ impl Guesses {
     }
 
     /// This one was wrong.
-    pub fn was_wrong(&self, connection: &CallerConnection, name: &str) {
+    pub(crate) fn was_wrong(&self, connection: &CallerConnection, name: &str) {
         let (place, name) = (Place::of(connection), self.hasher.hash_one(name));
         let limit = |(per_second, burst)| Arc::new(RateLimit::with_burst(per_second, burst));
         let made = |bound| move || Ok::<_, std::convert::Infallible>(limit(bound));
@@ -105,7 +105,7 @@ impl Guesses {
     }
 
     /// This one was right. Once for each connection is enough.
-    pub fn was_right(&self, connection: &CallerConnection, name: &str, digest: &[u8; 32]) {
+    pub(crate) fn was_right(&self, connection: &CallerConnection, name: &str, digest: &[u8; 32]) {
         if connection.is_first_proof() {
             self.right.insert((Place::of(connection), self.hasher.hash_one(name)), *digest);
         }

@@ -6,7 +6,7 @@
 mod guesses;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,14 +16,15 @@ use http::header::HeaderName;
 use prometheus_client::metrics::counter::Counter;
 use zeroize::Zeroizing;
 
-pub use self::guesses::Guesses;
+pub(crate) use self::guesses::Guesses;
 use crate::listen::CallerConnection;
 use crate::secret::{Secret, Secrets};
+use crate::sync::{read, write};
 use crate::tls::server::WantedName;
 
 /// The callers that a listener takes.
 #[derive(Debug)]
-pub struct Callers {
+pub(crate) struct Callers {
     known: Vec<Known>,
     guesses: Guesses,
     metrics: CallerMetrics,
@@ -31,26 +32,26 @@ pub struct Callers {
 
 /// `[callers.X]`, as a listener needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallerSettings {
+pub(crate) struct CallerSettings {
     /// Its name, which is the user name too.
-    pub name: String,
+    pub(crate) name: String,
     /// What it proves itself with; each of several is accepted.
-    pub password: Option<Secrets>,
+    pub(crate) password: Option<Secrets>,
     /// A name in the certificate of its connection.
-    pub certificate: Option<WantedName>,
+    pub(crate) certificate: Option<WantedName>,
 }
 
 /// How attempts are counted.
 #[derive(Debug, Clone, Default)]
-pub struct CallerMetrics {
+pub(crate) struct CallerMetrics {
     /// A caller has proven itself.
-    pub accepted: Counter,
+    pub(crate) accepted: Counter,
     /// A wrong password, or a name that nobody has.
-    pub refused: Counter,
+    pub(crate) refused: Counter,
     /// No attempt.
-    pub missing: Counter,
+    pub(crate) missing: Counter,
     /// Not looked at: too many from there have been wrong.
-    pub too_many: Counter,
+    pub(crate) too_many: Counter,
 }
 
 struct Known {
@@ -63,9 +64,9 @@ struct Known {
 /// A caller that has proven itself, and by what. What it has opened then asks again and again whether that still holds:
 /// [`Callers::still_knows`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct Proven {
+pub(crate) struct Proven {
     /// Its name.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     by: Proof,
 }
 
@@ -86,7 +87,7 @@ impl fmt::Debug for Proven {
 
 /// What came of a caller's attempt to prove itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Attempt {
+pub(crate) enum Attempt {
     /// This is who it is.
     Accepted(Proven),
     /// A wrong password, a name that nobody has, or a field that cannot be read: all the same to who tries.
@@ -100,7 +101,7 @@ pub enum Attempt {
 impl Callers {
     /// Reads every password. Blocks while files are read and programs run.
     #[must_use]
-    pub fn new(callers: Vec<CallerSettings>, metrics: CallerMetrics) -> Self {
+    pub(crate) fn new(callers: Vec<CallerSettings>, metrics: CallerMetrics) -> Self {
         let known = callers.into_iter().map(|settings| {
             let digests = RwLock::new(digests(&settings));
             Known { name: settings.name.as_str().into(), settings, digests }
@@ -109,25 +110,25 @@ impl Callers {
     }
 
     /// The callers' names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.known.iter().map(|known| &*known.name)
     }
 
     /// True if there is a caller of this name.
     #[must_use]
-    pub fn knows(&self, name: &str) -> bool {
+    pub(crate) fn knows(&self, name: &str) -> bool {
         self.known.iter().any(|known| *known.name == *name)
     }
 
     /// True if these are the same callers with the same places for their passwords.
-    pub fn is_of<'s>(&self, callers: impl ExactSizeIterator<Item = &'s CallerSettings>) -> bool {
+    pub(crate) fn is_of<'s>(&self, callers: impl ExactSizeIterator<Item = &'s CallerSettings>) -> bool {
         callers.len() == self.known.len() && self.known.iter().map(|known| &known.settings).eq(callers)
     }
 
     /// Reads the passwords again that cost nothing to read. What cannot be read now stays what it was. True if any is
     /// another one than before.
     #[must_use]
-    pub fn look(&self) -> bool {
+    pub(crate) fn look(&self) -> bool {
         let mut changed = false;
         for known in &self.known {
             let sources = known.settings.password.iter().flat_map(Secrets::sources);
@@ -136,7 +137,7 @@ impl Callers {
             }
             let now = digests(&known.settings);
             if !now.is_empty() {
-                let mut digests = known.digests.write().unwrap_or_else(PoisonError::into_inner);
+                let mut digests = write(&known.digests);
                 changed |= *digests != now;
                 *digests = now;
             }
@@ -146,7 +147,12 @@ impl Callers {
 
     /// The caller that a request comes from, by the field that it proves itself in, which is taken off; else by the certificate of
     /// its connection.
-    pub fn authenticate(&self, field: &HeaderName, headers: &mut HeaderMap, connection: &CallerConnection) -> Attempt {
+    pub(crate) fn authenticate(
+        &self,
+        field: &HeaderName,
+        headers: &mut HeaderMap,
+        connection: &CallerConnection,
+    ) -> Attempt {
         let given = basic(headers, field);
         headers.remove(field);
         let attempt = match given {
@@ -160,7 +166,7 @@ impl Callers {
     }
 
     /// The caller of this name, by a password that was given otherwise than in a field.
-    pub fn authenticate_pair(&self, name: &str, password: &Secret, connection: &CallerConnection) -> Attempt {
+    pub(crate) fn authenticate_pair(&self, name: &str, password: &Secret, connection: &CallerConnection) -> Attempt {
         let attempt = self.attempt(name, password, connection);
         self.count(&attempt);
         attempt
@@ -202,7 +208,7 @@ impl Callers {
 
     /// The caller that the connection's certificate stands for.
     #[must_use]
-    pub fn by_certificate(&self, connection: &CallerConnection) -> Option<Proven> {
+    pub(crate) fn by_certificate(&self, connection: &CallerConnection) -> Option<Proven> {
         let known = self.known.iter().find(|known| known.is_named_by(connection))?;
         Some(Proven { name: Arc::clone(&known.name), by: Proof::Certificate })
     }
@@ -210,7 +216,7 @@ impl Callers {
     /// True as long as what a caller has proven itself by is good: it is one of these, and the password is still one of its
     /// own, or the certificate that its connection has shown still stands for it.
     #[must_use]
-    pub fn still_knows(&self, proven: &Proven, connection: &CallerConnection) -> bool {
+    pub(crate) fn still_knows(&self, proven: &Proven, connection: &CallerConnection) -> bool {
         let Some(known) = self.known.iter().find(|known| known.name == proven.name) else { return false };
         match &proven.by {
             Proof::Password(digest) => known.has(digest),
@@ -229,7 +235,7 @@ impl fmt::Debug for Known {
 impl Known {
     /// True if this is the digest of one of its passwords. Each is looked at, so that the time tells nothing.
     fn has(&self, given: &[u8; 32]) -> bool {
-        let digests = self.digests.read().unwrap_or_else(PoisonError::into_inner);
+        let digests = read(&self.digests);
         let equal = |digest: &[u8; 32]| aws_lc_rs::constant_time::verify_slices_are_equal(digest, given).is_ok();
         digests.iter().fold(false, |matches, digest| matches | equal(digest))
     }

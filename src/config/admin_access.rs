@@ -15,7 +15,7 @@ impl Config {
     ///
     /// # Errors
     /// That the file cannot be read, or every problem of `[admin]`.
-    pub fn load_admin(path: &Path, with_token: bool) -> Result<Option<AdminConfig>, ConfigErrors> {
+    pub(crate) fn load_admin(path: &Path, with_token: bool) -> Result<Option<AdminConfig>, ConfigErrors> {
         let text = read_text(path)?;
         let source = path.display().to_string();
         read(&source, text.expose(), path.parent().unwrap_or(path), &environment, with_token)

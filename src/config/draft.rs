@@ -22,7 +22,7 @@ const VARIABLE: &str = "ORDERS_CLIENT_SECRET";
 
 /// The starter, and what has been answered so far.
 #[derive(Debug, Clone)]
-pub struct Draft {
+pub(crate) struct Draft {
     text: String,
     name: String,
     origin: String,
@@ -32,21 +32,21 @@ pub struct Draft {
 
 /// A value that only the user knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub(crate) struct Question {
     /// The table: `credentials` or `upstreams`.
-    pub table: &'static str,
+    pub(crate) table: &'static str,
     /// The key.
-    pub key: String,
+    pub(crate) key: String,
     /// What it is, in a few words.
-    pub about: String,
+    pub(crate) about: String,
     /// What stands there until it is answered.
-    pub example: String,
+    pub(crate) example: String,
 }
 
 impl Draft {
     /// The starter, of a provider perhaps.
     #[must_use]
-    pub fn new(provider: Option<Provider>) -> Self {
+    pub(crate) fn new(provider: Option<Provider>) -> Self {
         let text = starter(provider);
         let mut draft = Self { text, name: NAME.into(), origin: ORIGIN.into(), address: None, secret: None };
         let origin = draft.questions().into_iter().find(|question| question.key == "origin");
@@ -58,7 +58,7 @@ impl Draft {
 
     /// What is still open, in the order of the file.
     #[must_use]
-    pub fn questions(&self) -> Vec<Question> {
+    pub(crate) fn questions(&self) -> Vec<Question> {
         let mut table = "";
         let mut questions = Vec::new();
         for line in self.text.lines() {
@@ -79,7 +79,7 @@ impl Draft {
     }
 
     /// Answers a key of `[credentials.X]` or `[upstreams.X]`; one that the starter does not have is added.
-    pub fn answer(&mut self, table: &str, key: &str, value: &str) {
+    pub(crate) fn answer(&mut self, table: &str, key: &str, value: &str) {
         if key == "origin" {
             value.clone_into(&mut self.origin);
         }
@@ -91,7 +91,7 @@ impl Draft {
     }
 
     /// Where the client's secret is; for Google, its key file.
-    pub fn answer_secret(&mut self, place: &SecretPlace) {
+    pub(crate) fn answer_secret(&mut self, place: &SecretPlace) {
         let (word, text) = match place {
             SecretPlace::Env(name) => ("env", name.clone()),
             SecretPlace::File(path) => ("file", path.display().to_string()),
@@ -107,19 +107,19 @@ impl Draft {
     }
 
     /// Where programs with `HTTP_PROXY` connect.
-    pub fn answer_address(&mut self, address: &str) {
+    pub(crate) fn answer_address(&mut self, address: &str) {
         self.put("[listeners.proxy]", "address", &Value::String(address.to_owned()).to_string());
         self.address = Some(address.to_owned());
     }
 
     /// The name of credential and upstream: letters, digits, `_` and `-`.
-    pub fn answer_name(&mut self, name: &str) {
+    pub(crate) fn answer_name(&mut self, name: &str) {
         name.clone_into(&mut self.name);
     }
 
     /// A name that fits the origin: its first label that says something.
     #[must_use]
-    pub fn name_by_origin(&self) -> String {
+    pub(crate) fn name_by_origin(&self) -> String {
         let host = self.origin.split("://").nth(1).unwrap_or(&self.origin);
         let labels = host.split([':', '/']).next().unwrap_or(host).split('.');
         let says = |label: &&str| {
@@ -131,7 +131,7 @@ impl Draft {
 
     /// The file.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = self.text.clone();
         if let Some(address) = &self.address {
             text = text.replace("127.0.0.1:8080", address);
@@ -171,7 +171,7 @@ impl Draft {
     ///
     /// # Errors
     /// Every problem of the answers.
-    pub fn check(&self) -> Result<(), ConfigErrors> {
+    pub(crate) fn check(&self) -> Result<(), ConfigErrors> {
         let mut draft = self.clone();
         draft.answer_secret(&SecretPlace::Env("ATTACHE_INIT".into()));
         let there = |_: &str| Some(r#"{"private_key":"x"}"#.to_owned());

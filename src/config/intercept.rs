@@ -58,11 +58,11 @@ fn is_missing(value: &Value<'_>) -> bool {
 
 /// What `attache ca init` needs of a file that is not valid yet, since what it names is still to be made.
 #[derive(Debug, Default)]
-pub struct InterceptPlan {
+pub(crate) struct InterceptPlan {
     /// `ca_certificate` and `ca_key`, as paths; `None` without the table.
-    pub files: Option<(PathBuf, PathBuf)>,
+    pub(crate) files: Option<(PathBuf, PathBuf)>,
     /// The hosts of the upstreams that have a credential; of a wildcard, what is under it.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
 }
 
 impl InterceptPlan {
@@ -70,7 +70,7 @@ impl InterceptPlan {
     ///
     /// # Errors
     /// A file that cannot be read or is no TOML, or an `[intercept]` without both paths.
-    pub fn read(path: &Path) -> Result<Self, ConfigErrors> {
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigErrors> {
         let source = path.display().to_string();
         let problem = |what: String, remedy: &str| ConfigErrors {
             source: source.clone(),

@@ -47,14 +47,14 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
-pub use draft::{Draft, Question};
+pub(crate) use draft::{Draft, Question};
 pub use error::{ConfigErrors, Problem};
-pub use intercept::InterceptPlan;
-pub use preset::{PROVIDERS, Provider};
-pub use reference::markdown as reference_page;
+pub(crate) use intercept::InterceptPlan;
+pub(crate) use preset::{PROVIDERS, Provider};
+pub(crate) use reference::markdown as reference_page;
 pub use schema::json_schema;
-pub use single::{AdHocRequest, SecretPlace, SingleUpstream};
-pub use starter::{STARTER, starter};
+pub(crate) use single::{AdHocRequest, SecretPlace, SingleUpstream};
+pub use starter::STARTER;
 
 use check::Tables;
 use file::{Environment, File};
@@ -79,44 +79,44 @@ use crate::upstream::UpstreamSettings;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where it came from, as it is shown to a person: a path, or `the command line`.
-    pub source: String,
+    pub(crate) source: String,
     /// The file that it was read from, and can be read from again.
-    pub file: Option<ConfigFile>,
+    pub(crate) file: Option<ConfigFile>,
     /// `[listeners.X]`, in the file's order.
-    pub listeners: Vec<ListenerConfig>,
+    pub(crate) listeners: Vec<ListenerConfig>,
     /// `[admin]`.
-    pub admin: Option<AdminConfig>,
+    pub(crate) admin: Option<AdminConfig>,
     /// `[credentials.X]`, in the file's order.
-    pub credentials: Vec<CredentialSettings>,
+    pub(crate) credentials: Vec<CredentialSettings>,
     /// `[upstreams.X]`, in the file's order.
-    pub upstreams: Vec<UpstreamConfig>,
+    pub(crate) upstreams: Vec<UpstreamConfig>,
     /// `[forward]`.
-    pub forward: ForwardSettings,
+    pub(crate) forward: ForwardSettings,
     /// `[limits]`.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// `[telemetry]`.
-    pub telemetry: TelemetrySettings,
+    pub(crate) telemetry: TelemetrySettings,
     /// `[intercept]`: the local CA.
-    pub intercept: Option<AuthoritySource>,
+    pub(crate) intercept: Option<AuthoritySource>,
     /// The environment variables that secrets are read from, in alphabetical order: `{ env = "NAME" }` anywhere.
-    pub variables: Vec<String>,
+    pub(crate) variables: Vec<String>,
     /// What is allowed but unwise, e.g. a secret written into the file.
     pub warnings: Vec<Problem>,
 }
 
 /// A file that was read, and what was in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigFile {
+pub(crate) struct ConfigFile {
     /// Absolute, so that it stays the same file wherever the process goes.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// SHA-256 of its content: there may be secrets in the text itself.
-    pub digest: [u8; 32],
+    pub(crate) digest: [u8; 32],
 }
 
 impl ConfigFile {
     /// The digest of what a file holds now; `None` if it cannot be read.
     #[must_use]
-    pub fn digest(path: &Path) -> Option<[u8; 32]> {
+    pub(crate) fn digest(path: &Path) -> Option<[u8; 32]> {
         Some(Secret::new(std::fs::read_to_string(path).ok()?).fingerprint())
     }
 }
@@ -134,43 +134,43 @@ impl Needs {
 
 /// `[listeners.X]`.
 #[derive(Debug, Clone)]
-pub struct ListenerConfig {
+pub(crate) struct ListenerConfig {
     /// The name in `[listeners.NAME]`.
-    pub name: String,
+    pub(crate) name: String,
     /// `address`.
-    pub address: ListenAddress,
+    pub(crate) address: ListenAddress,
     /// `mode` and what goes with it.
-    pub mode: ListenerMode,
+    pub(crate) mode: ListenerMode,
     /// Who may use it; `None`: whoever can connect.
-    pub callers: Option<Vec<CallerSettings>>,
+    pub(crate) callers: Option<Vec<CallerSettings>>,
     /// `users`: who may connect to its unix socket; of `attache exec` also to its port.
-    pub users: Option<Vec<u32>>,
+    pub(crate) users: Option<Vec<u32>>,
     /// `socket_mode`: of its unix socket's file.
-    pub socket_mode: Option<u32>,
+    pub(crate) socket_mode: Option<u32>,
     /// `tls`: towards callers.
-    pub tls: Option<ListenerTls>,
+    pub(crate) tls: Option<ListenerTls>,
     /// `title_case`: names of fields in Title-Case over HTTP/1.1, for callers that read no others.
-    pub title_case: bool,
+    pub(crate) title_case: bool,
 }
 
 /// `[admin]`.
 #[derive(Debug, Clone)]
-pub struct AdminConfig {
+pub(crate) struct AdminConfig {
     /// `address`.
-    pub address: ListenAddress,
+    pub(crate) address: ListenAddress,
     /// `token`: required of callers from outside this machine.
-    pub token: Option<SecretSource>,
+    pub(crate) token: Option<SecretSource>,
 }
 
 /// `[upstreams.X]`.
 #[derive(Debug, Clone)]
-pub struct UpstreamConfig {
+pub(crate) struct UpstreamConfig {
     /// How it is reached.
-    pub connection: UpstreamSettings,
+    pub(crate) connection: UpstreamSettings,
     /// What may pass, and how.
-    pub route: RouteSettings,
+    pub(crate) route: RouteSettings,
     /// The name of its credential.
-    pub credential: Option<String>,
+    pub(crate) credential: Option<String>,
 }
 
 impl Config {
@@ -186,7 +186,7 @@ impl Config {
     ///
     /// # Errors
     /// Every other problem of the file, or that it cannot be read.
-    pub fn load_without_listeners(path: &Path) -> Result<Self, ConfigErrors> {
+    pub(crate) fn load_without_listeners(path: &Path) -> Result<Self, ConfigErrors> {
         Self::load_with(path, Needs { listeners: false, ..Needs::ALL })
     }
 
@@ -195,7 +195,7 @@ impl Config {
     ///
     /// # Errors
     /// Every other problem of the file, or that it cannot be read.
-    pub fn load_without_secrets(path: &Path) -> Result<Self, ConfigErrors> {
+    pub(crate) fn load_without_secrets(path: &Path) -> Result<Self, ConfigErrors> {
         Self::load_with(path, Needs { listeners: false, secrets: false })
     }
 

@@ -10,7 +10,7 @@ use super::value::Value;
 
 /// A provider whose ways are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provider {
+pub(crate) enum Provider {
     /// Microsoft Entra ID, v2.0 endpoint.
     Entra,
     /// Auth0.
@@ -30,7 +30,7 @@ pub enum Provider {
 }
 
 /// The words of `preset`.
-pub const PROVIDERS: [(&str, Provider); 8] = [
+pub(crate) const PROVIDERS: [(&str, Provider); 8] = [
     ("entra", Provider::Entra),
     ("auth0", Provider::Auth0),
     ("okta", Provider::Okta),

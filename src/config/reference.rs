@@ -34,7 +34,7 @@ attache schema > proxy.schema.json      # and as the first line of proxy.toml: #
 
 /// The reference of every key, in Markdown.
 #[must_use]
-pub fn markdown() -> String {
+pub(crate) fn markdown() -> String {
     let tables = tables();
     let mut page = HEAD.to_owned();
     for table in tables.iter().filter(|table| !table.path.is_empty()) {

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::super::preset::PROVIDERS;
-use super::super::starter;
+use super::super::starter::starter;
 use super::super::testing::{Asked, noted, parse_in};
 use super::*;
 

@@ -14,44 +14,44 @@ const SOURCE: &str = "the command line";
 
 /// What one upstream needs.
 #[derive(Debug, Clone)]
-pub struct SingleUpstream {
+pub(crate) struct SingleUpstream {
     /// Its origin.
-    pub upstream: String,
+    pub(crate) upstream: String,
     /// Certificates that it is trusted by.
-    pub upstream_ca_file: Option<PathBuf>,
+    pub(crate) upstream_ca_file: Option<PathBuf>,
     /// Where programs with `HTTP_PROXY` connect.
-    pub forward: String,
+    pub(crate) forward: String,
     /// The base URL.
-    pub reverse: String,
+    pub(crate) reverse: String,
     /// How its token is obtained.
-    pub request: AdHocRequest,
+    pub(crate) request: AdHocRequest,
 }
 
 /// One token request.
 #[derive(Clone)]
-pub struct AdHocRequest {
+pub(crate) struct AdHocRequest {
     /// `token_endpoint`.
-    pub token_endpoint: String,
+    pub(crate) token_endpoint: String,
     /// `client_id`.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// `client_secret`.
-    pub client_secret: Option<SecretPlace>,
+    pub(crate) client_secret: Option<SecretPlace>,
     /// `client_auth`.
-    pub client_auth: Option<String>,
+    pub(crate) client_auth: Option<String>,
     /// `private_key`: a PEM or JWK file.
-    pub private_key: Option<PathBuf>,
+    pub(crate) private_key: Option<PathBuf>,
     /// `key_id`.
-    pub key_id: Option<String>,
+    pub(crate) key_id: Option<String>,
     /// `scope`.
-    pub scope: Vec<String>,
+    pub(crate) scope: Vec<String>,
     /// `audience`.
-    pub audience: Option<String>,
+    pub(crate) audience: Option<String>,
     /// `resource`.
-    pub resource: Vec<String>,
+    pub(crate) resource: Vec<String>,
     /// `parameters`; a name may come several times.
-    pub parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, String)>,
     /// `ca_file`.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl fmt::Debug for AdHocRequest {
@@ -68,7 +68,7 @@ impl fmt::Debug for AdHocRequest {
 
 /// Where the secret is; never the secret itself, which other users could read in the process list.
 #[derive(Debug, Clone)]
-pub enum SecretPlace {
+pub(crate) enum SecretPlace {
     /// An environment variable.
     Env(String),
     /// A file.
@@ -80,7 +80,7 @@ impl Config {
     ///
     /// # Errors
     /// Every problem of the arguments.
-    pub fn for_one_upstream(single: &SingleUpstream) -> Result<Self, ConfigErrors> {
+    pub(crate) fn for_one_upstream(single: &SingleUpstream) -> Result<Self, ConfigErrors> {
         let mut upstream = Table::new();
         put(&mut upstream, "origin", single.upstream.clone());
         put(&mut upstream, "credential", "upstream");
@@ -109,7 +109,7 @@ impl Config {
     ///
     /// # Errors
     /// Every problem of the arguments.
-    pub fn ad_hoc_credential(request: &AdHocRequest) -> Result<CredentialSettings, ConfigErrors> {
+    pub(crate) fn ad_hoc_credential(request: &AdHocRequest) -> Result<CredentialSettings, ConfigErrors> {
         // A whole configuration around it: what reads credentials reads files.
         let single = SingleUpstream {
             upstream: "https://localhost".into(),

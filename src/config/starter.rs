@@ -7,7 +7,7 @@ pub const STARTER: &str = include_str!("starter.toml");
 
 /// The same, with the credential of a provider.
 #[must_use]
-pub fn starter(provider: Option<Provider>) -> String {
+pub(crate) fn starter(provider: Option<Provider>) -> String {
     let Some(provider) = provider else { return STARTER.to_owned() };
     let (credential, upstream) = block(provider);
     let begins = STARTER.find("[credentials.orders]").unwrap_or_default();

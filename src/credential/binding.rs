@@ -11,7 +11,7 @@ use crate::token::Injectable;
 
 /// A credential's key, and what upstreams want to see in its proofs.
 #[derive(Debug)]
-pub struct Binding {
+pub(crate) struct Binding {
     key: DpopKey,
     /// Those of upstreams; the authorization server's own are its source's (RFC 9449 section 9: they are not mixed).
     nonces: Nonces,
@@ -22,14 +22,8 @@ pub struct Binding {
 impl Binding {
     /// Tokens of this credential are bound to `key`.
     #[must_use]
-    pub fn new(key: DpopKey) -> Self {
+    pub(crate) fn new(key: DpopKey) -> Self {
         Self { key, nonces: Nonces::default(), newest: ArcSwapOption::empty() }
-    }
-
-    /// The key's thumbprint (RFC 7638): what such a token says in `cnf.jkt`.
-    #[must_use]
-    pub fn thumbprint(&self) -> &str {
-        self.key.thumbprint()
     }
 
     /// The proof for one request with this token. `origin` and `path` are those that the request goes out with; a proof

@@ -27,7 +27,7 @@ struct Subject {
 
 /// The credentials that one exchange has become, by the digest of each subject's token. The digest and not the token: a
 /// key is compared, listed and moved about, and must be worth nothing.
-pub struct Exchange {
+pub(crate) struct Exchange {
     name: String,
     inject: Inject,
     binding: Option<Arc<Binding>>,
@@ -39,7 +39,7 @@ pub struct Exchange {
 impl Exchange {
     /// An exchange that knows no subject yet. `timeout` is that of one token request.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         name: String,
         inject: Inject,
         binding: Option<Arc<Binding>>,
@@ -52,7 +52,7 @@ impl Exchange {
 
     /// The credential of the caller whose token this is. Two callers with the same token are the same caller.
     #[must_use]
-    pub fn of(&self, subject: &str) -> Arc<Credential> {
+    pub(crate) fn of(&self, subject: &str) -> Arc<Credential> {
         let subject = Secret::new(subject.to_owned());
         let digest = subject.fingerprint();
         let made = self.subjects.get_or_insert_with(&digest, || {
@@ -68,7 +68,7 @@ impl Exchange {
     }
 
     /// Forgets the subjects whose own tokens have ended, and what those were exchanged for.
-    pub fn forget_ended(&self, now: SystemTime) {
+    pub(crate) fn forget_ended(&self, now: SystemTime) {
         self.subjects.retain(|_, subject| subject.ends.is_none_or(|ends| now < ends + AFTERWARDS));
     }
 

@@ -4,7 +4,7 @@
 //! that costs something, when first needed; again when `app::rotation` looks; and again because of a 401.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::inject::{Place, sensitive};
 use super::settings::{FixedScheme, FixedSettings};
 use crate::secret::Secret;
+use crate::sync::lock;
 use crate::token::{Injectable, TokenError, TokenErrorKind, TokenFault, TokenStatus, judge_token};
 
 /// How long a request waits for the secret to be read: a file may be on a network that hangs.
@@ -33,7 +34,7 @@ const QUIET: Duration = Duration::from_secs(30);
 
 /// Why a secret cannot be presented. Never says what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidSecret {
+pub(crate) enum InvalidSecret {
     /// The text is no token.
     #[error("the token {0}")]
     Bearer(TokenFault),
@@ -53,7 +54,7 @@ impl FixedSettings {
     ///
     /// # Errors
     /// A secret that may not stand there.
-    pub fn finished(&self, secret: &Secret) -> Result<HeaderValue, InvalidSecret> {
+    pub(crate) fn finished(&self, secret: &Secret) -> Result<HeaderValue, InvalidSecret> {
         let text = secret.expose();
         match &self.scheme {
             FixedScheme::Bearer(inject) => {
@@ -73,13 +74,13 @@ impl FixedSettings {
     /// Looking at the secret costs next to nothing and changes nothing, so it is done at the start and every few seconds.
     /// Anything else is read when it is needed.
     #[must_use]
-    pub fn is_at_hand(&self) -> bool {
+    pub(crate) fn is_at_hand(&self) -> bool {
         !self.secret.is_command()
     }
 }
 
 /// A fixed credential, live.
-pub struct Fixed {
+pub(crate) struct Fixed {
     name: String,
     settings: Arc<FixedSettings>,
     place: Place,
@@ -116,7 +117,7 @@ impl Fixed {
     /// Reads the secret, if it is at hand: call it where blocking is allowed. Whatever is wrong with it is told later, to
     /// those who need it. Readings that may take long run on `control`.
     #[must_use]
-    pub fn new(name: &str, settings: Arc<FixedSettings>, control: Handle) -> Arc<Self> {
+    pub(crate) fn new(name: &str, settings: Arc<FixedSettings>, control: Handle) -> Arc<Self> {
         let place = match &settings.scheme {
             FixedScheme::Bearer(inject) => inject.place.clone(),
             FixedScheme::Basic { .. } => Place::Field(AUTHORIZATION),
@@ -130,12 +131,12 @@ impl Fixed {
 
     /// True if it belongs to the credential of this name, and was made of settings that say the same.
     #[must_use]
-    pub fn is_of(&self, name: &str, settings: &FixedSettings) -> bool {
+    pub(crate) fn is_of(&self, name: &str, settings: &FixedSettings) -> bool {
         self.name == name && *self.settings == *settings
     }
 
     /// Reads the secret again, if it is at hand; a changed one is in use from then on. Blocks while a file is read.
-    pub fn look(&self) {
+    pub(crate) fn look(&self) {
         if self.settings.is_at_hand() {
             drop(self.read());
         }
@@ -245,7 +246,7 @@ impl Fixed {
 
     /// Reads the secret, and takes it in.
     fn read(&self) -> Landing {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.turn);
         let read = self.settings.secret.read().map_err(|error| error.to_string()).and_then(|secret| {
             let finished = self.settings.finished(&secret).map_err(|error| error.to_string())?;
             Ok((finished, secret.fingerprint()))
@@ -298,7 +299,7 @@ impl Fixed {
 
     /// A poisoned lock means that a thread panicked between two plain assignments; the state is still whole.
     fn lock(&self) -> std::sync::MutexGuard<'_, Reading> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reading)
     }
 }
 

@@ -10,16 +10,16 @@ use crate::token::Injectable;
 
 /// `inject`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inject {
+pub(crate) struct Inject {
     /// The field, or the parameter.
-    pub place: Place,
+    pub(crate) place: Place,
     /// What stands around the token; `None` for its type's scheme in front, as in `Bearer …` and `DPoP …`.
-    pub format: Option<Format>,
+    pub(crate) format: Option<Format>,
 }
 
 /// What part of a request a credential is put on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// A header field; the caller's own fields of this name do not leave.
     Field(HeaderName),
     /// A parameter of the query (RFC 6750 section 2.3); the caller's own ones of this name do not leave.
@@ -28,14 +28,14 @@ pub enum Place {
 
 /// A text with exactly one `{token}` in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Format {
+pub(crate) struct Format {
     before: String,
     after: String,
 }
 
 /// Why a text is no format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidFormat {
+pub(crate) enum InvalidFormat {
     /// None, or more than one.
     #[error("it has to hold {{token}} exactly once")]
     Token,
@@ -71,7 +71,7 @@ impl Inject {
 
     /// True where this alone says how a token is presented, whatever its type is called.
     #[must_use]
-    pub const fn is_explicit(&self) -> bool {
+    pub(crate) const fn is_explicit(&self) -> bool {
         matches!(self.place, Place::Query(_)) || self.format.is_some()
     }
 

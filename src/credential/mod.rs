@@ -15,11 +15,11 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-pub use binding::Binding;
-pub use exchange::Exchange;
-pub use fixed::{Fixed, InvalidSecret};
-pub use inject::{Format, Inject, InvalidFormat, Place};
-pub use settings::{CredentialKind, CredentialSettings, FixedScheme, FixedSettings, TokenSettings};
+pub(crate) use binding::Binding;
+pub(crate) use exchange::Exchange;
+pub(crate) use fixed::Fixed;
+pub(crate) use inject::{Format, Inject, Place};
+pub(crate) use settings::{CredentialKind, CredentialSettings, FixedScheme, FixedSettings, TokenSettings};
 
 use self::inject::Shape;
 use crate::jose::KeyError;
@@ -28,11 +28,11 @@ use crate::token::{Acquired, CachePolicy, Injectable, TokenCache, TokenError, To
 
 /// A configured credential, live. Several may share one [`TokenCache`], when their token requests are equal.
 #[derive(Debug)]
-pub struct Credential {
+pub(crate) struct Credential {
     /// The name in `[credentials.NAME]`.
-    pub name: String,
+    pub(crate) name: String,
     /// `/readyz` waits for it.
-    pub required: bool,
+    pub(crate) required: bool,
     backing: Backing,
     /// For the credential of one caller's token: callers must not be able to hold each other up.
     renewals: Renewals,
@@ -55,7 +55,7 @@ enum Backing {
 
 /// What authorizes one request, and which token it came from.
 #[derive(Debug, Clone)]
-pub struct Authorization {
+pub(crate) struct Authorization {
     /// `None`: it goes into the query.
     field: Option<HeaderName>,
     finished: Injectable,
@@ -64,14 +64,14 @@ pub struct Authorization {
 impl Credential {
     /// A credential on top of a token cache. `timeout` is that of one token request.
     #[must_use]
-    pub fn new(name: String, required: bool, inject: Inject, cache: Arc<TokenCache>, timeout: Duration) -> Self {
+    pub(crate) fn new(name: String, required: bool, inject: Inject, cache: Arc<TokenCache>, timeout: Duration) -> Self {
         let wait = timeout * 2 + Duration::from_secs(1);
         Self::with(name, required, Backing::Tokens { cache, shape: Shape::new(inject), binding: None, wait })
     }
 
     /// The same credential, whose tokens are bound to a key.
     #[must_use]
-    pub fn bound_to(mut self, key: Option<Arc<Binding>>) -> Self {
+    pub(crate) fn bound_to(mut self, key: Option<Arc<Binding>>) -> Self {
         if let Backing::Tokens { binding, .. } = &mut self.backing {
             *binding = key;
         }
@@ -80,7 +80,7 @@ impl Credential {
 
     /// The key that its tokens are bound to.
     #[must_use]
-    pub fn binding(&self) -> Option<&Arc<Binding>> {
+    pub(crate) fn binding(&self) -> Option<&Arc<Binding>> {
         match &self.backing {
             Backing::Tokens { binding, .. } => binding.as_ref(),
             Backing::Exchange(exchange) => exchange.binding(),
@@ -93,7 +93,7 @@ impl Credential {
     ///
     /// # Errors
     /// When the key cannot sign.
-    pub fn proof(
+    pub(crate) fn proof(
         &self,
         authorization: &Authorization,
         method: &Method,
@@ -104,19 +104,19 @@ impl Credential {
     }
 
     /// Takes in the nonce of an upstream's response. True if there is a new one, which the next proof will have.
-    pub fn learn_nonce(&self, origin: (&str, &str), headers: &HeaderMap) -> bool {
+    pub(crate) fn learn_nonce(&self, origin: (&str, &str), headers: &HeaderMap) -> bool {
         self.binding().is_some_and(|binding| binding.learn(origin, headers))
     }
 
     /// A credential that is a secret itself.
     #[must_use]
-    pub fn fixed(name: String, required: bool, fixed: Arc<Fixed>) -> Self {
+    pub(crate) fn fixed(name: String, required: bool, fixed: Arc<Fixed>) -> Self {
         Self::with(name, required, Backing::Fixed(fixed))
     }
 
     /// A credential that is another one for each caller.
     #[must_use]
-    pub fn exchange(name: String, required: bool, exchange: Arc<Exchange>) -> Self {
+    pub(crate) fn exchange(name: String, required: bool, exchange: Arc<Exchange>) -> Self {
         Self::with(name, required, Backing::Exchange(exchange))
     }
 
@@ -132,19 +132,19 @@ impl Credential {
 
     /// What upstreams did with the tokens of this one caller, where tokens are exchanged.
     #[must_use]
-    pub const fn renewals(&self) -> &Renewals {
+    pub(crate) const fn renewals(&self) -> &Renewals {
         &self.renewals
     }
 
     /// Notes that a renewal on this evidence has helped.
-    pub fn renewal_helped(&self, evidence: Evidence) {
+    pub(crate) fn renewal_helped(&self, evidence: Evidence) {
         if let Backing::Tokens { cache, .. } = &self.backing {
             cache.renewal_helped(evidence);
         }
     }
 
     /// Notes that an upstream has taken this token for the first time.
-    pub fn accepted(&self, generation: u64) {
+    pub(crate) fn accepted(&self, generation: u64) {
         if let Backing::Tokens { cache, .. } = &self.backing {
             cache.accepted(generation);
         }
@@ -152,7 +152,7 @@ impl Credential {
 
     /// What becomes of each caller's own token, if that is what it is made of.
     #[must_use]
-    pub const fn exchanges(&self) -> Option<&Arc<Exchange>> {
+    pub(crate) const fn exchanges(&self) -> Option<&Arc<Exchange>> {
         match &self.backing {
             Backing::Exchange(exchange) => Some(exchange),
             _ => None,
@@ -161,25 +161,25 @@ impl Credential {
 
     /// True if this is where its tokens are.
     #[must_use]
-    pub fn is_backed_by(&self, tokens: &Arc<TokenCache>) -> bool {
+    pub(crate) fn is_backed_by(&self, tokens: &Arc<TokenCache>) -> bool {
         matches!(&self.backing, Backing::Tokens { cache, .. } if Arc::ptr_eq(cache, tokens))
     }
 
     /// True if this is the secret that it is.
     #[must_use]
-    pub fn is_fixed(&self, secret: &Arc<Fixed>) -> bool {
+    pub(crate) fn is_fixed(&self, secret: &Arc<Fixed>) -> bool {
         matches!(&self.backing, Backing::Fixed(fixed) if Arc::ptr_eq(fixed, secret))
     }
 
     /// True if it puts its tokens where this says.
     #[must_use]
-    pub fn injects(&self, inject: &Inject) -> bool {
+    pub(crate) fn injects(&self, inject: &Inject) -> bool {
         matches!(&self.backing, Backing::Tokens { shape, .. } if shape.inject == *inject)
     }
 
     /// What part of a request it is put on.
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         match &self.backing {
             Backing::Tokens { shape, .. } => &shape.inject.place,
             Backing::Fixed(fixed) => fixed.place(),
@@ -189,13 +189,13 @@ impl Credential {
 
     /// True if it goes into `Authorization`, where it meets what the caller has there.
     #[must_use]
-    pub fn is_in_authorization(&self) -> bool {
+    pub(crate) fn is_in_authorization(&self) -> bool {
         matches!(self.place(), Place::Field(name) if *name == AUTHORIZATION)
     }
 
     /// True if a challenge of this scheme (RFC 9110 section 11.1) is about what it puts on requests.
     #[must_use]
-    pub fn answers(&self, scheme: &str) -> bool {
+    pub(crate) fn answers(&self, scheme: &str) -> bool {
         match &self.backing {
             Backing::Tokens { shape, .. } => {
                 let own = shape.inject.scheme();
@@ -208,7 +208,7 @@ impl Credential {
 
     /// The authorization, if a usable token is at hand: the request path.
     #[must_use]
-    pub fn ready(&self) -> Option<Authorization> {
+    pub(crate) fn ready(&self) -> Option<Authorization> {
         match &self.backing {
             Backing::Tokens { cache, shape, .. } => shape.of(cache.usable()?),
             Backing::Fixed(fixed) => fixed.usable(),
@@ -221,7 +221,7 @@ impl Credential {
     ///
     /// # Errors
     /// Why there is no token.
-    pub async fn obtain(&self) -> Result<Authorization, Arc<TokenError>> {
+    pub(crate) async fn obtain(&self) -> Result<Authorization, Arc<TokenError>> {
         let finished = match &self.backing {
             Backing::Tokens { cache, shape, wait, .. } => shaped(shape, cache.obtain(*wait).await?)?,
             Backing::Fixed(fixed) => fixed.obtain().await?,
@@ -236,7 +236,7 @@ impl Credential {
     ///
     /// # Errors
     /// Why there is no newer token.
-    pub async fn renew(
+    pub(crate) async fn renew(
         &self,
         refused: &Authorization,
         warrant: impl FnOnce(Standing) -> Option<Evidence>,
@@ -253,7 +253,7 @@ impl Credential {
     }
 
     /// Has a refused token replaced for the requests to come.
-    pub fn renew_for_later(&self, refused: &Authorization, warrant: impl FnOnce(Standing) -> Option<Evidence>) {
+    pub(crate) fn renew_for_later(&self, refused: &Authorization, warrant: impl FnOnce(Standing) -> Option<Evidence>) {
         if let Backing::Tokens { cache, .. } = &self.backing {
             cache.renew_for_later(&refused.finished, warrant);
         }
@@ -263,7 +263,7 @@ impl Credential {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn force_refresh(&self) -> Result<(), Arc<TokenError>> {
+    pub(crate) async fn force_refresh(&self) -> Result<(), Arc<TokenError>> {
         match &self.backing {
             Backing::Tokens { cache, wait, .. } => cache.force_refresh(*wait).await.map(|_| ()),
             Backing::Fixed(fixed) => fixed.read_again().await.map(|_| ()),
@@ -273,7 +273,7 @@ impl Credential {
 
     /// A member of the response that the current token came with, if it was asked for.
     #[must_use]
-    pub fn member(&self, name: &str) -> Option<String> {
+    pub(crate) fn member(&self, name: &str) -> Option<String> {
         match &self.backing {
             Backing::Tokens { cache, .. } => cache.member(name),
             Backing::Fixed(_) | Backing::Exchange(_) => None,
@@ -284,7 +284,7 @@ impl Credential {
     ///
     /// # Errors
     /// Why there is none; a fixed credential and an exchange have none to hand out.
-    pub async fn acquire(&self) -> Result<Acquired, Arc<TokenError>> {
+    pub(crate) async fn acquire(&self) -> Result<Acquired, Arc<TokenError>> {
         match &self.backing {
             Backing::Tokens { cache, wait, .. } => cache.acquire(CachePolicy::ReadWrite, *wait).await,
             Backing::Fixed(_) | Backing::Exchange(_) => {
@@ -295,7 +295,7 @@ impl Credential {
     }
 
     /// Asks for the first token in the background.
-    pub fn prime(&self) {
+    pub(crate) fn prime(&self) {
         match &self.backing {
             Backing::Tokens { cache, .. } => cache.prime(),
             Backing::Fixed(fixed) => fixed.prime(),
@@ -305,7 +305,7 @@ impl Credential {
 
     /// For people and scripts.
     #[must_use]
-    pub fn status(&self) -> TokenStatus {
+    pub(crate) fn status(&self) -> TokenStatus {
         match &self.backing {
             Backing::Tokens { cache, .. } => cache.status(),
             Backing::Fixed(fixed) => fixed.status(),
@@ -315,7 +315,7 @@ impl Credential {
 
     /// It expires, and is asked for again: not so a fixed one.
     #[must_use]
-    pub const fn is_obtained(&self) -> bool {
+    pub(crate) const fn is_obtained(&self) -> bool {
         matches!(self.backing, Backing::Tokens { .. })
     }
 
@@ -350,25 +350,25 @@ impl Authorization {
     /// The field, which goes out in place of every such field that is there: exactly one authorization leaves (RFC 6750
     /// section 2), and no `Connection` of a caller can name it away. `None` where it goes into the query.
     #[must_use]
-    pub fn field(&self) -> Option<(&HeaderName, &HeaderValue)> {
+    pub(crate) fn field(&self) -> Option<(&HeaderName, &HeaderValue)> {
         self.field.as_ref().map(|name| (name, &self.finished.value))
     }
 
     /// `name=token`, percent-encoded, where it goes into the query.
     #[must_use]
-    pub fn query(&self) -> Option<&HeaderValue> {
+    pub(crate) fn query(&self) -> Option<&HeaderValue> {
         self.field.is_none().then_some(&self.finished.value)
     }
 
     /// The token's number.
     #[must_use]
-    pub const fn generation(&self) -> u64 {
+    pub(crate) const fn generation(&self) -> u64 {
         self.finished.generation
     }
 
     /// True if the other one has the same token, or the same secret: a server may have no other.
     #[must_use]
-    pub fn says_the_same(&self, other: &Self) -> bool {
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         self.finished.value == other.finished.value
     }
 }

@@ -11,18 +11,18 @@ use crate::token::RefreshSettings;
 
 /// One `[credentials.X]`.
 #[derive(Debug, Clone)]
-pub struct CredentialSettings {
+pub(crate) struct CredentialSettings {
     /// The name in `[credentials.NAME]`: the label of metrics and logs.
-    pub name: String,
+    pub(crate) name: String,
     /// What is put on a request.
-    pub kind: CredentialKind,
+    pub(crate) kind: CredentialKind,
     /// `/readyz` waits for it.
-    pub required: bool,
+    pub(crate) required: bool,
 }
 
 /// `kind`, with what belongs to it.
 #[derive(Debug, Clone)]
-pub enum CredentialKind {
+pub(crate) enum CredentialKind {
     /// `oauth2`: a token that is asked for.
     OAuth(Box<TokenSettings>),
     /// `bearer`, `basic`, `header`: a secret that is there already.
@@ -31,27 +31,27 @@ pub enum CredentialKind {
 
 /// A token that is asked for.
 #[derive(Debug, Clone)]
-pub struct TokenSettings {
+pub(crate) struct TokenSettings {
     /// How it is obtained.
-    pub oauth: OAuthSettings,
+    pub(crate) oauth: OAuthSettings,
     /// When it is replaced.
-    pub refresh: RefreshSettings,
+    pub(crate) refresh: RefreshSettings,
     /// Where it goes.
-    pub inject: Inject,
+    pub(crate) inject: Inject,
 }
 
 /// A secret that is put on requests as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FixedSettings {
+pub(crate) struct FixedSettings {
     /// How it is presented.
-    pub scheme: FixedScheme,
+    pub(crate) scheme: FixedScheme,
     /// Where it comes from.
-    pub secret: SecretSource,
+    pub(crate) secret: SecretSource,
 }
 
 /// How a fixed credential is presented.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FixedScheme {
+pub(crate) enum FixedScheme {
     /// `bearer`: a token (RFC 6750), and where it goes.
     Bearer(Inject),
     /// `basic` (RFC 7617): no colon and no control character in the user name.
@@ -66,7 +66,7 @@ pub enum FixedScheme {
 impl CredentialSettings {
     /// The token request's settings; `None` for a kind that has none.
     #[must_use]
-    pub fn oauth(&self) -> Option<&OAuthSettings> {
+    pub(crate) fn oauth(&self) -> Option<&OAuthSettings> {
         match &self.kind {
             CredentialKind::OAuth(token) => Some(&token.oauth),
             CredentialKind::Fixed(_) => None,
@@ -77,7 +77,7 @@ impl CredentialSettings {
 impl CredentialKind {
     /// A secret that is there already.
     #[must_use]
-    pub fn fixed(settings: FixedSettings) -> Self {
+    pub(crate) fn fixed(settings: FixedSettings) -> Self {
         Self::Fixed(Arc::new(settings))
     }
 }
@@ -85,7 +85,7 @@ impl CredentialKind {
 impl FixedScheme {
     /// The word in the configuration.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Bearer(_) => "bearer",
             Self::Basic { .. } => "basic",

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -16,6 +16,7 @@ use super::client::Client;
 use super::server::Server;
 use super::signing::{Claims, SigningKey, now};
 use super::token_endpoint;
+use crate::sync::lock;
 
 /// A running authorization server: `POST /token` (client credentials only), `POST /revoke`, `GET /jwks`, and its
 /// metadata. Dropping it stops it.
@@ -242,7 +243,7 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, ServerState> {
         // Nothing panics while it is held; were it so, counters and maps are whole all the same.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

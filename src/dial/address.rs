@@ -1,14 +1,15 @@
 //! Which addresses may be dialled. Decided on the address itself, after resolution and right before the connect, so that a
 //! name that resolves differently a moment later changes nothing.
 
+use crate::sync::{read, write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 
 use ipnet::IpNet;
 
 /// What an upstream may dial.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AddressPolicy {
+pub(crate) enum AddressPolicy {
     /// Anything: the operator named the host.
     Any,
     /// Public addresses, and special ones only within these networks: a caller named the host.
@@ -20,7 +21,7 @@ pub enum AddressPolicy {
 impl AddressPolicy {
     /// True if this address may be dialled.
     #[must_use]
-    pub fn permits(&self, ip: IpAddr) -> bool {
+    pub(crate) fn permits(&self, ip: IpAddr) -> bool {
         match self {
             Self::Any => true,
             Self::Loopback => ip.to_canonical().is_loopback(),
@@ -85,30 +86,30 @@ fn is_special_v6(ip: Ipv6Addr) -> bool {
 
 /// Our own listening sockets: dialling one of them is a loop, or a way into the admin listener.
 #[derive(Debug, Default)]
-pub struct OwnAddresses {
+pub(crate) struct OwnAddresses {
     addresses: RwLock<Vec<SocketAddr>>,
 }
 
 impl OwnAddresses {
     /// The sockets as they are bound.
     #[must_use]
-    pub const fn new(addresses: Vec<SocketAddr>) -> Self {
+    pub(crate) const fn new(addresses: Vec<SocketAddr>) -> Self {
         Self { addresses: RwLock::new(addresses) }
     }
 
     /// After a reload.
-    pub fn replace(&self, addresses: Vec<SocketAddr>) {
-        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    pub(crate) fn replace(&self, addresses: Vec<SocketAddr>) {
+        *write(&self.addresses) = addresses;
     }
 
     fn any(&self, is: impl FnMut(&SocketAddr) -> bool) -> bool {
-        self.addresses.read().unwrap_or_else(PoisonError::into_inner).iter().any(is)
+        read(&self.addresses).iter().any(is)
     }
 
     /// True if connecting there would reach one of them. A wildcard address is every address of this machine;
     /// [`OwnAddresses::reached`] looks once more when there is a connection.
     #[must_use]
-    pub fn contains(&self, dialled: SocketAddr) -> bool {
+    pub(crate) fn contains(&self, dialled: SocketAddr) -> bool {
         let ip = dialled.ip().to_canonical();
         self.any(|own| {
             let (own, port) = (own.ip().to_canonical(), own.port());
@@ -122,13 +123,13 @@ impl OwnAddresses {
 
     /// True if one of them has this port, at whatever address.
     #[must_use]
-    pub fn has_port(&self, port: u16) -> bool {
+    pub(crate) fn has_port(&self, port: u16) -> bool {
         self.any(|own| own.port() == port)
     }
 
     /// True if this established connection is one to ourselves: both ends have the same address, at a wildcard's port.
     #[must_use]
-    pub fn reached(&self, local: SocketAddr, peer: SocketAddr) -> bool {
+    pub(crate) fn reached(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         local.ip().to_canonical() == peer.ip().to_canonical()
             && self.any(|own| own.ip().is_unspecified() && own.port() == peer.port())
     }

@@ -7,7 +7,7 @@ use super::origin::{Authority, Host};
 
 /// One entry of `no_proxy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DirectRule {
+pub(crate) enum DirectRule {
     /// `localhost`, names below it, and loopback addresses.
     Loopback,
     /// `corp.example`: this name and all below it. `.corp.example`: those below it only.
@@ -31,14 +31,14 @@ pub enum DirectRule {
 /// Why a text is no rule; fit for a sentence about the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is no name, address or network")]
-pub struct InvalidRule;
+pub(crate) struct InvalidRule;
 
 impl DirectRule {
     /// Reads `name`, `.name` or `*.name`, `address` or `network/length`; all but the last perhaps with `:port`.
     ///
     /// # Errors
     /// Anything else, also `*`.
-    pub fn parse(text: &str) -> Result<Self, InvalidRule> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidRule> {
         if let Ok(network) = text.parse::<IpNet>() {
             return Ok(Self::Network { network: network.trunc(), port: None });
         }
@@ -59,7 +59,7 @@ impl DirectRule {
 
     /// True if this host and port are reached directly.
     #[must_use]
-    pub fn covers(&self, host: &Host, port: u16) -> bool {
+    pub(crate) fn covers(&self, host: &Host, port: u16) -> bool {
         let at_port = |only: Option<u16>| only.is_none_or(|only| only == port);
         match self {
             Self::Loopback => host.is_loopback(),

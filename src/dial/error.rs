@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What went wrong, in the words of RFC 9209 section 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DialErrorKind {
+pub(crate) enum DialErrorKind {
     /// The name does not resolve.
     DnsError,
     /// The name did not resolve in time.
@@ -56,15 +56,15 @@ impl DialErrorKind {
 
 /// No way out: the kind for programs, the detail for whoever runs attache.
 #[derive(Debug, Clone)]
-pub struct DialError {
+pub(crate) struct DialError {
     /// The kind.
-    pub kind: DialErrorKind,
+    pub(crate) kind: DialErrorKind,
     /// A sentence: what happened, and what to do. It may name addresses and machines that are nobody else's business.
-    pub detail: String,
+    pub(crate) detail: String,
     /// What whoever asked may know, where it is more than the kind says.
     told: Option<String>,
     /// What the system said when it could not connect.
-    pub system: Option<io::ErrorKind>,
+    pub(crate) system: Option<io::ErrorKind>,
 }
 
 impl DialError {
@@ -80,13 +80,13 @@ impl DialError {
 
     /// A sentence for whoever asked: what happened to the host that it knows, without a word of how it is reached.
     #[must_use]
-    pub fn told(&self) -> &str {
+    pub(crate) fn told(&self) -> &str {
         self.told.as_deref().unwrap_or_else(|| self.kind.sentence())
     }
 
     /// No answer of the name servers within this time.
     #[must_use]
-    pub fn unresolved(name: &str, within: Duration) -> Self {
+    pub(crate) fn unresolved(name: &str, within: Duration) -> Self {
         let within = humantime::format_duration(within);
         let detail =
             format!("the name {name} was not resolved within {within}: this machine's name servers do not answer");

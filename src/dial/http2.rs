@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 /// What became of a request whose stream, or whose connection, ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Http2Fault {
+pub(crate) enum Http2Fault {
     /// Its server has not processed it and says so (RFC 9113 section 8.7): whatever its method, it may be sent again.
     Unprocessed,
     /// The same, because its connection takes no more requests (section 6.8); another may.
@@ -23,13 +23,13 @@ pub enum Http2Fault {
 impl Http2Fault {
     /// Sorts an error of hyper's client.
     #[must_use]
-    pub fn of_hyper(error: &hyper::Error) -> Self {
+    pub(crate) fn of_hyper(error: &hyper::Error) -> Self {
         error.source().and_then(|source| source.downcast_ref::<h2::Error>()).map_or(Self::Broken, Self::of)
     }
 
     /// Sorts an error.
     #[must_use]
-    pub fn of(error: &h2::Error) -> Self {
+    pub(crate) fn of(error: &h2::Error) -> Self {
         match error.reason() {
             Some(h2::Reason::HTTP_1_1_REQUIRED) if error.is_remote() => Self::Http11Required,
             Some(h2::Reason::REFUSED_STREAM) if error.is_remote() => Self::Unprocessed,

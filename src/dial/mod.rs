@@ -7,6 +7,7 @@
 mod address;
 mod direct;
 mod error;
+pub(crate) mod fuzzing;
 mod http2;
 mod names;
 mod onward;
@@ -22,15 +23,16 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 
-pub use address::{AddressPolicy, OwnAddresses};
-pub use direct::{DirectRule, InvalidRule};
-pub use error::{DialError, DialErrorKind};
-pub use http2::Http2Fault;
-pub use names::Names;
-pub use onward::{Onward, Target, response_parser};
-pub use origin::{Authority, Host, InvalidAuthority, Origin, OriginPattern, Scheme, is_loopback_host};
-pub use settings::{OnwardLogin, OnwardSettings};
-pub use transport::Transport;
+pub(crate) use address::{AddressPolicy, OwnAddresses};
+pub(crate) use direct::DirectRule;
+pub(crate) use error::{DialError, DialErrorKind};
+pub(crate) use http2::Http2Fault;
+pub(crate) use names::Names;
+pub(crate) use onward::{Onward, Target, response_parser};
+pub(crate) use origin::{Authority, Host, is_loopback_host};
+pub use origin::{InvalidAuthority, Origin, OriginPattern, Scheme};
+pub(crate) use settings::{OnwardLogin, OnwardSettings};
+pub(crate) use transport::Transport;
 
 use crate::tls::{HandshakeFault, Keys, handshake_reason};
 
@@ -42,7 +44,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// A name that does not resolve, addresses that may not be dialled or are our own, and whatever the system says.
-pub async fn dial(
+pub(crate) async fn dial(
     host: &str,
     port: u16,
     policy: &AddressPolicy,
@@ -92,7 +94,7 @@ pub(super) fn own_listener(host: &str, port: u16) -> DialError {
 
 /// A host as resolvers and certificates have it: an IPv6 address without brackets.
 #[must_use]
-pub fn without_brackets(host: &str) -> &str {
+pub(crate) fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
@@ -147,7 +149,7 @@ fn dial_error(host: &str, port: u16, error: &io::Error) -> DialError {
 
 /// A handshake that failed, in words.
 #[must_use]
-pub fn handshake_error(error: &io::Error, keys: &Keys) -> DialError {
+pub(crate) fn handshake_error(error: &io::Error, keys: &Keys) -> DialError {
     let kind = match HandshakeFault::of(error) {
         HandshakeFault::Certificate => DialErrorKind::TlsCertificateError,
         HandshakeFault::Alert => DialErrorKind::TlsAlertReceived,

@@ -10,13 +10,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs as _};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::error::{DialError, DialErrorKind};
+use crate::sync::lock;
 use crate::threads::Threads;
 
 /// How long an answer counts without asking again. A change is seen by the next connection, and a burst of connections asks
@@ -57,7 +58,7 @@ struct System(Arc<Threads>);
 
 /// Names that are looked up in one place: with the same threads, and with one memory.
 #[derive(Clone)]
-pub struct Names {
+pub(crate) struct Names {
     lookup: Arc<dyn Lookup>,
     known: Arc<Mutex<HashMap<Box<str>, Known>>>,
 }
@@ -91,14 +92,14 @@ enum Found {
 impl Names {
     /// Those that the configuration says, of the whole process.
     #[must_use]
-    pub fn configured() -> &'static Self {
+    pub(crate) fn configured() -> &'static Self {
         static CONFIGURED_NAMES: LazyLock<Names> = LazyLock::new(|| Names::on_threads("attache-names", CONFIGURED));
         &CONFIGURED_NAMES
     }
 
     /// A place for names that callers choose, apart from all others.
     #[must_use]
-    pub fn chosen_by_callers() -> Self {
+    pub(crate) fn chosen_by_callers() -> Self {
         Self::on_threads("attache-hosts", CHOSEN)
     }
 
@@ -114,7 +115,7 @@ impl Names {
     ///
     /// # Errors
     /// A name that does not resolve and has not lately.
-    pub async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, DialError> {
+    pub(crate) async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, DialError> {
         let (mut landing, began, last) = match self.find(name)? {
             Found::Fresh(addresses) => return Ok(addresses),
             Found::Asked { landing, began, last } => (landing, began, last),
@@ -132,7 +133,7 @@ impl Names {
 
     /// True if this name is being looked up, and nothing is known of it yet: who waited for it waited for the name servers.
     #[must_use]
-    pub fn is_silent(&self, name: &str) -> bool {
+    pub(crate) fn is_silent(&self, name: &str) -> bool {
         self.lock().get(name).is_some_and(|known| known.flight.is_some() && known.last(Instant::now()).is_none())
     }
 
@@ -234,7 +235,7 @@ impl Names {
 
     /// No code of others runs under the lock, so that it is whole whatever happened.
     fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -36,7 +36,7 @@ const READING: usize = 2;
 
 /// A configured onward proxy, live.
 #[derive(Debug)]
-pub struct Onward {
+pub(crate) struct Onward {
     settings: OnwardSettings,
     tls: Option<Arc<rustls::ClientConfig>>,
     /// Threads that read its password: one that hangs must not take those of others.
@@ -45,13 +45,13 @@ pub struct Onward {
 
 /// Where a tunnel is wanted to.
 #[derive(Debug, Clone, Copy)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// The host, which the proxy looks up.
-    pub host: &'a Host,
+    pub(crate) host: &'a Host,
     /// The port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// A caller chose the host, and not the configuration.
-    pub by_caller: bool,
+    pub(crate) by_caller: bool,
 }
 
 impl Onward {
@@ -59,7 +59,7 @@ impl Onward {
     ///
     /// # Errors
     /// Trust that cannot be loaded.
-    pub fn new(settings: OnwardSettings) -> Result<Self, TlsError> {
+    pub(crate) fn new(settings: OnwardSettings) -> Result<Self, TlsError> {
         let tls = match settings.proxy.scheme {
             Scheme::Http => None,
             Scheme::Https => {
@@ -72,13 +72,13 @@ impl Onward {
 
     /// True if this host and port are reached through the proxy.
     #[must_use]
-    pub fn covers(&self, host: &Host, port: u16) -> bool {
+    pub(crate) fn covers(&self, host: &Host, port: u16) -> bool {
         !self.settings.except.iter().any(|rule| rule.covers(host, port))
     }
 
     /// `proxy.corp:3128`, for people.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}:{}", self.settings.proxy.host, self.settings.proxy.port)
     }
 
@@ -86,7 +86,7 @@ impl Onward {
     ///
     /// # Errors
     /// What became of the proxy, or what it answered.
-    pub async fn reach(
+    pub(crate) async fn reach(
         &self,
         target: &Target<'_>,
         policy: &AddressPolicy,
@@ -302,7 +302,7 @@ fn is_here(stream: &TcpStream) -> bool {
 /// that are folded, which it may join (section 5.2), and several spaces in the status line (section 4). All of it is gone from
 /// what is passed on. A request is given none of this: there it would be a way to smuggle.
 #[must_use]
-pub fn response_parser() -> httparse::ParserConfig {
+pub(crate) fn response_parser() -> httparse::ParserConfig {
     let mut parser = httparse::ParserConfig::default();
     parser.allow_spaces_after_header_name_in_responses(true);
     parser.allow_obsolete_multiline_headers_in_responses(true);

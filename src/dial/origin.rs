@@ -22,7 +22,7 @@ pub enum Scheme {
 impl Scheme {
     /// The port that a URI of this scheme means when it names none (RFC 9110 sections 4.2.1 and 4.2.2).
     #[must_use]
-    pub const fn default_port(self) -> u16 {
+    pub(crate) const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
@@ -31,7 +31,7 @@ impl Scheme {
 
     /// The scheme as it is written in a URI.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -40,7 +40,7 @@ impl Scheme {
 
     /// Reads a scheme in any case; `None` for anything that attache does not forward.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.eq_ignore_ascii_case("https") {
             Some(Self::Https)
         } else if text.eq_ignore_ascii_case("http") {
@@ -65,7 +65,7 @@ pub struct InvalidAuthority(&'static str);
 /// A host in canonical form: a lower-case name without trailing dot, a dotted-decimal IPv4 address, or a bracketed IPv6
 /// address in its RFC 5952 form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Host(Box<str>);
+pub(crate) struct Host(Box<str>);
 
 impl Host {
     /// Reads a host strictly.
@@ -73,38 +73,38 @@ impl Host {
     /// # Errors
     /// Userinfo, percent-encoding, zone identifiers, empty or over-long labels, characters outside letters, digits, `-`
     /// and `_`, and numeric hosts that are not a plain IPv4 address.
-    pub fn parse(text: &str) -> Result<Self, InvalidAuthority> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidAuthority> {
         canonical_host(text).map(|host| Self(host.into()))
     }
 
     /// A name that is nobody's (RFC 6761 section 6.4), for where the host comes with each request.
     #[must_use]
-    pub fn nobody() -> Self {
+    pub(crate) fn nobody() -> Self {
         Self("invalid".into())
     }
 
     /// The canonical text, brackets included for IPv6.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The address, if the host is one.
     #[must_use]
-    pub fn ip(&self) -> Option<IpAddr> {
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
         host_ip(&self.0)
     }
 
     /// True for `localhost`, names below it, and loopback addresses (RFC 6761 section 6.3).
     #[must_use]
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         is_loopback_host(&self.0)
     }
 }
 
 /// As [`Host::is_loopback`], of a text that is canonical already.
 #[must_use]
-pub fn is_loopback_host(canonical: &str) -> bool {
+pub(crate) fn is_loopback_host(canonical: &str) -> bool {
     match host_ip(canonical) {
         Some(IpAddr::V6(ip)) => ip.to_ipv4_mapped().map_or_else(|| ip.is_loopback(), |ip| ip.is_loopback()),
         Some(IpAddr::V4(ip)) => ip.is_loopback(),
@@ -127,11 +127,11 @@ impl std::borrow::Borrow<str> for Host {
 /// A host and an optional port, as they stand in `Host`, in `:authority` and in a request-target. Borrows where the text
 /// is canonical already, so that the usual request allocates nothing here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authority<'a> {
+pub(crate) struct Authority<'a> {
     /// The canonical host.
-    pub host: Cow<'a, str>,
+    pub(crate) host: Cow<'a, str>,
     /// The port, if one was written.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 impl<'a> Authority<'a> {
@@ -139,7 +139,7 @@ impl<'a> Authority<'a> {
     ///
     /// # Errors
     /// Userinfo, an empty host or port, a port of 0 or above 65535, and every host that [`Host::parse`] refuses.
-    pub fn parse(text: &'a str) -> Result<Self, InvalidAuthority> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, InvalidAuthority> {
         if text.contains('@') {
             return Err(InvalidAuthority("user information (the part before \"@\") is not allowed in a host"));
         }
@@ -163,7 +163,7 @@ impl<'a> Authority<'a> {
 
     /// The port that this authority means under `scheme`.
     #[must_use]
-    pub fn port_or_default(&self, scheme: Scheme) -> u16 {
+    pub(crate) fn port_or_default(&self, scheme: Scheme) -> u16 {
         self.port.unwrap_or_else(|| scheme.default_port())
     }
 }
@@ -172,17 +172,17 @@ impl<'a> Authority<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
     /// `http` or `https`.
-    pub scheme: Scheme,
+    pub(crate) scheme: Scheme,
     /// The canonical host.
-    pub host: Host,
+    pub(crate) host: Host,
     /// The port, the scheme's own if none was written.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl Origin {
     /// Host and port as they are written into `Host`: the port only where it is not the scheme's own.
     #[must_use]
-    pub fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         if self.port == self.scheme.default_port() {
             self.host.0.to_string()
         } else {
@@ -192,7 +192,7 @@ impl Origin {
 
     /// True where the origin is on this machine, so that plaintext leaks nothing to a network.
     #[must_use]
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         self.host.is_loopback()
     }
 }
@@ -229,7 +229,7 @@ pub enum OriginPattern {
 impl OriginPattern {
     /// Scheme, port and host (for a wildcard the part behind `*.`).
     #[must_use]
-    pub const fn base(&self) -> &Origin {
+    pub(crate) const fn base(&self) -> &Origin {
         match self {
             Self::Exact(origin) | Self::Wildcard { suffix: origin } => origin,
         }
@@ -237,7 +237,7 @@ impl OriginPattern {
 
     /// True if this canonical host is covered.
     #[must_use]
-    pub fn covers_host(&self, host: &str) -> bool {
+    pub(crate) fn covers_host(&self, host: &str) -> bool {
         match self {
             Self::Exact(origin) => origin.host.as_str() == host,
             Self::Wildcard { suffix } => {
@@ -248,7 +248,7 @@ impl OriginPattern {
 
     /// The concrete origin for a host that this pattern covers.
     #[must_use]
-    pub fn at_host(&self, host: &str) -> Option<Origin> {
+    pub(crate) fn at_host(&self, host: &str) -> Option<Origin> {
         let base = self.base();
         self.covers_host(host).then(|| Origin { scheme: base.scheme, host: Host(host.into()), port: base.port })
     }

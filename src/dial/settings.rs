@@ -7,24 +7,24 @@ use crate::secret::Secrets;
 
 /// A proxy of the network's, between us and where we go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnwardSettings {
+pub(crate) struct OnwardSettings {
     /// The key of the configuration that names it, for sentences: `via` or `proxy`.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
     /// Where it listens, and whether it is spoken to by TLS.
-    pub proxy: Origin,
+    pub(crate) proxy: Origin,
     /// Who we are to it.
-    pub login: Option<OnwardLogin>,
+    pub(crate) login: Option<OnwardLogin>,
     /// PEM certificates that an `https` proxy is trusted by **instead of** the system's.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// What is reached without it.
-    pub except: Vec<DirectRule>,
+    pub(crate) except: Vec<DirectRule>,
 }
 
 /// `username` and `password` of an onward proxy: Basic (RFC 7617).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnwardLogin {
+pub(crate) struct OnwardLogin {
     /// Without a colon.
-    pub username: String,
+    pub(crate) username: String,
     /// Read for each connection.
-    pub password: Secrets,
+    pub(crate) password: Secrets,
 }

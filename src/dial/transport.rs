@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 /// An open way to an origin.
 #[derive(Debug)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// A connection, to the origin itself or through a proxy that is spoken to in clear.
     Tcp(TcpStream),
     /// Through a proxy that is spoken to by TLS. Boxed: a TLS session is large, and this value is moved about.
@@ -22,7 +22,7 @@ pub enum Transport {
 impl Transport {
     /// The address at the other end: the origin's, or the onward proxy's.
     #[must_use]
-    pub fn peer_addr(&self) -> Option<SocketAddr> {
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),

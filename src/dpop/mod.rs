@@ -15,17 +15,14 @@ use serde::Serialize;
 use crate::jose::{Algorithm, JwtHeader, KeyError, SigningKey, unique_id};
 use crate::secret::Secret;
 
-pub use nonces::Nonces;
-
-/// The field a proof is sent in (RFC 9449 section 4.1).
-pub const DPOP: HeaderName = HeaderName::from_static("dpop");
+pub(crate) use nonces::Nonces;
 
 /// The field a server gives a nonce in (RFC 9449 section 8.1).
-pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// A private key that access tokens are bound to. Clones share the key.
 #[derive(Clone)]
-pub struct DpopKey {
+pub(crate) struct DpopKey {
     key: SigningKey,
     thumbprint: Arc<str>,
 }
@@ -48,7 +45,7 @@ impl DpopKey {
     ///
     /// # Errors
     /// When no key can be made.
-    pub fn generate() -> Result<Self, KeyError> {
+    pub(crate) fn generate() -> Result<Self, KeyError> {
         Self::new(SigningKey::generate()?)
     }
 
@@ -56,7 +53,7 @@ impl DpopKey {
     ///
     /// # Errors
     /// A text without a usable private key, or an algorithm that does not fit it; HS256 fits none.
-    pub fn from_text(text: &Secret, algorithm: Option<Algorithm>) -> Result<Self, KeyError> {
+    pub(crate) fn from_text(text: &Secret, algorithm: Option<Algorithm>) -> Result<Self, KeyError> {
         Self::new(SigningKey::from_text(text, algorithm, None)?)
     }
 
@@ -68,7 +65,7 @@ impl DpopKey {
     /// The public key's SHA-256 thumbprint in base64url (RFC 7638): what a token that is bound to it carries as
     /// `cnf.jkt`.
     #[must_use]
-    pub fn thumbprint(&self) -> &str {
+    pub(crate) fn thumbprint(&self) -> &str {
         &self.thumbprint
     }
 
@@ -78,7 +75,7 @@ impl DpopKey {
     ///
     /// # Errors
     /// [`KeyError::Signing`] when the library fails.
-    pub fn proof(
+    pub(crate) fn proof(
         &self,
         method: &Method,
         htu: &str,
@@ -109,13 +106,13 @@ impl fmt::Debug for DpopKey {
 
 /// What binds a proof to an access token, `ath`: base64url of its SHA-256.
 #[must_use]
-pub fn access_token_hash(token: &str) -> String {
+pub(crate) fn access_token_hash(token: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()))
 }
 
 /// The `htu` of a request: scheme, authority and path. An empty path is `/` (RFC 3986 section 6.2.3).
 #[must_use]
-pub fn htu(scheme: &str, authority: &str, path: &str) -> String {
+pub(crate) fn htu(scheme: &str, authority: &str, path: &str) -> String {
     let path = without_query(path);
     let path = if path.is_empty() { "/" } else { path };
     format!("{scheme}://{authority}{path}")

@@ -1,11 +1,12 @@
 //! The nonces that servers want to see in a proof (RFC 9449 sections 8 and 9): one for each server, the last one it gave.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
 
 use super::DPOP_NONCE;
+use crate::sync::lock;
 
 /// Servers that are remembered. One more makes room by forgetting the one that was not asked for longest; that costs it
 /// one more refusal.
@@ -16,7 +17,7 @@ const MAX_NONCE: usize = 1024;
 
 /// The last nonce of each server. Its lock is held for a lookup.
 #[derive(Debug, Default)]
-pub struct Nonces(Mutex<Known>);
+pub(crate) struct Nonces(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -34,8 +35,8 @@ struct Entry {
 impl Nonces {
     /// The nonce for the next proof to this server.
     #[must_use]
-    pub fn get(&self, origin: &str) -> Option<Arc<str>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn get(&self, origin: &str) -> Option<Arc<str>> {
+        let mut known = lock(&self.0);
         let now = known.tick();
         let entry = known.by_origin.get_mut(origin)?;
         entry.used = now;
@@ -45,9 +46,9 @@ impl Nonces {
     /// Takes the nonce from an answer of this server, whatever its status. True if it is another one than before: a
     /// request that was refused for want of it may be sent again. A field that is no nonce, or that is there twice, is
     /// as good as none.
-    pub fn learn(&self, origin: &str, headers: &HeaderMap) -> bool {
+    pub(crate) fn learn(&self, origin: &str, headers: &HeaderMap) -> bool {
         let Some(nonce) = nonce(headers) else { return false };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         let now = known.tick();
         if let Some(entry) = known.by_origin.get_mut(origin) {
             entry.used = now;

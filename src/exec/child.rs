@@ -17,14 +17,14 @@ use crate::descriptors;
 
 /// A program that runs.
 #[derive(Debug)]
-pub struct Child {
+pub(crate) struct Child {
     child: tokio::process::Child,
     signals: signals::Signals,
 }
 
 /// Why a program did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// There is none of that name.
     #[error("{program}: command not found")]
     NotFound {
@@ -47,7 +47,7 @@ pub enum StartError {
 impl StartError {
     /// What a shell answers in this case (POSIX.1 section 2.8.2).
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound { .. } => 127,
             Self::NotExecutable { .. } => 126,
@@ -61,7 +61,7 @@ impl Child {
     ///
     /// # Errors
     /// When there is no such program, or it cannot be run.
-    pub fn start<'c>(
+    pub(crate) fn start<'c>(
         program: &OsStr,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         changes: impl IntoIterator<Item = &'c (String, Change)>,
@@ -91,7 +91,7 @@ impl Child {
     ///
     /// # Errors
     /// When the system has lost the program.
-    pub async fn wait(mut self) -> io::Result<u8> {
+    pub(crate) async fn wait(mut self) -> io::Result<u8> {
         loop {
             // Both sides may be dropped at any time without losing anything. The id is there until `wait` has returned, so
             // no signal goes to a stranger that has the same number.
@@ -109,7 +109,7 @@ impl Child {
 /// Whose programs a proxy beside one command is for: this user's, and root's, which may do everything anyway.
 #[cfg(target_os = "linux")]
 #[must_use]
-pub fn users() -> Vec<u32> {
+pub(crate) fn users() -> Vec<u32> {
     vec![rustix::process::geteuid().as_raw(), 0]
 }
 
@@ -119,7 +119,7 @@ pub fn users() -> Vec<u32> {
 /// # Errors
 /// What the system says.
 #[cfg(target_os = "linux")]
-pub fn hide_from_others() -> io::Result<()> {
+pub(crate) fn hide_from_others() -> io::Result<()> {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Into::into)
 }

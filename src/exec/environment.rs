@@ -58,54 +58,54 @@ const UNWANTED: [&str; 3] = ["REQUEST_METHOD", "SOCKS_PROXY", "socks_proxy"];
 
 /// The proxy, as its callers are told about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Proxy {
     /// What programs are given. **The seam for a password of the proxy's**: it would stand in here, as
     /// `http://attache:PASSWORD@…`; Java's options have no place for one.
     #[must_use]
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }
 
 /// Where the certificate authority is found by those who are to trust it. Paths are text, because variables are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trust {
+pub(crate) struct Trust {
     /// A PEM file with the system's trusted certificates, those of the current environment, and ours.
-    pub bundle: String,
+    pub(crate) bundle: String,
     /// The same for Java.
-    pub java: Option<TrustStore>,
+    pub(crate) java: Option<TrustStore>,
 }
 
 /// A Java trust store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrustStore {
+pub(crate) struct TrustStore {
     /// The file.
-    pub path: String,
+    pub(crate) path: String,
     /// `PKCS12` or `JKS`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Guards nothing: what is in there is public.
-    pub password: String,
+    pub(crate) password: String,
 }
 
 /// What a program's environment is made for.
 #[derive(Debug, Clone, Copy)]
-pub struct Setup<'a> {
+pub(crate) struct Setup<'a> {
     /// The proxy; `None` where programs are given its base URL, and only have to trust it.
-    pub proxy: Option<Proxy>,
+    pub(crate) proxy: Option<Proxy>,
     /// `None` where no connection is opened, so that nobody has to trust anything.
-    pub trust: Option<&'a Trust>,
+    pub(crate) trust: Option<&'a Trust>,
     /// What the proxy is there for.
-    pub upstreams: &'a [OriginPattern],
+    pub(crate) upstreams: &'a [OriginPattern],
 }
 
 /// What happens to a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// It is this, whatever it was.
     Set(String),
     /// It is taken out.
@@ -114,17 +114,17 @@ pub enum Change {
 
 /// The changes to an environment, and what a person should know about them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// By name, each once.
-    pub changes: Vec<(String, Change)>,
+    pub(crate) changes: Vec<(String, Change)>,
     /// Sentences: what was left out of `NO_PROXY`, and what in there still leads past us.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Setup<'_> {
     /// What has to change in an environment, of which `current` tells the variables, so that programs use the proxy.
     #[must_use]
-    pub fn environment(&self, current: &dyn Fn(&str) -> Option<String>) -> Environment {
+    pub(crate) fn environment(&self, current: &dyn Fn(&str) -> Option<String>) -> Environment {
         let mut changes: Vec<(String, Change)> = Vec::new();
         let mut set = |names: &[&str], value: &str| {
             changes.extend(names.iter().map(|name| ((*name).to_owned(), Change::Set(value.to_owned()))));

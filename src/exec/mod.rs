@@ -14,9 +14,9 @@ mod no_proxy;
 mod shell;
 mod trust;
 
-pub use child::{Child, StartError};
+pub(crate) use child::Child;
 #[cfg(target_os = "linux")]
-pub use child::{hide_from_others, users};
-pub use environment::{Change, Environment, Proxy, Setup, Trust, TrustStore};
-pub use shell::{Notation, UnknownShell};
-pub use trust::{JavaStore, PrivateFolder, Trusted, cache_folder, kept_from_others};
+pub(crate) use child::{hide_from_others, users};
+pub(crate) use environment::{Change, Environment, Proxy, Setup, Trust};
+pub(crate) use shell::Notation;
+pub(crate) use trust::{JavaStore, PrivateFolder, Trusted, cache_folder, kept_from_others};

@@ -4,7 +4,7 @@ use super::environment::Change;
 
 /// Who reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notation {
+pub(crate) enum Notation {
     /// bash, zsh, ksh, dash: `export NAME='value'`.
     Posix,
     /// fish: `set -gx NAME 'value'`.
@@ -18,14 +18,14 @@ pub enum Notation {
 /// A shell whose language nobody here knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the shells are bash (also for sh, zsh and ksh), fish and powershell")]
-pub struct UnknownShell;
+pub(crate) struct UnknownShell;
 
 impl Notation {
     /// The language of a shell, by its name or its path.
     ///
     /// # Errors
     /// When the shell is unknown.
-    pub fn of_shell(shell: &str) -> Result<Self, UnknownShell> {
+    pub(crate) fn of_shell(shell: &str) -> Result<Self, UnknownShell> {
         let name = shell.rsplit(['/', '\\']).next().unwrap_or(shell);
         match name.strip_suffix(".exe").unwrap_or(name) {
             "bash" | "sh" | "zsh" | "ksh" | "dash" | "ash" => Ok(Self::Posix),
@@ -39,7 +39,7 @@ impl Notation {
     ///
     /// Names are those of this crate and of `{ env = … }`: letters, digits and `_`.
     #[must_use]
-    pub fn line(self, name: &str, change: &Change) -> Option<String> {
+    pub(crate) fn line(self, name: &str, change: &Change) -> Option<String> {
         Some(match (self, change) {
             (Self::Posix, Change::Set(value)) => format!("export {name}={}", posix(value)),
             (Self::Posix, Change::Unset) => format!("unset {name}"),

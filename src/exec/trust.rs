@@ -25,22 +25,22 @@ const LINE: usize = 64;
 
 /// What is written for programs to trust.
 #[derive(Debug, Clone, Copy)]
-pub struct Trusted<'a> {
+pub(crate) struct Trusted<'a> {
     /// PEM: the system's certificates and ours.
-    pub bundle: &'a str,
+    pub(crate) bundle: &'a str,
     /// The same as a Java trust store.
-    pub java: Option<JavaStore<'a>>,
+    pub(crate) java: Option<JavaStore<'a>>,
 }
 
 /// A Java trust store that is still to be written.
 #[derive(Debug, Clone, Copy)]
-pub struct JavaStore<'a> {
+pub(crate) struct JavaStore<'a> {
     /// The file's content.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// `PKCS12` or `JKS`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// What it is opened with.
-    pub password: &'a str,
+    pub(crate) password: &'a str,
 }
 
 impl Trusted<'_> {
@@ -51,7 +51,12 @@ impl Trusted<'_> {
     /// # Errors
     /// When a file cannot be written, or the folder's path is no text. A file of the environment that cannot be read is
     /// left out: programs could not have read it either.
-    pub fn write(&self, folder: &Path, name: &str, current: &dyn Fn(&str) -> Option<String>) -> io::Result<Trust> {
+    pub(crate) fn write(
+        &self,
+        folder: &Path,
+        name: &str,
+        current: &dyn Fn(&str) -> Option<String>,
+    ) -> io::Result<Trust> {
         let bundle = folder.join(format!("{name}.pem"));
         put(&bundle, with_those_before(self.bundle, current).as_bytes())?;
         let java = match self.java {
@@ -68,14 +73,14 @@ impl Trusted<'_> {
 
 /// A new folder among the temporary ones that only this user may enter. It goes, with what is in it, when this is dropped.
 #[derive(Debug)]
-pub struct PrivateFolder(PathBuf);
+pub(crate) struct PrivateFolder(PathBuf);
 
 impl PrivateFolder {
     /// Makes it.
     ///
     /// # Errors
     /// When the system's folder for temporary files takes none.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         for _ in 0..TRIES {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -92,7 +97,7 @@ impl PrivateFolder {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -110,7 +115,7 @@ impl Drop for PrivateFolder {
 ///
 /// # Errors
 /// When the environment names none, or it cannot be made.
-pub fn cache_folder(current: &dyn Fn(&str) -> Option<String>) -> io::Result<PathBuf> {
+pub(crate) fn cache_folder(current: &dyn Fn(&str) -> Option<String>) -> io::Result<PathBuf> {
     // The base directory specification wants relative paths ignored.
     let folder = |name: &str| current(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || folder("HOME").map(|home| home.join(".cache"));
@@ -146,7 +151,7 @@ fn is_private(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// When others may change what is in the folder, with what to do about it.
 #[cfg(unix)]
-pub fn kept_from_others(folder: &Path) -> io::Result<()> {
+pub(crate) fn kept_from_others(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let found = std::fs::metadata(folder)?;
     let shown = folder.display();
@@ -181,7 +186,7 @@ fn is_private(_: &Path) -> io::Result<()> {
 /// # Errors
 /// None.
 #[cfg(not(unix))]
-pub fn kept_from_others(_: &Path) -> io::Result<()> {
+pub(crate) fn kept_from_others(_: &Path) -> io::Result<()> {
     Ok(())
 }
 

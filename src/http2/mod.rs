@@ -6,5 +6,5 @@
 mod received;
 mod sending;
 
-pub use received::{BrokenOff, Received};
-pub use sending::{Sending, Stopped};
+pub(crate) use received::{BrokenOff, Received};
+pub(crate) use sending::{Sending, Stopped};

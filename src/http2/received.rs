@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 
 /// What the other side sends on its stream. Its end is `END_STREAM` and nothing else: a stream that is reset, with whatever
 /// code, has broken off.
-pub struct Received {
+pub(crate) struct Received {
     stream: RecvStream,
     /// What is to come, where it was said; h2 holds the frames against it.
     left: Option<u64>,
@@ -20,18 +20,18 @@ pub struct Received {
 /// The stream ended before the body on it did.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream was reset before the body on it had ended")]
-pub struct BrokenOff(#[source] pub Option<h2::Error>);
+pub(crate) struct BrokenOff(#[source] pub(crate) Option<h2::Error>);
 
 impl Received {
     /// The body behind a head with these fields.
     #[must_use]
-    pub fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
+    pub(crate) fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
         let left = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         Self { stream, left, data_ended: false }
     }
 
     /// The next frame. Room for more is given with what is taken.
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         while !self.data_ended {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
@@ -56,13 +56,13 @@ impl Received {
 
     /// True once all of it has been taken.
     #[must_use]
-    pub fn is_end_stream(&self) -> bool {
+    pub(crate) fn is_end_stream(&self) -> bool {
         self.stream.is_end_stream()
     }
 
     /// What is to come.
     #[must_use]
-    pub fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         match self.left {
             _ if self.is_end_stream() => SizeHint::with_exact(0),
             Some(left) => SizeHint::with_exact(left),

@@ -10,7 +10,7 @@ use http_body::Body;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body on its way, as fast as the other side takes it. Whoever has it drives it.
-pub struct Sending<B> {
+pub(crate) struct Sending<B> {
     stream: SendStream<Bytes>,
     body: B,
     /// What has been taken from the body and has not gone out.
@@ -24,20 +24,20 @@ pub struct Sending<B> {
 impl<B> Sending<B> {
     /// How many pieces have gone out.
     #[must_use]
-    pub const fn pieces(&self) -> u64 {
+    pub(crate) const fn pieces(&self) -> u64 {
         self.pieces
     }
 
     /// True while the next piece waits for room, and not for the body.
     #[must_use]
-    pub const fn is_blocked(&self) -> bool {
+    pub(crate) const fn is_blocked(&self) -> bool {
         !self.piece.is_empty()
     }
 }
 
 /// Why a body did not get out whole.
 #[derive(Debug, thiserror::Error)]
-pub enum Stopped {
+pub(crate) enum Stopped {
     /// The other side does not want any more of it.
     #[error("the stream was reset: {0}")]
     Reset(Reason),
@@ -55,12 +55,12 @@ where
 {
     /// Nothing is sent yet.
     #[must_use]
-    pub fn new(stream: SendStream<Bytes>, body: B) -> Self {
+    pub(crate) fn new(stream: SendStream<Bytes>, body: B) -> Self {
         Self { stream, body, piece: Bytes::new(), last: false, pieces: 0 }
     }
 
     /// Ends it in the middle: nobody takes it for a whole one.
-    pub fn reset(&mut self, reason: Reason) {
+    pub(crate) fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
     }
 
@@ -68,7 +68,7 @@ where
     ///
     /// # Errors
     /// [`Stopped`]. A body that broke off resets the stream.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
         loop {
             while !self.piece.is_empty() {
                 let room = ready!(self.poll_room(cx))?;

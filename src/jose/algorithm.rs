@@ -7,7 +7,7 @@ use super::KeyError;
 
 /// A signature algorithm, by its name in RFC 7518 section 3.1 or RFC 8037 section 3.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Algorithm {
+pub(crate) enum Algorithm {
     /// HMAC with SHA-256: both sides know one secret.
     HS256,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -24,11 +24,11 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::HS256, Self::RS256, Self::PS256, Self::ES256, Self::ES384, Self::EdDSA];
+    pub(crate) const ALL: [Self; 6] = [Self::HS256, Self::RS256, Self::PS256, Self::ES256, Self::ES384, Self::EdDSA];
 
     /// The value of `alg`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::HS256 => "HS256",
             Self::RS256 => "RS256",

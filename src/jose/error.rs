@@ -4,7 +4,7 @@ use super::Algorithm;
 
 /// Why a key cannot be used, or why it did not sign. Says what is wrong and what to do, and repeats nothing of the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
+pub(crate) enum KeyError {
     /// Neither PEM nor a JSON object.
     #[error("there is no private key in it; a PEM file (PKCS#8, PKCS#1 or SEC1) or a private JWK is needed")]
     NoKey,

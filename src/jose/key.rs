@@ -18,7 +18,7 @@ use crate::secret::Secret;
 
 /// A private key or a shared secret, with the algorithm it signs with. Clones share the key.
 #[derive(Clone)]
-pub struct SigningKey(Arc<Inner>);
+pub(crate) struct SigningKey(Arc<Inner>);
 
 struct Inner {
     pair: KeyPair,
@@ -29,13 +29,13 @@ struct Inner {
 
 /// What stands in a JWT's header beside `alg` (RFC 7515 section 4.1).
 #[derive(Debug, Clone, Copy)]
-pub struct JwtHeader<'a> {
+pub(crate) struct JwtHeader<'a> {
     /// What kind of JWT it is, such as `client-authentication+jwt` or `dpop+jwt`.
-    pub typ: &'a str,
+    pub(crate) typ: &'a str,
     /// Sends the public key itself (`jwk`), where a `kid` would name it otherwise.
-    pub embed_jwk: bool,
+    pub(crate) embed_jwk: bool,
     /// The SHA-256 thumbprint of the key's certificate, in base64url.
-    pub x5t_s256: Option<&'a str>,
+    pub(crate) x5t_s256: Option<&'a str>,
 }
 
 /// The header as it is written.
@@ -59,7 +59,11 @@ impl SigningKey {
     ///
     /// # Errors
     /// A text without a usable private key, or an algorithm that does not fit it.
-    pub fn from_text(text: &Secret, algorithm: Option<Algorithm>, key_id: Option<&str>) -> Result<Self, KeyError> {
+    pub(crate) fn from_text(
+        text: &Secret,
+        algorithm: Option<Algorithm>,
+        key_id: Option<&str>,
+    ) -> Result<Self, KeyError> {
         let text = text.pem();
         // A byte order mark is what some editors put before a PEM.
         let text = text.expose().trim_start_matches('\u{feff}').trim_start();
@@ -77,7 +81,7 @@ impl SigningKey {
 
     /// A key of both sides, for HS256: the octets of a client secret (`client_secret_jwt`).
     #[must_use]
-    pub fn shared_secret(secret: &Secret) -> Self {
+    pub(crate) fn shared_secret(secret: &Secret) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
         let pair = KeyPair::Shared(Box::new(key));
         Self(Arc::new(Inner { pair, algorithm: Algorithm::HS256, key_id: None, public: None }))
@@ -87,7 +91,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub fn generate() -> Result<Self, KeyError> {
+    pub(crate) fn generate() -> Result<Self, KeyError> {
         let pair = EcdsaKeyPair::generate(P256.signing).map_err(|_unspecified| KeyError::Generating)?;
         Self::new(KeyPair::Ec(&P256, pair), None, None)
     }
@@ -103,26 +107,26 @@ impl SigningKey {
     }
 
     /// What it signs with.
-    #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
+    #[cfg(test)]
+    pub(crate) fn algorithm(&self) -> Algorithm {
         self.0.algorithm
     }
 
     /// By what name the verifier knows it.
     #[must_use]
-    pub fn key_id(&self) -> Option<&str> {
+    pub(crate) fn key_id(&self) -> Option<&str> {
         self.0.key_id.as_deref()
     }
 
     /// The public key as JWK: the members that make it (RFC 7638 section 3.2), and no others. A shared secret has none.
     #[must_use]
-    pub fn public_jwk(&self) -> Option<&Value> {
+    pub(crate) fn public_jwk(&self) -> Option<&Value> {
         self.0.public.as_ref().map(|public| &public.jwk)
     }
 
     /// The public key's SHA-256 thumbprint in base64url (RFC 7638). A shared secret has none.
     #[must_use]
-    pub fn thumbprint(&self) -> Option<&str> {
+    pub(crate) fn thumbprint(&self) -> Option<&str> {
         self.0.public.as_ref().map(|public| public.thumbprint.as_str())
     }
 
@@ -131,7 +135,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`KeyError::Signing`] when the claims are no JSON, or the library fails.
-    pub fn sign(&self, header: JwtHeader<'_>, claims: &impl Serialize) -> Result<Zeroizing<String>, KeyError> {
+    pub(crate) fn sign(&self, header: JwtHeader<'_>, claims: &impl Serialize) -> Result<Zeroizing<String>, KeyError> {
         let key = &*self.0;
         let header = Header {
             typ: header.typ,

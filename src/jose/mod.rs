@@ -18,13 +18,13 @@ use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-pub use algorithm::Algorithm;
-pub use error::KeyError;
-pub use key::{JwtHeader, SigningKey};
+pub(crate) use algorithm::Algorithm;
+pub(crate) use error::KeyError;
+pub(crate) use key::{JwtHeader, SigningKey};
 
 /// 128 random bits in base64url: a `jti` (RFC 7519 section 4.1.7).
 #[must_use]
-pub fn unique_id() -> String {
+pub(crate) fn unique_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let mut bytes = [0; 16];
     if rand::fill(&mut bytes).is_err() {

@@ -19,7 +19,7 @@ const SOCKET_MODE: u32 = 0o600;
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {reason}")]
-pub struct BindError {
+pub(crate) struct BindError {
     address: String,
     reason: String,
 }
@@ -32,7 +32,7 @@ impl BindError {
 
 /// One worker's socket on one address.
 #[derive(Debug)]
-pub enum Bound {
+pub(crate) enum Bound {
     /// TCP.
     Tcp(StdTcpListener),
     /// A unix socket; all workers accept from the same one.
@@ -44,7 +44,7 @@ pub enum Bound {
 ///
 /// # Errors
 /// An address in use, not ours, or not permitted; a path that is no socket.
-pub fn bind(
+pub(crate) fn bind(
     address: &ListenAddress,
     mode: Option<u32>,
     workers: usize,
@@ -247,12 +247,12 @@ impl Acceptor {
 
 /// Takes a unix socket's path away when the program ends.
 #[derive(Debug)]
-pub struct UnixPath(PathBuf);
+pub(crate) struct UnixPath(PathBuf);
 
 impl UnixPath {
     /// `None` for a TCP address.
     #[must_use]
-    pub fn of(address: &ListenAddress) -> Option<Self> {
+    pub(crate) fn of(address: &ListenAddress) -> Option<Self> {
         match address {
             ListenAddress::Tcp(_) => None,
             ListenAddress::Unix(path) => Some(Self(path.clone())),

@@ -13,9 +13,9 @@ use crate::tls::server::CertificateName;
 
 /// A caller's connection, for as long as anything of it lives: its requests, and the tunnels that came of them.
 #[derive(Debug)]
-pub struct CallerConnection {
+pub(crate) struct CallerConnection {
     /// Where it comes from.
-    pub peer: Peer,
+    pub(crate) peer: Peer,
     /// Which address of ours it came to; `None` for a unix socket.
     at: Option<SocketAddr>,
     /// The names in the certificate that it has shown, once its TLS stands.
@@ -29,7 +29,7 @@ pub struct CallerConnection {
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// TCP.
     Address(SocketAddr),
     /// A unix socket, and the user at its other end, where the system tells.
@@ -49,7 +49,7 @@ impl fmt::Display for Peer {
 impl CallerConnection {
     /// Counted in `open`, and holding its permit, until it is dropped.
     #[must_use]
-    pub fn new(peer: Peer, at: Option<SocketAddr>, permit: Option<OwnedSemaphorePermit>, open: Gauge) -> Self {
+    pub(crate) fn new(peer: Peer, at: Option<SocketAddr>, permit: Option<OwnedSemaphorePermit>, open: Gauge) -> Self {
         open.inc();
         Self {
             peer,
@@ -71,7 +71,7 @@ impl CallerConnection {
 
 impl CallerConnection {
     /// The user at the other end, as the system tells: of a unix socket, and on Linux of a connection within this machine.
-    pub async fn user(&self) -> Option<u32> {
+    pub(crate) async fn user(&self) -> Option<u32> {
         match (self.peer, self.at) {
             (Peer::User(uid), _) => uid,
             (Peer::Address(peer), Some(at)) if peer.ip().to_canonical().is_loopback() => {
@@ -83,24 +83,24 @@ impl CallerConnection {
 
     /// True if it is one more than may come from its address.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.place.as_ref().is_some_and(|place| place.is_over)
     }
 
     /// True the first time: what a connection has proven need not be remembered with each request.
-    pub fn is_first_proof(&self) -> bool {
+    pub(crate) fn is_first_proof(&self) -> bool {
         !self.proven.load(Ordering::Relaxed) && !self.proven.swap(true, Ordering::Relaxed)
     }
 
     /// Notes the names in a certificate that has been verified.
-    pub fn has_shown(&self, names: Vec<CertificateName>) {
+    pub(crate) fn has_shown(&self, names: Vec<CertificateName>) {
         // There is one handshake, so they are noted once.
         let _first = self.certificate.set(names);
     }
 
     /// The names in the certificate that was shown, if one was.
     #[must_use]
-    pub fn certificate_names(&self) -> &[CertificateName] {
+    pub(crate) fn certificate_names(&self) -> &[CertificateName] {
         self.certificate.get().map_or(&[], Vec::as_slice)
     }
 }

@@ -24,13 +24,13 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What serving connections needs besides them; one for each worker and kind of listener.
 #[derive(Debug, Clone)]
-pub struct Serving {
+pub(crate) struct Serving {
     /// `[limits]`.
-    pub limits: Arc<Limits>,
+    pub(crate) limits: Arc<Limits>,
     /// Panics in the tasks of connections.
-    pub panics: Counter,
+    pub(crate) panics: Counter,
     /// Who is told to finish.
-    pub roster: Rc<Roster>,
+    pub(crate) roster: Rc<Roster>,
 }
 
 /// Serves an accepted connection.
@@ -100,7 +100,7 @@ where
 
 /// Serves HTTP on any stream, in the version that the caller's first bytes say; `prefix` holds those that have been read
 /// already.
-pub async fn serve_stream<S, H>(
+pub(crate) async fn serve_stream<S, H>(
     mut stream: S,
     mut prefix: BytesMut,
     handler: Rc<H>,

@@ -17,7 +17,7 @@ use crate::interim::Interims;
 type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A caller's request body. It ends with `None` only where the caller has ended it: one that breaks off is an error.
-pub struct Incoming {
+pub(crate) struct Incoming {
     kind: Kind,
     upgrade: Option<Upgrade>,
     interim: Option<Rc<Interims>>,
@@ -60,19 +60,19 @@ impl Incoming {
     }
 
     /// The caller's side of a switch of protocols or of a tunnel, if the request asked for one; once.
-    pub fn take_upgrade(&mut self) -> Option<Upgrade> {
+    pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade> {
         self.upgrade.take()
     }
 
     /// The protocol of an extended CONNECT (RFC 8441 section 4).
     #[must_use]
-    pub fn extended_connect(&self) -> Option<&str> {
+    pub(crate) fn extended_connect(&self) -> Option<&str> {
         self.upgrade.as_ref()?.protocol()
     }
 
     /// Where interim answers to this request may go. `None` for a caller that knows none (HTTP/1.0).
     #[must_use]
-    pub fn interim(&self) -> Option<Rc<Interims>> {
+    pub(crate) fn interim(&self) -> Option<Rc<Interims>> {
         self.interim.clone()
     }
 }

@@ -10,7 +10,7 @@ use super::unix_socket::StdUnixListener;
 
 /// What was passed to this process.
 #[derive(Debug, Default)]
-pub struct Inherited(Vec<Held>);
+pub(crate) struct Inherited(Vec<Held>);
 
 #[derive(Debug)]
 struct Held {
@@ -33,7 +33,7 @@ impl Inherited {
     /// # Errors
     /// A descriptor that is no listening stream socket.
     #[cfg(unix)]
-    pub fn from_environment() -> io::Result<Self> {
+    pub(crate) fn from_environment() -> io::Result<Self> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':').map(str::to_owned);
         let mut passed = listenfd::ListenFd::from_env();
@@ -53,7 +53,7 @@ impl Inherited {
     /// # Errors
     /// None.
     #[cfg(not(unix))]
-    pub fn from_environment() -> io::Result<Self> {
+    pub(crate) fn from_environment() -> io::Result<Self> {
         Ok(Self::default())
     }
 

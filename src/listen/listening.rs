@@ -1,33 +1,34 @@
 //! Where listeners really listen, for whoever asks; a reload changes it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use super::ListenAddress;
+use crate::sync::{read, write};
 
 /// Every listener's real address. A clone is a reference.
 #[derive(Debug, Clone, Default)]
-pub struct Listening(Arc<RwLock<Vec<ListeningAt>>>);
+pub(crate) struct Listening(Arc<RwLock<Vec<ListeningAt>>>);
 
 /// One listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListeningAt {
+pub(crate) struct ListeningAt {
     /// Its name in the configuration.
-    pub name: String,
+    pub(crate) name: String,
     /// Where it is bound; never port 0.
-    pub address: ListenAddress,
+    pub(crate) address: ListenAddress,
     /// `forward`, `reverse`, …; `admin`.
-    pub mode: &'static str,
+    pub(crate) mode: &'static str,
 }
 
 impl Listening {
     /// All of them, in the configuration's order.
     #[must_use]
-    pub fn all(&self) -> Vec<ListeningAt> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn all(&self) -> Vec<ListeningAt> {
+        read(&self.0).clone()
     }
 
     /// After a start or a reload.
-    pub fn replace(&self, all: Vec<ListeningAt>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = all;
+    pub(crate) fn replace(&self, all: Vec<ListeningAt>) {
+        *write(&self.0) = all;
     }
 }

@@ -24,7 +24,7 @@ type Owners = HashMap<(SocketAddr, SocketAddr), u32>;
 static TABLES: LazyLock<Together<Arc<Owners>>> = LazyLock::new(Together::default);
 
 /// The user whose socket is at the other end. `None`: it cannot be told, or the connection has ended already.
-pub async fn owner(peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
+pub(crate) async fn owner(peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
     let (peer, ours) = (canonical(peer), canonical(ours));
     if kernel_answers() {
         // An error is no reason to trust a stranger.

@@ -9,7 +9,7 @@ mod caller;
 mod connection;
 mod flood;
 #[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod heads;
 mod http1;
 mod http2;
@@ -17,7 +17,7 @@ mod incoming;
 mod inherited;
 mod interim;
 mod listening;
-pub mod loopback;
+pub(crate) mod loopback;
 mod panics;
 mod per_address;
 mod room;
@@ -25,7 +25,7 @@ mod roster;
 mod settings;
 #[cfg(target_os = "linux")]
 mod sock_diag;
-pub mod socks5;
+pub(crate) mod socks5;
 mod standing;
 mod title_case;
 mod unix_socket;
@@ -48,21 +48,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
 use bind::Accepted;
-pub use bind::{BindError, Bound, UnixPath, bind};
-pub use caller::{CallerConnection, Peer};
-pub use connection::{Serving, serve_stream};
-pub use http2::Tunnel;
-pub use incoming::Incoming;
-pub use inherited::Inherited;
-pub use listening::{Listening, ListeningAt};
-pub use per_address::{PerAddress, network_of};
-pub use room::Room;
-pub use roster::Roster;
+pub(crate) use bind::{BindError, Bound, UnixPath, bind};
+pub(crate) use caller::{CallerConnection, Peer};
+pub(crate) use connection::{Serving, serve_stream};
+pub(crate) use incoming::Incoming;
+pub(crate) use inherited::Inherited;
+pub(crate) use listening::{Listening, ListeningAt};
+pub(crate) use per_address::{PerAddress, network_of};
+pub(crate) use room::Room;
+pub(crate) use roster::Roster;
 pub use settings::{Limits, ListenAddress};
-pub use upgrade::{NotUpgraded, Upgrade, Upgraded};
+pub(crate) use upgrade::Upgrade;
 
 /// Answers requests. One value serves all connections of a listener on one worker.
-pub trait Handler: 'static {
+pub(crate) trait Handler: 'static {
     /// The response body.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static;
 
@@ -110,7 +109,7 @@ pub trait Handler: 'static {
 
 /// Why a request head could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreadable {
+pub(crate) enum Unreadable {
     /// It is answered with this status.
     Status(StatusCode),
     /// `Content-Length` beside `Transfer-Encoding` (RFC 9112 section 6.3): 400.
@@ -119,21 +118,21 @@ pub enum Unreadable {
 
 /// What all listeners share.
 #[derive(Debug, Clone)]
-pub struct ListenContext {
+pub(crate) struct ListenContext {
     /// `[limits]`.
-    pub limits: Arc<Limits>,
+    pub(crate) limits: Arc<Limits>,
     /// One place for each open connection. The admin listener has a room of its own, so that it always answers.
-    pub room: Arc<Room>,
+    pub(crate) room: Arc<Room>,
     /// Connections by where they come from, if that is limited.
-    pub per_address: Option<Arc<PerAddress>>,
+    pub(crate) per_address: Option<Arc<PerAddress>>,
     /// Open connections.
-    pub gauge: Gauge,
+    pub(crate) gauge: Gauge,
     /// Panics in the tasks of connections.
-    pub panics: Counter,
+    pub(crate) panics: Counter,
 }
 
 /// Accepts and serves until the roster drains.
-pub async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenContext, roster: Rc<Roster>) {
+pub(crate) async fn serve<H: Handler>(bound: Bound, handler: Rc<H>, context: ListenContext, roster: Rc<Roster>) {
     let acceptor = match bound.into_acceptor() {
         Ok(acceptor) => acceptor,
         Err(error) => {

@@ -1,12 +1,13 @@
 //! `limits.connections_per_address`: one machine must not take all the connections there are.
 
+use crate::sync::lock;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Open connections by where they come from; shared by all workers, and asked once for each connection.
 #[derive(Debug)]
-pub struct PerAddress {
+pub(crate) struct PerAddress {
     most: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -14,7 +15,7 @@ pub struct PerAddress {
 impl PerAddress {
     /// At most so many from each address.
     #[must_use]
-    pub fn new(most: usize) -> Arc<Self> {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, open: Mutex::default() })
     }
 
@@ -22,7 +23,7 @@ impl PerAddress {
     /// served.
     pub(super) fn place(self: &Arc<Self>, from: IpAddr) -> Place {
         let from = network_of(from);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         let count = open.entry(from).or_default();
         *count += 1;
         Place { of: Arc::clone(self), from, is_over: *count > self.most }
@@ -31,7 +32,7 @@ impl PerAddress {
 
 /// What stands for one machine: an IPv4 address, or the /64 that an IPv6 host chooses its addresses from.
 #[must_use]
-pub fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,
@@ -48,7 +49,7 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.of.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.of.open);
         if let Some(count) = open.get_mut(&self.from) {
             *count -= 1;
             if *count == 0 {

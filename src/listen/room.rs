@@ -5,7 +5,7 @@
 //! stands is written down in any case ([`Standing`]).
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::standing::Standing;
 use crate::coarse::Tick;
+use crate::sync::lock;
 
 /// Of this share of the places some are kept free, so that whoever comes next need not wait until somebody has gone.
 const KEPT_FREE: usize = 32;
@@ -28,7 +29,7 @@ const SAID: Duration = Duration::from_secs(60);
 
 /// The places of one kind of listeners, for all workers.
 #[derive(Debug)]
-pub struct Room {
+pub(crate) struct Room {
     permits: Arc<Semaphore>,
     low: usize,
     waiting: AtomicUsize,
@@ -43,7 +44,7 @@ pub struct Room {
 impl Room {
     /// For so many connections at a time.
     #[must_use]
-    pub fn new(most: usize) -> Arc<Self> {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
         let most = most.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             permits: Arc::new(Semaphore::new(most)),
@@ -249,8 +250,4 @@ impl Saying {
         }
         due
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

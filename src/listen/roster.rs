@@ -14,7 +14,7 @@ use super::standing::Standing;
 
 /// One worker's connections. Asking whether to drain is reading a cell; nothing is registered anew with each request.
 #[derive(Debug)]
-pub struct Roster {
+pub(crate) struct Roster {
     draining: Cell<bool>,
     drain: Notify,
     room: Arc<Room>,
@@ -25,7 +25,7 @@ pub struct Roster {
 impl Roster {
     /// For connections that have their places in this room.
     #[must_use]
-    pub fn new(room: &Arc<Room>) -> Rc<Self> {
+    pub(crate) fn new(room: &Arc<Room>) -> Rc<Self> {
         Rc::new(Self {
             draining: Cell::new(false),
             drain: Notify::new(),
@@ -37,37 +37,37 @@ impl Roster {
 
     /// For connections of the same room that may have to finish before the others: those inside of one tunnel.
     #[must_use]
-    pub fn apart(&self) -> Rc<Self> {
+    pub(crate) fn apart(&self) -> Rc<Self> {
         Self::new(&self.room)
     }
 
     /// Tells accept loops and connections to finish.
-    pub fn begin_drain(&self) {
+    pub(crate) fn begin_drain(&self) {
         self.draining.set(true);
         self.drain.notify_waiters();
         self.bench.wake_all();
     }
 
     /// Waits until every connection has ended.
-    pub async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
     /// True once draining has begun.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
     /// True if there is nobody to wait for.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
     /// Ready once draining has begun.
-    pub async fn draining(&self) {
+    pub(crate) async fn draining(&self) {
         let drain = self.drain.notified();
         if !self.draining.get() {
             drain.await;
@@ -75,7 +75,7 @@ impl Roster {
     }
 
     /// Runs a task that the drain waits for.
-    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         // Owned by the tracker, which the worker waits for.
         drop(tokio::task::spawn_local(self.tasks.track_future(task)));
     }

@@ -17,7 +17,7 @@ pub enum ListenAddress {
 impl ListenAddress {
     /// Loopback and unix sockets: nobody from outside this machine can connect.
     #[must_use]
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
             Self::Unix(_) => true,

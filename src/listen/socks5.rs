@@ -35,20 +35,20 @@ const IPV6: u8 = 4;
 
 /// What a caller wants, once it may want something.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub(crate) struct Request {
     /// The name as it came, an IPv4 address, or an IPv6 address in brackets: what stands before the port in an authority. To
     /// be read as strictly as any other host.
-    pub host: String,
+    pub(crate) host: String,
     /// From 1.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The user name by which the caller proved itself; `None` where it was not asked.
-    pub caller: Option<String>,
+    pub(crate) caller: Option<String>,
 }
 
 /// The answer to a request (RFC 1928 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// The tunnel stands.
     Succeeded = 0,
     /// Something else.
@@ -70,7 +70,7 @@ pub enum Reply {
 impl Reply {
     /// What a failure is called here, by its name in `Proxy-Status` (RFC 9209 section 2.3).
     #[must_use]
-    pub fn of_failure(error: &str) -> Self {
+    pub(crate) fn of_failure(error: &str) -> Self {
         match error {
             "http_request_denied" | "destination_ip_prohibited" | "proxy_loop_detected" => Self::NotAllowed,
             "destination_unavailable" | "destination_ip_unroutable" => Self::NetworkUnreachable,
@@ -83,7 +83,7 @@ impl Reply {
 
 /// Why a caller is not served. Where the protocol has an answer to it, that has been written.
 #[derive(Debug)]
-pub enum SocksError {
+pub(crate) enum SocksError {
     /// The connection ended or broke.
     Io(io::Error),
     /// It is not SOCKS 5 that is spoken here: the first byte.
@@ -138,7 +138,7 @@ impl From<io::Error> for SocksError {
 ///
 /// # Errors
 /// As [`SocksError`] says; the caller has been told, and the connection is to be closed.
-pub async fn greet<S>(
+pub(crate) async fn greet<S>(
     io: &mut S,
     credentials_required: bool,
     check: impl Fn(&str, &[u8]) -> bool,
@@ -158,7 +158,7 @@ where
 ///
 /// # Errors
 /// If the connection breaks.
-pub async fn reply<S: AsyncWrite + Unpin>(io: &mut S, reply: Reply) -> io::Result<()> {
+pub(crate) async fn reply<S: AsyncWrite + Unpin>(io: &mut S, reply: Reply) -> io::Result<()> {
     io.write_all(&[VERSION, reply as u8, 0, IPV4, 0, 0, 0, 0, 0, 0]).await?;
     io.flush().await
 }

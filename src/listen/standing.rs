@@ -1,13 +1,14 @@
 //! Where a caller's connection stands, and since when: what its deadlines go by.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Limits;
 use crate::coarse::Tick;
+use crate::sync::lock;
 
 /// Where a connection stands. Atomics because hyper wants `Send` of an upgradeable connection, and because any worker may look
 /// for the connection that has been idle longest; only its own thread ever changes it, save that it may be asked to go.
@@ -177,7 +178,7 @@ impl Standing {
 
     /// An interim answer, ready to be written; bounded, for nobody depends on it.
     pub(super) fn put_interim(&self, answer: &[u8]) {
-        let mut interim = self.interim.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut interim = lock(&self.interim);
         if interim.len() + answer.len() <= MOST_INTERIM {
             interim.extend_from_slice(answer);
             self.has_interim.store(true, Ordering::Relaxed);
@@ -188,7 +189,7 @@ impl Standing {
         if !self.has_interim.swap(false, Ordering::Relaxed) {
             return None;
         }
-        Some(std::mem::take(&mut *self.interim.lock().unwrap_or_else(PoisonError::into_inner)).into())
+        Some(std::mem::take(&mut *lock(&self.interim)).into())
     }
 
     /// Whether an HTTP/2 request's head has begun and not ended.

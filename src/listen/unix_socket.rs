@@ -46,7 +46,7 @@ mod absent {
 
     #[derive(Debug)]
     #[expect(unnameable_types, reason = "nobody can have one")]
-    pub enum StdUnixListener {}
+    pub(crate) enum StdUnixListener {}
 
     pub(in crate::listen) enum UnixListener {}
 

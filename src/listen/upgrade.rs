@@ -13,7 +13,7 @@ use super::http2::Tunnel;
 
 /// The caller's side of a switch of protocols (RFC 9110 section 7.8) or of a tunnel (section 9.3.6), until the answer says
 /// whether there will be one.
-pub struct Upgrade(Way);
+pub(crate) struct Upgrade(Way);
 
 enum Way {
     Http1(OnUpgrade),
@@ -22,7 +22,7 @@ enum Way {
 
 /// There is no connection any more, or the answer was another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotUpgraded;
+pub(crate) struct NotUpgraded;
 
 impl Upgrade {
     pub(super) const fn of_http1(upgrade: OnUpgrade) -> Self {
@@ -44,7 +44,7 @@ impl Upgrade {
     ///
     /// # Errors
     /// [`NotUpgraded`].
-    pub async fn upgraded(self) -> Result<Upgraded, NotUpgraded> {
+    pub(crate) async fn upgraded(self) -> Result<Upgraded, NotUpgraded> {
         match self.0 {
             Way::Http1(upgrade) => {
                 upgrade.await.map(|upgraded| Upgraded::Http1(TokioIo::new(upgraded))).map_err(|_gone| NotUpgraded)
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Upgrade {
 
 /// A caller's bytes behind a switch of protocols.
 #[derive(Debug)]
-pub enum Upgraded {
+pub(crate) enum Upgraded {
     /// The whole connection.
     Http1(TokioIo<hyper::upgrade::Upgraded>),
     /// One stream of it.

@@ -17,7 +17,7 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 
 /// RFC 6749 section 2.3: exactly one method for each request.
 #[derive(Debug, Clone)]
-pub enum ClientAuth {
+pub(crate) enum ClientAuth {
     /// `client_secret_basic`: the pair in `Authorization: Basic`.
     Basic {
         /// The secret, or several that are tried in order.
@@ -48,21 +48,21 @@ pub enum ClientAuth {
 
 /// The key of `private_key_jwt`, or of the `jwt_bearer` grant.
 #[derive(Debug, Clone)]
-pub struct SigningKeySettings {
+pub(crate) struct SigningKeySettings {
     /// PEM or JWK; several are tried in order.
-    pub keys: Secrets,
+    pub(crate) keys: Secrets,
     /// `kid`; by default the JWK's own.
-    pub key_id: Option<String>,
+    pub(crate) key_id: Option<String>,
     /// `alg`; by default what the key is made for.
-    pub algorithm: Option<Algorithm>,
+    pub(crate) algorithm: Option<Algorithm>,
     /// A certificate (PEM) whose thumbprint goes along as `x5t#S256`, for servers that know keys by their certificate.
-    pub certificate: Option<SecretSource>,
+    pub(crate) certificate: Option<SecretSource>,
 }
 
 impl ClientAuth {
     /// The method's registered name (RFC 7591 section 2, RFC 8705 section 2.1.1).
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Basic { .. } => "client_secret_basic",
             Self::Post(_) => "client_secret_post",
@@ -75,7 +75,7 @@ impl ClientAuth {
 
     /// What is tried in order until one is accepted, if the method has such.
     #[must_use]
-    pub const fn secrets(&self) -> Option<&Secrets> {
+    pub(crate) const fn secrets(&self) -> Option<&Secrets> {
         match self {
             Self::Basic { secrets, .. } | Self::Post(secrets) | Self::SecretJwt(secrets) | Self::Assertion(secrets) => {
                 Some(secrets)

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use super::settings::shown;
 use crate::dial::{
     AddressPolicy, DialError, Host, Http2Fault, Names, Onward, OwnAddresses, Target, Transport, dial, without_brackets,
 };
+use crate::sync::lock;
 
 /// Token requests are minutes apart: a connection kept for long is one that the other side has closed.
 const IDLE: Duration = Duration::from_secs(20);
@@ -169,7 +170,7 @@ impl Connections {
 
     /// The name of the server, if it is being looked up and nothing is known of it yet.
     pub(super) fn unresolved(&self) -> Option<String> {
-        let dialled = self.dialled.lock().unwrap_or_else(PoisonError::into_inner);
+        let dialled = lock(&self.dialled);
         Names::configured().is_silent(&dialled).then(|| dialled.clone())
     }
 
@@ -237,7 +238,7 @@ impl Connections {
             }
             None => {
                 let name = without_brackets(host.as_str());
-                name.clone_into(&mut self.dialled.lock().unwrap_or_else(PoisonError::into_inner));
+                name.clone_into(&mut lock(&self.dialled));
                 let dialled = dial(name, port, &policy, &self.own, Names::configured()).await;
                 Transport::Tcp(dialled.map_err(Failure::Dial)?)
             }
@@ -296,7 +297,7 @@ async fn let_go(of: Weak<Mutex<Shelf>>) {
 }
 
 fn shelf(of: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(of)
 }
 
 impl Connection {

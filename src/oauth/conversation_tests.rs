@@ -127,7 +127,7 @@ async fn where_one_secret_is_refused_the_next_is_tried_and_remembered() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("two");
     std::fs::write(&path, "two\n").unwrap();
-    let list = vec![SecretSource::Literal(literal("one")), SecretSource::file(path.clone())];
+    let list = vec![SecretSource::Literal(literal("one")), SecretSource::File(path.clone())];
     let mut settings = server.settings();
     settings.client_auth = ClientAuth::Basic { secrets: Secrets::new(list).unwrap(), raw: false };
     let source = source(settings);

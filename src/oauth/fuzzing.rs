@@ -15,7 +15,7 @@ use crate::secret::{Secret, SecretSource, Secrets};
 use crate::token::Expires;
 
 /// The client secret that no answer may bring out again.
-pub const SECRET: &str = "s3cret-of-the-client";
+pub(crate) const SECRET: &str = "s3cret-of-the-client";
 
 /// Reads a token response: its first byte chooses the status, the rest is the body.
 ///

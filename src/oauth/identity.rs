@@ -13,7 +13,7 @@ use crate::tls::IdentitySource;
 
 /// A SHA-256 digest over everything that makes a token request what it is. Shown as its first eight hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Identity([u8; 32]);
+pub(crate) struct Identity([u8; 32]);
 
 /// The identity of the token request that `settings` and secrets of this fingerprint make.
 ///
@@ -21,7 +21,11 @@ pub struct Identity([u8; 32]);
 /// there. Scope is a set (RFC 6749 section 3.3), so its order and repetitions do not count. A rotated secret is another
 /// identity, and so is another key that the token is bound to (`bound_to`, its thumbprint: RFC 9449 section 6).
 #[must_use]
-pub fn identity(settings: &OAuthSettings, secret_fingerprint: Option<[u8; 32]>, bound_to: Option<&str>) -> Identity {
+pub(crate) fn identity(
+    settings: &OAuthSettings,
+    secret_fingerprint: Option<[u8; 32]>,
+    bound_to: Option<&str>,
+) -> Identity {
     let OAuthSettings { server, client_id, client_auth, grant, scope, audience, resource, .. } = settings;
     let scope: BTreeSet<&str> = scope.iter().flat_map(|value| value.split_whitespace()).collect();
     let mut fields = Fields::new("attache token identity 3");
@@ -51,7 +55,7 @@ pub fn identity(settings: &OAuthSettings, secret_fingerprint: Option<[u8; 32]>, 
 ///
 /// # Errors
 /// A secret that cannot be read.
-pub fn secrets_fingerprint(settings: &OAuthSettings) -> Result<Option<[u8; 32]>, SecretError> {
+pub(crate) fn secrets_fingerprint(settings: &OAuthSettings) -> Result<Option<[u8; 32]>, SecretError> {
     let mut found = Vec::new();
     match &settings.client_auth {
         ClientAuth::Basic { secrets, .. } | ClientAuth::Post(secrets) | ClientAuth::SecretJwt(secrets) => {
@@ -78,7 +82,7 @@ pub fn secrets_fingerprint(settings: &OAuthSettings) -> Result<Option<[u8; 32]>,
 /// A digest over the assertions that somebody else writes, to the letter. A new one is no new identity, but it may mend what the
 /// old one failed of. `None` where there are none, or where they cannot be read now.
 #[must_use]
-pub fn assertions_fingerprint(settings: &OAuthSettings) -> Option<[u8; 32]> {
+pub(crate) fn assertions_fingerprint(settings: &OAuthSettings) -> Option<[u8; 32]> {
     let client = match &settings.client_auth {
         ClientAuth::Assertion(assertions) => Some(assertions),
         _ => None,

@@ -1,6 +1,6 @@
 //! Discovery: what an issuer says of itself (RFC 8414, OpenID Connect Discovery section 4).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -10,6 +10,7 @@ use url::Url;
 
 use super::endpoint::{Endpoint, Target};
 use super::members::Members;
+use crate::sync::lock;
 use crate::token::{TokenError, TokenErrorKind};
 
 /// How long a document counts before it is asked for again.
@@ -75,13 +76,13 @@ impl Discovery {
     }
 
     fn last_good(&self) -> Option<(Arc<Metadata>, bool)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.known);
         known.as_ref().map(|known| (Arc::clone(&known.metadata), Instant::now() < known.ask_again))
     }
 
     fn keep(&self, metadata: &Arc<Metadata>, fresh_for: Duration) {
         let known = Known { metadata: Arc::clone(metadata), ask_again: Instant::now() + fresh_for };
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        *lock(&self.known) = Some(known);
     }
 
     /// Looks in each place until there is a document. Only "there is none here" leads to the next: a server that is down

@@ -12,7 +12,7 @@ mod connection;
 mod endpoint;
 mod failure;
 #[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod grant;
 mod identity;
 mod lifetime;
@@ -37,9 +37,9 @@ use crate::dpop::{DpopKey, Nonces};
 use crate::secret::{Secret, SecretError, SecretSource};
 use crate::token::{About, Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource};
 
-pub use client_auth::{ClientAuth, SigningKeySettings};
-pub use identity::{Identity, assertions_fingerprint, identity, secrets_fingerprint};
-pub use settings::{AssertionAudience, DpopSettings, Grant, JwtBearer, OAuthSettings, Server, TokenExchange};
+pub(crate) use client_auth::{ClientAuth, SigningKeySettings};
+pub(crate) use identity::{Identity, assertions_fingerprint, identity, secrets_fingerprint};
+pub(crate) use settings::{AssertionAudience, DpopSettings, Grant, JwtBearer, OAuthSettings, Server, TokenExchange};
 
 use endpoint::{Endpoint, Target};
 use metadata::Discovery;
@@ -52,7 +52,7 @@ const READING: usize = 4;
 const EXCHANGES: usize = 32;
 
 /// Obtains access tokens for one set of [`OAuthSettings`].
-pub struct OAuthSource {
+pub(crate) struct OAuthSource {
     settings: Arc<OAuthSettings>,
     endpoint: Endpoint,
     discovery: Option<Discovery>,
@@ -73,7 +73,7 @@ pub struct InvalidSettings(String);
 
 /// A token source for one caller's token: the subject of a token exchange (RFC 8693).
 #[derive(Debug)]
-pub struct SubjectSource {
+pub(crate) struct SubjectSource {
     source: Arc<OAuthSource>,
     subject: Secret,
     /// When the subject's own token ends, if it says so.
@@ -87,7 +87,7 @@ impl OAuthSource {
     /// # Errors
     /// When the token endpoint has no host, holds user information, or is plain `http` to another machine (RFC 6749
     /// section 3.2 requires TLS), or when the HTTP client cannot be built.
-    pub fn new(
+    pub(crate) fn new(
         settings: OAuthSettings,
         tls: rustls::ClientConfig,
         dpop: Option<DpopKey>,
@@ -107,7 +107,7 @@ impl OAuthSource {
 
     /// The key that tokens are bound to.
     #[must_use]
-    pub const fn dpop_key(&self) -> Option<&DpopKey> {
+    pub(crate) const fn dpop_key(&self) -> Option<&DpopKey> {
         self.dpop.as_ref()
     }
 
@@ -277,14 +277,14 @@ impl TokenSource for OAuthSource {
 impl SubjectSource {
     /// Exchanges this token of a caller's.
     #[must_use]
-    pub fn new(source: Arc<OAuthSource>, subject: Secret) -> Self {
+    pub(crate) fn new(source: Arc<OAuthSource>, subject: Secret) -> Self {
         let ends = grant::subject_ends(&subject);
         Self { source, subject, ends }
     }
 
     /// When the caller's token ends by its own word: what it was exchanged for is of no use then, nor is the token itself.
     #[must_use]
-    pub const fn ends(&self) -> Option<SystemTime> {
+    pub(crate) const fn ends(&self) -> Option<SystemTime> {
         self.ends
     }
 

@@ -14,52 +14,52 @@ use crate::secret::{SecretSource, Secrets};
 
 /// Everything that a token request is made of.
 #[derive(Clone)]
-pub struct OAuthSettings {
+pub(crate) struct OAuthSettings {
     /// Where tokens are issued.
-    pub server: Server,
+    pub(crate) server: Server,
     /// RFC 6749 section 2.2.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// How the client proves itself.
-    pub client_auth: ClientAuth,
+    pub(crate) client_auth: ClientAuth,
     /// `aud` of every JWT that we sign.
-    pub assertion_audience: AssertionAudience,
+    pub(crate) assertion_audience: AssertionAudience,
     /// What is asked with.
-    pub grant: Grant,
+    pub(crate) grant: Grant,
     /// RFC 6749 section 3.3; empty sends no `scope`.
-    pub scope: Vec<String>,
+    pub(crate) scope: Vec<String>,
     /// `audience` form field (Auth0 and others; RFC 8693 section 2.1).
-    pub audience: Option<String>,
+    pub(crate) audience: Option<String>,
     /// RFC 8707; each becomes a `resource` form field.
-    pub resource: Vec<String>,
+    pub(crate) resource: Vec<String>,
     /// Extra form fields, in order.
-    pub parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, String)>,
     /// Extra header fields of the token request.
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub(crate) headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// The whole token request, from name resolution to the last byte.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// PEM certificates trusted instead of the system's.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// The HTTP proxy that token requests go through; never the one of our own environment.
-    pub proxy: Option<OnwardSettings>,
+    pub(crate) proxy: Option<OnwardSettings>,
     /// RFC 9449: tokens are bound to a key of ours.
-    pub dpop: Option<DpopSettings>,
+    pub(crate) dpop: Option<DpopSettings>,
     /// Text members of the token response that routes ask for (`origin_from`).
-    pub members: Vec<String>,
+    pub(crate) members: Vec<String>,
     /// The member of the answer that holds the token, where that is not `access_token`.
-    pub token_member: Option<String>,
+    pub(crate) token_member: Option<String>,
     /// The configuration says how the token is presented, so that its type decides nothing.
-    pub any_token_type: bool,
+    pub(crate) any_token_type: bool,
 }
 
 /// The authorization server.
 #[derive(Clone)]
-pub struct Server {
+pub(crate) struct Server {
     /// RFC 6749 section 3.2: `https`, or `http` on loopback; a query is kept, a fragment is refused by `config`. Without
     /// it, the metadata of `issuer` says.
-    pub token_endpoint: Option<Url>,
+    pub(crate) token_endpoint: Option<Url>,
     /// RFC 8414 section 2: where the metadata is looked for, and what it has to say. Kept as text, because issuers are
     /// compared as text.
-    pub issuer: Option<String>,
+    pub(crate) issuer: Option<String>,
 }
 
 impl Server {
@@ -67,20 +67,20 @@ impl Server {
     ///
     /// # Errors
     /// When it is no `https` URL, or `http` on loopback, or holds user information.
-    pub fn parse(token_endpoint: &str) -> Result<Url, InvalidSettings> {
+    pub(crate) fn parse(token_endpoint: &str) -> Result<Url, InvalidSettings> {
         let url = Url::parse(token_endpoint).map_err(|error| format!("token_endpoint is not a URL: {error}"));
         url.and_then(Target::new).map(|target| target.url).map_err(InvalidSettings)
     }
 
     /// A server whose token endpoint is known.
     #[must_use]
-    pub const fn at(token_endpoint: Url) -> Self {
+    pub(crate) const fn at(token_endpoint: Url) -> Self {
         Self { token_endpoint: Some(token_endpoint), issuer: None }
     }
 
     /// Host and port of the token endpoint, or of the issuer: never a path or query, which can hold a tenant's key.
     #[must_use]
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         let issuer = || self.issuer.as_deref().and_then(|issuer| Url::parse(issuer).ok());
         self.token_endpoint.clone().or_else(issuer).map_or_else(String::new, |url| shown(&url))
     }
@@ -94,7 +94,7 @@ pub(super) fn shown(url: &Url) -> String {
 
 /// Whom the JWTs that we sign are meant for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AssertionAudience {
+pub(crate) enum AssertionAudience {
     /// The issuer, as RFC 10070 requires; where none is configured, the token endpoint.
     Unsaid,
     /// The issuer.
@@ -107,7 +107,7 @@ pub enum AssertionAudience {
 
 /// What a token is asked for with.
 #[derive(Debug, Clone)]
-pub enum Grant {
+pub(crate) enum Grant {
     /// RFC 6749 section 4.4.
     ClientCredentials,
     /// RFC 8693: the caller's own bearer token is the subject.
@@ -120,16 +120,16 @@ pub enum Grant {
 
 /// RFC 8693 section 2.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenExchange {
+pub(crate) struct TokenExchange {
     /// `subject_token_type`.
-    pub subject_token_type: String,
+    pub(crate) subject_token_type: String,
     /// `requested_token_type`; not sent if there is none.
-    pub requested_token_type: Option<String>,
+    pub(crate) requested_token_type: Option<String>,
 }
 
 /// Where the JWT of a [`Grant::JwtBearer`] comes from.
 #[derive(Debug, Clone)]
-pub enum JwtBearer {
+pub(crate) enum JwtBearer {
     /// Somebody else writes it, such as the platform that a workload runs on.
     Given(Secrets),
     /// We sign it.
@@ -147,7 +147,7 @@ pub enum JwtBearer {
 
 /// Which key tokens are bound to.
 #[derive(Debug, Clone)]
-pub enum DpopSettings {
+pub(crate) enum DpopSettings {
     /// One that is made when attache starts.
     Generated,
     /// A configured one.
@@ -157,7 +157,7 @@ pub enum DpopSettings {
 impl Grant {
     /// Its `grant_type` (RFC 6749 section 4.4.2, RFC 8693 section 2.1, RFC 7523 section 2.1).
     #[must_use]
-    pub const fn grant_type(&self) -> &str {
+    pub(crate) const fn grant_type(&self) -> &str {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::TokenExchange(_) => "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -168,7 +168,7 @@ impl Grant {
 
     /// The word in the configuration.
     #[must_use]
-    pub const fn name(&self) -> &str {
+    pub(crate) const fn name(&self) -> &str {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::TokenExchange(_) => "token_exchange",
@@ -181,7 +181,7 @@ impl Grant {
 impl OAuthSettings {
     /// A client-credentials request of a client that proves itself this way, with every other setting at its default.
     #[must_use]
-    pub fn new(server: Server, client_id: String, client_auth: ClientAuth) -> Self {
+    pub(crate) fn new(server: Server, client_id: String, client_auth: ClientAuth) -> Self {
         Self {
             server,
             client_id,

@@ -15,7 +15,7 @@ const CALLERS: usize = 10_000;
 
 /// `limits.requests_per_second`, `limits.requests_per_second_per_caller` and `limits.body_bytes`.
 #[derive(Debug)]
-pub struct Admission {
+pub(crate) struct Admission {
     all: Option<RateLimit>,
     callers: Option<Callers>,
     /// The longest request body.
@@ -39,7 +39,7 @@ enum Who {
 impl Admission {
     /// With these limits; `None` is no limit.
     #[must_use]
-    pub fn new(all: Option<u32>, per_caller: Option<u32>, body_bytes: Option<u64>) -> Self {
+    pub(crate) fn new(all: Option<u32>, per_caller: Option<u32>, body_bytes: Option<u64>) -> Self {
         let callers = per_caller.map(|per_second| Callers { per_second, buckets: Cache::new(CALLERS) });
         Self { all: all.map(RateLimit::new), callers, body_bytes }
     }

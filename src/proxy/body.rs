@@ -9,7 +9,7 @@ use http::{Response, response};
 use http_body::{Body, Frame, SizeHint};
 
 use super::access::AccessEntry;
-pub use super::body_limit::CountedBody;
+pub(crate) use super::body_limit::CountedBody;
 use super::grpc::TrailerWatch;
 use super::headers::{self, Nominated};
 use super::record::Record;
@@ -19,7 +19,7 @@ use crate::upstream::{BodyError, ResponseBody};
 
 /// A request body on its way to an upstream.
 #[derive(Debug)]
-pub enum RequestBody {
+pub(crate) enum RequestBody {
     /// None.
     Empty,
     /// Streams through, kept nowhere.
@@ -34,18 +34,12 @@ pub enum RequestBody {
 
 /// A body whose head has named fields that are for one connection.
 #[derive(Debug)]
-pub struct TrimmedBody {
+pub(crate) struct TrimmedBody {
     inner: RequestBody,
     nominated: Nominated,
 }
 
 impl RequestBody {
-    /// A caller's body that is kept nowhere.
-    #[must_use]
-    pub fn streaming(body: Incoming) -> Self {
-        if body.is_end_stream() { Self::Empty } else { Self::Streaming(body) }
-    }
-
     /// Without the trailers that `Connection` has named in this head.
     #[must_use]
     pub(super) fn trimmed(self, head: &Parts) -> Self {
@@ -106,7 +100,7 @@ pub(super) fn poll_incoming(
 }
 
 /// A response body on its way to the caller.
-pub struct CallerBody {
+pub(crate) struct CallerBody {
     kind: Kind,
     /// Closed when the body ends, or is dropped because the caller went away.
     record: Option<Record>,
@@ -124,13 +118,13 @@ enum Kind {
 impl CallerBody {
     /// A short text of our own.
     #[must_use]
-    pub const fn own(text: Bytes) -> Self {
+    pub(crate) const fn own(text: Bytes) -> Self {
         Self::of(Kind::Own(Some(text)))
     }
 
     /// None.
     #[must_use]
-    pub const fn empty() -> Self {
+    pub(crate) const fn empty() -> Self {
         Self::of(Kind::Own(None))
     }
 

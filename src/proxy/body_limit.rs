@@ -14,7 +14,7 @@ use crate::upstream::{BodyError, ExchangeError};
 
 /// A body that is counted.
 #[derive(Debug)]
-pub struct CountedBody {
+pub(crate) struct CountedBody {
     pub(super) inner: RequestBody,
     left: u64,
     exceeded: Arc<AtomicBool>,

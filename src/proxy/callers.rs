@@ -90,7 +90,7 @@ pub(super) async fn admits_user(listener: &ListenerRuntime, caller: &CallerConne
 impl Proxy {
     /// `listeners.L.title_case`: how its callers read names of fields.
     #[must_use]
-    pub fn title_case(&self, listener: usize) -> bool {
+    pub(crate) fn title_case(&self, listener: usize) -> bool {
         self.runtime.current().listener(listener).is_some_and(|listener| listener.title_case)
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 
 /// What a refusal means for the token that was on the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// A challenge of our scheme (Bearer or `DPoP` for a token), or none at all: another token may help.
     TokenRefused,
     /// `error="insufficient_scope"`: another token of the same scope does not help (RFC 6750 section 3.1).
@@ -18,7 +18,7 @@ pub enum Verdict {
 
 /// Reads all challenges of a response; `is_ours` says of a scheme whether it is that of what was sent.
 #[must_use]
-pub fn verdict(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool) -> Verdict {
+pub(crate) fn verdict(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool) -> Verdict {
     let mut any = false;
     let mut ours = false;
     let (mut scope, mut nonce) = (false, false);
@@ -42,16 +42,16 @@ pub fn verdict(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool) -> Verdict {
 
 /// One challenge: its scheme, and the only parameter that matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Challenge {
+pub(crate) struct Challenge {
     /// As it is written.
-    pub scheme: String,
+    pub(crate) scheme: String,
     /// `error`, unquoted.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// The challenges of one line. Reads what it can: a line that makes no sense from some point on ends there.
 #[must_use]
-pub fn parse(line: &HeaderValue) -> Vec<Challenge> {
+pub(crate) fn parse(line: &HeaderValue) -> Vec<Challenge> {
     // Bytes above ASCII only ever stand in quoted strings; replacing them loses nothing that is looked at.
     let text = String::from_utf8_lossy(line.as_bytes());
     let mut challenges: Vec<Challenge> = Vec::new();

@@ -13,13 +13,13 @@ use crate::token::{TokenError, TokenErrorKind};
 use crate::upstream::{ExchangeError, ExchangeErrorKind};
 
 /// `Proxy-Status`.
-pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// `X-Request-Id`.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request that attache answers itself.
 #[derive(Debug)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     status: StatusCode,
     /// Name of the problem, and the `error` of `Proxy-Status`.
     problem: &'static str,
@@ -52,40 +52,40 @@ impl Refusal {
     }
 
     /// 400: the request's target or fields are malformed or contradict each other.
-    pub fn bad_request(detail: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "http_request_error", "The request is malformed", detail)
     }
 
     /// 400, and the connection is closed: where one message ends and the next begins is in doubt.
-    pub fn framing(detail: impl Into<String>) -> Self {
+    pub(crate) fn framing(detail: impl Into<String>) -> Self {
         Self { close: true, ..Self::bad_request(detail) }
     }
 
     /// 403: policy.
-    pub fn denied(detail: impl Into<String>) -> Self {
+    pub(crate) fn denied(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "route-denied", "http_request_denied", "The request is not allowed", detail)
     }
 
     /// 403, and the connection is closed: the tunnel's caller may no longer use the listener. No 407: inside of a tunnel a
     /// program takes what it hears for the server's own words.
-    pub fn turned_away(detail: impl Into<String>) -> Self {
+    pub(crate) fn turned_away(detail: impl Into<String>) -> Self {
         Self { close: true, ..Self::denied(detail) }
     }
 
     /// 404: a reverse listener has nothing at this path or host.
-    pub fn no_route(detail: impl Into<String>) -> Self {
+    pub(crate) fn no_route(detail: impl Into<String>) -> Self {
         let title = "There is no upstream here";
         Self::new(StatusCode::NOT_FOUND, "no-route", "destination_not_found", title, detail)
     }
 
     /// 405: TRACE would send the token back in the body (RFC 9110 section 9.3.8).
-    pub fn method(detail: impl Into<String>) -> Self {
+    pub(crate) fn method(detail: impl Into<String>) -> Self {
         let title = "The method is not allowed";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "http_request_denied", title, detail)
     }
 
     /// 501: an extended CONNECT for a protocol that is not known here (RFC 9220 section 3).
-    pub fn not_implemented(detail: impl Into<String>) -> Self {
+    pub(crate) fn not_implemented(detail: impl Into<String>) -> Self {
         let title = "The protocol is not known";
         Self::new(StatusCode::NOT_IMPLEMENTED, "not-implemented", "http_request_error", title, detail)
     }
@@ -103,19 +103,19 @@ impl Refusal {
     }
 
     /// 407: a caller of a forward listener has not proven itself (RFC 9110 section 15.5.8).
-    pub fn proxy_authentication(detail: impl Into<String>) -> Self {
+    pub(crate) fn proxy_authentication(detail: impl Into<String>) -> Self {
         let (status, title) = (StatusCode::PROXY_AUTHENTICATION_REQUIRED, "The caller is not known");
         Self::new(status, "caller-authentication", "http_request_denied", title, detail)
     }
 
     /// 401: a caller of a reverse listener has not proven itself. The only 401 of our own.
-    pub fn authentication(detail: impl Into<String>) -> Self {
+    pub(crate) fn authentication(detail: impl Into<String>) -> Self {
         let (status, title) = (StatusCode::UNAUTHORIZED, "The caller is not known");
         Self::new(status, "caller-authentication", "http_request_denied", title, detail)
     }
 
     /// 429: `limits.requests_per_second`.
-    pub fn too_many_requests(limit: &str, after: Duration) -> Self {
+    pub(crate) fn too_many_requests(limit: &str, after: Duration) -> Self {
         let detail = format!("more requests per second than {limit} allows; try again shortly");
         let title = "Too many requests";
         let refusal =
@@ -124,7 +124,7 @@ impl Refusal {
     }
 
     /// 429: so many wrong passwords have come from there that the next one is not looked at yet.
-    pub fn too_many_guesses(after: Duration) -> Self {
+    pub(crate) fn too_many_guesses(after: Duration) -> Self {
         let detail = "too many wrong passwords have come from this address; give the program the right name and password, and try again shortly";
         let title = "Too many wrong passwords";
         let refusal =
@@ -133,7 +133,7 @@ impl Refusal {
     }
 
     /// 429, and the connection is closed: its address has as many as it may have.
-    pub fn too_many_connections() -> Self {
+    pub(crate) fn too_many_connections() -> Self {
         let detail = "more connections from one address than limits.connections_per_address allows; close one, or send more requests over each";
         let title = "Too many connections";
         let refusal =
@@ -142,24 +142,24 @@ impl Refusal {
     }
 
     /// 502: the request has been here before.
-    pub fn proxy_loop(detail: impl Into<String>) -> Self {
+    pub(crate) fn proxy_loop(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, "loop", "proxy_loop_detected", "The request goes in a circle", detail)
     }
 
     /// 502: the upstream's answer breaks HTTP.
-    pub fn bad_response(detail: impl Into<String>) -> Self {
+    pub(crate) fn bad_response(detail: impl Into<String>) -> Self {
         let title = "The upstream's answer cannot be used";
         Self::new(StatusCode::BAD_GATEWAY, "upstream-response", "http_protocol_error", title, detail)
     }
 
     /// A credential that came, and does not fit the upstream.
-    pub fn credential(detail: impl Into<String>) -> Self {
+    pub(crate) fn credential(detail: impl Into<String>) -> Self {
         let title = "The credential is not usable here";
         Self::new(StatusCode::BAD_GATEWAY, "token-rejected", "proxy_configuration_error", title, detail)
     }
 
     /// No token: 503 while trying again can help, 502 where the authorization server refused or answered nonsense.
-    pub fn token(credential: &str, error: &TokenError) -> Self {
+    pub(crate) fn token(credential: &str, error: &TokenError) -> Self {
         let message = &error.message;
         let refusal = match error.kind {
             TokenErrorKind::Permanent | TokenErrorKind::Configuration | TokenErrorKind::InvalidResponse => {
@@ -185,12 +185,12 @@ impl Refusal {
     }
 
     /// No answer from the upstream.
-    pub fn exchange(upstream: &str, error: &ExchangeError) -> Self {
+    pub(crate) fn exchange(upstream: &str, error: &ExchangeError) -> Self {
         Self::no_answer(&format!("upstream {upstream:?}"), error)
     }
 
     /// No answer from a host that is nobody's upstream.
-    pub fn unmatched_exchange(target: &str, error: &ExchangeError) -> Self {
+    pub(crate) fn unmatched_exchange(target: &str, error: &ExchangeError) -> Self {
         Self::no_answer(target, error)
     }
 
@@ -260,31 +260,31 @@ impl Refusal {
 
     /// True for the caller's fault or policy, false for ours, the authorization server's or the upstream's.
     #[must_use]
-    pub const fn is_denial(&self) -> bool {
+    pub(crate) const fn is_denial(&self) -> bool {
         self.denied
     }
 
     /// For the log.
     #[must_use]
-    pub const fn status(&self) -> StatusCode {
+    pub(crate) const fn status(&self) -> StatusCode {
         self.status
     }
 
     /// The `error` of `Proxy-Status` (RFC 9209 section 2.3).
     #[must_use]
-    pub const fn error(&self) -> &'static str {
+    pub(crate) const fn error(&self) -> &'static str {
         self.error
     }
 
     /// For the log.
     #[must_use]
-    pub fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         self.logged.as_deref().unwrap_or(&self.detail)
     }
 
     /// The one place that turns a refusal into a response.
     #[must_use]
-    pub fn into_response(self, request_id: &RequestId, close: bool) -> Response<CallerBody> {
+    pub(crate) fn into_response(self, request_id: &RequestId, close: bool) -> Response<CallerBody> {
         let mut document = serde_json::json!({
             "type": format!("urn:attache:problem:{}", self.problem),
             "title": self.title,
@@ -329,12 +329,12 @@ fn proxy_status(error: &'static str) -> HeaderValue {
 
 /// The caller's `X-Request-Id`, or one of ours. Made only where it is shown.
 #[derive(Debug, Clone)]
-pub struct RequestId(HeaderValue);
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
     /// Takes over a sensible identifier of the caller's; anything long or strange is replaced.
     #[must_use]
-    pub fn of_value(theirs: &HeaderValue) -> Self {
+    pub(crate) fn of_value(theirs: &HeaderValue) -> Self {
         let sensible = (1..=128).contains(&theirs.len())
             && theirs.as_bytes().iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"');
         if sensible { Self(theirs.clone()) } else { Self::random() }
@@ -342,7 +342,7 @@ impl RequestId {
 
     /// 64 random bits.
     #[must_use]
-    pub fn random() -> Self {
+    pub(crate) fn random() -> Self {
         let mut bytes = [0; 8];
         // Without randomness identifiers repeat; nothing else depends on them.
         let _no_matter = aws_lc_rs::rand::fill(&mut bytes);
@@ -352,13 +352,13 @@ impl RequestId {
 
     /// As it is sent.
     #[must_use]
-    pub fn value(&self) -> HeaderValue {
+    pub(crate) fn value(&self) -> HeaderValue {
         self.0.clone()
     }
 
     /// As it is logged.
     #[must_use]
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         self.0.to_str().unwrap_or("-")
     }
 }

@@ -15,34 +15,34 @@ use crate::upstream::{Origin, Scheme, Upstream};
 
 /// The answer of `attache explain` and `/api/explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The listener that takes the request.
-    pub listener: String,
+    pub(crate) listener: String,
     /// The target as it was asked about.
-    pub target: String,
+    pub(crate) target: String,
     /// The upstream that covers it.
-    pub upstream: Option<String>,
+    pub(crate) upstream: Option<String>,
     /// The credential that goes on it.
-    pub credential: Option<String>,
+    pub(crate) credential: Option<String>,
     /// `inject`, `pass`, `deny`, `tunnel`, `intercept_and_inject`.
-    pub outcome: &'static str,
+    pub(crate) outcome: &'static str,
     /// Where the request goes.
-    pub sends_to: Option<String>,
+    pub(crate) sends_to: Option<String>,
     /// Why; a sentence for a person.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// What is to be explained.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub(crate) struct Question<'a> {
     /// The listener that is asked; `None`: the one that would most likely get it.
-    pub listener: Option<&'a str>,
+    pub(crate) listener: Option<&'a str>,
     /// The caller that asks; `None`: somebody.
-    pub caller: Option<&'a str>,
+    pub(crate) caller: Option<&'a str>,
     /// The method.
-    pub method: &'a Method,
+    pub(crate) method: &'a Method,
     /// A URL, `host:port` for CONNECT, or a path on a reverse listener.
-    pub target: &'a str,
+    pub(crate) target: &'a str,
 }
 
 /// Explains a request to the listener of this name, or to the one that would most likely get it: the first that does
@@ -50,7 +50,7 @@ pub struct Question<'a> {
 ///
 /// # Errors
 /// A sentence, where the listener does not exist or the target cannot be read.
-pub fn answer(runtime: &Runtime, question: &Question<'_>) -> Result<Explanation, String> {
+pub(crate) fn answer(runtime: &Runtime, question: &Question<'_>) -> Result<Explanation, String> {
     let Question { listener, target, .. } = *question;
     if let Some(name) = listener {
         let names = || runtime.listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 /// The first word of a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spoken {
+pub(crate) enum Spoken {
     /// A TLS record with a handshake message in it (RFC 8446 section 5.1).
     Tls,
     /// A request line of HTTP/1, or the preface of HTTP/2.
@@ -23,7 +23,7 @@ const MAX_METHOD: usize = 24;
 
 /// Tells what these first bytes belong to; `None` as long as they could become several things.
 #[must_use]
-pub fn spoken(bytes: &[u8]) -> Option<Spoken> {
+pub(crate) fn spoken(bytes: &[u8]) -> Option<Spoken> {
     match bytes {
         [] | [0x16] => None,
         // Handshake records say version 3.x, whatever is agreed on later.

@@ -1,4 +1,4 @@
-//! What the fuzz targets hold against bodies that are kept for another sending: each turn sends the whole of it, or fails.
+//! What the fuzz targets hold against challenges, the first bytes of tunnels, and bodies that are kept for another sending.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -9,14 +9,43 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::challenge;
+use super::first_bytes::spoken;
 use super::replay::{Replay, ReplayBody};
 use super::replay_memory::{ReplayBudget, ReplayMemory};
 use crate::listen::Incoming;
 use crate::upstream::BodyError;
+
+/// One line of `WWW-Authenticate`: no scheme that is read from it is empty.
+///
+/// # Errors
+/// One is.
+pub fn challenge(bytes: &[u8]) -> Result<(), String> {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else { return Ok(()) };
+    if challenge::parse(&value).iter().any(|challenge| challenge.scheme.is_empty()) {
+        return Err("a scheme is empty".into());
+    }
+    let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, value)]);
+    let _verdict = challenge::verdict(&headers, |scheme| scheme.eq_ignore_ascii_case("bearer"));
+    Ok(())
+}
+
+/// The first bytes in a tunnel: a protocol that is known stays known, whatever follows.
+///
+/// # Errors
+/// What was known of the first bytes differs from what is known of all.
+pub fn first_bytes(bytes: &[u8]) -> Result<(), String> {
+    let all = spoken(bytes);
+    match (0..bytes.len().min(64)).find(|end| spoken(&bytes[..*end]).is_some_and(|known| Some(known) != all)) {
+        Some(end) => Err(format!("the first {end} bytes are of another protocol than all of them")),
+        None => Ok(()),
+    }
+}
 
 /// What a caller does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::listen::Unreadable;
 
 /// The whole HTTP/1.1 answer to a head that hyper could not read, or that did not come in time.
 #[must_use]
-pub fn malformed(why: Unreadable) -> Bytes {
+pub(crate) fn malformed(why: Unreadable) -> Bytes {
     let (status, detail) = match why {
         Unreadable::Status(status) => (status, malformed_detail(status)),
         Unreadable::TwoLengths => {

@@ -14,12 +14,12 @@ mod connect;
 mod destination;
 mod entrance;
 mod error;
-pub mod explain;
+pub(crate) mod explain;
 mod facts;
 mod first_bytes;
 mod forward;
 #[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod grpc;
 mod headers;
 mod inject;
@@ -54,16 +54,13 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use admission::Admission;
-pub use body::{CallerBody, CountedBody, RequestBody, TrimmedBody};
-pub use challenge::{Challenge, Verdict, parse as parse_challenges, verdict};
-pub use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId};
-pub use first_bytes::{Spoken, spoken};
+pub(crate) use admission::Admission;
+pub(crate) use body::{CallerBody, RequestBody};
+pub(crate) use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId};
 pub use headers::{ViaIdentity, rewrite_request, rewrite_response};
-pub use malformed::malformed;
-pub use replay::{Replay, ReplayBody};
-pub use replay_memory::{ReplayBudget, ReplayMemory};
-pub use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
+pub(crate) use malformed::malformed;
+pub(crate) use replay_memory::{ReplayBudget, ReplayMemory};
+pub(crate) use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
 
 use self::destination::{Destination, Reached};
 use self::entrance::{Arrived, Entrance, Visit};
@@ -81,7 +78,7 @@ use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics, Traces};
 use crate::upstream::{Origin, Pool, ResponseBody, Upstream};
 
 /// One worker's request path.
-pub struct Proxy {
+pub(crate) struct Proxy {
     runtime: RuntimeReader,
     pool: Pool<RequestBody>,
     replays: Rc<ReplayMemory>,
@@ -96,31 +93,31 @@ pub struct Proxy {
 
 /// What all workers share besides the runtime.
 #[derive(Debug)]
-pub struct ProxyShared {
+pub(crate) struct ProxyShared {
     /// Who we are in `Via`.
-    pub via: ViaIdentity,
+    pub(crate) via: ViaIdentity,
     /// Memory of all replay buffers.
-    pub replay_budget: Arc<ReplayBudget>,
+    pub(crate) replay_budget: Arc<ReplayBudget>,
     /// How much may be asked.
-    pub admission: Admission,
+    pub(crate) admission: Admission,
     /// `telemetry.access_log`.
-    pub access_log: Option<AccessLog>,
+    pub(crate) access_log: Option<AccessLog>,
     /// For whoever looks at the status page.
-    pub recent: RecentRequests,
+    pub(crate) recent: RecentRequests,
     /// Where traces go.
-    pub traces: Option<Traces>,
+    pub(crate) traces: Option<Traces>,
     /// `telemetry.server_timing`.
-    pub server_timing: bool,
+    pub(crate) server_timing: bool,
     /// `telemetry.request_id`.
-    pub request_id: bool,
+    pub(crate) request_id: bool,
     /// Counters.
-    pub metrics: RequestMetrics,
+    pub(crate) metrics: RequestMetrics,
 }
 
 impl Proxy {
     /// The request path of one of `workers` workers.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         runtime: RuntimeReader,
         shared: Arc<ProxyShared>,
         workers: usize,
@@ -132,7 +129,7 @@ impl Proxy {
     }
 
     /// Answers one request of a listener's. Cannot fail: every failure is a response.
-    pub async fn handle(
+    pub(crate) async fn handle(
         self: &Rc<Self>,
         listener: usize,
         request: Request<Incoming>,
@@ -359,7 +356,7 @@ impl Proxy {
     }
 
     /// `listeners.L.users`: true if this caller may connect. Somebody who may not is told nothing.
-    pub async fn admits(&self, listener: usize, caller: &CallerConnection) -> bool {
+    pub(crate) async fn admits(&self, listener: usize, caller: &CallerConnection) -> bool {
         let runtime = self.runtime.current();
         let Some(listener) = runtime.listener(listener) else { return true };
         callers::admits_user(listener, caller).await
@@ -367,19 +364,19 @@ impl Proxy {
 
     /// The TLS of a listener towards its callers.
     #[must_use]
-    pub fn tls(&self, listener: usize) -> Option<Arc<rustls::ServerConfig>> {
+    pub(crate) fn tls(&self, listener: usize) -> Option<Arc<rustls::ServerConfig>> {
         self.runtime.current().listener(listener)?.tls.clone()
     }
 
     /// Closes connections that have been idle for too long; the worker calls it every few seconds.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let runtime = self.runtime.current();
         self.pool.sweep(|upstream| runtime.has_upstream(upstream));
         self.replays.sweep();
     }
 
     /// Waits for tunnels and the like; they are ended by the token given to [`Proxy::new`].
-    pub async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }

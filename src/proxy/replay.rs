@@ -18,7 +18,7 @@ use crate::upstream::BodyError;
 /// One turn at sending a body. The first reads from the caller and keeps what it reads; a later one sends what was kept and
 /// goes on reading from the caller where the last one stopped. So a replayed body is whole, even if the upstream refused the
 /// request before all of it had arrived.
-pub struct ReplayBody {
+pub(crate) struct ReplayBody {
     shared: Rc<RefCell<Shared>>,
     turn: u32,
     sent_trailers: bool,
@@ -26,7 +26,7 @@ pub struct ReplayBody {
 }
 
 /// Where another turn begins, if it can.
-pub struct Replay(Rc<RefCell<Shared>>);
+pub(crate) struct Replay(Rc<RefCell<Shared>>);
 
 /// What the turns of one body have in common.
 pub(super) struct Shared {
@@ -53,7 +53,7 @@ pub(super) struct Shared {
 impl ReplayBody {
     /// Begins to keep a body, up to `limit` bytes of it. Beyond, it goes on, and can have no other turn.
     #[must_use]
-    pub fn new(source: Incoming, limit: u64, memory: &Rc<ReplayMemory>) -> Self {
+    pub(crate) fn new(source: Incoming, limit: u64, memory: &Rc<ReplayMemory>) -> Self {
         let size = source.size_hint();
         let shared = Shared {
             source,
@@ -80,7 +80,7 @@ impl ReplayBody {
 
     /// A handle that can begin another turn while this one is being sent. Without it nothing is kept any more.
     #[must_use]
-    pub fn replay(&self) -> Replay {
+    pub(crate) fn replay(&self) -> Replay {
         Replay(Rc::clone(&self.shared))
     }
 }
@@ -90,7 +90,7 @@ impl Replay {
     /// and has to close that connection. It is woken for that, because nothing else would: from now on the source wakes the
     /// next turn, and the old connection would stay, half used, for as long as its upstream does.
     #[must_use]
-    pub fn begin(&self) -> Option<ReplayBody> {
+    pub(crate) fn begin(&self) -> Option<ReplayBody> {
         let (turn, size, reader) = {
             let mut shared = self.0.borrow_mut();
             if shared.gave_up {

@@ -28,7 +28,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// The memory that all replay buffers may take together.
 #[derive(Debug)]
-pub struct ReplayBudget {
+pub(crate) struct ReplayBudget {
     limit: u64,
     used: AtomicU64,
     /// How often somebody found no room on his own worker.
@@ -39,7 +39,7 @@ pub struct ReplayBudget {
 impl ReplayBudget {
     /// A budget of this many bytes, shown in a gauge.
     #[must_use]
-    pub const fn new(limit: u64, gauge: Gauge) -> Self {
+    pub(crate) const fn new(limit: u64, gauge: Gauge) -> Self {
         Self { limit, used: AtomicU64::new(0), pressed: AtomicU64::new(0), gauge }
     }
 
@@ -60,7 +60,7 @@ impl ReplayBudget {
 }
 
 /// One worker's hold on the budget, and its bodies that are kept.
-pub struct ReplayMemory {
+pub(crate) struct ReplayMemory {
     budget: Arc<ReplayBudget>,
     /// In the order in which they began.
     bodies: RefCell<Vec<Weak<RefCell<Shared>>>>,
@@ -76,7 +76,7 @@ const FEW: usize = 64;
 impl ReplayMemory {
     /// Without a body yet.
     #[must_use]
-    pub fn new(budget: Arc<ReplayBudget>) -> Rc<Self> {
+    pub(crate) fn new(budget: Arc<ReplayBudget>) -> Rc<Self> {
         let (bodies, tidy_at, pressed) = (RefCell::default(), Cell::new(FEW), Cell::new(0));
         Rc::new(Self { budget, bodies, tidy_at, pressed })
     }

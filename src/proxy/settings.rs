@@ -8,7 +8,7 @@ use crate::upstream::OnwardSettings;
 
 /// `mode`, with what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenerMode {
+pub(crate) enum ListenerMode {
     /// Callers name the target themselves (`HTTP_PROXY`).
     Forward {
         /// The upstreams that this listener knows: all, unless the configuration lists some.
@@ -36,7 +36,7 @@ pub enum ListenerMode {
 impl ListenerMode {
     /// As it is written in the configuration.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Forward { .. } => "forward",
             Self::Socks5 { .. } => "socks5",
@@ -48,18 +48,18 @@ impl ListenerMode {
 
 /// Somebody who gets tokens from a token listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenClient {
+pub(crate) struct TokenClient {
     /// How it calls itself.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// What proves it.
-    pub secret: Secrets,
+    pub(crate) secret: Secrets,
     /// Whose token it gets.
-    pub credential: String,
+    pub(crate) credential: String,
 }
 
 /// `listeners.L.hosts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AcceptedHosts {
+pub(crate) enum AcceptedHosts {
     /// Any host.
     Any,
     /// Loopback names, addresses of this listener, and the upstreams' own hosts: what a rebound browser name is not.
@@ -70,20 +70,20 @@ pub enum AcceptedHosts {
 
 /// `[forward]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ForwardSettings {
+pub(crate) struct ForwardSettings {
     /// What happens to a target that no upstream covers.
-    pub unmatched: Unmatched,
+    pub(crate) unmatched: Unmatched,
     /// Which addresses an unmatched target may resolve to.
-    pub private_addresses: PrivateAddresses,
+    pub(crate) private_addresses: PrivateAddresses,
     /// Where tunnels to them may lead, besides port 443 and the ports of configured origins.
-    pub connect_ports: TunnelPorts,
+    pub(crate) connect_ports: TunnelPorts,
     /// The proxy that they are reached through.
-    pub via: Option<OnwardSettings>,
+    pub(crate) via: Option<OnwardSettings>,
 }
 
 /// `[forward] unmatched`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Unmatched {
+pub(crate) enum Unmatched {
     /// 403.
     #[default]
     Deny,
@@ -95,7 +95,7 @@ pub enum Unmatched {
 
 /// `[forward] private_addresses`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum PrivateAddresses {
+pub(crate) enum PrivateAddresses {
     /// Loopback, link-local, private and other special addresses are refused.
     #[default]
     Deny,

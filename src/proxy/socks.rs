@@ -21,13 +21,13 @@ use crate::upstream::{Authority, Host};
 impl Proxy {
     /// True if the callers of this listener speak SOCKS 5 now.
     #[must_use]
-    pub fn speaks_socks(&self, listener: usize) -> bool {
+    pub(crate) fn speaks_socks(&self, listener: usize) -> bool {
         let runtime = self.runtime.current();
         runtime.listener(listener).is_some_and(|listener| matches!(listener.mode, ModeRuntime::Socks5(_)))
     }
 
     /// Serves one connection of a SOCKS 5 listener to its end.
-    pub async fn serve_socks<S>(self: &Rc<Self>, listener: usize, mut stream: S, caller: Arc<CallerConnection>)
+    pub(crate) async fn serve_socks<S>(self: &Rc<Self>, listener: usize, mut stream: S, caller: Arc<CallerConnection>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {

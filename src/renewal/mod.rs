@@ -6,7 +6,7 @@
 
 mod evidence;
 #[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod model_tests;
 mod oracle;
@@ -15,14 +15,15 @@ mod places;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use tokio::time::Instant;
 
-pub use pace::{Pace, Room};
-pub use places::Place;
+pub(crate) use pace::{Pace, Room};
+pub(crate) use places::Place;
 
 use self::evidence::Record;
+use crate::sync::lock;
 
 /// So many places of an upstream are remembered.
 const PLACES: usize = 512;
@@ -31,7 +32,7 @@ const PLACES_OF_A_CALLER: usize = 16;
 
 /// What to do about a refused token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Another token is asked for, and the request sent once more with it.
     Renew(Evidence),
     /// The request is sent once more with the token that it had: another server of the same upstream may take it.
@@ -42,7 +43,7 @@ pub enum Decision {
 
 /// How sure it is that the token is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Evidence {
+pub(crate) enum Evidence {
     /// This very place has taken tokens before: the token is discarded at once.
     Strong,
     /// What it lies under has: the token stays in use until there is another, here and below.
@@ -61,7 +62,7 @@ impl Evidence {
 
 /// What an upstream's answer says about the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// It was good.
     Taken,
     /// It was not.
@@ -72,22 +73,22 @@ pub enum Answer {
 
 /// What the credential says about the token that was refused.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// The token's number.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// It was itself obtained because of a 401, and no upstream has taken it yet: another one is hardly better.
-    pub fresh: bool,
+    pub(crate) fresh: bool,
     /// What [`Pace`] has room for.
-    pub room: Room,
+    pub(crate) room: Room,
 }
 
 /// What an acceptance tells.
 #[derive(Debug, Clone, Copy)]
-pub struct Acceptance {
+pub(crate) struct Acceptance {
     /// No token as new as this had been taken here.
-    pub first: bool,
+    pub(crate) first: bool,
     /// A renewal on this evidence has helped, which could not be tried when it was made: see [`Pace::helped`].
-    pub proved: Option<Evidence>,
+    pub(crate) proved: Option<Evidence>,
 }
 
 /// What one upstream did with the tokens of one credential.
@@ -95,7 +96,7 @@ pub struct Acceptance {
 /// As long as nothing is refused, a request costs two loads. From the first refusal on, and for ten minutes after the last,
 /// acceptances are noted by place, each kind of them once after each refusal.
 #[derive(Debug)]
-pub struct Renewals {
+pub(crate) struct Renewals {
     /// The newest token that was taken; 0: none yet.
     newest: AtomicU64,
     watching: AtomicBool,
@@ -119,24 +120,24 @@ impl Default for Renewals {
 impl Renewals {
     /// For one caller among thousands.
     #[must_use]
-    pub fn of_a_caller() -> Self {
+    pub(crate) fn of_a_caller() -> Self {
         Self { places: PLACES_OF_A_CALLER, ..Self::default() }
     }
 
     /// True if this upstream has taken a token before.
     #[must_use]
-    pub fn has_accepted(&self) -> bool {
+    pub(crate) fn has_accepted(&self) -> bool {
         self.newest.load(Ordering::Relaxed) > 0
     }
 
     /// When a request leaves, if that has to be known: pass it to [`Renewals::accepted`].
     #[must_use]
-    pub fn sent_at(&self) -> Option<Instant> {
+    pub(crate) fn sent_at(&self) -> Option<Instant> {
         self.watching.load(Ordering::Relaxed).then(Instant::now)
     }
 
     /// The upstream took this token.
-    pub fn accepted(&self, generation: u64, sent_at: Option<Instant>, place: Place<'_>) -> Acceptance {
+    pub(crate) fn accepted(&self, generation: u64, sent_at: Option<Instant>, place: Place<'_>) -> Acceptance {
         self.accepted_at(generation, sent_at, place, Instant::now)
     }
 
@@ -179,13 +180,13 @@ impl Renewals {
     }
 
     /// What to do about the refusal of the token that is in use. A decision to renew is counted.
-    pub fn decide(&self, place: Place<'_>, standing: Standing, now: Instant) -> Decision {
+    pub(crate) fn decide(&self, place: Place<'_>, standing: Standing, now: Instant) -> Decision {
         self.with(now, |record| record.decide(place, standing, now))
     }
 
     /// What came of sending the request once more, with the token of this number; `decided` is what it was decided on, `None` if
     /// a newer token was there.
-    pub fn sent_again(
+    pub(crate) fn sent_again(
         &self,
         decided: Option<Decision>,
         answer: Answer,
@@ -197,7 +198,7 @@ impl Renewals {
     }
 
     /// No token came of what was decided.
-    pub fn failed(&self, decided: Decision, place: Place<'_>, now: Instant) {
+    pub(crate) fn failed(&self, decided: Decision, place: Place<'_>, now: Instant) {
         self.with(now, |record| record.failed(decided, place, now));
     }
 
@@ -217,7 +218,7 @@ impl Renewals {
 
     /// A poisoned lock means a panic between two plain assignments: the record is still one.
     fn lock(&self) -> MutexGuard<'_, Option<Box<Record>>> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.record)
     }
 }
 

@@ -50,7 +50,7 @@ impl Window {
 
 /// The token requests of one credential that 401s have caused: at most 6 in any 10 s and 30 in any 10 min.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(crate) struct Pace {
     all: Window,
     doubtful: Window,
     slight: Window,
@@ -58,19 +58,19 @@ pub struct Pace {
 
 /// What there is room for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     /// For a renewal on strong or inherited evidence, and for the quick retry of a token request.
-    pub strong: bool,
+    pub(crate) strong: bool,
     /// For one on doubtful evidence.
-    pub doubtful: bool,
+    pub(crate) doubtful: bool,
     /// For one on slight evidence.
-    pub slight: bool,
+    pub(crate) slight: bool,
 }
 
 impl Room {
     /// True if there is room for a renewal on this evidence.
     #[must_use]
-    pub const fn is_for(self, evidence: Evidence) -> bool {
+    pub(crate) const fn is_for(self, evidence: Evidence) -> bool {
         match evidence {
             Evidence::Strong | Evidence::Inherited => self.strong,
             Evidence::Doubtful => self.doubtful,
@@ -82,14 +82,14 @@ impl Room {
 impl Pace {
     /// What there is room for now.
     #[must_use]
-    pub fn room(&self, now: Instant) -> Room {
+    pub(crate) fn room(&self, now: Instant) -> Room {
         let strong = self.all.has_room(CREDENTIAL, now);
         let doubtful = strong && self.doubtful.has_room(DOUBTFUL, now);
         Room { strong, doubtful, slight: strong && self.slight.has_room(SLIGHT, now) }
     }
 
     /// Counts a token request that is about to be sent.
-    pub fn note(&mut self, evidence: Evidence, now: Instant) {
+    pub(crate) fn note(&mut self, evidence: Evidence, now: Instant) {
         self.all.note(CREDENTIAL, now);
         match evidence {
             Evidence::Strong | Evidence::Inherited => {}
@@ -101,7 +101,7 @@ impl Pace {
 
 impl Pace {
     /// A renewal on this evidence was right, or came to nothing: what is bounded so tightly is what does not help.
-    pub fn helped(&mut self, evidence: Evidence) {
+    pub(crate) fn helped(&mut self, evidence: Evidence) {
         match evidence {
             Evidence::Strong | Evidence::Inherited => {}
             Evidence::Doubtful => self.doubtful.forget_newest(),

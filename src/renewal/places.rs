@@ -20,11 +20,11 @@ const LONGEST_HOLD: Duration = Duration::from_secs(600);
 
 /// Where at an upstream a request goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub(crate) struct Place<'a> {
     /// The host, where the upstream has several.
-    pub host: Option<&'a str>,
+    pub(crate) host: Option<&'a str>,
     /// The path, without the query.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
 }
 
 impl<'a> Place<'a> {

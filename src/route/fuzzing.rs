@@ -7,7 +7,7 @@ use super::pattern::PathPattern;
 use super::{AllowRule, Permission, permitted};
 
 /// The rules that every path is held against.
-pub const RULES: [&str; 4] = ["/pub/*", "/v1/*/items", "/files/report-*.csv", "/exact"];
+pub(crate) const RULES: [&str; 4] = ["/pub/*", "/v1/*/items", "/files/report-*.csv", "/exact"];
 
 /// One thing that a server may do to a path before it looks at it.
 type Step = fn(&[u8]) -> Vec<u8>;

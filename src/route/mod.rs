@@ -1,8 +1,8 @@
 //! Which requests get what.
 
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod paths;
-pub mod pattern;
+pub(crate) mod pattern;
 mod reading;
 mod settings;
 mod table;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::Method;
 
 pub use paths::{NoRoute, PathTable, Selector};
-pub use settings::{AllowRule, CallerAuthorization, HttpScheme, OnTokenError, RetrySettings, RouteSettings};
+pub(crate) use settings::{AllowRule, CallerAuthorization, HttpScheme, OnTokenError, RetrySettings, RouteSettings};
 pub use table::{Arrival, ForwardTable, Found, ReverseTable, TunnelPorts};
 
 use crate::credential::Credential;
@@ -22,35 +22,35 @@ use crate::upstream::Upstream;
 
 /// An upstream with what is put on its requests and what may pass to it.
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// Where requests go.
-    pub upstream: Arc<Upstream>,
+    pub(crate) upstream: Arc<Upstream>,
     /// What authorizes them; `None` passes them without.
-    pub credential: Option<Arc<Credential>>,
+    pub(crate) credential: Option<Arc<Credential>>,
     /// What may pass, and how.
-    pub settings: RouteSettings,
+    pub(crate) settings: RouteSettings,
     /// What the upstream did with this credential's tokens.
-    pub renewals: Arc<Renewals>,
+    pub(crate) renewals: Arc<Renewals>,
     /// `requests_per_second`.
-    pub rate: Option<RateLimit>,
+    pub(crate) rate: Option<RateLimit>,
 }
 
 impl Route {
     /// The upstream's name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.upstream.settings.name
     }
 
     /// Whether the `allow` rules let this pass.
     #[must_use]
-    pub fn permits(&self, method: &Method, path: &str) -> Permission {
+    pub(crate) fn permits(&self, method: &Method, path: &str) -> Permission {
         if self.settings.allow.is_empty() { Permission::Granted } else { permitted(&self.settings.allow, method, path) }
     }
 
     /// Which requests of its origin it is for.
     #[must_use]
-    pub fn selector(&self) -> Selector<'_> {
+    pub(crate) fn selector(&self) -> Selector<'_> {
         let opened = self.credential.is_some() && self.settings.intercept;
         Selector { paths: &self.settings.paths, callers: self.settings.callers.as_deref(), opened }
     }
@@ -72,7 +72,7 @@ fn permitted(allow: &[AllowRule], method: &Method, path: &str) -> Permission {
 
 /// What the `allow` rules say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Permission {
+pub(crate) enum Permission {
     /// It passes.
     Granted,
     /// No rule covers it.

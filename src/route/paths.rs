@@ -125,14 +125,14 @@ impl<T> PathTable<T> {
 
     /// The route that stands for all of the origin where there is no path yet; `None` where all are for other callers.
     #[must_use]
-    pub fn for_tunnel(&self, caller: Option<&str>) -> Option<&T> {
+    pub(crate) fn for_tunnel(&self, caller: Option<&str>) -> Option<&T> {
         let index = self.opened.of(caller).or_else(|| self.unopened.of(caller))?;
         self.routes.get(index)
     }
 
     /// All of them, in the configuration's order.
     #[must_use]
-    pub fn routes(&self) -> &[T] {
+    pub(crate) fn routes(&self) -> &[T] {
         &self.routes
     }
 

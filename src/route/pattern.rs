@@ -32,13 +32,13 @@ impl PathPrefix {
 
     /// The prefix without a trailing slash.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Number of segments.
     #[must_use]
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.0.bytes().filter(|byte| *byte == b'/').count()
     }
 }
@@ -83,8 +83,8 @@ impl PathPattern {
     }
 
     /// True if the path (without query) is covered, byte for byte.
-    #[must_use]
-    pub fn covers(&self, path: &str) -> bool {
+    #[cfg(test)]
+    pub(crate) fn covers(&self, path: &str) -> bool {
         self.covers_reading(path, false)
     }
 

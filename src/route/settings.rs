@@ -6,33 +6,33 @@ use super::pattern::{PathPattern, PathPrefix};
 
 /// What may pass to an upstream, and what happens to it on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteSettings {
+pub(crate) struct RouteSettings {
     /// Matched by whole segments on a reverse listener, and stripped.
-    pub path_prefix: Option<PathPrefix>,
+    pub(crate) path_prefix: Option<PathPrefix>,
     /// Answers that name the upstream's own origin are told in the caller's terms.
-    pub rewrite: bool,
+    pub(crate) rewrite: bool,
     /// The paths of its origin that it covers; empty for all.
-    pub paths: Vec<PathPattern>,
+    pub(crate) paths: Vec<PathPattern>,
     /// What may pass; empty for everything.
-    pub allow: Vec<AllowRule>,
+    pub(crate) allow: Vec<AllowRule>,
     /// What happens to the caller's own `Authorization`.
-    pub caller_authorization: CallerAuthorization,
+    pub(crate) caller_authorization: CallerAuthorization,
     /// When a request is sent again with a new token.
-    pub retry: RetrySettings,
+    pub(crate) retry: RetrySettings,
     /// What happens when no token can be had.
-    pub on_token_error: OnTokenError,
+    pub(crate) on_token_error: OnTokenError,
     /// What happens to a caller's `http://` for an `https` origin.
-    pub http: HttpScheme,
+    pub(crate) http: HttpScheme,
     /// A credential may go out in clear.
-    pub allow_plaintext: bool,
+    pub(crate) allow_plaintext: bool,
     /// The member of the token response that says which of the upstream's hosts to send requests to.
-    pub origin_from: Option<String>,
+    pub(crate) origin_from: Option<String>,
     /// Tunnels to it are opened, where there is a local CA and a credential.
-    pub intercept: bool,
+    pub(crate) intercept: bool,
     /// The callers that may use it; `None`: every one of the listener's.
-    pub callers: Option<Vec<String>>,
+    pub(crate) callers: Option<Vec<String>>,
     /// 429 above.
-    pub requests_per_second: Option<u32>,
+    pub(crate) requests_per_second: Option<u32>,
 }
 
 impl Default for RouteSettings {
@@ -57,16 +57,16 @@ impl Default for RouteSettings {
 
 /// One entry of `allow`: a method **and** a path have to match.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AllowRule {
+pub(crate) struct AllowRule {
     /// Empty for every method.
-    pub methods: Vec<Method>,
+    pub(crate) methods: Vec<Method>,
     /// Empty for every path.
-    pub paths: Vec<PathPattern>,
+    pub(crate) paths: Vec<PathPattern>,
 }
 
 /// `caller_authorization`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallerAuthorization {
+pub(crate) enum CallerAuthorization {
     /// Ours takes its place.
     Replace,
     /// The caller's goes through and nothing is injected.
@@ -77,13 +77,13 @@ pub enum CallerAuthorization {
 
 /// `retry = { … }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RetrySettings {
+pub(crate) struct RetrySettings {
     /// The statuses that mean "this token is no good".
-    pub on: Vec<StatusCode>,
+    pub(crate) on: Vec<StatusCode>,
     /// Bytes of a request body that are kept for the replay.
-    pub max_body: u64,
+    pub(crate) max_body: u64,
     /// False: the answer goes back as it is.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
 }
 
 impl Default for RetrySettings {
@@ -94,7 +94,7 @@ impl Default for RetrySettings {
 
 /// `on_token_error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnTokenError {
+pub(crate) enum OnTokenError {
     /// 503 or 502.
     Fail,
     /// The request passes without a token, counted.
@@ -103,7 +103,7 @@ pub enum OnTokenError {
 
 /// `http`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpScheme {
+pub(crate) enum HttpScheme {
     /// It goes out as the origin's `https`.
     Upgrade,
     /// 403.

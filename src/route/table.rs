@@ -58,7 +58,7 @@ impl<T> Default for ForwardTable<T> {
 
 impl<T> ForwardTable<T> {
     /// Lets tunnels lead to these ports too, besides 443 and those of the routes.
-    pub fn open(&mut self, ports: &TunnelPorts) {
+    pub(crate) fn open(&mut self, ports: &TunnelPorts) {
         match (&mut self.tunnels, ports) {
             (TunnelPorts::Listed(known), TunnelPorts::Listed(more)) => known.extend(more),
             (known, TunnelPorts::Any) => *known = TunnelPorts::Any,
@@ -68,7 +68,7 @@ impl<T> ForwardTable<T> {
 
     /// Where tunnels to hosts without a route may lead to.
     #[must_use]
-    pub const fn tunnels(&self) -> &TunnelPorts {
+    pub(crate) const fn tunnels(&self) -> &TunnelPorts {
         &self.tunnels
     }
 
@@ -112,7 +112,7 @@ impl<T> ForwardTable<T> {
 
     /// The routes of the origin that a tunnel to this host and port would reach, by either scheme.
     #[must_use]
-    pub fn find_tunnel(&self, host: &str, port: u16) -> Option<&PathTable<T>> {
+    pub(crate) fn find_tunnel(&self, host: &str, port: u16) -> Option<&PathTable<T>> {
         let of = |scheme| self.find(scheme, host, port).filter(|(_, arrival)| *arrival == Arrival::Same);
         of(Scheme::Https).or_else(|| of(Scheme::Http)).map(|(routes, _)| routes)
     }
@@ -128,7 +128,7 @@ impl Default for TunnelPorts {
 impl TunnelPorts {
     /// True if a tunnel may lead there.
     #[must_use]
-    pub fn permit(&self, port: u16) -> bool {
+    pub(crate) fn permit(&self, port: u16) -> bool {
         match self {
             Self::Any => true,
             Self::Listed(ports) => ports.contains(&port),
@@ -255,7 +255,7 @@ impl<T> ReverseTable<T> {
 
     /// True where it takes the right host to get anywhere with this path.
     #[must_use]
-    pub fn needs_host(&self, path: &str) -> bool {
+    pub(crate) fn needs_host(&self, path: &str) -> bool {
         let prefixed = prefix_ends(path, self.depth).into_iter().any(|end| self.prefixes.contains_key(&path[..end]));
         prefixed || !self.rest.origins.is_empty()
     }

@@ -1,13 +1,14 @@
 //! What a secret is known by to those who have to recognise it: its digests, read beforehand, so that nobody who tries has a
 //! file read or a program run for it.
 
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use super::{Secret, SecretSource, Secrets};
+use crate::sync::{self, lock};
 
 /// The digests of every secret in a list that could be read last.
-pub struct Digests {
+pub(crate) struct Digests {
     of: Secrets,
     known: RwLock<Vec<[u8; 32]>>,
     /// When all of them were read last.
@@ -27,23 +28,23 @@ const AGAIN: Duration = Duration::from_mins(1);
 impl Digests {
     /// Reads them. Blocks while files are read and programs run.
     #[must_use]
-    pub fn new(of: Secrets) -> Self {
+    pub(crate) fn new(of: Secrets) -> Self {
         let (known, read_at) = (RwLock::new(read(&of)), Mutex::new(Instant::now()));
         Self { of, known, read_at }
     }
 
     /// Where they come from.
     #[must_use]
-    pub const fn secrets(&self) -> &Secrets {
+    pub(crate) const fn secrets(&self) -> &Secrets {
         &self.of
     }
 
     /// Reads again what costs nothing to read, and now and then what has brought nothing yet. What cannot be read now stays
     /// what it was.
-    pub fn look(&self) {
+    pub(crate) fn look(&self) {
         if self.of.sources().iter().any(SecretSource::is_command) {
-            let mut read_at = self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = !self.known.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+            let mut read_at = lock(&self.read_at);
+            let known = !sync::read(&self.known).is_empty();
             if known || read_at.elapsed() < AGAIN {
                 return;
             }
@@ -51,16 +52,16 @@ impl Digests {
         }
         let now = read(&self.of);
         if !now.is_empty() {
-            *self.known.write().unwrap_or_else(PoisonError::into_inner) = now;
+            *sync::write(&self.known) = now;
         }
     }
 
     /// True if this is one of them. Takes the same time for all.
     #[must_use]
-    pub fn has(&self, given: &Secret) -> bool {
+    pub(crate) fn has(&self, given: &Secret) -> bool {
         let given = given.fingerprint();
         let mut matches = false;
-        for digest in self.known.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for digest in sync::read(&self.known).iter() {
             matches |= aws_lc_rs::constant_time::verify_slices_are_equal(digest, &given).is_ok();
         }
         matches
@@ -82,7 +83,7 @@ mod tests {
         let path = folder.path().join("secret");
         std::fs::write(&path, "old").unwrap();
         let literal = SecretSource::Literal(Secret::new("literal".into()));
-        let digests = Digests::new(Secrets::new(vec![literal, SecretSource::file(path.clone())]).unwrap());
+        let digests = Digests::new(Secrets::new(vec![literal, SecretSource::File(path.clone())]).unwrap());
         let has = |text: &str| digests.has(&Secret::new(text.into()));
         assert!(has("literal") && has("old") && !has("new") && !has(""));
         std::fs::write(&path, "new").unwrap();

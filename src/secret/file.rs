@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+use crate::sync::lock;
 use crate::threads::Threads;
 
 /// The largest secret file that is read; a private key or a token fits many times over.
@@ -94,11 +95,6 @@ fn read_now(path: &Path) -> Outcome {
         return Err("it is larger than 1 MiB, which is no secret".into());
     }
     Ok(bytes)
-}
-
-/// Plain values: whole whatever happened.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(unix)]

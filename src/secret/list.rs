@@ -5,24 +5,24 @@ use super::{Secret, SecretError, SecretSource};
 
 /// Places that are tried in order; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Secrets(Vec<SecretSource>);
+pub(crate) struct Secrets(Vec<SecretSource>);
 
 impl Secrets {
     /// One place.
     #[must_use]
-    pub fn one(source: SecretSource) -> Self {
+    pub(crate) fn one(source: SecretSource) -> Self {
         Self(vec![source])
     }
 
     /// Several; `None` if there is not even one.
     #[must_use]
-    pub fn new(sources: Vec<SecretSource>) -> Option<Self> {
+    pub(crate) fn new(sources: Vec<SecretSource>) -> Option<Self> {
         (!sources.is_empty()).then_some(Self(sources))
     }
 
     /// In their order.
     #[must_use]
-    pub fn sources(&self) -> &[SecretSource] {
+    pub(crate) fn sources(&self) -> &[SecretSource] {
         &self.0
     }
 
@@ -30,7 +30,7 @@ impl Secrets {
     ///
     /// # Errors
     /// That of the first, if none can.
-    pub fn first_readable(&self) -> Result<Secret, SecretError> {
+    pub(crate) fn first_readable(&self) -> Result<Secret, SecretError> {
         self.first(SecretSource::read)
     }
 
@@ -39,7 +39,7 @@ impl Secrets {
     ///
     /// # Errors
     /// That of the first, if none can be read.
-    pub fn fingerprint(&self) -> Result<[u8; 32], SecretError> {
+    pub(crate) fn fingerprint(&self) -> Result<[u8; 32], SecretError> {
         self.fingerprint_by(SecretSource::fingerprint)
     }
 
@@ -47,7 +47,7 @@ impl Secrets {
     ///
     /// # Errors
     /// As [`Secrets::fingerprint`].
-    pub fn fingerprint_by(
+    pub(crate) fn fingerprint_by(
         &self,
         of: impl Fn(&SecretSource) -> Result<[u8; 32], SecretError>,
     ) -> Result<[u8; 32], SecretError> {
@@ -92,7 +92,7 @@ mod tests {
         let list = Secrets::new(vec![absent(), literal("b")]).unwrap();
         assert_eq!(list.first_readable().unwrap().expose(), "b");
         assert!(list.fingerprint().is_ok());
-        let none = Secrets::new(vec![absent(), SecretSource::file("/surely/not/there".into())]).unwrap();
+        let none = Secrets::new(vec![absent(), SecretSource::File("/surely/not/there".into())]).unwrap();
         assert!(matches!(none.first_readable(), Err(SecretError::EnvUnset(_))), "the first one's error");
         assert!(none.fingerprint().is_err() && Secrets::new(Vec::new()).is_none());
     }

@@ -15,10 +15,9 @@ use std::fmt;
 use aws_lc_rs::digest;
 use secrecy::{ExposeSecret, SecretString};
 
-pub use digests::Digests;
-pub use list::Secrets;
-pub use pasted::SecretDoubt;
-pub use source::{SecretError, SecretSource};
+pub(crate) use digests::Digests;
+pub(crate) use list::Secrets;
+pub(crate) use source::{SecretError, SecretSource};
 
 /// A secret text.
 #[derive(Clone)]
@@ -33,19 +32,19 @@ impl Secret {
 
     /// The text itself. Call it where the secret is put on the wire, and nowhere else.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
     /// True for nothing but white space: no authorization server has such a secret.
     #[must_use]
-    pub fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         self.expose().trim().is_empty()
     }
 
     /// A SHA-256 digest that tells two secrets apart without telling either.
     #[must_use]
-    pub fn fingerprint(&self) -> [u8; 32] {
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let mut out = [0; 32];
         out.copy_from_slice(digest::digest(&digest::SHA256, self.expose().as_bytes()).as_ref());
         out

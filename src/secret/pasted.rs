@@ -6,7 +6,7 @@ use super::Secret;
 
 /// What stands around a secret and may not belong to it. It is sent all the same: some secrets are like that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SecretDoubt {
+pub(crate) enum SecretDoubt {
     /// White space at an end.
     #[error("begins or ends with a blank")]
     Blank,
@@ -21,7 +21,7 @@ pub enum SecretDoubt {
 impl Secret {
     /// What a person would look at twice.
     #[must_use]
-    pub fn doubt(&self) -> Option<SecretDoubt> {
+    pub(crate) fn doubt(&self) -> Option<SecretDoubt> {
         let text = self.expose();
         let quoted = |quote: char| text.len() > 2 && text.starts_with(quote) && text.ends_with(quote);
         if text.trim().len() != text.len() {
@@ -38,7 +38,7 @@ impl Secret {
     /// The text of a PEM. A variable of one line holds its line ends as `\n`, and a tool may have put quotes around it: a PEM
     /// has no backslash and no quote of its own.
     #[must_use]
-    pub fn pem(&self) -> Self {
+    pub(crate) fn pem(&self) -> Self {
         let text = self.expose();
         let bare = text.trim().trim_matches(['"', '\'']);
         if !bare.starts_with("-----BEGIN") || (bare.len() == text.trim().len() && !bare.contains('\\')) {

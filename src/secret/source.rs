@@ -16,7 +16,7 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// A place that holds a secret. Line ends at its end and a byte order mark at its beginning are no part of it.
 #[derive(Clone, PartialEq, Eq)]
-pub enum SecretSource {
+pub(crate) enum SecretSource {
     /// Written into the configuration or given by the program; works, but everyone who can read the file has it.
     Literal(Secret),
     /// An environment variable.
@@ -43,7 +43,7 @@ pub enum SecretSource {
 
 /// Why a secret could not be read. Names the place, never the content.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum SecretError {
+pub(crate) enum SecretError {
     /// The variable is not in the environment.
     #[error("the environment variable {0} is not set")]
     EnvUnset(String),
@@ -80,18 +80,12 @@ pub enum SecretError {
 }
 
 impl SecretSource {
-    /// A file.
-    #[must_use]
-    pub const fn file(path: PathBuf) -> Self {
-        Self::File(path)
-    }
-
     /// Reads the secret now. Blocks, on files (for 5 s at most) and on programs (for their own time): call it where blocking is
     /// allowed.
     ///
     /// # Errors
     /// When the place is missing, unreadable, empty, too large or not UTF-8; when the program fails or takes too long.
-    pub fn read(&self) -> Result<Secret, SecretError> {
+    pub(crate) fn read(&self) -> Result<Secret, SecretError> {
         let secret = match self {
             Self::Literal(secret) => bare(secret.expose()),
             Self::Env(name) => {
@@ -120,7 +114,7 @@ impl SecretSource {
     ///
     /// # Errors
     /// As [`SecretSource::read`].
-    pub fn fingerprint(&self) -> Result<[u8; 32], SecretError> {
+    pub(crate) fn fingerprint(&self) -> Result<[u8; 32], SecretError> {
         match self {
             Self::Command { argv, .. } => Ok(digest(argv.iter().map(String::as_bytes))),
             Self::Field { of, path } if of.is_command() => Ok(digest([&of.fingerprint()?[..], path.as_bytes()])),
@@ -130,7 +124,7 @@ impl SecretSource {
 
     /// True if reading it runs a program.
     #[must_use]
-    pub fn is_command(&self) -> bool {
+    pub(crate) fn is_command(&self) -> bool {
         match self {
             Self::Command { .. } => true,
             Self::Field { of, .. } => of.is_command(),

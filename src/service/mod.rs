@@ -5,8 +5,7 @@
 //! time, for an audience. Both give a value or a [`TokenError`] that says of what kind it is; neither panics.
 //!
 //! ```
-//! use attache::secret::Secret;
-//! use attache::service::{AcquireToken, TokenService};
+//! use attache::service::{AcquireToken, Secret, TokenService};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let service = TokenService::new("https://login.example.com/oauth2/token")?
@@ -33,14 +32,14 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::oauth::{
-    ClientAuth, Identity, InvalidSettings, OAuthSettings, OAuthSource, Server, identity, secrets_fingerprint,
-};
-use crate::secret::{Secret, SecretSource, Secrets};
+pub use crate::oauth::InvalidSettings;
+pub use crate::secret::Secret;
+pub use crate::token::{About, CachePolicy, TokenError, TokenErrorKind, TokenType};
+
+use crate::oauth::{ClientAuth, Identity, OAuthSettings, OAuthSource, Server, identity, secrets_fingerprint};
+use crate::secret::{SecretSource, Secrets};
 use crate::tls::{MinVersion, client_config};
-use crate::token::{
-    Acquired, CachePolicy, Clock, RefreshSettings, TokenCache, TokenError, TokenErrorKind, TokenMetrics, TokenType,
-};
+use crate::token::{Acquired, Clock, RefreshSettings, TokenCache, TokenMetrics};
 
 /// Tokens of so many identities are kept; beyond, the one that was asked for longest ago goes.
 const IDENTITIES: usize = 1024;

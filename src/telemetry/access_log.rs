@@ -18,18 +18,18 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// The part of `[telemetry]` about the access log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AccessLogSettings {
+pub(crate) struct AccessLogSettings {
     /// Where it goes; `None`: nowhere.
-    pub to: Option<AccessLogTarget>,
+    pub(crate) to: Option<AccessLogTarget>,
     /// One JSON object a line instead of a text.
-    pub json: bool,
+    pub(crate) json: bool,
     /// Queries too, which may hold secrets.
-    pub query: bool,
+    pub(crate) query: bool,
 }
 
 /// Where the lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccessLogTarget {
+pub(crate) enum AccessLogTarget {
     /// Standard output.
     Stdout,
     /// Appended to a file.
@@ -38,50 +38,50 @@ pub enum AccessLogTarget {
 
 /// What is told of a request. Never a field or a body, and a query only if asked for: they may hold secrets.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct AccessRecord {
+pub(crate) struct AccessRecord {
     /// When its head was there (RFC 3339).
-    pub time: String,
+    pub(crate) time: String,
     /// Of the problem documents too.
-    pub request_id: String,
+    pub(crate) request_id: String,
     /// Address or user of the other end.
-    pub peer: String,
+    pub(crate) peer: String,
     /// As whom it has proven itself.
-    pub caller: Option<String>,
+    pub(crate) caller: Option<String>,
     /// The listener.
-    pub listener: String,
+    pub(crate) listener: String,
     /// The upstream; `-` for none.
-    pub upstream: String,
+    pub(crate) upstream: String,
     /// The credential that went on it.
-    pub credential: Option<String>,
+    pub(crate) credential: Option<String>,
     /// Which of the credential's tokens.
-    pub generation: Option<u64>,
+    pub(crate) generation: Option<u64>,
     /// As it came.
-    pub method: String,
+    pub(crate) method: String,
     /// As it came; empty in a path alone.
-    pub host: String,
+    pub(crate) host: String,
     /// Without its query, unless `access_log_query` asks for it.
-    pub path: String,
+    pub(crate) path: String,
     /// What the caller was answered.
-    pub status: u16,
+    pub(crate) status: u16,
     /// `injected`, `passed`, `passed_without_token`, `tunneled`, `denied`, `failed`.
-    pub outcome: &'static str,
+    pub(crate) outcome: &'static str,
     /// Of the response body.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// What was done where the upstream refused the token (`attache_unauthorized_total`).
-    pub unauthorized: Option<&'static str>,
+    pub(crate) unauthorized: Option<&'static str>,
     /// Until there was a token; milliseconds, as the following.
-    pub token_ms: Option<f64>,
+    pub(crate) token_ms: Option<f64>,
     /// Of what follows, the wait for a connection to the upstream; `None` where one was there.
-    pub connect_ms: Option<f64>,
+    pub(crate) connect_ms: Option<f64>,
     /// From then to the head of the upstream's answer: connecting, sending, and its own time.
-    pub upstream_ms: Option<f64>,
+    pub(crate) upstream_ms: Option<f64>,
     /// From the head to the last byte of the response.
-    pub duration_ms: f64,
+    pub(crate) duration_ms: f64,
 }
 
 /// Takes lines. A clone is a reference.
 #[derive(Debug, Clone)]
-pub struct AccessLog {
+pub(crate) struct AccessLog {
     lines: SyncSender<String>,
     json: bool,
     query: bool,
@@ -93,7 +93,7 @@ impl AccessLog {
     ///
     /// # Errors
     /// A file that cannot be opened, or a thread that cannot be started.
-    pub fn start(target: AccessLogTarget, json: bool, query: bool, dropped: Counter) -> io::Result<Self> {
+    pub(crate) fn start(target: AccessLogTarget, json: bool, query: bool, dropped: Counter) -> io::Result<Self> {
         let (lines, waiting) = sync_channel(WAITING);
         let mut sink = Sink::open(target)?;
         std::thread::Builder::new().name("attache-access-log".into()).spawn(move || sink.write_all(&waiting))?;
@@ -102,12 +102,12 @@ impl AccessLog {
 
     /// True if queries are asked for.
     #[must_use]
-    pub const fn wants_query(&self) -> bool {
+    pub(crate) const fn wants_query(&self) -> bool {
         self.query
     }
 
     /// Hands a record over; never waits.
-    pub fn write(&self, record: &AccessRecord) {
+    pub(crate) fn write(&self, record: &AccessRecord) {
         let line = if self.json { serde_json::to_string(record).unwrap_or_default() } else { text(record) };
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.dropped.inc();

@@ -14,11 +14,11 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 /// The label of requests that no upstream covers.
-pub const UNMATCHED: &str = "-";
+pub(crate) const UNMATCHED: &str = "-";
 
 /// The families that the data path counts in.
 #[derive(Debug, Clone, Default)]
-pub struct RequestMetrics {
+pub(crate) struct RequestMetrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<LaneLabels, Durations>,
     unauthorized: Family<UnauthorizedLabels, Counter>,
@@ -29,13 +29,13 @@ pub struct RequestMetrics {
     caller_authentication: Family<AttemptLabels, Counter>,
     upstream_connections: Family<UpstreamLabel, Gauge>,
     /// Open connections of callers.
-    pub caller_connections: Gauge,
+    pub(crate) caller_connections: Gauge,
     /// Bytes in replay buffers.
-    pub replay_bytes: Gauge,
+    pub(crate) replay_bytes: Gauge,
     /// Panics that were caught in a connection's task.
-    pub panics: Counter,
+    pub(crate) panics: Counter,
     /// Lines of the access log that could not be written in time.
-    pub access_log_dropped: Counter,
+    pub(crate) access_log_dropped: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,7 +92,7 @@ struct UpstreamLabel {
 
 impl RequestMetrics {
     /// Puts the families into a registry that already has the product's prefix.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         // From zero on, so that the first failure is an increase.
         for outcome in ["ok", "failed"] {
             drop(self.reloads.get_or_create(&OutcomeLabel { outcome }));
@@ -138,7 +138,7 @@ impl RequestMetrics {
 
     /// The counters of one listener and upstream.
     #[must_use]
-    pub fn lane(&self, listener: &str, upstream: &str) -> LaneMetrics {
+    pub(crate) fn lane(&self, listener: &str, upstream: &str) -> LaneMetrics {
         let request = |outcome| {
             let labels = RequestLabels { listener: listener.into(), upstream: upstream.into(), outcome };
             self.requests.get_or_create(&labels).clone()
@@ -168,57 +168,57 @@ impl RequestMetrics {
     }
 
     /// Counts a refused token by what was done about it. Not the usual path, so the handle is looked up.
-    pub fn unauthorized(&self, upstream: &str, outcome: &'static str) {
+    pub(crate) fn unauthorized(&self, upstream: &str, outcome: &'static str) {
         self.unauthorized.get_or_create(&UnauthorizedLabels { upstream: upstream.into(), outcome }).inc();
     }
 
     /// Attempts of one outcome (`accepted`, `refused`, `missing`) on one listener.
     #[must_use]
-    pub fn caller_authentication(&self, listener: &str, outcome: &'static str) -> Counter {
+    pub(crate) fn caller_authentication(&self, listener: &str, outcome: &'static str) -> Counter {
         self.caller_authentication.get_or_create(&AttemptLabels { listener: listener.into(), outcome }).clone()
     }
 
     /// Counts a reload: the new configuration is live, or the old one stays.
-    pub fn reloaded(&self, ok: bool) {
+    pub(crate) fn reloaded(&self, ok: bool) {
         self.reloads.get_or_create(&OutcomeLabel { outcome: if ok { "ok" } else { "failed" } }).inc();
     }
 
     /// The gauge of one upstream's connections.
     #[must_use]
-    pub fn upstream_connections(&self, upstream: &str) -> Gauge {
+    pub(crate) fn upstream_connections(&self, upstream: &str) -> Gauge {
         self.upstream_connections.get_or_create(&UpstreamLabel { upstream: upstream.into() }).clone()
     }
 }
 
 /// The counters of one listener and upstream, resolved.
 #[derive(Debug, Clone)]
-pub struct LaneMetrics {
+pub(crate) struct LaneMetrics {
     /// Answered by the upstream, with our token on the request.
-    pub injected: Counter,
+    pub(crate) injected: Counter,
     /// Answered by the upstream, without.
-    pub passed: Counter,
+    pub(crate) passed: Counter,
     /// Answered by the upstream, without, because there was no token (`on_token_error = "pass"`).
-    pub passed_without_token: Counter,
+    pub(crate) passed_without_token: Counter,
     /// CONNECT tunnels that were opened. How long they live is no duration of a request.
-    pub tunneled: Counter,
+    pub(crate) tunneled: Counter,
     /// Refused by policy or as malformed.
-    pub denied: Counter,
+    pub(crate) denied: Counter,
     /// No token or no answer.
-    pub failed: Counter,
+    pub(crate) failed: Counter,
     /// How long requests took.
-    pub durations: Durations,
+    pub(crate) durations: Durations,
     /// Callers' Authorization fields that ours took the place of.
-    pub replaced: Counter,
+    pub(crate) replaced: Counter,
     /// Those that went through.
-    pub kept: Counter,
+    pub(crate) kept: Counter,
     /// Those that were refused.
-    pub rejected: Counter,
+    pub(crate) rejected: Counter,
     /// Tunnels without injection.
-    pub tunnels: Counter,
+    pub(crate) tunnels: Counter,
     /// Tunnels that were opened, so that a token goes on what is inside.
-    pub tunnels_opened: Counter,
+    pub(crate) tunnels_opened: Counter,
     /// Requests that `deny` would have refused.
-    pub would_deny: Counter,
+    pub(crate) would_deny: Counter,
 }
 
 /// Upper bounds in seconds.
@@ -226,7 +226,7 @@ const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 
 /// A histogram without a lock: the library's own takes one for each observation.
 #[derive(Clone, Default)]
-pub struct Durations(Arc<Buckets>);
+pub(crate) struct Durations(Arc<Buckets>);
 
 #[derive(Default)]
 struct Buckets {
@@ -236,7 +236,7 @@ struct Buckets {
 
 impl Durations {
     /// Counts one request.
-    pub fn observe(&self, took: Duration) {
+    pub(crate) fn observe(&self, took: Duration) {
         let seconds = took.as_secs_f64();
         let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
         self.0.counts[bucket].fetch_add(1, Ordering::Relaxed);

@@ -7,12 +7,12 @@ mod quota;
 mod recent;
 mod traces;
 
-pub use access_log::{AccessLog, AccessLogSettings, AccessLogTarget, AccessRecord};
-pub use metrics::{Durations, LaneMetrics, RequestMetrics, UNMATCHED};
-pub use process::ProcessFigures;
-pub use quota::LogQuota;
-pub use recent::RecentRequests;
-pub use traces::{Attempt, RequestSpan, Traces, are_wanted as traces_are_wanted};
+pub(crate) use access_log::{AccessLog, AccessLogSettings, AccessLogTarget, AccessRecord};
+pub(crate) use metrics::{Durations, LaneMetrics, RequestMetrics, UNMATCHED};
+pub(crate) use process::ProcessFigures;
+pub(crate) use quota::LogQuota;
+pub(crate) use recent::RecentRequests;
+pub(crate) use traces::{Attempt, RequestSpan, Traces, are_wanted as traces_are_wanted};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -21,20 +21,20 @@ use tracing_subscriber::{Layer as _, fmt};
 
 /// `[telemetry]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TelemetrySettings {
+pub(crate) struct TelemetrySettings {
     /// `access_log`, `access_log_format`.
-    pub access_log: AccessLogSettings,
+    pub(crate) access_log: AccessLogSettings,
     /// Answers say how long the token and the upstream took (`Server-Timing`).
-    pub server_timing: bool,
+    pub(crate) server_timing: bool,
     /// Requests leave with an `X-Request-Id`, and answers have it too.
-    pub request_id: bool,
+    pub(crate) request_id: bool,
     /// The collector of traces.
-    pub otlp_endpoint: Option<String>,
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -50,7 +50,7 @@ const SILENCED: [&str; 8] =
 ///
 /// # Errors
 /// A filter that cannot be read, or a subscriber that is there already.
-pub fn init(filter: &str, format: LogFormat, colour: bool) -> Result<(), LogError> {
+pub(crate) fn init(filter: &str, format: LogFormat, colour: bool) -> Result<(), LogError> {
     let asked: Targets = filter.parse().map_err(|_invalid| LogError::Filter(filter.to_owned()))?;
     let targets = silence(&asked);
     let registry = tracing_subscriber::registry();
@@ -79,7 +79,7 @@ fn silence(asked: &Targets) -> Targets {
 
 /// Why there is no logging.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// `--log` or `ATTACHE_LOG` is no filter.
     #[error("{0:?} is no log filter; write a level such as \"info\", or targets such as \"warn,attache::token=debug\"")]
     Filter(String),

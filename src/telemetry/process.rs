@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 /// `process_cpu_seconds_total` and its siblings.
 #[derive(Debug)]
-pub struct ProcessFigures;
+pub(crate) struct ProcessFigures;
 
 impl Collector for ProcessFigures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

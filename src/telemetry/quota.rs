@@ -1,6 +1,7 @@
 //! Log lines that could come with every request: the first of a kind is shown, then one in a while, with a count.
 
-use std::sync::{Mutex, PoisonError};
+use crate::sync::lock;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long nothing more of a kind is shown.
@@ -12,7 +13,7 @@ const KINDS: usize = 128;
 
 /// What has been shown of each kind.
 #[derive(Debug)]
-pub struct LogQuota<K>(Mutex<Vec<Shown<K>>>);
+pub(crate) struct LogQuota<K>(Mutex<Vec<Shown<K>>>);
 
 #[derive(Debug)]
 struct Shown<K> {
@@ -31,13 +32,13 @@ impl<K> Default for LogQuota<K> {
 impl<K: PartialEq> LogQuota<K> {
     /// The number of lines that were held back since the last one, if a line of this kind is to be shown now.
     #[must_use]
-    pub fn take(&self, kind: K) -> Option<u64> {
+    pub(crate) fn take(&self, kind: K) -> Option<u64> {
         self.take_at(kind, Instant::now())
     }
 
     fn take_at(&self, kind: K, now: Instant) -> Option<u64> {
         // Poisoned or not, these are plain numbers. Only failures come here, and they hold it for a comparison or two.
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = lock(&self.0);
         let mut kind = Some(kind);
         if kinds.len() >= KINDS && kinds.iter().all(|shown| shown.kind != kind) {
             kinds.retain(|shown| now < shown.quiet_until || shown.kind.is_none());

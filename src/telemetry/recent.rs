@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::AccessRecord;
+use crate::sync::lock;
 
 /// How many are kept.
 const KEPT: usize = 100;
@@ -15,7 +16,7 @@ const ATTENTION: Duration = Duration::from_secs(10);
 
 /// A ring of records. A clone is a reference.
 #[derive(Debug, Clone)]
-pub struct RecentRequests(Arc<Shared>);
+pub(crate) struct RecentRequests(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -35,7 +36,7 @@ impl Default for RecentRequests {
 impl RecentRequests {
     /// True while somebody looks.
     #[must_use]
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         let until = self.0.watched_until.load(Ordering::Relaxed);
         // The clock is not read where nobody has ever looked.
         until > 0 && self.elapsed() < until
@@ -43,14 +44,14 @@ impl RecentRequests {
 
     /// What there is, the newest first; from now on requests are kept for a while.
     #[must_use]
-    pub fn watch(&self) -> Vec<Arc<AccessRecord>> {
+    pub(crate) fn watch(&self) -> Vec<Arc<AccessRecord>> {
         let attention = u64::try_from(ATTENTION.as_millis()).unwrap_or(u64::MAX);
         self.0.watched_until.store(self.elapsed() + attention, Ordering::Relaxed);
         self.records().iter().rev().cloned().collect()
     }
 
     /// Keeps one more, and forgets the oldest.
-    pub fn keep(&self, record: AccessRecord) {
+    pub(crate) fn keep(&self, record: AccessRecord) {
         let mut records = self.records();
         if records.len() == KEPT {
             records.pop_front();
@@ -63,7 +64,7 @@ impl RecentRequests {
     }
 
     fn records(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<AccessRecord>>> {
-        self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.records)
     }
 }
 

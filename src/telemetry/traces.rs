@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where spans go. A clone is a reference.
 #[derive(Clone)]
-pub struct Traces(Arc<Inner>);
+pub(crate) struct Traces(Arc<Inner>);
 
 struct Inner {
     provider: SdkTracerProvider,
@@ -36,7 +36,7 @@ struct Inner {
 
 /// True if the configuration or the environment names a collector, and nothing turns traces off.
 #[must_use]
-pub fn are_wanted(endpoint: Option<&str>) -> bool {
+pub(crate) fn are_wanted(endpoint: Option<&str>) -> bool {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let off = variable("OTEL_SDK_DISABLED").eq_ignore_ascii_case("true") || variable("OTEL_TRACES_EXPORTER") == "none";
     let named = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
@@ -49,7 +49,7 @@ impl Traces {
     ///
     /// # Errors
     /// An endpoint that is none, or a client that cannot be set up.
-    pub fn start(endpoint: Option<&str>, tls: rustls::ClientConfig) -> Result<Self, String> {
+    pub(crate) fn start(endpoint: Option<&str>, tls: rustls::ClientConfig) -> Result<Self, String> {
         let client = reqwest::blocking::Client::builder()
             .tls_backend_preconfigured(tls)
             // HTTP_PROXY in our environment is often this very program.
@@ -80,7 +80,7 @@ impl Traces {
 
     /// Begins the span of a request: a child of the caller's, if its `traceparent` is one. The request leaves as a child of ours.
     #[must_use]
-    pub fn request(&self, method: &Method, headers: &mut HeaderMap) -> RequestSpan {
+    pub(crate) fn request(&self, method: &Method, headers: &mut HeaderMap) -> RequestSpan {
         let inner = &*self.0;
         let parent = inner.propagator.extract_with_context(&Context::new(), &Fields(headers));
         let builder = inner.tracer.span_builder(method_name(method)).with_kind(SpanKind::Server);
@@ -91,7 +91,7 @@ impl Traces {
     }
 
     /// One token request that has ended.
-    pub fn token_request(&self, credential: &str, took: Duration, outcome: &'static str) {
+    pub(crate) fn token_request(&self, credential: &str, took: Duration, outcome: &'static str) {
         let now = SystemTime::now();
         let builder = self.0.tracer.span_builder("token request").with_kind(SpanKind::Client);
         let builder = builder.with_start_time(now - took);
@@ -105,7 +105,7 @@ impl Traces {
     }
 
     /// Sends what is waiting, for this long at the most. Blocks.
-    pub fn shut_down(&self, limit: Duration) {
+    pub(crate) fn shut_down(&self, limit: Duration) {
         if let Err(error) = self.0.provider.shutdown_with_timeout(limit) {
             tracing::debug!(target: "attache::telemetry", %error, "the last traces were not sent");
         }
@@ -132,7 +132,7 @@ fn method_name(method: &Method) -> Cow<'static, str> {
 
 /// A request under way. Ends by [`RequestSpan::finish`].
 #[derive(Clone)]
-pub struct RequestSpan {
+pub(crate) struct RequestSpan {
     context: Context,
     traces: Traces,
     tries: Arc<AtomicI64>,
@@ -141,7 +141,7 @@ pub struct RequestSpan {
 impl RequestSpan {
     /// Begins the span of one try at the upstream.
     #[must_use]
-    pub fn attempt(&self, upstream: &str, method: &Method) -> Attempt {
+    pub(crate) fn attempt(&self, upstream: &str, method: &Method) -> Attempt {
         let tracer = &self.traces.0.tracer;
         let builder = tracer.span_builder(method_name(method)).with_kind(SpanKind::Client);
         let mut span = tracer.build_with_context(builder, &self.context);
@@ -155,7 +155,7 @@ impl RequestSpan {
     }
 
     /// Everything is known of it, and its last byte has gone.
-    pub fn finish(&self, record: &AccessRecord) {
+    pub(crate) fn finish(&self, record: &AccessRecord) {
         let span = self.context.span();
         let method = method_name(&Method::from_bytes(record.method.as_bytes()).unwrap_or_default());
         span.update_name(format!("{method} {}", record.upstream));
@@ -190,11 +190,11 @@ impl fmt::Debug for RequestSpan {
 }
 
 /// One try at an upstream. Without an end it ends where it is dropped.
-pub struct Attempt(opentelemetry_sdk::trace::Span);
+pub(crate) struct Attempt(opentelemetry_sdk::trace::Span);
 
 impl Attempt {
     /// The status of its answer, or why there is none.
-    pub fn end(mut self, outcome: Result<u16, String>) {
+    pub(crate) fn end(mut self, outcome: Result<u16, String>) {
         match outcome {
             Ok(status) => {
                 self.0.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));

@@ -43,8 +43,7 @@ const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const LEAVES: usize = 1024;
 
 /// A certificate authority of this machine's own.
-pub struct CertificateAuthority {
-    certificate_pem: String,
+pub(crate) struct CertificateAuthority {
     certificate: CertificateDer<'static>,
     /// What stands behind it in its file: whoever trusts only a root needs them.
     intermediates: Vec<CertificateDer<'static>>,
@@ -56,11 +55,11 @@ pub struct CertificateAuthority {
 }
 
 /// A new CA, to be written into two files.
-pub struct NewAuthority {
+pub(crate) struct NewAuthority {
     /// The certificate in PEM.
-    pub certificate: String,
+    pub(crate) certificate: String,
     /// Its private key in PEM.
-    pub key: Secret,
+    pub(crate) key: Secret,
 }
 
 struct Leaf {
@@ -73,7 +72,7 @@ impl CertificateAuthority {
     ///
     /// # Errors
     /// A host that is neither a DNS name nor an IP address; no randomness.
-    pub fn generate(constrained_to: &[String]) -> Result<NewAuthority, TlsError> {
+    pub(crate) fn generate(constrained_to: &[String]) -> Result<NewAuthority, TlsError> {
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = subject()?;
@@ -94,7 +93,7 @@ impl CertificateAuthority {
     /// # Errors
     /// No certificate or no key, one that is no CA's, a key of another certificate, a certificate that has expired. No error
     /// repeats a byte of the key.
-    pub fn from_pem(certificate_pem: &str, key: &Secret) -> Result<Self, TlsError> {
+    pub(crate) fn from_pem(certificate_pem: &str, key: &Secret) -> Result<Self, TlsError> {
         let none = || authority_error("holds no PEM certificate", "make one with `attache ca init`");
         let mut chain = CertificateDer::pem_slice_iter(certificate_pem.as_bytes());
         let certificate = chain.next().and_then(Result::ok).ok_or_else(none)?;
@@ -118,7 +117,6 @@ impl CertificateAuthority {
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|_unusable| authority_error("cannot sign", "make a CA with `attache ca init`"))?;
         let authority = Self {
-            certificate_pem: certificate_pem.to_owned(),
             certificate,
             intermediates,
             issuer,
@@ -144,7 +142,7 @@ impl CertificateAuthority {
     ///
     /// # Errors
     /// A host that no certificate can be for.
-    pub fn server_config(&self, host: &str) -> Result<Arc<ServerConfig>, TlsError> {
+    pub(crate) fn server_config(&self, host: &str) -> Result<Arc<ServerConfig>, TlsError> {
         let now = SystemTime::now();
         if let Some(leaf) = self.leaves.get(host).filter(|leaf| now < leaf.replace_at) {
             return Ok(Arc::clone(&leaf.config));
@@ -205,28 +203,22 @@ impl CertificateAuthority {
         Ok((leaf.der().clone(), key))
     }
 
-    /// The certificate in PEM, as it was given.
-    #[must_use]
-    pub fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
-    }
-
     /// The certificate in DER.
     #[must_use]
-    pub fn certificate_der(&self) -> &[u8] {
+    pub(crate) fn certificate_der(&self) -> &[u8] {
         &self.certificate
     }
 
     /// The name of the CA.
     #[must_use]
-    pub fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         let parsed = X509Certificate::from_der(&self.certificate);
         parsed.map_or_else(|_broken| String::new(), |(_, certificate)| certificate.subject().to_string())
     }
 
     /// What it may sign for, besides what is under these; empty: anything.
     #[must_use]
-    pub fn constrained_to(&self) -> Vec<String> {
+    pub(crate) fn constrained_to(&self) -> Vec<String> {
         let Ok((_, certificate)) = X509Certificate::from_der(&self.certificate) else { return Vec::new() };
         let Ok(Some(constraints)) = certificate.name_constraints() else { return Vec::new() };
         let permitted = constraints.value.permitted_subtrees.iter().flatten();
@@ -235,13 +227,13 @@ impl CertificateAuthority {
 
     /// Until when it is valid.
     #[must_use]
-    pub const fn not_after(&self) -> SystemTime {
+    pub(crate) const fn not_after(&self) -> SystemTime {
         self.not_after
     }
 
     /// The SHA-256 of the certificate, as other programs show it: `AB:CD:…`.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         let digest = digest::digest(&digest::SHA256, &self.certificate);
         let pairs: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
         pairs.join(":")

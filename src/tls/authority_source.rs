@@ -8,11 +8,11 @@ use crate::secret::SecretSource;
 
 /// Where a CA's certificate and key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthoritySource {
+pub(crate) struct AuthoritySource {
     /// A PEM certificate.
-    pub certificate: SecretSource,
+    pub(crate) certificate: SecretSource,
     /// Its private key in PEM.
-    pub key: SecretSource,
+    pub(crate) key: SecretSource,
 }
 
 impl AuthoritySource {
@@ -20,7 +20,7 @@ impl AuthoritySource {
     ///
     /// # Errors
     /// A place that cannot be read, a key file that others may read, or what [`CertificateAuthority::from_pem`] says.
-    pub fn read(&self) -> Result<CertificateAuthority, TlsError> {
+    pub(crate) fn read(&self) -> Result<CertificateAuthority, TlsError> {
         if let SecretSource::File(path) = &self.key
             && is_open_to_others(path)
         {
@@ -38,7 +38,7 @@ impl AuthoritySource {
     ///
     /// # Errors
     /// The file that could not be written, and why.
-    pub fn create(made: &NewAuthority, certificate: &Path, key: &Path) -> Result<(), (PathBuf, io::Error)> {
+    pub(crate) fn create(made: &NewAuthority, certificate: &Path, key: &Path) -> Result<(), (PathBuf, io::Error)> {
         for (path, text, private) in [(key, made.key.expose(), true), (certificate, made.certificate.as_str(), false)] {
             write_new(path, text, private).map_err(|error| {
                 // A key without its certificate would only be in the way of the next try.

@@ -6,7 +6,7 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
 /// What a failed handshake was about, for the `error` parameter of `Proxy-Status` (RFC 9209 section 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeFault {
+pub(crate) enum HandshakeFault {
     /// The server's certificate was not accepted.
     Certificate,
     /// The server sent an alert.
@@ -18,7 +18,7 @@ pub enum HandshakeFault {
 impl HandshakeFault {
     /// Reads the fault out of the I/O error that tokio-rustls wraps it in.
     #[must_use]
-    pub fn of(error: &io::Error) -> Self {
+    pub(crate) fn of(error: &io::Error) -> Self {
         match tls_error(error) {
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => Self::Certificate,
             Some(rustls::Error::AlertReceived(_)) => Self::Alert,
@@ -29,22 +29,22 @@ impl HandshakeFault {
 
 /// By which keys of the configuration a connection is what it is.
 #[derive(Debug, Clone, Copy)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// Where the server's name stands.
-    pub place: &'static str,
+    pub(crate) place: &'static str,
     /// Where its trust is named.
-    pub ca_file: &'static str,
+    pub(crate) ca_file: &'static str,
     /// What else may be done about a certificate of another name; `""`, or begins with `, or`.
-    pub other_name: &'static str,
+    pub(crate) other_name: &'static str,
     /// Where the certificate is that we show, and where its key is; `None` where none is ever shown.
-    pub identity: Option<(&'static str, &'static str)>,
+    pub(crate) identity: Option<(&'static str, &'static str)>,
     /// What may be done about an old version; `""`, or begins with `, or`.
-    pub version: &'static str,
+    pub(crate) version: &'static str,
 }
 
 impl Keys {
     /// An upstream's.
-    pub const UPSTREAM: Self = Self {
+    pub(crate) const UPSTREAM: Self = Self {
         place: "origin",
         ca_file: "tls.ca_file",
         other_name: ", or set tls.server_name",
@@ -53,7 +53,7 @@ impl Keys {
     };
 
     /// A token endpoint's.
-    pub const TOKEN_ENDPOINT: Self = Self {
+    pub(crate) const TOKEN_ENDPOINT: Self = Self {
         place: "token_endpoint",
         ca_file: "ca_file",
         other_name: "",
@@ -62,13 +62,13 @@ impl Keys {
     };
 
     /// An onward proxy's, which is a table of its own.
-    pub const ONWARD: Self =
+    pub(crate) const ONWARD: Self =
         Self { place: "its url", ca_file: "its ca_file", other_name: "", identity: None, version: "" };
 }
 
 /// What is wrong with this connection, and what to do about it.
 #[must_use]
-pub fn handshake_reason(error: &io::Error, keys: &Keys) -> String {
+pub(crate) fn handshake_reason(error: &io::Error, keys: &Keys) -> String {
     let Some(reason) = tls_error(error) else { return transport_reason(error, keys) };
     if let Some(refused) = refused_identity(error, keys) {
         return refused;
@@ -107,7 +107,7 @@ pub fn handshake_reason(error: &io::Error, keys: &Keys) -> String {
 /// The server's word that it wants a certificate of ours, or another one. In TLS 1.3 it comes when the handshake is over for
 /// us, in the place of the first answer (RFC 8446 section 4.4.2.4).
 #[must_use]
-pub fn refused_identity(error: &io::Error, keys: &Keys) -> Option<String> {
+pub(crate) fn refused_identity(error: &io::Error, keys: &Keys) -> Option<String> {
     use AlertDescription as Alert;
 
     let rustls::Error::AlertReceived(alert) = tls_error(error)? else { return None };
@@ -139,7 +139,7 @@ pub fn refused_identity(error: &io::Error, keys: &Keys) -> Option<String> {
 
 /// A connection that broke, in words: the system's, and of TLS our own.
 #[must_use]
-pub fn broken_reason(error: &io::Error) -> String {
+pub(crate) fn broken_reason(error: &io::Error) -> String {
     match tls_error(error) {
         Some(rustls::Error::AlertReceived(_)) => {
             "the other side ended TLS with an alert; see what its own log says".into()

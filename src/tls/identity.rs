@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_lc_rs::digest;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
@@ -20,11 +18,11 @@ use crate::secret::{Secret, SecretSource};
 
 /// Where a client certificate and its key are. Read each time, so that rotated files take effect without a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdentitySource {
+pub(crate) struct IdentitySource {
     /// PEM certificates, the client's own first.
-    pub certificate: SecretSource,
+    pub(crate) certificate: SecretSource,
     /// Its private key in PEM; may be the same place.
-    pub key: SecretSource,
+    pub(crate) key: SecretSource,
 }
 
 impl IdentitySource {
@@ -32,14 +30,14 @@ impl IdentitySource {
     ///
     /// # Errors
     /// A place that cannot be read, or what [`ClientIdentity::from_pem`] says about the two.
-    pub fn read(&self) -> Result<ClientIdentity, TlsError> {
+    pub(crate) fn read(&self) -> Result<ClientIdentity, TlsError> {
         ClientIdentity::from_pem(&self.certificate.read()?, &self.key.read()?)
     }
 }
 
 /// A client certificate with its chain and its private key. A clone is a reference.
 #[derive(Clone)]
-pub struct ClientIdentity {
+pub(crate) struct ClientIdentity {
     certified: Arc<CertifiedKey>,
     fingerprint: [u8; 32],
     validity: Option<Validity>,
@@ -52,7 +50,7 @@ impl ClientIdentity {
     /// # Errors
     /// No certificate, no key, a key of a kind that is not supported, or one that does not belong to the first certificate.
     /// No error repeats a byte of the texts.
-    pub fn from_pem(certificate: &Secret, key: &Secret) -> Result<Self, TlsError> {
+    pub(crate) fn from_pem(certificate: &Secret, key: &Secret) -> Result<Self, TlsError> {
         let chain = chain(certificate.pem().expose().as_bytes())?;
         let key = Zeroizing::new(private_key(key.pem().expose().as_bytes())?);
         // Not by the provider's `load_private_key`: it would leave a copy behind that nobody zeroes.
@@ -79,20 +77,13 @@ impl ClientIdentity {
 
     /// A SHA-256 digest over the chain and the key: a certificate that is renewed, also for the same key, is another identity.
     #[must_use]
-    pub const fn fingerprint(&self) -> [u8; 32] {
+    pub(crate) const fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
-    }
-
-    /// The thumbprint of the client's own certificate, as a certificate-bound token names it in `cnf` (RFC 8705 section 3.1).
-    #[must_use]
-    pub fn x5t_s256(&self) -> String {
-        let leaf = self.certified.cert.first().map_or(&[][..], |leaf| leaf.as_ref());
-        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, leaf))
     }
 
     /// Why a server will hardly accept the certificate at this time. It is shown all the same: only the server's clock counts.
     #[must_use]
-    pub fn doubt(&self, now: SystemTime) -> Option<Doubt> {
+    pub(crate) fn doubt(&self, now: SystemTime) -> Option<Doubt> {
         self.validity.as_ref()?.doubt(now)
     }
 

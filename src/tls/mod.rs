@@ -5,8 +5,8 @@ mod authority_source;
 mod fault;
 mod identity;
 mod pinned;
-pub mod server;
-pub mod trust_store;
+pub(crate) mod server;
+pub(crate) mod trust_store;
 mod validity;
 
 use std::path::Path;
@@ -21,11 +21,10 @@ use rustls::{ClientConfig, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{self, PemObject as _};
 
-pub use authority::{CertificateAuthority, NewAuthority};
-pub use authority_source::AuthoritySource;
-pub use fault::{HandshakeFault, Keys, broken_reason, handshake_reason, refused_identity};
-pub use identity::{ClientIdentity, IdentitySource};
-pub use validity::Doubt;
+pub(crate) use authority::{CertificateAuthority, NewAuthority};
+pub(crate) use authority_source::AuthoritySource;
+pub(crate) use fault::{HandshakeFault, Keys, broken_reason, handshake_reason, refused_identity};
+pub(crate) use identity::{ClientIdentity, IdentitySource};
 
 use pinned::FileVerifier;
 
@@ -33,7 +32,7 @@ use crate::secret::{Secret, SecretError};
 
 /// Why a TLS configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// `ca_file` cannot be read or holds no certificate.
     #[error("{path} holds no usable PEM certificate: {reason}")]
     CaFile {
@@ -92,7 +91,7 @@ pub enum TlsError {
 
 /// The oldest version of TLS that is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum MinVersion {
+pub(crate) enum MinVersion {
     /// TLS 1.2 (RFC 5246) and 1.3.
     #[default]
     Tls12,
@@ -125,7 +124,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 ///
 /// # Errors
 /// A file without certificates, or a system without a trust store.
-pub fn client_config(
+pub(crate) fn client_config(
     ca_file: Option<&Path>,
     alpn: &[&[u8]],
     identity: Option<&ClientIdentity>,
@@ -165,7 +164,7 @@ fn system_verifier() -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
 ///
 /// # Errors
 /// A text without a certificate.
-pub fn certificate_thumbprint(pem: &Secret) -> Result<String, TlsError> {
+pub(crate) fn certificate_thumbprint(pem: &Secret) -> Result<String, TlsError> {
     let no_certificate = || TlsError::Certificate("there is no PEM certificate in it".into());
     let certificate =
         CertificateDer::from_pem_slice(pem.pem().expose().as_bytes()).map_err(|_invalid| no_certificate())?;

@@ -13,16 +13,16 @@ use super::{ClientIdentity, IdentitySource, TlsError, provider, read_certificate
 
 /// `listeners.L.tls`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerTls {
+pub(crate) struct ListenerTls {
     /// The listener's certificate and its key.
-    pub identity: IdentitySource,
+    pub(crate) identity: IdentitySource,
     /// PEM certificates: callers have to show a certificate that one of these has signed.
-    pub client_ca: Option<PathBuf>,
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// A listener's TLS as its files were when they were read; equal if they were equal.
 #[derive(Debug, Clone)]
-pub struct ListenerIdentity {
+pub(crate) struct ListenerIdentity {
     identity: ClientIdentity,
     /// With the digest of the file they came from.
     client_ca: Option<(Arc<RootCertStore>, [u8; 32])>,
@@ -40,7 +40,7 @@ impl ListenerTls {
     ///
     /// # Errors
     /// A file that cannot be read, a certificate and a key that do not belong together, no certificate in `client_ca`.
-    pub fn read(&self) -> Result<ListenerIdentity, TlsError> {
+    pub(crate) fn read(&self) -> Result<ListenerIdentity, TlsError> {
         let read = |path: &PathBuf| {
             let content = std::fs::read(path).unwrap_or_default();
             let digest = digest::digest(&digest::SHA256, &content).as_ref().try_into().unwrap_or_default();
@@ -56,7 +56,7 @@ impl ListenerIdentity {
     ///
     /// # Errors
     /// Where rustls refuses the combination.
-    pub fn server_config(&self, http: bool) -> Result<Arc<ServerConfig>, TlsError> {
+    pub(crate) fn server_config(&self, http: bool) -> Result<Arc<ServerConfig>, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
@@ -98,7 +98,7 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
 /// A name in a certificate. What an authority vouches for in one kind of name it has not looked at in another: a URI that reads like
 /// a DNS name is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CertificateName {
+pub(crate) enum CertificateName {
     /// The common name of the subject.
     Common(String),
     /// A DNS name, in small letters.
@@ -111,13 +111,13 @@ pub enum CertificateName {
 
 /// A name that a certificate has to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WantedName(Vec<CertificateName>);
+pub(crate) struct WantedName(Vec<CertificateName>);
 
 impl WantedName {
     /// `dns:NAME`, `uri:URI`, `email:ADDRESS` or `cn:NAME`. Without one of these, a text with `://` is a URI, one with `@` a mail
     /// address, and any other a DNS name or a common name. `None`: it names nothing.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         use CertificateName::{Common, Dns, Email, Uri};
         let dns = |name: &str| Dns(name.to_ascii_lowercase());
         let (kind, name) = match text.split_once(':') {
@@ -139,14 +139,14 @@ impl WantedName {
 
     /// True if one of the names in a certificate is this one.
     #[must_use]
-    pub fn is_among(&self, shown: &[CertificateName]) -> bool {
+    pub(crate) fn is_among(&self, shown: &[CertificateName]) -> bool {
         self.0.iter().any(|wanted| shown.contains(wanted))
     }
 }
 
 /// Every name that a certificate is for.
 #[must_use]
-pub fn names_in(certificate: &[u8]) -> Vec<CertificateName> {
+pub(crate) fn names_in(certificate: &[u8]) -> Vec<CertificateName> {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Vec::new() };
     let common = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok()).map(str::to_owned);
     let mut names: Vec<CertificateName> = common.map(CertificateName::Common).collect();

@@ -14,7 +14,7 @@ const LINE: usize = 64;
 ///
 /// # Errors
 /// When there are none.
-pub fn system_roots() -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn system_roots() -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let loaded = rustls_native_certs::load_native_certs();
     if loaded.certs.is_empty() {
         let reasons: Vec<String> = loaded.errors.iter().map(ToString::to_string).collect();
@@ -42,7 +42,7 @@ pub fn pem_bundle<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> Strin
 /// A Java trust store in Java's own first format, which every version of it reads. What it holds is public: the password only
 /// guards it against accidents.
 #[must_use]
-pub fn jks<'a>(certificates: impl IntoIterator<Item = &'a [u8]>, password: &str) -> Vec<u8> {
+pub(crate) fn jks<'a>(certificates: impl IntoIterator<Item = &'a [u8]>, password: &str) -> Vec<u8> {
     let certificates: Vec<&[u8]> = certificates.into_iter().collect();
     let mut store = vec![0xfe, 0xed, 0xfe, 0xed];
     store.extend(2_u32.to_be_bytes());
@@ -84,7 +84,10 @@ fn utf16(text: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// When there is no randomness for the salt.
-pub fn pkcs12<'a>(certificates: impl IntoIterator<Item = &'a [u8]>, password: &str) -> Result<Vec<u8>, TlsError> {
+pub(crate) fn pkcs12<'a>(
+    certificates: impl IntoIterator<Item = &'a [u8]>,
+    password: &str,
+) -> Result<Vec<u8>, TlsError> {
     let mut salt = [0; 16];
     aws_lc_rs::rand::fill(&mut salt).map_err(|_none| TlsError::Certificate("there is no randomness".into()))?;
     let bags: Vec<u8> =

@@ -62,11 +62,11 @@ pub(super) enum When {
 
 /// Why a certificate is hardly accepted at a certain time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doubt {
+pub(crate) struct Doubt {
     /// Such as `expired at 2026-01-01T00:00:00Z`.
-    pub what: String,
+    pub(crate) what: String,
     /// What helps.
-    pub remedy: &'static str,
+    pub(crate) remedy: &'static str,
 }
 
 impl fmt::Display for Doubt {

@@ -45,7 +45,7 @@ impl fmt::Display for Budget {
 
 /// What has been spent of a budget, by one cache or by several that share it.
 #[derive(Debug, Clone, Default)]
-pub struct Spent(Arc<Mutex<Ledger>>);
+pub(crate) struct Spent(Arc<Mutex<Ledger>>);
 
 impl Spent {
     /// Counts a request that is sent now, unless it would be one too many.

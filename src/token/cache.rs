@@ -67,35 +67,35 @@ impl Drop for Waiting<'_> {
 
 /// What the status page and `/readyz` say about a credential.
 #[derive(Debug, Clone, Default)]
-pub struct TokenStatus {
+pub(crate) struct TokenStatus {
     /// `empty`, `ready`, `refreshing` or `failed`.
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// The newest token's number; 0 before the first.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// What is left of the current token; `None` without one.
-    pub expires_in: Option<Duration>,
+    pub(crate) expires_in: Option<Duration>,
     /// The current token's lifetime from its beginning.
-    pub lifetime: Option<Duration>,
+    pub(crate) lifetime: Option<Duration>,
     /// What the server granted.
-    pub scope: Option<String>,
+    pub(crate) scope: Option<String>,
     /// What was asked for and is not in the current token's scope, separated by spaces.
-    pub missing_scope: Option<String>,
+    pub(crate) missing_scope: Option<String>,
     /// Which of several secrets the server took for the current token.
-    pub secret: Option<String>,
+    pub(crate) secret: Option<String>,
     /// When the current token came.
-    pub fetched_at: Option<SystemTime>,
+    pub(crate) fetched_at: Option<SystemTime>,
     /// When the newest token request for the cache ended, well or not.
-    pub last_refresh_at: Option<SystemTime>,
+    pub(crate) last_refresh_at: Option<SystemTime>,
     /// How long that took, with its quick retry.
-    pub last_refresh_took: Option<Duration>,
+    pub(crate) last_refresh_took: Option<Duration>,
     /// Seconds by which the server's clock is ahead of this machine's, by its newest answer; negative: behind.
-    pub clock_skew: Option<i64>,
+    pub(crate) clock_skew: Option<i64>,
     /// The newest failure, while it is remembered.
-    pub last_error: Option<Arc<TokenError>>,
+    pub(crate) last_error: Option<Arc<TokenError>>,
     /// Who waits for a token request now.
-    pub waiters: usize,
+    pub(crate) waiters: usize,
     /// There is something that may be put on a request now.
-    pub usable: bool,
+    pub(crate) usable: bool,
 }
 
 impl TokenCache {
@@ -115,7 +115,7 @@ impl TokenCache {
 
     /// The same, with a budget that it shares with others.
     #[must_use]
-    pub fn sharing_budget(
+    pub(crate) fn sharing_budget(
         spent: Spent,
         name: &str,
         source: Box<dyn TokenSource>,
@@ -192,12 +192,12 @@ impl TokenCache {
     }
 
     /// Notes that an upstream has taken this token.
-    pub fn accepted(&self, generation: u64) {
+    pub(crate) fn accepted(&self, generation: u64) {
         self.accepted.fetch_max(generation, Ordering::Relaxed);
     }
 
     /// Notes that a renewal on this evidence has helped.
-    pub fn renewal_helped(&self, evidence: Evidence) {
+    pub(crate) fn renewal_helped(&self, evidence: Evidence) {
         self.lock().renewal_helped(evidence);
     }
 
@@ -207,7 +207,7 @@ impl TokenCache {
     ///
     /// # Errors
     /// As [`TokenCache::obtain`].
-    pub async fn renew(
+    pub(crate) async fn renew(
         self: &Arc<Self>,
         refused: &Injectable,
         wait: Duration,
@@ -222,7 +222,11 @@ impl TokenCache {
 
     /// The same for a refusal that came too late for another try: nobody waits for the new token, and the refused one is
     /// discarded on less evidence, since the next request could not be tried again either.
-    pub fn renew_for_later(self: &Arc<Self>, refused: &Injectable, warrant: impl FnOnce(Standing) -> Option<Evidence>) {
+    pub(crate) fn renew_for_later(
+        self: &Arc<Self>,
+        refused: &Injectable,
+        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+    ) {
         let discards = |evidence| matches!(evidence, Evidence::Strong | Evidence::Inherited);
         // Whatever comes of it is for the requests to come; a remembered failure is theirs to meet.
         drop(self.begin_renewal(refused, warrant, discards));
@@ -258,7 +262,7 @@ impl TokenCache {
 
     /// Forgets a failure that only the configuration could mend, because it has been mended: the next request asks at once.
     /// True if there was one.
-    pub fn forget_misconfiguration(self: &Arc<Self>) -> bool {
+    pub(crate) fn forget_misconfiguration(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         let forgets = state.failure().is_some_and(|error| error.kind == TokenErrorKind::Configuration);
         if forgets {
@@ -271,7 +275,7 @@ impl TokenCache {
     }
 
     /// Forgets whatever failure there is: something has changed by which the next request may do better.
-    pub fn forget_failure(self: &Arc<Self>) {
+    pub(crate) fn forget_failure(self: &Arc<Self>) {
         let mut state = self.lock();
         if state.failure().is_some() {
             state.forget_failure();
@@ -282,17 +286,17 @@ impl TokenCache {
     }
 
     /// Whether to refresh even while nobody uses the token: what all credentials that share the cache come to.
-    pub fn keep_fresh(&self, always: bool) {
+    pub(crate) fn keep_fresh(&self, always: bool) {
         self.always.store(always, Ordering::Relaxed);
     }
 
     /// As it was said last.
-    pub fn is_kept_fresh(&self) -> bool {
+    pub(crate) fn is_kept_fresh(&self) -> bool {
         self.always.load(Ordering::Relaxed)
     }
 
     /// Starts a request for the first token without waiting for it.
-    pub fn prime(self: &Arc<Self>) {
+    pub(crate) fn prime(self: &Arc<Self>) {
         if self.usable().is_none() {
             let mut state = self.lock();
             drop(self.join_flight(&mut state));
@@ -301,7 +305,7 @@ impl TokenCache {
 
     /// A member of the response that the current token came with.
     #[must_use]
-    pub fn member(&self, name: &str) -> Option<String> {
+    pub(crate) fn member(&self, name: &str) -> Option<String> {
         let snapshot = self.snapshot.load();
         let members = &snapshot.as_deref()?.detail.members;
         members.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
@@ -309,7 +313,7 @@ impl TokenCache {
 
     /// A reading for people and scripts.
     #[must_use]
-    pub fn status(&self) -> TokenStatus {
+    pub(crate) fn status(&self) -> TokenStatus {
         let now = self.clock.now();
         let token = self.snapshot.load_full().filter(|token| token.expiry.is_usable(now));
         let state = self.lock();

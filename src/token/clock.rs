@@ -17,11 +17,11 @@ pub struct Clock {
 
 /// One reading of both clocks.
 #[derive(Debug, Clone, Copy)]
-pub struct Now {
+pub(crate) struct Now {
     /// Monotonic.
-    pub instant: Instant,
+    pub(crate) instant: Instant,
     /// Wall clock.
-    pub wall: SystemTime,
+    pub(crate) wall: SystemTime,
 }
 
 impl Clock {
@@ -40,7 +40,7 @@ impl Clock {
 
     /// Both clocks, now.
     #[must_use]
-    pub fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         let instant = Instant::now();
         let wall = match &self.shift {
             None => SystemTime::now(),

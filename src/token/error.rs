@@ -9,17 +9,17 @@ use std::time::Duration;
 #[error("{message}")]
 pub struct TokenError {
     /// What kind of failure: decides the status towards the caller and how soon to try again.
-    pub kind: TokenErrorKind,
+    pub(crate) kind: TokenErrorKind,
     /// The `error` member of an RFC 6749 section 5.2 answer, filtered to its own character set.
-    pub code: Option<String>,
+    pub(crate) code: Option<String>,
     /// A sentence for a person: what happened, lower case, no full stop.
-    pub message: String,
+    pub(crate) message: String,
     /// The server's own `Retry-After`, or how long the remembered failure still stands.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// What did not suit, where that is known.
-    pub about: Option<About>,
+    pub(crate) about: Option<About>,
     /// Seconds by which the server's clock is ahead of ours, where its answer had a `Date`.
-    pub clock_skew: Option<i64>,
+    pub(crate) clock_skew: Option<i64>,
 }
 
 /// What about a token request did not suit.
@@ -53,7 +53,7 @@ pub enum TokenErrorKind {
 impl TokenErrorKind {
     /// The word in `token --json`, in logs and in metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Permanent => "permanent",
             Self::Transient => "transient",
@@ -66,7 +66,7 @@ impl TokenErrorKind {
 
     /// True where only a person can mend it, so that the back-off is long.
     #[must_use]
-    pub const fn is_permanent(self) -> bool {
+    pub(crate) const fn is_permanent(self) -> bool {
         matches!(self, Self::Permanent | Self::Configuration)
     }
 }
@@ -74,20 +74,20 @@ impl TokenErrorKind {
 impl TokenError {
     /// An error of this kind with a sentence.
     #[must_use]
-    pub fn new(kind: TokenErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: TokenErrorKind, message: impl Into<String>) -> Self {
         Self { kind, code: None, message: message.into(), retry_after: None, about: None, clock_skew: None }
     }
 
     /// The same error with the server's or our own `Retry-After`.
     #[must_use]
-    pub fn with_retry_after(mut self, after: Option<Duration>) -> Self {
+    pub(crate) fn with_retry_after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after;
         self
     }
 
     /// The same error, of which it is known what it is about.
     #[must_use]
-    pub const fn about(mut self, about: About) -> Self {
+    pub(crate) const fn about(mut self, about: About) -> Self {
         self.about = Some(about);
         self
     }

@@ -16,13 +16,13 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 /// The moments of one token's life, on both clocks.
 #[derive(Debug, Clone, Copy)]
-pub struct Expiry {
+pub(crate) struct Expiry {
     /// The lifetime the server gave.
-    pub lifetime: Duration,
+    pub(crate) lifetime: Duration,
     /// When the server stops accepting it.
-    pub expires_at: Instant,
+    pub(crate) expires_at: Instant,
     /// When a successor is asked for; `None`: only when this one is gone.
-    pub refresh_at: Option<Instant>,
+    pub(crate) refresh_at: Option<Instant>,
     unusable_at: Instant,
     unusable_at_wall: SystemTime,
 }
@@ -30,7 +30,7 @@ pub struct Expiry {
 impl Expiry {
     /// Works out a token's life from the server's words, counted from when the request was sent. `jitter` is in 0..=1.
     #[must_use]
-    pub fn new(said: Expires, requested_at: Instant, now: Now, settings: &RefreshSettings, jitter: f64) -> Self {
+    pub(crate) fn new(said: Expires, requested_at: Instant, now: Now, settings: &RefreshSettings, jitter: f64) -> Self {
         let elapsed = now.instant.saturating_duration_since(requested_at);
         let lifetime = match said {
             Expires::In(lifetime) => lifetime,
@@ -68,19 +68,19 @@ impl Expiry {
 
     /// The same life, whose successor is asked for when it is over: nobody hands one out before.
     #[must_use]
-    pub fn without_refresh_ahead(self) -> Self {
+    pub(crate) fn without_refresh_ahead(self) -> Self {
         Self { refresh_at: self.refresh_at.map(|_| self.unusable_at), ..self }
     }
 
     /// True while the token may be put on a request: both clocks say so.
     #[must_use]
-    pub fn is_usable(&self, now: Now) -> bool {
+    pub(crate) fn is_usable(&self, now: Now) -> bool {
         now.instant < self.unusable_at && now.wall < self.unusable_at_wall
     }
 
     /// What is left until the server stops accepting it.
     #[must_use]
-    pub fn remaining(&self, now: Now) -> Duration {
+    pub(crate) fn remaining(&self, now: Now) -> Duration {
         let wall = self.unusable_at_wall.duration_since(now.wall).unwrap_or(Duration::ZERO) + margin(self.lifetime);
         self.expires_at.saturating_duration_since(now.instant).min(wall)
     }

@@ -15,7 +15,7 @@ impl TokenCache {
     ///
     /// # Errors
     /// As [`TokenCache::obtain`]; [`TokenErrorKind::Transient`] where it is asked for more often than people would.
-    pub async fn force_refresh(self: &Arc<Self>, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
+    pub(crate) async fn force_refresh(self: &Arc<Self>, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
         if let Admission::Spent(left) = self.forced.admit(FORCED, self.clock.now().instant) {
             let message = format!("new tokens have been asked for as often as may be by hand, {FORCED}");
             return Err(Arc::new(TokenError::new(TokenErrorKind::Transient, message).with_retry_after(Some(left))));

@@ -76,7 +76,7 @@ fn histogram() -> Histogram {
 
 impl TokenMetrics {
     /// Puts the families into a registry that already has the product's prefix.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("token_requests", "Token requests by credential and outcome", self.0.requests.clone());
         registry.register(
             "token_request_duration_seconds",
@@ -101,7 +101,7 @@ impl TokenMetrics {
     }
 
     /// Tells somebody of every token request from now on; the first one to ask is told.
-    pub fn observe(&self, observer: impl Fn(&str, Duration, &'static str) + Send + Sync + 'static) {
+    pub(crate) fn observe(&self, observer: impl Fn(&str, Duration, &'static str) + Send + Sync + 'static) {
         let _others = self.0.observer.set(Observer(Box::new(observer)));
     }
 

@@ -28,40 +28,44 @@ use std::time::SystemTime;
 
 use http::HeaderValue;
 
-pub use budget::{Budget, Spent};
-pub use cache::{TokenCache, TokenStatus};
-pub use clock::{Clock, Now};
+pub use budget::Budget;
+pub(crate) use budget::Spent;
+pub use cache::TokenCache;
+pub(crate) use cache::TokenStatus;
+pub use clock::Clock;
+pub(crate) use clock::Now;
 pub use error::{About, TokenError, TokenErrorKind};
-pub use expiry::Expiry;
+pub(crate) use expiry::Expiry;
 pub use metrics::TokenMetrics;
-pub use policy::{Acquired, CachePolicy};
+pub(crate) use policy::Acquired;
+pub use policy::CachePolicy;
 pub use settings::RefreshSettings;
-pub use skew::{FAR_OFF, clock_skew, skew_in_words};
+pub(crate) use skew::{FAR_OFF, clock_skew, skew_in_words};
 pub use source::{Expires, FetchDetail, FetchedToken, TokenSource, TokenType};
-pub use text::{TokenFault, judge_token};
+pub(crate) use text::{TokenFault, judge_token};
 
 use self::control::turn;
 use crate::secret::Secret;
 
 /// One access token and its ready-made header value. Immutable but for two marks.
 #[derive(Debug)]
-pub struct AccessToken {
+pub(crate) struct AccessToken {
     /// Counts the tokens of one cache, from 1: a late 401 names the token it is about.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// The token itself, for [`TokenCache::acquire`]; requests take the header value.
-    pub access_token: Secret,
+    pub(crate) secret: Secret,
     /// What the server granted, if it said.
-    pub scope: Option<String>,
+    pub(crate) scope: Option<String>,
     /// What was asked for and not granted, separated by spaces.
-    pub missing_scope: Option<String>,
+    pub(crate) missing_scope: Option<String>,
     /// How it is presented.
-    pub token_type: TokenType,
+    pub(crate) token_type: TokenType,
     /// Its life.
-    pub expiry: Expiry,
+    pub(crate) expiry: Expiry,
     /// When it came.
-    pub fetched_at: SystemTime,
+    pub(crate) fetched_at: SystemTime,
     /// What came with it.
-    pub detail: FetchDetail,
+    pub(crate) detail: FetchDetail,
     injectable: Injectable,
     used: AtomicBool,
     refresh_claimed: AtomicBool,
@@ -71,20 +75,20 @@ pub struct AccessToken {
 #[derive(Debug, Clone)]
 pub struct Injectable {
     /// `Bearer …`, marked sensitive: it prints as `Sensitive` and stays out of HPACK's dynamic table.
-    pub value: HeaderValue,
+    pub(crate) value: HeaderValue,
     /// The token's generation.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// The token was itself obtained because an upstream refused its predecessor.
-    pub after_unauthorized: bool,
+    pub(crate) after_unauthorized: bool,
     /// Its type says how it is presented. Otherwise only the configuration does, if it does.
-    pub type_is_known: bool,
+    pub(crate) type_is_known: bool,
 }
 
 impl Injectable {
     /// The scheme and the token itself, for those who present it in another way. There is no second copy of the token to
     /// look after: it is what follows the scheme.
     #[must_use]
-    pub fn scheme_and_token(&self) -> Option<(&str, &str)> {
+    pub(crate) fn scheme_and_token(&self) -> Option<(&str, &str)> {
         self.value.to_str().ok()?.split_once(' ')
     }
 }
@@ -100,7 +104,7 @@ impl AccessToken {
         let type_is_known = fetched.token_type != TokenType::Unknown;
         Some(Self {
             generation,
-            access_token: fetched.access_token,
+            secret: fetched.access_token,
             scope: fetched.scope,
             missing_scope: (!fetched.missing_scope.is_empty()).then(|| fetched.missing_scope.join(" ")),
             token_type: fetched.token_type,

@@ -9,7 +9,7 @@ use super::control::Task;
 use super::{AccessToken, Expires, FetchedToken, Now, TokenCache, TokenError, TokenType};
 use crate::secret::Secret;
 
-/// How the cache takes part in [`TokenCache::acquire`].
+/// How the cache takes part when a token is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CachePolicy {
     /// The current token, or the one that the token request in flight brings.
@@ -24,18 +24,19 @@ pub enum CachePolicy {
 
 /// A token, and what is left of it at this moment.
 #[derive(Debug)]
-pub struct Acquired {
+pub(crate) struct Acquired {
     /// For the wire; nowhere else.
-    pub access_token: Secret,
+    pub(crate) access_token: Secret,
     /// How it is presented.
-    pub token_type: TokenType,
+    pub(crate) token_type: TokenType,
     /// What is left **now** of the life that the server gave, or that `default_lifetime` stands in for. `None` only for
     /// [`CachePolicy::Bypass`], where the server said nothing.
-    pub expires_in: Option<Duration>,
+    pub(crate) expires_in: Option<Duration>,
     /// What the server granted, if it said.
-    pub scope: Option<String>,
+    pub(crate) scope: Option<String>,
     /// The token's number in its cache; 0 where it is in none.
-    pub generation: u64,
+    #[cfg(test)]
+    pub(crate) generation: u64,
 }
 
 impl TokenCache {
@@ -44,7 +45,11 @@ impl TokenCache {
     /// # Errors
     /// As [`TokenCache::obtain`]. With [`CachePolicy::Bypass`] the failure of its own request, which is not remembered. Dropping
     /// the future, or the end of `wait`, ends that request; a shared one goes on.
-    pub async fn acquire(self: &Arc<Self>, policy: CachePolicy, wait: Duration) -> Result<Acquired, Arc<TokenError>> {
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        policy: CachePolicy,
+        wait: Duration,
+    ) -> Result<Acquired, Arc<TokenError>> {
         let token = match policy {
             CachePolicy::ReadWrite => self.obtain_token(wait).await?,
             CachePolicy::ForceRefresh => self.force_token(wait).await?,
@@ -73,10 +78,11 @@ impl TokenCache {
 impl Acquired {
     fn cached(token: &AccessToken, now: Now) -> Self {
         Self {
-            access_token: token.access_token.clone(),
+            access_token: token.secret.clone(),
             token_type: token.token_type,
             expires_in: Some(token.expiry.remaining(now)),
             scope: token.scope.clone(),
+            #[cfg(test)]
             generation: token.generation,
         }
     }
@@ -93,6 +99,7 @@ impl Acquired {
             token_type: fetched.token_type,
             expires_in,
             scope: fetched.scope,
+            #[cfg(test)]
             generation: 0,
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const FAR: Duration = Duration::from_secs(30);
 
 /// Seconds of skew from which on a refusal of what says a time may be because of it: some servers have no leeway at all.
-pub const FAR_OFF: u64 = 5;
+pub(crate) const FAR_OFF: u64 = 5;
 
 /// What is known of one server's clock.
 #[derive(Debug, Default)]
@@ -39,14 +39,14 @@ impl Skew {
 
 /// Whole seconds by which the server is ahead of us, by the `Date` of an answer that has just come to a request of that moment.
 #[must_use]
-pub fn clock_skew(date: SystemTime, requested_at: Instant) -> i64 {
+pub(crate) fn clock_skew(date: SystemTime, requested_at: Instant) -> i64 {
     let now = SystemTime::now();
     seconds_of_skew(date, now.checked_sub(requested_at.elapsed()).unwrap_or(now), now)
 }
 
 /// So much skew, in words: `the server's clock is 90 s behind this machine's`.
 #[must_use]
-pub fn skew_in_words(seconds: i64) -> String {
+pub(crate) fn skew_in_words(seconds: i64) -> String {
     let side = if seconds > 0 { "ahead of" } else { "behind" };
     format!("the server's clock is {} s {side} this machine's", seconds.unsigned_abs())
 }

@@ -18,7 +18,7 @@ pub trait TokenSource: Send + Sync + 'static {
 /// A successful answer (RFC 6749 section 5.1), checked.
 #[derive(Debug)]
 pub struct FetchedToken {
-    /// It may enter a header: [`judge_token`](super::judge_token).
+    /// It may enter a header: `judge_token`.
     pub access_token: Secret,
     /// How it is presented.
     pub token_type: TokenType,
@@ -62,7 +62,7 @@ impl TokenType {
     /// The authentication scheme in its registered spelling: Bearer also where the type is not known, because that is what
     /// nearly every program takes it for.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Bearer | Self::Unknown => "Bearer",
             Self::DPoP => "DPoP",

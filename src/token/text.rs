@@ -5,7 +5,7 @@ const LONGEST: usize = 16 * 1024;
 
 /// Why a text can be no access token; fit for the end of a sentence about it. Never says what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenFault {
+pub(crate) enum TokenFault {
     /// There is nothing.
     #[error("is empty")]
     Empty,
@@ -25,7 +25,7 @@ pub enum TokenFault {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn judge_token(text: &str) -> Result<(), TokenFault> {
+pub(crate) fn judge_token(text: &str) -> Result<(), TokenFault> {
     if text.is_empty() {
         Err(TokenFault::Empty)
     } else if text.len() > LONGEST {

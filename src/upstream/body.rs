@@ -15,7 +15,7 @@ use super::lease::Lease;
 use crate::coarse::{Deadline, Tick};
 
 /// An error of a body that was read from one side and broke on its way to the other.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request body on its way to an upstream; reports progress, so that a slow upload is not taken for a slow answer.
 pub(super) struct Outgoing<B> {
@@ -85,7 +85,7 @@ where
 
 /// A response body. Frees its connection at the end, closes it when dropped before, and fails when nothing comes for too
 /// long.
-pub struct ResponseBody<B> {
+pub(crate) struct ResponseBody<B> {
     /// `None` once the connection has been freed.
     lease: Option<Lease<B>>,
     /// The stream's own body on HTTP/2.
@@ -120,7 +120,7 @@ where
 
     /// The bare connection and what was read of it too far, after the answer to an upgrade.
     #[must_use]
-    pub fn into_upgraded(mut self) -> Option<(impl AsyncRead + AsyncWrite + Unpin + 'static + use<B>, Bytes)> {
+    pub(crate) fn into_upgraded(mut self) -> Option<(impl AsyncRead + AsyncWrite + Unpin + 'static + use<B>, Bytes)> {
         self.lease.take().and_then(Lease::into_stream)
     }
 

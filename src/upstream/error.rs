@@ -9,7 +9,7 @@ use crate::tls::broken_reason;
 
 /// What went wrong, in the words of RFC 9209 section 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ExchangeErrorKind {
+pub(crate) enum ExchangeErrorKind {
     /// The name does not resolve.
     DnsError,
     /// The name did not resolve in time.
@@ -58,20 +58,20 @@ const ENDED: &str = "the connection ended before an answer";
 
 /// A failed exchange: the kind for the status, the detail for a person. Holds no header and no body.
 #[derive(Debug, Clone)]
-pub struct ExchangeError {
+pub(crate) struct ExchangeError {
     /// The kind.
-    pub kind: ExchangeErrorKind,
+    pub(crate) kind: ExchangeErrorKind,
     /// What the system or the library said. It may name addresses that are not the caller's business.
-    pub detail: String,
+    pub(crate) detail: String,
     /// What a caller may know of it; `None`: all of it.
-    pub told: Option<String>,
+    pub(crate) told: Option<String>,
     /// Whether the request may be sent again.
-    pub resend: Resend,
+    pub(crate) resend: Resend,
 }
 
 /// Whether a request that failed may be sent again, as far as that is up to the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resend {
+pub(crate) enum Resend {
     /// It may have been processed, and how it failed says that the next one fails alike.
     Never,
     /// It went out on a connection that had been used before, and it (in HTTP/2, or its stream) ended without a response
@@ -96,27 +96,27 @@ impl ExchangeError {
 
     /// The sentence for a caller.
     #[must_use]
-    pub fn told(&self) -> &str {
+    pub(crate) fn told(&self) -> &str {
         self.told.as_deref().unwrap_or(&self.detail)
     }
 
     /// Nothing was sent: the token would have gone into the query, and there is no room for it.
     #[must_use]
-    pub fn target_too_long() -> Self {
+    pub(crate) fn target_too_long() -> Self {
         let detail = "the request target is too long for a token in its query; nothing was sent";
         Self::new(ExchangeErrorKind::TargetTooLong, detail)
     }
 
     /// The caller's body is longer than `limits.body_bytes`.
     #[must_use]
-    pub fn body_too_large(most: u64) -> Self {
+    pub(crate) fn body_too_large(most: u64) -> Self {
         let detail = format!("the request body is larger than limits.body_bytes, which is {most} bytes");
         Self::new(ExchangeErrorKind::RequestBodyTooLarge, detail)
     }
 
     /// Nothing was sent: the proof that goes with a bound token could not be made.
     #[must_use]
-    pub fn unsigned(reason: &str) -> Self {
+    pub(crate) fn unsigned(reason: &str) -> Self {
         Self::new(
             ExchangeErrorKind::ProofFailed,
             format!("no proof for the token could be made, nothing was sent: {reason}"),

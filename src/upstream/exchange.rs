@@ -34,27 +34,27 @@ pub(super) type Exchanged<B> = Result<Response<ResponseBody<B>>, ExchangeError>;
 /// The head of a request as it is to leave: the caller's, rewritten, with our authorization in place of any that is in it.
 /// Borrowed, so that it can be sent again without having been copied the first time.
 #[derive(Clone, Copy)]
-pub struct OutboundHead<'a> {
+pub(crate) struct OutboundHead<'a> {
     /// Method, path and fields. Scheme, authority and `Host` are not looked at: those are the origin's.
-    pub head: &'a Parts,
+    pub(crate) head: &'a Parts,
     /// In place of the head's path and query: a token may be in it.
-    pub path: Option<&'a PathAndQuery>,
+    pub(crate) path: Option<&'a PathAndQuery>,
     /// The fields that authorize the request: a token, and what may have to go along with it. Fields of these names that are
     /// in the head do not leave.
-    pub authorization: [Option<OutboundField<'a>>; 2],
+    pub(crate) authorization: [Option<OutboundField<'a>>; 2],
     /// It leaves over a new connection.
-    pub fresh: bool,
+    pub(crate) fresh: bool,
     /// Where interim answers go.
-    pub interim: Option<&'a Rc<Interims>>,
+    pub(crate) interim: Option<&'a Rc<Interims>>,
 }
 
 /// A field that is put on a request.
-pub type OutboundField<'a> = (&'a HeaderName, &'a HeaderValue);
+pub(crate) type OutboundField<'a> = (&'a HeaderName, &'a HeaderValue);
 
 impl<'a> OutboundHead<'a> {
     /// A head that leaves as it is.
     #[must_use]
-    pub const fn plain(head: &'a Parts) -> Self {
+    pub(crate) const fn plain(head: &'a Parts) -> Self {
         Self { head, path: None, authorization: [None, None], fresh: false, interim: None }
     }
 
@@ -84,7 +84,7 @@ where
     ///
     /// # Errors
     /// [`ExchangeError`], by RFC 9209's kinds. The body may have been consumed in part.
-    pub fn exchange<'a>(
+    pub(crate) fn exchange<'a>(
         &self,
         upstream: &'a Upstream,
         origin: &'a Origin,
@@ -158,7 +158,7 @@ where
 
 /// How long a request waited for a connection; goes along with its answer, where it had to.
 #[derive(Debug, Clone, Copy)]
-pub struct Connecting(pub Duration);
+pub(crate) struct Connecting(pub(crate) Duration);
 
 fn settle<B>(sent: Result<Response<ResponseBody<B>>, NotSent<B>>, origin: &Origin, unsent: Resend) -> Exchanged<B> {
     sent.map_err(|not_sent| match not_sent {

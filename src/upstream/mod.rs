@@ -25,19 +25,20 @@ use http::uri::{self, PathAndQuery};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls_pki_types::ServerName;
 
-pub use body::{BodyError, ResponseBody};
-pub use error::{ExchangeError, ExchangeErrorKind, Resend};
-pub use exchange::{Connecting, OutboundField, OutboundHead};
+pub(crate) use body::{BodyError, ResponseBody};
+pub(crate) use error::{ExchangeError, ExchangeErrorKind, Resend};
+pub(crate) use exchange::{Connecting, OutboundHead};
 #[doc(hidden)]
-pub use http1::fuzzing;
-pub use pool::Pool;
-pub use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
+pub(crate) use http1::fuzzing;
+pub(crate) use pool::Pool;
+pub(crate) use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
 
 // An upstream is known by its origin, and reached by a way out: who speaks of upstreams speaks of those too.
-pub use crate::dial::{
-    AddressPolicy, Authority, DirectRule, Host, InvalidAuthority, InvalidRule, Names, Onward, OnwardLogin,
-    OnwardSettings, Origin, OriginPattern, OwnAddresses, Scheme, Transport, is_loopback_host,
+pub(crate) use crate::dial::Origin;
+pub(crate) use crate::dial::{
+    AddressPolicy, DirectRule, Names, Onward, OnwardLogin, OnwardSettings, OwnAddresses, Transport, is_loopback_host,
 };
+pub(crate) use crate::dial::{Authority, Host, OriginPattern, Scheme};
 use crate::tls::ClientIdentity;
 
 /// What a TLS handshake offers to speak.
@@ -50,13 +51,13 @@ enum Offer {
 }
 
 /// A configured upstream, live: shared by all workers, immutable.
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// What the configuration says.
-    pub settings: UpstreamSettings,
+    pub(crate) settings: UpstreamSettings,
     /// The certificate that is shown to a server which asks for one: its own, or that of its credential.
-    pub identity: Option<ClientIdentity>,
+    pub(crate) identity: Option<ClientIdentity>,
     /// Open connections of all workers.
-    pub connections: Gauge,
+    pub(crate) connections: Gauge,
     /// Keys the pools: two upstreams never share a connection, even to one origin.
     pub(crate) id: u64,
     tls: Option<Arc<rustls::ClientConfig>>,
@@ -74,7 +75,7 @@ pub struct Upstream {
 impl Upstream {
     /// An upstream without connections. `tls` is there exactly for an `https` origin, and shows `identity`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         settings: UpstreamSettings,
         identity: Option<ClientIdentity>,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -99,20 +100,20 @@ impl Upstream {
 
     /// The same, with the hosts that its callers choose looked up there.
     #[must_use]
-    pub fn with_names(mut self, names: Names) -> Self {
+    pub(crate) fn with_names(mut self, names: Names) -> Self {
         self.names = names;
         self
     }
 
     /// True if these are the addresses that it may dial.
     #[must_use]
-    pub fn dials_only(&self, addresses: &AddressPolicy) -> bool {
+    pub(crate) fn dials_only(&self, addresses: &AddressPolicy) -> bool {
         self.addresses == *addresses
     }
 
     /// The same, with its connections made through the proxy of its settings' `via`.
     #[must_use]
-    pub fn through(mut self, onward: Option<Onward>) -> Self {
+    pub(crate) fn through(mut self, onward: Option<Onward>) -> Self {
         self.onward = onward;
         self
     }
@@ -121,13 +122,13 @@ impl Upstream {
     ///
     /// # Errors
     /// As for any exchange: resolution, policy, refusal, timeout.
-    pub async fn dial(&self, origin: &Origin) -> Result<Transport, ExchangeError> {
+    pub(crate) async fn dial(&self, origin: &Origin) -> Result<Transport, ExchangeError> {
         connector::connect_bare(self, origin).await
     }
 
     /// The onward proxy that this origin is reached through, as `host:port`, for people.
     #[must_use]
-    pub fn onward_for(&self, origin: &Origin) -> Option<String> {
+    pub(crate) fn onward_for(&self, origin: &Origin) -> Option<String> {
         let (host, port) = match &self.settings.connect {
             Some(connect) => (&connect.host, connect.port),
             None => (&origin.host, origin.port),
@@ -137,7 +138,7 @@ impl Upstream {
 
     /// True if it may be spoken to in HTTP/2: it is where TLS agrees on that.
     #[must_use]
-    pub const fn may_speak_http2(&self) -> bool {
+    pub(crate) const fn may_speak_http2(&self) -> bool {
         self.tls.is_some()
     }
 

@@ -28,7 +28,7 @@ use crate::coarse::{self, Tick};
 const HTTP1_ALONE: Duration = Duration::from_secs(600);
 
 /// One worker's connections, by upstream and, where an upstream covers several hosts, by origin.
-pub struct Pool<B> {
+pub(crate) struct Pool<B> {
     origins: RefCell<HashMap<Key, Rc<OriginPool<B>>>>,
     bounds: RefCell<HashMap<u64, Rc<Bounds<B>>>>,
     workers: usize,
@@ -75,7 +75,7 @@ where
 {
     /// An empty pool; bounds are divided among this many workers.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
         Self { origins: RefCell::default(), bounds: RefCell::default(), workers: workers.max(1) }
     }
 
@@ -84,7 +84,7 @@ where
     ///
     /// # Errors
     /// As for any exchange: resolution, policy, refusal, TLS, timeout.
-    pub async fn ready(&self, upstream: &Upstream, origin: &Origin) -> Result<(), ExchangeError> {
+    pub(crate) async fn ready(&self, upstream: &Upstream, origin: &Origin) -> Result<(), ExchangeError> {
         let pool = self.of(upstream, origin, Offer::Any);
         match pool.take(false) {
             Some(lease) => lease.give_back(),
@@ -97,7 +97,7 @@ where
 
     /// Closes what has been idle for too long, or belongs to an upstream that is no longer live, and forgets origins without a
     /// connection. Call it every few seconds.
-    pub fn sweep(&self, is_live: impl Fn(u64) -> bool) {
+    pub(crate) fn sweep(&self, is_live: impl Fn(u64) -> bool) {
         let now = Tick::now();
         self.origins.borrow_mut().retain(|(upstream, ..), pool| {
             // Requests that began before a reload finish; their connections then serve nobody.

@@ -8,58 +8,58 @@ use crate::tls::{IdentitySource, MinVersion};
 
 /// How an upstream is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamSettings {
+pub(crate) struct UpstreamSettings {
     /// The name in `[upstreams.NAME]`: the label of metrics, logs and the pool.
-    pub name: String,
+    pub(crate) name: String,
     /// The only place its credential may go.
-    pub origin: OriginPattern,
+    pub(crate) origin: OriginPattern,
     /// Dial this host and port instead; Host, SNI and verification keep the origin's name.
-    pub connect: Option<ConnectTo>,
+    pub(crate) connect: Option<ConnectTo>,
     /// The proxy that connections are made through.
-    pub via: Option<OnwardSettings>,
+    pub(crate) via: Option<OnwardSettings>,
     /// TLS towards the origin; ignored for an `http` origin.
-    pub tls: TlsSettings,
+    pub(crate) tls: TlsSettings,
     /// Deadlines.
-    pub timeouts: Timeouts,
+    pub(crate) timeouts: Timeouts,
     /// Bounds of the connection pool.
-    pub pool: PoolSettings,
+    pub(crate) pool: PoolSettings,
     /// Names of fields go out in Title-Case over HTTP/1.1, for servers that read no others.
-    pub title_case: bool,
+    pub(crate) title_case: bool,
 }
 
 /// `connect = "host:port"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectTo {
+pub(crate) struct ConnectTo {
     /// A host name or address, resolved when it is dialled.
-    pub host: Host,
+    pub(crate) host: Host,
     /// The port.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// `tls = { … }` of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TlsSettings {
+pub(crate) struct TlsSettings {
     /// PEM certificates that are trusted **instead of** the system's.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// Where the certificate is that is shown to a server which asks for one.
-    pub identity: Option<IdentitySource>,
+    pub(crate) identity: Option<IdentitySource>,
     /// The oldest version that is spoken.
-    pub min_version: MinVersion,
+    pub(crate) min_version: MinVersion,
     /// The name sent in SNI and verified, where it differs from the origin's host.
-    pub server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
 }
 
 /// `timeouts = { … }` of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
+pub(crate) struct Timeouts {
     /// Name resolution, TCP and TLS together.
-    pub connect: Duration,
+    pub(crate) connect: Duration,
     /// From the sent request until the response head.
-    pub response: Duration,
+    pub(crate) response: Duration,
     /// How long an unused connection stays in the pool, and how long a tunnel may be silent.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
     /// How long a body may stand still, in either direction.
-    pub body: Duration,
+    pub(crate) body: Duration,
 }
 
 impl Default for Timeouts {
@@ -75,13 +75,13 @@ impl Default for Timeouts {
 
 /// `pool = { … }` of an upstream. All bounds are for the whole process and divided among the workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolSettings {
+pub(crate) struct PoolSettings {
     /// Idle connections that are kept.
-    pub max_idle: usize,
+    pub(crate) max_idle: usize,
     /// Connections in all; one more request waits for the connect timeout and is then refused.
-    pub max: usize,
+    pub(crate) max: usize,
     /// Requests that wait so; one more is refused at once.
-    pub queue: usize,
+    pub(crate) queue: usize,
 }
 
 impl Default for PoolSettings {

@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use attache::jose::SigningKey;
-use attache::secret::Secret;
+use attache::service::Secret;
 use serde_json::{Value, json};
 
 use crate::authorization_server::{Server, pems};
@@ -47,8 +46,7 @@ async fn private_key_jwt_works_with_every_algorithm_and_never_repeats_an_asserti
         [("rsa_pkcs8.pem", "RS256"), ("rsa_pkcs1.pem", "PS256"), ("p256_sec1.pem", "ES256"), ("ed25519.pem", "EdDSA")]
     {
         let path = test_key(key);
-        let read = SigningKey::from_text(&Secret::new(std::fs::read_to_string(&path).unwrap()), None, None).unwrap();
-        let mut jwk = read.public_jwk().unwrap().clone();
+        let mut jwk = attache::bench::public_jwk(&Secret::new(std::fs::read_to_string(&path).unwrap())).unwrap();
         jwk["kid"] = "k1".into();
         jwk["use"] = "sig".into();
         let client = json!({

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use attache::listen::Limits;
+use attache::bench::Limits;
 
 use crate::support::Folder;
 

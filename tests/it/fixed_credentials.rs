@@ -182,7 +182,7 @@ async fn a_secret_that_was_never_read_is_a_failure_until_it_is_there() {
     let app = attache::app::App::start_with(config, 1).unwrap();
     let address = |name: &str| {
         let found = app.addresses().into_iter().find(|(listener, _)| listener == name).map(|(_, address)| address);
-        let Some(attache::listen::ListenAddress::Tcp(address)) = found else { panic!("{name} is not there") };
+        let Some(attache::app::ListenAddress::Tcp(address)) = found else { panic!("{name} is not there") };
         address
     };
     let answer = get(address("api"), "localhost", "/").await;

@@ -2,11 +2,8 @@
 
 use std::path::Path;
 
+use attache::bench::fuzzing;
 use attache::config::Config;
-use attache::proxy::{parse_challenges, spoken, verdict};
-use attache::upstream::{Authority, Host};
-use attache::{listen, oauth, proxy, renewal, route, upstream};
-use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
 
 /// Every entry of a corpus, by its name.
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -47,47 +44,47 @@ fn every_target_is_built_and_has_a_corpus() {
 
 #[test]
 fn token_responses() {
-    replayed("token_response", oauth::fuzzing::token_response);
+    replayed("token_response", fuzzing::token_response);
 }
 
 #[test]
 fn answers_of_http1_upstreams() {
-    replayed("response_head", upstream::fuzzing::answer);
+    replayed("response_head", fuzzing::answer);
 }
 
 #[test]
 fn bodies_of_http1_upstreams() {
-    replayed("chunks", upstream::fuzzing::chunks);
+    replayed("chunks", fuzzing::chunks);
 }
 
 #[test]
 fn bodies_that_are_sent_again() {
-    replayed("replay", proxy::fuzzing::replay);
+    replayed("replay", fuzzing::replay);
 }
 
 #[test]
 fn histories_of_refusals() {
-    replayed("renewal", renewal::fuzzing::history);
+    replayed("renewal", fuzzing::history);
 }
 
 #[test]
 fn paths_that_servers_read_each_in_its_own_way() {
-    replayed("path", route::fuzzing::path);
+    replayed("path", fuzzing::path);
 }
 
 #[test]
 fn frames_of_callers() {
-    replayed("frames", listen::fuzzing::frames);
+    replayed("frames", fuzzing::frames);
 }
 
 #[test]
 fn heads_of_callers() {
-    replayed("request_heads", listen::fuzzing::heads);
+    replayed("request_heads", fuzzing::heads);
 }
 
 #[test]
 fn callers_in_socks() {
-    replayed("socks", listen::fuzzing::socks);
+    replayed("socks", fuzzing::socks);
 }
 
 #[test]
@@ -95,38 +92,23 @@ fn basic_pairs() {
     for (name, bytes) in corpus("basic") {
         let text = String::from_utf8(bytes).unwrap();
         let (id, secret) = text.split_once('\0').unwrap_or((&text, ""));
-        assert_eq!(oauth::fuzzing::basic(id, secret), Ok(()), "{name}");
+        assert_eq!(fuzzing::basic(id, secret), Ok(()), "{name}");
     }
 }
 
 #[test]
 fn challenges() {
-    for (name, bytes) in corpus("challenge") {
-        let value = HeaderValue::from_bytes(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(parse_challenges(&value).iter().all(|challenge| !challenge.scheme.is_empty()), "{name}");
-        let mut headers = HeaderMap::new();
-        headers.insert(WWW_AUTHENTICATE, value);
-        let _verdict = verdict(&headers, |scheme| scheme.eq_ignore_ascii_case("bearer"));
-    }
+    replayed("challenge", fuzzing::challenge);
 }
 
 #[test]
 fn first_bytes_of_tunnels() {
-    for (name, bytes) in corpus("first_bytes") {
-        let told = spoken(&bytes);
-        for earlier in (0..bytes.len()).filter_map(|end| spoken(&bytes[..end])) {
-            assert_eq!(Some(earlier), told, "{name}");
-        }
-    }
+    replayed("first_bytes", fuzzing::first_bytes);
 }
 
 #[test]
 fn authorities() {
-    for (name, bytes) in corpus("authority") {
-        let text = String::from_utf8(bytes).unwrap();
-        let Ok(authority) = Authority::parse(&text) else { continue };
-        assert_eq!(Host::parse(&authority.host).unwrap().as_str(), &*authority.host, "{name}");
-    }
+    replayed("authority", fuzzing::authority);
 }
 
 #[test]

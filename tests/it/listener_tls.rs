@@ -137,7 +137,7 @@ fn client(
 ) -> Arc<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(files.ca.path()).unwrap()).unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(attache::tls::provider())
+    let config = rustls::ClientConfig::builder_with_provider(attache::bench::provider())
         .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots);

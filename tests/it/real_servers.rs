@@ -362,7 +362,7 @@ fn self_signed(names: &[&str]) -> (tempfile::NamedTempFile, Arc<rustls::ServerCo
     let certificate = params.self_signed(&key).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), certificate.pem()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(attache::tls::provider())
+    let config = rustls::ServerConfig::builder_with_provider(attache::bench::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()

@@ -31,7 +31,7 @@ use super::{Handler, Limits, panics};
 use batched::{Batch, Batched, batched};
 pub(super) use body::RequestBody;
 pub(super) use stream::Context as StreamContext;
-pub use tunnel::Tunnel;
+pub(crate) use tunnel::Tunnel;
 
 /// Streams of one caller at a time, and how much of the body of each may wait here.
 const MAX_STREAMS: u32 = 100;

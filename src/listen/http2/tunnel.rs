@@ -14,7 +14,7 @@ use super::super::standing::InProgress;
 const PIECE: usize = 16 * 1024;
 
 /// A tunnel over one stream of a caller's connection, which it keeps busy.
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     send: SendStream<Bytes>,
     recv: RecvStream,
     /// Taken from the stream and not yet by the reader.

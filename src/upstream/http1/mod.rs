@@ -9,7 +9,7 @@
 
 mod framing;
 #[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod head;
 mod stream;
 mod upload;

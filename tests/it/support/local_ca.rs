@@ -53,7 +53,7 @@ impl LocalCa {
         assert_eq!(answer.status, 200, "{answer:?}");
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.certificate()).unwrap()).unwrap();
-        let mut config = ClientConfig::builder_with_provider(attache::tls::provider())
+        let mut config = ClientConfig::builder_with_provider(attache::bench::provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
@@ -87,21 +87,19 @@ impl LocalCa {
     /// One that attache itself has made, for these hosts.
     pub fn constrained(hosts: &[&str]) -> Self {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let made = attache::tls::CertificateAuthority::generate(&hosts).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let files = (folder.path().join("ca.pem"), folder.path().join("ca.key"));
-        attache::tls::AuthoritySource::create(&made, &files.0, &files.1).unwrap();
+        attache::bench::create_authority(&hosts, &files.0, &files.1).unwrap();
         Self { folder }
     }
 
     /// What `openssl verify` says of the leaf for a host.
     pub fn verified_by_openssl(&self, host: &str) -> String {
-        let file = |name| attache::secret::SecretSource::File(self.folder.path().join(name));
-        let source = attache::tls::AuthoritySource { certificate: file("ca.pem"), key: file("ca.key") };
-        let config = source.read().unwrap().server_config(host).unwrap();
+        let file = |name| self.folder.path().join(name);
+        let config = attache::bench::authority_config(&file("ca.pem"), &file("ca.key"), host).unwrap();
         let leaf = shown_by(&config, host);
         let path = self.folder.path().join("leaf.pem");
-        std::fs::write(&path, attache::tls::trust_store::pem_bundle([leaf.as_ref()])).unwrap();
+        std::fs::write(&path, attache::bench::pem_bundle([leaf.as_ref()])).unwrap();
         let output = std::process::Command::new("openssl")
             .args(["verify", "-purpose", "sslserver", "-verify_hostname", host, "-CAfile"])
             .args([self.certificate(), path])
@@ -147,7 +145,7 @@ fn shown_by(config: &Arc<rustls::ServerConfig>, host: &str) -> CertificateDer<'s
             vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256]
         }
     }
-    let client = ClientConfig::builder_with_provider(attache::tls::provider())
+    let client = ClientConfig::builder_with_provider(attache::bench::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()

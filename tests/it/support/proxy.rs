@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use attache::app::App;
+use attache::app::ListenAddress;
 use attache::config::Config;
-use attache::listen::ListenAddress;
 
 /// An attache that runs until it is dropped.
 pub struct TestProxy {
@@ -32,7 +32,7 @@ impl TestProxy {
     }
 
     /// Has the file read again, as SIGHUP does.
-    pub async fn reload(&self) -> attache::admin::Reload {
+    pub async fn reload(&self) -> attache::app::Reload {
         self.app.reload().await
     }
 

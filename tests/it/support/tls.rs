@@ -59,7 +59,7 @@ impl TestCa {
         let (certificate, key) = self.issue(names);
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let verifier = clients.map_or_else(WebPkiClientVerifier::no_client_auth, Self::verifier);
-        let mut config = ServerConfig::builder_with_provider(attache::tls::provider())
+        let mut config = ServerConfig::builder_with_provider(attache::bench::provider())
             .with_protocol_versions(versions)
             .unwrap()
             .with_client_cert_verifier(verifier)
@@ -98,7 +98,7 @@ impl TestCa {
     fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.file.path()).unwrap()).unwrap();
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), attache::tls::provider()).build().unwrap()
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), attache::bench::provider()).build().unwrap()
     }
 }
 
