@@ -131,7 +131,7 @@ pub(crate) enum HostRule {
     /// This canonical host.
     Named(String),
     /// The hosts of an upstream.
-    Of(crate::upstream::OriginPattern),
+    Of(crate::dial::OriginPattern),
 }
 
 impl HostRule {
@@ -139,7 +139,7 @@ impl HostRule {
     #[must_use]
     pub(crate) fn accepts(&self, host: &str) -> bool {
         match self {
-            Self::Loopback => crate::upstream::is_loopback_host(host),
+            Self::Loopback => crate::dial::is_loopback_host(host),
             Self::Named(name) => name == host,
             Self::Of(pattern) => pattern.covers_host(host),
         }

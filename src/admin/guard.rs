@@ -10,8 +10,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::problem;
+use crate::dial::Authority;
 use crate::secret::Secret;
-use crate::upstream::Authority;
 
 /// What is asked of a request.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ fn has_loopback_host(request: &Request) -> bool {
     let host = authority.or_else(|| hosts.next()?.to_str().ok());
     // A unix socket's caller may have nothing to say here.
     let Some(host) = host else { return request.version() == http::Version::HTTP_10 };
-    let parsed = Authority::parse(host).ok().and_then(|host| crate::upstream::Host::parse(&host.host).ok());
+    let parsed = Authority::parse(host).ok().and_then(|host| crate::dial::Host::parse(&host.host).ok());
     parsed.is_some_and(|host| host.is_loopback()) && hosts.next().is_none()
 }
 

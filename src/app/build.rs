@@ -15,6 +15,7 @@ use super::sources::{BuildError, DpopKeys};
 use super::ways::{ChosenNames, addresses_of, onward};
 use crate::config::{Config, ListenerConfig, UpstreamConfig};
 use crate::credential::Credential;
+use crate::dial::{AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, Scheme};
 use crate::oauth::{ClientAuth, Identity};
 use crate::proxy::{ListenerMode, PrivateAddresses, Unmatched};
 use crate::rate::RateLimit;
@@ -24,10 +25,7 @@ use crate::telemetry::{RequestMetrics, UNMATCHED};
 use crate::tls::server::ListenerIdentity;
 use crate::tls::{CertificateAuthority, ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
 use crate::token::TokenMetrics;
-use crate::upstream::{
-    AddressPolicy, Host, Origin, OriginPattern, OwnAddresses, PoolSettings, Scheme, Timeouts, TlsSettings, Upstream,
-    UpstreamSettings,
-};
+use crate::upstream::{PoolSettings, Timeouts, TlsSettings, Upstream, UpstreamSettings};
 
 /// What building needs besides the configuration.
 #[derive(Debug, Clone)]

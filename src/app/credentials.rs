@@ -11,9 +11,9 @@ use crate::config::Config;
 use crate::credential::{
     Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
 };
+use crate::dial::OnwardSettings;
 use crate::oauth::{Grant, Identity, SubjectSource};
 use crate::token::{Clock, RefreshSettings, Spent, TokenCache};
-use crate::upstream::OnwardSettings;
 
 /// What is behind a credential.
 #[derive(Debug, Clone)]

@@ -49,6 +49,7 @@ use self::workers::{Running, Stop, WorkerParts, Workers};
 use crate::admin::{Admin, AdminFacts, ReloadRequest, Reloads};
 use crate::config::Config;
 use crate::descriptors::Shares;
+use crate::dial::OwnAddresses;
 use crate::listen::{
     self, BindError, Bound, Inherited, Limits, ListenContext, Listening, ListeningAt, PerAddress, Room, Roster,
 };
@@ -60,7 +61,6 @@ use crate::telemetry::{
 };
 use crate::tls::{MinVersion, client_config};
 use crate::token::TokenMetrics;
-use crate::upstream::OwnAddresses;
 
 /// The name under which the admin listener's address is given.
 pub(crate) const ADMIN: &str = "admin";

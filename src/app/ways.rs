@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use super::sources::BuildError;
 use crate::config::UpstreamConfig;
+use crate::dial::{AddressPolicy, Names, Onward, OnwardSettings, Scheme};
 use crate::sync::lock;
-use crate::upstream::{AddressPolicy, Names, Onward, OnwardSettings, Scheme};
 
 /// Where the hosts are looked up that callers choose, by the upstream's name: a reload leaves lookups that hang behind, and must
 /// not begin as many again.

@@ -8,10 +8,10 @@ use clap::Args;
 use super::exec::{current, known};
 use super::output::{self, Failure, data, talk};
 use crate::config::{Config, ListenerConfig};
+use crate::dial::OriginPattern;
 use crate::exec::{Change, Environment, Notation, Proxy, Setup, cache_folder, kept_from_others};
 use crate::listen::ListenAddress;
 use crate::proxy::ListenerMode;
-use crate::upstream::OriginPattern;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

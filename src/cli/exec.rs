@@ -11,12 +11,12 @@ use clap::Args;
 use super::output::{Failure, talk};
 use crate::app::App;
 use crate::config::{Config, ConfigErrors, ListenerConfig, Problem};
+use crate::dial::OriginPattern;
 use crate::exec::{Change, Child, PrivateFolder, Proxy, Setup};
 use crate::listen::ListenAddress;
 use crate::proxy::ListenerMode;
 use crate::secret::{Secret, SecretSource};
 use crate::tls::{AuthoritySource, CertificateAuthority};
-use crate::upstream::OriginPattern;
 
 /// How long what the command left running may finish its requests.
 const DRAIN: Duration = Duration::from_secs(2);

@@ -11,11 +11,11 @@ use super::unused;
 use super::upstreams::Upstream;
 use super::value::At;
 use crate::credential::CredentialSettings;
+use crate::dial::{OriginPattern, Scheme};
 use crate::listen::ListenAddress;
 use crate::oauth::Grant;
 use crate::proxy::ForwardSettings;
 use crate::route::CallerAuthorization;
-use crate::upstream::{OriginPattern, Scheme};
 
 /// Every table of a file, read but not yet held against each other.
 pub(super) struct Tables<'a> {

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use super::file::File;
 use super::listeners::{Listener, Mode};
 use super::upstreams::Upstream;
+use crate::dial::OriginPattern;
 use crate::route::pattern::PathPrefix;
-use crate::upstream::OriginPattern;
 
 /// What a listener finds an origin by.
 #[derive(PartialEq, Eq, Hash)]

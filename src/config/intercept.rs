@@ -9,8 +9,8 @@ use super::error::{ConfigErrors, Problem};
 use super::reader::TableReader;
 use super::secrets::pem;
 use super::value::Value;
+use crate::dial::OriginPattern;
 use crate::tls::{AuthoritySource, TlsError};
-use crate::upstream::OriginPattern;
 
 /// With less than this left, it is time to make another CA and have programs trust that.
 const NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);

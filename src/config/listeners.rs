@@ -10,10 +10,10 @@ use super::client_identity::pair;
 use super::reader::TableReader;
 use super::secrets::secret;
 use super::value::{At, Value};
+use crate::dial::Host;
 use crate::listen::ListenAddress;
 use crate::proxy::AcceptedHosts;
 use crate::tls::server::ListenerTls;
-use crate::upstream::Host;
 
 /// `[listeners.X]` as it is written; the names in it are looked up later.
 pub(super) struct Listener {

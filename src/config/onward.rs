@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::reader::TableReader;
 use super::secrets::secrets;
 use super::value::Value;
-use crate::upstream::{DirectRule, OnwardLogin, OnwardSettings, Origin};
+use crate::dial::{DirectRule, OnwardLogin, OnwardSettings, Origin};
 
 const REMEDY: &str =
     "write \"http://HOST:PORT\", or { url = \"http://HOST:PORT\", username = \"…\", password = { env = \"NAME\" } }";

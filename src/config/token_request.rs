@@ -13,9 +13,9 @@ use super::preset::preset;
 use super::reader::{TableReader, set};
 use super::secrets::pem;
 use super::value::Value;
+use crate::dial::{Host, OnwardLogin, OnwardSettings};
 use crate::oauth::{AssertionAudience, ClientAuth, DpopSettings, Grant, JwtBearer, OAuthSettings, Server};
 use crate::secret::{Secret, SecretSource, Secrets};
-use crate::upstream::{Host, OnwardLogin, OnwardSettings};
 
 /// Reads everything that a token request is made of. `None` after a problem.
 /// The second part is how long tokens live where their server does not say, if a preset knows that.

@@ -4,8 +4,8 @@ use super::callers;
 use super::check::{Tables, reached};
 use super::file::File;
 use super::listeners::{Listener, Mode};
+use crate::dial::Scheme;
 use crate::proxy::Unmatched;
-use crate::upstream::Scheme;
 
 /// Warns of tables and keys that have no effect.
 pub(super) fn warn(file: &File<'_>, tables: &Tables<'_>) {

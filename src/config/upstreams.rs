@@ -8,12 +8,11 @@ use super::client_identity::client_identity;
 use super::onward::{self, Via};
 use super::reader::{TableReader, set};
 use super::value::{At, Value};
+use crate::dial::{Authority, Host, OriginPattern};
 use crate::route::pattern::{PathPattern, PathPrefix};
 use crate::route::{AllowRule, CallerAuthorization, HttpScheme, OnTokenError, RetrySettings, RouteSettings};
 use crate::tls::MinVersion;
-use crate::upstream::{
-    Authority, ConnectTo, Host, OriginPattern, PoolSettings, Timeouts, TlsSettings, UpstreamSettings,
-};
+use crate::upstream::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
 
 /// `[upstreams.X]` with the places that later checks point at.
 pub(super) struct Upstream {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::{java, no_proxy};
-use crate::upstream::OriginPattern;
+use crate::dial::OriginPattern;
 
 /// Where requests go through. Both spellings: curl and wget read `http_proxy` in small letters only, because a server
 /// that runs CGI programs lets its callers set `HTTP_PROXY` (httpoxy); others read only the capitals.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::upstream::OriginPattern;
+use crate::dial::OriginPattern;
 
 /// Programs reach their own machine directly, unless that is where an upstream is.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];

@@ -22,10 +22,11 @@ use super::splice::splice;
 use super::tunnel;
 use super::{Entrance, Proxy};
 use crate::coarse;
+use crate::dial::{Origin, Scheme, Transport};
 use crate::listen::{self, Incoming};
 use crate::runtime::{Lane, ListenerRuntime, Runtime, Stranger};
 use crate::tls::CertificateAuthority;
-use crate::upstream::{Origin, Scheme, Transport, Upstream};
+use crate::upstream::Upstream;
 
 /// How long the caller's first word is waited for before the upstream is asked whether the first word is its own.
 const SILENCE: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use http::uri::PathAndQuery;
 use super::error::Refusal;
 use super::intercept::Inside;
 use super::{forward, reverse};
+use crate::dial::{Origin, OriginPattern};
 use crate::runtime::{Lane, ListenerRuntime, ModeRuntime};
-use crate::upstream::{Origin, OriginPattern};
 
 /// Where a request goes.
 #[derive(Debug)]

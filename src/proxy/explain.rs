@@ -9,9 +9,10 @@ use super::destination::{self, Destination, Reached, Tunnel};
 use super::policy::check_policy;
 use super::{Refusal, connect, forward, tunnel};
 use crate::credential::Place;
+use crate::dial::{Origin, Scheme};
 use crate::route::{CallerAuthorization, PathTable, Selector};
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
-use crate::upstream::{Origin, Scheme, Upstream};
+use crate::upstream::Upstream;
 
 /// The answer of `attache explain` and `/api/explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

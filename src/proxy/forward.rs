@@ -10,9 +10,9 @@ use super::destination::{Destination, Reached, Tunnel};
 use super::error::Refusal;
 use super::intercept::Inside;
 use super::target::{self, Target};
+use crate::dial::{Host, Origin, Scheme};
 use crate::route::{Arrival, ForwardTable, HttpScheme, TunnelPorts};
 use crate::runtime::Lane;
-use crate::upstream::{Host, Origin, Scheme};
 
 /// The destination of a forward-proxy request.
 pub(super) fn destination(

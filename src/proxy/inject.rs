@@ -9,7 +9,8 @@ use url::form_urlencoded;
 
 use super::headers;
 use crate::credential::{Authorization, Credential, Place};
-use crate::upstream::{ExchangeError, Origin, OutboundHead};
+use crate::dial::Origin;
+use crate::upstream::{ExchangeError, OutboundHead};
 
 /// RFC 9449 section 4.1.
 static PROOF: HeaderName = HeaderName::from_static("dpop");

@@ -12,10 +12,10 @@ use tokio_rustls::TlsAcceptor;
 use super::{CallerBody, Entrance, Proxy, malformed};
 use crate::caller::Proven;
 use crate::coarse;
+use crate::dial::Scheme;
 use crate::listen::{self, CallerConnection, Handler, Incoming, Unreadable};
 use crate::runtime::Stranger;
 use crate::tls::CertificateAuthority;
-use crate::upstream::Scheme;
 
 /// What a tunnel was opened for: where every request inside of it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -71,11 +71,12 @@ use self::record::Record;
 use self::rewrite::Terms;
 use self::switch::Switch;
 use crate::credential::{Authorization, Credential};
+use crate::dial::Origin;
 use crate::listen::{CallerConnection, Incoming, Serving};
 use crate::route::OnTokenError;
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, RuntimeReader};
 use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics, Traces};
-use crate::upstream::{Origin, Pool, ResponseBody, Upstream};
+use crate::upstream::{Pool, ResponseBody, Upstream};
 
 /// One worker's request path.
 pub(crate) struct Proxy {

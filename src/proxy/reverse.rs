@@ -11,9 +11,9 @@ use super::choice::{self, Choice};
 use super::destination::{Destination, Reached};
 use super::error::Refusal;
 use super::target::{self, Target};
+use crate::dial::{Authority, Origin};
 use crate::route::{NoRoute, ReverseTable};
 use crate::runtime::{HostRule, Lane};
-use crate::upstream::{Authority, Origin};
 
 /// The destination of a reverse-proxy request.
 pub(super) fn destination(
@@ -59,11 +59,9 @@ pub(super) fn destination(
     let pattern = &lane.route.upstream.settings.origin;
     let fallback = pattern.base().host.as_str();
     let reached = match pattern {
-        crate::upstream::OriginPattern::Exact(_) => Reached::new(lane, pattern, fallback, path),
+        crate::dial::OriginPattern::Exact(_) => Reached::new(lane, pattern, fallback, path),
         _ if lane.route.settings.origin_from.is_some() => Some(Reached::without_origin(lane, path)),
-        crate::upstream::OriginPattern::Wildcard { .. } => {
-            host.and_then(|host| Reached::new(lane, pattern, host, path))
-        }
+        crate::dial::OriginPattern::Wildcard { .. } => host.and_then(|host| Reached::new(lane, pattern, host, path)),
     };
     reached.map(Destination::Route).ok_or_else(|| {
         Refusal::no_route(format!(

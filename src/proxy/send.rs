@@ -14,9 +14,10 @@ use super::replay::ReplayBody;
 use super::retry::{self, Sent, SentBody};
 use super::{Proxy, access, body_limit, inject};
 use crate::credential::{Authorization, Credential};
+use crate::dial::Origin;
 use crate::listen::Incoming;
 use crate::renewal::Answer;
-use crate::upstream::{ExchangeError, Origin, OutboundHead, Resend, ResponseBody, Upstream};
+use crate::upstream::{ExchangeError, OutboundHead, Resend, ResponseBody, Upstream};
 
 /// How often a request goes out that its upstream refuses: it may have too many.
 const MOST_REFUSALS: usize = 4;

@@ -2,9 +2,9 @@
 
 use ipnet::IpNet;
 
+use crate::dial::OnwardSettings;
 use crate::route::TunnelPorts;
 use crate::secret::Secrets;
-use crate::upstream::OnwardSettings;
 
 /// `mode`, with what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]

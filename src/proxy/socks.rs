@@ -12,11 +12,11 @@ use super::error::{Refusal, RequestId};
 use super::{Entrance, Proxy, connect, forward, record};
 use crate::caller::Attempt;
 use crate::coarse;
+use crate::dial::{Authority, Host};
 use crate::listen::CallerConnection;
 use crate::listen::socks5::{self, Reply};
 use crate::runtime::{Lane, ModeRuntime, Stranger};
 use crate::secret::Secret;
-use crate::upstream::{Authority, Host};
 
 impl Proxy {
     /// True if the callers of this listener speak SOCKS 5 now.

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Version};
 
 use super::error::Refusal;
 use super::headers;
-use crate::upstream::{Authority, Scheme};
+use crate::dial::{Authority, Scheme};
 
 /// The target of a request, in the forms of RFC 9112 section 3.2.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use super::Refusal;
 use super::destination::Reached;
 use crate::credential::Credential;
-use crate::upstream::{Origin, OriginPattern};
+use crate::dial::{Origin, OriginPattern};
 
 /// The same route at the origin that the token came with; `None` where the configuration says where the upstream is.
 ///

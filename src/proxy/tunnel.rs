@@ -12,9 +12,10 @@ use super::body::RequestBody;
 use super::entrance::Entrance;
 use super::error::Refusal;
 use super::splice::splice;
+use crate::dial::{Origin, Scheme};
 use crate::listen::Upgrade;
 use crate::runtime::{Lane, ListenerRuntime, Runtime, Stranger, UnmatchedRuntime};
-use crate::upstream::{Origin, ResponseBody, Scheme, Upstream};
+use crate::upstream::{ResponseBody, Upstream};
 
 /// A tunnel cannot keep rules about methods and paths.
 pub(super) fn check_rules(lane: &Lane, shared: bool) -> Result<(), Refusal> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::paths::{NoRoute, PathTable, Selector};
 use super::pattern::PathPrefix;
 use super::reading;
-use crate::upstream::{OriginPattern, Scheme};
+use crate::dial::{OriginPattern, Scheme};
 
 /// Targets that callers name themselves.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use tokio_rustls::TlsConnector;
 
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::http1::Stream;
-use super::{Host, Offer, Origin, Transport, Upstream};
+use super::{Offer, Upstream};
 use crate::coarse;
-use crate::dial::{DialError, Names, Target, dial, handshake_error, without_brackets};
+use crate::dial::{DialError, Host, Names, Origin, Target, Transport, dial, handshake_error, without_brackets};
 use crate::tls::Keys;
 
 /// Dials the origin (or what stands in for it in `connect`), within the connect timeout.

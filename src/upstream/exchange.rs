@@ -21,8 +21,9 @@ use super::body::{BodyError, Outgoing, Progress, ResponseBody};
 use super::error::{ExchangeError, ExchangeErrorKind, Resend};
 use super::lease::NotSent;
 use super::pool::{OriginPool, Pool};
-use super::{Offer, Origin, Timeouts, Upstream, path_and_query};
+use super::{Offer, Timeouts, Upstream, path_and_query};
 use crate::coarse::{Deadline, Limit};
+use crate::dial::{Origin, Scheme};
 use crate::interim::Interims;
 
 /// On how many connections a request tries to leave that none of them has let out.
@@ -183,8 +184,8 @@ pub(super) fn http2_request<B: Body>(
     *request.version_mut() = Version::HTTP_2;
     let mut parts = uri::Parts::default();
     parts.scheme = Some(match origin.scheme {
-        super::Scheme::Http => uri::Scheme::HTTP,
-        super::Scheme::Https => uri::Scheme::HTTPS,
+        Scheme::Http => uri::Scheme::HTTP,
+        Scheme::Https => uri::Scheme::HTTPS,
     });
     parts.authority = Some(authority);
     parts.path_and_query = Some(head.path.map_or_else(|| path_and_query(&head.head.uri), Clone::clone));

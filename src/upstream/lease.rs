@@ -10,6 +10,7 @@ use h2::client::SendRequest;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 
+use super::Upstream;
 use super::body::{BodyError, Outgoing, ResponseBody};
 use super::counted::Alive;
 use super::error::{ExchangeError, ExchangeErrorKind};
@@ -18,9 +19,8 @@ use super::http1::{self, Stream};
 use super::http2::{self, Exchange};
 use super::pool::OriginPool;
 use super::shared::Streams;
-use super::{Origin, Upstream};
 use crate::coarse::Tick;
-use crate::dial::Http2Fault;
+use crate::dial::{Http2Fault, Origin};
 
 /// A connection in use by one request; dropped instead of given back, an HTTP/1.1 connection is closed.
 pub(super) struct Lease<B> {

@@ -33,12 +33,7 @@ pub(crate) use http1::fuzzing;
 pub(crate) use pool::Pool;
 pub(crate) use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
 
-// An upstream is known by its origin, and reached by a way out: who speaks of upstreams speaks of those too.
-pub(crate) use crate::dial::Origin;
-pub(crate) use crate::dial::{
-    AddressPolicy, DirectRule, Names, Onward, OnwardLogin, OnwardSettings, OwnAddresses, Transport, is_loopback_host,
-};
-pub(crate) use crate::dial::{Authority, Host, OriginPattern, Scheme};
+use crate::dial::{AddressPolicy, Names, Onward, Origin, OriginPattern, OwnAddresses, Transport};
 use crate::tls::ClientIdentity;
 
 /// What a TLS handshake offers to speak.

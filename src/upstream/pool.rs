@@ -20,8 +20,9 @@ use super::error::{ExchangeError, ExchangeErrorKind};
 use super::http1::{self, Stream};
 use super::lease::{Lease, Owned, Speaking};
 use super::shared::{Shared, Streams};
-use super::{Offer, Origin, Upstream};
+use super::{Offer, Upstream};
 use crate::coarse::{self, Tick};
+use crate::dial::Origin;
 
 /// How long a server that wants HTTP/1.1 is spoken to in it. One that has been mended gets HTTP/2 again without a restart
 /// here, and one that has not costs one request in this time a second sending.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Host, OnwardSettings, OriginPattern};
+use crate::dial::{Host, OnwardSettings, OriginPattern};
 use crate::tls::{IdentitySource, MinVersion};
 
 /// How an upstream is reached.

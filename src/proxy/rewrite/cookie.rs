@@ -1,7 +1,7 @@
 //! `Set-Cookie` (RFC 6265 section 4.1): what says for which host, path and scheme a cookie is. The rest passes byte for byte.
 
 use super::reference::Names;
-use crate::upstream::{Host, Scheme};
+use crate::dial::{Host, Scheme};
 
 /// The field as the caller has to read it; `None` where it keeps the cookie and sends it back as it is.
 pub(super) fn told(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {

@@ -2,7 +2,7 @@
 //! that it speaks to.
 
 use super::reference::{Names, Reference, cut, without_dots};
-use crate::upstream::Scheme;
+use crate::dial::Scheme;
 
 /// The field in the origin's terms; `None` where it names something else, or already reads so.
 pub(super) fn told(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {

@@ -19,8 +19,8 @@ pub(super) use self::hints::changed_before;
 use self::reference::Names;
 use super::destination::Reached;
 use super::intercept::Inside;
+use crate::dial::Scheme;
 use crate::runtime::{ListenerRuntime, ModeRuntime};
-use crate::upstream::Scheme;
 
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
 

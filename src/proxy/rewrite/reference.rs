@@ -3,7 +3,7 @@
 //! Whatever is not read for certain as the origin's own stays as it is: user information, another port, a name that only
 //! begins the same, characters that programs read differently.
 
-use crate::upstream::{Authority, Origin, Scheme};
+use crate::dial::{Authority, Origin, Scheme};
 
 /// The two names of one origin: its own, and that of the caller who sent the request.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::reference::Names;
 use super::{cookie, destination, link, refresh};
-use crate::upstream::{Origin, Scheme};
+use crate::dial::{Origin, Scheme};
 
 /// An origin, and the caller's name for it.
 struct Case {
