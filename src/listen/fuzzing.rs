@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::flood::FrameMeter;
-use super::heads::HeadMeter;
+use super::connection::frame_meter::FrameMeter;
+use super::connection::head_meter::HeadMeter;
+use super::connection::state::{Standing, Switch};
 use super::socks5::{self, Request, SocksError};
-use super::standing::{Standing, Switch};
 
 /// So many bytes of a request are looked at.
 const MOST: usize = 16 * 1024;

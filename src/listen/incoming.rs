@@ -9,7 +9,7 @@ use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 
-use super::http2::RequestBody;
+use super::connection::http2::body::RequestBody;
 use super::upgrade::Upgrade;
 use crate::interim::Interims;
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
-use super::ListenAddress;
+use super::settings::ListenAddress;
 use crate::sync::{read, write};
 
 /// Every listener's real address. A clone is a reference.

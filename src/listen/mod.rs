@@ -7,31 +7,16 @@
 mod bind;
 mod caller;
 mod connection;
-mod flood;
 #[doc(hidden)]
 pub(crate) mod fuzzing;
-mod heads;
-mod http1;
-mod http2;
 mod incoming;
-mod inherited;
-mod interim;
 mod listening;
 pub(crate) mod loopback;
 mod panics;
 mod per_address;
-mod room;
-mod roster;
 mod settings;
-#[cfg(target_os = "linux")]
-mod sock_diag;
 pub(crate) mod socks5;
-mod standing;
-mod title_case;
-mod unix_socket;
 mod upgrade;
-mod watch;
-mod watched;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -48,15 +33,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
 use bind::Accepted;
+pub(crate) use bind::inherited::Inherited;
 pub(crate) use bind::{BindError, Bound, UnixPath, bind};
 pub(crate) use caller::{CallerConnection, Peer};
+pub(crate) use connection::drain::Roster;
+pub(crate) use connection::room::Room;
 pub(crate) use connection::{Serving, serve_stream};
 pub(crate) use incoming::Incoming;
-pub(crate) use inherited::Inherited;
 pub(crate) use listening::{Listening, ListeningAt};
 pub(crate) use per_address::{PerAddress, network_of};
-pub(crate) use room::Room;
-pub(crate) use roster::Roster;
 pub use settings::{Limits, ListenAddress};
 pub(crate) use upgrade::Upgrade;
 

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
-use super::http2::Tunnel;
+use super::connection::http2::tunnel::Tunnel;
 
 /// The caller's side of a switch of protocols (RFC 9110 section 7.8) or of a tunnel (section 9.3.6), until the answer says
 /// whether there will be one.

@@ -6,10 +6,10 @@
 
 mod answer;
 mod batched;
-mod body;
+pub(in crate::listen) mod body;
 mod head;
 mod stream;
-mod tunnel;
+pub(in crate::listen) mod tunnel;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,13 +25,12 @@ use http::Request;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::standing::Standing;
-use super::watch::Served;
-use super::{Handler, Limits, panics};
+use super::drive::Served;
+use super::state::Standing;
+use crate::listen::settings::Limits;
+use crate::listen::{Handler, panics};
 use batched::{Batch, Batched, batched};
-pub(super) use body::RequestBody;
 pub(super) use stream::Context as StreamContext;
-pub(crate) use tunnel::Tunnel;
 
 /// Streams of one caller at a time, and how much of the body of each may wait here.
 const MAX_STREAMS: u32 = 100;

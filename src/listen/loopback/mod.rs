@@ -6,12 +6,13 @@
 //! The kernel is asked for the one socket (`sock_diag`). Where it cannot be asked so (a sandbox without netlink, a kernel
 //! without the module), the tables of all sockets are read: on a blocking thread, once for all connections that come together.
 
+#[cfg(target_os = "linux")]
+mod sock_diag;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, LazyLock, OnceLock};
 
-#[cfg(target_os = "linux")]
-use super::sock_diag;
 use crate::together::Together;
 
 /// `st` of a connection that stands; of any other the owner may be missing.

@@ -4,14 +4,14 @@
 //! the latter and drops the former, so it is looked for where the bytes come in. Only lines of heads and chunk sizes are looked
 //! at; bodies are skipped.
 
-use super::standing::{Standing, Switch};
+use super::state::{Standing, Switch};
 
 /// A line's beginning, as much as its name takes.
 const NAME: usize = 32;
 
 /// Follows the requests of one connection.
 #[derive(Debug)]
-pub(super) struct HeadMeter {
+pub(in crate::listen) struct HeadMeter {
     at: At,
     head: Head,
     /// What has come of a line that has not ended.
@@ -57,13 +57,13 @@ enum Length {
 
 impl HeadMeter {
     /// From the first byte of a connection on.
-    pub(super) fn new() -> Self {
+    pub(in crate::listen) fn new() -> Self {
         Self { at: At::Head, head: Head::default(), line: Vec::new(), unended: false }
     }
 
     /// Takes in what was read. The place of the last byte of a head that says both how long its body is and that it does not
     /// know; nothing is looked at after that.
-    pub(super) fn read(&mut self, bytes: &[u8], standing: &Standing) -> Option<usize> {
+    pub(in crate::listen) fn read(&mut self, bytes: &[u8], standing: &Standing) -> Option<usize> {
         let mut rest = bytes;
         while !rest.is_empty() {
             match self.at {

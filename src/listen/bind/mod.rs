@@ -1,5 +1,8 @@
 //! Listening sockets: bound before anything else starts, so that an address in use is a start error.
 
+pub(in crate::listen) mod inherited;
+mod unix_socket;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::path::{Path, PathBuf};
@@ -7,8 +10,9 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::unix_socket::{StdUnixListener, UnixListener, UnixStream, remove_stale};
-use super::{ListenAddress, Peer};
+use self::unix_socket::{StdUnixListener, UnixListener, UnixStream, remove_stale};
+use super::caller::Peer;
+use super::settings::ListenAddress;
 
 /// Connections that wait to be accepted, for each socket.
 const BACKLOG: i32 = 4096;
@@ -25,7 +29,7 @@ pub(crate) struct BindError {
 }
 
 impl BindError {
-    pub(super) fn new(address: &ListenAddress, reason: String) -> Self {
+    pub(in crate::listen) fn new(address: &ListenAddress, reason: String) -> Self {
         Self { address: address.to_string(), reason }
     }
 }
@@ -160,19 +164,19 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-pub(super) enum Acceptor {
+pub(in crate::listen) enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-pub(super) enum Accepted {
+pub(in crate::listen) enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
 impl Accepted {
     /// Who connected.
-    pub(super) fn peer(&self) -> Peer {
+    pub(in crate::listen) fn peer(&self) -> Peer {
         match self {
             Self::Tcp(_, address) => Peer::Address(*address),
             Self::Unix(stream) => Peer::User(stream.peer_cred().ok().map(|credentials| credentials.uid())),
@@ -182,7 +186,7 @@ impl Accepted {
 
 impl Accepted {
     /// Where they connected to.
-    pub(super) fn at(&self) -> Option<SocketAddr> {
+    pub(in crate::listen) fn at(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream, _) => stream.local_addr().ok(),
             Self::Unix(_) => None,
@@ -191,7 +195,7 @@ impl Accepted {
 }
 
 impl Bound {
-    pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
+    pub(in crate::listen) fn into_acceptor(self) -> io::Result<Acceptor> {
         Ok(match self {
             Self::Tcp(listener) => Acceptor::Tcp(TcpListener::from_std(listener)?),
             Self::Unix(listener) => Acceptor::Unix(UnixListener::from_std(listener)?),
@@ -202,7 +206,7 @@ impl Bound {
 impl Acceptor {
     /// Ends the listening. What had connected by then is handed out: closing the socket would reset it, and its requests may be
     /// on their way. A socket of a service manager's goes on without us.
-    pub(super) fn finish(self) -> Vec<Accepted> {
+    pub(in crate::listen) fn finish(self) -> Vec<Accepted> {
         let mut rest = Vec::new();
         match self {
             Self::Tcp(listener) => {
@@ -232,7 +236,7 @@ impl Acceptor {
         rest
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+    pub(in crate::listen) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;

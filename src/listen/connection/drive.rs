@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::Limits;
-use super::roster::Seat;
-use super::standing::{Overdue, Standing};
+use super::drain::Seat;
+use super::state::{Overdue, Standing};
 use crate::coarse::{Deadline, Tick};
+use crate::listen::settings::Limits;
 
 /// How long a connection without a request in progress stays open while the worker drains: a request that was on its way
 /// when the draining began is answered, with `Connection: close`.

@@ -4,9 +4,9 @@
 use std::io;
 use std::net::TcpListener as StdTcpListener;
 
-use super::ListenAddress;
-use super::bind::{BindError, Bound};
 use super::unix_socket::StdUnixListener;
+use super::{BindError, Bound};
+use crate::listen::settings::ListenAddress;
 
 /// What was passed to this process.
 #[derive(Debug, Default)]

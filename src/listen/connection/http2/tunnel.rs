@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes};
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::standing::InProgress;
+use super::super::state::InProgress;
 
 /// The most that is handed over at once.
 const PIECE: usize = 16 * 1024;

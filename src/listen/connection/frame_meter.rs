@@ -36,7 +36,7 @@ const END_HEADERS: u8 = 4;
 
 /// Follows the frames of one connection.
 #[derive(Debug)]
-pub(super) struct FrameMeter {
+pub(in crate::listen) struct FrameMeter {
     /// Bytes until the next header begins.
     skip: usize,
     /// What has come of it.
@@ -62,7 +62,7 @@ enum Head {
 
 impl FrameMeter {
     /// From the first byte of a connection on.
-    pub(super) fn new() -> Self {
+    pub(in crate::listen) fn new() -> Self {
         Self {
             skip: PREFACE,
             header: [0; HEADER],
@@ -75,7 +75,7 @@ impl FrameMeter {
     }
 
     /// Takes in what was read. False if it was too much: the connection has to end.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) -> bool {
+    pub(in crate::listen) fn read(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -98,7 +98,7 @@ impl FrameMeter {
     }
 
     /// True while a request's head has begun and not ended.
-    pub(super) const fn is_in_head(&self) -> bool {
+    pub(in crate::listen) const fn is_in_head(&self) -> bool {
         match self.head {
             Head::None => false,
             Head::Ends => self.skip > 0,

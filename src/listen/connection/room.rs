@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::standing::Standing;
+use super::state::Standing;
 use crate::coarse::Tick;
 use crate::sync::lock;
 
@@ -59,7 +59,7 @@ impl Room {
     }
 
     /// A place for one more. Dropping this future gives up waiting.
-    pub(super) async fn place(&self) -> OwnedSemaphorePermit {
+    pub(in crate::listen) async fn place(&self) -> OwnedSemaphorePermit {
         let free = self.permits.available_permits();
         if free > self.low
             && let Some(permit) = self.place_now()
@@ -93,12 +93,12 @@ impl Room {
     }
 
     /// A place if there is one.
-    pub(super) fn place_now(&self) -> Option<OwnedSemaphorePermit> {
+    pub(in crate::listen) fn place_now(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
     /// There is no descriptor to accept with.
-    pub(super) fn out_of_descriptors(&self, error: &std::io::Error) {
+    pub(in crate::listen) fn out_of_descriptors(&self, error: &std::io::Error) {
         self.make_room(self.permits.available_permits() + self.low.max(1));
         if self.no_descriptors.is_due() {
             tracing::warn!(target: "attache::listen", %error, "accepting pauses");
@@ -138,7 +138,7 @@ impl Room {
         }
     }
 
-    pub(super) fn bench(&self) -> Arc<Bench> {
+    pub(in crate::listen) fn bench(&self) -> Arc<Bench> {
         let bench = Arc::new(Bench::default());
         let mut benches = lock(&self.benches);
         // Each opened tunnel has one: those that have ended go before the list grows.
@@ -149,7 +149,7 @@ impl Room {
         bench
     }
 
-    pub(super) fn number(&self) -> u64 {
+    pub(in crate::listen) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 }
@@ -172,7 +172,7 @@ impl Drop for Waiting<'_> {
 
 /// Where the connections of one roster sit. Locked when one comes or goes, and when room is short.
 #[derive(Debug, Default)]
-pub(super) struct Bench(Mutex<Seats>);
+pub(in crate::listen) struct Bench(Mutex<Seats>);
 
 #[derive(Debug, Default)]
 struct Seats {
@@ -188,7 +188,7 @@ struct Seated {
 }
 
 impl Bench {
-    pub(super) fn sit(&self, number: u64, standing: Arc<Standing>) -> usize {
+    pub(in crate::listen) fn sit(&self, number: u64, standing: Arc<Standing>) -> usize {
         let mut bench = lock(&self.0);
         let seated = Some(Seated { number, standing, waker: None });
         match bench.free.pop() {
@@ -203,20 +203,20 @@ impl Bench {
         }
     }
 
-    pub(super) fn rise(&self, place: usize) {
+    pub(in crate::listen) fn rise(&self, place: usize) {
         let mut bench = lock(&self.0);
         bench.seats[place] = None;
         bench.free.push(place);
     }
 
     /// Whom to wake when something is asked of this connection.
-    pub(super) fn wake_by(&self, place: usize, waker: &Waker) {
+    pub(in crate::listen) fn wake_by(&self, place: usize, waker: &Waker) {
         if let Some(seated) = &mut lock(&self.0).seats[place] {
             seated.waker = Some(waker.clone());
         }
     }
 
-    pub(super) fn wake_all(&self) {
+    pub(in crate::listen) fn wake_all(&self) {
         let wakers: Vec<Waker> =
             lock(&self.0).seats.iter().flatten().filter_map(|seated| seated.waker.clone()).collect();
         wakers.iter().for_each(Waker::wake_by_ref);

@@ -14,14 +14,16 @@ use http::{Method, Request, Response};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 
-use super::super::standing::{InProgress, Standing};
-use super::super::upgrade::Upgrade;
-use super::super::{CallerConnection, Handler, Incoming};
+use super::super::state::{InProgress, Standing};
 use super::answer;
 use super::body::RequestBody;
 use super::head;
 use super::tunnel::Tunnel;
 use crate::interim::Interims;
+use crate::listen::Handler;
+use crate::listen::caller::CallerConnection;
+use crate::listen::incoming::Incoming;
+use crate::listen::upgrade::Upgrade;
 
 /// What the streams of one connection have in common.
 pub(in crate::listen) struct Context<H> {

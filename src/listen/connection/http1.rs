@@ -15,12 +15,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::drive::Served;
 use super::interim::written_before;
-use super::standing::{InProgress, Standing, Switch};
-use super::watch::Served;
-use super::watched::Watched;
-use super::{CallerConnection, Handler, Incoming, Limits};
+use super::monitored_io::Watched;
+use super::state::{InProgress, Standing, Switch};
 use crate::interim::Interims;
+use crate::listen::Handler;
+use crate::listen::caller::CallerConnection;
+use crate::listen::incoming::Incoming;
+use crate::listen::settings::Limits;
 
 /// Serves what comes over `io`.
 pub(super) fn serve<S, H>(

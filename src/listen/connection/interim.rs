@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use http::Response;
 
-use super::standing::Standing;
+use super::state::Standing;
 use super::title_case::title_cased;
 use crate::interim::Interims;
 

@@ -9,11 +9,11 @@ use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Unreadable;
-use super::flood::FrameMeter;
-use super::heads::HeadMeter;
-use super::standing::Standing;
+use super::frame_meter::FrameMeter;
+use super::head_meter::HeadMeter;
+use super::state::Standing;
 use super::title_case::title_cased;
+use crate::listen::Unreadable;
 
 /// The connection's bytes, watched. `prefix` holds what was read to find out the protocol.
 pub(super) struct Watched<S> {

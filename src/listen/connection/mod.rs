@@ -1,5 +1,17 @@
 //! One caller's connection, from its first byte to its last.
 
+pub(in crate::listen) mod drain;
+mod drive;
+pub(in crate::listen) mod frame_meter;
+pub(in crate::listen) mod head_meter;
+mod http1;
+pub(in crate::listen) mod http2;
+mod interim;
+mod monitored_io;
+pub(in crate::listen) mod room;
+pub(in crate::listen) mod state;
+mod title_case;
+
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -10,12 +22,14 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
+use self::drain::Roster;
+use self::drive::{DRAIN_GRACE, watch};
+use self::monitored_io::Watched;
+use self::state::Standing;
+use super::Handler;
 use super::bind::Accepted;
-use super::roster::Roster;
-use super::standing::Standing;
-use super::watch::{DRAIN_GRACE, watch};
-use super::watched::Watched;
-use super::{CallerConnection, Handler, Limits, http1, http2};
+use super::caller::CallerConnection;
+use super::settings::Limits;
 use crate::coarse;
 use crate::tls::server::names_in;
 
@@ -34,7 +48,7 @@ pub(crate) struct Serving {
 }
 
 /// Serves an accepted connection.
-pub(super) async fn serve<H: Handler>(
+pub(in crate::listen) async fn serve<H: Handler>(
     accepted: Accepted,
     handler: Rc<H>,
     caller: Arc<CallerConnection>,

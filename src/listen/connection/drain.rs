@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::room::{Bench, Room};
-use super::standing::Standing;
+use super::state::Standing;
 
 /// One worker's connections. Asking whether to drain is reading a cell; nothing is registered anew with each request.
 #[derive(Debug)]

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Limits;
 use crate::coarse::Tick;
+use crate::listen::settings::Limits;
 use crate::sync::lock;
 
 /// Where a connection stands. Atomics because hyper wants `Send` of an upgradeable connection, and because any worker may look
 /// for the connection that has been idle longest; only its own thread ever changes it, save that it may be asked to go.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(in crate::listen) struct Standing {
     phase: AtomicU8,
     since: AtomicU64,
     /// Requests in progress; more than one on HTTP/2.
@@ -37,7 +37,7 @@ pub(super) struct Standing {
 
 /// A request to switch protocols (CONNECT, `Upgrade`) decides what the bytes behind it are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Switch {
+pub(in crate::listen) enum Switch {
     /// None is asked for: what comes is HTTP.
     No,
     /// Asked for, and not answered.
@@ -81,7 +81,7 @@ impl Default for Standing {
 
 /// What ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Overdue {
+pub(in crate::listen) enum Overdue {
     /// Nothing was asked for a long time.
     Idle,
     /// A head was begun and not finished.
@@ -101,7 +101,7 @@ impl Standing {
     }
 
     /// Something has come: from now on a request head is owed.
-    pub(super) fn has_begun(&self) {
+    pub(in crate::listen) fn has_begun(&self) {
         if self.phase.load(Ordering::Relaxed) == NEW {
             self.set(HEAD);
         }
@@ -109,27 +109,27 @@ impl Standing {
 
     /// Since when nothing has been asked for on this connection; `None` if a request is in progress, or its head has begun to
     /// come. `now` may be another thread's: the clocks of workers begin together.
-    pub(super) fn idle_since(&self, now: Tick) -> Option<Tick> {
+    pub(in crate::listen) fn idle_since(&self, now: Tick) -> Option<Tick> {
         let since = Tick::from_bits(self.since.load(Ordering::Relaxed));
         (self.is_idle() && now >= since.after(QUIET)).then_some(since)
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::listen) fn is_idle(&self) -> bool {
         let in_head = self.phase.load(Ordering::Relaxed) == HEAD || self.head_since.load(Ordering::Relaxed) != 0;
         !self.is_busy() && !self.blocked.load(Ordering::Relaxed) && !in_head
     }
 
     /// Asks it to make room for another connection; from any thread.
-    pub(super) fn ask_to_go(&self) {
+    pub(in crate::listen) fn ask_to_go(&self) {
         self.asked_to_go.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_asked_to_go(&self) -> bool {
+    pub(in crate::listen) fn is_asked_to_go(&self) -> bool {
         self.asked_to_go.load(Ordering::Relaxed)
     }
 
     /// True if it is asked to make room, and still idle. What has come in between keeps it.
-    pub(super) fn must_go(&self) -> bool {
+    pub(in crate::listen) fn must_go(&self) -> bool {
         if !self.is_asked_to_go() {
             return false;
         }
@@ -140,11 +140,11 @@ impl Standing {
         goes
     }
 
-    pub(super) fn begin_request(&self) {
+    pub(in crate::listen) fn begin_request(&self) {
         self.busy.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn end_request(&self) {
+    pub(in crate::listen) fn end_request(&self) {
         self.answering.store(true, Ordering::Relaxed);
         if self.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.set(IDLE);
@@ -152,18 +152,18 @@ impl Standing {
     }
 
     /// HTTP/2 has no heads between requests: only idleness is measured.
-    pub(super) fn is_http2(&self) {
+    pub(in crate::listen) fn is_http2(&self) {
         self.http2.store(true, Ordering::Relaxed);
         self.set(IDLE);
     }
 
     /// While draining: HTTP/2 says goodbye in order (GOAWAY), and a request in progress is answered with
     /// `Connection: close`. In between, an HTTP/1.1 caller may be sending its next request already.
-    pub(super) fn may_finish_now(&self) -> bool {
+    pub(in crate::listen) fn may_finish_now(&self) -> bool {
         self.http2.load(Ordering::Relaxed) || self.is_busy()
     }
 
-    pub(super) fn switch(&self) -> Switch {
+    pub(in crate::listen) fn switch(&self) -> Switch {
         match self.switch.load(Ordering::Relaxed) {
             0 => Switch::No,
             1 => Switch::Asked,
@@ -172,12 +172,12 @@ impl Standing {
         }
     }
 
-    pub(super) fn set_switch(&self, switch: Switch) {
+    pub(in crate::listen) fn set_switch(&self, switch: Switch) {
         self.switch.store(switch as u8, Ordering::Relaxed);
     }
 
     /// An interim answer, ready to be written; bounded, for nobody depends on it.
-    pub(super) fn put_interim(&self, answer: &[u8]) {
+    pub(in crate::listen) fn put_interim(&self, answer: &[u8]) {
         let mut interim = lock(&self.interim);
         if interim.len() + answer.len() <= MOST_INTERIM {
             interim.extend_from_slice(answer);
@@ -185,7 +185,7 @@ impl Standing {
         }
     }
 
-    pub(super) fn take_interim(&self) -> Option<Bytes> {
+    pub(in crate::listen) fn take_interim(&self) -> Option<Bytes> {
         if !self.has_interim.swap(false, Ordering::Relaxed) {
             return None;
         }
@@ -193,32 +193,32 @@ impl Standing {
     }
 
     /// Whether an HTTP/2 request's head has begun and not ended.
-    pub(super) fn note_head(&self, is_open: bool) {
+    pub(in crate::listen) fn note_head(&self, is_open: bool) {
         if is_open != (self.head_since.load(Ordering::Relaxed) != 0) {
             self.head_since.store(if is_open { Tick::now().to_bits().max(1) } else { 0 }, Ordering::Relaxed);
         }
     }
 
     /// Requests in progress, and tunnels that they have become.
-    pub(super) fn in_progress(&self) -> usize {
+    pub(in crate::listen) fn in_progress(&self) -> usize {
         usize::try_from(self.busy.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn is_busy(&self) -> bool {
+    pub(in crate::listen) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed) > 0
     }
 
-    pub(super) fn is_answering(&self) -> bool {
+    pub(in crate::listen) fn is_answering(&self) -> bool {
         self.is_busy() || self.answering.load(Ordering::Relaxed)
     }
 
-    pub(super) fn has_read(&self, http1: bool) {
+    pub(in crate::listen) fn has_read(&self, http1: bool) {
         if http1 && !self.is_busy() && self.phase.load(Ordering::Relaxed) == IDLE {
             self.set(HEAD);
         }
     }
 
-    pub(super) fn has_written(&self, ready: bool) {
+    pub(in crate::listen) fn has_written(&self, ready: bool) {
         if ready {
             self.answering.store(false, Ordering::Relaxed);
         }
@@ -226,7 +226,7 @@ impl Standing {
     }
 
     /// Whether the caller takes what is written.
-    pub(super) fn note_blocked(&self, blocked: bool) {
+    pub(in crate::listen) fn note_blocked(&self, blocked: bool) {
         if self.blocked.load(Ordering::Relaxed) != blocked {
             self.blocked.store(blocked, Ordering::Relaxed);
             self.touch();
@@ -235,7 +235,7 @@ impl Standing {
 
     /// When this connection has to have moved on, and what it is overdue for then. `None` while an answer is awaited: that
     /// has deadlines of its own.
-    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Tick, Overdue)> {
+    pub(in crate::listen) fn deadline(&self, limits: &Limits) -> Option<(Tick, Overdue)> {
         let since = Tick::from_bits(self.since.load(Ordering::Relaxed));
         if self.blocked.load(Ordering::Relaxed) {
             return Some((since.after(limits.keep_alive), Overdue::Blocked));
@@ -255,20 +255,20 @@ impl Standing {
     }
 
     /// The next read answers 408 and ends the connection.
-    pub(super) fn expire(&self) {
+    pub(in crate::listen) fn expire(&self) {
         self.expired.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_expired(&self) -> bool {
+    pub(in crate::listen) fn is_expired(&self) -> bool {
         self.expired.load(Ordering::Relaxed)
     }
 }
 
 /// Marks a connection as busy while it lives.
-pub(super) struct InProgress(Arc<Standing>);
+pub(in crate::listen) struct InProgress(Arc<Standing>);
 
 impl InProgress {
-    pub(super) fn new(standing: &Arc<Standing>) -> Self {
+    pub(in crate::listen) fn new(standing: &Arc<Standing>) -> Self {
         standing.begin_request();
         Self(Arc::clone(standing))
     }
@@ -276,7 +276,7 @@ impl InProgress {
 
 impl InProgress {
     /// Of the connection that it is in progress on.
-    pub(super) fn standing(&self) -> &Standing {
+    pub(in crate::listen) fn standing(&self) -> &Standing {
         &self.0
     }
 }
