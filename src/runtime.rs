@@ -14,7 +14,7 @@ use crate::credential::Credential;
 use crate::route::{ForwardTable, ReverseTable, Route};
 use crate::secret::Digests;
 use crate::sync::lock;
-use crate::telemetry::{LaneMetrics, LogQuota};
+use crate::telemetry::{LogQuota, RouteMetrics};
 use crate::tls::CertificateAuthority;
 use crate::upstream::Upstream;
 
@@ -72,7 +72,7 @@ pub(crate) struct ListenerRuntime {
     /// Users of this machine who may connect to its unix socket; `None`: whom the file's mode lets.
     pub(crate) users: Option<Vec<u32>>,
     /// For requests that reach no upstream.
-    pub(crate) metrics: LaneMetrics,
+    pub(crate) metrics: RouteMetrics,
     /// What has been logged of those refusals, by status.
     pub(crate) refusals: LogQuota<u16>,
     /// Wrong secrets of a token listener's clients; [`Callers`] count for themselves.
@@ -98,13 +98,13 @@ pub(crate) enum Stranger {
 #[derive(Debug)]
 pub(crate) enum ModeRuntime {
     /// Callers name the target.
-    Forward(ForwardTable<Arc<Lane>>),
+    Forward(ForwardTable<Arc<ListenerRoute>>),
     /// The same in SOCKS 5: every target is a host and a port.
-    Socks5(ForwardTable<Arc<Lane>>),
+    Socks5(ForwardTable<Arc<ListenerRoute>>),
     /// The listener is the base URL.
     Reverse {
         /// Where its requests go.
-        table: ReverseTable<Arc<Lane>>,
+        table: ReverseTable<Arc<ListenerRoute>>,
         /// `None`: any host.
         hosts: Option<Vec<HostRule>>,
     },
@@ -148,11 +148,11 @@ impl HostRule {
 
 /// One listener's way to one route, with its counters.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct ListenerRoute {
     /// The route.
     pub(crate) route: Arc<Route>,
     /// Counters of this listener and upstream.
-    pub(crate) metrics: LaneMetrics,
+    pub(crate) metrics: RouteMetrics,
     /// It has been said that a tunnel carries no token.
     pub(crate) tunnel_warned: AtomicBool,
     /// It has been said that requests go out without a token (`on_token_error = "pass"`).

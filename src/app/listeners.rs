@@ -10,7 +10,7 @@ use crate::credential::Credential;
 use crate::listen::ListenAddress;
 use crate::proxy::{AcceptedHosts, ForwardSettings, ListenerMode, TokenClient, Unmatched};
 use crate::route::{ForwardTable, ReverseTable, Route, TunnelPorts};
-use crate::runtime::{HostRule, Lane, ListenerRuntime, ModeRuntime, Said, TokenClientRuntime};
+use crate::runtime::{HostRule, ListenerRoute, ListenerRuntime, ModeRuntime, Said, TokenClientRuntime};
 use crate::secret::{Digests, Secrets};
 use crate::telemetry::{LogQuota, UNMATCHED};
 
@@ -32,9 +32,9 @@ impl Builder {
         routes: &[Arc<Route>],
         credentials: &[Arc<Credential>],
     ) -> ListenerRuntime {
-        let lane = |route: &Arc<Route>| {
-            let metrics = self.metrics.lane(&config.name, route.name());
-            Arc::new(Lane {
+        let listener_route = |route: &Arc<Route>| {
+            let metrics = self.metrics.route(&config.name, route.name());
+            Arc::new(ListenerRoute {
                 route: Arc::clone(route),
                 metrics,
                 tunnel_warned: AtomicBool::new(false),
@@ -49,7 +49,7 @@ impl Builder {
         let by_target = |upstreams: &[String]| {
             let mut table = ForwardTable::default();
             for route in named(upstreams) {
-                table.insert(&route.upstream.settings.origin, route.selector(), lane(&route));
+                table.insert(&route.upstream.settings.origin, route.selector(), listener_route(&route));
             }
             table.open(&tunnel_ports(forward));
             table
@@ -67,13 +67,13 @@ impl Builder {
                 let mut table = ReverseTable::default();
                 for route in &reached {
                     let prefix = route.settings.path_prefix.as_ref();
-                    table.insert(prefix, &route.upstream.settings.origin, route.selector(), lane(route));
+                    table.insert(prefix, &route.upstream.settings.origin, route.selector(), listener_route(route));
                 }
                 ModeRuntime::Reverse { table, hosts: host_rules(config, hosts, &reached) }
             }
             ListenerMode::Token { clients } => ModeRuntime::Token(token_clients(clients, credentials, socket.live)),
         };
-        let metrics = self.metrics.lane(&config.name, UNMATCHED);
+        let metrics = self.metrics.route(&config.name, UNMATCHED);
         let callers = config.callers.as_ref().map(|callers| self.callers(&config.name, callers, socket.live));
         let users = config.users.clone();
         ListenerRuntime {

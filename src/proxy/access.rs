@@ -10,7 +10,7 @@ use super::error::{REQUEST_ID, RequestId};
 use super::retry::Unauthorized;
 use super::{Arrived, ProxyShared, Refusal, Visit};
 use crate::route::Route;
-use crate::runtime::{Lane, ListenerRuntime};
+use crate::runtime::{ListenerRoute, ListenerRuntime};
 use crate::telemetry::{AccessLog, AccessRecord, Attempt, RecentRequests, RequestSpan, UNMATCHED};
 use crate::upstream::{Connecting, ExchangeError, Upstream};
 
@@ -228,12 +228,12 @@ impl AccessEntry {
         mut self: Box<Self>,
         refusal: &Refusal,
         request_id: &RequestId,
-        lane: Option<&Lane>,
+        listener_route: Option<&ListenerRoute>,
     ) -> Box<Self> {
         self.record.outcome = if refusal.is_denial() { "denied" } else { "failed" };
         request_id.text().clone_into(&mut self.record.request_id);
-        if let Some(lane) = lane {
-            lane.route.name().clone_into(&mut self.record.upstream);
+        if let Some(listener_route) = listener_route {
+            listener_route.route.name().clone_into(&mut self.record.upstream);
         }
         self
     }

@@ -5,25 +5,25 @@ use std::sync::Arc;
 use super::destination::Destination;
 use super::error::Refusal;
 use crate::route::{NoRoute, PathTable};
-use crate::runtime::Lane;
+use crate::runtime::ListenerRoute;
 
 /// What came of looking for an upstream among those of an origin.
 pub(super) enum Choice<'a> {
     /// This one.
-    Lane(&'a Arc<Lane>),
+    ListenerRoute(&'a Arc<ListenerRoute>),
     /// None for this caller; of the one it would have been, the refusal is counted.
     Refused(Destination),
 }
 
 /// The upstream for this path and caller.
 pub(super) fn choose<'a>(
-    routes: &'a PathTable<Arc<Lane>>,
+    routes: &'a PathTable<Arc<ListenerRoute>>,
     path: &str,
     caller: Option<&str>,
 ) -> Result<Choice<'a>, Refusal> {
     match routes.find(path, caller) {
-        Ok(lane) => Ok(Choice::Lane(lane)),
-        Err(NoRoute::Caller(lane)) => Ok(for_other_callers(lane)),
+        Ok(listener_route) => Ok(Choice::ListenerRoute(listener_route)),
+        Err(NoRoute::Caller(listener_route)) => Ok(for_other_callers(listener_route)),
         Err(NoRoute::Ambiguous) => Err(ambiguous()),
         Err(NoRoute::Path) => Err(Refusal::denied(format!(
             "{path} is not among the `paths` of {}; add it to those of one, or an upstream of this origin without `paths`",
@@ -33,9 +33,12 @@ pub(super) fn choose<'a>(
 }
 
 /// The upstream that stands for all of its origin: a tunnel has no path yet.
-pub(super) fn for_tunnel<'a>(routes: &'a PathTable<Arc<Lane>>, caller: Option<&str>) -> Result<Choice<'a>, Refusal> {
+pub(super) fn for_tunnel<'a>(
+    routes: &'a PathTable<Arc<ListenerRoute>>,
+    caller: Option<&str>,
+) -> Result<Choice<'a>, Refusal> {
     match (routes.for_tunnel(caller), routes.routes().first()) {
-        (Some(lane), _) => Ok(Choice::Lane(lane)),
+        (Some(listener_route), _) => Ok(Choice::ListenerRoute(listener_route)),
         (None, Some(first)) => Ok(for_other_callers(first)),
         // A table has a route.
         (None, None) => Err(Refusal::denied("no upstream covers it")),
@@ -43,7 +46,7 @@ pub(super) fn for_tunnel<'a>(routes: &'a PathTable<Arc<Lane>>, caller: Option<&s
 }
 
 /// True if a path, or the caller, says which upstream it is.
-pub(super) fn is_shared(routes: &PathTable<Arc<Lane>>) -> bool {
+pub(super) fn is_shared(routes: &PathTable<Arc<ListenerRoute>>) -> bool {
     routes.routes().len() > 1
 }
 
@@ -55,17 +58,18 @@ pub(super) fn ambiguous() -> Refusal {
     )
 }
 
-fn for_other_callers<'a>(lane: &Arc<Lane>) -> Choice<'a> {
-    let name = lane.route.name();
+fn for_other_callers<'a>(listener_route: &Arc<ListenerRoute>) -> Choice<'a> {
+    let name = listener_route.route.name();
     let detail = format!("upstream {name:?} is for other callers: name this one in its `callers`");
-    Choice::Refused(Destination::Refused(Arc::clone(lane), Refusal::denied(detail)))
+    Choice::Refused(Destination::Refused(Arc::clone(listener_route), Refusal::denied(detail)))
 }
 
-fn names(routes: &PathTable<Arc<Lane>>) -> String {
+fn names(routes: &PathTable<Arc<ListenerRoute>>) -> String {
     /// A sentence has an end.
     const MOST: usize = 5;
     let all = routes.routes();
-    let shown: Vec<String> = all.iter().take(MOST).map(|lane| format!("{:?}", lane.route.name())).collect();
+    let shown: Vec<String> =
+        all.iter().take(MOST).map(|listener_route| format!("{:?}", listener_route.route.name())).collect();
     let more = if all.len() > MOST { format!(" and {} more", all.len() - MOST) } else { String::new() };
     let word = if all.len() == 1 { "upstream" } else { "upstreams" };
     format!("{word} {}{more}", shown.join(", "))

@@ -24,7 +24,7 @@ use super::{Entrance, Proxy};
 use crate::coarse;
 use crate::dial::{Origin, Scheme, Transport};
 use crate::listen::{self, Incoming};
-use crate::runtime::{Lane, ListenerRuntime, Runtime, Stranger};
+use crate::runtime::{ListenerRoute, ListenerRuntime, Runtime, Stranger};
 use crate::tls::CertificateAuthority;
 use crate::upstream::Upstream;
 
@@ -85,7 +85,7 @@ pub(super) async fn reach(
     listener: &ListenerRuntime,
     tunnel: Tunnel,
 ) -> Result<ReachedTunnel, Refusal> {
-    let Some(lane) = &tunnel.lane else {
+    let Some(listener_route) = &tunnel.listener_route else {
         let asked = tunnel::target(&tunnel.origin);
         let upstream = Arc::clone(tunnel::unmatched(runtime, listener, &tunnel.origin, &asked)?);
         let dialled = upstream.dial(&tunnel.origin).await;
@@ -94,17 +94,17 @@ pub(super) async fn reach(
         listener.metrics.tunnels.inc();
         return Ok(ReachedTunnel { tunnel, upstream, opening: Opening::Nothing(dialled) });
     };
-    let route = &lane.route;
+    let route = &listener_route.route;
     let upstream = Arc::clone(&route.upstream);
     let failed = |error| Refusal::exchange(route.name(), &error);
     let opening = if tunnel.alias {
-        verify(proxy, lane, &tunnel.origin).await.map_err(failed)?;
+        verify(proxy, listener_route, &tunnel.origin).await.map_err(failed)?;
         Opening::Some(Openable::PlainHttpAlone)
-    } else if let Some(authority) = authority(runtime, lane) {
-        verify(proxy, lane, &tunnel.origin).await.map_err(failed)?;
+    } else if let Some(authority) = authority(runtime, listener_route) {
+        verify(proxy, listener_route, &tunnel.origin).await.map_err(failed)?;
         Opening::Some(Openable::All(authority))
     } else {
-        tunnel::check_rules(lane, tunnel.shared)?;
+        tunnel::check_rules(listener_route, tunnel.shared)?;
         let dialled = upstream.dial(&tunnel.origin).await.map_err(failed)?;
         match route.credential {
             Some(_) => Opening::Some(Openable::PlainHttp(dialled)),
@@ -112,23 +112,27 @@ pub(super) async fn reach(
         }
     };
     if matches!(opening, Opening::Nothing(_)) {
-        passes_unread(lane, &tunnel.origin);
+        passes_unread(listener_route, &tunnel.origin);
     }
     Ok(ReachedTunnel { tunnel, upstream, opening })
 }
 
-/// The local CA, where this lane's TLS is to be opened: a credential that goes into it, and nothing against it.
-pub(super) fn authority(runtime: &Runtime, lane: &Lane) -> Option<Arc<CertificateAuthority>> {
-    let wanted = lane.route.credential.is_some() && lane.route.settings.intercept;
-    let https = lane.route.upstream.settings.origin.base().scheme == Scheme::Https;
+/// The local CA, where this listener route's TLS is to be opened: a credential that goes into it, and nothing against it.
+pub(super) fn authority(runtime: &Runtime, listener_route: &ListenerRoute) -> Option<Arc<CertificateAuthority>> {
+    let wanted = listener_route.route.credential.is_some() && listener_route.route.settings.intercept;
+    let https = listener_route.route.upstream.settings.origin.base().scheme == Scheme::Https;
     runtime.authority.as_ref().filter(|_| wanted && https).cloned()
 }
 
 /// The upstream's own certificate comes first: an invalid one must never be made into a valid one (by a leaf of ours). The
 /// connection is kept for the first request.
-async fn verify(proxy: &Proxy, lane: &Lane, asked: &Origin) -> Result<(), crate::upstream::ExchangeError> {
-    let upstream = &lane.route.upstream;
-    if lane.route.settings.origin_from.is_some() {
+async fn verify(
+    proxy: &Proxy,
+    listener_route: &ListenerRoute,
+    asked: &Origin,
+) -> Result<(), crate::upstream::ExchangeError> {
+    let upstream = &listener_route.route.upstream;
+    if listener_route.route.settings.origin_from.is_some() {
         // Which host it is comes with the token, so there is nothing to dial yet; each request verifies what it dials.
         return Ok(());
     }
@@ -179,8 +183,8 @@ where
         }
         (First::Caller(_), _) => match dialled {
             Some(mut dialled) => {
-                if let Some(lane) = &tunnel.lane {
-                    passes_unread(lane, &tunnel.origin);
+                if let Some(listener_route) = &tunnel.listener_route {
+                    passes_unread(listener_route, &tunnel.origin);
                 }
                 let passing = async {
                     if dialled.write_all(&prefix).await.is_ok() {
@@ -201,8 +205,8 @@ where
         },
         (First::Server(bytes), _) => {
             let Some(dialled) = dialled else { return };
-            if let Some(lane) = &tunnel.lane {
-                passes_unread(lane, &tunnel.origin);
+            if let Some(listener_route) = &tunnel.listener_route {
+                passes_unread(listener_route, &tunnel.origin);
             }
             let passing = async {
                 if caller.write_all(&bytes).await.is_ok() {
@@ -272,26 +276,26 @@ fn boxed<'a>(future: impl Future<Output = ()> + 'a) -> std::pin::Pin<Box<dyn Fut
 
 /// A connection for what passes unread, if it may: rules about requests cannot be kept for bytes.
 async fn dial(tunnel: &Tunnel, upstream: &Upstream) -> Option<Transport> {
-    let lane = tunnel.lane.as_ref()?;
-    tunnel::check_rules(lane, tunnel.shared).ok()?;
+    let listener_route = tunnel.listener_route.as_ref()?;
+    tunnel::check_rules(listener_route, tunnel.shared).ok()?;
     upstream.dial(&tunnel.origin).await.ok()
 }
 
 fn count_opened(tunnel: &Tunnel) {
-    if let Some(lane) = &tunnel.lane {
-        lane.metrics.tunnels_opened.inc();
+    if let Some(listener_route) = &tunnel.listener_route {
+        listener_route.metrics.tunnels_opened.inc();
     }
 }
 
 /// Counts a tunnel to a configured upstream that is not opened, and says once what that means.
-fn passes_unread(lane: &Lane, origin: &Origin) {
-    lane.metrics.tunnels.inc();
-    lane.metrics.tunneled.inc();
-    if lane.route.credential.is_none() || lane.tunnel_warned.swap(true, Ordering::Relaxed) {
+fn passes_unread(listener_route: &ListenerRoute, origin: &Origin) {
+    listener_route.metrics.tunnels.inc();
+    listener_route.metrics.tunneled.inc();
+    if listener_route.route.credential.is_none() || listener_route.tunnel_warned.swap(true, Ordering::Relaxed) {
         return;
     }
     tracing::warn!(
-        target: "attache::proxy", upstream = %lane.route.name(),
+        target: "attache::proxy", upstream = %listener_route.route.name(),
         "a CONNECT tunnel to {} carries no token, because what is inside is encrypted; \
          let the program request http://{} through this proxy, use a reverse listener as its base URL, \
          or have TLS opened by a local CA: `attache ca init` and [intercept]",

@@ -9,7 +9,7 @@ use super::error::Refusal;
 use super::intercept::Inside;
 use super::{forward, reverse};
 use crate::dial::{Origin, OriginPattern};
-use crate::runtime::{Lane, ListenerRuntime, ModeRuntime};
+use crate::runtime::{ListenerRoute, ListenerRuntime, ModeRuntime};
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) enum Destination {
     /// CONNECT, to a configured upstream or not.
     Tunnel(Tunnel),
     /// To nowhere: an upstream covers it, and does not take it like this.
-    Refused(Arc<Lane>, Refusal),
+    Refused(Arc<ListenerRoute>, Refusal),
     /// To attache: `OPTIONS *` on a forward listener.
     Itself,
 }
@@ -30,7 +30,7 @@ pub(super) enum Destination {
 #[derive(Debug)]
 pub(super) struct Tunnel {
     /// `None`: no upstream covers it.
-    pub(super) lane: Option<Arc<Lane>>,
+    pub(super) listener_route: Option<Arc<ListenerRoute>>,
     /// Host and port as they were asked for.
     pub(super) origin: Origin,
     /// Host and port are the `http` name of an https upstream (`api.example.com:80`): there is nothing to tunnel to, but plain
@@ -43,7 +43,7 @@ pub(super) struct Tunnel {
 /// A configured upstream, at one concrete origin.
 #[derive(Debug)]
 pub(super) struct Reached {
-    pub(super) lane: Arc<Lane>,
+    pub(super) listener_route: Arc<ListenerRoute>,
     /// `None` for an upstream with one origin: it is in its settings.
     origin: Option<Origin>,
     /// `None`: as the caller wrote it.
@@ -53,7 +53,7 @@ pub(super) struct Reached {
 impl Reached {
     /// `None` if the pattern does not cover the host.
     pub(super) fn new(
-        lane: &Arc<Lane>,
+        listener_route: &Arc<ListenerRoute>,
         pattern: &OriginPattern,
         host: &str,
         path: Option<PathAndQuery>,
@@ -63,17 +63,17 @@ impl Reached {
             OriginPattern::Exact(_) => return None,
             OriginPattern::Wildcard { .. } => Some(pattern.at_host(host)?),
         };
-        Some(Self { lane: Arc::clone(lane), origin, path })
+        Some(Self { listener_route: Arc::clone(listener_route), origin, path })
     }
 
     /// A route whose origin comes with its token; it has to be put in with [`Reached::at`] before anything is sent.
-    pub(super) fn without_origin(lane: &Arc<Lane>, path: Option<PathAndQuery>) -> Self {
-        Self { lane: Arc::clone(lane), origin: None, path }
+    pub(super) fn without_origin(listener_route: &Arc<ListenerRoute>, path: Option<PathAndQuery>) -> Self {
+        Self { listener_route: Arc::clone(listener_route), origin: None, path }
     }
 
     /// The same route at this origin.
     pub(super) fn at(&self, origin: Origin) -> Self {
-        Self { lane: Arc::clone(&self.lane), origin: Some(origin), path: self.path.clone() }
+        Self { listener_route: Arc::clone(&self.listener_route), origin: Some(origin), path: self.path.clone() }
     }
 
     /// The host, where the upstream has several.
@@ -82,7 +82,7 @@ impl Reached {
     }
 
     pub(super) fn origin(&self) -> &Origin {
-        self.origin.as_ref().unwrap_or_else(|| self.lane.route.upstream.settings.origin.base())
+        self.origin.as_ref().unwrap_or_else(|| self.listener_route.route.upstream.settings.origin.base())
     }
 }
 

@@ -121,8 +121,8 @@ fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question
     };
     match destination {
         Err(refusal) => explanation.reason = refused(&refusal),
-        Ok(Destination::Refused(lane, refusal)) => {
-            explanation.upstream = Some(lane.route.name().to_owned());
+        Ok(Destination::Refused(listener_route, refusal)) => {
+            explanation.upstream = Some(listener_route.route.name().to_owned());
             explanation.reason = refused(&refusal);
         }
         Ok(Destination::Itself) => {
@@ -130,12 +130,12 @@ fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question
             explanation.reason = "OPTIONS * is answered by attache itself".into();
         }
         Ok(Destination::Route(reached)) => {
-            onward = reached.lane.route.upstream.onward_for(reached.origin());
+            onward = reached.listener_route.route.upstream.onward_for(reached.origin());
             explain_route(&mut explanation, &reached, &head, caller);
         }
         Ok(Destination::Tunnel(tunnel)) => {
-            let upstream = match &tunnel.lane {
-                Some(lane) => Some(&lane.route.upstream),
+            let upstream = match &tunnel.listener_route {
+                Some(listener_route) => Some(&listener_route.route.upstream),
                 None => unmatched(runtime, &tunnel.origin),
             };
             onward = upstream.and_then(|upstream| upstream.onward_for(&tunnel.origin));
@@ -167,16 +167,16 @@ fn unmatched<'a>(runtime: &'a Runtime, origin: &Origin) -> Option<&'a std::sync:
 }
 
 fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts, caller: Option<&str>) {
-    let route = &reached.lane.route;
+    let route = &reached.listener_route.route;
     explanation.upstream = Some(route.name().to_owned());
     if let Err(refusal) = check_policy(reached, head) {
         explanation.reason = refused(&refusal);
         return;
     }
     let path = reached.path.as_ref().or_else(|| head.uri.path_and_query()).map_or("/", |path| path.as_str());
-    explanation.sends_to = Some(match &reached.lane.route.settings.origin_from {
+    explanation.sends_to = Some(match &reached.listener_route.route.settings.origin_from {
         Some(member) => {
-            let pattern = &reached.lane.route.upstream.settings.origin;
+            let pattern = &reached.listener_route.route.upstream.settings.origin;
             format!("{pattern}{path}, at the host that the token response's {member} says")
         }
         None => format!("{}{path}", reached.origin()),
@@ -213,7 +213,7 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts,
 
 /// Which upstream covers it, and by what: its origin alone, or one of its `paths` and `callers`.
 fn covers(reached: &Reached, head: &Parts, caller: Option<&str>) -> String {
-    let route = &reached.lane.route;
+    let route = &reached.listener_route.route;
     let path = reached.path.as_ref().map_or_else(|| head.uri.path(), http::uri::PathAndQuery::path);
     let mut own = PathTable::default();
     for pattern in &route.settings.paths {
@@ -229,16 +229,17 @@ fn covers(reached: &Reached, head: &Parts, caller: Option<&str>) -> String {
 }
 
 fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, asked: &Tunnel) {
-    let Tunnel { lane, origin, alias, shared } = asked;
-    explanation.upstream = lane.as_ref().map(|lane| lane.route.name().to_owned());
-    let credential = lane.as_ref().and_then(|lane| lane.route.credential.as_ref());
-    let opened = lane.as_ref().is_some_and(|lane| connect::authority(runtime, lane).is_some());
-    if let (Some(lane), true) = (lane, *alias || opened) {
+    let Tunnel { listener_route, origin, alias, shared } = asked;
+    explanation.upstream = listener_route.as_ref().map(|listener_route| listener_route.route.name().to_owned());
+    let credential = listener_route.as_ref().and_then(|listener_route| listener_route.route.credential.as_ref());
+    let opened =
+        listener_route.as_ref().is_some_and(|listener_route| connect::authority(runtime, listener_route).is_some());
+    if let (Some(listener_route), true) = (listener_route, *alias || opened) {
         explanation.outcome = if opened && !alias { "intercept_and_inject" } else { "inject" };
         explanation.sends_to =
-            lane.route.upstream.settings.origin.at_host(origin.host.as_str()).map(|to| to.to_string());
+            listener_route.route.upstream.settings.origin.at_host(origin.host.as_str()).map(|to| to.to_string());
         explanation.credential = credential.map(|credential| credential.name.clone());
-        let name = lane.route.name();
+        let name = listener_route.route.name();
         explanation.reason = match credential {
             Some(credential) if *alias => format!(
                 "plain HTTP inside of a tunnel to {} goes to upstream {name:?} with a token of credential {:?}",
@@ -257,8 +258,8 @@ fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, asked: &Tunn
         };
         return;
     }
-    let permitted = match lane {
-        Some(lane) => tunnel::check_rules(lane, *shared),
+    let permitted = match listener_route {
+        Some(listener_route) => tunnel::check_rules(listener_route, *shared),
         None => tunnel::permitted(runtime, origin, &tunnel::target(origin)).map(|_| ()),
     };
     if let Err(refusal) = permitted {

@@ -12,11 +12,11 @@ use super::intercept::Inside;
 use super::target::{self, Target};
 use crate::dial::{Host, Origin, Scheme};
 use crate::route::{Arrival, ForwardTable, HttpScheme, TunnelPorts};
-use crate::runtime::Lane;
+use crate::runtime::ListenerRoute;
 
 /// The destination of a forward-proxy request.
 pub(super) fn destination(
-    table: &ForwardTable<Arc<Lane>>,
+    table: &ForwardTable<Arc<ListenerRoute>>,
     head: &Parts,
     caller: Option<&str>,
 ) -> Result<Destination, Refusal> {
@@ -42,7 +42,7 @@ struct Asked<'a> {
 }
 
 fn find(
-    table: &ForwardTable<Arc<Lane>>,
+    table: &ForwardTable<Arc<ListenerRoute>>,
     scheme: Scheme,
     host: &str,
     port: u16,
@@ -51,70 +51,80 @@ fn find(
     let Some((routes, arrival)) = table.find(scheme, host, port) else {
         return Ok(Destination::Unmatched(origin(scheme, host, port)?));
     };
-    let lane = match choice::choose(routes, asked.path, asked.caller)? {
-        Choice::Lane(lane) => lane,
+    let listener_route = match choice::choose(routes, asked.path, asked.caller)? {
+        Choice::ListenerRoute(listener_route) => listener_route,
         Choice::Refused(refused) => return Ok(refused),
     };
-    if let Some(refused) = http_refused(lane, arrival, host) {
+    if let Some(refused) = http_refused(listener_route, arrival, host) {
         return Ok(refused);
     }
-    let pattern = &lane.route.upstream.settings.origin;
-    Reached::new(lane, pattern, host, None).map(Destination::Route).ok_or_else(|| {
+    let pattern = &listener_route.route.upstream.settings.origin;
+    Reached::new(listener_route, pattern, host, None).map(Destination::Route).ok_or_else(|| {
         // The table and the pattern read the same configuration, so this does not happen.
-        Refusal::denied(format!("upstream {:?} does not cover {host}", lane.route.name()))
+        Refusal::denied(format!("upstream {:?} does not cover {host}", listener_route.route.name()))
     })
 }
 
-fn http_refused(lane: &Arc<Lane>, arrival: Arrival, host: &str) -> Option<Destination> {
-    let refuses = arrival == Arrival::Alias && lane.route.settings.http == HttpScheme::Refuse;
+fn http_refused(listener_route: &Arc<ListenerRoute>, arrival: Arrival, host: &str) -> Option<Destination> {
+    let refuses = arrival == Arrival::Alias && listener_route.route.settings.http == HttpScheme::Refuse;
     refuses.then(|| {
-        let name = lane.route.name();
+        let name = listener_route.route.name();
         let detail = format!("upstream {name:?} takes https:// only (http = \"refuse\"); request https://{host}");
-        Destination::Refused(Arc::clone(lane), Refusal::denied(detail))
+        Destination::Refused(Arc::clone(listener_route), Refusal::denied(detail))
     })
 }
 
 /// What a CONNECT to this canonical host and port asks for.
 pub(super) fn tunnel(
-    table: &ForwardTable<Arc<Lane>>,
+    table: &ForwardTable<Arc<ListenerRoute>>,
     host: &str,
     port: u16,
     caller: Option<&str>,
 ) -> Result<Destination, Refusal> {
     if let Some(routes) = table.find_tunnel(host, port) {
-        let lane = match choice::for_tunnel(routes, caller)? {
-            Choice::Lane(lane) => lane,
+        let listener_route = match choice::for_tunnel(routes, caller)? {
+            Choice::ListenerRoute(listener_route) => listener_route,
             Choice::Refused(refused) => return Ok(refused),
         };
-        let origin = origin(lane.route.upstream.settings.origin.base().scheme, host, port)?;
+        let origin = origin(listener_route.route.upstream.settings.origin.base().scheme, host, port)?;
         let shared = choice::is_shared(routes);
-        return Ok(Destination::Tunnel(Tunnel { lane: Some(Arc::clone(lane)), origin, alias: false, shared }));
+        return Ok(Destination::Tunnel(Tunnel {
+            listener_route: Some(Arc::clone(listener_route)),
+            origin,
+            alias: false,
+            shared,
+        }));
     }
     match table.find(Scheme::Http, host, port) {
         // Programs that tunnel http too (undici, websockets, curl -p) open one to port 80.
         Some((routes, arrival)) => {
-            let lane = match choice::for_tunnel(routes, caller)? {
-                Choice::Lane(lane) => lane,
+            let listener_route = match choice::for_tunnel(routes, caller)? {
+                Choice::ListenerRoute(listener_route) => listener_route,
                 Choice::Refused(refused) => return Ok(refused),
             };
-            if let Some(refused) = http_refused(lane, arrival, host) {
+            if let Some(refused) = http_refused(listener_route, arrival, host) {
                 return Ok(refused);
             }
             let origin = origin(Scheme::Http, host, port)?;
             let shared = choice::is_shared(routes);
-            Ok(Destination::Tunnel(Tunnel { lane: Some(Arc::clone(lane)), origin, alias: true, shared }))
+            Ok(Destination::Tunnel(Tunnel {
+                listener_route: Some(Arc::clone(listener_route)),
+                origin,
+                alias: true,
+                shared,
+            }))
         }
         None => {
             check_port(table.tunnels(), host, port)?;
             let origin = origin(Scheme::Https, host, port)?;
-            Ok(Destination::Tunnel(Tunnel { lane: None, origin, alias: false, shared: false }))
+            Ok(Destination::Tunnel(Tunnel { listener_route: None, origin, alias: false, shared: false }))
         }
     }
 }
 
 /// The destination of a request inside of an opened tunnel: what the tunnel was opened for, and nothing else.
 pub(super) fn inside(
-    table: &ForwardTable<Arc<Lane>>,
+    table: &ForwardTable<Arc<ListenerRoute>>,
     inside: &Inside,
     head: &Parts,
     caller: Option<&str>,

@@ -13,7 +13,7 @@ use super::send::{Settled, UpstreamResponse};
 use super::{Proxy, ProxyShared};
 use crate::credential::{Authorization, Credential};
 use crate::renewal::{Answer, Place, Renewals};
-use crate::runtime::Lane;
+use crate::runtime::ListenerRoute;
 
 static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -77,7 +77,7 @@ fn accepted(
 /// A gRPC answer under way, until its trailers say what became of the token.
 pub(super) struct TrailerWatch {
     shared: Arc<ProxyShared>,
-    lane: Arc<Lane>,
+    listener_route: Arc<ListenerRoute>,
     credential: Arc<Credential>,
     authorization: Authorization,
     sent_at: Option<Instant>,
@@ -90,7 +90,7 @@ impl TrailerWatch {
         let place = retry::place(reached, sent.head);
         Self {
             shared: Arc::clone(&proxy.shared),
-            lane: Arc::clone(&reached.lane),
+            listener_route: Arc::clone(&reached.listener_route),
             credential: Arc::clone(sent.credential),
             authorization: sent.authorization.clone(),
             sent_at: sent.left_at,
@@ -101,16 +101,16 @@ impl TrailerWatch {
 
     /// The trailers have come.
     pub(super) fn ended(self, trailers: &HeaderMap) {
-        let renewals = retry::renewals_of(&self.lane, &self.credential);
+        let renewals = retry::renewals_of(&self.listener_route, &self.credential);
         let place = Place { host: self.host.as_deref(), path: &self.path };
         if !says_unauthenticated(trailers) {
             return accepted(renewals, &self.credential, &self.authorization, self.sent_at, place);
         }
-        if self.lane.route.settings.retry.enabled {
+        if self.listener_route.route.settings.retry.enabled {
             let mut decided = None;
             let warrant = |standing| retry::warrant(renewals, place, standing, &mut decided);
             self.credential.renew_for_later(&self.authorization, warrant);
         }
-        retry::count(&self.shared, &self.lane, self.authorization.generation(), OUTCOME);
+        retry::count(&self.shared, &self.listener_route, self.authorization.generation(), OUTCOME);
     }
 }

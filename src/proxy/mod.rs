@@ -176,10 +176,10 @@ impl Proxy {
         };
         match answered {
             Ok(response) => finish(access::answered(entry, request_id, response), facts),
-            Err((refusal, lane)) => {
+            Err((refusal, listener_route)) => {
                 let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
-                record::refusal(listener, &refusal, &request_id, began, lane.as_deref());
-                let entry = entry.map(|entry| entry.refused(&refusal, &request_id, lane.as_deref()));
+                record::refusal(listener, &refusal, &request_id, began, listener_route.as_deref());
+                let entry = entry.map(|entry| entry.refused(&refusal, &request_id, listener_route.as_deref()));
                 let response = refusal.into_response(&request_id, facts.must_close());
                 access::refused(entry, response)
             }
@@ -203,18 +203,18 @@ impl Proxy {
             Destination::Route(reached) => {
                 let terms = Terms::of(listener, inside, &reached, head);
                 let answered = self.to_upstream(&reached, terms.as_ref(), head, body, visit).await;
-                answered.map_err(|refusal| (refusal, Some(reached.lane)))
+                answered.map_err(|refusal| (refusal, Some(reached.listener_route)))
             }
             Destination::Unmatched(origin) => {
                 let passing = Box::pin(self.to_unmatched(runtime, listener, &origin, head, body, visit));
                 passing.await.map_err(|refusal| (refusal, None))
             }
             Destination::Tunnel(tunnel) => {
-                let lane = tunnel.lane.clone();
+                let listener_route = tunnel.listener_route.clone();
                 let opening = connect::open(self, runtime, listener, visit.entrance(), tunnel, body);
-                Box::pin(opening).await.map_err(|refusal| (refusal, lane))
+                Box::pin(opening).await.map_err(|refusal| (refusal, listener_route))
             }
-            Destination::Refused(lane, refusal) => Err((refusal, Some(lane))),
+            Destination::Refused(listener_route, refusal) => Err((refusal, Some(listener_route))),
             Destination::Itself => Ok(options_of_proxy()),
         }
     }
@@ -242,7 +242,7 @@ impl Proxy {
         mut body: Incoming,
         visit: &Visit<'_>,
     ) -> Result<Response<CallerBody>, Refusal> {
-        let (route, metrics) = (&reached.lane.route, &reached.lane.metrics);
+        let (route, metrics) = (&reached.listener_route.route, &reached.listener_route.metrics);
         check_policy(reached, head)?;
         if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
@@ -383,15 +383,15 @@ impl Proxy {
     }
 }
 
-/// A refusal, and the lane it happened on, if it came that far.
-type Failure = (Refusal, Option<Arc<crate::runtime::Lane>>);
+/// A refusal, and the listener route it happened on, if it came that far.
+type Failure = (Refusal, Option<Arc<crate::runtime::ListenerRoute>>);
 
 /// The token for a request that found none: from the token request in flight.
 async fn wait_for_token(reached: &Reached, credential: &Credential) -> Result<Option<Authorization>, Refusal> {
     match credential.obtain().await {
         Ok(authorization) => Ok(Some(authorization)),
-        Err(error) if reached.lane.route.settings.on_token_error == OnTokenError::Pass => {
-            record::without_token(&reached.lane, &credential.name, &error);
+        Err(error) if reached.listener_route.route.settings.on_token_error == OnTokenError::Pass => {
+            record::without_token(&reached.listener_route, &credential.name, &error);
             Ok(None)
         }
         Err(error) => Err(Refusal::token(&credential.name, &error)),

@@ -15,7 +15,7 @@ use crate::route::{CallerAuthorization, Permission};
 
 /// The upstream's rate, `allow`, and TRACE.
 pub(super) fn check_policy(reached: &Reached, head: &Parts) -> Result<(), Refusal> {
-    let route = &reached.lane.route;
+    let route = &reached.listener_route.route;
     if let Some(rate) = &route.rate {
         let limit = || format!("upstreams.{}.requests_per_second", route.name());
         rate.admit().map_err(|after| Refusal::too_many_requests(&limit(), after))?;
@@ -42,12 +42,12 @@ pub(super) fn caller_authorization<'a>(
     reached: &'a Reached,
     head: &mut Parts,
 ) -> Result<Option<&'a Arc<Credential>>, Refusal> {
-    let Some(credential) = &reached.lane.route.credential else { return Ok(None) };
+    let Some(credential) = &reached.listener_route.route.credential else { return Ok(None) };
     if !head.headers.contains_key(AUTHORIZATION) {
         return Ok(Some(credential));
     }
-    let metrics = &reached.lane.metrics;
-    match reached.lane.route.settings.caller_authorization {
+    let metrics = &reached.listener_route.metrics;
+    match reached.listener_route.route.settings.caller_authorization {
         CallerAuthorization::Replace => {
             metrics.replaced.inc();
             // Here and not only where ours is put on: under on_token_error = "pass" there may be none to put on.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 
 use super::error::{Refusal, RequestId};
-use crate::runtime::{Lane, ListenerRuntime};
-use crate::telemetry::{Durations, LaneMetrics, UNMATCHED};
+use crate::runtime::{ListenerRoute, ListenerRuntime};
+use crate::telemetry::{Durations, RouteMetrics, UNMATCHED};
 use crate::token::TokenError;
 
 /// Measures a request from its head to the end of its response. Dropping it closes it.
@@ -19,7 +19,7 @@ pub(super) struct Record {
 impl Record {
     /// Counts the outcome now; the duration follows when the record is dropped.
     #[must_use]
-    pub(super) fn new(began: Instant, metrics: &LaneMetrics, outcome: &Counter) -> Self {
+    pub(super) fn new(began: Instant, metrics: &RouteMetrics, outcome: &Counter) -> Self {
         outcome.inc();
         Self { began, durations: metrics.durations.clone() }
     }
@@ -32,9 +32,9 @@ impl Drop for Record {
 }
 
 /// Logs that a request goes out without a token: loudly once for each back-off of the token requests.
-pub(super) fn without_token(lane: &Lane, credential: &str, error: &TokenError) {
-    let upstream = lane.route.name();
-    if lane.without_token.is_due(error.retry_after.unwrap_or(Duration::from_secs(1))) {
+pub(super) fn without_token(listener_route: &ListenerRoute, credential: &str, error: &TokenError) {
+    let upstream = listener_route.route.name();
+    if listener_route.without_token.is_due(error.retry_after.unwrap_or(Duration::from_secs(1))) {
         tracing::warn!(target: "attache::proxy", upstream, credential, "requests go out without a token for now, as on_token_error says: {error}");
     } else {
         tracing::debug!(target: "attache::proxy", upstream, credential, "a request goes out without a token: {error}");
@@ -47,13 +47,13 @@ pub(super) fn refusal(
     refusal: &Refusal,
     request_id: &RequestId,
     began: Instant,
-    lane: Option<&Lane>,
+    listener_route: Option<&ListenerRoute>,
 ) {
-    let metrics = lane.map_or(&listener.metrics, |lane| &lane.metrics);
+    let metrics = listener_route.map_or(&listener.metrics, |listener_route| &listener_route.metrics);
     let outcome = if refusal.is_denial() { &metrics.denied } else { &metrics.failed };
     drop(Record::new(began, metrics, outcome));
-    let upstream = lane.map_or(UNMATCHED, |lane| lane.route.name());
-    let quota = lane.map_or(&listener.refusals, |lane| &lane.refusals);
+    let upstream = listener_route.map_or(UNMATCHED, |listener_route| listener_route.route.name());
+    let quota = listener_route.map_or(&listener.refusals, |listener_route| &listener_route.refusals);
     let shown = quota.take(refusal.status().as_u16());
     let (listener, status, request_id) = (&listener.name, refusal.status().as_u16(), request_id.text());
     let (word, detail) = (if refusal.is_denial() { "refused" } else { "failed" }, refusal.detail());

@@ -19,7 +19,7 @@ use super::{Proxy, ProxyShared, grpc};
 use crate::credential::{Authorization, Credential};
 use crate::interim::Interims;
 use crate::renewal::{Answer, Decision, Evidence, Place, Renewals, Standing};
-use crate::runtime::Lane;
+use crate::runtime::ListenerRoute;
 use crate::upstream::{ExchangeError, ResponseBody};
 
 /// A refused answer's body is read to here, so that its connection can be used again; beyond, the connection is closed.
@@ -69,7 +69,7 @@ impl SentBody {
 
 /// True if the upstream says that it does not take the token: by one of `retry.on`, or in gRPC's words.
 fn is_refusal(reached: &Reached, response: &UpstreamResponse) -> bool {
-    reached.lane.route.settings.retry.on.contains(&response.status()) || grpc::is_unauthenticated(response)
+    reached.listener_route.route.settings.retry.on.contains(&response.status()) || grpc::is_unauthenticated(response)
 }
 
 /// What an answer says about the token of its request. Errors and redirects come from servers that never looked at it, too.
@@ -84,13 +84,13 @@ pub(super) fn answer_of(reached: &Reached, response: &UpstreamResponse) -> Answe
 
 /// What is known of the upstream and this credential; of the caller's own, where tokens are exchanged.
 pub(super) fn renewals<'a>(reached: &'a Reached, credential: &'a Credential) -> &'a Renewals {
-    renewals_of(&reached.lane, credential)
+    renewals_of(&reached.listener_route, credential)
 }
 
 /// The same.
-pub(super) fn renewals_of<'a>(lane: &'a Lane, credential: &'a Credential) -> &'a Renewals {
-    let exchanged = lane.route.credential.as_ref().is_some_and(|credential| credential.exchanges().is_some());
-    if exchanged { credential.renewals() } else { &lane.route.renewals }
+pub(super) fn renewals_of<'a>(listener_route: &'a ListenerRoute, credential: &'a Credential) -> &'a Renewals {
+    let exchanged = listener_route.route.credential.as_ref().is_some_and(|credential| credential.exchanges().is_some());
+    if exchanged { credential.renewals() } else { &listener_route.route.renewals }
 }
 
 /// Where at the upstream the request went.
@@ -160,8 +160,8 @@ async fn another_token(reached: &Reached, sent: &Sent<'_>) -> Another {
             if let Some(decided) = decided {
                 renewals.failed(decided, place, Instant::now());
             }
-            let (upstream, kind) = (reached.lane.route.name(), error.kind.as_str());
-            match reached.lane.unauthorized.take("not_replaced") {
+            let (upstream, kind) = (reached.listener_route.route.name(), error.kind.as_str());
+            match reached.listener_route.unauthorized.take("not_replaced") {
                 Some(suppressed) => {
                     tracing::warn!(target: "attache::proxy", upstream, kind, suppressed, "refused token not replaced: {error}");
                 }
@@ -206,7 +206,7 @@ async fn with_nonce(
 ) -> Result<UpstreamResponse, ExchangeError> {
     // The nonce is known from here on, so that only this one request is lost where it cannot be sent again.
     let Some(body) = sent.body.replay() else { return Ok(refused) };
-    tracing::debug!(target: "attache::proxy", upstream = reached.lane.route.name(), "the upstream wants a nonce in the proof");
+    tracing::debug!(target: "attache::proxy", upstream = reached.listener_route.route.name(), "the upstream wants a nonce in the proof");
     discard(proxy, refused.into_body());
     proxy.send(reached, sent, body, false).await
 }
@@ -225,7 +225,7 @@ fn no_renewal(reached: &Reached, sent: &Sent<'_>, refused: &UpstreamResponse) ->
         // A token that is bound to nothing has no proof.
         Verdict::NonceWanted | Verdict::OtherScheme | Verdict::TokenRefused => {}
     }
-    (!reached.lane.route.settings.retry.enabled).then_some("disabled")
+    (!reached.listener_route.route.settings.retry.enabled).then_some("disabled")
 }
 
 /// The second answer is final, whatever it is. If the second request fails altogether, its failure is the answer: the first
@@ -248,7 +248,7 @@ async fn send_again(
     }
     let accepted = answer.is_ok() && told != Answer::Refused;
     let outcome = if accepted { "retried_ok" } else { "retried_failed" };
-    count(&proxy.shared, &reached.lane, sent.authorization.generation(), outcome);
+    count(&proxy.shared, &reached.listener_route, sent.authorization.generation(), outcome);
     answer.map(|mut response| {
         response.extensions_mut().insert(Unauthorized(outcome));
         grpc::settled(proxy, reached, sent, response, told)
@@ -266,7 +266,7 @@ fn given_back(
     mut refused: UpstreamResponse,
     outcome: &'static str,
 ) -> Settled {
-    count(&proxy.shared, &reached.lane, generation, outcome);
+    count(&proxy.shared, &reached.listener_route, generation, outcome);
     refused.extensions_mut().insert(Unauthorized(outcome));
     (refused, None)
 }
@@ -291,10 +291,10 @@ fn discard(proxy: &Proxy, mut body: ResponseBody<RequestBody>) {
 }
 
 /// Every refusal is counted by what was done about it, and logged once: of many with the same outcome, most at debug.
-pub(super) fn count(shared: &ProxyShared, lane: &Lane, generation: u64, outcome: &'static str) {
-    let upstream = lane.route.name();
+pub(super) fn count(shared: &ProxyShared, listener_route: &ListenerRoute, generation: u64, outcome: &'static str) {
+    let upstream = listener_route.route.name();
     shared.metrics.unauthorized(upstream, outcome);
-    match lane.unauthorized.take(outcome) {
+    match listener_route.unauthorized.take(outcome) {
         Some(suppressed) => {
             tracing::info!(target: "attache::proxy", upstream, generation, outcome, suppressed, "the upstream refused the token");
         }

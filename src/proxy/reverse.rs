@@ -13,11 +13,11 @@ use super::error::Refusal;
 use super::target::{self, Target};
 use crate::dial::{Authority, Origin};
 use crate::route::{NoRoute, ReverseTable};
-use crate::runtime::{HostRule, Lane};
+use crate::runtime::{HostRule, ListenerRoute};
 
 /// The destination of a reverse-proxy request.
 pub(super) fn destination(
-    table: &ReverseTable<Arc<Lane>>,
+    table: &ReverseTable<Arc<ListenerRoute>>,
     hosts: Option<&[HostRule]>,
     head: &Parts,
     caller: Option<&str>,
@@ -52,21 +52,23 @@ pub(super) fn destination(
     };
     let path = if asterisk { Some(PathAndQuery::from_static("*")) } else { strip_prefix(head, found.prefix)? };
     let asked = path.as_ref().map_or_else(|| head.uri.path(), PathAndQuery::path);
-    let lane = match choice::choose(found.routes, asked, caller)? {
-        Choice::Lane(lane) => lane,
+    let listener_route = match choice::choose(found.routes, asked, caller)? {
+        Choice::ListenerRoute(listener_route) => listener_route,
         Choice::Refused(refused) => return Ok(refused),
     };
-    let pattern = &lane.route.upstream.settings.origin;
+    let pattern = &listener_route.route.upstream.settings.origin;
     let fallback = pattern.base().host.as_str();
     let reached = match pattern {
-        crate::dial::OriginPattern::Exact(_) => Reached::new(lane, pattern, fallback, path),
-        _ if lane.route.settings.origin_from.is_some() => Some(Reached::without_origin(lane, path)),
-        crate::dial::OriginPattern::Wildcard { .. } => host.and_then(|host| Reached::new(lane, pattern, host, path)),
+        crate::dial::OriginPattern::Exact(_) => Reached::new(listener_route, pattern, fallback, path),
+        _ if listener_route.route.settings.origin_from.is_some() => Some(Reached::without_origin(listener_route, path)),
+        crate::dial::OriginPattern::Wildcard { .. } => {
+            host.and_then(|host| Reached::new(listener_route, pattern, host, path))
+        }
     };
     reached.map(Destination::Route).ok_or_else(|| {
         Refusal::no_route(format!(
             "upstream {:?} covers {pattern}; say which host in the Host field",
-            lane.route.name()
+            listener_route.route.name()
         ))
     })
 }

@@ -81,7 +81,7 @@ impl Proxy {
         authorization: Authorization,
     ) -> Result<Settled, ExchangeError> {
         let interim = body.interim();
-        let route = &reached.lane.route;
+        let route = &reached.listener_route.route;
         let most = if route.settings.retry.enabled { Some(route.settings.retry.max_body) } else { None };
         let (body, sent_body) = self.keep_body(&route.upstream, most, body);
         let left_at = retry::renewals(reached, credential).sent_at();
@@ -109,7 +109,7 @@ impl Proxy {
             let finish = inject::Finish::of(sent.credential, &sent.authorization, origin, sent.head)?;
             let outbound =
                 OutboundHead { fresh, interim: sent.interim.as_ref(), ..finish.head(sent.head, &sent.authorization) };
-            match self.exchange(&reached.lane.route.upstream, origin, outbound, body).await {
+            match self.exchange(&reached.listener_route.route.upstream, origin, outbound, body).await {
                 Ok(response) => break response,
                 Err(error) => body = sendings.next(error, &sent.head.method, &sent.body)?,
             }

@@ -15,7 +15,7 @@ use crate::coarse;
 use crate::dial::{Authority, Host};
 use crate::listen::CallerConnection;
 use crate::listen::socks5::{self, Reply};
-use crate::runtime::{Lane, ModeRuntime, Stranger};
+use crate::runtime::{ListenerRoute, ModeRuntime, Stranger};
 use crate::secret::Secret;
 
 impl Proxy {
@@ -97,8 +97,8 @@ impl Proxy {
         let runtime = self.runtime.current();
         let caller = entrance.proven.as_ref().map(|proven| &*proven.name);
         let Some(listener) = runtime.listener(entrance.listener) else { return Err(Reply::NotAllowed) };
-        let refused = |refusal: &Refusal, lane: Option<&Lane>| {
-            record::refusal(listener, refusal, &RequestId::random(), began, lane);
+        let refused = |refusal: &Refusal, listener_route: Option<&ListenerRoute>| {
+            record::refusal(listener, refusal, &RequestId::random(), began, listener_route);
             Reply::of_failure(refusal.error())
         };
         let ModeRuntime::Socks5(table) = &listener.mode else { return Err(Reply::NotAllowed) };
@@ -108,11 +108,11 @@ impl Proxy {
         });
         match destination {
             Ok(Destination::Tunnel(tunnel)) => {
-                let lane = tunnel.lane.clone();
+                let listener_route = tunnel.listener_route.clone();
                 let reached = connect::reach(self, &runtime, listener, tunnel).await;
-                reached.map_err(|refusal| refused(&refusal, lane.as_deref()))
+                reached.map_err(|refusal| refused(&refusal, listener_route.as_deref()))
             }
-            Ok(Destination::Refused(lane, refusal)) => Err(refused(&refusal, Some(&lane))),
+            Ok(Destination::Refused(listener_route, refusal)) => Err(refused(&refusal, Some(&listener_route))),
             // `forward::tunnel` finds tunnels and nothing else.
             Ok(_) => Err(Reply::GeneralFailure),
             Err(refusal) => Err(refused(&refusal, None)),

@@ -11,7 +11,7 @@ use crate::dial::{Origin, OriginPattern};
 /// The token's word counts only within the pattern that is the upstream's `origin`: the credential goes nowhere else, whatever
 /// a token response says.
 pub(super) fn reached(reached: &Reached, credential: Option<&Credential>) -> Result<Option<Reached>, Refusal> {
-    let route = &reached.lane.route;
+    let route = &reached.listener_route.route;
     let Some(member) = &route.settings.origin_from else { return Ok(None) };
     let pattern = &route.upstream.settings.origin;
     let unusable = |what: String| Refusal::credential(format!("upstream {:?}: {what}", route.name()));

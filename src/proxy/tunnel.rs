@@ -14,12 +14,12 @@ use super::error::Refusal;
 use super::splice::splice;
 use crate::dial::{Origin, Scheme};
 use crate::listen::Upgrade;
-use crate::runtime::{Lane, ListenerRuntime, Runtime, Stranger, UnmatchedRuntime};
+use crate::runtime::{ListenerRoute, ListenerRuntime, Runtime, Stranger, UnmatchedRuntime};
 use crate::upstream::{ResponseBody, Upstream};
 
 /// A tunnel cannot keep rules about methods and paths.
-pub(super) fn check_rules(lane: &Lane, shared: bool) -> Result<(), Refusal> {
-    let settings = &lane.route.settings;
+pub(super) fn check_rules(listener_route: &ListenerRoute, shared: bool) -> Result<(), Refusal> {
+    let settings = &listener_route.route.settings;
     let why = if !settings.allow.is_empty() {
         "has `allow` rules"
     } else if shared {
@@ -29,7 +29,7 @@ pub(super) fn check_rules(lane: &Lane, shared: bool) -> Result<(), Refusal> {
     } else {
         return Ok(());
     };
-    let name = lane.route.name();
+    let name = listener_route.route.name();
     Err(Refusal::denied(format!(
         "upstream {name:?} {why}, which a tunnel cannot keep apart; request http:// through this proxy instead, or have it opened, for which it takes \
          [intercept] (`attache ca init`) and a credential of the upstream"

@@ -20,7 +20,7 @@ pub(crate) const UNMATCHED: &str = "-";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestMetrics {
     requests: Family<RequestLabels, Counter>,
-    durations: Family<LaneLabels, Durations>,
+    durations: Family<RouteLabels, Durations>,
     unauthorized: Family<UnauthorizedLabels, Counter>,
     tunnels: Family<TunnelLabels, Counter>,
     caller_authorization: Family<ActionLabels, Counter>,
@@ -46,7 +46,7 @@ struct RequestLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LaneLabels {
+struct RouteLabels {
     listener: String,
     upstream: String,
 }
@@ -138,7 +138,7 @@ impl RequestMetrics {
 
     /// The counters of one listener and upstream.
     #[must_use]
-    pub(crate) fn lane(&self, listener: &str, upstream: &str) -> LaneMetrics {
+    pub(crate) fn route(&self, listener: &str, upstream: &str) -> RouteMetrics {
         let request = |outcome| {
             let labels = RequestLabels { listener: listener.into(), upstream: upstream.into(), outcome };
             self.requests.get_or_create(&labels).clone()
@@ -149,8 +149,8 @@ impl RequestMetrics {
         let tunnel =
             |injected| self.tunnels.get_or_create(&TunnelLabels { listener: listener.into(), injected }).clone();
         let durations =
-            self.durations.get_or_create(&LaneLabels { listener: listener.into(), upstream: upstream.into() });
-        LaneMetrics {
+            self.durations.get_or_create(&RouteLabels { listener: listener.into(), upstream: upstream.into() });
+        RouteMetrics {
             injected: request("injected"),
             passed: request("passed"),
             passed_without_token: request("passed_without_token"),
@@ -192,7 +192,7 @@ impl RequestMetrics {
 
 /// The counters of one listener and upstream, resolved.
 #[derive(Debug, Clone)]
-pub(crate) struct LaneMetrics {
+pub(crate) struct RouteMetrics {
     /// Answered by the upstream, with our token on the request.
     pub(crate) injected: Counter,
     /// Answered by the upstream, without.

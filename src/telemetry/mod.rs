@@ -8,7 +8,7 @@ mod recent;
 mod traces;
 
 pub(crate) use access_log::{AccessLog, AccessLogSettings, AccessLogTarget, AccessRecord};
-pub(crate) use metrics::{Durations, LaneMetrics, RequestMetrics, UNMATCHED};
+pub(crate) use metrics::{Durations, RequestMetrics, RouteMetrics, UNMATCHED};
 pub(crate) use process::ProcessFigures;
 pub(crate) use quota::LogQuota;
 pub(crate) use recent::RecentRequests;

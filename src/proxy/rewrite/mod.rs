@@ -44,7 +44,7 @@ impl Terms {
         reached: &Reached,
         head: &Parts,
     ) -> Option<Self> {
-        let settings = &reached.lane.route.settings;
+        let settings = &reached.listener_route.route.settings;
         if !settings.rewrite {
             return None;
         }
@@ -62,7 +62,7 @@ impl Terms {
 
     fn names<'a>(&'a self, reached: &'a Reached, head: &'a Parts) -> Names<'a> {
         let host = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let prefix = reached.lane.route.settings.path_prefix.as_ref().filter(|_| self.base);
+        let prefix = reached.listener_route.route.settings.path_prefix.as_ref().filter(|_| self.base);
         Names {
             origin: reached.origin(),
             scheme: self.scheme,
