@@ -1,9 +1,8 @@
 //! The immutable snapshot that one request works with, and the place where it is swapped.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
@@ -13,8 +12,7 @@ use crate::caller::{Callers, Guesses};
 use crate::credential::Credential;
 use crate::route::{ForwardTable, ReverseTable, Route};
 use crate::secret::Digests;
-use crate::sync::lock;
-use crate::telemetry::{LogQuota, RouteMetrics};
+use crate::telemetry::{LogThrottle, RouteMetrics};
 use crate::tls::CertificateAuthority;
 use crate::upstream::Upstream;
 
@@ -74,11 +72,11 @@ pub(crate) struct ListenerRuntime {
     /// For requests that reach no upstream.
     pub(crate) metrics: RouteMetrics,
     /// What has been logged of those refusals, by status.
-    pub(crate) refusals: LogQuota<u16>,
+    pub(crate) refusals: LogThrottle<u16>,
     /// Wrong secrets of a token listener's clients; [`Callers`] count for themselves.
     pub(crate) guesses: Arc<Guesses>,
     /// What has been logged of what strangers do.
-    pub(crate) strangers: LogQuota<Stranger>,
+    pub(crate) strangers: LogThrottle<Stranger>,
 }
 
 /// What anybody who can connect may do as often as it likes, and is worth a line once in a while.
@@ -156,30 +154,11 @@ pub(crate) struct ListenerRoute {
     /// It has been said that a tunnel carries no token.
     pub(crate) tunnel_warned: AtomicBool,
     /// It has been said that requests go out without a token (`on_token_error = "pass"`).
-    pub(crate) without_token: Said,
+    pub(crate) without_token: LogThrottle,
     /// What has been logged of refusals, by status.
-    pub(crate) refusals: LogQuota<u16>,
+    pub(crate) refusals: LogThrottle<u16>,
     /// What has been logged of 401s, by what was done about them.
-    pub(crate) unauthorized: LogQuota<&'static str>,
-}
-
-/// What has been said, and need not be said again for a while.
-#[derive(Debug, Default)]
-pub(crate) struct Said(Mutex<Option<Instant>>);
-
-impl Said {
-    /// True if it is to be said now. Then it is not, for so long.
-    #[must_use]
-    pub(crate) fn is_due(&self, quiet: Duration) -> bool {
-        let now = Instant::now();
-        // Poisoned or not, it is one instant.
-        let mut until = lock(&self.0);
-        let due = until.is_none_or(|until| now >= until);
-        if due {
-            *until = Some(now + quiet);
-        }
-        due
-    }
+    pub(crate) unauthorized: LogThrottle<&'static str>,
 }
 
 /// How unmatched requests are treated.
@@ -258,19 +237,5 @@ impl RuntimeReader {
         let mut changes = self.changes.clone();
         changes.mark_unchanged();
         changes
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_has_been_said_is_not_said_again_until_its_time_has_come() {
-        let said = Said::default();
-        assert!(said.is_due(Duration::ZERO), "for the first time");
-        assert!(said.is_due(Duration::from_secs(3600)), "the quiet is over");
-        assert!(!said.is_due(Duration::ZERO));
-        assert!(!said.is_due(Duration::ZERO), "not being due prolongs nothing and ends nothing");
     }
 }

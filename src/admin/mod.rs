@@ -24,6 +24,7 @@ mod reloads;
 mod status;
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,14 +34,15 @@ use axum::http::{Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
-use crate::listen::{CallerConnection, Handler, Incoming, Listening, Unreadable};
+use crate::listen::{self, CallerConnection, ConnectionHandler, Handler, Incoming, Listening, Serving, Unreadable};
 use crate::proxy::{explain, malformed};
 use crate::runtime::SharedRuntime;
 use crate::secret::{Secret, SecretError, SecretSource};
@@ -176,6 +178,15 @@ impl Admin {
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+impl ConnectionHandler for Admin {
+    async fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        listen::serve_http(stream, BytesMut::new(), self, caller, serving).await;
     }
 }
 

@@ -10,9 +10,9 @@ use crate::credential::Credential;
 use crate::listen::ListenAddress;
 use crate::proxy::{AcceptedHosts, ForwardSettings, ListenerMode, TokenClient, Unmatched};
 use crate::route::{ForwardTable, ReverseTable, Route, TunnelPorts};
-use crate::runtime::{HostRule, ListenerRoute, ListenerRuntime, ModeRuntime, Said, TokenClientRuntime};
+use crate::runtime::{HostRule, ListenerRoute, ListenerRuntime, ModeRuntime, TokenClientRuntime};
 use crate::secret::{Digests, Secrets};
-use crate::telemetry::{LogQuota, UNMATCHED};
+use crate::telemetry::{LogThrottle, UNMATCHED};
 
 /// What a listener has besides its configuration.
 pub(super) struct ListenerSocket<'a> {
@@ -38,9 +38,9 @@ impl Builder {
                 route: Arc::clone(route),
                 metrics,
                 tunnel_warned: AtomicBool::new(false),
-                without_token: Said::default(),
-                refusals: LogQuota::default(),
-                unauthorized: LogQuota::default(),
+                without_token: LogThrottle::default(),
+                refusals: LogThrottle::default(),
+                unauthorized: LogThrottle::default(),
             })
         };
         let named = |names: &[String]| -> Vec<Arc<Route>> {
@@ -85,9 +85,9 @@ impl Builder {
             title_case: config.title_case,
             users,
             metrics,
-            refusals: LogQuota::default(),
+            refusals: LogThrottle::default(),
             guesses: socket.live.map_or_else(Arc::default, |live| Arc::clone(&live.guesses)),
-            strangers: LogQuota::default(),
+            strangers: LogThrottle::default(),
         }
     }
 }

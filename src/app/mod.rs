@@ -51,7 +51,7 @@ use crate::config::Config;
 use crate::descriptors::Shares;
 use crate::dial::OwnAddresses;
 use crate::listen::{
-    self, BindError, Bound, Inherited, Limits, ListenContext, Listening, ListeningAt, PerAddress, Room, Roster,
+    self, BindError, Bound, Drain, Inherited, Limits, ListenContext, Listening, ListeningAt, PerAddress, Room,
 };
 use crate::proxy::{Admission, ProxyShared, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
@@ -387,14 +387,14 @@ async fn control_main(
     let clock = tokio::task::spawn_local(crate::coarse::drive());
     let rotation = tokio::task::spawn_local(rotation::watch(live));
     let reloading = tokio::task::spawn_local(reloader.serve(requests));
-    let roster = Roster::new(&context.room);
+    let drain = Drain::new(&context.room);
     if let Some(socket) = socket {
-        roster.spawn(listen::serve(socket, Rc::new(admin), context, Rc::clone(&roster)));
+        drain.spawn(listen::serve(socket, Rc::new(admin), context, Rc::clone(&drain)));
     }
     stop.drain.cancelled().await;
     rotation.abort();
     reloading.abort();
-    roster.begin_drain();
+    drain.begin_drain();
     stop.now.cancelled().await;
     clock.abort();
 }

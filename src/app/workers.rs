@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{Builder as Thread, JoinHandle};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Handle, LocalOptions, LocalRuntime};
@@ -17,7 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::coarse;
-use crate::listen::{self, Bound, CallerConnection, Handler, Incoming, ListenContext, Roster, Serving, Unreadable};
+use crate::listen::{
+    self, Bound, CallerConnection, ConnectionHandler, Drain, Handler, Incoming, ListenContext, Serving, Unreadable,
+};
 use crate::proxy::{CallerBody, Proxy, ProxyShared, malformed};
 use crate::runtime::SharedRuntime;
 
@@ -154,9 +156,9 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Running>
 async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command>, parts: WorkerParts) {
     let WorkerParts { runtime, shared, context, workers, stop } = parts;
     let clock = tokio::task::spawn_local(coarse::drive());
-    let tunnels = Roster::new(&context.room);
+    let tunnels = Drain::new(&context.room);
     let inside =
-        Serving { limits: Arc::clone(&context.limits), panics: context.panics.clone(), roster: Rc::clone(&tunnels) };
+        Serving { limits: Arc::clone(&context.limits), panics: context.panics.clone(), drain: Rc::clone(&tunnels) };
     let proxy = Proxy::new(runtime.reader(), shared, workers, inside, stop.now.clone());
     let mut listening = Listening { proxy: Rc::clone(&proxy), context, open: Vec::new(), leaving: vec![tunnels] };
     for (slot, socket) in sockets {
@@ -192,35 +194,35 @@ async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command
 struct Listening {
     proxy: Rc<Proxy>,
     context: ListenContext,
-    open: Vec<(usize, Rc<Roster>)>,
+    open: Vec<(usize, Rc<Drain>)>,
     /// Connections of slots that are closed, until they have finished; the first is that of opened tunnels.
-    leaving: Vec<Rc<Roster>>,
+    leaving: Vec<Rc<Drain>>,
 }
 
 impl Listening {
     fn open(&mut self, slot: usize, socket: Bound) {
-        let roster = Roster::new(&self.context.room);
+        let drain = Drain::new(&self.context.room);
         let handler = Rc::new(ListenerHandler { proxy: Rc::clone(&self.proxy), listener: slot });
-        roster.spawn(listen::serve(socket, handler, self.context.clone(), Rc::clone(&roster)));
-        self.open.push((slot, roster));
+        drain.spawn(listen::serve(socket, handler, self.context.clone(), Rc::clone(&drain)));
+        self.open.push((slot, drain));
     }
 
     fn close(&mut self, slot: usize) {
-        self.leaving.retain(|roster| !roster.is_draining() || !roster.is_empty());
+        self.leaving.retain(|drain| !drain.is_draining() || !drain.is_empty());
         if let Some(place) = self.open.iter().position(|(known, _)| *known == slot) {
-            let (_, roster) = self.open.swap_remove(place);
-            roster.begin_drain();
-            self.leaving.push(roster);
+            let (_, drain) = self.open.swap_remove(place);
+            drain.begin_drain();
+            self.leaving.push(drain);
         }
     }
 
     async fn drained(&self) {
-        let all: Vec<&Rc<Roster>> = self.open.iter().map(|(_, roster)| roster).chain(&self.leaving).collect();
-        for roster in &all {
-            roster.begin_drain();
+        let all: Vec<&Rc<Drain>> = self.open.iter().map(|(_, drain)| drain).chain(&self.leaving).collect();
+        for drain in &all {
+            drain.begin_drain();
         }
-        for roster in all {
-            roster.drained().await;
+        for drain in all {
+            drain.drained().await;
         }
     }
 }
@@ -230,13 +232,7 @@ struct ListenerHandler {
     listener: usize,
 }
 
-impl Handler for ListenerHandler {
-    type Body = CallerBody;
-
-    async fn handle(&self, request: Request<Incoming>, caller: &Arc<CallerConnection>) -> Response<CallerBody> {
-        self.proxy.handle(self.listener, request, caller).await
-    }
-
+impl ConnectionHandler for ListenerHandler {
     async fn admits(&self, caller: &CallerConnection) -> bool {
         self.proxy.admits(self.listener, caller).await
     }
@@ -245,19 +241,27 @@ impl Handler for ListenerHandler {
         self.proxy.tls(self.listener)
     }
 
-    fn title_case(&self) -> bool {
-        self.proxy.title_case(self.listener)
-    }
-
-    fn speaks_socks(&self) -> bool {
-        self.proxy.speaks_socks(self.listener)
-    }
-
-    async fn serve_socks<S>(&self, stream: S, caller: Arc<CallerConnection>)
+    async fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.proxy.serve_socks(self.listener, stream, caller).await;
+        if self.proxy.speaks_socks(self.listener) {
+            self.proxy.serve_socks(self.listener, stream, caller).await;
+        } else {
+            listen::serve_http(stream, BytesMut::new(), self, caller, serving).await;
+        }
+    }
+}
+
+impl Handler for ListenerHandler {
+    type Body = CallerBody;
+
+    async fn handle(&self, request: Request<Incoming>, caller: &Arc<CallerConnection>) -> Response<CallerBody> {
+        self.proxy.handle(self.listener, request, caller).await
+    }
+
+    fn title_case(&self) -> bool {
+        self.proxy.title_case(self.listener)
     }
 
     fn malformed(why: Unreadable) -> Bytes {

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::per_address::Place;
+use super::loopback;
+use super::per_address::AddressGuard;
 use crate::tls::server::CertificateName;
 
 /// A caller's connection, for as long as anything of it lives: its requests, and the tunnels that came of them.
@@ -23,7 +24,7 @@ pub(crate) struct CallerConnection {
     /// A password has been right on it.
     proven: AtomicBool,
     _permit: Option<OwnedSemaphorePermit>,
-    place: Option<Place>,
+    address_guard: Option<AddressGuard>,
     open: Gauge,
 }
 
@@ -57,25 +58,23 @@ impl CallerConnection {
             certificate: OnceLock::new(),
             proven: AtomicBool::new(false),
             _permit: permit,
-            place: None,
+            address_guard: None,
             open,
         }
     }
 
-    /// The same with its place among those from the same address.
-    pub(super) fn placed(mut self, place: Option<Place>) -> Self {
-        self.place = place;
+    /// The same, counted among those from the same address.
+    pub(super) fn counted(mut self, guard: Option<AddressGuard>) -> Self {
+        self.address_guard = guard;
         self
     }
-}
 
-impl CallerConnection {
     /// The user at the other end, as the system tells: of a unix socket, and on Linux of a connection within this machine.
     pub(crate) async fn user(&self) -> Option<u32> {
         match (self.peer, self.at) {
             (Peer::User(uid), _) => uid,
             (Peer::Address(peer), Some(at)) if peer.ip().to_canonical().is_loopback() => {
-                super::loopback::owner(peer, at).await
+                loopback::owner(peer, at).await
             }
             (Peer::Address(_), _) => None,
         }
@@ -84,7 +83,7 @@ impl CallerConnection {
     /// True if it is one more than may come from its address.
     #[must_use]
     pub(crate) fn is_over(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| place.is_over)
+        self.address_guard.as_ref().is_some_and(|guard| guard.is_over)
     }
 
     /// True the first time: what a connection has proven need not be remembered with each request.

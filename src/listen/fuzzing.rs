@@ -10,11 +10,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::frame_meter::FrameMeter;
 use super::connection::head_meter::HeadMeter;
-use super::connection::state::{Standing, Switch};
+use super::connection::state::{ConnectionState, Switch};
 use super::socks5::{self, Request, SocksError};
 
 /// So many bytes of a request are looked at.
-const MOST: usize = 16 * 1024;
+const MAX_BYTES: usize = 16 * 1024;
 
 /// Frames that say nothing, of which so many may come before anything else does.
 const BURST: i64 = 1000;
@@ -31,7 +31,7 @@ pub fn frames(input: &[u8]) -> Result<(), String> {
     for frame in script.as_chunks::<4>().0 {
         let [kind, flags, length, times] = *frame;
         for _ in 0..=times {
-            if wire.len() > 8 * MOST {
+            if wire.len() > 8 * MAX_BYTES {
                 break;
             }
             let idle = match (kind % 12, length) {
@@ -82,18 +82,18 @@ pub fn frames(input: &[u8]) -> Result<(), String> {
 /// # Errors
 /// A head with two framings that is found elsewhere, or not at all.
 pub fn heads(input: &[u8]) -> Result<(), String> {
-    let Some((first, wire)) = input.split_first().filter(|(_, wire)| wire.len() <= MOST) else { return Ok(()) };
+    let Some((first, wire)) = input.split_first().filter(|(_, wire)| wire.len() <= MAX_BYTES) else { return Ok(()) };
     let expected = two_framings(wire);
     for piece in [wire.len().max(1), usize::from(*first) + 1] {
-        let (mut meter, standing) = (HeadMeter::new(), Standing::default());
+        let (mut meter, state) = (HeadMeter::new(), ConnectionState::default());
         let mut read = 0;
         let found = wire.chunks(piece).find_map(|piece| {
             let begun = read;
             read += piece.len();
-            meter.read(piece, &standing).map(|at| begun + at)
+            meter.read(piece, &state).map(|at| begun + at)
         });
         // Nobody answers here: what follows the request to switch is never looked at.
-        if found != expected || (found.is_some() && standing.switch() == Switch::Yes) {
+        if found != expected || (found.is_some() && state.switch() == Switch::Yes) {
             return Err(format!("in pieces of {piece}: {found:?} and not {expected:?}"));
         }
     }

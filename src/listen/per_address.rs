@@ -1,32 +1,33 @@
 //! `limits.connections_per_address`: one machine must not take all the connections there are.
 
-use crate::sync::lock;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
+use crate::sync::lock;
+
 /// Open connections by where they come from; shared by all workers, and asked once for each connection.
 #[derive(Debug)]
 pub(crate) struct PerAddress {
-    most: usize,
+    max: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl PerAddress {
     /// At most so many from each address.
     #[must_use]
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, open: Mutex::default() })
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, open: Mutex::default() })
     }
 
-    /// A place for a connection from there, until it is dropped. One beyond the limit has a place too: it is told why it is not
+    /// Counts a connection from there until the guard is dropped. One beyond the limit is counted too: it is told why it is not
     /// served.
-    pub(super) fn place(self: &Arc<Self>, from: IpAddr) -> Place {
+    pub(super) fn count(self: &Arc<Self>, from: IpAddr) -> AddressGuard {
         let from = network_of(from);
         let mut open = lock(&self.open);
         let count = open.entry(from).or_default();
         *count += 1;
-        Place { of: Arc::clone(self), from, is_over: *count > self.most }
+        AddressGuard { of: Arc::clone(self), from, is_over: *count > self.max }
     }
 }
 
@@ -41,13 +42,13 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
 
 /// One open connection.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct AddressGuard {
     of: Arc<PerAddress>,
     from: IpAddr,
     pub(super) is_over: bool,
 }
 
-impl Drop for Place {
+impl Drop for AddressGuard {
     fn drop(&mut self) {
         let mut open = lock(&self.of.open);
         if let Some(count) = open.get_mut(&self.from) {
@@ -67,13 +68,13 @@ mod tests {
     fn places_are_counted_for_each_machine_and_given_back() {
         let places = PerAddress::new(1);
         let at = |text: &str| text.parse::<IpAddr>().unwrap();
-        let first = places.place(at("10.0.0.1"));
-        assert!(!first.is_over && places.place(at("::ffff:10.0.0.1")).is_over, "the same machine, written otherwise");
-        assert!(!places.place(at("10.0.0.2")).is_over);
-        let six = places.place(at("2001:db8::1"));
-        assert!(!six.is_over && places.place(at("2001:db8::2")).is_over);
+        let first = places.count(at("10.0.0.1"));
+        assert!(!first.is_over && places.count(at("::ffff:10.0.0.1")).is_over, "the same machine, written otherwise");
+        assert!(!places.count(at("10.0.0.2")).is_over);
+        let six = places.count(at("2001:db8::1"));
+        assert!(!six.is_over && places.count(at("2001:db8::2")).is_over);
         drop((first, six));
-        assert!(!places.place(at("10.0.0.1")).is_over);
-        assert!(places.open.lock().unwrap().is_empty(), "nothing is remembered of who has gone");
+        assert!(!places.count(at("10.0.0.1")).is_over);
+        assert!(places.open.lock().unwrap().is_empty(), "nothing is remembered of those that have gone");
     }
 }

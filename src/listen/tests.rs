@@ -5,6 +5,18 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use super::*;
 
 /// Answers, unless it is asked for `/panic`, or for a body that panics. `/empty` is a 404 without a word.
@@ -26,6 +38,15 @@ impl Handler for Fragile {
 
     fn malformed(_: Unreadable) -> Bytes {
         Bytes::from("malformed")
+    }
+}
+
+impl ConnectionHandler for Fragile {
+    async fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        serve_http(stream, BytesMut::new(), self, caller, serving).await;
     }
 }
 
@@ -68,12 +89,12 @@ async fn panics_during<F: Future<Output = ()>>(talk: impl FnOnce(std::net::Socke
     };
     let (panics, gauge) = (context.panics.clone(), context.gauge.clone());
     let worker = LocalSet::new();
-    let roster = Roster::new(&context.room);
+    let drain = Drain::new(&context.room);
     let served = async {
-        roster.spawn(serve(sockets.remove(0), Rc::new(Fragile), context, Rc::clone(&roster)));
+        drain.spawn(serve(sockets.remove(0), Rc::new(Fragile), context, Rc::clone(&drain)));
         talk(address).await;
-        roster.begin_drain();
-        roster.drained().await;
+        drain.begin_drain();
+        drain.drained().await;
     };
     tokio::time::timeout(Duration::from_secs(60), worker.run_until(served)).await.unwrap();
     (panics.get(), gauge.get())

@@ -172,7 +172,7 @@ where
             drop(dialled);
             let handler = intercept::handler(proxy, entrance, opened(Scheme::Http));
             let connection = Arc::clone(&entrance.caller);
-            let serve = |serving| listen::serve_stream(caller, prefix, handler, connection, serving);
+            let serve = |serving| listen::serve_http(caller, prefix, handler, connection, serving);
             proxy.serve_while_admitted(entrance, serve).await;
         }
         (First::Caller(Spoken::Tls), Some(authority)) => {

@@ -83,16 +83,16 @@ impl Proxy {
     where
         F: Future<Output = ()>,
     {
-        let roster = self.serving.roster.apart();
-        let serving = Serving { roster: Rc::clone(&roster), ..self.serving.clone() };
+        let drain = self.serving.drain.apart();
+        let serving = Serving { drain: Rc::clone(&drain), ..self.serving.clone() };
         // Boxed as a trait object: what is served here may hold a tunnel in its turn.
         let mut served: std::pin::Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(serve(serving));
         tokio::select! {
             () = &mut served => return,
             () = self.turned_away(entrance) => {}
-            () = self.serving.roster.draining() => {}
+            () = self.serving.drain.draining() => {}
         }
-        roster.begin_drain();
+        drain.begin_drain();
         served.await;
     }
 

@@ -59,7 +59,7 @@ pub(super) async fn serve<S>(
     };
     let handler = handler(&proxy, &entrance, inside);
     let caller = Arc::clone(&entrance.caller);
-    let serve = |serving| listen::serve_stream(stream, BytesMut::new(), handler, caller, serving);
+    let serve = |serving| listen::serve_http(stream, BytesMut::new(), handler, caller, serving);
     proxy.serve_while_admitted(&entrance, serve).await;
 }
 

@@ -34,7 +34,7 @@ impl Drop for Record {
 /// Logs that a request goes out without a token: loudly once for each back-off of the token requests.
 pub(super) fn without_token(listener_route: &ListenerRoute, credential: &str, error: &TokenError) {
     let upstream = listener_route.route.name();
-    if listener_route.without_token.is_due(error.retry_after.unwrap_or(Duration::from_secs(1))) {
+    if listener_route.without_token.take_for((), error.retry_after.unwrap_or(Duration::from_secs(1))).is_some() {
         tracing::warn!(target: "attache::proxy", upstream, credential, "requests go out without a token for now, as on_token_error says: {error}");
     } else {
         tracing::debug!(target: "attache::proxy", upstream, credential, "a request goes out without a token: {error}");
@@ -53,8 +53,8 @@ pub(super) fn refusal(
     let outcome = if refusal.is_denial() { &metrics.denied } else { &metrics.failed };
     drop(Record::new(began, metrics, outcome));
     let upstream = listener_route.map_or(UNMATCHED, |listener_route| listener_route.route.name());
-    let quota = listener_route.map_or(&listener.refusals, |listener_route| &listener_route.refusals);
-    let shown = quota.take(refusal.status().as_u16());
+    let throttle = listener_route.map_or(&listener.refusals, |listener_route| &listener_route.refusals);
+    let shown = throttle.take(refusal.status().as_u16());
     let (listener, status, request_id) = (&listener.name, refusal.status().as_u16(), request_id.text());
     let (word, detail) = (if refusal.is_denial() { "refused" } else { "failed" }, refusal.detail());
     match shown {

@@ -1,16 +1,16 @@
 //! Logging set-up, and what is counted.
 
 mod access_log;
+mod log_throttle;
 mod metrics;
 mod process;
-mod quota;
 mod recent;
 mod traces;
 
 pub(crate) use access_log::{AccessLog, AccessLogSettings, AccessLogTarget, AccessRecord};
+pub(crate) use log_throttle::LogThrottle;
 pub(crate) use metrics::{Durations, RequestMetrics, RouteMetrics, UNMATCHED};
 pub(crate) use process::ProcessFigures;
-pub(crate) use quota::LogQuota;
 pub(crate) use recent::RecentRequests;
 pub(crate) use traces::{Attempt, RequestSpan, Traces, are_wanted as traces_are_wanted};
 

@@ -1,4 +1,4 @@
-//! The open connections of one worker: who has to be told when it is time to drain or to make room, and who is waited for.
+//! The open connections of one worker: which have to be told when it is time to drain or to make room, and which are waited for.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -9,28 +9,28 @@ use std::task::{Context, Poll};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use super::room::{Bench, Room};
-use super::state::Standing;
+use super::room::{Room, WorkerConnections};
+use super::state::ConnectionState;
 
 /// One worker's connections. Asking whether to drain is reading a cell; nothing is registered anew with each request.
 #[derive(Debug)]
-pub(crate) struct Roster {
+pub(crate) struct Drain {
     draining: Cell<bool>,
-    drain: Notify,
+    begun: Notify,
     room: Arc<Room>,
-    bench: Arc<Bench>,
+    connections: Arc<WorkerConnections>,
     tasks: TaskTracker,
 }
 
-impl Roster {
+impl Drain {
     /// For connections that have their places in this room.
     #[must_use]
     pub(crate) fn new(room: &Arc<Room>) -> Rc<Self> {
         Rc::new(Self {
             draining: Cell::new(false),
-            drain: Notify::new(),
+            begun: Notify::new(),
             room: Arc::clone(room),
-            bench: room.bench(),
+            connections: room.register(),
             tasks: TaskTracker::new(),
         })
     }
@@ -44,8 +44,8 @@ impl Roster {
     /// Tells accept loops and connections to finish.
     pub(crate) fn begin_drain(&self) {
         self.draining.set(true);
-        self.drain.notify_waiters();
-        self.bench.wake_all();
+        self.begun.notify_waiters();
+        self.connections.wake_all();
     }
 
     /// Waits until every connection has ended.
@@ -60,7 +60,7 @@ impl Roster {
         self.draining.get()
     }
 
-    /// True if there is nobody to wait for.
+    /// True if no task is left to wait for.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.tasks.is_empty()
@@ -68,9 +68,9 @@ impl Roster {
 
     /// Ready once draining has begun.
     pub(crate) async fn draining(&self) {
-        let drain = self.drain.notified();
+        let begun = self.begun.notified();
         if !self.draining.get() {
-            drain.await;
+            begun.await;
         }
     }
 
@@ -80,39 +80,40 @@ impl Roster {
         drop(tokio::task::spawn_local(self.tasks.track_future(task)));
     }
 
-    /// A place for one connection.
-    pub(super) fn seat(self: &Rc<Self>, standing: &Arc<Standing>) -> Seat {
-        let place = self.bench.sit(self.room.number(), Arc::clone(standing));
-        Seat { roster: Rc::clone(self), standing: Arc::clone(standing), place, taken: Cell::new(false) }
+    /// Registers one connection until the guard is dropped.
+    pub(super) fn guard(self: &Rc<Self>, state: &Arc<ConnectionState>) -> DrainGuard {
+        let index = self.connections.insert(self.room.number(), Arc::clone(state));
+        DrainGuard { drain: Rc::clone(self), state: Arc::clone(state), index, registered: Cell::new(false) }
     }
 }
 
-/// One connection's place in the roster.
-pub(super) struct Seat {
-    roster: Rc<Roster>,
-    standing: Arc<Standing>,
-    place: usize,
-    taken: Cell<bool>,
+/// One connection that the drain waits for.
+pub(super) struct DrainGuard {
+    drain: Rc<Drain>,
+    state: Arc<ConnectionState>,
+    index: usize,
+    /// Its task's waker is known.
+    registered: Cell<bool>,
 }
 
-impl Seat {
+impl DrainGuard {
     /// True if the connection has to finish; otherwise its task is woken when it has to. A task's waker stays the same, so
     /// it is left once.
     pub(super) fn must_finish(&self, cx: &Context<'_>) -> bool {
-        self.take(cx);
-        self.roster.draining.get()
+        self.register(cx);
+        self.drain.draining.get()
     }
 
     /// True if the connection has to make room for another one: it is idle, and has been for longer than the others. To be
     /// asked after what has come was read; its task is woken for it.
     pub(super) fn must_make_room(&self, cx: &Context<'_>) -> bool {
-        self.take(cx);
-        self.standing.must_go()
+        self.register(cx);
+        self.state.must_go()
     }
 
     /// Ready when the worker drains.
     pub(super) async fn draining(&self) {
-        self.roster.draining().await;
+        self.drain.draining().await;
     }
 
     /// Ready when the connection has to make room for another one.
@@ -120,15 +121,15 @@ impl Seat {
         std::future::poll_fn(|cx| if self.must_make_room(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
-    fn take(&self, cx: &Context<'_>) {
-        if !self.taken.replace(true) {
-            self.roster.bench.wake_by(self.place, cx.waker());
+    fn register(&self, cx: &Context<'_>) {
+        if !self.registered.replace(true) {
+            self.drain.connections.wake_by(self.index, cx.waker());
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for DrainGuard {
     fn drop(&mut self) {
-        self.roster.bench.rise(self.place);
+        self.drain.connections.remove(self.index);
     }
 }

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::drain::Seat;
-use super::state::{Overdue, Standing};
+use super::drain::DrainGuard;
+use super::state::{ConnectionState, ConnectionTimeout};
 use crate::coarse::{Deadline, Tick};
 use crate::listen::settings::Limits;
 
@@ -16,7 +16,7 @@ use crate::listen::settings::Limits;
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// How long an HTTP/2 caller may take to hear that its idle connection ends: what it has asked for by then is answered.
-const PARTING: Duration = Duration::from_secs(1);
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that is being served. Ready when it has ended.
 pub(super) trait Served: Future<Output = Result<(), <Self as Served>::Error>> {
@@ -27,8 +27,13 @@ pub(super) trait Served: Future<Output = Result<(), <Self as Served>::Error>> {
     fn finish(self: Pin<&mut Self>);
 }
 
-/// Drives a connection, and ends it when it is overdue, has to make room, or the worker drains.
-pub(super) async fn watch<C: Served>(mut connection: Pin<&mut C>, standing: &Standing, limits: &Limits, seat: &Seat) {
+/// Drives a connection, and ends it when it is timeout, has to make room, or the worker drains.
+pub(super) async fn drive<C: Served>(
+    mut connection: Pin<&mut C>,
+    state: &ConnectionState,
+    limits: &Limits,
+    guard: &DrainGuard,
+) {
     let mut deadline = Deadline::at(Tick::now());
     let mut finishing = false;
     // Since when the worker drains.
@@ -36,16 +41,16 @@ pub(super) async fn watch<C: Served>(mut connection: Pin<&mut C>, standing: &Sta
     // When it has made room, whatever the caller says to that.
     let mut leaves_by: Option<Tick> = None;
     let ended = std::future::poll_fn(|cx| {
-        if draining.is_none() && seat.must_finish(cx) {
+        if draining.is_none() && guard.must_finish(cx) {
             draining = Some(Tick::now());
         }
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(ended);
         }
-        let patience = draining.map(|since| since.after(DRAIN_GRACE));
-        if let Some(patience) = patience
+        let grace_ends = draining.map(|since| since.after(DRAIN_GRACE));
+        if let Some(grace_ends) = grace_ends
             && !finishing
-            && (standing.may_finish_now() || Tick::now() >= patience)
+            && (state.may_finish_now() || Tick::now() >= grace_ends)
         {
             finishing = true;
             connection.as_mut().finish();
@@ -53,30 +58,30 @@ pub(super) async fn watch<C: Served>(mut connection: Pin<&mut C>, standing: &Sta
                 return Poll::Ready(ended);
             }
         }
-        if !finishing && seat.must_make_room(cx) {
+        if !finishing && guard.must_make_room(cx) {
             finishing = true;
-            leaves_by = Some(Tick::now().after(PARTING));
+            leaves_by = Some(Tick::now().after(GOODBYE_TIMEOUT));
             connection.as_mut().finish();
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ended);
             }
         }
-        if let Some(by) = leaves_by.filter(|_| standing.is_idle()) {
+        if let Some(by) = leaves_by.filter(|_| state.is_idle()) {
             deadline.move_to(by);
             return deadline.poll(cx).map(Ok);
         }
-        let (at, overdue) = match (standing.deadline(limits), patience.filter(|_| !finishing)) {
-            (Some((at, overdue)), Some(patience)) if at <= patience => (at, overdue),
-            (_, Some(patience)) => (patience, Overdue::Idle),
+        let (at, timeout) = match (state.deadline(limits), grace_ends.filter(|_| !finishing)) {
+            (Some((at, timeout)), Some(grace)) if at <= grace => (at, timeout),
+            (_, Some(grace)) => (grace, ConnectionTimeout::Idle),
             (Some(deadline), None) => deadline,
             (None, None) => return Poll::Pending,
         };
         deadline.move_to(at);
         std::task::ready!(deadline.poll(cx));
-        match overdue {
-            Overdue::Idle if !finishing => {
+        match timeout {
+            ConnectionTimeout::Idle if !finishing => {
                 finishing = true;
-                let by = *leaves_by.insert(Tick::now().after(PARTING));
+                let by = *leaves_by.insert(Tick::now().after(GOODBYE_TIMEOUT));
                 connection.as_mut().finish();
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                     return Poll::Ready(ended);
@@ -84,13 +89,13 @@ pub(super) async fn watch<C: Served>(mut connection: Pin<&mut C>, standing: &Sta
                 deadline.move_to(by);
                 deadline.poll(cx).map(Ok)
             }
-            Overdue::Head => {
-                standing.expire();
+            ConnectionTimeout::Head => {
+                state.expire();
                 // Lets the answer out; the connection is dropped whether it has ended or not.
                 let _last = connection.as_mut().poll(cx);
                 Poll::Ready(Ok(()))
             }
-            Overdue::Idle | Overdue::Blocked => Poll::Ready(Ok(())),
+            ConnectionTimeout::Idle | ConnectionTimeout::Blocked => Poll::Ready(Ok(())),
         }
     });
     if let Err(error) = ended.await {

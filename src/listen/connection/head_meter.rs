@@ -4,7 +4,7 @@
 //! the latter and drops the former, so it is looked for where the bytes come in. Only lines of heads and chunk sizes are looked
 //! at; bodies are skipped.
 
-use super::state::{Standing, Switch};
+use super::state::{ConnectionState, Switch};
 
 /// A line's beginning, as much as its name takes.
 const NAME: usize = 32;
@@ -63,17 +63,17 @@ impl HeadMeter {
 
     /// Takes in what was read. The place of the last byte of a head that says both how long its body is and that it does not
     /// know; nothing is looked at after that.
-    pub(in crate::listen) fn read(&mut self, bytes: &[u8], standing: &Standing) -> Option<usize> {
+    pub(in crate::listen) fn read(&mut self, bytes: &[u8], state: &ConnectionState) -> Option<usize> {
         let mut rest = bytes;
         while !rest.is_empty() {
             match self.at {
                 At::Over => return None,
-                At::Switching => match standing.switch() {
+                At::Switching => match state.switch() {
                     Switch::No => self.at = At::Head,
                     Switch::Yes => self.at = At::Over,
                     // Whatever this is, it cannot be told before the answer.
                     Switch::Asked | Switch::Overrun => {
-                        standing.set_switch(Switch::Overrun);
+                        state.set_switch(Switch::Overrun);
                         return None;
                     }
                 },
@@ -97,7 +97,7 @@ impl HeadMeter {
                 At::Head | At::ChunkSize | At::Trailers => {
                     let (piece, behind) = rest.split_at(line_feed(rest).map_or(rest.len(), |at| at + 1));
                     rest = behind;
-                    if self.take(piece, standing) {
+                    if self.take(piece, state) {
                         return Some(bytes.len() - rest.len() - 1);
                     }
                 }
@@ -113,10 +113,10 @@ impl HeadMeter {
     }
 
     /// Takes a piece of a line, which is the whole of it in nearly every case. True at the end of a head that says both.
-    fn take(&mut self, piece: &[u8], standing: &Standing) -> bool {
+    fn take(&mut self, piece: &[u8], state: &ConnectionState) -> bool {
         let ends = piece.ends_with(b"\n");
         if ends && self.line.is_empty() {
-            return self.line_ended(piece, standing);
+            return self.line_ended(piece, state);
         }
         let room = NAME.saturating_sub(self.line.len()).min(piece.len());
         self.line.extend_from_slice(&piece[..room]);
@@ -128,13 +128,13 @@ impl HeadMeter {
             return false;
         }
         let mut line = std::mem::take(&mut self.line);
-        let both = self.line_ended(&line, standing);
+        let both = self.line_ended(&line, state);
         line.clear();
         self.line = line;
         both
     }
 
-    fn line_ended(&mut self, line: &[u8], standing: &Standing) -> bool {
+    fn line_ended(&mut self, line: &[u8], state: &ConnectionState) -> bool {
         if self.at == At::Trailers {
             let whole = line.ends_with(b"\r\n");
             if !std::mem::replace(&mut self.unended, !whole) && line == b"\r\n" {
@@ -150,7 +150,7 @@ impl HeadMeter {
                 Some(size) => self.at = At::Chunk(size.saturating_add(2)),
                 None => self.at = At::Over,
             },
-            At::Head if line.is_empty() && self.head.begun => return self.end_head(standing),
+            At::Head if line.is_empty() && self.head.begun => return self.end_head(state),
             At::Head => self.head_line(line),
             _ => {}
         }
@@ -178,10 +178,10 @@ impl HeadMeter {
         }
     }
 
-    fn end_head(&mut self, standing: &Standing) -> bool {
+    fn end_head(&mut self, state: &ConnectionState) -> bool {
         let Head { length, chunked, switches, .. } = self.head;
         if switches {
-            standing.set_switch(Switch::Asked);
+            state.set_switch(Switch::Asked);
         }
         match (chunked, length) {
             (true, Length::Unsaid) => self.at = At::ChunkSize,
@@ -246,9 +246,9 @@ mod tests {
 
     /// Where the first head with both ends, for bytes that come in such pieces.
     fn found(bytes: &[u8], piece: usize) -> Option<usize> {
-        let (mut meter, standing) = (HeadMeter::new(), Standing::default());
+        let (mut meter, state) = (HeadMeter::new(), ConnectionState::default());
         let mut pieces = bytes.chunks(piece).enumerate();
-        pieces.find_map(|(at, bytes)| Some(at * piece + meter.read(bytes, &standing)?))
+        pieces.find_map(|(at, bytes)| Some(at * piece + meter.read(bytes, &state)?))
     }
 
     const BOTH: [&str; 6] = [
@@ -307,21 +307,21 @@ mod tests {
     fn behind_a_switch_of_protocols_nothing_is_looked_at() {
         let both = format!("POST / HTTP/1.1\r\n{}\r\n", BOTH[0]);
         for asks in ["CONNECT a:1 HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"] {
-            let (mut meter, standing) = (HeadMeter::new(), Standing::default());
-            assert_eq!(meter.read(asks.as_bytes(), &standing), None);
-            assert_eq!(standing.switch(), Switch::Asked);
-            standing.set_switch(Switch::Yes);
-            assert_eq!(meter.read(both.as_bytes(), &standing), None);
-            assert_eq!(standing.switch(), Switch::Yes);
+            let (mut meter, state) = (HeadMeter::new(), ConnectionState::default());
+            assert_eq!(meter.read(asks.as_bytes(), &state), None);
+            assert_eq!(state.switch(), Switch::Asked);
+            state.set_switch(Switch::Yes);
+            assert_eq!(meter.read(both.as_bytes(), &state), None);
+            assert_eq!(state.switch(), Switch::Yes);
 
-            let (mut meter, standing) = (HeadMeter::new(), Standing::default());
-            assert_eq!(meter.read(asks.as_bytes(), &standing), None);
-            standing.set_switch(Switch::No);
-            assert_eq!(meter.read(both.as_bytes(), &standing), Some(both.len() - 1), "it was refused");
+            let (mut meter, state) = (HeadMeter::new(), ConnectionState::default());
+            assert_eq!(meter.read(asks.as_bytes(), &state), None);
+            state.set_switch(Switch::No);
+            assert_eq!(meter.read(both.as_bytes(), &state), Some(both.len() - 1), "it was refused");
 
-            let (mut meter, standing) = (HeadMeter::new(), Standing::default());
-            assert_eq!(meter.read(format!("{asks}{both}").as_bytes(), &standing), None);
-            assert_eq!(standing.switch(), Switch::Overrun, "what came too early cannot be told");
+            let (mut meter, state) = (HeadMeter::new(), ConnectionState::default());
+            assert_eq!(meter.read(format!("{asks}{both}").as_bytes(), &state), None);
+            assert_eq!(state.switch(), Switch::Overrun, "what came too early cannot be told");
         }
     }
 }

@@ -17,20 +17,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::drive::Served;
 use super::interim::written_before;
-use super::monitored_io::Watched;
-use super::state::{InProgress, Standing, Switch};
+use super::monitored_io::MonitoredIo;
+use super::state::{ConnectionState, InProgress, Switch};
 use crate::interim::Interims;
-use crate::listen::Handler;
 use crate::listen::caller::CallerConnection;
+use crate::listen::handler::Handler;
 use crate::listen::incoming::Incoming;
 use crate::listen::settings::Limits;
 
 /// Serves what comes over `io`.
 pub(super) fn serve<S, H>(
-    io: Watched<S>,
+    io: MonitoredIo<S>,
     handler: Rc<H>,
     caller: Arc<CallerConnection>,
-    standing: Arc<Standing>,
+    state: Arc<ConnectionState>,
     title_case: bool,
     limits: &Limits,
 ) -> impl Served
@@ -41,19 +41,19 @@ where
     // Those of one request at a time.
     let interims = Rc::new(Interims::default());
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let in_progress = InProgress::new(&standing);
+        let in_progress = InProgress::new(&state);
         let (handler, caller) = (Rc::clone(&handler), Arc::clone(&caller));
-        let switching = Switching::of(&request, &standing);
+        let switching = Switching::of(&request, &state);
         let interims = Rc::clone(&interims);
         let taken = (request.version() == Version::HTTP_11).then(|| Rc::clone(&interims));
         let request = Incoming::of_http1(request, switching.is_some(), taken);
         async move {
             let answer = handler.handle(request, &caller);
-            let mut answer = written_before(answer, &interims, in_progress.standing(), title_case).await;
+            let mut answer = written_before(answer, &interims, in_progress.state(), title_case).await;
             if let Some(switching) = switching {
                 switching.decided_by(&mut answer);
             }
-            Ok::<_, std::convert::Infallible>(answer.map(|body| WatchedBody { body, in_progress }))
+            Ok::<_, std::convert::Infallible>(answer.map(|body| InProgressBody { body, in_progress }))
         }
     });
     let connection = http1::Builder::new()
@@ -95,42 +95,42 @@ impl<C: Future<Output = hyper::Result<()>>> Served for Connection<C> {
 /// A request to switch protocols, until its answer.
 struct Switching {
     connect: bool,
-    standing: Arc<Standing>,
+    state: Arc<ConnectionState>,
 }
 
 impl Switching {
-    fn of(request: &Request<hyper::body::Incoming>, standing: &Arc<Standing>) -> Option<Self> {
-        if standing.switch() == Switch::No {
+    fn of(request: &Request<hyper::body::Incoming>, state: &Arc<ConnectionState>) -> Option<Self> {
+        if state.switch() == Switch::No {
             return None;
         }
         let connect = request.method() == Method::CONNECT;
         let asks = connect || request.headers().contains_key(UPGRADE);
-        asks.then(|| Self { connect, standing: Arc::clone(standing) })
+        asks.then(|| Self { connect, state: Arc::clone(state) })
     }
 
     fn decided_by<B>(self, answer: &mut Response<B>) {
         let status = answer.status();
         if status == StatusCode::SWITCHING_PROTOCOLS || (self.connect && status.is_success()) {
-            self.standing.set_switch(Switch::Yes);
-        } else if self.standing.switch() == Switch::Overrun {
+            self.state.set_switch(Switch::Yes);
+        } else if self.state.switch() == Switch::Overrun {
             // What came behind the request was meant for another protocol, and passed by unread.
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         } else {
-            self.standing.set_switch(Switch::No);
+            self.state.set_switch(Switch::No);
         }
     }
 }
 
 pin_project_lite::pin_project! {
     /// A response body that keeps its connection busy until its end.
-    struct WatchedBody<B> {
+    struct InProgressBody<B> {
         #[pin]
         body: B,
         in_progress: InProgress,
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
+impl<B: Body<Data = Bytes>> Body for InProgressBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 

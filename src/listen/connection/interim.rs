@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use http::Response;
 
-use super::state::Standing;
+use super::state::ConnectionState;
 use super::title_case::title_cased;
 use crate::interim::Interims;
 
@@ -13,14 +13,14 @@ use crate::interim::Interims;
 pub(super) async fn written_before<F: Future>(
     answer: F,
     interims: &Interims,
-    standing: &Standing,
+    state: &ConnectionState,
     title_case: bool,
 ) -> F::Output {
     let mut answer = pin!(answer);
     poll_fn(|cx| {
         let polled = answer.as_mut().poll(cx);
         for interim in interims.take() {
-            standing.put_interim(&text(&interim, title_case));
+            state.put_interim(&text(&interim, title_case));
         }
         polled
     })

@@ -11,15 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frame_meter::FrameMeter;
 use super::head_meter::HeadMeter;
-use super::state::Standing;
+use super::state::ConnectionState;
 use super::title_case::title_cased;
-use crate::listen::Unreadable;
+use crate::listen::handler::Unreadable;
 
 /// The connection's bytes, watched. `prefix` holds what was read to find out the protocol.
-pub(super) struct Watched<S> {
+pub(super) struct MonitoredIo<S> {
     inner: S,
     prefix: Bytes,
-    standing: Arc<Standing>,
+    state: Arc<ConnectionState>,
     malformed: fn(Unreadable) -> Bytes,
     /// Interim answers on their way out, ahead of what hyper writes.
     ahead: Bytes,
@@ -46,11 +46,11 @@ const NOT_HTTP: u8 = 0;
 /// The end of a head.
 const END: &[u8] = b"\r\n\r\n";
 
-impl<S> Watched<S> {
+impl<S> MonitoredIo<S> {
     pub(super) fn new(
         inner: S,
         prefix: Bytes,
-        standing: Arc<Standing>,
+        state: Arc<ConnectionState>,
         http1: bool,
         malformed: fn(Unreadable) -> Bytes,
     ) -> Self {
@@ -58,7 +58,7 @@ impl<S> Watched<S> {
         Self {
             inner,
             prefix,
-            standing,
+            state,
             malformed,
             ahead: Bytes::new(),
             instead: None,
@@ -84,7 +84,7 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MonitoredIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
             buf.put_slice(&taken);
             return Poll::Ready(this.metered(buf, before));
         }
-        if this.standing.is_expired() {
+        if this.state.is_expired() {
             if this.is_http1() {
                 let answer = this.refusal(Unreadable::Status(StatusCode::REQUEST_TIMEOUT));
                 // As much as the socket takes at once; the connection ends here either way.
@@ -103,14 +103,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
         }
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
         if polled.is_ready() {
-            this.standing.has_read(this.is_http1());
+            this.state.has_read(this.is_http1());
             this.metered(buf, before)?;
         }
         polled
     }
 }
 
-impl<S> Watched<S> {
+impl<S> MonitoredIo<S> {
     /// An error ends the connection, with all its streams. A head that hyper has to refuse is spoiled before it gets there: so
     /// the requests before it are answered, and then it, in hyper's own order.
     fn metered(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
@@ -118,11 +118,11 @@ impl<S> Watched<S> {
         match &mut self.meter {
             Meter::Frames(frames) => {
                 let within = frames.read(bytes);
-                self.standing.note_head(frames.is_in_head());
+                self.state.note_head(frames.is_in_head());
                 if within { Ok(()) } else { Err(io::Error::other("too many HTTP/2 frames that say nothing")) }
             }
             Meter::Heads(heads) => {
-                if let Some(end) = heads.read(bytes, &self.standing) {
+                if let Some(end) = heads.read(bytes, &self.state) {
                     bytes[end] = NOT_HTTP;
                     self.two_lengths = true;
                     // hyper waits for the end of a head before it reads it.
@@ -140,10 +140,10 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Watched<S> {
+impl<S: AsyncWrite + Unpin> MonitoredIo<S> {
     /// hyper answers an unreadable head by itself, in exactly this form, before any handler has seen it.
     fn hyper_refusal(&self, bytes: &[u8]) -> Option<Unreadable> {
-        if !bytes.starts_with(b"HTTP/1.1 4") || !self.is_http1() || self.standing.is_answering() {
+        if !bytes.starts_with(b"HTTP/1.1 4") || !self.is_http1() || self.state.is_answering() {
             return None;
         }
         let status = StatusCode::from_bytes(bytes.get(9..12)?).ok()?;
@@ -158,7 +158,7 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
     /// Writes interim answers that have come, if that does not put them into the middle of something: an answer to the request
     /// before may still wait in hyper's buffer. Then they are dropped.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(interim) = self.standing.take_interim()
+        if let Some(interim) = self.state.take_interim()
             && self.flushed
             && self.instead.is_none()
         {
@@ -166,7 +166,7 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
         }
         while !self.ahead.is_empty() {
             let polled = Pin::new(&mut self.inner).poll_write(cx, &self.ahead);
-            self.standing.note_blocked(polled.is_pending());
+            self.state.note_blocked(polled.is_pending());
             let written = ready!(polled)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -191,7 +191,7 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         ready!(this.poll_interim(cx))?;
@@ -202,7 +202,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         }
         this.flushed = false;
         let polled = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        this.standing.has_written(polled.is_ready());
+        this.state.has_written(polled.is_ready());
         polled
     }
 
@@ -220,7 +220,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         ready!(this.poll_interim(cx))?;
         this.flushed = false;
         let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
-        this.standing.has_written(polled.is_ready());
+        this.state.has_written(polled.is_ready());
         polled
     }
 

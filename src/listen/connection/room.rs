@@ -1,8 +1,8 @@
 //! How many connections there may be, and who goes so that the next one can come.
 //!
 //! Near the limit the connections that have been idle longest are asked to go, whichever worker has them; at the limit accepting
-//! pauses. Nothing is kept in order for that: each worker's seats are looked through when room is short, and where a connection
-//! stands is written down in any case ([`Standing`]).
+//! pauses. Nothing is kept in order for that: each worker's connections are looked through when room is short, and the state of
+//! each is written down in any case ([`ConnectionState`]).
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -11,21 +11,22 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::state::Standing;
+use super::state::ConnectionState;
 use crate::coarse::Tick;
 use crate::sync::lock;
+use crate::telemetry::LogThrottle;
 
-/// Of this share of the places some are kept free, so that whoever comes next need not wait until somebody has gone.
-const KEPT_FREE: usize = 32;
+/// One place in so many is kept free, so that the next connection need not wait until another has gone.
+const RESERVED_SHARE: usize = 32;
 
-/// How often somebody who waits looks for connections that have become idle.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often a connection that waits looks for others that have become idle.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// All seats are looked through no more often than this, if the last time was in vain.
-const IN_VAIN: Duration = Duration::from_millis(50);
+/// Connections are looked through no more often than this, if the last time was in vain.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often the same thing is said in the log.
-const SAID: Duration = Duration::from_secs(60);
+/// How often the same line is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The places of one kind of listeners, for all workers.
 #[derive(Debug)]
@@ -33,28 +34,28 @@ pub(crate) struct Room {
     permits: Arc<Semaphore>,
     low: usize,
     waiting: AtomicUsize,
-    /// Seats are numbered, so that of two that have been idle equally long the older one goes.
+    /// Slots are numbered, so that of two that have been idle equally long the older one goes.
     next: AtomicU64,
-    benches: Mutex<Vec<Weak<Bench>>>,
+    workers: Mutex<Vec<Weak<WorkerConnections>>>,
     in_vain: Mutex<Option<Instant>>,
-    full: Saying,
-    no_descriptors: Saying,
+    full: LogThrottle,
+    no_descriptors: LogThrottle,
 }
 
 impl Room {
     /// For so many connections at a time.
     #[must_use]
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        let most = most.min(Semaphore::MAX_PERMITS);
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        let max = max.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            permits: Arc::new(Semaphore::new(most)),
-            low: most / KEPT_FREE,
+            permits: Arc::new(Semaphore::new(max)),
+            low: max / RESERVED_SHARE,
             waiting: AtomicUsize::new(0),
             next: AtomicU64::new(0),
-            benches: Mutex::default(),
+            workers: Mutex::default(),
             in_vain: Mutex::default(),
-            full: Saying::default(),
-            no_descriptors: Saying::default(),
+            full: LogThrottle::default(),
+            no_descriptors: LogThrottle::default(),
         })
     }
 
@@ -67,7 +68,7 @@ impl Room {
             return permit;
         }
         let _counted = Waiting::new(&self.waiting);
-        // More than that at once: the seats are not looked through for each that comes.
+        // More than that at once: the connections are not looked through for each that comes.
         self.make_room(2 * self.low);
         let place = Arc::clone(&self.permits).acquire_owned();
         let mut place = std::pin::pin!(place);
@@ -79,9 +80,9 @@ impl Room {
                     // Never closed.
                     Err(_closed) => std::future::pending().await,
                 },
-                () = tokio::time::sleep(LOOK_AGAIN) => {
+                () = tokio::time::sleep(POLL_INTERVAL) => {
                     self.make_room(self.low);
-                    if self.full.is_due() {
+                    if self.full.take_for((), LOG_INTERVAL).is_some() {
                         tracing::warn!(
                             target: "attache::listen",
                             "accepting pauses: there are as many connections as there may be, and hardly any is idle"
@@ -100,7 +101,7 @@ impl Room {
     /// There is no descriptor to accept with.
     pub(in crate::listen) fn out_of_descriptors(&self, error: &std::io::Error) {
         self.make_room(self.permits.available_permits() + self.low.max(1));
-        if self.no_descriptors.is_due() {
+        if self.no_descriptors.take_for((), LOG_INTERVAL).is_some() {
             tracing::warn!(target: "attache::listen", %error, "accepting pauses");
         }
     }
@@ -110,22 +111,22 @@ impl Room {
         let free = self.permits.available_permits();
         let wanted = (more + self.waiting.load(Ordering::Relaxed)).saturating_sub(free);
         let mut in_vain = lock(&self.in_vain);
-        if wanted == 0 || in_vain.is_some_and(|at| at.elapsed() < IN_VAIN) {
+        if wanted == 0 || in_vain.is_some_and(|at| at.elapsed() < RETRY_INTERVAL) {
             return;
         }
-        let mut benches = lock(&self.benches);
-        benches.retain(|bench| bench.strong_count() > 0);
-        let benches: Vec<Arc<Bench>> = benches.iter().filter_map(Weak::upgrade).collect();
+        let mut workers = lock(&self.workers);
+        workers.retain(|worker| worker.strong_count() > 0);
+        let workers: Vec<Arc<WorkerConnections>> = workers.iter().filter_map(Weak::upgrade).collect();
         let now = Tick::now();
         let mut going = 0;
         let mut idle = Vec::new();
-        for (which, bench) in benches.iter().enumerate() {
-            for (place, seated) in lock(&bench.0).seats.iter().enumerate() {
-                let Some(seated) = seated else { continue };
-                if seated.standing.is_asked_to_go() {
+        for (which, worker) in workers.iter().enumerate() {
+            for (index, slot) in lock(&worker.0).slots.iter().enumerate() {
+                let Some(slot) = slot else { continue };
+                if slot.state.is_asked_to_go() {
                     going += 1;
-                } else if let Some(since) = seated.standing.idle_since(now) {
-                    idle.push((since, seated.number, which, place));
+                } else if let Some(since) = slot.state.idle_since(now) {
+                    idle.push((since, slot.number, which, index));
                 }
             }
         }
@@ -133,23 +134,24 @@ impl Room {
         *in_vain = (idle.len() < wanted).then(Instant::now);
         drop(in_vain);
         idle.sort_unstable();
-        for (_, number, which, place) in idle.into_iter().take(wanted) {
-            benches[which].ask_to_go(place, number);
+        for (_, number, which, index) in idle.into_iter().take(wanted) {
+            workers[which].ask_to_go(index, number);
         }
     }
 
-    pub(in crate::listen) fn bench(&self) -> Arc<Bench> {
-        let bench = Arc::new(Bench::default());
-        let mut benches = lock(&self.benches);
+    /// A place for the connections of one [`Drain`](super::drain::Drain).
+    pub(super) fn register(&self) -> Arc<WorkerConnections> {
+        let worker = Arc::new(WorkerConnections::default());
+        let mut workers = lock(&self.workers);
         // Each opened tunnel has one: those that have ended go before the list grows.
-        if benches.len() == benches.capacity() {
-            benches.retain(|bench| bench.strong_count() > 0);
+        if workers.len() == workers.capacity() {
+            workers.retain(|worker| worker.strong_count() > 0);
         }
-        benches.push(Arc::downgrade(&bench));
-        bench
+        workers.push(Arc::downgrade(&worker));
+        worker
     }
 
-    pub(in crate::listen) fn number(&self) -> u64 {
+    pub(super) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 }
@@ -170,84 +172,68 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Where the connections of one roster sit. Locked when one comes or goes, and when room is short.
+/// The connections of one worker, or of one opened tunnel. Locked when one comes or goes, and when room is short.
 #[derive(Debug, Default)]
-pub(in crate::listen) struct Bench(Mutex<Seats>);
+pub(super) struct WorkerConnections(Mutex<Slots>);
 
 #[derive(Debug, Default)]
-struct Seats {
-    seats: Vec<Option<Seated>>,
+struct Slots {
+    slots: Vec<Option<Slot>>,
     free: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Seated {
+struct Slot {
     number: u64,
-    standing: Arc<Standing>,
+    state: Arc<ConnectionState>,
     waker: Option<Waker>,
 }
 
-impl Bench {
-    pub(in crate::listen) fn sit(&self, number: u64, standing: Arc<Standing>) -> usize {
-        let mut bench = lock(&self.0);
-        let seated = Some(Seated { number, standing, waker: None });
-        match bench.free.pop() {
-            Some(place) => {
-                bench.seats[place] = seated;
-                place
+impl WorkerConnections {
+    pub(super) fn insert(&self, number: u64, state: Arc<ConnectionState>) -> usize {
+        let mut all = lock(&self.0);
+        let slot = Some(Slot { number, state, waker: None });
+        match all.free.pop() {
+            Some(index) => {
+                all.slots[index] = slot;
+                index
             }
             None => {
-                bench.seats.push(seated);
-                bench.seats.len() - 1
+                all.slots.push(slot);
+                all.slots.len() - 1
             }
         }
     }
 
-    pub(in crate::listen) fn rise(&self, place: usize) {
-        let mut bench = lock(&self.0);
-        bench.seats[place] = None;
-        bench.free.push(place);
+    pub(super) fn remove(&self, index: usize) {
+        let mut all = lock(&self.0);
+        all.slots[index] = None;
+        all.free.push(index);
     }
 
     /// Whom to wake when something is asked of this connection.
-    pub(in crate::listen) fn wake_by(&self, place: usize, waker: &Waker) {
-        if let Some(seated) = &mut lock(&self.0).seats[place] {
-            seated.waker = Some(waker.clone());
+    pub(super) fn wake_by(&self, index: usize, waker: &Waker) {
+        if let Some(slot) = &mut lock(&self.0).slots[index] {
+            slot.waker = Some(waker.clone());
         }
     }
 
-    pub(in crate::listen) fn wake_all(&self) {
-        let wakers: Vec<Waker> =
-            lock(&self.0).seats.iter().flatten().filter_map(|seated| seated.waker.clone()).collect();
+    pub(super) fn wake_all(&self) {
+        let wakers: Vec<Waker> = lock(&self.0).slots.iter().flatten().filter_map(|slot| slot.waker.clone()).collect();
         wakers.iter().for_each(Waker::wake_by_ref);
     }
 
-    fn ask_to_go(&self, place: usize, number: u64) {
-        let waker = match &lock(&self.0).seats[place] {
-            // Another one may sit there by now.
-            Some(seated) if seated.number == number => {
-                seated.standing.ask_to_go();
-                seated.waker.clone()
+    fn ask_to_go(&self, index: usize, number: u64) {
+        let waker = match &lock(&self.0).slots[index] {
+            // Another connection may have the slot by now.
+            Some(slot) if slot.number == number => {
+                slot.state.ask_to_go();
+                slot.waker.clone()
             }
             _ => None,
         };
         if let Some(waker) = waker {
             waker.wake();
         }
-    }
-}
-
-/// Something that is said once in a while.
-#[derive(Debug, Default)]
-struct Saying(Mutex<Option<Instant>>);
-
-impl Saying {
-    fn is_due(&self) -> bool {
-        let mut last = lock(&self.0);
-        let due = last.is_none_or(|at| at.elapsed() >= SAID);
-        if due {
-            *last = Some(Instant::now());
-        }
-        due
     }
 }

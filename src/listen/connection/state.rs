@@ -1,4 +1,4 @@
-//! Where a caller's connection stands, and since when: what its deadlines go by.
+//! The state of a caller's connection, and since when: what its deadlines go by.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,10 @@ use crate::coarse::Tick;
 use crate::listen::settings::Limits;
 use crate::sync::lock;
 
-/// Where a connection stands. Atomics because hyper wants `Send` of an upgradeable connection, and because any worker may look
+/// The state of a connection. Atomics because hyper wants `Send` of an upgradeable connection, and because any worker may look
 /// for the connection that has been idle longest; only its own thread ever changes it, save that it may be asked to go.
 #[derive(Debug)]
-pub(in crate::listen) struct Standing {
+pub(in crate::listen) struct ConnectionState {
     phase: AtomicU8,
     since: AtomicU64,
     /// Requests in progress; more than one on HTTP/2.
@@ -42,7 +42,7 @@ pub(in crate::listen) enum Switch {
     No,
     /// Asked for, and not answered.
     Asked,
-    /// Likewise, and something has come behind it already.
+    /// The same, and something has come behind it already.
     Overrun,
     /// It happened: what comes is no HTTP.
     Yes,
@@ -55,12 +55,12 @@ const NEW: u8 = 2;
 
 /// A connection on which nothing happens is idle only after this long: its first bytes, the next ones of its TLS handshake or its
 /// next request may be on their way. Otherwise callers that do nothing but connect would take the places of those that ask.
-const QUIET: Duration = Duration::from_millis(250);
+const IDLE_AFTER: Duration = Duration::from_millis(250);
 
 /// Interim answers that may wait, in bytes.
-const MOST_INTERIM: usize = 64 * 1024;
+const MAX_INTERIM_BYTES: usize = 64 * 1024;
 
-impl Default for Standing {
+impl Default for ConnectionState {
     fn default() -> Self {
         Self {
             phase: AtomicU8::new(NEW),
@@ -79,9 +79,9 @@ impl Default for Standing {
     }
 }
 
-/// What ran out.
+/// What has taken too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::listen) enum Overdue {
+pub(in crate::listen) enum ConnectionTimeout {
     /// Nothing was asked for a long time.
     Idle,
     /// A head was begun and not finished.
@@ -90,7 +90,7 @@ pub(in crate::listen) enum Overdue {
     Blocked,
 }
 
-impl Standing {
+impl ConnectionState {
     fn set(&self, phase: u8) {
         self.phase.store(phase, Ordering::Relaxed);
         self.touch();
@@ -111,7 +111,7 @@ impl Standing {
     /// come. `now` may be another thread's: the clocks of workers begin together.
     pub(in crate::listen) fn idle_since(&self, now: Tick) -> Option<Tick> {
         let since = Tick::from_bits(self.since.load(Ordering::Relaxed));
-        (self.is_idle() && now >= since.after(QUIET)).then_some(since)
+        (self.is_idle() && now >= since.after(IDLE_AFTER)).then_some(since)
     }
 
     pub(in crate::listen) fn is_idle(&self) -> bool {
@@ -176,10 +176,10 @@ impl Standing {
         self.switch.store(switch as u8, Ordering::Relaxed);
     }
 
-    /// An interim answer, ready to be written; bounded, for nobody depends on it.
+    /// An interim answer, ready to be written; bounded, since nothing depends on it.
     pub(in crate::listen) fn put_interim(&self, answer: &[u8]) {
         let mut interim = lock(&self.interim);
-        if interim.len() + answer.len() <= MOST_INTERIM {
+        if interim.len() + answer.len() <= MAX_INTERIM_BYTES {
             interim.extend_from_slice(answer);
             self.has_interim.store(true, Ordering::Relaxed);
         }
@@ -233,24 +233,24 @@ impl Standing {
         }
     }
 
-    /// When this connection has to have moved on, and what it is overdue for then. `None` while an answer is awaited: that
+    /// When this connection has to have moved on, and which timeout that is. `None` while an answer is awaited: that
     /// has deadlines of its own.
-    pub(in crate::listen) fn deadline(&self, limits: &Limits) -> Option<(Tick, Overdue)> {
+    pub(in crate::listen) fn deadline(&self, limits: &Limits) -> Option<(Tick, ConnectionTimeout)> {
         let since = Tick::from_bits(self.since.load(Ordering::Relaxed));
         if self.blocked.load(Ordering::Relaxed) {
-            return Some((since.after(limits.keep_alive), Overdue::Blocked));
+            return Some((since.after(limits.keep_alive), ConnectionTimeout::Blocked));
         }
         // Nothing else can be said on the connection before such a head has ended (RFC 9113 section 6.10).
         let head = self.head_since.load(Ordering::Relaxed);
         if head != 0 {
-            return Some((Tick::from_bits(head).after(limits.header_timeout), Overdue::Head));
+            return Some((Tick::from_bits(head).after(limits.header_timeout), ConnectionTimeout::Head));
         }
         if self.is_busy() {
             return None;
         }
         Some(match self.phase.load(Ordering::Relaxed) {
-            HEAD => (since.after(limits.header_timeout), Overdue::Head),
-            _ => (since.after(limits.keep_alive), Overdue::Idle),
+            HEAD => (since.after(limits.header_timeout), ConnectionTimeout::Head),
+            _ => (since.after(limits.keep_alive), ConnectionTimeout::Idle),
         })
     }
 
@@ -265,18 +265,18 @@ impl Standing {
 }
 
 /// Marks a connection as busy while it lives.
-pub(in crate::listen) struct InProgress(Arc<Standing>);
+pub(in crate::listen) struct InProgress(Arc<ConnectionState>);
 
 impl InProgress {
-    pub(in crate::listen) fn new(standing: &Arc<Standing>) -> Self {
-        standing.begin_request();
-        Self(Arc::clone(standing))
+    pub(in crate::listen) fn new(state: &Arc<ConnectionState>) -> Self {
+        state.begin_request();
+        Self(Arc::clone(state))
     }
 }
 
 impl InProgress {
     /// Of the connection that it is in progress on.
-    pub(in crate::listen) fn standing(&self) -> &Standing {
+    pub(in crate::listen) fn state(&self) -> &ConnectionState {
         &self.0
     }
 }

@@ -11,9 +11,9 @@ use http_body::Body;
 use crate::coarse::{Deadline, Tick};
 use crate::http2::{Sending, Stopped};
 
-/// Sends all of a body, as fast as the caller takes it. One that takes nothing for as long as `patience` loses its stream: what
+/// Sends all of a body, as fast as the caller takes it. One that takes nothing for as long as `timeout` loses its stream: what
 /// stands behind the body (a connection to an upstream) is needed by others.
-pub(super) async fn send<B>(stream: SendStream<Bytes>, body: B, patience: Duration) -> Result<(), Stopped>
+pub(super) async fn send<B>(stream: SendStream<Bytes>, body: B, timeout: Duration) -> Result<(), Stopped>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin,
 {
@@ -30,7 +30,7 @@ where
         }
         let pieces = sending.pieces();
         if waiting.as_ref().is_none_or(|(at, _)| *at != pieces) {
-            waiting = Some((pieces, Deadline::at(Tick::now().after(patience))));
+            waiting = Some((pieces, Deadline::at(Tick::now().after(timeout))));
         }
         if let Some((_, deadline)) = &mut waiting {
             ready!(deadline.poll(cx));

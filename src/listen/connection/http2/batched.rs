@@ -11,7 +11,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What may wait. Beyond this a write goes out with what waits, without being copied.
-const MOST: usize = 32 * 1024;
+const MAX_WAITING: usize = 32 * 1024;
 
 /// A stream whose writes wait for [`Batch::poll_flush`].
 pub(super) struct Batched<S>(Rc<RefCell<Inner<S>>>);
@@ -99,7 +99,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Batched<S> {
     ) -> Poll<io::Result<usize>> {
         let inner = &mut *self.0.borrow_mut();
         let length = slices.iter().map(|slice| slice.len()).sum::<usize>();
-        if inner.waiting.len() + length > MOST {
+        if inner.waiting.len() + length > MAX_WAITING {
             return inner.poll_write_all(cx, slices);
         }
         for slice in slices {

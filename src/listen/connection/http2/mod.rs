@@ -26,9 +26,10 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::drive::Served;
-use super::state::Standing;
+use super::state::ConnectionState;
+use crate::listen::handler::Handler;
+use crate::listen::panics;
 use crate::listen::settings::Limits;
-use crate::listen::{Handler, panics};
 use batched::{Batch, Batched, batched};
 pub(super) use stream::Context as StreamContext;
 
@@ -44,9 +45,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// One caller's connection. Ready when it has ended.
 pub(super) struct Connection<S, G, F> {
-    state: State<Batched<S>>,
+    phase: Phase<Batched<S>>,
     batch: Batch<S>,
-    standing: Arc<Standing>,
+    state: Arc<ConnectionState>,
     begin: G,
     streams: FuturesUnordered<F>,
     /// What of `CONNECTION_WINDOW` it has become.
@@ -54,7 +55,7 @@ pub(super) struct Connection<S, G, F> {
     finishing: bool,
 }
 
-enum State<S> {
+enum Phase<S> {
     Handshake(Box<Handshake<S, Bytes>>),
     Open(Box<h2::server::Connection<S, Bytes>>),
 }
@@ -65,7 +66,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
-    let standing = Arc::clone(&context.standing);
+    let state = Arc::clone(&context.state);
     let context = Rc::new(context);
     let (io, batch) = batched(io);
     let handshake = Builder::new()
@@ -81,9 +82,9 @@ where
         async move { panics::counted(stream::serve(context, request, respond), &panics).await }
     };
     Connection {
-        state: State::Handshake(Box::new(handshake)),
+        phase: Phase::Handshake(Box::new(handshake)),
         batch,
-        standing,
+        state,
         begin,
         streams: FuturesUnordered::new(),
         window: CONNECTION_WINDOW,
@@ -102,12 +103,12 @@ where
     }
 
     fn poll_unflushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        if let State::Handshake(handshake) = &mut self.state {
+        if let Phase::Handshake(handshake) = &mut self.phase {
             let mut connection = ready!(Pin::new(handshake.as_mut()).poll(cx))?;
             if self.finishing {
                 connection.graceful_shutdown();
             }
-            self.state = State::Open(Box::new(connection));
+            self.phase = Phase::Open(Box::new(connection));
         }
         self.poll_open(cx)
     }
@@ -116,13 +117,13 @@ where
         loop {
             // Before the connection, which then writes what they have to say.
             self.poll_streams(cx);
-            let State::Open(connection) = &mut self.state else { return Poll::Pending };
+            let Phase::Open(connection) = &mut self.phase else { return Poll::Pending };
             let Some(accepted) = ready!(connection.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
             let (request, respond) = accepted?;
             self.streams.push((self.begin)(request, respond));
             // Uploads that nobody takes must leave room for the others of this caller: a window for each stream, whether it is
             // a request or has become a tunnel. It is never made smaller, for what has been promised may be on its way.
-            let streams = self.streams.len().max(self.standing.in_progress() + 1);
+            let streams = self.streams.len().max(self.state.in_progress() + 1);
             let wanted = u32::try_from(streams).unwrap_or(MAX_STREAMS).saturating_mul(STREAM_WINDOW);
             if wanted > self.window {
                 self.window = wanted;
@@ -159,7 +160,7 @@ where
     /// GOAWAY: what has begun is finished (RFC 9113 section 6.8).
     fn finish(mut self: Pin<&mut Self>) {
         self.finishing = true;
-        if let State::Open(connection) = &mut self.state {
+        if let Phase::Open(connection) = &mut self.phase {
             connection.graceful_shutdown();
         }
     }

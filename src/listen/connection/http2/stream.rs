@@ -14,14 +14,14 @@ use http::{Method, Request, Response};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 
-use super::super::state::{InProgress, Standing};
+use super::super::state::{ConnectionState, InProgress};
 use super::answer;
 use super::body::RequestBody;
 use super::head;
 use super::tunnel::Tunnel;
 use crate::interim::Interims;
-use crate::listen::Handler;
 use crate::listen::caller::CallerConnection;
+use crate::listen::handler::Handler;
 use crate::listen::incoming::Incoming;
 use crate::listen::upgrade::Upgrade;
 
@@ -29,9 +29,9 @@ use crate::listen::upgrade::Upgrade;
 pub(in crate::listen) struct Context<H> {
     pub(in crate::listen) handler: Rc<H>,
     pub(in crate::listen) caller: Arc<CallerConnection>,
-    pub(in crate::listen) standing: Arc<Standing>,
+    pub(in crate::listen) state: Arc<ConnectionState>,
     /// How long an answer may stand still because its caller takes nothing.
-    pub(in crate::listen) patience: Duration,
+    pub(in crate::listen) write_timeout: Duration,
 }
 
 /// A CONNECT, until its answer says whether there will be a tunnel.
@@ -46,7 +46,7 @@ pub(super) async fn serve<H: Handler>(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
-    let in_progress = InProgress::new(&context.standing);
+    let in_progress = InProgress::new(&context.state);
     let interims = Rc::new(Interims::default());
     let (request, opening) = received(request, &interims);
     let handling = context.handler.handle(request, &context.caller);
@@ -66,7 +66,7 @@ pub(super) async fn serve<H: Handler>(
     if let Some(opening) = tunnel {
         // If nobody waits for it, it is dropped, which resets the stream.
         let _unwanted = opening.tunnel.send(Tunnel::new(stream, opening.stream, in_progress));
-    } else if !ends && let Err(stopped) = answer::send(stream, body, context.patience).await {
+    } else if !ends && let Err(stopped) = answer::send(stream, body, context.write_timeout).await {
         tracing::debug!(target: "attache::listen", %stopped, "an answer did not get out whole");
     }
 }

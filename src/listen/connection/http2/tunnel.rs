@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::super::state::InProgress;
 
 /// The most that is handed over at once.
-const PIECE: usize = 16 * 1024;
+const MAX_CHUNK: usize = 16 * 1024;
 
 /// A tunnel over one stream of a caller's connection, which it keeps busy.
 pub(crate) struct Tunnel {
@@ -57,7 +57,7 @@ impl AsyncWrite for Tunnel {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        this.send.reserve_capacity(bytes.len().min(PIECE));
+        this.send.reserve_capacity(bytes.len().min(MAX_CHUNK));
         while this.send.capacity() == 0 {
             match ready!(this.send.poll_capacity(cx)) {
                 Some(granted) => {

@@ -1,0 +1,65 @@
+//! What a listener is given to serve: a handler of connections, and one of requests for those that speak HTTP.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::caller::CallerConnection;
+use super::connection::serving::Serving;
+use super::incoming::Incoming;
+
+/// Serves connections. One value serves all of a listener on one worker; what it decides is asked for each connection, so that a
+/// reload counts from the next one on.
+pub(crate) trait ConnectionHandler: 'static {
+    /// True if this caller may connect at all; asked before anything is read.
+    fn admits(&self, caller: &CallerConnection) -> impl Future<Output = bool> {
+        let _ = caller;
+        std::future::ready(true)
+    }
+
+    /// TLS towards callers, so that a changed certificate is shown to the next one.
+    fn tls(&self) -> Option<Arc<ServerConfig>> {
+        None
+    }
+
+    /// Serves one connection to its end; its TLS, if there is any, has been opened.
+    fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> impl Future<Output = ()>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+}
+
+/// Answers requests.
+pub(crate) trait Handler: 'static {
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static;
+
+    /// Answers one request of this caller's; cannot fail. What outlives the response (a tunnel) keeps the caller, so that its
+    /// connection stays counted.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        caller: &Arc<CallerConnection>,
+    ) -> impl Future<Output = Response<Self::Body>>;
+
+    /// True if answers have the names of their fields in Title-Case over HTTP/1.1; asked for each connection.
+    fn title_case(&self) -> bool {
+        false
+    }
+
+    /// The whole HTTP/1.1 answer to a head that could not be read. hyper's own has no body and no explanation.
+    fn malformed(why: Unreadable) -> Bytes;
+}
+
+/// Why a request head could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It is answered with this status.
+    Status(StatusCode),
+    /// `Content-Length` beside `Transfer-Encoding` (RFC 9112 section 6.3): 400.
+    TwoLengths,
+}
