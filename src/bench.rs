@@ -47,9 +47,9 @@ pub fn public_jwk(private: &Secret) -> Option<serde_json::Value> {
 /// Properties that hold for any input: each is given bytes, and says what is wrong.
 pub mod fuzzing {
     pub use crate::dial::fuzzing::authority;
-    pub use crate::listen::fuzzing::{frames, heads, socks};
+    pub use crate::listen::fuzzing::{frames, heads};
     pub use crate::oauth::fuzzing::{basic, token_response};
-    pub use crate::proxy::fuzzing::{challenge, first_bytes, replay};
+    pub use crate::proxy::fuzzing::{challenge, first_bytes, replay, socks};
     pub use crate::renewal::fuzzing::history;
     pub use crate::route::fuzzing::path;
     pub use crate::upstream::fuzzing::{answer, chunks};

@@ -17,7 +17,6 @@ pub(crate) mod loopback;
 mod panics;
 mod per_address;
 mod settings;
-pub(crate) mod socks5;
 mod upgrade;
 
 pub(crate) use accept::{ListenContext, serve};

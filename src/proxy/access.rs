@@ -5,10 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
 
-use super::body::CallerBody;
-use super::error::{REQUEST_ID, RequestId};
-use super::retry::Unauthorized;
-use super::{Arrived, ProxyShared, Refusal, Visit};
+use crate::proxy::body::CallerBody;
+use crate::proxy::error::{REQUEST_ID, RequestId};
+use crate::proxy::send::retry::Unauthorized;
+use crate::proxy::{Arrived, ProxyShared, Refusal, Visit};
 use crate::route::Route;
 use crate::runtime::{ListenerRoute, ListenerRuntime};
 use crate::telemetry::{AccessLog, AccessRecord, Attempt, RecentRequests, RequestSpan, UNMATCHED};

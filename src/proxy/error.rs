@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, PROXY_AUTHENTICATE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
-use super::body::CallerBody;
+use crate::proxy::body::CallerBody;
 use crate::token::{TokenError, TokenErrorKind};
 use crate::upstream::{ExchangeError, ExchangeErrorKind};
 

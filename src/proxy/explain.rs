@@ -5,11 +5,14 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 use serde::Serialize;
 
-use super::destination::{self, Destination, Reached, Tunnel};
-use super::policy::check_policy;
-use super::{Refusal, connect, forward, tunnel};
 use crate::credential::Place;
 use crate::dial::{Origin, Scheme};
+use crate::proxy::Refusal;
+use crate::proxy::admit::policy::check_policy;
+use crate::proxy::routing::destination::{self, Destination, Reached, Tunnel};
+use crate::proxy::routing::forward;
+use crate::proxy::tunnel;
+use crate::proxy::tunnel::passthrough;
 use crate::route::{CallerAuthorization, PathTable, Selector};
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
 use crate::upstream::Upstream;
@@ -141,7 +144,7 @@ fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question
             onward = upstream.and_then(|upstream| upstream.onward_for(&tunnel.origin));
             explain_tunnel(&mut explanation, runtime, &tunnel);
         }
-        Ok(Destination::Unmatched(origin)) => match tunnel::permitted(runtime, &origin, &origin) {
+        Ok(Destination::Unmatched(origin)) => match passthrough::permitted(runtime, &origin, &origin) {
             Err(refusal) => explanation.reason = refused(&refusal),
             Ok((upstream, _)) => {
                 onward = upstream.onward_for(&origin);
@@ -233,7 +236,7 @@ fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, asked: &Tunn
     explanation.upstream = listener_route.as_ref().map(|listener_route| listener_route.route.name().to_owned());
     let credential = listener_route.as_ref().and_then(|listener_route| listener_route.route.credential.as_ref());
     let opened =
-        listener_route.as_ref().is_some_and(|listener_route| connect::authority(runtime, listener_route).is_some());
+        listener_route.as_ref().is_some_and(|listener_route| tunnel::authority(runtime, listener_route).is_some());
     if let (Some(listener_route), true) = (listener_route, *alias || opened) {
         explanation.outcome = if opened && !alias { "intercept_and_inject" } else { "inject" };
         explanation.sends_to =
@@ -243,7 +246,7 @@ fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, asked: &Tunn
         explanation.reason = match credential {
             Some(credential) if *alias => format!(
                 "plain HTTP inside of a tunnel to {} goes to upstream {name:?} with a token of credential {:?}",
-                tunnel::target(origin),
+                passthrough::target(origin),
                 credential.name
             ),
             Some(credential) => format!(
@@ -259,21 +262,21 @@ fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, asked: &Tunn
         return;
     }
     let permitted = match listener_route {
-        Some(listener_route) => tunnel::check_rules(listener_route, *shared),
-        None => tunnel::permitted(runtime, origin, &tunnel::target(origin)).map(|_| ()),
+        Some(listener_route) => passthrough::check_rules(listener_route, *shared),
+        None => passthrough::permitted(runtime, origin, &passthrough::target(origin)).map(|_| ()),
     };
     if let Err(refusal) = permitted {
         explanation.reason = refused(&refusal);
         return;
     }
     explanation.outcome = "tunnel";
-    explanation.sends_to = Some(tunnel::target(origin));
+    explanation.sends_to = Some(passthrough::target(origin));
     explanation.reason = match credential {
         Some(_) => format!(
             "a CONNECT tunnel passes unread, so no token can be put on what is inside; \
              request http://{} through this proxy, use a reverse listener as the base URL, \
              or have tunnels opened: `attache ca init` and [intercept]",
-            tunnel::instead(origin)
+            passthrough::instead(origin)
         ),
         None => "a CONNECT tunnel passes unread".into(),
     };

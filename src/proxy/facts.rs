@@ -4,8 +4,8 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body as _;
 
-use super::body::CallerBody;
 use crate::listen::Incoming;
+use crate::proxy::body::CallerBody;
 
 /// What is still needed of the request once it has been taken apart.
 #[derive(Clone, Copy)]

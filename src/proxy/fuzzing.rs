@@ -14,11 +14,12 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::challenge;
-use super::first_bytes::spoken;
-use super::replay::{Replay, ReplayBody};
-use super::replay_memory::{ReplayBudget, ReplayMemory};
 use crate::listen::Incoming;
+use crate::proxy::body::replay::{Replay, ReplayBody};
+use crate::proxy::body::replay_memory::{ReplayBudget, ReplayMemory};
+use crate::proxy::send::challenge;
+use crate::proxy::tunnel::detect::spoken;
+pub use crate::proxy::tunnel::socks5_fuzzing::socks;
 use crate::upstream::BodyError;
 
 /// One line of `WWW-Authenticate`: no scheme that is read from it is empty.

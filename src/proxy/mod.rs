@@ -4,43 +4,22 @@
 //! the order in ARCHITECTURE.md. A failure on the way is a [`Refusal`], and one place turns it into a response.
 
 mod access;
-mod admission;
+mod admit;
 mod body;
-mod body_limit;
-mod callers;
-mod challenge;
-mod choice;
-mod connect;
-mod destination;
-mod entrance;
 mod error;
 pub(crate) mod explain;
 mod facts;
-mod first_bytes;
-mod forward;
 #[doc(hidden)]
 pub(crate) mod fuzzing;
-mod grpc;
-mod headers;
-mod inject;
-mod intercept;
-mod malformed;
-mod policy;
+mod head;
 mod record;
-mod replay;
-mod replay_memory;
-mod retry;
-mod reverse;
+mod response;
 mod rewrite;
+mod routing;
 mod send;
 mod settings;
-mod socks;
-mod splice;
-mod subject;
-mod switch;
-mod target;
+mod source;
 mod token_endpoint;
-mod token_origin;
 mod tunnel;
 
 use std::future::Future;
@@ -54,22 +33,26 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use admission::Admission;
+pub(crate) use admit::rate::Admission;
+pub(crate) use body::replay_memory::{ReplayBudget, ReplayMemory};
 pub(crate) use body::{CallerBody, RequestBody};
-pub(crate) use error::{PROXY_STATUS, REQUEST_ID, Refusal, RequestId};
-pub use headers::{ViaIdentity, rewrite_request, rewrite_response};
-pub(crate) use malformed::malformed;
-pub(crate) use replay_memory::{ReplayBudget, ReplayMemory};
+pub(crate) use error::{REQUEST_ID, Refusal, RequestId};
+pub use head::hop_by_hop::{ViaIdentity, rewrite_request, rewrite_response};
+pub(crate) use response::malformed;
 pub(crate) use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
 
-use self::destination::{Destination, Reached};
-use self::entrance::{Arrived, Entrance, Visit};
+use self::admit::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
+use self::admit::{callers, subject};
 use self::facts::{CallerFacts, finish};
-use self::intercept::Inside;
-use self::policy::{caller_authorization, check_policy, max_forwards, options_of_proxy};
+use self::head::credential as inject;
 use self::record::Record;
 use self::rewrite::Terms;
-use self::switch::Switch;
+use self::routing::destination::{self, Destination, Reached};
+use self::routing::token_origin;
+use self::source::{Arrived, Entrance, Visit};
+use self::tunnel::intercept::Inside;
+use self::tunnel::passthrough;
+use self::tunnel::switch::{self, Switch};
 use crate::credential::{Authorization, Credential};
 use crate::dial::Origin;
 use crate::listen::{CallerConnection, Incoming, Serving};
@@ -211,7 +194,7 @@ impl Proxy {
             }
             Destination::Tunnel(tunnel) => {
                 let listener_route = tunnel.listener_route.clone();
-                let opening = connect::open(self, runtime, listener, visit.entrance(), tunnel, body);
+                let opening = tunnel::open(self, runtime, listener, visit.entrance(), tunnel, body);
                 Box::pin(opening).await.map_err(|refusal| (refusal, listener_route))
             }
             Destination::Refused(listener_route, refusal) => Err((refusal, Some(listener_route))),
@@ -309,7 +292,7 @@ impl Proxy {
         mut body: Incoming,
         visit: &Visit<'_>,
     ) -> Result<Response<CallerBody>, Refusal> {
-        let upstream = tunnel::unmatched(runtime, listener, origin, origin)?;
+        let upstream = passthrough::unmatched(runtime, listener, origin, origin)?;
         if let Some(answer) = max_forwards(head)? {
             return Ok(answer);
         }
@@ -383,7 +366,7 @@ impl Proxy {
     }
 }
 
-/// A refusal, and the listener route it happened on, if it came that far.
+/// A refusal, and the route it happened on, if it came that far.
 type Failure = (Refusal, Option<Arc<crate::runtime::ListenerRoute>>);
 
 /// The token for a request that found none: from the token request in flight.

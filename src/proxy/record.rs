@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::error::{Refusal, RequestId};
+use crate::proxy::error::{Refusal, RequestId};
 use crate::runtime::{ListenerRoute, ListenerRuntime};
 use crate::telemetry::{Durations, RouteMetrics, UNMATCHED};
 use crate::token::TokenError;

@@ -19,13 +19,13 @@ use serde_json::json;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::access::Called;
-use super::body::CallerBody;
-use super::entrance::Visit;
-use super::error::{REQUEST_ID, RequestId};
-use super::record::Record;
 use crate::caller::Guesses;
 use crate::listen::{CallerConnection, Incoming};
+use crate::proxy::access::Called;
+use crate::proxy::body::CallerBody;
+use crate::proxy::error::{REQUEST_ID, RequestId};
+use crate::proxy::record::Record;
+use crate::proxy::source::Visit;
 use crate::runtime::{ListenerRuntime, TokenClientRuntime};
 use crate::secret::Secret;
 use crate::token::{Acquired, TokenError, TokenErrorKind};
@@ -328,7 +328,7 @@ impl Refused {
         let mut response = json_response(self.status, &document);
         let headers = response.headers_mut();
         headers.insert(
-            super::PROXY_STATUS,
+            crate::proxy::error::PROXY_STATUS,
             HeaderValue::from_static(match self.status {
                 StatusCode::BAD_GATEWAY => "attache; error=proxy_configuration_error",
                 StatusCode::SERVICE_UNAVAILABLE => "attache; error=proxy_internal_error",

@@ -15,18 +15,18 @@ use http::header::{CONTENT_LOCATION, HOST, LINK, LOCATION, REFRESH, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, uri};
 
-pub(super) use self::hints::changed_before;
+pub(in crate::proxy) use self::hints::changed_before;
 use self::reference::Names;
-use super::destination::Reached;
-use super::intercept::Inside;
 use crate::dial::Scheme;
+use crate::proxy::routing::destination::Reached;
+use crate::proxy::tunnel::intercept::Inside;
 use crate::runtime::{ListenerRuntime, ModeRuntime};
 
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
 
 /// Under which scheme and host, and where, the caller of one request knows the origin. Noted before the head is rewritten.
 #[derive(Debug)]
-pub(super) struct Terms {
+pub(in crate::proxy) struct Terms {
     scheme: Scheme,
     /// Where the target named one. Otherwise it is in `Host`, which stays in the head.
     authority: Option<uri::Authority>,
@@ -38,7 +38,7 @@ pub(super) struct Terms {
 
 impl Terms {
     /// `None` where caller and origin mean the same, or where it is not wanted.
-    pub(super) fn of(
+    pub(in crate::proxy) fn of(
         listener: &ListenerRuntime,
         inside: Option<&Inside>,
         reached: &Reached,
@@ -76,7 +76,7 @@ impl Terms {
 }
 
 /// Tells in the origin's terms what names the caller's base URL in a request that is about to leave.
-pub(super) fn tell_upstream(terms: Option<&Terms>, reached: &Reached, head: &mut Parts) {
+pub(in crate::proxy) fn tell_upstream(terms: Option<&Terms>, reached: &Reached, head: &mut Parts) {
     let Some(terms) = terms else { return };
     let mut lines = head.headers.get_all(DESTINATION).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return };
@@ -87,7 +87,7 @@ pub(super) fn tell_upstream(terms: Option<&Terms>, reached: &Reached, head: &mut
 }
 
 /// Tells in the caller's terms what names the origin in an answer. `head` is the request as it was sent.
-pub(super) fn tell_caller(terms: Option<&Terms>, reached: &Reached, head: &Parts, headers: &mut HeaderMap) {
+pub(in crate::proxy) fn tell_caller(terms: Option<&Terms>, reached: &Reached, head: &Parts, headers: &mut HeaderMap) {
     let Some(terms) = terms else { return };
     if headers.keys().any(may_name_the_origin) {
         terms.names(reached, head).tell(headers);

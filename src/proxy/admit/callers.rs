@@ -1,0 +1,96 @@
+//! Callers are asked who they are: by 407 and `Proxy-Authorization` on a forward listener (RFC 9110 section 11.7), by 401 and
+//! `Authorization` on a reverse one, which stands for the server (section 11.6). There the field is theirs, and goes nowhere.
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+
+use super::rate::Admission;
+use crate::caller::{Attempt, Proven};
+use crate::listen::{CallerConnection, Peer};
+use crate::proxy::Proxy;
+use crate::proxy::error::Refusal;
+use crate::proxy::source::{Arrived, is_still_user, still_admits};
+use crate::runtime::{ListenerRuntime, ModeRuntime};
+
+/// Who is asking, where the listener asks for that, if it may ask for one thing more now. Inside of a tunnel it is whoever has
+/// opened it, as long as what it has proven itself by is good.
+pub(in crate::proxy) fn admit(
+    admission: &Admission,
+    listener: &ListenerRuntime,
+    arrived: &Arrived<'_>,
+    headers: &mut HeaderMap,
+) -> Result<Option<Proven>, Refusal> {
+    let proven = match arrived.inside {
+        Some(inside) if still_admits(listener, inside.opener.as_ref(), arrived.caller) => {
+            // Where nobody is asked any more, nobody has a name.
+            inside.opener.clone().filter(|_| listener.callers.is_some())
+        }
+        Some(_) => {
+            return Err(Refusal::turned_away(
+                "whoever opened this tunnel is no longer a caller of the listener, or has another password now; open a new one",
+            ));
+        }
+        None if is_still_user(listener, arrived.caller) => authenticate(admission, listener, headers, arrived.caller)?,
+        None => {
+            return Err(Refusal::turned_away("this user is no longer among those who may use the listener"));
+        }
+    };
+    admission.admit(proven.as_ref().map(|proven| &*proven.name), arrived.caller)?;
+    Ok(proven)
+}
+
+/// The caller, where the listener asks for one; its proof is taken off.
+fn authenticate(
+    admission: &Admission,
+    listener: &ListenerRuntime,
+    headers: &mut HeaderMap,
+    connection: &CallerConnection,
+) -> Result<Option<Proven>, Refusal> {
+    let Some(callers) = &listener.callers else { return Ok(None) };
+    let on_proxy = !matches!(listener.mode, ModeRuntime::Reverse { .. });
+    let field = if on_proxy { PROXY_AUTHORIZATION } else { AUTHORIZATION };
+    let attempt = callers.authenticate(&field, headers, connection);
+    if attempt == Attempt::Refused {
+        // A wrong password is a request too. Beyond the bound on guesses it is none, or strangers would use up what callers may.
+        admission.admit(None, connection)?;
+    }
+    let detail = match attempt {
+        Attempt::Accepted(proven) => return Ok(Some(proven)),
+        Attempt::TooMany(after) => return Err(Refusal::too_many_guesses(after)),
+        Attempt::Refused => "there is no such caller, or its password is another one",
+        Attempt::Missing if on_proxy => {
+            "this proxy is for its callers: give the program a proxy URL with name and password, http://NAME:PASSWORD@HOST:PORT"
+        }
+        Attempt::Missing => {
+            "this listener is for its callers: use http://NAME:PASSWORD@HOST:PORT as the base URL, or send Authorization: Basic"
+        }
+    };
+    Err(if on_proxy { Refusal::proxy_authentication(detail) } else { Refusal::authentication(detail) })
+}
+
+/// `listeners.L.users`: who may connect, by what the system says of the other end.
+pub(in crate::proxy) async fn admits_user(listener: &ListenerRuntime, caller: &CallerConnection) -> bool {
+    let Some(users) = &listener.users else { return true };
+    let user = caller.user().await;
+    let admitted = user.is_some_and(|uid| users.contains(&uid));
+    if !admitted {
+        listener.metrics.denied.inc();
+        let (name, peer) = (&listener.name, user.map_or(caller.peer, |uid| Peer::User(Some(uid))));
+        // 0 is no status: it keeps these lines apart from refused requests.
+        match listener.refusals.take(0) {
+            Some(suppressed) => {
+                tracing::info!(target: "attache::proxy", listener = %name, %peer, suppressed, "a user who is not among the listener's `users` was turned away");
+            }
+            None => tracing::debug!(target: "attache::proxy", listener = %name, %peer, "turned away"),
+        }
+    }
+    admitted
+}
+
+impl Proxy {
+    /// `listeners.L.title_case`: how its callers read names of fields.
+    #[must_use]
+    pub(crate) fn title_case(&self, listener: usize) -> bool {
+        self.runtime.current().listener(listener).is_some_and(|listener| listener.title_case)
+    }
+}

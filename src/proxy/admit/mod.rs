@@ -1,0 +1,6 @@
+//! Who may ask, how much, and for what.
+
+pub(super) mod callers;
+pub(super) mod policy;
+pub(super) mod rate;
+pub(super) mod subject;

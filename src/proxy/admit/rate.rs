@@ -1,0 +1,96 @@
+//! How much may be asked, in all and by each caller. Answered with 429, before anything is spent on the request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+
+use crate::listen::{CallerConnection, Peer, network_of};
+use crate::proxy::error::Refusal;
+use crate::rate::RateLimit;
+
+/// Callers whose rate is remembered; whoever asks most stays among them.
+const CALLERS: usize = 10_000;
+
+/// `limits.requests_per_second`, `limits.requests_per_second_per_caller` and `limits.body_bytes`.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    all: Option<RateLimit>,
+    callers: Option<Callers>,
+    /// The longest request body.
+    pub(in crate::proxy) body_bytes: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Callers {
+    per_second: u32,
+    buckets: Cache<Who, Arc<RateLimit>>,
+}
+
+/// Who asks: by name where it has proven one, else by where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Who {
+    Name(Box<str>),
+    Network(IpAddr),
+    User(Option<u32>),
+}
+
+impl Admission {
+    /// With these limits; `None` is no limit.
+    #[must_use]
+    pub(crate) fn new(all: Option<u32>, per_caller: Option<u32>, body_bytes: Option<u64>) -> Self {
+        let callers = per_caller.map(|per_second| Callers { per_second, buckets: Cache::new(CALLERS) });
+        Self { all: all.map(RateLimit::new), callers, body_bytes }
+    }
+
+    /// Takes one request's worth.
+    pub(in crate::proxy) fn admit(&self, caller: Option<&str>, connection: &CallerConnection) -> Result<(), Refusal> {
+        if connection.is_over() {
+            return Err(Refusal::too_many_connections());
+        }
+        // The caller's own first: what it may not have is not taken from the others.
+        if let Some(callers) = &self.callers {
+            callers.admit(caller, connection.peer).map_err(|after| Refusal::too_many_requests(PER_CALLER, after))?;
+        }
+        match &self.all {
+            Some(rate) => rate.admit().map_err(|after| Refusal::too_many_requests(IN_ALL, after)),
+            None => Ok(()),
+        }
+    }
+}
+
+const IN_ALL: &str = "limits.requests_per_second";
+const PER_CALLER: &str = "limits.requests_per_second_per_caller";
+
+impl Callers {
+    fn admit(&self, caller: Option<&str>, peer: Peer) -> Result<(), Duration> {
+        let who = match (caller, peer) {
+            (Some(name), _) => Who::Name(name.into()),
+            (None, Peer::Address(address)) => Who::Network(network_of(address.ip())),
+            (None, Peer::User(uid)) => Who::User(uid),
+        };
+        let made = || Ok::<_, std::convert::Infallible>(Arc::new(RateLimit::new(self.per_second)));
+        let Ok(bucket) = self.buckets.get_or_insert_with(&who, made);
+        bucket.admit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_have_a_rate_each() {
+        let callers = Callers { per_second: 1, buckets: Cache::new(10) };
+        let at = |text: &str| Peer::Address(text.parse().unwrap());
+        assert!(callers.admit(None, at("10.0.0.1:1")).is_ok());
+        assert!(callers.admit(None, at("10.0.0.1:2")).is_err(), "another port is the same caller");
+        assert!(callers.admit(None, at("10.0.0.2:1")).is_ok());
+        assert!(callers.admit(Some("job"), at("10.0.0.1:3")).is_ok(), "a name is a caller of its own");
+        assert!(callers.admit(Some("job"), at("10.0.0.9:3")).is_err(), "wherever it comes from");
+        assert!(callers.admit(None, Peer::User(Some(7))).is_ok());
+        assert!(callers.admit(None, at("[2001:db8::1]:1")).is_ok());
+        assert!(callers.admit(None, at("[2001:db8::2]:1")).is_err(), "one machine has a whole /64");
+    }
+}
