@@ -10,7 +10,7 @@ comes from too, and a test holds that against what attache reads; to change it, 
 An annotated file to copy from is [proxy.toml](../proxy.toml).
 
 The file is `--config FILE`, else `$ATTACHE_CONFIG`, else `./proxy.toml`. `attache check` says everything that is wrong with it in
-one go, with line and column. Paths in it are relative to it. A key that nobody knows is an error.
+one go, with line and column. Paths in it are relative to it. An unknown key is an error.
 
 For completion and checks while typing, in editors that have Taplo (\"Even Better TOML\"):
 
