@@ -122,6 +122,29 @@ const PACKED: [&str; 12] = [
     ".cargo_vcs_info.json",
 ];
 
+/// Words that make an engineer translate, and what to write.
+const WORDS: [(&str, &str); 19] = [
+    ("how-manieth", "the count"),
+    ("cannot be had", "is unavailable"),
+    ("is to be had", "is available"),
+    ("to be had", "that is there"),
+    ("is no use", "cannot be used"),
+    ("nobody's", "whose it is"),
+    ("for the asking", "nothing"),
+    ("of ours", "attache's"),
+    ("is told nothing", "gets no answer"),
+    ("proven itself", "is authenticated"),
+    ("hands out", "returns"),
+    ("handed out", "returned"),
+    ("in its turn", "nothing, or \"then\""),
+    ("likewise", "also, or \"the same holds for\""),
+    ("thereof", "of it"),
+    ("whoever", "a caller, a program, the task that"),
+    ("what became of", "the outcome of"),
+    ("once more", "again"),
+    ("somebody", "a caller, a program"),
+];
+
 const PRINTING: [&str; 9] = [
     "println!",
     "eprintln!",
@@ -280,18 +303,53 @@ fn the_reference_configuration_loads() {
 }
 
 #[test]
-fn the_configuration_in_the_readme_is_one_valid_file() {
-    let readme = read("README.md");
-    let blocks: Vec<_> = fenced(&readme).into_iter().filter(|(language, _)| *language == "toml").collect();
-    assert!(!blocks.is_empty());
-    let file = blocks.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
-    let dir = tempfile::tempdir().unwrap();
-    let secret = dir.path().join("secret");
-    std::fs::write(&secret, "sentinel").unwrap();
-    let file = file.replace("/run/secrets/billing", secret.to_str().unwrap());
-    let read = Config::parse("README.md", &with_secrets(&file));
-    let read = read.unwrap_or_else(|errors| panic!("{errors}\n{file}"));
-    assert_eq!(read.warnings, []);
+fn the_configuration_in_the_readme_and_that_of_the_examples_are_one_valid_file_each() {
+    for page in ["README.md", "docs/examples.md"] {
+        let text = read(page);
+        let blocks: Vec<_> = fenced(&text).into_iter().filter(|(language, _)| *language == "toml").collect();
+        assert!(!blocks.is_empty());
+        let file = blocks.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "sentinel").unwrap();
+        let file = file.replace("/run/secrets/billing", secret.to_str().unwrap());
+        let read = Config::parse(page, &with_secrets(&file));
+        let read = read.unwrap_or_else(|errors| panic!("{errors}\n{file}"));
+        assert_eq!(read.warnings, []);
+    }
+}
+
+#[test]
+fn the_readme_is_an_overview() {
+    let length = read("README.md").len();
+    assert!(length <= 9 * 1024, "README.md has {length} bytes, and may have 9 KiB: details belong into docs/");
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    for page in pages() {
+        let text = read(&page);
+        let folder = Path::new(&page).parent().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let there = if path.is_empty() { page.clone().into() } else { folder.join(path) };
+            assert!(root().join(&there).exists(), "{page} links to {link}, which is not there");
+            if !heading.is_empty() {
+                let known = read(there.to_str().unwrap()).lines().any(|line| anchor(line) == heading);
+                assert!(known, "{page} links to {link}, and there is no such heading");
+            }
+        }
+    }
+}
+
+#[test]
+fn pages_are_in_plain_words() {
+    for page in pages().into_iter().chain(["proxy.toml".to_owned()]) {
+        assert_plain(&page);
+    }
 }
 
 /// What `docs/credentials.md` shows is what attache takes, with the files that it names beside it.
@@ -395,6 +453,33 @@ fn what_the_security_page_says_is_tested_where_it_says() {
         }
     }
     assert!(named > 40, "only {named} tests are named");
+}
+
+/// The pages for users and contributors.
+fn pages() -> Vec<String> {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let others =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "benches/README.md", "contrib/README.md"];
+    docs.map(|path| format!("docs/{}", path.file_name().unwrap().display())).chain(others.map(str::to_owned)).collect()
+}
+
+/// How a heading is linked to, as GitHub makes it.
+fn anchor(line: &str) -> String {
+    let Some(heading) = line.strip_prefix('#') else { return String::new() };
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+    kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+}
+
+#[track_caller]
+fn assert_plain(path: &str) {
+    for (number, line) in read(path).lines().enumerate() {
+        let line = line.to_lowercase();
+        for (word, plain) in WORDS {
+            assert!(!line.contains(word), "{path}:{}: {word:?}: write {plain}", number + 1);
+        }
+    }
 }
 
 /// One file of `src/`: its path there, and its code without comments and tests.
