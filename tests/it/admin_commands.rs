@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::support::{ADMIN, FORWARD, Folder, Reply, TestProxy, TokenServer, credential, upstream};
+use crate::support::{ADMIN, FORWARD, Folder, Reply, TestProxy, TokenServer, credential, until, upstream};
 
 const REQUIRED: &str = "required = true\n";
 
@@ -161,11 +161,7 @@ async fn watch_goes_on_until_it_is_interrupted() {
     let proxy = TestProxy::start(&configuration(&tokens, ADMIN, ""));
     let folder = Folder::new();
     let watching = folder.start(&["status", "--watch", "--json", "--admin", &admin_url(&proxy)]);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-    while watching.stdout().lines().count() < 2 {
-        assert!(tokio::time::Instant::now() < deadline, "{}", watching.stdout());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("there are two reports", async || watching.stdout().lines().count() >= 2).await;
     proxy.shutdown().await;
     watching.says("is attache running there").await;
     watching.signal("INT");

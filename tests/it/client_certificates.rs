@@ -5,7 +5,7 @@ use std::path::Path;
 use attache::config::Config;
 use rustls_pki_types::CertificateDer;
 
-use crate::support::{FORWARD, Reply, Scripted, TestCa, TestProxy, TlsFront, get, until};
+use crate::support::{FORWARD, Reply, Scripted, TestCa, TestProxy, TlsFront, get, real_time, until};
 
 /// Writes a new certificate and its key where the configuration looks for them, one after the other.
 fn issue(ca: &TestCa, folder: &Path) -> CertificateDer<'static> {
@@ -111,7 +111,7 @@ async fn a_rotated_certificate_is_shown_on_the_next_connection_without_a_failed_
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(3);
     while std::time::Instant::now() < deadline {
         answered().await;
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        real_time("the files are looked at", std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(front.shown(), [Some(first.clone())], "the one connection is used on");
 

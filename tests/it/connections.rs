@@ -1,18 +1,23 @@
 //! Connections on both sides: how many there are, when they are used again, and what becomes of a request when one ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 
 use crate::support::{
-    Caller, FORWARD, Http2Server, Raw, Reply, Scripted, TestCa, TestProxy, TokenServer, credential, get, read_head,
-    reverse, send, upstream,
+    ADMIN, Caller, FORWARD, Http2Server, Raw, Reply, Scripted, TestCa, TestProxy, TokenServer, credential, get,
+    read_head, reverse, send, until, upstream,
 };
 
+const OPEN: &str = "attache_upstream_connections{upstream=\"api\"}";
+
 fn base(tokens: &TokenServer, origin: &str, rest: &str) -> String {
-    format!("{}{}{}{rest}", reverse(&["api"]), credential(tokens), upstream("api", origin))
+    format!("{}{ADMIN}{}{}{rest}", reverse(&["api"]), credential(tokens), upstream("api", origin))
 }
 
 #[tokio::test]
@@ -150,7 +155,7 @@ async fn an_http2_connection_that_ended_is_replaced() {
         let answer = get(proxy.address("base"), "localhost", "/").await;
         assert_eq!((answer.status, answer.text()), (200, number.to_string().as_str()));
         if number % 2 == 1 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            until("it has ended", async || proxy.metric(OPEN).await == 0.0).await;
         }
     }
 }
@@ -225,8 +230,10 @@ async fn a_stream_that_was_given_up_makes_room_for_the_next_request() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let tls = ca.server(&["api.test"], &["h2"]);
     // One stream at a time, and no answer to the first.
+    let never = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&never);
     let api = Raw::start(move |stream, _| {
-        let acceptor = tokio_rustls::TlsAcceptor::from(tls.clone());
+        let (acceptor, counted) = (tokio_rustls::TlsAcceptor::from(tls.clone()), Arc::clone(&counted));
         async move {
             let stream = acceptor.accept(stream).await.unwrap();
             let mut connection =
@@ -237,6 +244,7 @@ async fn a_stream_that_was_given_up_makes_room_for_the_next_request() {
                     respond.send_response(Response::new(()), true).unwrap();
                 } else {
                     unanswered.push(respond);
+                    counted.fetch_add(1, Ordering::SeqCst);
                 }
             }
         }
@@ -247,10 +255,10 @@ async fn a_stream_that_was_given_up_makes_room_for_the_next_request() {
     assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
     let mut first = Caller::connect(proxy.address("base")).await;
     first.write("GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until("the upstream has it", async || never.load(Ordering::SeqCst) == 1).await;
     let address = proxy.address("base");
     let second = tokio::spawn(async move { get(address, "localhost", "/").await });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until("the second is there", async || proxy.metric("attache_caller_connections").await >= 2.0).await;
     drop(first);
     assert_eq!(second.await.unwrap().status, 200, "within the connect timeout");
     assert_eq!(api.connections(), 1);
@@ -305,9 +313,17 @@ async fn two_upstreams_never_share_a_connection_even_to_one_origin() {
 #[tokio::test]
 async fn no_request_in_a_burst_is_lost_to_the_limit_of_streams() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
-    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), |_, mut respond| async move {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        respond.send_response(Response::new(()), true).unwrap();
+    // Answers when a hundred are there, more than the first settings are known to allow.
+    let (asked, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), move |_, mut respond| {
+        let (asked, gate) = (Arc::clone(&asked), Arc::clone(&gate));
+        async move {
+            if asked.fetch_add(1, Ordering::SeqCst) == 99 {
+                gate.close();
+            }
+            let _closed = gate.acquire().await;
+            respond.send_response(Response::new(()), true).unwrap();
+        }
     })
     .await;
     let connect = format!("connect = \"{}\"\n{}", api.address(), ca.trusted());

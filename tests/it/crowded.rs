@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::support::{ADMIN, Caller, Reply, Scripted, TestProxy, get, reverse, until};
+use crate::support::{ADMIN, Caller, Reply, Scripted, TestProxy, get, real_time, reverse, until};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -29,7 +29,7 @@ async fn idle(proxy: &TestProxy) -> Caller {
 
 /// Longer than the clocks of workers are coarse.
 async fn a_moment() {
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    real_time("the coarse clock goes on", Duration::from_millis(600)).await;
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! Callers cannot take the descriptors that upstreams, tokens and the admin listener need; who has how many.
 #![cfg(target_os = "linux")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
 use crate::support::{
-    ADMIN, Caller, Finished, Folder, Reply, Running, Scripted, TokenServer, credential, get, reverse, upstream,
+    ADMIN, Caller, Finished, Folder, Reply, Running, Scripted, TokenServer, credential, get, real_time, reverse, until,
+    upstream,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_attache");
@@ -63,6 +66,8 @@ async fn a_good_caller_is_as_quick_beside_callers_that_keep_connecting_and_say_n
     let folder = Folder::with(&format!("{}{ADMIN}[upstreams.api]\norigin = \"{}\"\n", reverse(&["api"]), api.origin()));
     let running = limited(&folder, "ulimit -n 256", "run");
     let (base, admin) = (running.address("base").await, running.address("admin").await);
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&opened);
     let flood = tokio::spawn(async move {
         let mut open = std::collections::VecDeque::new();
         loop {
@@ -70,10 +75,11 @@ async fn a_good_caller_is_as_quick_beside_callers_that_keep_connecting_and_say_n
             if open.len() > 300 {
                 open.pop_front();
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            count.fetch_add(1, Ordering::SeqCst);
+            real_time("they keep connecting", Duration::from_millis(5)).await;
         }
     });
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    until("there are more than it has room for", async || opened.load(Ordering::SeqCst) > 300).await;
     // One connection that is used, and probes of the admin listener.
     let mut good = Caller::connect(base).await;
     let (mut requests, mut probes) = (Vec::new(), Vec::new());
@@ -85,7 +91,7 @@ async fn a_good_caller_is_as_quick_beside_callers_that_keep_connecting_and_say_n
         let began = Instant::now();
         assert_eq!(get(admin, "localhost", "/livez").await.status, 200);
         probes.push(began.elapsed());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        real_time("they keep connecting", Duration::from_millis(20)).await;
     }
     flood.abort();
     // The first one may have waited for its connection.

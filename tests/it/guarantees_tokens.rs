@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::support::{Caller, Reply, TokenServer, World, until};
+use crate::support::{Caller, Reply, TokenServer, World, real_time, until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -70,7 +70,7 @@ async fn never_expired() {
                 caller.write(GET).await;
                 let answer = caller.answer().await;
                 assert_eq!((answer.status, answer.text()), (200, "fine"));
-                tokio::time::sleep(Duration::from_millis(pause)).await;
+                real_time("tokens grow old", Duration::from_millis(pause)).await;
             }
         });
     }

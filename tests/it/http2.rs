@@ -8,7 +8,8 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 
 use crate::support::{
-    FORWARD, Http2Server, Reply, Scripted, TestCa, TestProxy, TlsFront, TokenServer, credential, reverse, upstream,
+    FORWARD, Http2Server, Reply, Scripted, TestCa, TestProxy, TlsFront, TokenServer, credential, reverse, until_still,
+    upstream,
 };
 
 /// A caller that begins with HTTP/2.
@@ -342,25 +343,26 @@ async fn what_nobody_reads_holds_the_sender_back() {
     let mut send = caller(&proxy, "base").await;
     let (response, _) = send.send_request(Request::get("http://localhost/").body(()).unwrap(), true).unwrap();
     let _unread = response.await.unwrap();
-    let mut before = usize::MAX;
-    while before != taken.load(std::sync::atomic::Ordering::SeqCst) {
-        before = taken.load(std::sync::atomic::Ordering::SeqCst);
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    }
-    assert!(before < 16_000_000, "{before} bytes of 65 million were taken in for a caller that reads nothing");
+    let taken = until_still(|| taken.load(std::sync::atomic::Ordering::SeqCst)).await;
+    assert!(taken < 16_000_000, "{taken} bytes of 65 million were taken in for a caller that reads nothing");
 }
 
 #[tokio::test]
 async fn an_upstream_that_resets_a_stream_is_a_failure_and_one_that_does_so_midway_a_reset() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
-    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), |request, mut respond| async move {
-        if request.uri().path() == "/midway" {
-            let mut stream = respond.send_response(Response::new(()), false).unwrap();
-            stream.send_data(Bytes::from_static(b"half"), false).unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            stream.send_reset(Reason::INTERNAL_ERROR);
-        } else {
-            respond.send_reset(Reason::INTERNAL_ERROR);
+    let half_read = std::sync::Arc::new(tokio::sync::Notify::new());
+    let midway = std::sync::Arc::clone(&half_read);
+    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), move |request, mut respond| {
+        let midway = std::sync::Arc::clone(&midway);
+        async move {
+            if request.uri().path() == "/midway" {
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+                midway.notified().await;
+                stream.send_reset(Reason::INTERNAL_ERROR);
+            } else {
+                respond.send_reset(Reason::INTERNAL_ERROR);
+            }
         }
     })
     .await;
@@ -372,6 +374,7 @@ async fn an_upstream_that_resets_a_stream_is_a_failure_and_one_that_does_so_midw
     let (response, _) = send.send_request(Request::get("http://localhost/midway").body(()).unwrap(), true).unwrap();
     let mut body = response.await.unwrap().into_body();
     let mut ended = body.data().await.unwrap();
+    half_read.notify_one();
     while let Ok(data) = ended {
         assert_eq!(data, "half");
         ended = body.data().await.expect("a clean end of half an answer");

@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 
 use crate::support::frames::frame;
 use crate::support::{
-    ADMIN, Caller, FORWARD, Raw, Reply, Scripted, TestProxy, TokenServer, credential, get, read_head, reverse, until,
-    upstream,
+    ADMIN, Caller, FORWARD, Raw, Reply, Scripted, TestProxy, TokenServer, credential, get, read_head, real_time,
+    reverse, until, upstream,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -87,10 +87,14 @@ async fn an_upload_that_is_reset_never_arrives_as_a_whole_one() {
 async fn an_upload_with_a_length_that_is_reset_never_arrives_as_a_whole_one_over_http2_either() {
     let (tokens, ca) = (TokenServer::start().await, crate::support::TestCa::new());
     let (told, mut heard) = tokio::sync::mpsc::channel(1);
+    let begun = std::sync::Arc::new(tokio::sync::Notify::new());
+    let beginning = std::sync::Arc::clone(&begun);
     let api = crate::support::Http2Server::start(ca.server(&["api.test"], &["h2"]), move |request, _respond| {
-        let told = told.clone();
+        let (told, begins) = (told.clone(), std::sync::Arc::clone(&beginning));
         async move {
             let mut body = request.into_body();
+            assert_eq!(body.data().await.unwrap().unwrap(), "half of it");
+            begins.notify_one();
             told.send(read(&mut body).await.is_ok_and(|_| body.is_end_stream())).await.unwrap();
         }
     })
@@ -100,8 +104,7 @@ async fn an_upload_with_a_length_that_is_reset_never_arrives_as_a_whole_one_over
     let mut send = caller(&proxy).await;
     let (response, mut body) = send.send_request(Request::post("http://localhost/").body(()).unwrap(), false).unwrap();
     body.send_data(Bytes::from_static(b"half of it"), false).unwrap();
-    until("the upload has begun", || async { tokens.requests() == 1 }).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    begun.notified().await;
     body.send_reset(Reason::NO_ERROR);
     assert!(response.await.is_err());
     assert!(!heard.recv().await.unwrap(), "it was taken for a whole one");
@@ -152,7 +155,7 @@ async fn a_caller_that_takes_a_little_now_and_then_keeps_its_stream() {
     let mut taken = 0;
     while let Some(data) = body.data().await {
         taken += data.as_ref().unwrap().len();
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        real_time("it takes longer in all than `keep_alive`", Duration::from_millis(600)).await;
         let _ended = body.flow_control().release_capacity(data.unwrap().len());
     }
     assert_eq!(taken, 30_000);
@@ -197,7 +200,7 @@ async fn uploads_that_nobody_takes_leave_room_for_the_callers_others() {
         body.send_data(Bytes::from(vec![0; 8 << 20]), false).unwrap();
         stalled.push((response, body));
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until("the upstream has them", async || api.connections() == 20).await;
     for _ in 0..5 {
         let request = Request::post("http://localhost/good").header("content-length", 100_000).body(()).unwrap();
         let (response, mut body) = send.send_request(request, false).unwrap();
@@ -224,7 +227,7 @@ async fn half_a_head_is_waited_for_no_longer_than_a_whole_one() {
     }
     // A connection with nothing on it has the time of idle ones.
     let mut idle = caller(&proxy).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    real_time("`header_timeout` passes", Duration::from_secs(2)).await;
     assert_eq!(status(&mut idle, Request::get("http://localhost/").body(()).unwrap()).await.0, 200);
 }
 
@@ -434,7 +437,6 @@ async fn websockets_that_nobody_reads_leave_room_for_the_callers_uploads() {
         assert_eq!(response.await.unwrap().status(), 200);
         up.send_data(Bytes::from(vec![0; 4 << 20]), false).unwrap();
         stalled.push(up);
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let request = Request::post("http://localhost/good").header("content-length", 64_000).body(()).unwrap();
     let (response, mut body) = send.send_request(request, false).unwrap();
@@ -469,9 +471,7 @@ async fn a_caller_that_takes_no_hints_is_not_waited_for_for_ever() {
         read_head(&mut stream).await;
         let hint = format!("HTTP/1.1 103 Early Hints\r\nX: {}\r\n\r\n", "x".repeat(50_000));
         // Many more than any buffer on the way takes.
-        while stream.write_all(hint.as_bytes()).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        while stream.write_all(hint.as_bytes()).await.is_ok() {}
     })
     .await;
     let limits = "timeouts = { response = \"60s\" }\n[limits]\nkeep_alive = \"1s\"\n";

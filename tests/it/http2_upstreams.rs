@@ -9,11 +9,13 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::support::frames::{CONTINUATION, HEADERS};
 use crate::support::{
-    Caller, Frames, Http2Server, Reply, Scripted, TestCa, TestProxy, TokenServer, World, credential, reverse, upstream,
+    Caller, Frames, Http2Server, Reply, Scripted, TestCa, TestProxy, TokenServer, World, credential, real_time,
+    reverse, until_still, upstream,
 };
 
 /// Nobody who is served waits this long, even on a busy machine.
@@ -61,7 +63,7 @@ async fn an_answer_that_is_reset_without_an_error_is_not_a_whole_one() {
         };
         let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
         stream.send_data(Bytes::from_static(b"half"), request.uri().path() == "/whole").unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        real_time("the caller reads it: a reset takes back what is unread", Duration::from_millis(100)).await;
         stream.send_reset(Reason::NO_ERROR);
     })
     .await;
@@ -106,18 +108,24 @@ async fn an_answer_that_ends_before_its_length_is_not_a_whole_one() {
 #[tokio::test]
 async fn slow_readers_take_nothing_from_others_on_the_same_upstream_connection() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
-    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), |request, mut respond| async move {
-        let endless = request.uri().path() == "/endless";
-        let mut stream = respond.send_response(Response::new(()), false).unwrap();
-        if !endless {
-            stream.send_data(Bytes::from(vec![7; 100_000]), true).unwrap();
-            return;
-        }
-        loop {
-            stream.reserve_capacity(16_384);
-            let Some(Ok(room)) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
-            if stream.send_data(Bytes::from(vec![7; room]), false).is_err() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), move |request, mut respond| {
+        let counted = Arc::clone(&counted);
+        async move {
+            let endless = request.uri().path() == "/endless";
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            if !endless {
+                stream.send_data(Bytes::from(vec![7; 100_000]), true).unwrap();
                 return;
+            }
+            loop {
+                stream.reserve_capacity(16_384);
+                let Some(Ok(room)) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
+                counted.fetch_add(room, Ordering::SeqCst);
+                if stream.send_data(Bytes::from(vec![7; room]), false).is_err() {
+                    return;
+                }
             }
         }
     })
@@ -129,8 +137,8 @@ async fn slow_readers_take_nothing_from_others_on_the_same_upstream_connection()
         let (response, _) = slow.send_request(request("/endless"), true).unwrap();
         unread.push(response.await.unwrap());
     }
-    // All that anybody takes in of them has come.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // All that is taken in of them has come.
+    until_still(|| sent.load(Ordering::SeqCst)).await;
     for _ in 0..8 {
         let mut good = Caller::connect(proxy.address("base")).await;
         good.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
@@ -199,7 +207,7 @@ async fn a_token_response_that_is_reset_without_an_error_is_not_a_whole_one() {
             let answer = TokenServer::granted(if first { "cut" } else { "whole" }, 3600);
             stream.send_data(answer.into(), !first).unwrap();
             if first {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                real_time("attache reads it: a reset takes back what is unread", Duration::from_millis(100)).await;
                 stream.send_reset(Reason::NO_ERROR);
             }
         }
@@ -216,12 +224,17 @@ async fn a_token_response_that_is_reset_without_an_error_is_not_a_whole_one() {
 #[tokio::test]
 async fn hints_of_an_http2_upstream_pass_before_its_answer() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
-    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), |_, mut respond| async move {
-        let hint = Response::builder().status(103).header("link", "</a.css>; rel=preload").body(()).unwrap();
-        respond.send_informational(hint).unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let mut stream = respond.send_response(Response::new(()), false).unwrap();
-        stream.send_data(Bytes::from_static(b"fine"), true).unwrap();
+    let heard = Arc::new(Notify::new());
+    let hint_heard = Arc::clone(&heard);
+    let api = Http2Server::start(ca.server(&["api.test"], &["h2"]), move |_, mut respond| {
+        let hint_heard = Arc::clone(&hint_heard);
+        async move {
+            let hint = Response::builder().status(103).header("link", "</a.css>; rel=preload").body(()).unwrap();
+            respond.send_informational(hint).unwrap();
+            hint_heard.notified().await;
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            stream.send_data(Bytes::from_static(b"fine"), true).unwrap();
+        }
     })
     .await;
     let proxy = base(&tokens, &ca, api.address(), "");
@@ -232,10 +245,12 @@ async fn hints_of_an_http2_upstream_pass_before_its_answer() {
         (hint.status().as_u16(), &hint.headers()["link"]),
         (103, &HeaderValue::from_static("</a.css>; rel=preload"))
     );
+    heard.notify_one();
     assert_eq!(rest(&mut response.await.unwrap().into_body()).await.unwrap(), b"fine");
     let mut caller = Caller::connect(proxy.address("base")).await;
     caller.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(caller.answer_head().await.status, 103);
+    heard.notify_one();
     assert_eq!(caller.answer().await.text(), "fine");
 }
 

@@ -5,7 +5,7 @@ use http::{Request, Version};
 
 use crate::support::{
     ADMIN, Caller, FORWARD, Http2Server, LocalCa, Raw, Reply, Scripted, TestCa, TestProxy, TlsFront, TokenServer,
-    credential, upstream,
+    credential, read_head, upstream,
 };
 
 const OPENED: &str = "attache_tunnels_total{listener=\"proxy\",injected=\"true\"}";
@@ -273,7 +273,7 @@ async fn a_websocket_inside_has_its_token_on_the_handshake() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (tokens, ca, local) = (TokenServer::start().await, TestCa::new(), LocalCa::new());
     let server = Raw::start(|mut stream, _| async move {
-        let head = crate::support::read_head(&mut stream).await;
+        let head = read_head(&mut stream).await;
         assert!(head.contains("Bearer token-1"), "{head}");
         let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
         stream.write_all(answer.as_bytes()).await.unwrap();
@@ -296,11 +296,8 @@ async fn a_websocket_inside_has_its_token_on_the_handshake() {
     let mut tls = local.tls(proxy.address("proxy"), "api.test:443", "api.test", &[]).await.unwrap().0;
     let request = "GET /ws HTTP/1.1\r\nHost: api.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\n\r\n";
     tls.write_all(request.as_bytes()).await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(tls.read_u8().await.unwrap());
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    let head = read_head(&mut tls).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     tls.write_all(b"ping").await.unwrap();
     let mut echoed = [0; 4];
     tls.read_exact(&mut echoed).await.unwrap();

@@ -3,10 +3,13 @@
 #![expect(clippy::print_stderr, reason = "figures are worth reading")]
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    ADMIN, FORWARD, Folder, Reply, Scripted, TestProxy, TokenServer, World, namespace, reverse, send, until,
+    ADMIN, FORWARD, Folder, Reply, Scripted, TestProxy, TokenServer, World, get, namespace, real_time, reverse, send,
+    until,
 };
 
 /// By how much the good one may be slower beside the bad one, on a busy machine.
@@ -28,7 +31,7 @@ async fn measured(what: &str, proxy: &TestProxy, listener: &str, request: &str, 
         let answer = send(proxy.address(listener), request).await;
         took.push(began.elapsed());
         fine += u32::from(answer.status == 200);
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        real_time("the bad one goes on meanwhile", Duration::from_millis(30)).await;
     }
     took.sort_unstable();
     let p99 = took[took.len() * 99 / 100];
@@ -41,6 +44,13 @@ async fn measured(what: &str, proxy: &TestProxy, listener: &str, request: &str, 
 fn meanwhile(proxy: &TestProxy, listener: &str, requests: Vec<String>) -> tokio::task::JoinSet<u16> {
     let address = proxy.address(listener);
     requests.into_iter().map(|request| async move { send(address, request).await.status }).collect()
+}
+
+/// How many credentials wait for their first token now.
+async fn refreshing(proxy: &TestProxy) -> usize {
+    let status = get(proxy.address("admin"), "localhost", "/api/status").await.json();
+    let states = status["credentials"].as_array().unwrap().iter().map(|credential| &credential["state"]);
+    states.filter(|state| *state == "refreshing").count()
 }
 
 fn ask(url: &str) -> String {
@@ -59,7 +69,7 @@ fn a_silent_name_holds_up_no_other_name() {
         let api = closing().await;
         let port = api.address().port();
         let toml = format!(
-            "{FORWARD}[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\n\
+            "{FORWARD}{ADMIN}[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\n\
              [upstreams.good]\norigin = \"http://answered.test:{port}\"\n\
              [upstreams.wild]\norigin = \"http://*.answered.test:{port}\"\n\
              [upstreams.silent]\norigin = \"http://silent.test:{port}\"\ntimeouts = {{ connect = \"4s\" }}\n"
@@ -72,7 +82,7 @@ fn a_silent_name_holds_up_no_other_name() {
         let mut silent = meanwhile(&proxy, "proxy", vec![ask(&format!("http://silent.test:{port}/")); 40]);
         let made_up = (0..40).map(|number| ask(&format!("http://made-up-{number}.test:{port}/"))).collect();
         let made_up = meanwhile(&proxy, "proxy", made_up);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        until("they are there", async || proxy.metric("attache_caller_connections").await >= 80.0).await;
         let beside = measured("beside silent names", &proxy, "proxy", &good, 100).await;
         assert!(beside < alone + SLACK, "{beside:?} instead of {alone:?}");
         let chosen = measured("a wildcard's, beside them", &proxy, "proxy", &wild, 20).await;
@@ -105,7 +115,7 @@ fn dead_authorization_servers_take_nobody_elses_tokens_down() {
         .await;
         let api = closing().await;
         let mut toml = format!(
-            "{}[upstreams.good]\norigin = \"{}\"\ncredential = \"good\"\npath_prefix = \"/good\"\n\
+            "{}{ADMIN}[upstreams.good]\norigin = \"{}\"\ncredential = \"good\"\npath_prefix = \"/good\"\n\
              [credentials.good]\ntoken_endpoint = \"http://login.localhost:{}/token\"\nclient_id = \"me\"\nclient_secret = \"s3cret\"\n",
             reverse(&["good"]),
             api.origin(),
@@ -121,7 +131,7 @@ fn dead_authorization_servers_take_nobody_elses_tokens_down() {
         }
         // They are asked for from the start, and again and again.
         let proxy = TestProxy::start(&toml);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        until("they are asked", async || refreshing(&proxy).await == 12).await;
         let beside = measured("beside twelve dead servers", &proxy, "base", good, 100).await;
         assert!(beside < alone + SLACK, "{beside:?} instead of {alone:?}");
     });
@@ -142,11 +152,11 @@ fn what_is_exempt_from_tls_by_its_name_stays_on_this_machine() {
         // The same servers, at the other address too: whatever comes there has left this machine.
         let elsewhere = tokio::net::TcpListener::bind((namespace::ELSEWHERE, 0)).await.unwrap();
         let port = elsewhere.local_addr().unwrap().port();
-        let heard = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let listening = std::sync::Arc::clone(&heard);
+        let heard = Arc::new(AtomicUsize::new(0));
+        let listening = Arc::clone(&heard);
         tokio::spawn(async move {
             while elsewhere.accept().await.is_ok() {
-                listening.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                listening.fetch_add(1, Ordering::SeqCst);
             }
         });
         let credential = |name: &str, at: &str, port: u16| {
@@ -177,10 +187,10 @@ fn what_is_exempt_from_tls_by_its_name_stays_on_this_machine() {
         assert_eq!(get("/good").await.status, 200);
         get("/api").await.assert_own_failure(502, "proxy_configuration_error");
         get("/token").await.assert_own_failure(503, "proxy_internal_error");
-        assert_eq!(heard.load(std::sync::atomic::Ordering::SeqCst), 0, "nothing has left this machine");
+        assert_eq!(heard.load(Ordering::SeqCst), 0, "nothing has left this machine");
         // Who says that the network is trusted is believed.
         let _whatever = get("/trusted").await;
-        assert_eq!(heard.load(std::sync::atomic::Ordering::SeqCst), 1);
+        assert_eq!(heard.load(Ordering::SeqCst), 1);
     });
 }
 
@@ -209,7 +219,7 @@ async fn a_secret_that_hangs_holds_up_no_other_secret() {
         toml += "required = true\n";
     }
     let proxy = TestProxy::start(&toml);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until("they are read", async || refreshing(&proxy).await == 12).await;
     let beside = measured("beside twelve secrets that hang", &proxy, "base", good, 50).await;
     assert!(beside < alone + SLACK, "{beside:?} instead of {alone:?}");
 }
@@ -326,7 +336,7 @@ async fn callers_that_flood_hold_up_no_other_caller() {
                 while stream.write_all(&ping).await.is_ok() {}
                 ended += 1;
                 assert!(ended < 1_000_000);
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                real_time("it connects again and again", Duration::from_millis(5)).await;
             }
         });
     }
@@ -337,19 +347,25 @@ async fn callers_that_flood_hold_up_no_other_caller() {
 
 #[tokio::test]
 async fn uploads_that_nobody_takes_hold_up_no_other_upload_of_the_same_connection() {
-    let api = crate::support::Raw::start(|mut stream, _| async move {
+    let stalls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&stalls);
+    let api = crate::support::Raw::start(move |mut stream, _| {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        loop {
-            let head = crate::support::read_head(&mut stream).await;
-            if head.starts_with("POST /stalled") {
-                // Its body is never read.
-                return std::future::pending().await;
+        let count = Arc::clone(&count);
+        async move {
+            loop {
+                let head = crate::support::read_head(&mut stream).await;
+                if head.starts_with("POST /stalled") {
+                    // Its body is never read.
+                    count.fetch_add(1, Ordering::SeqCst);
+                    return std::future::pending().await;
+                }
+                if head.is_empty() {
+                    return;
+                }
+                let _whole = tokio::io::copy(&mut (&mut stream).take(100_000), &mut tokio::io::sink()).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine").await.unwrap();
             }
-            if head.is_empty() {
-                return;
-            }
-            let _whole = tokio::io::copy(&mut (&mut stream).take(100_000), &mut tokio::io::sink()).await;
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine").await.unwrap();
         }
     })
     .await;
@@ -358,7 +374,7 @@ async fn uploads_that_nobody_takes_hold_up_no_other_upload_of_the_same_connectio
     let mut send = http2(&proxy, 65_535).await;
     let mut p99 = Vec::new();
     let mut stalled = Vec::new();
-    for what in ["alone", "beside 40 uploads that nobody takes"] {
+    for (round, what) in ["alone", "beside 40 uploads that nobody takes"].into_iter().enumerate() {
         let mut took = Vec::new();
         for _ in 0..100 {
             let began = Instant::now();
@@ -380,7 +396,7 @@ async fn uploads_that_nobody_takes_hold_up_no_other_upload_of_the_same_connectio
             body.send_data(vec![0; 4 << 20].into(), false).unwrap();
             stalled.push((answer, body));
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        until("the upstream has them", async || stalls.load(Ordering::SeqCst) == 40 * (round + 1)).await;
     }
     assert!(p99[1] < p99[0] + SLACK, "{p99:?}");
 }
@@ -413,7 +429,8 @@ async fn uploads_that_an_http2_upstream_does_not_take_hold_up_no_other_upload_to
     let alone = measured("alone", &proxy, "base", &post("/good", 50_000), 30).await;
     // More than the server gives the whole connection.
     let _stalled = meanwhile(&proxy, "base", vec![post("/stalled", 200_000); 4]);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let stalled = async || api.asked().iter().filter(|head| head.uri.path() == "/stalled").count();
+    until("the upstream has them", async || stalled().await == 4).await;
     let beside =
         measured("beside four uploads that it does not take", &proxy, "base", &post("/good", 50_000), 30).await;
     assert!(beside < alone + SLACK, "{beside:?} instead of {alone:?}");

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{Caller, FORWARD, Raw, Reply, Scripted, TestProxy, get, read_head, reverse, until};
+use crate::support::{Caller, FORWARD, Raw, Reply, Scripted, TestProxy, get, read_head, reverse, send, until};
 
 fn plain(name: &str, origin: &str, keys: &str) -> String {
     format!("[upstreams.{name}]\norigin = \"{origin}\"\n{keys}")
@@ -43,7 +43,7 @@ async fn an_upstream_has_a_rate_of_its_own() {
     let proxy = TestProxy::start(&toml);
     let address = proxy.address("proxy");
     let ask = |origin: String| async move {
-        crate::support::send(address, format!("GET {origin}/ HTTP/1.1\r\nHost: {}\r\n\r\n", &origin[7..])).await
+        send(address, format!("GET {origin}/ HTTP/1.1\r\nHost: {}\r\n\r\n", &origin[7..])).await
     };
     let mut refused = 0;
     for _ in 0..5 {
@@ -87,13 +87,16 @@ async fn one_address_cannot_have_all_connections() {
 async fn the_queue_for_an_upstreams_connections_is_bounded() {
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
     let held = std::sync::Arc::clone(&gate);
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&asked);
     let api = Raw::start(move |mut stream, _| {
-        let held = std::sync::Arc::clone(&held);
+        let (held, count) = (std::sync::Arc::clone(&held), std::sync::Arc::clone(&count));
         async move {
             loop {
                 if read_head(&mut stream).await.is_empty() {
                     return;
                 }
+                count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 held.acquire().await.unwrap().forget();
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine").await.unwrap();
             }
@@ -104,27 +107,20 @@ async fn the_queue_for_an_upstreams_connections_is_bounded() {
     let proxy = TestProxy::start_with(&format!("{}{}", reverse(&["api"]), plain("api", &api.origin(), keys)), 1);
     let address = proxy.address("base");
     let request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    // One is served, one waits, and the third hears at once.
-    let mut waiting = Vec::new();
-    let mut refused = 0;
-    for _ in 0..3 {
-        let mut caller = Caller::connect(address).await;
-        caller.write(request).await;
-        waiting.push(caller);
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    let answer = waiting.pop().unwrap().answer().await;
-    refused += usize::from(answer.status == 503);
-    assert_eq!(refused, 1, "{}", answer.text());
+    // One is served; of two more, one waits, and the other one hears at once.
+    let mut served = Caller::connect(address).await;
+    served.write(request).await;
+    until("it is served", async || asked.load(std::sync::atomic::Ordering::SeqCst) == 1).await;
+    let (one, other) = (Box::pin(send(address, request)), Box::pin(send(address, request)));
+    let (answer, waiting) = futures_util::future::select(one, other).await.factor_first();
+    assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(
         answer.field("retry-after").is_some() && answer.text().contains("wait for one already"),
         "{}",
         answer.text()
     );
     gate.add_permits(2);
-    for mut caller in waiting {
-        assert_eq!(caller.answer().await.status, 200);
-    }
+    assert_eq!((served.answer().await.status, waiting.await.status), (200, 200));
 }
 
 #[tokio::test]

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use h2::Reason;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Semaphore};
 
 use crate::support::frames::{HEADERS, PING};
 use crate::support::{
     ADMIN, Caller, FORWARD, Frames, Raw, Reply, Scripted, TestCa, TestProxy, TokenServer, credential, get, read_head,
-    reverse, until, upstream,
+    real_time, reverse, until, upstream,
 };
 
 /// Nobody who is served waits this long, even on a busy machine.
@@ -98,7 +98,7 @@ async fn one_silent_connection_ends_the_others_that_were_idle_as_long() {
     let first = (0..6).map(|_| get(proxy.address("base"), "localhost", "/"));
     assert!(futures_util::future::join_all(first).await.iter().all(|answer| answer.status == 200));
     // So that they have been idle since before it leaves, on a clock of quarters of a second.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    real_time("the coarse clock goes on", Duration::from_millis(600)).await;
     get(proxy.address("base"), "localhost", "/").await.assert_own_failure(504, "http_response_timeout");
     for _ in 0..6 {
         assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
@@ -110,9 +110,10 @@ async fn one_silent_connection_ends_the_others_that_were_idle_as_long() {
 async fn an_http2_connection_that_owes_an_answer_gets_no_request_until_it_says_something() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let first_connection = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&first_connection);
+    let (count, back) = (Arc::clone(&first_connection), Arc::new(Semaphore::new(0)));
+    let comes_back = Arc::clone(&back);
     let api = Frames::start(ca.server(&["api.test"], &["h2"]), move |mut frames, number| {
-        let count = Arc::clone(&count);
+        let (count, comes_back) = (Arc::clone(&count), Arc::clone(&comes_back));
         async move {
             let mut requests = 0;
             while let Some(frame) = frames.next().await {
@@ -124,7 +125,7 @@ async fn an_http2_connection_that_owes_an_answer_gets_no_request_until_it_says_s
                     count.fetch_add(1, Ordering::SeqCst);
                     if requests == 2 {
                         // It comes back, and has nothing to say but that it is there.
-                        tokio::time::sleep(Duration::from_secs(3)).await;
+                        comes_back.acquire().await.unwrap().forget();
                         frames.write(PING, 0, 0, &[7; 8]).await;
                         continue;
                     }
@@ -144,6 +145,7 @@ async fn an_http2_connection_that_owes_an_answer_gets_no_request_until_it_says_s
         assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
     }
     assert_eq!((first_connection.load(Ordering::SeqCst), api.connections()), (2, 2));
+    back.add_permits(1);
     until("the first connection is used again", async || {
         assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
         first_connection.load(Ordering::SeqCst) > 2

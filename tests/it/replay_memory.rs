@@ -1,11 +1,14 @@
 //! The memory of all replays together: who has it, and who gives it back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 
 use crate::support::{
-    Caller, Raw, Reply, TestProxy, TokenServer, World, credential, read_head, reverse, until, upstream,
+    Caller, Raw, Reply, TestProxy, TokenServer, World, credential, read_head, real_time, reverse, until, upstream,
 };
 
 const MEMORY: &str = "attache_replay_buffer_bytes";
@@ -34,7 +37,7 @@ async fn uploads_that_stand_still_take_the_replay_from_nobody() {
     }
     until("they have taken all", async || world.proxy.metric(MEMORY).await > 60_000.0).await;
     // As long as an upload may take before it gives way, and the clock's grain.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    real_time("uploads give way that take longer", Duration::from_secs(2)).await;
     let begun = Instant::now();
     let answer = world.send(post(8000, &[b'x'; 8000])).await;
     assert_eq!((answer.status, answer.text()), (200, "8000"));
@@ -53,12 +56,19 @@ async fn uploads_that_stand_still_take_the_replay_from_nobody() {
 #[tokio::test]
 async fn what_has_been_answered_is_kept_no_longer() {
     let tokens = TokenServer::start().await;
-    let api = Raw::start(|mut stream, _| async move {
-        read_head(&mut stream).await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        // The answer begins, and goes on for as long as the request does.
-        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
-        std::future::pending::<()>().await;
+    let (gate, taken) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (opened, counted) = (Arc::clone(&gate), Arc::clone(&taken));
+    let api = Raw::start(move |mut stream, _| {
+        let (opened, counted) = (Arc::clone(&opened), Arc::clone(&counted));
+        async move {
+            read_head(&mut stream).await;
+            opened.acquire().await.unwrap().forget();
+            // The answer begins, and goes on for as long as the request does.
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+            while stream.read_u8().await.is_ok() {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+        }
     })
     .await;
     let config = format!(
@@ -72,8 +82,9 @@ async fn what_has_been_answered_is_kept_no_longer() {
     let mut caller = Caller::connect(proxy.address("base")).await;
     caller.write(post(4000, &[b'x'; 3000])).await;
     until("it is kept", async || proxy.metric(MEMORY).await >= 3000.0).await;
+    gate.add_permits(1);
     until("it is kept no longer", async || proxy.metric(MEMORY).await == 0.0).await;
     caller.write([b'x'; 500]).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until("the rest has passed", async || taken.load(Ordering::SeqCst) == 3500).await;
     assert_eq!(proxy.metric(MEMORY).await, 0.0);
 }

@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use tokio::net::UnixDatagram;
 
-use crate::support::{Folder, Reply, Scripted, TokenServer, credential, get, reverse, skipped, upstream};
+use crate::support::{Folder, Reply, Scripted, TokenServer, credential, get, reverse, skipped, until, upstream};
 
 /// What a service manager does: it keeps one socket open, and starts and stops the program on it.
 const MANAGER: &str = r#"
-import os, signal, socket, sys, time
+import os, signal, socket, sys
 sock = socket.socket()
 sock.bind(("127.0.0.1", 0))
 sock.listen(1024)
 notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notify.bind("notify")
+go_on = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+go_on.bind("go-on")
 print("listening at", sock.getsockname()[1], file=sys.stderr, flush=True)
 def start():
     child = os.fork()
@@ -30,14 +32,11 @@ def start():
     return child
 child = start()
 for _ in range(5):
-    time.sleep(0.4)
+    go_on.recv(1)
     os.kill(child, signal.SIGTERM)
     assert os.waitpid(child, 0)[1] == 0
     child = start()
-time.sleep(0.4)
-print("restarted 5 times", file=sys.stderr, flush=True)
-while not os.path.exists("done"):
-    time.sleep(0.02)
+go_on.recv(1)
 os.kill(child, signal.SIGTERM)
 os.waitpid(child, 0)
 "#;
@@ -108,11 +107,19 @@ async fn a_restart_on_an_inherited_socket_fails_no_request() {
             }
         });
     }
-    manager.says("restarted 5 times").await;
-    done.store(true, Ordering::SeqCst);
-    callers.join_all().await;
-    folder.write("done", "");
-    assert!(answered.load(Ordering::SeqCst) > 50, "{answered:?}");
+    let go_on = UnixDatagram::unbound().unwrap();
+    for number in 0..6 {
+        let enough = answered.load(Ordering::SeqCst) + 20;
+        until("each serves", async || answered.load(Ordering::SeqCst) >= enough).await;
+        if number == 5 {
+            done.store(true, Ordering::SeqCst);
+            while let Some(ended) = callers.join_next().await {
+                ended.unwrap();
+            }
+        }
+        go_on.send_to(b"x", folder.path().join("go-on")).await.unwrap();
+    }
+    assert_eq!(manager.finish().await.code, Some(0));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{World, get, send, skipped};
+use crate::support::{World, get, real_time, send, skipped};
 
 /// A browser that can be driven without a screen.
 fn browser() -> Option<&'static str> {
@@ -110,7 +110,7 @@ async fn a_person_refreshes_explains_and_reloads_in_a_real_browser() {
         // Requests come in while the page is open.
         loop {
             assert_eq!(world.get("/looked-at").await.status, 200);
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            real_time("the browser looks", std::time::Duration::from_millis(200)).await;
         }
     };
     let output = tokio::select! {
@@ -156,7 +156,7 @@ async fn with_a_token_the_page_asks_for_it_and_shows_nothing_before() {
         loop {
             let request = format!("GET {}/ HTTP/1.1\r\nHost: {}\r\n\r\n", api.origin(), api.address());
             assert_eq!(send(proxy.address("proxy"), request).await.status, 200);
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            real_time("the browser looks", std::time::Duration::from_millis(200)).await;
         }
     };
     let output = tokio::select! {

@@ -482,6 +482,35 @@ fn assert_plain(path: &str) {
     }
 }
 
+/// Waiting for the thing itself is quicker than a pause, and holds on a busy machine.
+#[test]
+fn tests_sleep_in_one_place() {
+    for (path, text) in tests() {
+        let sleeps = text.lines().any(|line| line.contains("sleep(") && !line.contains(".sleep()"));
+        let allowed = ["tests/it/support/time.rs", "tests/it/tidy.rs"].contains(&path.as_str());
+        assert!(allowed || !sleeps, "{path} sleeps: wait for what it waits for, by `until`; see support/time.rs");
+    }
+}
+
+/// A test that checks nothing fails where everything is to be checked; see support/skipped.rs.
+#[test]
+fn tests_are_skipped_in_one_place() {
+    for (path, text) in tests() {
+        let says = text.to_lowercase().contains("\"skip");
+        let allowed = ["tests/it/support/skipped.rs", "tests/it/tidy.rs"].contains(&path.as_str());
+        assert!(allowed || !says, "{path} says that it is skipped: call `skipped`, which fails in CI");
+    }
+}
+
+/// The files of `tests/it`, with their text.
+fn tests() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    collect(&root().join("tests/it"), &mut files);
+    assert!(files.len() > 50, "the scan has found {} files only", files.len());
+    let named = |path: PathBuf| path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+    files.into_iter().map(named).map(|path| (path.clone(), read(&path))).collect()
+}
+
 /// One file of `src/`: its path there, and its code without comments and tests.
 struct Source {
     path: String,

@@ -1,7 +1,7 @@
 //! Token exchange (RFC 8693): each caller's own token becomes one for the upstream.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -137,7 +137,7 @@ async fn strangers_do_not_drive_the_authorization_server_with_many_at_once() {
     let mut asking: tokio::task::JoinSet<_> =
         (0..100).map(|number| send(address, request(&format!("Bearer made-up-{number}")))).collect();
     until("as many as may be", async || world.tokens.requests() == 32).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until("all are there", async || world.proxy.metric("attache_caller_connections").await >= 100.0).await;
     assert_eq!(world.tokens.requests(), 32);
     // They are not refused for it: they wait their turn.
     gate.close();

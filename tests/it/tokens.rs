@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-use crate::support::{Answer, Asked, Reply, Scripted, TestProxy, TokenServer, World, get, send, until};
+use crate::support::{Answer, Asked, Reply, Scripted, TestProxy, TokenServer, World, get, real_time, send, until};
 
 const JSON: &str = "content-type: application/json\r\n";
 
@@ -359,7 +359,7 @@ async fn a_changed_secret_that_does_not_work_leaves_the_old_token_in_use_and_is_
     std::fs::write(folder.path().join("secret"), "wrong\n").unwrap();
     until("the new secret has been tried", async || world.tokens.requests() == 2).await;
     // Two more looks at the file, every 2 s: its failure is remembered for half a minute.
-    tokio::time::sleep(Duration::from_millis(4500)).await;
+    real_time("the file is looked at twice", Duration::from_millis(4500)).await;
     assert_eq!(world.tokens.requests(), 2);
     assert_eq!(world.get("/").await.status, 200);
     assert_eq!(world.authorizations(), ["Bearer of-first-0", "Bearer of-first-0"]);

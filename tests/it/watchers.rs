@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{ADMIN, Reply, Scripted, TestProxy, TokenServer, get, reverse, until, upstream};
+use crate::support::{ADMIN, Reply, Scripted, TestProxy, TokenServer, get, real_time, reverse, until, upstream};
 
 /// Enough upstreams and credentials that a report is long.
 async fn large() -> (TestProxy, TokenServer, Scripted) {
@@ -54,7 +54,7 @@ async fn two_hundred_and_fifty_watchers_hold_up_neither_probes_nor_token_request
         let began = Instant::now();
         assert_eq!(get(proxy.address("base"), "localhost", &format!("/u{number}/")).await.status, 200);
         requests.push(began.elapsed());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        real_time("the watchers' reports come meanwhile", Duration::from_millis(20)).await;
     }
     assert_eq!(tokens.requests(), 60);
     for (what, mut times) in [("/livez", probes), ("token requests", requests)] {

@@ -6,10 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-/// No command of these tests takes longer, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::time::until_some;
 
 /// A temporary folder with a `proxy.toml`, perhaps, and the environment for commands that run there.
 pub struct Folder {
@@ -115,24 +113,15 @@ impl Running {
 
     /// Waits until stderr holds this.
     pub async fn says(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.stderr().contains(text) {
-            assert!(Instant::now() < deadline, "never said {text:?}: {}", self.stderr());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let said = || self.stderr().contains(text).then_some(());
+        until_some(said, || format!("never said {text:?}: {}", self.stderr())).await;
     }
 
     /// Where `run` says that a listener listens, in either form of its log.
     pub async fn address(&self, listener: &str) -> SocketAddr {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let said = self.stderr();
-            if let Some(url) = said.lines().find_map(|line| listening(line, listener)) {
-                return url.strip_prefix("http://").unwrap().parse().unwrap();
-            }
-            assert!(Instant::now() < deadline, "it does not listen: {said}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let said = || self.stderr().lines().find_map(|line| listening(line, listener));
+        let url = until_some(said, || format!("it does not listen: {}", self.stderr())).await;
+        url.strip_prefix("http://").unwrap().parse().unwrap()
     }
 
     /// Its number among processes.
@@ -148,14 +137,8 @@ impl Running {
 
     /// Waits for its end.
     pub async fn finish(mut self) -> Finished {
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "it does not end: {}", self.stderr());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
+        let (child, stderr) = (&mut self.child, &self.stderr);
+        let status = until_some(|| child.try_wait().unwrap(), || format!("it does not end: {}", stderr.so_far())).await;
         Finished { code: status.code(), stdout: self.stdout.whole(), stderr: self.stderr.whole() }
     }
 }

@@ -106,6 +106,20 @@ impl Frames {
         }
     }
 
+    /// Waits until the other end has read what was written: pings are answered in order. Frames that come meanwhile are lost.
+    pub async fn are_read(&mut self) {
+        self.write(PING, 0, 0, &[1; 8]).await;
+        let mut head = [0; 9];
+        while self.stream.read_exact(&mut head).await.is_ok() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            self.stream.read_exact(&mut payload).await.unwrap();
+            if (head[3], head[4] & 1) == (PING, 1) {
+                return;
+            }
+        }
+    }
+
     /// Writes a frame; whether it arrives is seen in what comes back.
     pub async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let _gone = self.stream.write_all(&frame(kind, flags, stream, payload)).await;

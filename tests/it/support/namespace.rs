@@ -1,9 +1,11 @@
 //! A test in namespaces of its own: with its own loopback network and its own `/etc/resolv.conf`, as root of nothing else.
 
-#![expect(clippy::print_stderr, reason = "a skipped test says so, and one in namespaces is heard through this one")]
+#![expect(clippy::print_stderr, reason = "what a test in namespaces says is heard through this one")]
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
+
+use super::skipped;
 
 /// Set where the test runs inside.
 const INSIDE: &str = "ATTACHE_TEST_INSIDE";
@@ -12,7 +14,7 @@ const INSIDE: &str = "ATTACHE_TEST_INSIDE";
 pub const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
 
 /// True inside of the namespaces. Outside, runs the test of this name there and fails as it fails; where a machine forbids
-/// namespaces, says so.
+/// namespaces, it is skipped.
 pub fn is_inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
@@ -28,7 +30,7 @@ pub fn is_inside(test: &str) -> bool {
     );
     let probe = Command::new("unshare").args(["-rmn", "sh", "-c", &setup]).output();
     if !probe.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this machine does not let tests have namespaces (unshare -rmn, ip, mount): {probe:?}");
+        skipped(&format!("this machine does not let tests have namespaces (unshare -rmn, ip, mount): {probe:?}"));
         return false;
     }
     let binary = std::env::current_exe().unwrap();

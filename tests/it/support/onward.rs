@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::raw::{Raw, read_head};
+use super::raw::Raw;
+use super::wire::read_head;
 
 /// A proxy that speaks CONNECT, and nothing else.
 pub struct OnwardProxy {

@@ -6,42 +6,15 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use super::wire::{Message, Wire};
+
 /// One request as a scripted server received it.
-#[derive(Debug, Clone)]
-pub struct Asked {
-    /// `GET /path HTTP/1.1`.
-    pub line: String,
-    /// Name (as received) and value, in order.
-    pub fields: Vec<(String, String)>,
-    /// Decoded from chunks if need be.
-    pub body: Vec<u8>,
-    /// Trailer fields of a chunked body.
-    pub trailers: Vec<(String, String)>,
-}
-
-impl Asked {
-    /// All values of a field.
-    pub fn all(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect()
-    }
-
-    /// The only value of a field; panics if there are several.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        let all = self.all(name);
-        assert!(all.len() < 2, "{name} came {} times: {all:?}", all.len());
-        all.first().copied()
-    }
-
-    /// The request target.
-    pub fn target(&self) -> &str {
-        self.line.split(' ').nth(1).unwrap()
-    }
-}
+pub type Asked = Message;
 
 /// What a scripted server does with one request.
 pub enum Reply {
@@ -207,74 +180,8 @@ async fn converse(mut stream: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Ve
 }
 
 async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Asked> {
-    let end = loop {
-        if let Some(end) = find(buffer, b"\r\n\r\n") {
-            break end;
-        }
-        if stream.read_buf(buffer).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
-    buffer.drain(..end + 4);
-    let mut lines = head.split("\r\n");
-    let line = lines.next().unwrap().to_owned();
-    let mut asked = Asked { line, fields: lines.map(split_field).collect(), body: Vec::new(), trailers: Vec::new() };
-    let chunked = asked.all("transfer-encoding").iter().any(|value| value.eq_ignore_ascii_case("chunked"));
-    if chunked {
-        read_chunks(stream, buffer, &mut asked).await?;
-    } else if let Some(length) = asked.field("content-length").map(|length| length.parse::<usize>().unwrap()) {
-        while buffer.len() < length {
-            if stream.read_buf(buffer).await.ok()? == 0 {
-                return None;
-            }
-        }
-        asked.body = buffer.drain(..length).collect();
-    }
+    let mut wire = Wire { stream, buffer };
+    let mut asked = wire.head().await?;
+    wire.body(&mut asked).await?;
     Some(asked)
-}
-
-async fn read_chunks(stream: &mut TcpStream, buffer: &mut Vec<u8>, asked: &mut Asked) -> Option<()> {
-    loop {
-        let size = read_line(stream, buffer).await?;
-        let size = usize::from_str_radix(size.split(';').next().unwrap().trim(), 16).unwrap();
-        if size == 0 {
-            loop {
-                let line = read_line(stream, buffer).await?;
-                if line.is_empty() {
-                    return Some(());
-                }
-                asked.trailers.push(split_field(&line));
-            }
-        }
-        while buffer.len() < size + 2 {
-            if stream.read_buf(buffer).await.ok()? == 0 {
-                return None;
-            }
-        }
-        asked.body.extend(buffer.drain(..size));
-        buffer.drain(..2);
-    }
-}
-
-async fn read_line(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
-    loop {
-        if let Some(end) = find(buffer, b"\r\n") {
-            let line = String::from_utf8(buffer[..end].to_vec()).unwrap();
-            buffer.drain(..end + 2);
-            return Some(line);
-        }
-        if stream.read_buf(buffer).await.ok()? == 0 {
-            return None;
-        }
-    }
-}
-
-fn split_field(line: &str) -> (String, String) {
-    let (name, value) = line.split_once(':').unwrap();
-    (name.to_owned(), value.trim().to_owned())
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
 }

@@ -1,7 +1,6 @@
 //! One upstream with one credential behind a reverse listener: what most conversations about tokens need.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use super::{Answer, Asked, Caller, Reply, Scripted, TestProxy, TokenServer, get, send};
 
@@ -99,14 +98,5 @@ credential = "api"
     pub fn authorizations(&self) -> Vec<String> {
         let of = |asked: &Asked| asked.field("authorization").unwrap_or("none").to_owned();
         self.api.asked().iter().map(of).collect()
-    }
-}
-
-/// Polls a condition until it holds; panics with `what` if that takes longer than a busy machine could.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
