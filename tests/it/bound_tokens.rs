@@ -82,6 +82,17 @@ fn wanting(nonce: &'static str) -> impl Fn(&Asked, usize) -> Reply {
     }
 }
 
+/// The same, and refuses the first token.
+fn refusing_the_first(nonce: &'static str) -> impl Fn(&Asked, usize) -> Reply {
+    let wanting = wanting(nonce);
+    move |asked, number| {
+        if asked.field("authorization") == Some("DPoP bound-1") && proof(asked).1["nonce"] == nonce {
+            return Reply::new(401, "WWW-Authenticate: DPoP error=\"invalid_token\"\r\n", "");
+        }
+        wanting(asked, number)
+    }
+}
+
 #[tokio::test]
 async fn a_nonce_that_the_upstream_wants_costs_neither_a_token_nor_the_callers_request() {
     let world = World::with(tokens().await, BOUND, "", wanting("n-1")).await;
@@ -96,14 +107,7 @@ async fn a_nonce_that_the_upstream_wants_costs_neither_a_token_nor_the_callers_r
 
 #[tokio::test]
 async fn a_refused_token_is_renewed_after_a_nonce_was_wanted() {
-    let nonce = wanting("n-1");
-    let script = move |asked: &Asked, number: usize| {
-        if asked.field("authorization") == Some("DPoP bound-1") && proof(asked).1["nonce"] == "n-1" {
-            return Reply::new(401, "WWW-Authenticate: DPoP error=\"invalid_token\"\r\n", "");
-        }
-        nonce(asked, number)
-    };
-    let world = World::with(tokens().await, BOUND, "", script).await;
+    let world = World::with(tokens().await, BOUND, "", refusing_the_first("n-1")).await;
     let post = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
     let answer = world.send(post).await;
     assert_eq!((answer.status, answer.text()), (200, "body"));
@@ -163,14 +167,7 @@ async fn a_request_that_goes_out_again_has_another_proof() {
 
 #[tokio::test]
 async fn trailers_go_along_each_time() {
-    let nonce = wanting("n-1");
-    let script = move |asked: &Asked, number: usize| {
-        if asked.field("authorization") == Some("DPoP bound-1") && proof(asked).1["nonce"] == "n-1" {
-            return Reply::new(401, "WWW-Authenticate: DPoP error=\"invalid_token\"\r\n", "");
-        }
-        nonce(asked, number)
-    };
-    let world = World::with(tokens().await, BOUND, "", script).await;
+    let world = World::with(tokens().await, BOUND, "", refusing_the_first("n-1")).await;
     let post = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
         4\r\nbody\r\n0\r\nX-Sum: 7\r\n\r\n";
     assert_eq!(world.send(post).await.text(), "body");

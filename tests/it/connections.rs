@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::support::{
     ADMIN, Caller, FORWARD, Http2Server, Raw, Reply, Scripted, TestCa, TestProxy, TokenServer, credential, get,
-    read_head, reverse, send, until, upstream,
+    http2_caller, read_head, reverse, send, until, upstream,
 };
 
 const OPEN: &str = "attache_upstream_connections{upstream=\"api\"}";
@@ -273,10 +273,7 @@ async fn an_http2_caller_may_open_a_tunnel_in_a_stream() {
     .await;
     let policy = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\nconnect_ports = \"any\"\n";
     let proxy = TestProxy::start(&format!("{FORWARD}{policy}"));
-    let stream = tokio::net::TcpStream::connect(proxy.address("proxy")).await.unwrap();
-    let (send, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    let mut send = send.ready().await.unwrap();
+    let mut send = http2_caller(proxy.address("proxy")).await;
     let request = http::Request::connect(echo.address().to_string()).body(()).unwrap();
     let (response, mut stream) = send.send_request(request, false).unwrap();
     let response = response.await.unwrap();

@@ -9,30 +9,8 @@ async fn world(
     script: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static,
 ) -> World {
     let (tokens, api) = (TokenServer::start().await, Scripted::start(script).await);
-    let proxy = TestProxy::start(&toml(&api.origin(), credential, upstream));
+    let proxy = TestProxy::start(&World::toml_of(credential, &api.origin(), upstream));
     World { tokens, api, proxy }
-}
-
-fn toml(origin: &str, credential: &str, upstream: &str) -> String {
-    format!(
-        r#"
-[listeners.api]
-address = "127.0.0.1:0"
-mode = "reverse"
-upstream = "api"
-[listeners.proxy]
-address = "127.0.0.1:0"
-mode = "forward"
-[admin]
-address = "127.0.0.1:0"
-[credentials.api]
-{credential}
-[upstreams.api]
-origin = "{origin}"
-credential = "api"
-{upstream}
-"#
-    )
 }
 
 /// `kind = "bearer"` with the token in a file of this folder.
@@ -176,7 +154,7 @@ async fn a_rotated_secret_is_in_use_without_a_401() {
 #[tokio::test]
 async fn a_secret_that_was_never_read_is_a_failure_until_it_is_there() {
     let folder = tempfile::tempdir().unwrap();
-    let text = toml("http://127.0.0.1:1", &format!("{}\nrequired = true", bearer_file(&folder)), "");
+    let text = World::toml_of(&format!("{}\nrequired = true", bearer_file(&folder)), "http://127.0.0.1:1", "");
     let config = attache::config::Config::parse("test.toml", &text).unwrap();
     std::fs::remove_file(folder.path().join("token")).unwrap();
     let app = attache::app::App::start_with(config, 1).unwrap();
@@ -217,7 +195,7 @@ async fn the_admin_can_have_a_secret_read_again() {
 
 #[tokio::test]
 async fn commands_say_that_nothing_is_asked_for() {
-    let text = toml("http://127.0.0.1:1", "kind = \"bearer\"\ntoken = { env = \"TOKEN\" }", "");
+    let text = World::toml_of("kind = \"bearer\"\ntoken = { env = \"TOKEN\" }", "http://127.0.0.1:1", "");
     let more = "[credentials.key]\nkind = \"header\"\nheader = \"X-Key\"\nvalue = { env = \"TOKEN\" }\n";
     let folder = Folder::with(&(text + more)).env("TOKEN", "abc");
     let token = folder.run(&["token", "api"]).await;

@@ -4,33 +4,13 @@ use std::future::poll_fn;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 
 use crate::support::{
-    FORWARD, Http2Server, Reply, Scripted, TestCa, TestProxy, TlsFront, TokenServer, credential, reverse, until_still,
-    upstream,
+    FORWARD, Http2Server, Reply, Scripted, TestCa, TestProxy, TlsFront, TokenServer, credential, http2_caller,
+    in_front_of_http2, read_body, reverse, until_still, upstream,
 };
-
-/// A caller that begins with HTTP/2.
-async fn caller(proxy: &TestProxy, listener: &str) -> SendRequest<Bytes> {
-    let stream = tokio::net::TcpStream::connect(proxy.address(listener)).await.unwrap();
-    let (send, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(async move {
-        let _ended = connection.await;
-    });
-    send.ready().await.unwrap()
-}
-
-async fn read(body: &mut RecvStream) -> Vec<u8> {
-    let mut all = Vec::new();
-    while let Some(data) = body.data().await {
-        let data = data.unwrap();
-        all.extend_from_slice(&data);
-        body.flow_control().release_capacity(data.len()).unwrap();
-    }
-    all
-}
 
 async fn write(stream: &mut SendStream<Bytes>, mut data: Bytes) {
     while !data.is_empty() {
@@ -44,25 +24,11 @@ async fn get(send: &mut SendRequest<Bytes>, uri: &str) -> (Response<()>, String)
     let request = Request::get(uri).body(()).unwrap();
     let (response, _) = send.send_request(request, true).unwrap();
     let (head, mut body) = response.await.unwrap().into_parts();
-    (Response::from_parts(head, ()), String::from_utf8(read(&mut body).await).unwrap())
+    (Response::from_parts(head, ()), String::from_utf8(read_body(&mut body).await.unwrap()).unwrap())
 }
 
 fn trailers(name: &'static str, value: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
-}
-
-/// A base URL in front of an HTTP/2 upstream at `https://api.test`.
-fn base(tokens: &TokenServer, ca: &TestCa, address: std::net::SocketAddr) -> TestProxy {
-    TestProxy::start_with(
-        &format!(
-            "{}{FORWARD}{}{}connect = \"{address}\"\n{}",
-            reverse(&["api"]),
-            credential(tokens),
-            upstream("api", "https://api.test"),
-            ca.trusted()
-        ),
-        1,
-    )
 }
 
 /// An HTTP/2 server that sends back what it gets, trailers included, while it still gets it.
@@ -93,8 +59,8 @@ async fn callers_may_begin_with_http2_on_any_listener_and_upstreams_speak_http1(
         credential(&tokens),
         upstream("api", &api.origin())
     ));
-    let mut forward = caller(&proxy, "proxy").await;
-    let mut base = caller(&proxy, "base").await;
+    let mut forward = http2_caller(proxy.address("proxy")).await;
+    let mut base = http2_caller(proxy.address("base")).await;
     let (head, body) = get(&mut forward, &format!("{}/x?y=1", api.origin())).await;
     assert_eq!((head.status().as_u16(), body.as_str()), (200, "/x?y=1"));
     assert!(head.headers().get("x-hop").is_none() && head.headers().get("connection").is_none());
@@ -120,13 +86,13 @@ async fn a_grpc_status_in_the_trailers_has_the_token_replaced_for_the_next_call(
         stream.send_trailers(trailers("grpc-status", if dead { "16" } else { "0" })).unwrap();
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address());
-    let mut send = caller(&proxy, "base").await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), FORWARD);
+    let mut send = http2_caller(proxy.address("base")).await;
     for (path, status) in [("/first", "0"), ("/second", "16"), ("/third", "0"), ("/fourth", "0")] {
         let (response, _) =
             send.send_request(Request::get(format!("http://localhost{path}")).body(()).unwrap(), true).unwrap();
         let mut body = response.await.unwrap().into_body();
-        read(&mut body).await;
+        read_body(&mut body).await.unwrap();
         assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], status, "{path}");
     }
     let shown: Vec<String> =
@@ -140,7 +106,7 @@ async fn two_names_for_one_request_are_refused() {
     let tokens = TokenServer::start().await;
     let api = Scripted::start(|_, _| Reply::ok("fine")).await;
     let proxy = TestProxy::start(&format!("{FORWARD}{}{}", credential(&tokens), upstream("api", &api.origin())));
-    let mut send = caller(&proxy, "proxy").await;
+    let mut send = http2_caller(proxy.address("proxy")).await;
     for (host, status) in [("evil.test", 400), (api.address().to_string().as_str(), 200)] {
         let request = Request::get(format!("{}/", api.origin())).header("host", host).body(()).unwrap();
         let (response, _) = send.send_request(request, true).unwrap();
@@ -157,7 +123,7 @@ async fn cookies_are_joined_for_http1() {
     let api = Scripted::start(|_, _| Reply::ok("fine")).await;
     let proxy =
         TestProxy::start(&format!("{}{}{}", reverse(&["api"]), credential(&tokens), upstream("api", &api.origin())));
-    let mut send = caller(&proxy, "base").await;
+    let mut send = http2_caller(proxy.address("base")).await;
     let request =
         Request::get("http://localhost/").header("cookie", "a=1").header("cookie", "b=2; c=3").body(()).unwrap();
     let (response, _) = send.send_request(request, true).unwrap();
@@ -171,7 +137,7 @@ async fn a_length_that_was_said_twice_is_said_once_in_http1() {
     let api = Scripted::start(|_, _| Reply::ok("fine")).await;
     let proxy =
         TestProxy::start(&format!("{}{}{}", reverse(&["api"]), credential(&tokens), upstream("api", &api.origin())));
-    let mut send = caller(&proxy, "base").await;
+    let mut send = http2_caller(proxy.address("base")).await;
     let twice = Request::post("http://localhost/").header("content-length", 3).header("content-length", 3);
     let (response, mut stream) = send.send_request(twice.body(()).unwrap(), false).unwrap();
     stream.send_data(Bytes::from_static(b"abc"), true).unwrap();
@@ -183,8 +149,8 @@ async fn a_length_that_was_said_twice_is_said_once_in_http1() {
 async fn a_grpc_exchange_passes_with_te_and_trailers_both_ways() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let api = echo(&ca).await;
-    let proxy = base(&tokens, &ca, api.address());
-    let mut send = caller(&proxy, "base").await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), FORWARD);
+    let mut send = http2_caller(proxy.address("base")).await;
     let request = Request::post("http://localhost/orders.Orders/List")
         .header("te", "trailers")
         .header("trailer", "grpc-status, authorization")
@@ -201,7 +167,7 @@ async fn a_grpc_exchange_passes_with_te_and_trailers_both_ways() {
     let response = response.await.unwrap();
     assert_eq!(response.status(), 200);
     let mut body = response.into_body();
-    assert_eq!(read(&mut body).await, b"\0\0\0\0\x02hi");
+    assert_eq!(read_body(&mut body).await.unwrap(), b"\0\0\0\0\x02hi");
     let trailers = body.trailers().await.unwrap().unwrap();
     assert_eq!((trailers["grpc-status"].as_bytes(), trailers["grpc-message"].as_bytes()), (&b"0"[..], &b"done"[..]));
     assert!(!trailers.contains_key("authorization"), "it never reached the upstream");
@@ -222,8 +188,8 @@ async fn an_answer_of_trailers_alone_passes() {
         respond.send_response(response, true).unwrap();
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address());
-    let mut send = caller(&proxy, "base").await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), FORWARD);
+    let mut send = http2_caller(proxy.address("base")).await;
     let (head, body) = get(&mut send, "http://localhost/x").await;
     assert_eq!((head.headers()["grpc-status"].as_bytes(), body.as_str()), (&b"12"[..], ""));
 }
@@ -232,7 +198,7 @@ async fn an_answer_of_trailers_alone_passes() {
 async fn an_http1_caller_and_an_http2_upstream_understand_each_other() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let api = echo(&ca).await;
-    let proxy = base(&tokens, &ca, api.address());
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), FORWARD);
     let request = "POST http://api.test/x?y HTTP/1.1\r\nHost: api.test\r\nConnection: keep-alive, TE, X-Hop\r\nX-Hop: 1\r\n\
         TE: deflate, gzip;q=0.3\r\nKeep-Alive: x\r\nProxy-Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n\
         3\r\nabc\r\n0\r\n\r\n";
@@ -260,8 +226,8 @@ async fn many_requests_at_once_share_one_upstream_connection() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address());
-    let send = caller(&proxy, "base").await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), FORWARD);
+    let send = http2_caller(proxy.address("base")).await;
     let asking = (0..50).map(|number| {
         let mut send = send.clone();
         async move {
@@ -278,8 +244,8 @@ async fn many_requests_at_once_share_one_upstream_connection() {
 async fn both_directions_stream_at_once() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let api = echo(&ca).await;
-    let proxy = base(&tokens, &ca, api.address());
-    let mut send = caller(&proxy, "base").await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), FORWARD);
+    let mut send = http2_caller(proxy.address("base")).await;
     let (response, mut stream) =
         send.send_request(Request::post("http://localhost/").body(()).unwrap(), false).unwrap();
     let mut body = response.await.unwrap().into_body();
@@ -290,7 +256,7 @@ async fn both_directions_stream_at_once() {
         body.flow_control().release_capacity(data.len()).unwrap();
     }
     stream.send_data(Bytes::new(), true).unwrap();
-    assert!(read(&mut body).await.is_empty(), "and ends where the request ends");
+    assert!(read_body(&mut body).await.unwrap().is_empty(), "and ends where the request ends");
 }
 
 #[tokio::test]
@@ -308,8 +274,8 @@ async fn large_bodies_pass_intact_both_ways() {
     let front = TlsFront::start(ca.server(&["api.test"], &["http/1.1"]), h1.address()).await;
     let large: Bytes = (0..3_000_000_u32).map(|number| (number % 253) as u8).collect();
     for address in [h2.address(), front.address()] {
-        let proxy = base(&tokens, &ca, address);
-        let mut send = caller(&proxy, "base").await;
+        let proxy = in_front_of_http2(&tokens, &ca, address, FORWARD);
+        let mut send = http2_caller(proxy.address("base")).await;
         let (response, mut stream) =
             send.send_request(Request::put("http://localhost/").body(()).unwrap(), false).unwrap();
         let ((), received) = tokio::join!(
@@ -317,7 +283,7 @@ async fn large_bodies_pass_intact_both_ways() {
                 write(&mut stream, large.clone()).await;
                 stream.send_data(Bytes::new(), true).unwrap();
             },
-            async { read(&mut response.await.unwrap().into_body()).await }
+            async { read_body(&mut response.await.unwrap().into_body()).await.unwrap() }
         );
         assert!(received == large, "{} of {} bytes", received.len(), large.len());
     }
@@ -339,8 +305,8 @@ async fn what_nobody_reads_holds_the_sender_back() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address());
-    let mut send = caller(&proxy, "base").await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), FORWARD);
+    let mut send = http2_caller(proxy.address("base")).await;
     let (response, _) = send.send_request(Request::get("http://localhost/").body(()).unwrap(), true).unwrap();
     let _unread = response.await.unwrap();
     let taken = until_still(|| taken.load(std::sync::atomic::Ordering::SeqCst)).await;
@@ -366,8 +332,8 @@ async fn an_upstream_that_resets_a_stream_is_a_failure_and_one_that_does_so_midw
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address());
-    let mut send = caller(&proxy, "base").await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), FORWARD);
+    let mut send = http2_caller(proxy.address("base")).await;
     let (head, body) = get(&mut send, "http://localhost/at-once").await;
     assert_eq!(head.status(), 502);
     assert!(head.headers()["proxy-status"].to_str().unwrap().starts_with("attache; error="), "{body}");
@@ -391,7 +357,7 @@ async fn an_asterisk_goes_with_options_alone_whatever_the_version() {
         credential(&tokens),
         upstream("api", &api.origin())
     ));
-    let mut send = caller(&proxy, "base").await;
+    let mut send = http2_caller(proxy.address("base")).await;
     let mut ask = async |method: http::Method| {
         let uri = http::Uri::builder().scheme("http").authority("localhost").path_and_query("*").build().unwrap();
         let request = Request::builder().method(method).uri(uri).body(()).unwrap();

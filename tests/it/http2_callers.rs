@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{Builder, SendRequest};
+use h2::client::SendRequest;
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream};
 use http::{HeaderValue, Method, Request};
@@ -13,42 +13,16 @@ use tokio::net::TcpStream;
 
 use crate::support::frames::frame;
 use crate::support::{
-    ADMIN, Caller, FORWARD, Raw, Reply, Scripted, TestProxy, TokenServer, credential, get, read_head, real_time,
-    reverse, until, upstream,
+    ADMIN, Caller, FORWARD, Raw, Reply, Scripted, TestProxy, TokenServer, credential, get, http2_caller,
+    http2_caller_with, read_body, read_head, real_time, reverse, until, upstream,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A caller with this much room for each answer.
-async fn caller_with(proxy: &TestProxy, window: u32) -> SendRequest<Bytes> {
-    let stream = TcpStream::connect(proxy.address("base")).await.unwrap();
-    let mut builder = Builder::new();
-    builder.initial_window_size(window).initial_connection_window_size(1 << 20);
-    let (send, connection) = builder.handshake(stream).await.unwrap();
-    tokio::spawn(async move {
-        let _ended = connection.await;
-    });
-    send.ready().await.unwrap()
-}
-
-async fn caller(proxy: &TestProxy) -> SendRequest<Bytes> {
-    caller_with(proxy, 65_535).await
-}
-
-async fn read(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
-    let mut all = Vec::new();
-    while let Some(data) = body.data().await {
-        let data = data?;
-        all.extend_from_slice(&data);
-        let _ended = body.flow_control().release_capacity(data.len());
-    }
-    Ok(all)
-}
-
 async fn status(send: &mut SendRequest<Bytes>, request: Request<()>) -> (u16, Vec<u8>) {
     let (response, _) = send.send_request(request, true).unwrap();
     let (head, mut body) = response.await.unwrap().into_parts();
-    (head.status.as_u16(), read(&mut body).await.unwrap())
+    (head.status.as_u16(), read_body(&mut body).await.unwrap())
 }
 
 fn config(tokens: &TokenServer, origin: &str) -> String {
@@ -71,7 +45,7 @@ async fn an_upload_that_is_reset_never_arrives_as_a_whole_one() {
         })
         .await;
         let proxy = TestProxy::start(&config(&tokens, &api.origin()));
-        let mut send = caller(&proxy).await;
+        let mut send = http2_caller(proxy.address("base")).await;
         let (response, mut body) =
             send.send_request(Request::post("http://localhost/").body(()).unwrap(), false).unwrap();
         body.send_data(Bytes::from_static(b"half of it"), false).unwrap();
@@ -95,13 +69,13 @@ async fn an_upload_with_a_length_that_is_reset_never_arrives_as_a_whole_one_over
             let mut body = request.into_body();
             assert_eq!(body.data().await.unwrap().unwrap(), "half of it");
             begins.notify_one();
-            told.send(read(&mut body).await.is_ok_and(|_| body.is_end_stream())).await.unwrap();
+            told.send(read_body(&mut body).await.is_ok_and(|_| body.is_end_stream())).await.unwrap();
         }
     })
     .await;
     let upstream = format!("{}connect = \"{}\"\n{}", upstream("api", "https://api.test"), api.address(), ca.trusted());
     let proxy = TestProxy::start(&format!("{}{}{upstream}", reverse(&["api"]), credential(&tokens)));
-    let mut send = caller(&proxy).await;
+    let mut send = http2_caller(proxy.address("base")).await;
     let (response, mut body) = send.send_request(Request::post("http://localhost/").body(()).unwrap(), false).unwrap();
     body.send_data(Bytes::from_static(b"half of it"), false).unwrap();
     begun.notified().await;
@@ -120,7 +94,7 @@ async fn a_caller_that_takes_nothing_loses_its_streams_and_others_get_its_connec
     let pool = "pool = { max = 4 }\n[limits]\nkeep_alive = \"2s\"\n";
     let proxy = TestProxy::start_with(&(config(&tokens, &api.origin()) + pool), 1);
     // The window is none at all: not a byte of an answer can be sent.
-    let mut hostile = caller_with(&proxy, 0).await;
+    let mut hostile = http2_caller_with(proxy.address("base"), 0).await;
     let mut held = Vec::new();
     for _ in 0..4 {
         let request = Request::get("http://localhost/large").body(()).unwrap();
@@ -129,7 +103,7 @@ async fn a_caller_that_takes_nothing_loses_its_streams_and_others_get_its_connec
     // All connections of the upstream are in use, but not for longer than `limits.keep_alive`.
     assert_eq!(get(proxy.address("base"), "localhost", "/small").await.text(), "fine");
     for body in &mut held {
-        assert_eq!(read(body).await.unwrap_err().reason(), Some(Reason::CANCEL));
+        assert_eq!(read_body(body).await.unwrap_err().reason(), Some(Reason::CANCEL));
     }
     // What it asks for next on the same connection is served.
     assert_eq!(
@@ -149,7 +123,7 @@ async fn a_caller_that_takes_a_little_now_and_then_keeps_its_stream() {
     let tokens = TokenServer::start().await;
     let api = Scripted::start(|_, _| Reply::ok("x".repeat(30_000).leak())).await;
     let proxy = TestProxy::start(&(config(&tokens, &api.origin()) + "[limits]\nkeep_alive = \"2s\"\n"));
-    let mut slow = caller_with(&proxy, 5_000).await;
+    let mut slow = http2_caller_with(proxy.address("base"), 5_000).await;
     let request = Request::get("http://localhost/").body(()).unwrap();
     let mut body = slow.send_request(request, true).unwrap().0.await.unwrap().into_body();
     let mut taken = 0;
@@ -166,14 +140,14 @@ async fn thousands_of_uploads_that_end_with_an_empty_frame_are_no_flood() {
     let tokens = TokenServer::start().await;
     let api = Scripted::start(|asked, _| Reply::ok(if asked.body == b"x" { "fine" } else { "not whole" })).await;
     let proxy = TestProxy::start(&config(&tokens, &api.origin()));
-    let mut send = caller(&proxy).await;
+    let mut send = http2_caller(proxy.address("base")).await;
     for _ in 0..2500 {
         let (response, mut body) =
             send.send_request(Request::post("http://localhost/").body(()).unwrap(), false).unwrap();
         body.send_data(Bytes::from_static(b"x"), false).unwrap();
         body.send_data(Bytes::new(), true).unwrap();
         let mut answer = response.await.unwrap().into_body();
-        assert_eq!(read(&mut answer).await.unwrap(), b"fine");
+        assert_eq!(read_body(&mut answer).await.unwrap(), b"fine");
     }
 }
 
@@ -190,7 +164,7 @@ async fn uploads_that_nobody_takes_leave_room_for_the_callers_others() {
     })
     .await;
     let proxy = TestProxy::start(&config(&tokens, &api.origin()));
-    let mut send = caller(&proxy).await;
+    let mut send = http2_caller(proxy.address("base")).await;
     let mut stalled = Vec::new();
     for _ in 0..20 {
         send = send.ready().await.unwrap();
@@ -226,7 +200,7 @@ async fn half_a_head_is_waited_for_no_longer_than_a_whole_one() {
         assert!(!all.windows(8).any(|window| window == b"HTTP/1.1"), "that is no HTTP/2");
     }
     // A connection with nothing on it has the time of idle ones.
-    let mut idle = caller(&proxy).await;
+    let mut idle = http2_caller(proxy.address("base")).await;
     real_time("`header_timeout` passes", Duration::from_secs(2)).await;
     assert_eq!(status(&mut idle, Request::get("http://localhost/").body(()).unwrap()).await.0, 200);
 }
@@ -236,7 +210,7 @@ async fn a_value_with_white_space_at_an_end_is_refused() {
     let tokens = TokenServer::start().await;
     let api = Scripted::start(|_, _| Reply::ok("fine")).await;
     let proxy = TestProxy::start(&config(&tokens, &api.origin()));
-    let mut send = caller(&proxy).await;
+    let mut send = http2_caller(proxy.address("base")).await;
     for value in [" x", "x ", "\tx", "x\t", " "] {
         let request = Request::get("http://localhost/").header("x-a", HeaderValue::from_str(value).unwrap());
         let (code, body) = status(&mut send, request.body(()).unwrap()).await;
@@ -253,13 +227,13 @@ async fn a_caller_that_waits_for_100_is_told_to_go_on() {
     let tokens = TokenServer::start().await;
     let api = Scripted::start(|asked, _| Reply::ok(if asked.body == b"body" { "fine" } else { "not whole" })).await;
     let proxy = TestProxy::start(&config(&tokens, &api.origin()));
-    let mut send = caller(&proxy).await;
+    let mut send = http2_caller(proxy.address("base")).await;
     let request = Request::post("http://localhost/").header("expect", "100-continue").body(()).unwrap();
     let (mut response, mut body) = send.send_request(request, false).unwrap();
     let told = tokio::time::timeout(Duration::from_secs(5), poll_fn(|cx| response.poll_informational(cx)));
     assert_eq!(told.await.expect("nothing was said").unwrap().unwrap().status(), 100);
     body.send_data(Bytes::from_static(b"body"), true).unwrap();
-    assert_eq!(read(&mut response.await.unwrap().into_body()).await.unwrap(), b"fine");
+    assert_eq!(read_body(&mut response.await.unwrap().into_body()).await.unwrap(), b"fine");
     // Who does not wait is told nothing.
     let (mut response, mut body) =
         send.send_request(Request::post("http://localhost/").body(()).unwrap(), false).unwrap();
@@ -278,7 +252,7 @@ async fn hints_pass_before_the_answer_in_both_versions() {
     })
     .await;
     let proxy = TestProxy::start(&config(&tokens, &api.origin()));
-    let mut send = caller(&proxy).await;
+    let mut send = http2_caller(proxy.address("base")).await;
     let (mut response, _) = send.send_request(Request::get("http://localhost/").body(()).unwrap(), true).unwrap();
     let first = poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
     assert_eq!((first.status().as_u16(), first.headers().len()), (103, 1));
@@ -336,12 +310,7 @@ async fn a_websocket_over_http2_reaches_an_upstream_that_knows_only_http1() {
     let proxy = TestProxy::start(&(config(&tokens, &chat.origin()) + FORWARD));
     for (listener, uri) in [("base", "http://localhost/chat".to_owned()), ("proxy", format!("{}/chat", chat.origin()))]
     {
-        let stream = TcpStream::connect(proxy.address(listener)).await.unwrap();
-        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(async move {
-            let _ended = connection.await;
-        });
-        send = send.ready().await.unwrap();
+        let mut send = http2_caller(proxy.address(listener)).await;
         until("extended CONNECT is announced", || async { send.is_extended_connect_protocol_enabled() }).await;
         let (response, mut up) = send.send_request(websocket(&uri), false).unwrap();
         let (head, mut down) = response.await.unwrap().into_parts();
@@ -373,7 +342,7 @@ async fn a_websocket_over_http2_reaches_an_upstream_that_knows_only_http1() {
         assert_eq!(all, b"\x01\x05hello");
         // Its end passes as well.
         up.send_data(Bytes::new(), true).unwrap();
-        assert!(read(&mut down).await.unwrap().is_empty() && down.is_end_stream());
+        assert!(read_body(&mut down).await.unwrap().is_empty() && down.is_end_stream());
     }
 }
 
@@ -381,7 +350,7 @@ async fn a_websocket_over_http2_reaches_an_upstream_that_knows_only_http1() {
 async fn a_websocket_whose_server_has_not_read_the_key_is_none() {
     let (tokens, chat) = (TokenServer::start().await, chat(false).await);
     let proxy = TestProxy::start(&config(&tokens, &chat.origin()));
-    let mut send = caller(&proxy).await;
+    let mut send = http2_caller(proxy.address("base")).await;
     until("extended CONNECT is announced", || async { send.is_extended_connect_protocol_enabled() }).await;
     let (response, _up) = send.send_request(websocket("http://localhost/chat"), false).unwrap();
     assert_eq!(response.await.unwrap().status(), 502);
@@ -397,7 +366,7 @@ async fn a_websocket_that_its_upstream_answers_without_switching_is_none() {
     let tokens = TokenServer::start().await;
     let api = Scripted::start(|asked, _| Reply::new(if asked.target() == "/no" { 403 } else { 200 }, "", "page")).await;
     let proxy = TestProxy::start(&config(&tokens, &api.origin()));
-    let mut send = caller(&proxy).await;
+    let mut send = http2_caller(proxy.address("base")).await;
     until("extended CONNECT is announced", || async { send.is_extended_connect_protocol_enabled() }).await;
     // A success would open the stream.
     for (path, status) in [("/chat", 502), ("/no", 403)] {
@@ -428,7 +397,7 @@ async fn websockets_that_nobody_reads_leave_room_for_the_callers_uploads() {
     })
     .await;
     let proxy = TestProxy::start(&config(&tokens, &api.origin()));
-    let mut send = caller(&proxy).await;
+    let mut send = http2_caller(proxy.address("base")).await;
     until("extended CONNECT is announced", || async { send.is_extended_connect_protocol_enabled() }).await;
     let mut stalled = Vec::new();
     for _ in 0..20 {

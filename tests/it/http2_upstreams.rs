@@ -6,51 +6,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::SendRequest;
-use h2::{Reason, RecvStream};
+use h2::Reason;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::support::frames::{CONTINUATION, HEADERS};
 use crate::support::{
-    Caller, Frames, Http2Server, Reply, Scripted, TestCa, TestProxy, TokenServer, World, credential, real_time,
-    reverse, until_still, upstream,
+    Caller, Frames, Http2Server, Reply, Scripted, TestCa, TestProxy, TokenServer, World, http2_caller,
+    in_front_of_http2, read_body, real_time, until_still,
 };
 
 /// Nobody who is served waits this long, even on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A base URL in front of an HTTP/2 upstream at `https://api.test`, on one worker, with more lines for the upstream.
-fn base(tokens: &TokenServer, ca: &TestCa, address: std::net::SocketAddr, rest: &str) -> TestProxy {
-    let (listener, credential, api) = (reverse(&["api"]), credential(tokens), upstream("api", "https://api.test"));
-    let toml = format!("{listener}{credential}{api}connect = \"{address}\"\n{}{rest}", ca.trusted());
-    TestProxy::start_with(&toml, 1)
-}
-
-/// A caller that speaks HTTP/2.
-async fn caller(proxy: &TestProxy) -> SendRequest<Bytes> {
-    let stream = tokio::net::TcpStream::connect(proxy.address("base")).await.unwrap();
-    let (send, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(async move {
-        let _ended = connection.await;
-    });
-    send.ready().await.unwrap()
-}
-
 fn request(path: &str) -> Request<()> {
     Request::get(format!("http://localhost{path}")).body(()).unwrap()
-}
-
-/// The rest of an answer; an error if it does not end as one does.
-async fn rest(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
-    let mut all = Vec::new();
-    while let Some(data) = body.data().await {
-        let data = data?;
-        body.flow_control().release_capacity(data.len())?;
-        all.extend_from_slice(&data);
-    }
-    body.trailers().await.map(|_| all)
 }
 
 #[tokio::test]
@@ -67,12 +38,12 @@ async fn an_answer_that_is_reset_without_an_error_is_not_a_whole_one() {
         stream.send_reset(Reason::NO_ERROR);
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address(), "");
-    let mut send = caller(&proxy).await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
+    let mut send = http2_caller(proxy.address("base")).await;
     for (path, whole) in [("/whole", true), ("/length", false), ("/none", false)] {
         let (response, _) = send.send_request(request(path), true).unwrap();
         let mut body = response.await.unwrap().into_body();
-        assert_eq!(rest(&mut body).await.is_ok(), whole, "{path} over HTTP/2");
+        assert_eq!(read_body(&mut body).await.is_ok(), whole, "{path} over HTTP/2");
         let mut caller = Caller::connect(proxy.address("base")).await;
         caller.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
         let answer = caller.try_answer().await;
@@ -95,12 +66,12 @@ async fn an_answer_that_ends_before_its_length_is_not_a_whole_one() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address(), "");
-    let mut send = caller(&proxy).await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
+    let mut send = http2_caller(proxy.address("base")).await;
     for path in ["/data", "/trailers"] {
         let (response, _) = send.send_request(request(path), true).unwrap();
         if let Ok(response) = response.await {
-            assert!(response.status() == 502 || rest(&mut response.into_body()).await.is_err(), "{path}");
+            assert!(response.status() == 502 || read_body(&mut response.into_body()).await.is_err(), "{path}");
         }
     }
 }
@@ -130,8 +101,8 @@ async fn slow_readers_take_nothing_from_others_on_the_same_upstream_connection()
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address(), "");
-    let mut slow = caller(&proxy).await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
+    let mut slow = http2_caller(proxy.address("base")).await;
     let mut unread = Vec::new();
     for _ in 0..12 {
         let (response, _) = slow.send_request(request("/endless"), true).unwrap();
@@ -182,7 +153,7 @@ async fn an_answer_that_breaks_http2_is_asked_for_once() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address(), "");
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
     for number in 1..=4 {
         // On a connection that has been used before: a request that met its end would be sent again.
         let first = crate::support::get(proxy.address("base"), "localhost", "/").await;
@@ -237,8 +208,8 @@ async fn hints_of_an_http2_upstream_pass_before_its_answer() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address(), "");
-    let mut send = caller(&proxy).await;
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
+    let mut send = http2_caller(proxy.address("base")).await;
     let (mut response, _) = send.send_request(request("/"), true).unwrap();
     let hint = poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
     assert_eq!(
@@ -246,7 +217,7 @@ async fn hints_of_an_http2_upstream_pass_before_its_answer() {
         (103, &HeaderValue::from_static("</a.css>; rel=preload"))
     );
     heard.notify_one();
-    assert_eq!(rest(&mut response.await.unwrap().into_body()).await.unwrap(), b"fine");
+    assert_eq!(read_body(&mut response.await.unwrap().into_body()).await.unwrap(), b"fine");
     let mut caller = Caller::connect(proxy.address("base")).await;
     caller.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(caller.answer_head().await.status, 103);
@@ -266,7 +237,7 @@ async fn a_101_over_http2_is_no_answer_and_nobody_waits_for_one() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address(), "");
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
     let answer = timeout(SOON, crate::support::get(proxy.address("base"), "localhost", "/")).await.unwrap();
     answer.assert_own_failure(502, "http_protocol_error");
 }

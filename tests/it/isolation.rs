@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    ADMIN, FORWARD, Folder, Reply, Scripted, TestProxy, TokenServer, World, get, namespace, real_time, reverse, send,
-    until,
+    ADMIN, FORWARD, Folder, Reply, Scripted, TestProxy, TokenServer, World, get, http2_caller, http2_caller_with,
+    namespace, real_time, reverse, send, until,
 };
 
 /// By how much the good one may be slower beside the bad one, on a busy machine.
@@ -277,17 +277,6 @@ async fn a_secret_in_a_pipe_that_nobody_writes_into_is_a_sentence_for_check_and_
     }
 }
 
-/// Opens a connection that speaks HTTP/2, with this much room for each answer.
-async fn http2(proxy: &TestProxy, window: u32) -> h2::client::SendRequest<bytes::Bytes> {
-    let stream = tokio::net::TcpStream::connect(proxy.address("base")).await.unwrap();
-    let mut builder = h2::client::Builder::new();
-    let (send, connection) = builder.initial_window_size(window).handshake(stream).await.unwrap();
-    tokio::spawn(async move {
-        let _ended = connection.await;
-    });
-    send.ready().await.unwrap()
-}
-
 const GOOD: &str = "GET /good HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[tokio::test]
@@ -300,7 +289,7 @@ async fn callers_that_take_nothing_of_their_answers_hold_up_no_other_caller() {
     let mut held = Vec::new();
     for _ in 0..3 {
         // Not a byte of an answer can be sent: each holds a connection to the upstream.
-        let mut hostile = http2(&proxy, 0).await;
+        let mut hostile = http2_caller_with(proxy.address("base"), 0).await;
         for _ in 0..100 {
             hostile = hostile.ready().await.unwrap();
             let request = http::Request::get("http://localhost/large").body(()).unwrap();
@@ -371,7 +360,7 @@ async fn uploads_that_nobody_takes_hold_up_no_other_upload_of_the_same_connectio
     .await;
     let toml = format!("{}[upstreams.api]\norigin = \"{}\"\n", reverse(&["api"]), api.origin());
     let proxy = TestProxy::start(&toml);
-    let mut send = http2(&proxy, 65_535).await;
+    let mut send = http2_caller(proxy.address("base")).await;
     let mut p99 = Vec::new();
     let mut stalled = Vec::new();
     for (round, what) in ["alone", "beside 40 uploads that nobody takes"].into_iter().enumerate() {

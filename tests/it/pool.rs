@@ -10,8 +10,8 @@ use tokio::sync::{Barrier, Semaphore};
 
 use crate::support::frames::{HEADERS, PING};
 use crate::support::{
-    ADMIN, Caller, FORWARD, Frames, Raw, Reply, Scripted, TestCa, TestProxy, TokenServer, credential, get, read_head,
-    real_time, reverse, until, upstream,
+    ADMIN, Caller, FORWARD, Frames, Raw, Reply, Scripted, TestCa, TestProxy, TokenServer, credential, get,
+    in_front_of_http2, read_head, real_time, reverse, until, upstream,
 };
 
 /// Nobody who is served waits this long, even on a busy machine.
@@ -135,10 +135,7 @@ async fn an_http2_connection_that_owes_an_answer_gets_no_request_until_it_says_s
         }
     })
     .await;
-    let api_settings = format!("connect = \"{}\"\ntimeouts = {{ response = \"1s\" }}\n{}", api.address(), ca.trusted());
-    let config =
-        format!("{}{}{}{api_settings}", reverse(&["api"]), credential(&tokens), upstream("api", "https://api.test"));
-    let proxy = TestProxy::start_with(&config, 1);
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "timeouts = { response = \"1s\" }\n");
     assert_eq!(get(proxy.address("base"), "localhost", "/").await.status, 200);
     get(proxy.address("base"), "localhost", "/").await.assert_own_failure(504, "http_response_timeout");
     for _ in 0..5 {

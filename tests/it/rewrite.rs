@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::clients::there_is;
 use crate::support::{
     Answer, Asked, Caller, FORWARD, Http2Server, LocalCa, Raw, Reply, Scripted, TestCa, TestProxy, TlsFront,
-    TokenServer, World, credential, get, read_head, reverse, send, upstream,
+    TokenServer, World, credential, get, http2_caller, read_head, reverse, send, upstream,
 };
 
 /// Everything that names `https://api.test`, and some that does not.
@@ -418,14 +418,12 @@ async fn both_sides_in_http2_are_told_the_same() {
     ));
     for (listener, url, location, cookies) in [
         ("base", "http://localhost:9001/p/a", "http://localhost:9001/p/x", ["a=b; Path=/p", "c=d"]),
-        // Something that ends TLS in front of us says so, and then it is https that comes back to us.
+        // Something that ends TLS in front of attache says so, and then https comes back to it.
         ("base", "https://localhost/p/a", "https://localhost/p/x", ["a=b; Path=/p; Secure", "c=d; Secure"]),
         ("proxy", "http://api.test/a", "http://api.test/x", ["a=b; Path=/", "c=d"]),
         ("proxy", "https://api.test/a", "https://api.test/x", ["a=b; Path=/; Secure", "c=d; Secure"]),
     ] {
-        let stream = tokio::net::TcpStream::connect(proxy.address(listener)).await.unwrap();
-        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
+        let mut send = http2_caller(proxy.address(listener)).await;
         let request = Request::get(url).header("destination", url).body(()).unwrap();
         let answer = send.send_request(request, true).unwrap().0.await.unwrap();
         assert_eq!(answer.headers()["location"], location);

@@ -1,7 +1,6 @@
 //! Requests that an HTTP/2 upstream has not processed, as it says itself (RFC 9113 section 8.7).
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,14 +10,8 @@ use tokio::sync::Semaphore;
 
 use crate::support::frames::{DATA, Frame, HEADERS};
 use crate::support::{
-    Answer, Caller, Frames, Raw, TestCa, TestProxy, TokenServer, credential, get, reverse, send, until, upstream,
+    Answer, Caller, Frames, Raw, TestCa, TestProxy, TokenServer, get, in_front_of_http2, reverse, send, until,
 };
-
-fn base(tokens: &TokenServer, ca: &TestCa, address: SocketAddr, rest: &str) -> TestProxy {
-    let (listener, credential, api) = (reverse(&["api"]), credential(tokens), upstream("api", "https://api.test"));
-    let toml = format!("{listener}{credential}{api}connect = \"{address}\"\n{}{rest}", ca.trusted());
-    TestProxy::start_with(&toml, 1)
-}
 
 /// Whole requests of a connection, by stream.
 #[derive(Default)]
@@ -69,7 +62,7 @@ async fn a_server_that_goes_away_after_twenty_requests_costs_nobody_one() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address(), "");
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
     let calling = (0..16).map(|caller| {
         let proxy = &proxy;
         async move {
@@ -136,7 +129,7 @@ async fn a_refused_request_is_sent_again_over_another_connection_whatever_its_me
                 );
                 TestProxy::start_with(&format!("{}{api}", reverse(&["api"])), 1)
             } else {
-                base(&tokens, &ca, api.address(), rest)
+                in_front_of_http2(&tokens, &ca, api.address(), rest)
             };
             let answer = send(proxy.address("base"), request).await;
             assert_eq!(answer.status, 200, "{name}: {request}");
@@ -151,7 +144,7 @@ async fn a_large_body_that_has_not_begun_is_whole_and_one_that_has_is_the_caller
     for (early, status) in [(0, 200), (100_000, 503)] {
         let asked = Arc::default();
         let api = refusing(&ca, 1, &asked).await;
-        let proxy = base(&tokens, &ca, api.address(), "retry = { max_body = \"1KiB\" }\n");
+        let proxy = in_front_of_http2(&tokens, &ca, api.address(), "retry = { max_body = \"1KiB\" }\n");
         let mut caller = Caller::connect(proxy.address("base")).await;
         let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n";
         caller.write([head.as_bytes(), &vec![b'x'; early]].concat()).await;
@@ -173,7 +166,7 @@ async fn a_server_that_processes_nothing_is_asked_a_bounded_number_of_times() {
     let (tokens, ca) = (TokenServer::start().await, TestCa::new());
     let asked = Arc::default();
     let api = refusing(&ca, usize::MAX, &asked).await;
-    let proxy = base(&tokens, &ca, api.address(), "");
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
     let answer = post(&proxy, "xxxx").await;
     answer.assert_own_failure(503, "destination_unavailable");
     assert_eq!(answer.field("retry-after"), Some("1"));
@@ -200,7 +193,7 @@ async fn a_server_that_goes_away_still_answers_what_it_has_taken() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address(), "");
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
     let slow = post(&proxy, "");
     let quick = async {
         leaves.acquire().await.unwrap().forget();
@@ -237,7 +230,7 @@ async fn a_request_that_was_not_processed_is_no_second_answer_to_a_401() {
         }
     })
     .await;
-    let proxy = base(&tokens, &ca, api.address(), "");
+    let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
     assert_eq!(post(&proxy, "body").await.status, 401);
     // Not processed, 401, not processed, and the second answer, which is final.
     assert_eq!((asked.load(Ordering::SeqCst), tokens.requests()), (4, 2));
@@ -275,7 +268,7 @@ async fn a_server_that_wants_http1_gets_it_and_is_not_asked_twice() {
             }
         })
         .await;
-        let proxy = base(&tokens, &ca, api.address(), "");
+        let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
         for _ in 0..3 {
             let answer = post(&proxy, "body").await;
             assert_eq!(answer.status, 200, "goes away: {goes_away}: {}", answer.text());
@@ -304,7 +297,7 @@ async fn a_request_may_find_many_connections_at_their_end_and_not_without_end() 
             }
         })
         .await;
-        let proxy = base(&tokens, &ca, api.address(), "");
+        let proxy = in_front_of_http2(&tokens, &ca, api.address(), "");
         let answer = post(&proxy, "body").await;
         assert_eq!((answer.status, api.connections()), (status, tried), "{}", answer.text());
     }

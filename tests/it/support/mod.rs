@@ -3,6 +3,7 @@
 mod binary;
 mod caller;
 pub mod frames;
+mod http2;
 mod local_ca;
 pub mod namespace;
 mod onward;
@@ -19,6 +20,7 @@ mod world;
 pub use binary::{Finished, Folder, Running};
 pub use caller::{Answer, Caller, get, send};
 pub use frames::Frames;
+pub use http2::{http2_caller, http2_caller_with, in_front_of_http2, read_body};
 pub use local_ca::LocalCa;
 pub use onward::OnwardProxy;
 pub use proxy::TestProxy;

@@ -36,6 +36,12 @@ impl World {
 
     /// The configuration: a reverse listener `api`, a forward listener `proxy`, the admin listener.
     pub fn toml(endpoint: &str, origin: &str, credential: &str, upstream: &str) -> String {
+        let client = "client_id = \"me\"\nclient_secret = \"s3cret-of-mine\"";
+        Self::toml_of(&format!("token_endpoint = \"{endpoint}\"\n{client}\n{credential}"), origin, upstream)
+    }
+
+    /// The same with this for the whole of `[credentials.api]`.
+    pub fn toml_of(credential: &str, origin: &str, upstream: &str) -> String {
         format!(
             r#"
 [listeners.api]
@@ -48,9 +54,6 @@ mode = "forward"
 [admin]
 address = "127.0.0.1:0"
 [credentials.api]
-token_endpoint = "{endpoint}"
-client_id = "me"
-client_secret = "s3cret-of-mine"
 {credential}
 [upstreams.api]
 origin = "{origin}"
