@@ -10,6 +10,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::runtime::SharedRuntime;
+use crate::telemetry::family::{self, Family};
 use crate::telemetry::{ProcessFigures, RequestMetrics};
 use crate::token::{TokenMetrics, TokenStatus};
 
@@ -19,32 +20,36 @@ pub(super) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Everything that is counted, under the product's prefix.
 #[derive(Debug)]
 pub(super) struct Exposition {
-    ours: Registry,
-    /// Under names without our prefix.
+    attache: Registry,
+    /// Under names without attache's prefix.
     process: Registry,
 }
 
 impl Exposition {
     pub(super) fn new(requests: &RequestMetrics, tokens: &TokenMetrics, runtime: SharedRuntime) -> Self {
         let mut registry = Registry::with_prefix("attache");
-        requests.register(&mut registry);
-        tokens.register(&mut registry);
-        registry.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        family::register(&mut registry, families(requests, tokens));
         registry.register_collector(Box::new(Lifetimes(runtime)));
         let mut process = Registry::default();
         process.register_collector(Box::new(ProcessFigures));
-        Self { ours: registry, process }
+        Self { attache: registry, process }
     }
 
     /// In the one format or the other.
     pub(super) fn text(&self, open_metrics: bool) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.
-        let _written = prometheus_client::encoding::text::encode(&mut text, &self.ours);
+        let _written = prometheus_client::encoding::text::encode(&mut text, &self.attache);
         text.truncate(text.trim_end_matches("# EOF\n").len());
         let _written = prometheus_client::encoding::text::encode(&mut text, &self.process);
         if open_metrics { text } else { to_prometheus(&text) }
     }
+}
+
+fn families(requests: &RequestMetrics, tokens: &TokenMetrics) -> Vec<Family> {
+    let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    let build: Family = ("build", "The running version", Box::new(version));
+    requests.families().into_iter().chain(tokens.families()).chain([build]).collect()
 }
 
 /// Read from the credentials when asked: nothing has to keep a gauge up to date.
@@ -110,23 +115,80 @@ fn to_prometheus(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use prometheus_client::metrics::counter::Counter;
-    use prometheus_client::metrics::family::Family;
+
+    use super::*;
+    use crate::runtime::{Runtime, UnmatchedRuntime};
 
     #[test]
     fn counters_keep_their_type_and_help_in_the_older_format() {
         let mut registry = Registry::with_prefix("attache");
-        let family = Family::<Vec<(String, String)>, Counter>::default();
+        let family = prometheus_client::metrics::family::Family::<Vec<(String, String)>, Counter>::default();
         family.get_or_create(&vec![("upstream".into(), "a\"b".into())]).inc();
         registry.register("requests", "Requests", family);
         registry.register("build", "Version", Info::new([("version", "1")]));
-        let text = Exposition { ours: registry, process: Registry::default() }.text(false);
+        let text = Exposition { attache: registry, process: Registry::default() }.text(false);
         assert_eq!(
             text,
             "# HELP attache_requests_total Requests.\n# TYPE attache_requests_total counter\n\
              attache_requests_total{upstream=\"a\\\"b\"} 1\n# HELP attache_build_info Version.\n\
              # TYPE attache_build_info gauge\nattache_build_info{version=\"1\"} 1\n"
         );
+    }
+
+    /// Made from what is registered, so that a family that has no series yet is on the page too.
+    #[test]
+    fn the_reference_page_has_every_family() {
+        let mut attache = Registry::with_prefix("attache");
+        family::describe(&mut attache, families(&RequestMetrics::default(), &TokenMetrics::default()));
+        attache.register_collector(Box::new(Lifetimes(no_credentials())));
+        let mut process = Registry::default();
+        process.register_collector(Box::new(ProcessFigures));
+        let text = Exposition { attache, process }.text(false);
+
+        let mut rows = BTreeMap::<&str, (&str, &str)>::new();
+        for line in text.lines() {
+            if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+                rows.entry(name).or_default().1 = help.trim_end_matches('.');
+            }
+            if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+                rows.entry(name).or_default().0 = kind;
+            }
+        }
+        let mut page = PAGE.to_owned();
+        for (name, (kind, help)) in rows {
+            page += &format!("| `{name}` | {kind} | {help} |\n");
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        if std::env::var_os("ATTACHE_WRITE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, page, "write it anew: ATTACHE_WRITE_DOCS=1 cargo test --lib exposition");
+    }
+
+    const PAGE: &str = "\
+# Metrics
+
+At `/metrics` of the `[admin]` listener, as Prometheus text, or as OpenMetrics where `Accept` asks for it. A family appears with its
+first series. Labels hold names of the configuration and nothing that a caller or server has said. This page is written and checked by a
+test: `ATTACHE_WRITE_DOCS=1 cargo test --lib exposition`.
+
+| metric | type | is |
+|---|---|---|
+";
+
+    fn no_credentials() -> SharedRuntime {
+        let nothing = Runtime {
+            listeners: Vec::new(),
+            credentials: Vec::new(),
+            routes: Vec::new(),
+            unmatched: UnmatchedRuntime::Deny,
+            authority: None,
+        };
+        SharedRuntime::new(Arc::new(nothing))
     }
 }

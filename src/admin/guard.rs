@@ -7,9 +7,9 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 
-use super::problem;
+use super::problem::{Problem, ProblemType, problem};
 use crate::dial::Authority;
 use crate::secret::Secret;
 
@@ -40,7 +40,8 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
         );
     }
     if !is_open(request.uri().path()) && !guard.0.is_authorized(&request) {
-        return problem(StatusCode::FORBIDDEN, "the admin API wants its token: Authorization: Bearer ADMIN_TOKEN");
+        let detail = "the admin API wants its token: Authorization: Bearer ADMIN_TOKEN";
+        return Problem::new(ProblemType::TokenRequired, StatusCode::FORBIDDEN, detail).into_response();
     }
     if request.method() == Method::POST && !is_json(&request) {
         return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a POST needs Content-Type: application/json");

@@ -15,15 +15,16 @@ use futures_util::stream::unfold;
 use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{AdminState, Shared, problem};
+use super::problem::problem;
+use super::state::{AdminState, Shared};
 use crate::sync::lock;
 
-/// Nothing from elsewhere, nothing inline, in nobody's frame.
+/// Nothing from elsewhere, nothing inline, in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// How often there is news.
-const NEWS: Duration = Duration::from_secs(1);
+const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) async fn page() -> impl IntoResponse {
     file("text/html; charset=utf-8", include_str!("page.html"))
@@ -49,10 +50,7 @@ fn file(content_type: &'static str, text: &'static str) -> impl IntoResponse {
 }
 
 /// What has been made for one is fresh enough for all who ask within this time.
-const FRESH: Duration = Duration::from_millis(900);
-
-/// The newest report, and when it was made.
-pub(super) type Newest = Option<(Instant, Bytes)>;
+const MAX_AGE: Duration = Duration::from_millis(900);
 
 /// `/api/status` again and again. Those who look are few: each holds a connection for as long as it does.
 pub(super) async fn events(State(shared): AdminState) -> axum::response::Response {
@@ -66,7 +64,7 @@ pub(super) async fn events(State(shared): AdminState) -> axum::response::Respons
 fn news(shared: Arc<Shared>, place: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
     unfold((shared, place, true), async |(shared, place, first)| {
         if !first {
-            tokio::time::sleep(NEWS).await;
+            tokio::time::sleep(EVENT_INTERVAL).await;
         }
         // Without a report this time there is one the next time.
         let report = newest(&shared).await.unwrap_or_default();
@@ -79,7 +77,7 @@ async fn newest(shared: &Arc<Shared>) -> Option<Bytes> {
     let of = Arc::clone(shared);
     let make = move || {
         let mut newest = lock(&of.newest);
-        if let Some((_, report)) = newest.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+        if let Some((_, report)) = newest.as_ref().filter(|(at, _)| at.elapsed() < MAX_AGE) {
             return report.clone();
         }
         let report = of.report();

@@ -1,15 +1,16 @@
-//! Reloads: how one is asked for, and what became of the last ones.
+//! Reloads: how one is asked for, and the outcome of the last ones.
 
-use crate::sync::lock;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::sync::lock;
+
 /// How many are remembered.
-const HISTORY: usize = 20;
+const MAX_HISTORY: usize = 20;
 
 /// Where reloads are asked for and remembered; who carries them out holds the other end.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct Reloads {
     asked: mpsc::Sender<ReloadRequest>,
 }
 
-/// Somebody asks for a reload, and waits for what becomes of it.
+/// A caller asks for a reload, and waits for its outcome.
 #[derive(Debug)]
 pub(crate) struct ReloadRequest {
     /// Who asks.
@@ -28,7 +29,7 @@ pub(crate) struct ReloadRequest {
 }
 
 /// Why the configuration is read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReloadCause {
     /// SIGHUP.
@@ -39,8 +40,8 @@ pub enum ReloadCause {
     Api,
 }
 
-/// What became of a reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The outcome of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reload {
     /// When (RFC 3339).
     pub at: String,
@@ -94,7 +95,7 @@ impl Reloads {
     pub(crate) fn remember(&self, reload: Reload) {
         let mut history = lock(&self.history);
         history.push_front(reload);
-        history.truncate(HISTORY);
+        history.truncate(MAX_HISTORY);
     }
 
     /// The last ones, the newest first.

@@ -1,17 +1,15 @@
 //! What is counted about requests. Handles are resolved when a configuration is built; the request path only adds to
 //! atomics.
 
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::{MetricType, TypedMetric};
-use prometheus_client::registry::Registry;
+
+use super::durations::{Durations, Quantiles, quantiles};
+use super::family::Family;
+use super::series::Series;
 
 /// The label of requests that no upstream covers.
 pub(crate) const UNMATCHED: &str = "-";
@@ -19,15 +17,15 @@ pub(crate) const UNMATCHED: &str = "-";
 /// The families that the data path counts in.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestMetrics {
-    requests: Family<RequestLabels, Counter>,
-    durations: Family<RouteLabels, Durations>,
-    unauthorized: Family<UnauthorizedLabels, Counter>,
-    tunnels: Family<TunnelLabels, Counter>,
-    caller_authorization: Family<ActionLabels, Counter>,
-    would_deny: Family<ListenerLabel, Counter>,
-    reloads: Family<OutcomeLabel, Counter>,
-    caller_authentication: Family<AttemptLabels, Counter>,
-    upstream_connections: Family<UpstreamLabel, Gauge>,
+    requests: Series<RequestLabels, Counter>,
+    durations: Series<RouteLabels, Durations>,
+    unauthorized: Series<UnauthorizedLabels, Counter>,
+    tunnels: Series<TunnelLabels, Counter>,
+    caller_authorization: Series<ActionLabels, Counter>,
+    would_deny: Series<ListenerLabel, Counter>,
+    reloads: Series<OutcomeLabel, Counter>,
+    caller_authentication: Series<AttemptLabels, Counter>,
+    upstream_connections: Series<UpstreamLabel, Gauge>,
     /// Open connections of callers.
     pub(crate) caller_connections: Gauge,
     /// Bytes in replay buffers.
@@ -38,102 +36,104 @@ pub(crate) struct RequestMetrics {
     pub(crate) access_log_dropped: Counter,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct RequestLabels {
     listener: String,
     upstream: String,
     outcome: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct RouteLabels {
     listener: String,
     upstream: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct UnauthorizedLabels {
     upstream: String,
     outcome: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct TunnelLabels {
     listener: String,
     injected: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct ActionLabels {
     upstream: String,
     action: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct ListenerLabel {
     listener: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct AttemptLabels {
     listener: String,
     outcome: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct UpstreamLabel {
     upstream: String,
 }
 
 impl RequestMetrics {
-    /// Puts the families into a registry that already has the product's prefix.
-    pub(crate) fn register(&self, registry: &mut Registry) {
+    /// Every family with its name, without the product's prefix, and what it counts.
+    pub(crate) fn families(&self) -> [Family; 13] {
         // From zero on, so that the first failure is an increase.
         for outcome in ["ok", "failed"] {
-            drop(self.reloads.get_or_create(&OutcomeLabel { outcome }));
+            drop(self.reloads.get(OutcomeLabel { outcome }));
         }
-        registry.register("requests", "Requests by listener, upstream and outcome", self.requests.clone());
-        registry.register(
-            "request_duration_seconds",
-            "From the request head to the last byte of the response",
-            self.durations.clone(),
-        );
-        registry.register(
-            "unauthorized",
-            "Upstream answers that refused an injected token, by what was done",
-            self.unauthorized.clone(),
-        );
-        registry.register("tunnels", "CONNECT tunnels, and whether a token could be injected", self.tunnels.clone());
-        registry.register(
-            "caller_authorization",
-            "Requests whose caller sent an Authorization of its own, by what was done with it",
-            self.caller_authorization.clone(),
-        );
-        registry.register(
-            "would_deny",
-            "Requests that unmatched = \"deny\" would have refused",
-            self.would_deny.clone(),
-        );
-        registry.register(
-            "caller_authentication",
-            "Attempts of callers to prove themselves",
-            self.caller_authentication.clone(),
-        );
-        registry.register("config_reloads", "Reloads of the configuration", self.reloads.clone());
-        registry.register("upstream_connections", "Open connections to upstreams", self.upstream_connections.clone());
-        registry.register("caller_connections", "Open connections of callers", self.caller_connections.clone());
-        registry.register("replay_buffer_bytes", "Bytes kept for replays", self.replay_bytes.clone());
-        registry.register(
-            "access_log_dropped",
-            "Lines of the access log that were dropped",
-            self.access_log_dropped.clone(),
-        );
-        registry.register("panics", "Panics caught in connections", self.panics.clone());
+        [
+            ("requests", "Requests by listener, upstream and outcome", Box::new(self.requests.clone())),
+            (
+                "request_duration_seconds",
+                "From the request head to the last byte of the response",
+                Box::new(self.durations.clone()),
+            ),
+            (
+                "unauthorized",
+                "Upstream answers that refused an injected token, by what was done",
+                Box::new(self.unauthorized.clone()),
+            ),
+            ("tunnels", "CONNECT tunnels, and whether a token could be injected", Box::new(self.tunnels.clone())),
+            (
+                "caller_authorization",
+                "Requests whose caller sent an Authorization of its own, by what was done with it",
+                Box::new(self.caller_authorization.clone()),
+            ),
+            (
+                "would_deny",
+                "Requests that unmatched = \"deny\" would have refused",
+                Box::new(self.would_deny.clone()),
+            ),
+            (
+                "caller_authentication",
+                "Attempts of callers to prove themselves",
+                Box::new(self.caller_authentication.clone()),
+            ),
+            ("config_reloads", "Reloads of the configuration", Box::new(self.reloads.clone())),
+            ("upstream_connections", "Open connections to upstreams", Box::new(self.upstream_connections.clone())),
+            ("caller_connections", "Open connections of callers", Box::new(self.caller_connections.clone())),
+            ("replay_buffer_bytes", "Bytes kept for replays", Box::new(self.replay_bytes.clone())),
+            (
+                "access_log_dropped",
+                "Lines of the access log that were dropped",
+                Box::new(self.access_log_dropped.clone()),
+            ),
+            ("panics", "Panics caught in connections", Box::new(self.panics.clone())),
+        ]
     }
 
     /// The counters of one listener and upstream.
@@ -141,15 +141,13 @@ impl RequestMetrics {
     pub(crate) fn route(&self, listener: &str, upstream: &str) -> RouteMetrics {
         let request = |outcome| {
             let labels = RequestLabels { listener: listener.into(), upstream: upstream.into(), outcome };
-            self.requests.get_or_create(&labels).clone()
+            self.requests.get(labels)
         };
         let action = |action| {
-            self.caller_authorization.get_or_create(&ActionLabels { upstream: upstream.into(), action }).clone()
+            self.caller_authorization.get(ActionLabels { upstream: upstream.into(), action })
         };
-        let tunnel =
-            |injected| self.tunnels.get_or_create(&TunnelLabels { listener: listener.into(), injected }).clone();
-        let durations =
-            self.durations.get_or_create(&RouteLabels { listener: listener.into(), upstream: upstream.into() });
+        let tunnel = |injected| self.tunnels.get(TunnelLabels { listener: listener.into(), injected });
+        let durations = self.durations.get(RouteLabels { listener: listener.into(), upstream: upstream.into() });
         RouteMetrics {
             injected: request("injected"),
             passed: request("passed"),
@@ -157,36 +155,91 @@ impl RequestMetrics {
             tunneled: request("tunneled"),
             denied: request("denied"),
             failed: request("failed"),
-            durations: durations.clone(),
+            durations,
             replaced: action("replace"),
             kept: action("keep"),
             rejected: action("reject"),
             tunnels: tunnel("false"),
             tunnels_opened: tunnel("true"),
-            would_deny: self.would_deny.get_or_create(&ListenerLabel { listener: listener.into() }).clone(),
+            would_deny: self.would_deny.get(ListenerLabel { listener: listener.into() }),
         }
     }
 
     /// Counts a refused token by what was done about it. Not the usual path, so the handle is looked up.
     pub(crate) fn unauthorized(&self, upstream: &str, outcome: &'static str) {
-        self.unauthorized.get_or_create(&UnauthorizedLabels { upstream: upstream.into(), outcome }).inc();
+        self.unauthorized.get(UnauthorizedLabels { upstream: upstream.into(), outcome }).inc();
     }
 
     /// Attempts of one outcome (`accepted`, `refused`, `missing`) on one listener.
     #[must_use]
     pub(crate) fn caller_authentication(&self, listener: &str, outcome: &'static str) -> Counter {
-        self.caller_authentication.get_or_create(&AttemptLabels { listener: listener.into(), outcome }).clone()
+        self.caller_authentication.get(AttemptLabels { listener: listener.into(), outcome })
     }
 
     /// Counts a reload: the new configuration is live, or the old one stays.
     pub(crate) fn reloaded(&self, ok: bool) {
-        self.reloads.get_or_create(&OutcomeLabel { outcome: if ok { "ok" } else { "failed" } }).inc();
+        self.reloads.get(OutcomeLabel { outcome: if ok { "ok" } else { "failed" } }).inc();
     }
 
     /// The gauge of one upstream's connections.
     #[must_use]
     pub(crate) fn upstream_connections(&self, upstream: &str) -> Gauge {
-        self.upstream_connections.get_or_create(&UpstreamLabel { upstream: upstream.into() }).clone()
+        self.upstream_connections.get(UpstreamLabel { upstream: upstream.into() })
+    }
+
+    /// Requests to one upstream over all listeners, by outcome.
+    pub(crate) fn requests_of(&self, upstream: &str) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        self.requests.for_each(|labels, counter| {
+            if labels.upstream == upstream {
+                *counts.entry(labels.outcome).or_default() += counter.get();
+            }
+        });
+        counts
+    }
+
+    /// Refused tokens of one upstream, by what was done about them.
+    pub(crate) fn unauthorized_of(&self, upstream: &str) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        self.unauthorized.for_each(|labels, counter| {
+            if labels.upstream == upstream {
+                counts.insert(labels.outcome, counter.get());
+            }
+        });
+        counts
+    }
+
+    /// Tunnels through one listener, by whether they were opened.
+    pub(crate) fn tunnels_of(&self, listener: &str) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        self.tunnels.for_each(|labels, counter| {
+            if labels.listener == listener {
+                counts.insert(labels.injected, counter.get());
+            }
+        });
+        counts
+    }
+
+    /// Requests through one listener that `deny` would have refused.
+    pub(crate) fn would_deny_of(&self, listener: &str) -> u64 {
+        let mut count = 0;
+        self.would_deny.for_each(|labels, counter| {
+            if labels.listener == listener {
+                count += counter.get();
+            }
+        });
+        count
+    }
+
+    /// How long requests to one upstream took, over all listeners; `None` before the first.
+    pub(crate) fn latency_of(&self, upstream: &str) -> Option<Quantiles> {
+        let mut all = Vec::new();
+        self.durations.for_each(|labels, durations| {
+            if labels.upstream == upstream {
+                all.push(durations.clone());
+            }
+        });
+        quantiles(&all)
     }
 }
 
@@ -219,53 +272,4 @@ pub(crate) struct RouteMetrics {
     pub(crate) tunnels_opened: Counter,
     /// Requests that `deny` would have refused.
     pub(crate) would_deny: Counter,
-}
-
-/// Upper bounds in seconds.
-const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
-
-/// A histogram without a lock: the library's own takes one for each observation.
-#[derive(Clone, Default)]
-pub(crate) struct Durations(Arc<Buckets>);
-
-#[derive(Default)]
-struct Buckets {
-    counts: [AtomicU64; BOUNDS.len() + 1],
-    nanos: AtomicU64,
-}
-
-impl Durations {
-    /// Counts one request.
-    pub(crate) fn observe(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
-        self.0.counts[bucket].fetch_add(1, Ordering::Relaxed);
-        self.0.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-}
-
-impl fmt::Debug for Durations {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Durations").finish_non_exhaustive()
-    }
-}
-
-impl TypedMetric for Durations {
-    const TYPE: MetricType = MetricType::Histogram;
-}
-
-impl EncodeMetric for Durations {
-    #[expect(clippy::cast_precision_loss, reason = "a sum of seconds needs no 64 bits of precision")]
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
-        let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = self.0.nanos.load(Ordering::Relaxed) as f64 / 1e9;
-        encoder.encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Histogram
-    }
 }

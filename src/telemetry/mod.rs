@@ -1,15 +1,19 @@
 //! Logging set-up, and what is counted.
 
 mod access_log;
+mod durations;
+pub(crate) mod family;
 mod log_throttle;
 mod metrics;
 mod process;
 mod recent;
+mod series;
 mod traces;
 
 pub(crate) use access_log::{AccessLog, AccessLogSettings, AccessLogTarget, AccessRecord};
+pub(crate) use durations::Durations;
 pub(crate) use log_throttle::LogThrottle;
-pub(crate) use metrics::{Durations, RequestMetrics, RouteMetrics, UNMATCHED};
+pub(crate) use metrics::{RequestMetrics, RouteMetrics, UNMATCHED};
 pub(crate) use process::ProcessFigures;
 pub(crate) use recent::RecentRequests;
 pub(crate) use traces::{Attempt, RequestSpan, Traces, are_wanted as traces_are_wanted};

@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::Metric;
 
 use super::TokenError;
 
@@ -75,29 +75,31 @@ fn histogram() -> Histogram {
 }
 
 impl TokenMetrics {
-    /// Puts the families into a registry that already has the product's prefix.
-    pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register("token_requests", "Token requests by credential and outcome", self.0.requests.clone());
-        registry.register(
-            "token_request_duration_seconds",
-            "How long token requests took, by credential",
-            self.0.duration.clone(),
-        );
-        registry.register(
-            "token_requests_withheld",
-            "Token requests that were not sent because the budget was spent, by credential",
-            self.0.withheld.clone(),
-        );
-        registry.register(
-            "token_scope_narrowed",
-            "Tokens that came with less scope than was asked for, by credential",
-            self.0.scope_narrowed.clone(),
-        );
-        registry.register(
-            "token_clock_skew_seconds",
-            "By how much the authorization server's clock is ahead of this machine's, by credential",
-            self.0.clock_skew.clone(),
-        );
+    /// Every family with its name, without the product's prefix, and what it counts.
+    pub(crate) fn families(&self) -> [(&'static str, &'static str, Box<dyn Metric>); 5] {
+        [
+            ("token_requests", "Token requests by credential and outcome", Box::new(self.0.requests.clone())),
+            (
+                "token_request_duration_seconds",
+                "How long token requests took, by credential",
+                Box::new(self.0.duration.clone()),
+            ),
+            (
+                "token_requests_withheld",
+                "Token requests that were not sent because the budget was spent, by credential",
+                Box::new(self.0.withheld.clone()),
+            ),
+            (
+                "token_scope_narrowed",
+                "Tokens that came with less scope than was asked for, by credential",
+                Box::new(self.0.scope_narrowed.clone()),
+            ),
+            (
+                "token_clock_skew_seconds",
+                "By how much the authorization server's clock is ahead of this machine's, by credential",
+                Box::new(self.0.clock_skew.clone()),
+            ),
+        ]
     }
 
     /// Tells somebody of every token request from now on; the first one to ask is told.

@@ -155,7 +155,7 @@ impl Engine {
     /// The lines of `/metrics` that begin with this.
     pub(super) fn metric(&self, name: &str) -> Vec<String> {
         let mut registry = prometheus_client::registry::Registry::default();
-        self.metrics.register(&mut registry);
+        crate::telemetry::family::register(&mut registry, self.metrics.families());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()

@@ -1,0 +1,97 @@
+//! The admin API: its routes, on a listener of their own.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Request, Response, StatusCode};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::problem::problem;
+use super::state::{AdminFacts, Shared};
+use super::{endpoints, guard, page};
+use crate::listen::{self, CallerConnection, ConnectionHandler, Handler, Incoming, Serving, Unreadable};
+use crate::proxy::malformed;
+use crate::runtime::SharedRuntime;
+
+/// The admin listener's handler.
+pub(crate) struct Admin {
+    service: TowerToHyperService<Router>,
+}
+
+/// What a request to the admin listener may bring along, and how long that may take.
+const BODY_BYTES: usize = 64 * 1024;
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+impl Admin {
+    /// The API over what is running.
+    #[must_use]
+    pub(crate) fn new(facts: AdminFacts, runtime: SharedRuntime) -> Self {
+        let guard = facts.guard.clone();
+        let shared = Arc::new(Shared::new(facts, runtime));
+        let router = Router::new()
+            .route("/", get(page::page))
+            .route("/page.js", get(page::script))
+            .route("/page.css", get(page::style))
+            .route("/api", get(endpoints::index))
+            .route("/api/openapi.json", get(endpoints::description))
+            .route("/api/events", get(page::events))
+            .route("/livez", get(endpoints::alive))
+            .route("/healthz", get(endpoints::alive))
+            .route("/readyz", get(endpoints::ready))
+            .route("/metrics", get(endpoints::metrics))
+            .route("/api/status", get(endpoints::report))
+            .route("/api/explain", get(endpoints::explain_request))
+            .route("/api/credentials/{name}/refresh", post(endpoints::refresh))
+            .route("/api/reload", post(endpoints::reload))
+            .fallback(endpoints::unknown)
+            .method_not_allowed_fallback(endpoints::wrong_method)
+            .with_state(shared)
+            .layer(middleware::from_fn_with_state(guard, guard::check));
+        Self { service: TowerToHyperService::new(router) }
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+impl ConnectionHandler for Admin {
+    async fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        listen::serve_http(stream, BytesMut::new(), self, caller, serving).await;
+    }
+}
+
+impl Handler for Admin {
+    type Body = axum::body::Body;
+
+    async fn handle(&self, request: Request<Incoming>, _: &Arc<CallerConnection>) -> Response<axum::body::Body> {
+        let (head, body) = request.into_parts();
+        // No action takes more than a few words, so what comes is read here, within bounds.
+        let read = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_BYTES).collect()).await;
+        let body = match read {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) => return problem(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large or broke off"),
+            Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time"),
+        };
+        match self.service.call(Request::from_parts(head, axum::body::Body::from(body))).await {
+            Ok(response) => response,
+        }
+    }
+
+    fn malformed(why: Unreadable) -> Bytes {
+        malformed(why)
+    }
+}

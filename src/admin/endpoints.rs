@@ -1,0 +1,128 @@
+//! What each endpoint of the admin API answers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::problem::{Problem, problem};
+use super::reloads::ReloadCause;
+use super::report::Readiness;
+use super::state::AdminState;
+use super::{exposition, status};
+use crate::proxy::explain;
+
+pub(super) async fn index() -> &'static str {
+    concat!(
+        "attache ",
+        env!("CARGO_PKG_VERSION"),
+        "\n\nGET  /   the status page\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status   /api/events   /api/openapi.json\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
+         POST /api/credentials/NAME/refresh   POST /api/reload   (Content-Type: application/json)\n"
+    )
+}
+
+pub(super) async fn description() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
+}
+
+pub(super) async fn unknown(uri: http::Uri) -> Response {
+    problem(StatusCode::NOT_FOUND, format!("there is nothing at {:?}; GET /api lists what there is", uri.path()))
+}
+
+pub(super) async fn wrong_method(method: http::Method, uri: http::Uri) -> Response {
+    let detail = format!("{:?} does not take {method}; GET /api lists what there is", uri.path());
+    problem(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+pub(super) async fn ready(State(shared): AdminState) -> impl IntoResponse {
+    let runtime = shared.runtime.current();
+    let credentials = status::credentials(&runtime);
+    let ready = credentials.iter().all(|credential| !credential.required || credential.usable);
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(Readiness { ready, credentials }))
+}
+
+pub(super) async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let open_metrics = accepts.contains("application/openmetrics-text");
+    let (together, content_type) = if open_metrics {
+        (&shared.open_metrics, exposition::OPEN_METRICS)
+    } else {
+        (&shared.prometheus, exposition::PROMETHEUS)
+    };
+    let of = Arc::clone(&shared);
+    made(content_type, together.get(move || of.exposition.text(open_metrics).into()).await)
+}
+
+pub(super) async fn report(State(shared): AdminState) -> Response {
+    let of = Arc::clone(&shared);
+    made("application/json", shared.reports.get(move || of.report()).await)
+}
+
+/// What was made for all who asked.
+fn made(content_type: &'static str, content: Option<Bytes>) -> Response {
+    match content {
+        Some(content) => ([(header::CONTENT_TYPE, content_type)], content).into_response(),
+        None => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "too many ask for this at the same time; ask again in a moment")
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Question {
+    method: Option<String>,
+    url: Option<String>,
+    listener: Option<String>,
+    caller: Option<String>,
+}
+
+pub(super) async fn explain_request(
+    State(shared): AdminState,
+    question: Result<Query<Question>, QueryRejection>,
+) -> impl IntoResponse {
+    let runtime = shared.runtime.current();
+    let Ok(Query(Question { method, url: Some(url), listener, caller })) = question else {
+        let detail = "ask with ?url=http://HOST/PATH, and if need be method, listener and caller";
+        return problem(StatusCode::BAD_REQUEST, detail);
+    };
+    let method = method.unwrap_or_else(|| "GET".into());
+    let Ok(method) = http::Method::from_bytes(method.as_bytes()) else {
+        return problem(StatusCode::BAD_REQUEST, format!("{method:?} is no method"));
+    };
+    let (listener, caller) = (listener.as_deref(), caller.as_deref());
+    let question = explain::Question { listener, caller, method: &method, target: &url };
+    match explain::answer(&runtime, &question) {
+        Ok(explanation) => Json(explanation).into_response(),
+        Err(error) => problem(StatusCode::BAD_REQUEST, error),
+    }
+}
+
+pub(super) async fn refresh(State(shared): AdminState, Path(name): Path<String>) -> impl IntoResponse {
+    let runtime = shared.runtime.current();
+    let Some(credential) = runtime.credentials.iter().find(|credential| credential.name == name) else {
+        return problem(StatusCode::NOT_FOUND, format!("there is no credential {name:?}"));
+    };
+    match credential.force_refresh().await {
+        Ok(()) => Json(status::credential(credential)).into_response(),
+        Err(error) => problem(StatusCode::BAD_GATEWAY, error.message.as_str()),
+    }
+}
+
+/// 422 with all problems where the old configuration stays.
+pub(super) async fn reload(State(shared): AdminState) -> Response {
+    let outcome = shared.facts.reloads.ask(ReloadCause::Api).await;
+    if outcome.ok {
+        return Json(outcome).into_response();
+    }
+    Problem::not_reloaded(outcome.problems).into_response()
+}

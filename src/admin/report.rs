@@ -1,0 +1,115 @@
+//! What is running, as one document: written by the admin API, and read by `attache status` and its siblings. It holds no secret
+//! and no token. What an older or newer attache leaves out is empty.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::reloads::Reload;
+use crate::telemetry::AccessRecord;
+
+/// By outcome.
+pub(crate) type Counts = BTreeMap<Cow<'static, str>, u64>;
+
+/// `/api/status`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StatusReport {
+    pub(crate) version: Cow<'static, str>,
+    #[serde(default)]
+    pub(crate) credentials: Vec<CredentialStatus>,
+    #[serde(default)]
+    pub(crate) upstreams: Vec<UpstreamStatus>,
+    #[serde(default)]
+    pub(crate) listeners: Vec<ListenerStatus>,
+    /// The last ones, the newest first.
+    #[serde(default)]
+    pub(crate) reloads: Vec<Reload>,
+    /// Requests since the status page was opened, the newest first.
+    #[serde(skip_deserializing)]
+    pub(crate) recent: Vec<Arc<AccessRecord>>,
+}
+
+/// One credential.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CredentialStatus {
+    /// The name in the configuration.
+    pub(crate) name: String,
+    /// `empty`, `ready`, `refreshing` or `failed`.
+    pub(crate) state: Cow<'static, str>,
+    /// Tokens obtained so far; of a fixed credential, the secrets that were read one after the other.
+    pub(crate) generation: u64,
+    /// Seconds left of the current token; a fixed credential has none.
+    pub(crate) expires_in: Option<u64>,
+    /// Seconds that it had in all.
+    pub(crate) lifetime: Option<u64>,
+    /// What the server granted.
+    pub(crate) scope: Option<String>,
+    /// What was asked for and not granted, separated by spaces.
+    pub(crate) missing_scope: Option<String>,
+    /// Which of several secrets works.
+    pub(crate) secret: Option<String>,
+    /// Seconds by which the authorization server's clock is ahead of this machine's; negative: behind.
+    pub(crate) clock_skew: Option<i64>,
+    /// When the current token came (RFC 3339).
+    pub(crate) fetched_at: Option<String>,
+    /// When the newest token request ended, well or not (RFC 3339).
+    pub(crate) last_refresh_at: Option<String>,
+    /// How long it took, in milliseconds.
+    pub(crate) last_refresh_took_ms: Option<u64>,
+    /// `/readyz` waits for it.
+    #[serde(default)]
+    pub(crate) required: bool,
+    /// The remembered failure.
+    pub(crate) last_error: Option<String>,
+    /// There is something that may be put on a request now.
+    #[serde(skip)]
+    pub(crate) usable: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UpstreamStatus {
+    pub(crate) name: String,
+    pub(crate) origin: String,
+    pub(crate) credential: Option<String>,
+    #[serde(default)]
+    pub(crate) connections: i64,
+    /// `attache_requests_total` of all listeners, by outcome.
+    #[serde(default)]
+    pub(crate) requests: Counts,
+    /// `attache_unauthorized_total`, by what was done.
+    #[serde(default)]
+    pub(crate) unauthorized: Counts,
+    /// Of all requests since the start.
+    pub(crate) latency_ms: Option<Latency>,
+}
+
+/// Read off the buckets of `attache_request_duration_seconds`: each is where a bucket ends.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ListenerStatus {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    pub(crate) mode: Cow<'static, str>,
+    /// `attache_tunnels_total`: `true` were opened, into `false` no token could go.
+    #[serde(default)]
+    pub(crate) tunnels: Counts,
+    /// What `unmatched = "deny"` would have refused.
+    #[serde(default)]
+    pub(crate) would_deny: u64,
+}
+
+/// `/readyz`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Readiness {
+    pub(crate) ready: bool,
+    #[serde(default)]
+    pub(crate) credentials: Vec<CredentialStatus>,
+}

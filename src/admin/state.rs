@@ -1,0 +1,103 @@
+//! What the endpoints of the admin API share.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use axum::extract::State;
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::exposition::Exposition;
+use super::guard::Guard;
+use super::reloads::Reloads;
+use super::report::StatusReport;
+use super::status;
+use crate::listen::Listening;
+use crate::runtime::SharedRuntime;
+use crate::secret::{Secret, SecretError, SecretSource};
+use crate::telemetry::{RecentRequests, RequestMetrics};
+use crate::together::Together;
+use crate::token::TokenMetrics;
+
+/// What the admin API knows besides the runtime.
+#[derive(Debug)]
+pub(crate) struct AdminFacts {
+    listening: Listening,
+    pub(super) reloads: Arc<Reloads>,
+    pub(super) guard: Guard,
+    metrics: RequestMetrics,
+    token_metrics: TokenMetrics,
+    /// What is kept of requests while the status page is open.
+    pub(crate) recent: RecentRequests,
+    /// How many may look at the status page at a time: fewer than the listener has connections, so that it goes on answering.
+    pub(crate) watchers: usize,
+}
+
+impl AdminFacts {
+    /// `local` says that the admin listener can only be reached from this machine.
+    ///
+    /// # Errors
+    /// When `admin.token` cannot be read.
+    pub(crate) fn new(
+        listening: Listening,
+        reloads: Arc<Reloads>,
+        token: Option<&SecretSource>,
+        local: bool,
+        metrics: RequestMetrics,
+        token_metrics: TokenMetrics,
+    ) -> Result<Self, SecretError> {
+        let token: Option<Secret> = token.map(SecretSource::read).transpose()?;
+        Ok(Self {
+            listening,
+            reloads,
+            guard: Guard::new(token.as_ref(), local),
+            metrics,
+            token_metrics,
+            recent: RecentRequests::default(),
+            watchers: 16,
+        })
+    }
+}
+
+pub(super) struct Shared {
+    pub(super) facts: AdminFacts,
+    pub(super) runtime: SharedRuntime,
+    pub(super) exposition: Exposition,
+    pub(super) prometheus: Together<Bytes>,
+    pub(super) open_metrics: Together<Bytes>,
+    pub(super) reports: Together<Bytes>,
+    pub(super) news: Together<Bytes>,
+    /// The newest report, and when it was made.
+    pub(super) newest: Mutex<Option<(Instant, Bytes)>>,
+    pub(super) watchers: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(super) fn new(facts: AdminFacts, runtime: SharedRuntime) -> Self {
+        let exposition = Exposition::new(&facts.metrics, &facts.token_metrics, runtime.clone());
+        let watchers = Arc::new(Semaphore::new(facts.watchers.clamp(1, Semaphore::MAX_PERMITS)));
+        Self {
+            facts,
+            runtime,
+            exposition,
+            prometheus: Together::default(),
+            open_metrics: Together::default(),
+            reports: Together::default(),
+            news: Together::default(),
+            newest: Mutex::default(),
+            watchers,
+        }
+    }
+
+    /// `/api/status`, written.
+    pub(super) fn report(&self) -> Bytes {
+        serde_json::to_vec(&self.status()).map(Bytes::from).unwrap_or_default()
+    }
+
+    fn status(&self) -> StatusReport {
+        let AdminFacts { listening, reloads, metrics, recent, .. } = &self.facts;
+        status::report(&self.runtime.current(), listening, reloads, metrics, recent.watch())
+    }
+}
+
+pub(super) type AdminState = State<Arc<Shared>>;

@@ -1,0 +1,114 @@
+//! How long requests took: a histogram without a lock, for the library's own takes one for each observation.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::{MetricType, TypedMetric};
+
+/// Upper bounds in seconds.
+const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// A clone counts in the same buckets.
+#[derive(Clone, Default)]
+pub(crate) struct Durations(Arc<Buckets>);
+
+#[derive(Default)]
+struct Buckets {
+    counts: [AtomicU64; BOUNDS.len() + 1],
+    nanos: AtomicU64,
+}
+
+impl Durations {
+    /// Counts one request.
+    pub(crate) fn observe(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        self.0.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        self.0.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> [u64; BOUNDS.len() + 1] {
+        std::array::from_fn(|bucket| self.0.counts[bucket].load(Ordering::Relaxed))
+    }
+}
+
+/// In seconds. Each is where a bucket ends: of what took longer than the last bound, only that is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Quantiles {
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+}
+
+/// Over all of these together; `None` where nothing was counted.
+#[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 2^52")]
+pub(super) fn quantiles(all: &[Durations]) -> Option<Quantiles> {
+    let mut counts = [0; BOUNDS.len() + 1];
+    for durations in all {
+        for (sum, count) in counts.iter_mut().zip(durations.counts()) {
+            *sum += count;
+        }
+    }
+    let total = counts.iter().sum::<u64>();
+    let at = |share: f64| {
+        let mut below = 0;
+        for (bound, count) in BOUNDS.iter().zip(counts) {
+            below += count;
+            if below as f64 >= share * total as f64 {
+                return *bound;
+            }
+        }
+        BOUNDS[BOUNDS.len() - 1]
+    };
+    (total > 0).then(|| Quantiles { p50: at(0.5), p95: at(0.95), p99: at(0.99) })
+}
+
+impl fmt::Debug for Durations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Durations").finish_non_exhaustive()
+    }
+}
+
+impl TypedMetric for Durations {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Durations {
+    #[expect(clippy::cast_precision_loss, reason = "a sum of seconds needs no 64 bits of precision")]
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.counts()).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let sum = self.0.nanos.load(Ordering::Relaxed) as f64 / 1e9;
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_where_their_buckets_end() {
+        let (one, other) = (Durations::default(), Durations::default());
+        assert_eq!(quantiles(&[one.clone(), other.clone()]), None);
+        for _ in 0..50 {
+            one.observe(Duration::from_millis(80));
+        }
+        for _ in 0..45 {
+            other.observe(Duration::from_millis(300));
+        }
+        for _ in 0..5 {
+            other.observe(Duration::from_mins(2));
+        }
+        let both = quantiles(&[one, other]);
+        assert_eq!(both, Some(Quantiles { p50: 0.1, p95: 0.5, p99: 30.0 }), "beyond the last bucket nothing is known");
+    }
+}
