@@ -32,5 +32,5 @@ pub(crate) use api::Admin;
 pub(crate) use problem::{Problem, ProblemType};
 pub use reloads::{Reload, ReloadCause};
 pub(crate) use reloads::{ReloadRequest, Reloads};
-pub(crate) use report::{CredentialStatus, ListenerStatus, Readiness, StatusReport, UpstreamStatus};
+pub(crate) use report::{Counts, CredentialStatus, Latency, ListenerStatus, Readiness, StatusReport, UpstreamStatus};
 pub(crate) use state::AdminFacts;

@@ -1,6 +1,7 @@
 //! Reloads: how one is asked for, and the outcome of the last ones.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
@@ -38,6 +39,16 @@ pub enum ReloadCause {
     File,
     /// `POST /api/reload`.
     Api,
+}
+
+impl fmt::Display for ReloadCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signal => "signal",
+            Self::File => "file",
+            Self::Api => "api",
+        })
+    }
 }
 
 /// The outcome of a reload.

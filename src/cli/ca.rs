@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::config_arg::ConfigArg;
 use super::output::{BOLD, Failure, data, json, talk};
 use crate::config::{Config, InterceptPlan};
 use crate::secret::SecretSource;
@@ -39,7 +40,7 @@ Whoever has the key can be every server to every program that trusts the certifi
 --constrain it is good for the hosts of the configured upstreams only.")]
 struct InitArgs {
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     /// Write ca.pem and ca.key into this folder instead of what the configuration names.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     directory: Option<PathBuf>,
@@ -51,7 +52,7 @@ struct InitArgs {
 #[derive(Debug, Args)]
 struct ShowArgs {
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -60,7 +61,7 @@ struct ShowArgs {
 #[derive(Debug, Args)]
 struct ExportArgs {
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     /// What the reader takes.
     #[arg(long, value_enum, default_value = "pem")]
     format: Format,

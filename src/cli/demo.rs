@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anstyle::{AnsiColor, Style};
 
+use super::output::counted;
 use crate::app::App;
 use crate::config::Config;
 use crate::demo::{Demo, DemoPorts, Reply, ask};
@@ -28,7 +29,7 @@ pub(super) enum DemoError {
         /// What did.
         got: String,
     },
-    /// Nobody reads any more.
+    /// The terminal is gone.
     #[error("cannot write to the terminal: {0}")]
     Output(#[from] io::Error),
 }
@@ -108,7 +109,7 @@ impl Story<'_> {
         show(2, &self.request_through_proxy(2).await?)?;
         let issued = self.demo.authorization_server.issued();
         say(format!("  attache fetched the token by itself and kept it. Token requests so far: {issued}"))?;
-        expect(2, "1 token request", counted(issued))
+        expect(2, "1 token request", counted(issued, "token request"))
     }
 
     fn token_revoked(&self) -> Result<(), DemoError> {
@@ -127,7 +128,7 @@ impl Story<'_> {
         say(format!("  The API said 401 {} to attache, which fetched another token and asked again.", times(refused)))?;
         say(format!("  Token requests: {issued} -> {now_issued}"))?;
         expect(4, "a 401 once", format!("a 401 {}", times(refused)))?;
-        expect(4, counted(issued + 1), counted(now_issued))
+        expect(4, counted(issued + 1, "token request"), counted(now_issued, "token request"))
     }
 
     fn now_you(&self, admin: Option<SocketAddr>) -> Result<(), DemoError> {
@@ -195,10 +196,6 @@ fn broken(step: u8, error: &io::Error) -> DemoError {
 
 fn start_error(error: impl Display) -> DemoError {
     DemoError::Start(error.to_string())
-}
-
-fn counted(requests: u64) -> String {
-    format!("{requests} token request{}", if requests == 1 { "" } else { "s" })
 }
 
 fn times(number: u64) -> String {

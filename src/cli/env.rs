@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::config_arg::ConfigArg;
 use super::exec::{current, known};
 use super::output::{self, Failure, data, talk};
+use super::trust;
 use crate::config::{Config, ListenerConfig};
 use crate::dial::OriginPattern;
 use crate::exec::{Change, Environment, Notation, Proxy, Setup, cache_folder, kept_from_others};
@@ -26,7 +28,7 @@ It needs the configuration and none of its secrets. The values are made for the 
 that it runs in: NO_PROXY and JAVA_TOOL_OPTIONS are added to, not replaced.")]
 pub(super) struct EnvArgs {
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     /// The forward listener that programs go through; needed if there are several.
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
@@ -54,7 +56,7 @@ pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
     }
     config.listeners = listener.into_iter().collect();
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
-    let trust = match &config.intercept {
+    let trusted = match &config.intercept {
         Some(source) => {
             let authority = source.read().map_err(Failure::failed)?;
             let (folder, name) = match &args.write_bundle {
@@ -65,11 +67,11 @@ pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
                     (folder, name)
                 }
             };
-            Some(super::trust::write(&authority, &folder, &name, &current)?)
+            Some(trust::write(&authority, &folder, &name, &current)?)
         }
         None => None,
     };
-    let setup = Setup { proxy, trust: trust.as_ref(), upstreams: &origins };
+    let setup = Setup { proxy, trust: trusted.as_ref(), upstreams: &origins };
     let environment = setup.environment(&current);
     for note in &environment.notes {
         talk(format_args!("attache: {note}"))?;

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::config_arg::{ConfigArg, load_without_listeners};
 use super::output::{Failure, talk};
+use super::single::SingleArgs;
+use super::trust;
 use crate::app::App;
 use crate::config::{Config, ConfigErrors, ListenerConfig, Problem};
 use crate::dial::OriginPattern;
@@ -47,9 +50,9 @@ cannot be run; 78 configuration, 2 usage, 1 the proxy did not start."
 )]
 pub(super) struct ExecArgs {
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     #[command(flatten)]
-    single: super::single::SingleArgs,
+    single: SingleArgs,
     /// Only the upstreams that this listener of the configuration knows.
     #[arg(long, value_name = "NAME", conflicts_with = "upstream")]
     listener: Option<String>,
@@ -65,8 +68,7 @@ pub(super) struct ExecArgs {
 }
 
 pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
-    let config =
-        args.single.config_or(|| super::load_without_listeners(&args.config.config), "127.0.0.1:0", "127.0.0.1:0")?;
+    let config = args.single.config_or(|| load_without_listeners(&args.config.config), "127.0.0.1:0", "127.0.0.1:0")?;
     let mut config = beside(config, args.listener.as_deref(), args.any_user)?;
     let (source, variables) = (config.source.clone(), config.variables.clone());
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
@@ -78,12 +80,12 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
 
     // Kept until the command has ended, and gone then.
     let folder = PrivateFolder::new().map_err(Failure::failed)?;
-    let trust = match &authority {
-        Some(authority) => Some(super::trust::write(authority, folder.path(), "ca", &current)?),
+    let trusted = match &authority {
+        Some(authority) => Some(trust::write(authority, folder.path(), "ca", &current)?),
         None => None,
     };
     let proxy = Proxy { address: address(&app)? };
-    let setup = Setup { proxy: Some(proxy), trust: trust.as_ref(), upstreams: &origins };
+    let setup = Setup { proxy: Some(proxy), trust: trusted.as_ref(), upstreams: &origins };
     let environment = setup.environment(&current);
     for note in &environment.notes {
         talk(format_args!("attache: {note}"))?;

@@ -3,6 +3,7 @@
 use clap::Args;
 use tokio::runtime::Handle;
 
+use super::config_arg::{ConfigArg, load};
 use super::output::{self, BOLD, Failure, data};
 use crate::app::dry_runtime;
 use crate::proxy::explain;
@@ -19,7 +20,7 @@ pub(super) struct ExplainArgs {
     /// A URL, a path on a base URL, or HOST:PORT for CONNECT.
     url: String,
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     /// The listener that is asked; by default the one that does something with the request.
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
@@ -32,7 +33,7 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
-    let config = super::load(&args.config.config)?;
+    let config = load(&args.config.config)?;
     let method = http::Method::from_bytes(args.method.to_ascii_uppercase().as_bytes())
         .map_err(|_invalid| Failure::usage(format!("{:?} is no method", args.method)))?;
     let runtime = dry_runtime(&config, Handle::current()).map_err(Failure::failed)?;

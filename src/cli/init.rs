@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::config_arg::ConfigArg;
 use super::interview;
 use super::output::{Failure, talk};
 use crate::config::{Draft, PROVIDERS, Provider, SecretPlace};
@@ -20,7 +21,7 @@ use crate::config::{Draft, PROVIDERS, Provider, SecretPlace};
 Nothing is overwritten. What is not told stands in the file as an example, marked with <--.")]
 pub(super) struct InitArgs {
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     /// Begin with what a provider needs: entra, auth0, okta, keycloak, cognito, google, salesforce or paypal.
     #[arg(long, value_name = "NAME", value_parser = provider)]
     preset: Option<Provider>,

@@ -1,11 +1,11 @@
 //! The only place that prints, prompts or exits. Data goes to stdout, talk to stderr.
 
-mod admin_client;
+mod admin;
 mod ca;
 mod check;
 mod completions;
+mod config_arg;
 mod demo;
-mod diagnosis;
 mod env;
 mod exec;
 mod explain;
@@ -13,27 +13,22 @@ mod init;
 mod interview;
 mod man;
 mod output;
-mod probes;
 mod run;
 mod schema;
-mod service_manager;
 mod single;
-mod status;
-mod status_table;
 mod token;
 mod trust;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{Config, ConfigErrors};
 use crate::telemetry::{self, LogFormat};
 
-use self::output::{Failure, Level};
+use self::admin::{probes, status};
+use self::output::Failure;
 
 /// An HTTP proxy that gives unmodified programs OAuth 2.0 access.
 ///
@@ -52,7 +47,7 @@ const AFTER_HELP: &str = "\
 Start here:
   attache demo                 see it work, on parts that it brings along
   attache init                 write a commented proxy.toml
-  attache check --live         is it right, and can every token be had?
+  attache check --live         is it right, and can every token be obtained?
   attache run                  serve
   attache status --watch       what it holds and does
   curl -x http://127.0.0.1:8080 http://orders.example.com/
@@ -69,13 +64,6 @@ struct LogArgs {
     /// How log lines look, and whatever else goes to stderr.
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     log_format: String,
-}
-
-#[derive(Debug, Args)]
-struct ConfigArg {
-    /// The configuration file.
-    #[arg(short, long, env = "ATTACHE_CONFIG", default_value = "proxy.toml", value_name = "FILE")]
-    config: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,8 +168,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Wait(args) => probes::wait(args).await,
             Command::Health(args) => probes::health(args).await,
             Command::Schema(args) => schema::schema(&args),
-            Command::Completions(args) => completions::completions(&args),
-            Command::Man(args) => man::man(&args),
+            Command::Completions(args) => completions::completions(&args, Cli::command()),
+            Command::Man(args) => man::man(&args, Cli::command()),
             Command::Version(args) => version(&args),
         }?;
         Ok(ExitCode::SUCCESS)
@@ -207,26 +195,6 @@ fn report_panics_without_payload() {
     }));
 }
 
-/// Loads a file, says what is unwise about it, and fails with everything that is wrong with it.
-fn load(path: &Path) -> Result<Config, Failure> {
-    said(Config::load(path))
-}
-
-/// The same for commands that serve nothing, or bring a listener of their own.
-fn load_without_listeners(path: &Path) -> Result<Config, Failure> {
-    said(Config::load_without_listeners(path))
-}
-
-fn said(loaded: Result<Config, ConfigErrors>) -> Result<Config, Failure> {
-    let config = loaded.map_err(Failure::Config)?;
-    warn(&config)?;
-    Ok(config)
-}
-
-fn warn(config: &Config) -> Result<(), Failure> {
-    output::problems(Level::Warning, &config.source, &config.warnings)
-}
-
 fn version(args: &VersionArgs) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     if args.json {
@@ -237,17 +205,43 @@ fn version(args: &VersionArgs) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use super::*;
 
     #[test]
     fn json_is_asked_for_in_either_form_and_not_of_the_command_of_exec() {
-        let asks = |line: &str| super::asks_for_json(line.split(' ').map(Into::into));
+        let asks = |line: &str| asks_for_json(line.split(' ').map(Into::into));
         assert!(asks("attache run --log-format json --x") && asks("attache --log-format=json run"));
         assert!(!asks("attache run --log-format text json") && !asks("attache exec -- x --log-format json"));
     }
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        let pages = man::pages(Cli::command()).unwrap();
+        let names: Vec<&str> = pages.iter().map(|page| page.name.as_str()).collect();
+        for command in Cli::command().get_subcommands() {
+            let name = format!("attache-{}.1", command.get_name());
+            assert!(names.contains(&name.as_str()), "{name}: {names:?}");
+        }
+        assert!(names.contains(&"attache.1"));
+        for page in &pages {
+            let roff = String::from_utf8(page.roff.clone()).unwrap();
+            assert!(roff.contains(".TH attache") && roff.contains(".SH NAME"), "{}", page.name);
+        }
+    }
+
+    #[test]
+    fn every_shell_has_a_script_that_knows_the_commands() {
+        use clap::ValueEnum as _;
+        for shell in clap_complete::Shell::value_variants() {
+            let script = String::from_utf8(completions::script(*shell, Cli::command())).unwrap();
+            for word in ["explain", "completions", "token-endpoint", "watch"] {
+                assert!(script.contains(word), "{shell}: {word}");
+            }
+        }
     }
 }

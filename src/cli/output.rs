@@ -55,7 +55,7 @@ impl Failure {
             }
             Self::Told | Self::ConfigTold => Ok(()),
         };
-        // Without stderr there is nobody to tell; the exit code remains.
+        // Without stderr only the exit code remains.
         drop(said);
     }
 
@@ -69,7 +69,7 @@ impl Failure {
     }
 }
 
-/// `--log-format json`: what is said stands between the lines of the log, and whoever reads those reads all of stderr.
+/// `--log-format json`: what is said stands between the lines of the log, and a program that reads those reads all of stderr.
 static TALKS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// From here on stderr has one JSON object a line.
@@ -156,6 +156,13 @@ pub(super) fn text(text: &[u8]) -> Result<(), Failure> {
 pub(super) fn json(document: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(document).map_err(Failure::failed)?;
     data(format_args!("{text}"))
+}
+
+/// `1 request`, `2 requests`.
+pub(super) fn counted(count: impl Display, what: &str) -> String {
+    let count = count.to_string();
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// For what is the point of a line.

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::config_arg::warn;
 use super::output::Failure;
-use super::warn;
+use super::token::RequestArgs;
 use crate::config::{Config, SingleUpstream};
 
 /// `--upstream` and what goes with it.
@@ -15,7 +16,7 @@ pub(super) struct SingleArgs {
     #[arg(long, value_name = "ORIGIN", requires_all = ["token_endpoint", "client_id"], conflicts_with = "config")]
     upstream: Option<String>,
     #[command(flatten)]
-    request: super::token::RequestArgs,
+    request: RequestArgs,
     /// Trusted certificates of the upstream, with --upstream.
     #[arg(long, value_name = "FILE", requires = "upstream")]
     upstream_ca_file: Option<PathBuf>,

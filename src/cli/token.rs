@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use clap::Args;
 use serde_json::json;
 
+use super::config_arg::{ConfigArg, load_without_listeners};
 use super::output::{self, Failure, talk};
 use crate::app::token_source;
 use crate::config::{AdHocRequest, Config, ConfigErrors, SecretPlace};
@@ -22,7 +23,7 @@ stdout holds the token and nothing else: curl -H \"Authorization: Bearer $(attac
 #[expect(clippy::doc_markdown, reason = "these comments are the help text")]
 pub(super) struct TokenArgs {
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     /// The credential, by its name in the configuration.
     #[arg(value_name = "NAME", conflicts_with_all = [
         "token_endpoint", "client_id", "client_secret_env", "client_secret_file", "scope", "audience", "resource", "parameter",
@@ -148,7 +149,7 @@ fn refuse_settings(failure: Failure, as_json: bool) -> Result<Failure, Failure> 
 }
 
 fn from_file(path: &std::path::Path, name: &str) -> Result<CredentialSettings, Failure> {
-    let config = super::load_without_listeners(path)?;
+    let config = load_without_listeners(path)?;
     let known = config.credentials.iter().map(|credential| credential.name.clone()).collect::<Vec<_>>().join(", ");
     config.credentials.into_iter().find(|credential| credential.name == name).ok_or_else(|| {
         Failure::failed(format!("there is no credential {name:?} in {}; there are: {known}", path.display()))

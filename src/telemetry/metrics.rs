@@ -113,11 +113,7 @@ impl RequestMetrics {
                 "Requests whose caller sent an Authorization of its own, by what was done with it",
                 Box::new(self.caller_authorization.clone()),
             ),
-            (
-                "would_deny",
-                "Requests that unmatched = \"deny\" would have refused",
-                Box::new(self.would_deny.clone()),
-            ),
+            ("would_deny", "Requests that unmatched = \"deny\" would have refused", Box::new(self.would_deny.clone())),
             (
                 "caller_authentication",
                 "Attempts of callers to prove themselves",
@@ -143,9 +139,7 @@ impl RequestMetrics {
             let labels = RequestLabels { listener: listener.into(), upstream: upstream.into(), outcome };
             self.requests.get(labels)
         };
-        let action = |action| {
-            self.caller_authorization.get(ActionLabels { upstream: upstream.into(), action })
-        };
+        let action = |action| self.caller_authorization.get(ActionLabels { upstream: upstream.into(), action });
         let tunnel = |injected| self.tunnels.get(TunnelLabels { listener: listener.into(), injected });
         let durations = self.durations.get(RouteLabels { listener: listener.into(), upstream: upstream.into() });
         RouteMetrics {

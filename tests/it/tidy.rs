@@ -29,11 +29,11 @@ const DOORS: [(&str, &[&str]); 26] = [
     ("backon::", &["token/refresh.rs"]),
     ("bytesize::", &["config/"]),
     ("clap::", &["cli/"]),
-    ("clap_complete::", &["cli/completions.rs"]),
+    ("clap_complete::", &["cli/"]),
     ("clap_mangen::", &["cli/man.rs"]),
     ("flate2::", &["oauth/coding.rs"]),
     ("h2::", &["dial/http2.rs", "http2/", "listen/connection/http2/", "listen/upgrade.rs", "upstream/"]),
-    ("hyper::client", &["oauth/connection.rs", "cli/admin_client.rs"]),
+    ("hyper::client", &["oauth/connection.rs", "cli/admin/client.rs"]),
     ("hyper::server", &["listen/", "demo/"]),
     ("jsonwebtoken::", &["demo/"]),
     ("rcgen::", &["tls/authority.rs"]),
@@ -41,7 +41,7 @@ const DOORS: [(&str, &[&str]); 26] = [
     ("reqwest::", &["telemetry/traces.rs"]),
     ("rustls_platform_verifier::", &["tls/"]),
     ("listenfd::", &["listen/bind/inherited.rs"]),
-    ("sd_notify::", &["cli/service_manager.rs"]),
+    ("sd_notify::", &["cli/run/service_manager.rs"]),
     ("secrecy::", &["secret/"]),
     ("shuttle::", &["token/control.rs"]),
     ("socket2::", &["listen/"]),
@@ -53,7 +53,7 @@ const DOORS: [(&str, &[&str]); 26] = [
 
 /// Who may look into a secret, and what for.
 const EXPOSING: [&str; 21] = [
-    "cli/admin_client.rs",     // the admin token goes to the admin listener
+    "cli/admin/client.rs",     // the admin token goes to the admin listener
     "cli/token.rs",            // `attache token` prints the token: that is the command
     "config/admin_access.rs",  // the text of the file, for its [admin] table alone
     "config/mod.rs",           // the text of the file may hold secrets, and is read

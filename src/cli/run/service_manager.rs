@@ -1,4 +1,5 @@
-//! What systemd is told of a running attache (`sd_notify`), and how often it hears that all is well. Elsewhere nobody listens.
+//! What systemd is told of a running attache (`sd_notify`), and how often it hears that all is well. Elsewhere there is no such
+//! service manager.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(super) struct ServiceManager {
 impl ServiceManager {
     /// As the environment says.
     pub(super) fn from_environment() -> Self {
-        Self { interval: watchdog().map(|patience| patience / SHARE) }
+        Self { interval: watchdog().map(|timeout| timeout / SHARE) }
     }
 
     /// Every address accepts.
@@ -27,7 +28,7 @@ impl ServiceManager {
         tell(&Word::Ready, status);
     }
 
-    /// A reload begins; it ends with [`ServiceManager::reloaded`], whatever becomes of it.
+    /// A reload begins; it ends with [`ServiceManager::reloaded`], whatever its outcome.
     pub(super) fn reloading() {
         tell(&Word::Reloading, "reading the configuration");
     }
@@ -54,7 +55,7 @@ impl ServiceManager {
             if app.is_alive(interval).await {
                 tell(&Word::Alive, "");
             } else {
-                tracing::error!(target: "attache::app", "a thread does not answer; the service manager is told nothing, and will restart this program");
+                tracing::error!(target: "attache::app", "a thread does not answer; the service manager gets no sign of life, and will restart this program");
             }
         }
     }

@@ -1,12 +1,16 @@
 //! `attache run`: start, say where, serve, drain.
 
+mod service_manager;
+
 use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::output::{BOLD, Failure, talk, tell};
-use super::service_manager::ServiceManager;
+use self::service_manager::ServiceManager;
 use crate::app::App;
+use crate::cli::config_arg::{ConfigArg, load};
+use crate::cli::output::{BOLD, Failure, counted, talk, tell};
+use crate::cli::single::SingleArgs;
 use crate::listen::{Inherited, ListenAddress, ListeningAt};
 
 #[derive(Debug, Args)]
@@ -21,9 +25,9 @@ A changed file is read again at once, and also after SIGHUP or POST /api/reload;
 SIGTERM and Ctrl-C let requests in progress finish; a second one ends at once.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     #[command(flatten)]
-    single: super::single::SingleArgs,
+    single: SingleArgs,
     /// Where programs with HTTP_PROXY connect, with --upstream.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS", requires = "upstream")]
     forward: SocketAddr,
@@ -34,7 +38,7 @@ pub(super) struct RunArgs {
 
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let (forward, reverse) = (args.forward.to_string(), args.reverse.to_string());
-    let config = args.single.config_or(|| super::load(&args.config.config), &forward, &reverse)?;
+    let config = args.single.config_or(|| load(&args.config.config), &forward, &reverse)?;
     no_core_dumps();
     crate::descriptors::raise();
     // Before the first announcement, so that a signal that comes right after it drains.
@@ -55,7 +59,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
             () = signals.next() => break,
             () = hangups.next() => {
                 ServiceManager::reloading();
-                // What becomes of it is in the log, too.
+                // The outcome is in the log, too.
                 ServiceManager::reloaded(app.reload().await.problems.first());
             }
             () = manager.sign_of_life(&app) => {}
@@ -84,9 +88,9 @@ const fn no_core_dumps() {}
 
 /// Which configuration was read, and every address it really listens on.
 fn announce(source: &str, upstreams: usize, app: &App) -> Result<(), Failure> {
-    let (plural, version) = (if upstreams == 1 { "" } else { "s" }, env!("CARGO_PKG_VERSION"));
+    let version = env!("CARGO_PKG_VERSION");
     tell(
-        format_args!("attache {version} with {source} ({upstreams} upstream{plural})"),
+        format_args!("attache {version} with {source} ({})", counted(upstreams, "upstream")),
         &[("version", version.into()), ("configuration", source.into()), ("upstreams", upstreams.into())],
     )?;
     for ListeningAt { name, address, mode } in app.listening() {

@@ -1,14 +1,18 @@
 //! `attache check`: everything that is wrong, in one go; with `--live`, every token obtained once.
 
+mod diagnosis;
+
 use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::diagnosis::{Diagnosis, diagnose};
-use super::output::{self, BOLD, Failure, data, talk};
+use self::diagnosis::{Diagnosis, diagnose};
 use crate::app::token_source;
+use crate::cli::config_arg::{ConfigArg, warn};
+use crate::cli::output::{self, BOLD, Failure, counted, data, talk};
+use crate::cli::token;
 use crate::config::{Config, ConfigErrors, Problem};
 use crate::credential::{CredentialKind, CredentialSettings};
 use crate::oauth::Grant;
@@ -20,7 +24,7 @@ const NOTABLE_SKEW: i64 = 30;
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     /// Also obtain every token once, and show what came.
     #[arg(long)]
     live: bool,
@@ -33,7 +37,7 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Serialize)]
 struct Obtained {
     credential: String,
-    /// `None` for a fixed credential: nobody was asked.
+    /// `None` for a fixed credential: no server was asked.
     server: Option<String>,
     /// The method, or `fixed`.
     client_auth: &'static str,
@@ -84,7 +88,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
         let warnings = lines(&config.source, &config.warnings);
         output::json(&json!({ "ok": ok, "problems": [], "warnings": warnings, "credentials": obtained }))?;
     } else {
-        super::warn(&config)?;
+        warn(&config)?;
         print(&config, &obtained)?;
     }
     if ok { Ok(()) } else { Err(Failure::Told) }
@@ -141,12 +145,12 @@ async fn obtain(settings: &CredentialSettings) -> Obtained {
         ..Obtained::unasked(&settings.name, oauth.client_auth.name())
     };
     match fetched {
-        Ok(token) => {
-            obtained.scope = token.scope.or(asked);
-            obtained.missing_scope = (!token.missing_scope.is_empty()).then(|| token.missing_scope.join(" "));
-            obtained.secret = token.detail.proven_by;
-            obtained.lifetime = super::token::expires_in(token.expires);
-            obtained.clock_skew = token.server_date.map(|date| clock_skew(date, token.requested_at));
+        Ok(granted) => {
+            obtained.scope = granted.scope.or(asked);
+            obtained.missing_scope = (!granted.missing_scope.is_empty()).then(|| granted.missing_scope.join(" "));
+            obtained.secret = granted.detail.proven_by;
+            obtained.lifetime = token::expires_in(granted.expires);
+            obtained.clock_skew = granted.server_date.map(|date| clock_skew(date, granted.requested_at));
         }
         Err(error) => {
             obtained.clock_skew = error.clock_skew;
@@ -158,7 +162,6 @@ async fn obtain(settings: &CredentialSettings) -> Obtained {
 }
 
 fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
-    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let summary = [
         counted(config.listeners.len(), "listener"),
         counted(config.upstreams.len(), "upstream"),

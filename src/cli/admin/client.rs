@@ -9,10 +9,13 @@ use clap::Args;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::output::Failure;
+use crate::admin::{Problem, ProblemType};
+use crate::cli::config_arg::ConfigArg;
+use crate::cli::output::Failure;
 use crate::config::{Config, ConfigErrors};
 use crate::listen::ListenAddress;
 use crate::secret::Secret;
@@ -20,17 +23,17 @@ use crate::secret::Secret;
 /// The variable that holds the admin token, where the configuration does not name one that can be read here.
 const TOKEN_VARIABLE: &str = "ATTACHE_ADMIN_TOKEN";
 
-/// From dialling to the last byte. The listener has a thread without heavy work; this is patience with the machine.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// From dialling to the last byte. The listener has a thread without heavy work, so a machine that is busy has time enough.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A status report of thousands of credentials is smaller.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
+const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 #[expect(clippy::doc_markdown, reason = "these comments are the help text")]
 pub(super) struct AdminArg {
     #[command(flatten)]
-    config: super::ConfigArg,
+    config: ConfigArg,
     /// The admin listener of the running attache, http://HOST:PORT or unix:PATH. Default: [admin] of the configuration.
     /// Its token is read from $ATTACHE_ADMIN_TOKEN, or from where the configuration says.
     #[arg(long, value_name = "URL", env = "ATTACHE_ADMIN")]
@@ -57,7 +60,7 @@ pub(super) struct Answered {
 }
 
 impl AdminArg {
-    /// The client that these arguments mean. The configuration is read for its `[admin]` alone: whoever asks for a status
+    /// The client that these arguments mean. The configuration is read for its `[admin]` alone: a person who asks for a status
     /// need not have the secrets of the credentials.
     pub(super) fn client(&self) -> Result<AdminClient, Failure> {
         let given = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty()).map(Secret::new);
@@ -77,7 +80,7 @@ impl AdminArg {
     }
 }
 
-/// The service has its token; whoever asks may have it only as a text.
+/// The service has its token; the person who asks may have it only as a text.
 fn with_variable(mut errors: ConfigErrors) -> ConfigErrors {
     for problem in errors.problems.iter_mut().filter(|problem| problem.what.starts_with("`admin.token")) {
         problem.remedy = format!("{}; or set {TOKEN_VARIABLE} for this command", problem.remedy);
@@ -144,10 +147,15 @@ impl AdminClient {
 
     /// `GET path`. The error is a sentence with the next step.
     pub(super) async fn get(&self, path: &str) -> Result<Answered, String> {
-        let asked = tokio::time::timeout(DEADLINE, self.exchange(path)).await;
-        asked.unwrap_or_else(|_elapsed| Err(format!("no answer within {} s", DEADLINE.as_secs()))).map_err(|error| {
-            format!("{} does not answer: {error}; is attache running there, with this [admin] address?", self.shown())
-        })
+        let asked = tokio::time::timeout(REQUEST_TIMEOUT, self.exchange(path)).await;
+        asked.unwrap_or_else(|_elapsed| Err(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()))).map_err(
+            |error| {
+                format!(
+                    "{} does not answer: {error}; is attache running there, with this [admin] address?",
+                    self.shown()
+                )
+            },
+        )
     }
 
     async fn exchange(&self, path: &str) -> Result<Answered, String> {
@@ -185,7 +193,7 @@ impl AdminClient {
         let exchange = async {
             let response = sender.send_request(request).await.map_err(told)?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, MOST_BYTES).collect().await.map_err(|error| error.to_string())?;
+            let body = Limited::new(body, MAX_BYTES).collect().await.map_err(|error| error.to_string())?;
             Ok(Answered { status: head.status, body: body.to_bytes() })
         };
         // The connection moves nothing by itself; it is dropped with this future, at the deadline too.
@@ -195,7 +203,7 @@ impl AdminClient {
             biased;
             answered = &mut exchange => answered,
             ended = &mut connection => match ended {
-                // What has been read before the end is still there to be had.
+                // What has been read before the end can still be taken.
                 Ok(()) => exchange.await,
                 Err(error) => Err(told(error)),
             },
@@ -214,13 +222,17 @@ impl Answered {
 
     /// Why the admin API refused.
     pub(super) fn refusal(&self, asked: &str) -> String {
-        let detail = self.json().and_then(|document| document.get("detail")?.as_str().map(str::to_owned));
-        let detail = detail.unwrap_or_else(|| "it gives no reason".to_owned());
-        let remedy = if detail.contains("wants its token") { format!("; set {TOKEN_VARIABLE}") } else { String::new() };
-        format!("{asked} answers {}: {detail}{remedy}", self.status.as_u16())
+        let status = self.status.as_u16();
+        let Some(Problem { kind, detail, .. }) = self.json() else {
+            return format!("{asked} answers {status}: it gives no reason");
+        };
+        match kind {
+            ProblemType::TokenRequired => format!("{asked} answers {status}: {detail}; set {TOKEN_VARIABLE}"),
+            ProblemType::Blank => format!("{asked} answers {status}: {detail}"),
+        }
     }
 
-    pub(super) fn json(&self) -> Option<serde_json::Value> {
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
     }
 }

@@ -4,21 +4,22 @@ use std::time::Duration;
 
 use clap::Args;
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
-use super::admin_client::{AdminArg, AdminClient, Answered};
-use super::output::{self, Failure, data, talk};
+use super::client::{AdminArg, AdminClient, Answered};
+use crate::admin::{CredentialStatus, Readiness};
+use crate::cli::output::{self, Failure, data, talk};
 
-/// Often enough that nobody waits for the wait.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Short beside what a start takes.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
   attache run & attache wait && ./job      the job begins when every required credential has its token
 
 0 once it is ready, 1 when the time is over; stderr says what was missing.")]
-pub(super) struct WaitArgs {
+pub(in crate::cli) struct WaitArgs {
     #[command(flatten)]
     admin: AdminArg,
     /// How long to wait, such as 30s or 2m.
@@ -34,7 +35,7 @@ pub(super) struct WaitArgs {
   HEALTHCHECK CMD [\"attache\", \"health\"]      in a Dockerfile
 
 0 if it answers, 1 if not. Being alive does not depend on any authorization server; --ready does.")]
-pub(super) struct HealthArgs {
+pub(in crate::cli) struct HealthArgs {
     #[command(flatten)]
     admin: AdminArg,
     /// Ask whether it is ready, not only whether it is alive.
@@ -55,7 +56,7 @@ enum Found {
 }
 
 /// Asks until it is ready or the time is over.
-pub(super) async fn wait(args: WaitArgs) -> Result<(), Failure> {
+pub(in crate::cli) async fn wait(args: WaitArgs) -> Result<(), Failure> {
     let client = args.admin.client()?;
     let began = Instant::now();
     let deadline = began.checked_add(args.timeout);
@@ -70,15 +71,15 @@ pub(super) async fn wait(args: WaitArgs) -> Result<(), Failure> {
             Ok(found) => return tell(&client, "ready", &found, args.json),
             Err(_elapsed) => vec![format!("{} did not answer in time", client.shown())],
         };
-        if deadline.is_some_and(|deadline| Instant::now() + PAUSE >= deadline) {
+        if deadline.is_some_and(|deadline| Instant::now() + POLL_INTERVAL >= deadline) {
             return tell(&client, "ready", &Found::No(reasons), args.json);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Asks once.
-pub(super) async fn health(args: HealthArgs) -> Result<(), Failure> {
+pub(in crate::cli) async fn health(args: HealthArgs) -> Result<(), Failure> {
     let client = args.admin.client()?;
     if args.ready {
         let found = ready(&client).await;
@@ -104,21 +105,19 @@ async fn ready(client: &AdminClient) -> Found {
 /// A 503 has the credentials in it, anything else is a refusal.
 fn reasons(client: &AdminClient, answered: &Answered) -> Vec<String> {
     let document = answered.json().filter(|_| answered.status == StatusCode::SERVICE_UNAVAILABLE);
-    let missing: Vec<String> = document.as_ref().map_or_else(Vec::new, waited_for);
+    let missing = document.map_or_else(Vec::new, |Readiness { credentials, .. }| waited_for(&credentials));
     if missing.is_empty() { vec![answered.refusal(&client.shown())] } else { missing }
 }
 
 /// The required credentials that have nothing to put on a request.
-fn waited_for(document: &Value) -> Vec<String> {
-    let credentials = document.get("credentials").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+fn waited_for(credentials: &[CredentialStatus]) -> Vec<String> {
     let missing = credentials.iter().filter(|credential| {
-        let alive = credential["state"] == "ready" || credential["expires_in"].as_u64().is_some_and(|left| left > 0);
-        credential["required"] == true && !alive
+        let alive = credential.state == "ready" || credential.expires_in.is_some_and(|left| left > 0);
+        credential.required && !alive
     });
-    let sentence = |credential: &Value| {
-        let name = credential["name"].as_str().unwrap_or("?");
-        let why = credential["last_error"].as_str().unwrap_or("its token request has not ended yet");
-        format!("credential {name:?} has no token: {why}")
+    let sentence = |credential: &CredentialStatus| {
+        let why = credential.last_error.as_deref().unwrap_or("its token request has not ended yet");
+        format!("credential {:?} has no token: {why}", credential.name)
     };
     missing.map(sentence).collect()
 }

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::admin_client::{AdminArg, AdminClient};
-use super::output::{self, Failure, data, talk, text};
-use super::status_table::Report;
+use super::client::{AdminArg, AdminClient};
+use super::status_table;
+use crate::admin::StatusReport;
+use crate::cli::output::{self, Failure, data, talk, text};
 
-const EVERY: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
   attache status --watch                   live, until Ctrl-C
   attache status --json | jq '.credentials[] | select(.state == \"failed\")'
   attache status --admin unix:/run/attache/admin.sock")]
-pub(super) struct StatusArgs {
+pub(in crate::cli) struct StatusArgs {
     #[command(flatten)]
     admin: AdminArg,
     /// Draw it anew each second, until Ctrl-C.
@@ -27,13 +28,13 @@ pub(super) struct StatusArgs {
     json: bool,
 }
 
-pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
+pub(in crate::cli) async fn status(args: StatusArgs) -> Result<(), Failure> {
     let client = args.admin.client()?;
     if !args.watch {
         return show(&client, args.json).await?.map_err(Failure::Failed);
     }
     tokio::select! {
-        // Only an output that nobody reads any more ends it.
+        // Only an output that is closed ends it.
         ended = watch(&client, args.json) => ended,
         _signal = tokio::signal::ctrl_c() => Ok(()),
     }
@@ -41,14 +42,14 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
 
 async fn watch(client: &AdminClient, as_json: bool) -> Result<(), Failure> {
     let drawn = !as_json && std::io::stdout().is_terminal();
-    let mut ticks = tokio::time::interval(EVERY);
+    let mut ticks = tokio::time::interval(REFRESH_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         if drawn {
             match read(client).await {
                 Ok(document) => redraw(&render(client, &document)?)?,
-                // It may be starting again: that is what one watches for.
+                // It may be starting again: that is what a person watches for.
                 Err(error) => redraw(&format!("{error}\n"))?,
             }
         } else if let Err(error) = show(client, as_json).await? {
@@ -76,9 +77,9 @@ async fn read(client: &AdminClient) -> Result<serde_json::Value, String> {
 }
 
 fn render(client: &AdminClient, document: &serde_json::Value) -> Result<String, Failure> {
-    let report: Report = serde_json::from_value(document.clone())
+    let report: StatusReport = serde_json::from_value(document.clone())
         .map_err(|_other| Failure::failed("the status has another form than this version knows; ask with --json"))?;
-    Ok(report.render(&client.shown(), std::time::SystemTime::now()))
+    Ok(status_table::render(&report, &client.shown(), std::time::SystemTime::now()))
 }
 
 /// Over what was there before, line by line, so that nothing flickers.
