@@ -15,14 +15,14 @@ use super::trust;
 use crate::app::App;
 use crate::config::{Config, ConfigErrors, ListenerConfig, Problem};
 use crate::dial::OriginPattern;
-use crate::exec::{Change, Child, PrivateFolder, Proxy, Setup};
+use crate::exec::{Change, Child, Proxy, Setup, private_folder};
 use crate::listen::ListenAddress;
 use crate::proxy::ListenerMode;
 use crate::secret::{Secret, SecretSource};
 use crate::tls::{AuthoritySource, CertificateAuthority};
 
 /// How long what the command left running may finish its requests.
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What every variable of our own begins with.
 const OWN: &str = "ATTACHE_";
@@ -79,7 +79,7 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     keep_to_ourselves();
 
     // Kept until the command has ended, and gone then.
-    let folder = PrivateFolder::new().map_err(Failure::failed)?;
+    let folder = private_folder().map_err(Failure::failed)?;
     let trusted = match &authority {
         Some(authority) => Some(trust::write(authority, folder.path(), "ca", &current)?),
         None => None,
@@ -96,7 +96,11 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     }
     let secrets = withheld(variables);
     let code = run(&args.command, secrets.iter().chain(&environment.changes)).await;
-    app.shutdown_within(DRAIN).await;
+    app.shutdown_within(DRAIN_TIMEOUT).await;
+    let path = folder.path().to_owned();
+    if let Err(error) = folder.close() {
+        tracing::warn!(target: "attache::exec", folder = %path.display(), %error, "a temporary folder stays behind");
+    }
     code
 }
 

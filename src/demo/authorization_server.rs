@@ -1,22 +1,20 @@
 //! A small authorization server that can be told to misbehave. The demo runs it, and the tests do.
 
-use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 
 use super::client::Client;
 use super::server::Server;
-use super::signing::{Claims, SigningKey, now};
+use super::signing::{Claims, SigningKey};
+use super::state::{Failure, ServerState, Shared, TokenFault};
 use super::token_endpoint;
-use crate::sync::lock;
 
 /// A running authorization server: `POST /token` (client credentials only), `POST /revoke`, `GET /jwks`, and its
 /// metadata. Dropping it stops it.
@@ -30,23 +28,6 @@ pub struct AuthorizationServer {
 #[derive(Clone)]
 pub struct Verifier(Arc<Shared>);
 
-/// Why a token is not accepted; the text is fit for `error_description` (RFC 6750 section 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenFault {
-    /// Not signed by this server.
-    #[error("the token is not one of ours")]
-    Unknown,
-    /// Past its `exp`.
-    #[error("the token has expired")]
-    Expired,
-    /// Revoked before its time.
-    #[error("the token has been revoked")]
-    Revoked,
-    /// Made out for another API.
-    #[error("the token is for another audience")]
-    WrongAudience,
-}
-
 impl AuthorizationServer {
     /// Starts a server for these clients on `address` (port 0 takes a free one), whose tokens are for `audience`. Runs
     /// on the current tokio runtime.
@@ -55,13 +36,8 @@ impl AuthorizationServer {
     /// When the address cannot be bound, or no signing key be made.
     pub async fn start(address: SocketAddr, audience: &str, clients: Vec<Client>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        let shared = Arc::new(Shared {
-            issuer: format!("http://{}", listener.local_addr()?),
-            audience: audience.to_owned(),
-            clients,
-            key: SigningKey::generate()?,
-            state: Mutex::new(ServerState { lifetime: Duration::from_mins(5), ..ServerState::default() }),
-        });
+        let issuer = format!("http://{}", listener.local_addr()?);
+        let shared = Arc::new(Shared::new(issuer, audience.to_owned(), clients, SigningKey::generate()?));
         let server = Server::start(listener, token_endpoint::router(Arc::clone(&shared)))?;
         Ok(Self { server, verifier: Verifier(shared) })
     }
@@ -156,94 +132,13 @@ impl Verifier {
     /// # Errors
     /// The first of them that fails.
     pub fn verify(&self, token: &str) -> Result<Claims, TokenFault> {
-        let claims = self.0.key.open(token).ok_or(TokenFault::Unknown)?;
-        let expires_at = self.0.state().live.get(&claims.jti).copied();
-        match expires_at {
-            Some(expires_at) if Instant::now() >= expires_at => Err(TokenFault::Expired),
-            None if now() >= claims.exp => Err(TokenFault::Expired),
-            None => Err(TokenFault::Revoked),
-            Some(_) if claims.aud != self.0.audience => Err(TokenFault::WrongAudience),
-            Some(_) => Ok(claims),
-        }
+        self.0.verify(token)
     }
 }
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Verifier").field(&self.0.issuer).finish()
-    }
-}
-
-/// What the endpoints and the owner of the server share.
-pub(super) struct Shared {
-    pub(super) issuer: String,
-    pub(super) audience: String,
-    pub(super) clients: Vec<Client>,
-    pub(super) key: SigningKey,
-    state: Mutex<ServerState>,
-}
-
-#[derive(Default)]
-struct ServerState {
-    lifetime: Duration,
-    delay: Duration,
-    failures_left: usize,
-    failure: Option<Failure>,
-    requests: u64,
-    issued: u64,
-    /// `jti` and end of every token that is not revoked. More exact than `exp`, which has whole seconds only.
-    live: HashMap<String, Instant>,
-}
-
-/// A scripted answer.
-#[derive(Clone)]
-pub(super) struct Failure {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
-    pub(super) headers: HeaderMap,
-}
-
-/// What the script says about one token request.
-pub(super) struct Scripted {
-    pub(super) delay: Duration,
-    pub(super) failure: Option<Failure>,
-}
-
-impl Shared {
-    /// Counts a token request, and says what the script has for it.
-    pub(super) fn token_requested(&self) -> Scripted {
-        let mut state = self.state();
-        state.requests += 1;
-        let scripted = state.failures_left > 0;
-        state.failures_left = state.failures_left.saturating_sub(1);
-        Scripted { delay: state.delay, failure: state.failure.clone().filter(|_| scripted) }
-    }
-
-    /// Keeps a token in mind until it is revoked, or long over.
-    pub(super) fn token_issued(&self, claims: &Claims) {
-        const REMEMBERED: Duration = Duration::from_hours(1);
-        let (mut state, issued_at) = (self.state(), Instant::now());
-        state.issued += 1;
-        state.live.retain(|_, expires_at| *expires_at + REMEMBERED > issued_at);
-        state.live.insert(claims.jti.clone(), issued_at + Duration::from_secs(claims.exp - claims.iat));
-    }
-
-    pub(super) fn revoke(&self, jti: &str) {
-        self.state().live.remove(jti);
-    }
-
-    pub(super) fn lifetime(&self) -> Duration {
-        self.state().lifetime
-    }
-
-    /// Every scope that some client may have.
-    pub(super) fn scopes(&self) -> BTreeSet<&str> {
-        self.clients.iter().flat_map(|client| client.scopes.iter().map(String::as_str)).collect()
-    }
-
-    fn state(&self) -> MutexGuard<'_, ServerState> {
-        // Nothing panics while it is held; were it so, counters and maps are whole all the same.
-        lock(&self.state)
     }
 }
 

@@ -1,12 +1,12 @@
 //! The clients that the demo's authorization server knows, and how one proves itself (RFC 6749 section 2.3).
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 
-use super::token_endpoint::Refusal;
+use super::refusal::Refusal;
 
 /// A registered client.
 #[derive(Debug, Clone)]
@@ -85,16 +85,4 @@ fn form_decoded(text: &str) -> String {
     // A form of one field whose value is the text; a bare `&` or `=` cannot come from an encoder.
     let field = format!("v={text}");
     form_urlencoded::parse(field.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
-}
-
-impl Refusal {
-    /// RFC 6749 section 5.2: 400.
-    pub(super) const fn bad(code: &'static str, description: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code, description }
-    }
-
-    /// RFC 6749 section 5.2: 401 with a challenge.
-    pub(super) const fn client(description: &'static str) -> Self {
-        Self { status: StatusCode::UNAUTHORIZED, code: "invalid_client", description }
-    }
 }

@@ -5,8 +5,10 @@ mod api;
 mod ask;
 mod authorization_server;
 mod client;
+mod refusal;
 mod server;
 mod signing;
+mod state;
 mod token_endpoint;
 
 use std::io;
@@ -14,9 +16,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 pub use api::Api;
 pub use ask::{Reply, ask};
-pub use authorization_server::{AuthorizationServer, TokenFault, Verifier};
+pub use authorization_server::{AuthorizationServer, Verifier};
 pub use client::Client;
 pub use signing::Claims;
+pub use state::TokenFault;
 
 /// The demo's client.
 pub const CLIENT_ID: &str = "orders-batch";

@@ -5,22 +5,16 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::authorization_server::Shared;
 use super::client::{Client, Form, authenticate};
+use super::refusal::{Refusal, no_store};
 use super::signing::{Claims, now, random_name};
-
-/// Why a request is refused (RFC 6749 section 5.2).
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) code: &'static str,
-    pub(super) description: &'static str,
-}
+use super::state::Shared;
 
 /// All endpoints over one state.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -124,24 +118,4 @@ async fn metadata(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "response_types_supported": [],
         "scopes_supported": shared.scopes(),
     }))
-}
-
-/// RFC 6749 section 5.1: an answer with a token in it is kept by nobody.
-fn no_store() -> [(header::HeaderName, HeaderValue); 2] {
-    [
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::PRAGMA, HeaderValue::from_static("no-cache")),
-    ]
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let body = Json(json!({"error": self.code, "error_description": self.description}));
-        let mut response = (self.status, no_store(), body).into_response();
-        if self.status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("Basic realm=\"demo\", charset=\"UTF-8\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-        }
-        response
-    }
 }

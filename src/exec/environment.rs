@@ -2,10 +2,9 @@
 //! own; which one honours which was tried with real ones.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
+use super::setup::Setup;
 use super::{java, no_proxy};
-use crate::dial::OriginPattern;
 
 /// Where requests go through. Both spellings: curl and wget read `http_proxy` in small letters only, because a server
 /// that runs CGI programs lets its callers set `HTTP_PROXY` (httpoxy); others read only the capitals.
@@ -55,53 +54,6 @@ const BUNDLE_IF_SET: [&str; 1] = ["NPM_CONFIG_CAFILE"];
 /// Not for our programs. `REQUEST_METHOD` has them believe that a web server started them, so that they take no proxy from
 /// the environment (httpoxy); a SOCKS proxy would lead past us.
 const UNWANTED: [&str; 3] = ["REQUEST_METHOD", "SOCKS_PROXY", "socks_proxy"];
-
-/// The proxy, as its callers are told about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Proxy {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
-}
-
-impl Proxy {
-    /// What programs are given. **The seam for a password of the proxy's**: it would stand in here, as
-    /// `http://attache:PASSWORD@…`; Java's options have no place for one.
-    #[must_use]
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-/// Where the certificate authority is found by those who are to trust it. Paths are text, because variables are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trust {
-    /// A PEM file with the system's trusted certificates, those of the current environment, and ours.
-    pub(crate) bundle: String,
-    /// The same for Java.
-    pub(crate) java: Option<TrustStore>,
-}
-
-/// A Java trust store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TrustStore {
-    /// The file.
-    pub(crate) path: String,
-    /// `PKCS12` or `JKS`.
-    pub(crate) kind: &'static str,
-    /// Guards nothing: what is in there is public.
-    pub(crate) password: String,
-}
-
-/// What a program's environment is made for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Setup<'a> {
-    /// The proxy; `None` where programs are given its base URL, and only have to trust it.
-    pub(crate) proxy: Option<Proxy>,
-    /// `None` where no connection is opened, so that nobody has to trust anything.
-    pub(crate) trust: Option<&'a Trust>,
-    /// What the proxy is there for.
-    pub(crate) upstreams: &'a [OriginPattern],
-}
 
 /// What happens to a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,6 @@
+use super::super::setup::{Proxy, Trust, TrustStore};
 use super::*;
+use crate::dial::OriginPattern;
 
 const PROXY_AT: &str = "127.0.0.1:3128";
 

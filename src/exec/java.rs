@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::environment::Setup;
+use super::setup::Setup;
 
 /// The options of an environment with ours behind them; of two of the same name the last one counts.
 pub(super) fn options(setup: &Setup<'_>, direct: &[String], before: Option<&str>) -> String {

@@ -1,22 +1,26 @@
 //! One program beside a proxy: what its environment tells it, and how it is run.
 //!
 //! - `environment`: the variables by which programs find a proxy and trust a certificate authority, as plain data;
-//! - `no_proxy`: the hosts that programs go to directly, without those that they are to reach through us;
+//! - `no_proxy`: the hosts that programs go to directly, without those that they are to reach through the proxy;
 //! - `java`: the same for programs that read no environment, as options;
 //! - `shell`: the variables written down, so that a shell reads exactly them;
-//! - `trust`: the files that some of the variables name;
-//! - `child`: a program as it would be without us: terminal, signals, exit code.
+//! - `trust`: the files that some of the variables name, and `folders` where they are;
+//! - `child`: a program as it would be without the proxy: terminal, signals, exit code.
 
 mod child;
 mod environment;
+mod folders;
 mod java;
 mod no_proxy;
+mod setup;
 mod shell;
 mod trust;
 
 pub(crate) use child::Child;
 #[cfg(target_os = "linux")]
 pub(crate) use child::{hide_from_others, users};
-pub(crate) use environment::{Change, Environment, Proxy, Setup, Trust};
+pub(crate) use environment::{Change, Environment};
+pub(crate) use folders::{cache_folder, kept_from_others, private_folder};
+pub(crate) use setup::{Proxy, Setup, Trust};
 pub(crate) use shell::Notation;
-pub(crate) use trust::{JavaStore, PrivateFolder, Trusted, cache_folder, kept_from_others};
+pub(crate) use trust::{JavaStore, Trusted};

@@ -24,7 +24,8 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use super::{TlsError, provider};
+use super::error::TlsError;
+use super::provider::provider;
 use crate::secret::Secret;
 
 /// How long a leaf is valid, at the most.

@@ -3,7 +3,8 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{CertificateAuthority, NewAuthority, TlsError};
+use super::authority::{CertificateAuthority, NewAuthority};
+use super::error::TlsError;
 use crate::secret::SecretSource;
 
 /// Where a CA's certificate and key are.
@@ -31,9 +32,7 @@ impl AuthoritySource {
         }
         CertificateAuthority::from_pem(self.certificate.read()?.pem().expose(), &self.key.read()?)
     }
-}
 
-impl AuthoritySource {
     /// Writes a new CA into two files that are not there yet, the key readable by this user alone. Folders are made.
     ///
     /// # Errors

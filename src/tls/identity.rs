@@ -12,7 +12,7 @@ use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::TlsError;
+use super::error::TlsError;
 use super::validity::{Doubt, Validity};
 use crate::secret::{Secret, SecretSource};
 
@@ -53,7 +53,7 @@ impl ClientIdentity {
     pub(crate) fn from_pem(certificate: &Secret, key: &Secret) -> Result<Self, TlsError> {
         let chain = chain(certificate.pem().expose().as_bytes())?;
         let key = Zeroizing::new(private_key(key.pem().expose().as_bytes())?);
-        // Not by the provider's `load_private_key`: it would leave a copy behind that nobody zeroes.
+        // Not by the provider's `load_private_key`: it would leave a copy behind that is not zeroed.
         let signing = any_supported_type(&key).map_err(|_unsupported| TlsError::ClientKey {
             what: "is broken or of an unsupported kind",
             remedy: "use RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519",
@@ -141,7 +141,7 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// In words of our own: the library's repeat the line.
+/// In attache's own words: the library's repeat the line.
 pub(super) const fn broken(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "has a block without its -----END line",

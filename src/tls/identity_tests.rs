@@ -5,7 +5,8 @@ use rcgen::{
     SignatureAlgorithm,
 };
 
-use super::super::validity::element;
+use x509_parser::asn1_rs::{Any, FromDer as _};
+
 use super::*;
 
 fn secret(text: &str) -> Secret {
@@ -41,11 +42,11 @@ fn keys_in_their_older_encodings_are_read() {
         let key = KeyPair::generate_for(algorithm).unwrap();
         let certificate = CertificateParams::new(["client".to_owned()]).unwrap().self_signed(&key).unwrap();
         // PKCS#8 is a wrapping around them (RFC 5958 section 2): version, algorithm, octets.
-        let mut inner = element(key.serialized_der(), 0x30).unwrap().0;
-        for skipped in [0x02, 0x30] {
-            inner = element(inner, skipped).unwrap().1;
-        }
-        let inner = STANDARD.encode(element(inner, 0x04).unwrap().0);
+        let (_, whole) = Any::from_der(key.serialized_der()).unwrap();
+        let (rest, _version) = Any::from_der(whole.data).unwrap();
+        let (rest, _algorithm) = Any::from_der(rest).unwrap();
+        let (_, octets) = Any::from_der(rest).unwrap();
+        let inner = STANDARD.encode(octets.data);
         let older = format!("-----BEGIN {label} PRIVATE KEY-----\n{inner}\n-----END {label} PRIVATE KEY-----\n");
         ClientIdentity::from_pem(&secret(&certificate.pem()), &secret(&older)).unwrap();
     }

@@ -14,8 +14,9 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, Sign
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate};
 
+use super::error::TlsError;
+use super::provider::provider;
 use super::validity::{Validity, When};
-use super::{TlsError, provider};
 
 /// Takes what the authorities of a file have signed, and the certificates of the file themselves.
 #[derive(Debug)]

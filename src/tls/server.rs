@@ -9,7 +9,10 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use super::{ClientIdentity, IdentitySource, TlsError, provider, read_certificates};
+use super::certificates::read_certificates;
+use super::error::TlsError;
+use super::identity::{ClientIdentity, IdentitySource};
+use super::provider::provider;
 
 /// `listeners.L.tls`.
 #[derive(Debug, Clone, PartialEq, Eq)]

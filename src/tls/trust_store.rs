@@ -1,14 +1,10 @@
 //! Files by which other programs trust a CA: PEM bundles, and the two forms of Java's trust stores.
 
 use aws_lc_rs::{digest, hmac};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use pem::{EncodeConfig, LineEnding, Pem};
 use rustls_pki_types::CertificateDer;
 
-use super::TlsError;
-
-/// A PEM line (RFC 7468 section 2).
-const LINE: usize = 64;
+use super::error::TlsError;
 
 /// The certificates that this system trusts (or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name).
 ///
@@ -26,17 +22,11 @@ pub(crate) fn system_roots() -> Result<Vec<CertificateDer<'static>>, TlsError> {
 /// These certificates as PEM (RFC 7468), one after the other.
 #[must_use]
 pub fn pem_bundle<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut bundle = String::new();
-    for certificate in certificates {
-        bundle.push_str("-----BEGIN CERTIFICATE-----\n");
-        let text = STANDARD.encode(certificate);
-        for at in (0..text.len()).step_by(LINE) {
-            bundle.push_str(&text[at..text.len().min(at + LINE)]);
-            bundle.push('\n');
-        }
-        bundle.push_str("-----END CERTIFICATE-----\n");
-    }
-    bundle
+    let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    certificates
+        .into_iter()
+        .map(|certificate| pem::encode_config(&Pem::new("CERTIFICATE", certificate), config))
+        .collect()
 }
 
 /// A Java trust store in Java's own first format, which every version of it reads. What it holds is public: the password only
@@ -179,7 +169,7 @@ fn mac_key(password: &str, salt: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::CertificateAuthority;
+    use super::super::authority::CertificateAuthority;
     use super::*;
     use crate::secret::Secret;
     use std::process::Command;
@@ -233,7 +223,7 @@ mod tests {
         use rustls_pki_types::pem::PemObject as _;
         let authority = authority();
         let bundle = pem_bundle([authority.certificate_der(), b"another"]);
-        assert!(bundle.lines().all(|line| line.len() <= LINE));
+        assert!(bundle.lines().all(|line| line.len() <= 64), "RFC 7468 section 2");
         let read: Vec<_> = CertificateDer::pem_slice_iter(bundle.as_bytes()).map(Result::unwrap).collect();
         assert_eq!((read[0].as_ref(), read[1].as_ref()), (authority.certificate_der(), &b"another"[..]));
         assert!(!system_roots().unwrap().is_empty());

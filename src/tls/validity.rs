@@ -1,7 +1,9 @@
-//! When a certificate is valid (RFC 5280 section 4.1.2.5), read without a parser for all the rest of it.
+//! When a certificate is valid (RFC 5280 section 4.1.2.5).
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate};
 
 /// From when until when a certificate may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,22 +13,15 @@ pub(super) struct Validity {
 }
 
 impl Validity {
-    /// `None` where the certificate is no DER of the usual form; others will have more to say about that.
+    /// `None` where this is no certificate; others will have more to say about that.
     pub(super) fn of(certificate: &[u8]) -> Option<Self> {
-        let (mut outer, _) = element(certificate, SEQUENCE)?;
-        let (mut inner, _) = element(outer, SEQUENCE)?;
-        outer = inner;
-        // The version is left out by the first one.
-        if let Some((_, rest)) = element(outer, VERSION) {
-            outer = rest;
-        }
-        for skipped in [INTEGER, SEQUENCE, SEQUENCE] {
-            (_, outer) = element(outer, skipped)?;
-        }
-        (inner, _) = element(outer, SEQUENCE)?;
-        let (not_before, rest) = time(inner)?;
-        let (not_after, _) = time(rest)?;
-        Some(Self { not_before, not_after })
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        // A time before 1970 is one that is over.
+        let moment = |time: ASN1Time| {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or_default())
+        };
+        let validity = parsed.validity();
+        Some(Self { not_before: moment(validity.not_before), not_after: moment(validity.not_after) })
     }
 
     pub(super) fn when(&self, now: SystemTime) -> When {
@@ -73,45 +68,6 @@ impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the client certificate {}; {}", self.what, self.remedy)
     }
-}
-
-// Tags of DER (X.690 section 8.1.2).
-const INTEGER: u8 = 0x02;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
-/// `[0] EXPLICIT`
-const VERSION: u8 = 0xa0;
-
-/// The content of the first element, if it has this tag, and what follows it.
-pub(super) fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (found, rest) = der.split_first()?;
-    let (first, mut rest) = rest.split_first()?;
-    let mut length = usize::from(*first);
-    // From 128 on, the first byte says how many bytes the length has.
-    if let Some(bytes) = length.checked_sub(0x80) {
-        let long = rest.get(..bytes).filter(|_| (1..=4).contains(&bytes))?;
-        length = long.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-        rest = rest.get(bytes..)?;
-    }
-    (*found == tag).then_some(())?;
-    rest.split_at_checked(length)
-}
-
-/// A time, and what follows it: `YYMMDDHHMMSSZ`, or with four digits of the year.
-fn time(der: &[u8]) -> Option<(SystemTime, &[u8])> {
-    let (century, digits, rest) = match element(der, UTC_TIME) {
-        // 50 to 99 are the twentieth century's.
-        Some((digits, rest)) => (if *digits.first()? >= b'5' { "19" } else { "20" }, digits, rest),
-        None => element(der, GENERALIZED_TIME).map(|(digits, rest)| ("", digits, rest))?,
-    };
-    let text = format!("{century}{}", std::str::from_utf8(digits).ok()?);
-    let part = |from: usize, to: usize| text.get(from..to);
-    let (date, clock) = ((part(0, 4)?, part(4, 6)?, part(6, 8)?), (part(8, 10)?, part(10, 12)?, part(12, 14)?));
-    let text = format!("{}-{}-{}T{}:{}:{}Z", date.0, date.1, date.2, clock.0, clock.1, clock.2);
-    // A time before 1970 is one that is over.
-    let time = humantime::parse_rfc3339(&text).unwrap_or(SystemTime::UNIX_EPOCH);
-    Some((time, rest))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ const LONGER: [(&str, usize); 1] = [
 ];
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 26] = [
+const DOORS: [(&str, &[&str]); 27] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "runtime.rs", "token/cache.rs"]),
     ("axum::", &["admin/", "demo/"]),
@@ -48,7 +48,8 @@ const DOORS: [(&str, &[&str]); 26] = [
     ("toml::", &["config/"]),
     ("tracing_subscriber::", &["telemetry/"]),
     ("rustls_native_certs::", &["tls/trust_store.rs"]),
-    ("x509_parser::", &["tls/authority.rs", "tls/pinned.rs", "tls/server.rs"]),
+    ("tempfile::", &["exec/folders.rs"]),
+    ("x509_parser::", &["tls/authority.rs", "tls/pinned.rs", "tls/server.rs", "tls/validity.rs"]),
 ];
 
 /// Who may look into a secret, and what for.
@@ -70,7 +71,7 @@ const EXPOSING: [&str; 21] = [
     "secret/source.rs",        // a member of a document that is a secret as a whole
     "tls/authority_source.rs", // the key of a new CA is written into its file
     "tls/authority.rs",        // the key of the local CA is read
-    "tls/mod.rs",              // a certificate is parsed
+    "tls/certificates.rs",     // a certificate is parsed
     "tls/identity.rs",         // certificate and key come out of their PEM
     "dial/onward.rs",          // our password goes to the onward proxy
     "token/mod.rs",            // the header value is made, once for each token
