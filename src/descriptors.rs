@@ -18,7 +18,7 @@ static BEGAN_WITH: OnceLock<Limit> = OnceLock::new();
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Limit {
-    /// `None`: as many as the system has, or nobody knows.
+    /// `None`: as many as the system has, or unknown.
     soft: Option<u64>,
     hard: Option<u64>,
 }

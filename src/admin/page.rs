@@ -1,5 +1,5 @@
-//! The status page: three files without a build step, which ask nobody but this listener. What they show comes as server-sent
-//! events, once a second while somebody looks: the same for all who look.
+//! The status page: three files without a build step, which ask this listener alone. What they show comes as server-sent events,
+//! once a second while the page is open: the same for each page that is.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -36,7 +36,7 @@ enum CaCommand {
   attache ca init                     the two files that [intercept] of proxy.toml names
   attache ca init --directory ~/ca    ca.pem and ca.key there, for a configuration to come
 
-Whoever has the key can be every server to every program that trusts the certificate. With
+A program that has the key can be every server to every program that trusts the certificate. With
 --constrain it is good for the hosts of the configured upstreams only.")]
 struct InitArgs {
     #[command(flatten)]

@@ -211,7 +211,7 @@ fn find(addresses: &[(String, ListenAddress)], name: &str) -> Result<SocketAddr,
 }
 
 /// The ports of the documentation, so that its commands can be tried as they stand; others where those are taken, and
-/// for a single run, which nobody connects to.
+/// for a single run, which no other program connects to.
 fn ports(once: bool) -> DemoPorts {
     let prefer = |port| {
         let free = !once && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();

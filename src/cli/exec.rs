@@ -24,7 +24,7 @@ use crate::tls::{AuthoritySource, CertificateAuthority};
 /// How long what the command left running may finish its requests.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What every variable of our own begins with.
+/// What each of attache's own variables begins with.
 const OWN: &str = "ATTACHE_";
 
 #[derive(Debug, Args)]
@@ -132,7 +132,7 @@ async fn run<'c>(
     child.wait().await.map(ExitCode::from).map_err(Failure::failed)
 }
 
-/// The configuration with one listener, on a port that nobody else has, so that it runs beside another attache.
+/// The configuration with one listener, on a free port, so that it runs beside another attache.
 fn beside(mut config: Config, listener: Option<&str>, any_user: bool) -> Result<Config, Failure> {
     let upstreams = match listener {
         None => config.upstreams.iter().map(|upstream| upstream.connection.name.clone()).collect(),
@@ -217,10 +217,10 @@ fn upstreams_of(config: &Config, name: &str) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// A port of this machine is open to its other users too, and they are not to have our tokens.
+/// A port of this machine is open to its other users too, and they are not to have these tokens.
 #[cfg(target_os = "linux")]
 fn users() -> Option<Vec<u32>> {
-    // Where the system shows no connections (ProcSubset=pid), nobody's owner could be told, and everybody would be turned away.
+    // Where the system shows no connections (ProcSubset=pid), no connection's owner could be told, and every caller would be refused.
     std::fs::read("/proc/net/tcp").ok()?;
     Some(crate::exec::users())
 }
@@ -237,18 +237,18 @@ fn address(app: &App) -> Result<SocketAddr, Failure> {
     }
 }
 
-/// A variable of our own environment. One that is no text cannot be kept exactly, and none of those here should be.
+/// A variable of this process. One that is no text cannot be kept exactly, and none of those here should be.
 pub(super) fn current(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// What the command does not get to see: secrets, and what is said to us alone.
+/// What the command does not get to see: secrets, and what is meant for attache alone.
 fn withheld(variables: Vec<String>) -> Vec<(String, Change)> {
     let own = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| name.starts_with(OWN));
     variables.into_iter().chain(own).map(|name| (name, Change::Unset)).collect()
 }
 
-/// Our own environment still has the secrets. Other processes of the same user read it in /proc, and core dumps hold it,
+/// This process's environment still has the secrets. Other processes of the same user read it in /proc, and core dumps hold it,
 /// unless the system is told that this process is not to be looked into.
 fn keep_to_ourselves() {
     #[cfg(target_os = "linux")]

@@ -191,7 +191,7 @@ fn print_fixed(name: &str, fixed: &FixedSettings, as_json: bool) -> Result<(), F
     output::data(format_args!("{access_token}"))
 }
 
-/// Whole seconds from now; nothing where nobody said.
+/// Whole seconds from now; nothing where the server did not say.
 pub(super) fn expires_in(expires: Expires) -> Option<u64> {
     match expires {
         Expires::In(lifetime) => Some(lifetime.as_secs()),

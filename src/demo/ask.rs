@@ -24,7 +24,7 @@ pub struct Reply {
 /// (absolute-form, RFC 9112 section 3.2.2, as a program does that has `HTTP_PROXY` set).
 ///
 /// # Errors
-/// When nobody listens there, or what comes back within ten seconds is no HTTP response.
+/// When no program listens there, or what comes back within ten seconds is no HTTP response.
 pub async fn ask(address: SocketAddr, host: &str, target: &str) -> io::Result<Reply> {
     let request =
         format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: a-plain-program\r\nConnection: close\r\n\r\n");
@@ -62,7 +62,7 @@ fn read(answer: &str) -> Option<Reply> {
     Some(reply)
 }
 
-/// RFC 9112 section 7.1, without extensions and trailers: nobody here sends them.
+/// RFC 9112 section 7.1, without extensions and trailers: the demo sends none.
 fn unchunked(mut rest: &str) -> Option<String> {
     let mut body = String::new();
     loop {

@@ -1,9 +1,9 @@
-//! One program, run as if we were not there: it has our terminal, our stdin, stdout and stderr, hears the signals that we
-//! hear, and its exit code is ours.
+//! One program, run as it would be without attache: terminal, stdin, stdout and stderr are the same, it hears the same signals, and
+//! its exit code is attache's.
 //!
-//! It stays in our process group, so what the terminal sends (Ctrl-C, Ctrl-Z) reaches it without us. Signals that are
-//! meant for us alone are passed on. `PR_SET_PDEATHSIG`, which would end the program with us whatever happens to us, has to
-//! be set between fork and exec, and that takes unsafe code: after a SIGKILL of ours it goes on with a proxy that refuses
+//! It stays in attache's process group, so what the terminal sends (Ctrl-C, Ctrl-Z) reaches it directly. Signals that are
+//! meant for attache alone are passed on. `PR_SET_PDEATHSIG`, which would end the program together with attache, has to
+//! be set between fork and exec, and that takes unsafe code: after a SIGKILL of attache it goes on with a proxy that refuses
 //! connections.
 
 use std::ffi::OsStr;
@@ -196,8 +196,8 @@ mod signals {
         }
     }
 
-    /// If the program has stopped (Ctrl-Z), so do we, or the shell would not know that its job has. Only where somebody
-    /// sits who can wake us: elsewhere whoever stopped the program alone will wake it alone.
+    /// If the program has stopped (Ctrl-Z), so do we, or the shell would not know that its job has. Only where a
+    /// person can wake both: elsewhere what stopped the program alone will wake it alone.
     fn stop_together(child: Pid) -> rustix::io::Result<()> {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
         let stopped = waitid(WaitId::Pid(child), options)?.is_some_and(|status| status.stopped());

@@ -169,7 +169,7 @@ mod tests {
         assert!(told.contains("chmod go-w"), "{told}");
         chmod(&cache, 0o755);
         assert!(kept_from_others(&cache).is_ok() && cache_folder(&current).is_err(), "ours alone is more than that");
-        // A link, though to a folder of ours.
+        // A link, though to a folder of this user's.
         chmod(&cache, 0o700);
         std::fs::rename(&cache, home.path().join("real")).unwrap();
         symlink(home.path().join("real"), &cache).unwrap();

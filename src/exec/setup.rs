@@ -45,7 +45,7 @@ pub(crate) struct TrustStore {
 pub(crate) struct Setup<'a> {
     /// The proxy; `None` where programs are given its base URL, and only have to trust it.
     pub(crate) proxy: Option<Proxy>,
-    /// `None` where no connection is opened, so that nobody has to trust anything.
+    /// `None` where no connection is opened, so that nothing has to be trusted.
     pub(crate) trust: Option<&'a Trust>,
     /// What the proxy is there for.
     pub(crate) upstreams: &'a [OriginPattern],

@@ -15,7 +15,7 @@ pub(crate) enum Notation {
     Dotenv,
 }
 
-/// A shell whose language nobody here knows.
+/// A shell whose language is not known here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the shells are bash (also for sh, zsh and ksh), fish and powershell")]
 pub(crate) struct UnknownShell;

@@ -17,7 +17,7 @@ use crate::tls::server::CertificateName;
 pub(crate) struct CallerConnection {
     /// Where it comes from.
     pub(crate) peer: Peer,
-    /// Which address of ours it came to; `None` for a unix socket.
+    /// The address that it came to; `None` for a unix socket.
     at: Option<SocketAddr>,
     /// The names in the certificate that it has shown, once its TLS stands.
     certificate: OnceLock<Vec<CertificateName>>,

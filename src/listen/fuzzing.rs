@@ -84,7 +84,7 @@ pub fn heads(input: &[u8]) -> Result<(), String> {
             read += piece.len();
             meter.read(piece, &state).map(|at| begun + at)
         });
-        // Nobody answers here: what follows the request to switch is never looked at.
+        // Nothing answers here: what follows the request to switch is never looked at.
         if found != expected || (found.is_some() && state.switch() == Switch::Yes) {
             return Err(format!("in pieces of {piece}: {found:?} and not {expected:?}"));
         }

@@ -28,15 +28,14 @@ enum Kind {
     Http2(RequestBody),
     /// What comes is the tunnel's, if there will be one.
     Connect,
-    /// Nobody's.
+    /// Made by a test or a fuzz target.
     Scripted(Pin<Box<Script>>),
 }
 
-/// A body that somebody made up.
 type Script = dyn Body<Data = Bytes, Error = BodyError>;
 
 impl Incoming {
-    /// The same request with a body of ours; `switches`: it asks for another protocol.
+    /// The same request with a body of this type; `switches`: it asks for another protocol.
     pub(super) fn of_http1(
         mut request: Request<hyper::body::Incoming>,
         switches: bool,
@@ -54,7 +53,7 @@ impl Incoming {
         Self { kind: Kind::Connect, upgrade: Some(upgrade), interim: None }
     }
 
-    /// A body that no caller sends: for those who hold its readers against what they should make of it.
+    /// A body that no caller sends, for tests and fuzz targets.
     pub(crate) fn scripted(script: impl Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
         Self { kind: Kind::Scripted(Box::pin(script)), upgrade: None, interim: None }
     }

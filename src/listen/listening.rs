@@ -1,4 +1,4 @@
-//! Where listeners really listen, for whoever asks; a reload changes it.
+//! Where listeners really listen; a reload changes it.
 
 use std::sync::{Arc, RwLock};
 

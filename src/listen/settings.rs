@@ -15,7 +15,7 @@ pub enum ListenAddress {
 }
 
 impl ListenAddress {
-    /// Loopback and unix sockets: nobody from outside this machine can connect.
+    /// Loopback and unix sockets: only programs of this machine can connect.
     #[must_use]
     pub(crate) fn is_local(&self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! What becomes of a connection or a stream whose caller has asked for another protocol or a tunnel.
+//! A connection or a stream whose caller has asked for another protocol or a tunnel.
 
 use std::io;
 use std::pin::Pin;

@@ -45,7 +45,7 @@ pub(crate) struct AccessRecord {
     pub(crate) request_id: String,
     /// Address or user of the other end.
     pub(crate) peer: String,
-    /// As whom it has proven itself.
+    /// As whom it is authenticated.
     pub(crate) caller: Option<String>,
     /// The listener.
     pub(crate) listener: String,
@@ -135,7 +135,7 @@ fn text(record: &AccessRecord) -> String {
     )
 }
 
-/// A field of a line. Whoever writes a request chooses what is in it: what would end the field, or the line, and what a
+/// A field of a line. Callers choose what is in it: what would end the field, or the line, and what a
 /// terminal would act on stands as `\xNN`, as in the logs of other servers.
 struct Escaped<'a> {
     text: &'a str,
@@ -204,7 +204,7 @@ impl Sink {
                 self.reopen_if_moved();
                 looked = SystemTime::now();
             }
-            // There is nobody to tell but this log itself; the next lines may fare better.
+            // Only this log could tell, which could not be written; the next lines may fare better.
             let _lost = match self {
                 Self::Stdout => io::stdout().lock().write_all(batch.as_bytes()),
                 Self::File { file, .. } => file.write_all(batch.as_bytes()),
@@ -291,7 +291,7 @@ mod tests {
         assert!(path.exists());
     }
 
-    /// A line, taken apart as a program would that knows nothing of ours: at blanks outside of quotes, then `\xNN` read back.
+    /// A line, taken apart as a program would that knows nothing of attache: at blanks outside of quotes, then `\xNN` read back.
     fn taken_apart(line: &str) -> Vec<String> {
         let (before, rest) = line.split_once('"').unwrap();
         let (request, behind) = rest.split_once('"').unwrap();

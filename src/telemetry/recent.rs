@@ -1,4 +1,4 @@
-//! The last requests, for whoever is looking at the status page. While nobody is, nothing is kept, and a request costs one load.
+//! The last requests, for the status page. While it is not open, nothing is kept, and a request costs one load.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +9,10 @@ use super::AccessRecord;
 use crate::sync::lock;
 
 /// How many are kept.
-const KEPT: usize = 100;
+const MAX_RECORDS: usize = 100;
 
-/// How long somebody counts as looking after having asked.
-const ATTENTION: Duration = Duration::from_secs(10);
+/// How long the page counts as open after it has asked.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A ring of records. A clone is a reference.
 #[derive(Debug, Clone)]
@@ -34,18 +34,18 @@ impl Default for RecentRequests {
 }
 
 impl RecentRequests {
-    /// True while somebody looks.
+    /// True while a status page is open.
     #[must_use]
     pub(crate) fn is_watched(&self) -> bool {
         let until = self.0.watched_until.load(Ordering::Relaxed);
-        // The clock is not read where nobody has ever looked.
+        // The clock is not read where none has ever been open.
         until > 0 && self.elapsed() < until
     }
 
     /// What there is, the newest first; from now on requests are kept for a while.
     #[must_use]
     pub(crate) fn watch(&self) -> Vec<Arc<AccessRecord>> {
-        let attention = u64::try_from(ATTENTION.as_millis()).unwrap_or(u64::MAX);
+        let attention = u64::try_from(WATCH_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
         self.0.watched_until.store(self.elapsed() + attention, Ordering::Relaxed);
         self.records().iter().rev().cloned().collect()
     }
@@ -53,7 +53,7 @@ impl RecentRequests {
     /// Keeps one more, and forgets the oldest.
     pub(crate) fn keep(&self, record: AccessRecord) {
         let mut records = self.records();
-        if records.len() == KEPT {
+        if records.len() == MAX_RECORDS {
             records.pop_front();
         }
         records.push_back(Arc::new(record));
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_hundred_are_kept_while_somebody_looks() {
+    fn the_last_hundred_are_kept_while_the_page_is_open() {
         let recent = RecentRequests::default();
         assert!(!recent.is_watched());
         assert!(recent.watch().is_empty() && recent.is_watched());

@@ -78,7 +78,7 @@ impl Traces {
         Ok(Self(Arc::new(Inner { provider, tracer, propagator: TraceContextPropagator::new() })))
     }
 
-    /// Begins the span of a request: a child of the caller's, if its `traceparent` is one. The request leaves as a child of ours.
+    /// Begins the span of a request: a child of the caller's, if its `traceparent` is one. The request leaves as a child of this span.
     #[must_use]
     pub(crate) fn request(&self, method: &Method, headers: &mut HeaderMap) -> RequestSpan {
         let inner = &*self.0;
@@ -124,7 +124,7 @@ fn signal(endpoint: &str) -> String {
     if endpoint.ends_with("/v1/traces") { endpoint.to_owned() } else { format!("{endpoint}/v1/traces") }
 }
 
-/// A method that somebody has made up must not become the name of a span.
+/// A method that a caller has made up must not become the name of a span.
 fn method_name(method: &Method) -> Cow<'static, str> {
     let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS];
     if known.contains(method) || *method == Method::CONNECT { method.as_str().to_owned().into() } else { "HTTP".into() }

@@ -1,6 +1,6 @@
 //! The local CA: certificates for the upstreams whose tunnels are opened, made when they are first needed.
 //!
-//! Whoever has its key can be every server to every program that trusts it. So it signs for one name at a time, that of a
+//! A program that has its key can be every server to every program that trusts it. So it signs for one name at a time, that of a
 //! configured upstream, for a week at most, with a key that never leaves the process; and a CA may be made with name
 //! constraints, so that even its key is worth little elsewhere.
 
@@ -46,7 +46,7 @@ const LEAVES: usize = 1024;
 /// A certificate authority of this machine's own.
 pub(crate) struct CertificateAuthority {
     certificate: CertificateDer<'static>,
-    /// What stands behind it in its file: whoever trusts only a root needs them.
+    /// What stands behind it in its file: programs that trust only a root need them.
     intermediates: Vec<CertificateDer<'static>>,
     issuer: Issuer<'static, KeyPair>,
     not_after: SystemTime,
@@ -309,7 +309,7 @@ fn subject() -> Result<DistinguishedName, TlsError> {
 }
 
 /// A kind of name that is not mentioned would be unconstrained: without addresses among the hosts all of them are excluded, and
-/// without names every name is, save one that nobody can have (RFC 6761 section 6.4).
+/// without names every name is, save one that no host can have (RFC 6761 section 6.4).
 fn constraints(hosts: &[String]) -> NameConstraints {
     let mut permitted_subtrees: Vec<GeneralSubtree> = hosts.iter().map(|host| subtree(host)).collect();
     let is_address = |subtree: &GeneralSubtree| matches!(subtree, GeneralSubtree::IpAddress(_));
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leaf_is_for_one_name_and_a_week_and_signs_nobody() {
+    fn a_leaf_is_for_one_name_and_a_week_and_signs_nothing() {
         let authority = authority(&["api.test"]);
         let now = SystemTime::now();
         let (leaf, _) = authority.leaf("api.test", now).unwrap();

@@ -1,4 +1,4 @@
-//! Why a handshake failed, in a sentence that says what helps. A library's own words reach nobody.
+//! Why a handshake failed, in a sentence that says what helps. A library's own words are not shown.
 
 use std::io;
 
@@ -104,7 +104,7 @@ pub(crate) fn handshake_reason(error: &io::Error, keys: &Keys) -> String {
     }
 }
 
-/// The server's word that it wants a certificate of ours, or another one. In TLS 1.3 it comes when the handshake is over for
+/// The server's word that it wants a client certificate, or another one. In TLS 1.3 it comes when the handshake is over for
 /// us, in the place of the first answer (RFC 8446 section 4.4.2.4).
 #[must_use]
 pub(crate) fn refused_identity(error: &io::Error, keys: &Keys) -> Option<String> {
@@ -137,7 +137,7 @@ pub(crate) fn refused_identity(error: &io::Error, keys: &Keys) -> Option<String>
     })
 }
 
-/// A connection that broke, in words: the system's, and of TLS our own.
+/// A connection that broke, in words: the system's, and of TLS attache's.
 #[must_use]
 pub(crate) fn broken_reason(error: &io::Error) -> String {
     match tls_error(error) {

@@ -1,7 +1,7 @@
 //! Trust by a file: its authorities, and its certificates themselves.
 //!
 //! Many name as `ca_file` the very certificate that their server has (`openssl req -x509`), and other programs take that. So
-//! a certificate that is in the file to the letter is trusted as exactly that one, whoever has signed it and whatever it says
+//! a certificate that is in the file to the letter is trusted as exactly that one, no matter who has signed it and what it says
 //! of what it may sign; its time and its name count all the same. It vouches for no other.
 
 use std::sync::Arc;

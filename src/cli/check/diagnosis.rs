@@ -178,7 +178,7 @@ fn by_kind(error: &TokenError) -> Diagnosis {
     match error.kind {
         TokenErrorKind::InvalidResponse if error.about == Some(About::Client) => unsaid_client(),
         TokenErrorKind::Transient if error.code.is_some() => Diagnosis::new(
-            "the server says that it is not able to just now, or says it in a word of its own that nobody has registered",
+            "the server says that it is not able to just now, or says it in a word of its own that is not registered",
             "try again; if it stays so, see what the server's own log says about it",
         ),
         TokenErrorKind::Configuration => Diagnosis::new("nothing was sent", "correct what the message names"),

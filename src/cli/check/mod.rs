@@ -52,7 +52,7 @@ struct Obtained {
     secret: Option<String>,
     /// Seconds.
     lifetime: Option<u64>,
-    /// Seconds that the server's clock is ahead of ours.
+    /// Seconds that the server's clock is ahead of this machine's.
     clock_skew: Option<i64>,
     took_ms: Option<u128>,
     error: Option<String>,

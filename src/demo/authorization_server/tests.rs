@@ -1,4 +1,4 @@
-//! The two halves meet: our own OAuth client asks this server.
+//! The two halves meet: attache's OAuth client asks this server.
 
 use axum::http::HeaderValue;
 use axum::http::header::RETRY_AFTER;

@@ -1,5 +1,5 @@
-//! Sockets that a service manager holds for us (socket activation): they are open before we start and after we end, so that
-//! a restart drops nobody. systemd says by `LISTEN_FDS` how many there are, and by `LISTEN_FDNAMES` what they are called.
+//! Sockets that a service manager passes (socket activation): they are open before attache starts and after it ends, so that
+//! a restart drops no connection. systemd says by `LISTEN_FDS` how many there are, and by `LISTEN_FDNAMES` what they are called.
 
 use std::io;
 use std::net::TcpListener as StdTcpListener;
@@ -107,7 +107,7 @@ fn fits(wanted: &ListenAddress, held: &ListenAddress) -> bool {
 }
 
 impl Socket {
-    /// Another descriptor of the same socket, which programs that we start do not get.
+    /// Another descriptor of the same socket, which programs that attache starts do not get.
     fn duplicate(&self) -> io::Result<Bound> {
         match self {
             Self::Tcp(socket) => {
@@ -135,7 +135,7 @@ fn taken(passed: &mut listenfd::ListenFd, index: usize) -> io::Result<(ListenAdd
     Ok((ListenAddress::Unix(path), Socket::Unix(socket.try_clone()?)))
 }
 
-/// The descriptor as it was passed goes on to every program that we start; a copy does not.
+/// The descriptor as it was passed goes on to every program that attache starts; a copy does not.
 #[cfg(unix)]
 fn closed_on_exec(socket: &StdTcpListener) -> io::Result<StdTcpListener> {
     socket.try_clone()
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_nobody_takes_is_told_with_the_names_that_there_are() {
+    fn a_socket_that_no_listener_takes_is_told_with_the_names_that_there_are() {
         let (inherited, address) = held("porxy");
         let elsewhere = ListenAddress::Tcp(([127, 0, 0, 1], 1).into());
         let told = inherited.unwanted(&[("proxy", &elsewhere), ("admin", &elsewhere)]).unwrap();

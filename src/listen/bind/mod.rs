@@ -47,7 +47,7 @@ pub(crate) enum Bound {
 /// socket's file; without one it is for its own user alone.
 ///
 /// # Errors
-/// An address in use, not ours, or not permitted; a path that is no socket.
+/// An address in use, not this machine's, or not permitted; a path that is no socket.
 pub(crate) fn bind(
     address: &ListenAddress,
     mode: Option<u32>,
@@ -66,7 +66,7 @@ pub(crate) fn bind(
     }
 }
 
-/// How often another free port is tried, where any will do: between the probe and the sockets somebody else may take it.
+/// How often another free port is tried, where any will do: between the probe and the sockets another program may take it.
 #[cfg(unix)]
 const FREE_PORTS: usize = 8;
 
@@ -204,8 +204,8 @@ impl Bound {
 }
 
 impl Acceptor {
-    /// Ends the listening. What had connected by then is handed out: closing the socket would reset it, and its requests may be
-    /// on their way. A socket of a service manager's goes on without us.
+    /// Ends the listening. What had connected by then is returned: closing the socket would reset it, and its requests may be
+    /// on their way. A socket of a service manager's stays open.
     pub(in crate::listen) fn finish(self) -> Vec<Accepted> {
         let mut rest = Vec::new();
         match self {

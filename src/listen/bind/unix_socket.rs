@@ -12,7 +12,7 @@ pub(super) use absent::{StdUnixListener, UnixListener, UnixStream};
 use std::io;
 use std::path::Path;
 
-/// A socket that a process left behind when it was killed is in the way; one that answers belongs to somebody.
+/// A socket that a process left behind when it was killed is in the way; one that answers belongs to a program that runs.
 #[cfg(unix)]
 pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt as _;
@@ -45,7 +45,7 @@ mod absent {
     use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
     #[derive(Debug)]
-    #[expect(unnameable_types, reason = "nobody can have one")]
+    #[expect(unnameable_types, reason = "it has no value")]
     pub(crate) enum StdUnixListener {}
 
     pub(in crate::listen) enum UnixListener {}

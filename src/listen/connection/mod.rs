@@ -113,7 +113,7 @@ pub(crate) async fn serve_http<S, H>(
         () = grace(guard.draining()) => return,
     };
     let Ok(Ok(http2)) = detected else {
-        // Closed, broken or silent before a single request: nobody to answer.
+        // Closed, broken or silent before a single request: there is nothing to answer.
         return;
     };
     let io = MonitoredIo::new(stream, prefix.freeze(), Arc::clone(&state), !http2, H::malformed);

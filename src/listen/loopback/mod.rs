@@ -21,7 +21,7 @@ const ESTABLISHED: &str = "01";
 /// Who has which connection, by the addresses of its two ends.
 type Owners = HashMap<(SocketAddr, SocketAddr), u32>;
 
-/// What is read for all who ask at the same time, on whichever worker.
+/// What is read for all that ask at the same time, on any worker.
 static TABLES: LazyLock<Together<Arc<Owners>>> = LazyLock::new(Together::default);
 
 /// The user whose socket is at the other end. `None`: it cannot be told, or the connection has ended already.
@@ -35,8 +35,8 @@ pub(crate) async fn owner(peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
     owners.get(&(peer, ours)).copied()
 }
 
-/// Whether the kernel can be asked for one socket; found out once, with a connection of our own. An answer that there is no such
-/// socket looks the same as that nobody knows how to look for one.
+/// Whether the kernel can be asked for one socket; found out once, with a connection of attache's own. An answer that there is no
+/// such socket looks the same as that the kernel has no module to look for one.
 fn kernel_answers() -> bool {
     static ANSWERS: OnceLock<bool> = OnceLock::new();
     let try_it = || {
@@ -51,7 +51,7 @@ fn kernel_answers() -> bool {
     })
 }
 
-/// Other systems tell nobody.
+/// Other systems do not tell.
 #[cfg(not(target_os = "linux"))]
 mod sock_diag {
     pub(super) fn owner(_: super::SocketAddr, _: super::SocketAddr) -> std::io::Result<Option<u32>> {
@@ -124,7 +124,7 @@ mod tests {
         let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let owner = |peer: u16, ours: u16| owners.get(&(at(peer), at(ours))).copied();
         assert_eq!(owner(40000, 8080), Some(1000));
-        assert_eq!(owner(40000, 8081), None, "what has ended may belong to nobody any more");
+        assert_eq!(owner(40000, 8081), None, "what has ended may have no owner any more");
         assert_eq!(owner(40001, 8080), None);
         assert_eq!(owner(40002, 8080), Some(1002), "a socket of both families");
         assert_eq!(owner(8080, 0), None);
@@ -132,7 +132,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn our_own_connection_is_ours_by_either_way_of_asking() {
+    async fn this_process_owns_its_own_connection_by_either_way_of_asking() {
         use std::os::unix::fs::MetadataExt as _;
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -145,7 +145,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn among_many_connections_each_has_its_owner_and_one_that_is_none_has_nobody() {
+    async fn among_many_connections_each_has_its_owner_and_a_closed_one_has_none() {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let to = listener.local_addr().unwrap();
         let open: Vec<_> =

@@ -142,7 +142,7 @@ mod tests {
             let other = SocketAddr::new(peer.ip(), 1);
             assert_eq!(owner(SocketAddr::new(ours.ip(), port), other).unwrap(), None, "{at}");
             drop(stream);
-            // What has been closed belongs to nobody any more.
+            // A closed connection has no owner.
             assert_eq!(owner(peer, ours).unwrap(), None, "{at}");
         }
     }

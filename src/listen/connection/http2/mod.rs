@@ -121,7 +121,7 @@ where
             let Some(accepted) = ready!(connection.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
             let (request, respond) = accepted?;
             self.streams.push((self.begin)(request, respond));
-            // Uploads that nobody takes must leave room for the others of this caller: a window for each stream, whether it is
+            // Uploads that the handler does not read must leave room for the others of this caller: a window for each stream, whether it is
             // a request or has become a tunnel. It is never made smaller, for what has been promised may be on its way.
             let streams = self.streams.len().max(self.state.in_progress() + 1);
             let wanted = u32::try_from(streams).unwrap_or(MAX_STREAMS).saturating_mul(STREAM_WINDOW);

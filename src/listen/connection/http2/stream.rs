@@ -50,7 +50,7 @@ pub(super) async fn serve<H: Handler>(
     let interims = Rc::new(Interims::default());
     let (request, opening) = received(request, &interims);
     let handling = context.handler.handle(request, &context.caller);
-    // Nobody waits for the answer any more where there is none.
+    // There is none where the caller has given up.
     let Some(answer) = answered(handling, &interims, &mut respond).await else { return };
     let (head, body) = head::split(answer);
     let tunnel = opening.filter(|_| head.status().is_success());
@@ -64,7 +64,7 @@ pub(super) async fn serve<H: Handler>(
         }
     };
     if let Some(opening) = tunnel {
-        // If nobody waits for it, it is dropped, which resets the stream.
+        // If the handler no longer waits for it, it is dropped, which resets the stream.
         let _unwanted = opening.tunnel.send(Tunnel::new(stream, opening.stream, in_progress));
     } else if !ends && let Err(stopped) = answer::send(stream, body, context.write_timeout).await {
         tracing::debug!(target: "attache::listen", %stopped, "an answer did not get out whole");
