@@ -13,16 +13,10 @@
 //! ```
 
 mod build;
-mod certificates;
-mod changes;
-mod credentials;
-mod listeners;
 mod live;
-mod reload;
-mod rotation;
 mod sockets;
 mod sources;
-mod ways;
+mod watch;
 mod workers;
 
 use std::io;
@@ -43,8 +37,8 @@ pub use crate::listen::ListenAddress;
 
 use self::build::Builder;
 use self::live::Live;
-use self::reload::Reloader;
 use self::sockets::{Sockets, listening_at, tcp_addresses};
+use self::watch::config_file::Reloader;
 use self::workers::{Running, Stop, WorkerParts, Workers};
 use crate::admin::{Admin, AdminFacts, ReloadRequest, Reloads};
 use crate::config::Config;
@@ -172,7 +166,7 @@ impl App {
             metrics: metrics.clone(),
             own: Arc::new(own),
             dpop_keys: sources::DpopKeys::default(),
-            names: ways::ChosenNames::default(),
+            names: build::upstreams::ChosenNames::default(),
         };
         let built = builder.build(&config, slots, None)?;
         let shared = SharedRuntime::new(Arc::clone(&built.runtime));
@@ -385,7 +379,7 @@ async fn control_main(
     stop: Stop,
 ) {
     let clock = tokio::task::spawn_local(crate::coarse::drive());
-    let rotation = tokio::task::spawn_local(rotation::watch(live));
+    let rotation = tokio::task::spawn_local(watch::secrets::watch(live));
     let reloading = tokio::task::spawn_local(reloader.serve(requests));
     let drain = Drain::new(&context.room);
     if let Some(socket) = socket {

@@ -10,7 +10,6 @@ mod env;
 mod exec;
 mod explain;
 mod init;
-mod interview;
 mod man;
 mod output;
 mod run;

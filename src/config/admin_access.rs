@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use super::file::{Environment, File};
-use super::listeners::address;
-use super::reader::TableReader;
-use super::secrets::secret;
-use super::{AdminConfig, Config, ConfigErrors, environment, read_text};
+use crate::config::syntax::file::{Environment, File};
+use crate::config::syntax::reader::TableReader;
+use crate::config::tables::listeners::address;
+use crate::config::tables::secrets::secret;
+use crate::config::{AdminConfig, Config, ConfigErrors, environment, read_text};
 
 impl Config {
     /// The `[admin]` of a file; `None` where there is none. With `with_token`, `admin.token` has to be readable; without,

@@ -13,56 +13,34 @@
 //! `keys.txt`, `schema` makes what editors are told and `reference` the page in docs/.
 
 mod admin_access;
-mod callers;
-mod check;
-mod client_auth;
-mod client_identity;
-mod credentials;
-mod distinct;
-mod draft;
-mod error;
-mod extra_fields;
-mod file;
-mod fixed_credentials;
-mod inject;
-mod intercept;
-mod limits;
-mod listeners;
-mod onward;
-mod preset;
-mod reader;
-mod reference;
-mod schema;
-mod secrets;
-mod section;
-mod single;
-mod starter;
-mod telemetry;
+mod checks;
+mod cli_args;
+mod generate;
+mod syntax;
+mod tables;
 #[cfg(test)]
 mod testing;
-mod token_request;
-mod unused;
-mod upstreams;
-mod value;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use draft::{Draft, Question};
-pub use error::{ConfigErrors, Problem};
-pub(crate) use intercept::InterceptPlan;
-pub(crate) use preset::{PROVIDERS, Provider};
-pub(crate) use reference::markdown as reference_page;
-pub use schema::json_schema;
-pub(crate) use single::{AdHocRequest, SecretPlace, SingleUpstream};
-pub use starter::STARTER;
+pub(crate) use cli_args::{AdHocRequest, SecretPlace, SingleUpstream};
+pub(crate) use generate::edit::{Draft, Question};
+pub(crate) use generate::reference::markdown as reference_page;
+pub use generate::schema::json_schema;
+pub use generate::starter::STARTER;
+pub use syntax::error::{ConfigErrors, Problem};
+pub(crate) use tables::credentials::preset::{PROVIDERS, Provider};
+pub(crate) use tables::intercept::InterceptPlan;
 
-use check::Tables;
-use file::{Environment, File};
-use listeners::Mode;
-use onward::Via;
-use reader::TableReader;
-use section::Section;
-use value::At;
+use checks::Tables;
+use syntax::error;
+use syntax::file::{Environment, File};
+use syntax::reader::TableReader;
+use syntax::section::Section;
+use syntax::value::At;
+use tables::listeners::Mode;
+use tables::parent_proxy::Via;
+use tables::{callers, credentials, intercept, limits, listeners, telemetry, upstreams};
 
 use crate::caller::CallerSettings;
 use crate::credential::{CredentialKind, CredentialSettings};
@@ -268,7 +246,7 @@ impl Config {
         root.not_yet("cache", "remove it; each process keeps its own tokens");
         let telemetry = root.table("telemetry").map(telemetry::telemetry).unwrap_or_default();
         root.finish();
-        check::check(&file, &tables);
+        checks::check(&file, &tables);
 
         let config = Self { telemetry, ..tables.into_config(source, limits, intercept) };
         let variables = file.variables.take().into_iter().collect();
@@ -285,7 +263,7 @@ impl Tables<'_> {
     /// The plain settings. Whatever could not be read is left out here, and is a problem already.
     fn into_config(self, source: &str, limits: Limits, intercept: Option<AuthoritySource>) -> Config {
         let listeners = self.listeners.iter().filter_map(|listener| {
-            let upstreams = check::reached(listener, &self.upstreams);
+            let upstreams = checks::reached(listener, &self.upstreams);
             let upstreams = upstreams.iter().map(|upstream| upstream.config.connection.name.clone()).collect();
             let mode = match listener.mode? {
                 Mode::Forward => ListenerMode::Forward { upstreams },

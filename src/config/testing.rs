@@ -8,12 +8,12 @@ use super::{Config, ConfigErrors};
 use crate::credential::{CredentialKind, TokenSettings};
 
 /// The settings of a text that has no problems.
-pub(super) fn config(text: &str) -> Config {
+pub(crate) fn config(text: &str) -> Config {
     parse_in(Path::new(""), text).map_err(|errors| errors.to_string()).unwrap()
 }
 
 /// How the first credential of a text is asked for.
-pub(super) fn token_settings(text: &str) -> TokenSettings {
+pub(crate) fn token_settings(text: &str) -> TokenSettings {
     match config(text).credentials.remove(0).kind {
         CredentialKind::OAuth(token) => *token,
         CredentialKind::Fixed(_) => panic!("a fixed credential is not asked for"),
@@ -21,17 +21,17 @@ pub(super) fn token_settings(text: &str) -> TokenSettings {
 }
 
 /// The messages about a text, one for each problem.
-pub(super) fn problems(text: &str) -> Vec<String> {
+pub(crate) fn problems(text: &str) -> Vec<String> {
     problems_in(Path::new(""), text)
 }
 
 /// The same for a text in a directory of its own.
-pub(super) fn problems_in(dir: &Path, text: &str) -> Vec<String> {
+pub(crate) fn problems_in(dir: &Path, text: &str) -> Vec<String> {
     parse_in(dir, text).err().map_or_else(Vec::new, |errors| errors.to_string().lines().map(str::to_owned).collect())
 }
 
 /// A text in a directory of its own.
-pub(super) fn parse_in(dir: &Path, text: &str) -> Result<Config, ConfigErrors> {
+pub(crate) fn parse_in(dir: &Path, text: &str) -> Result<Config, ConfigErrors> {
     Config::parse_with("proxy.toml", text, dir, &|name| match name {
         "SECRET" | "ORDERS_CLIENT_SECRET" | "SEARCH_API_KEY" => Some("sentinel".to_owned()),
         "EMPTY" => Some(" ".to_owned()),
@@ -40,7 +40,7 @@ pub(super) fn parse_in(dir: &Path, text: &str) -> Result<Config, ConfigErrors> {
 }
 
 /// What the readers asked for on this thread: table and key, or the whole path and what its value was read as.
-pub(super) type Asked = BTreeSet<(String, String)>;
+pub(crate) type Asked = BTreeSet<(String, String)>;
 
 thread_local! {
     static KEYS: RefCell<Asked> = RefCell::default();
@@ -48,16 +48,16 @@ thread_local! {
 }
 
 /// Notes that a key was asked for, whether it was there or not.
-pub(super) fn note_key(table: &str, key: &str) {
+pub(crate) fn note_key(table: &str, key: &str) {
     KEYS.with_borrow_mut(|asked| asked.insert((table.to_owned(), key.to_owned())));
 }
 
 /// Notes as what a value was read, as `keys.txt` writes it.
-pub(super) fn note_form(path: &str, form: &str) {
+pub(crate) fn note_form(path: &str, form: &str) {
     FORMS.with_borrow_mut(|asked| asked.insert((path.to_owned(), form.to_owned())));
 }
 
 /// Everything noted on this thread so far: keys, and forms.
-pub(super) fn noted() -> (Asked, Asked) {
+pub(crate) fn noted() -> (Asked, Asked) {
     (KEYS.with_borrow(Clone::clone), FORMS.with_borrow(Clone::clone))
 }

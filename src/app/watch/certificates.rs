@@ -1,0 +1,101 @@
+//! Rotated client certificates: an upstream whose files have changed shows the new certificate on its next connections.
+//! Requests in flight end on the connections they have.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::app::build::{Certificates, certificate_source, upstream_certificate};
+use crate::app::live::{Live, State};
+use crate::app::sources::BuildError;
+use crate::config::Config;
+use crate::tls::ClientIdentity;
+
+/// What was said about each upstream's files.
+#[derive(Debug)]
+pub(crate) struct CertificateWatch {
+    /// Why they could not be used the last time, in the configuration's order.
+    complaints: Vec<Option<String>>,
+}
+
+impl CertificateWatch {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { complaints: vec![None; config.upstreams.len()] }
+    }
+
+    /// Reads all certificates and takes over what has changed. True if something has.
+    pub(crate) async fn look(&mut self, live: &Arc<Live>, before: &Arc<State>) -> bool {
+        let State { config, built } = &**before;
+        if config.upstreams.iter().all(|upstream| certificate_source(config, upstream).is_none()) {
+            return false;
+        }
+        // Without an answer the looking itself broke off: there is another in a moment.
+        let Some(read) = read(config, built.certificates.clone()).await else { return false };
+        let found = self.sort(config, &built.certificates, read);
+        if found == built.certificates {
+            return false;
+        }
+        match live.builder.with_certificates(config, built, found) {
+            Ok(next) => {
+                let changed = built.certificates.iter().zip(next.certificates.clone());
+                let changed: Vec<_> = config.upstreams.iter().zip(changed).collect();
+                let replaced = live.replace(before, Arc::clone(config), next);
+                for (upstream, (old, new)) in changed {
+                    if let Some(new) = new.filter(|new| replaced && old.as_ref() != Some(new)) {
+                        taken_over(&upstream.connection.name, &new);
+                    }
+                }
+                replaced
+            }
+            Err(error) => {
+                tracing::warn!(target: "attache::app", %error, "a changed certificate cannot be used yet");
+                false
+            }
+        }
+    }
+
+    /// What each upstream shows from now on. A pair that cannot be used, perhaps because one file of it has been replaced and
+    /// the other not yet, is what it was; that is said once.
+    fn sort(&mut self, config: &Config, before: &Certificates, read: Vec<Read>) -> Certificates {
+        let upstreams = config.upstreams.iter().zip(&mut self.complaints);
+        let sorted = upstreams.zip(before).zip(read).map(|(((upstream, complaint), before), read)| match read {
+            Ok(identity) => {
+                *complaint = None;
+                identity
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                if complaint.as_ref() != Some(&reason) {
+                    let upstream = &upstream.connection.name;
+                    tracing::warn!(target: "attache::app", %upstream, "the changed certificate cannot be used, the old one stays in use: {reason}");
+                    *complaint = Some(reason);
+                }
+                before.clone()
+            }
+        });
+        sorted.collect()
+    }
+}
+
+type Read = Result<Option<ClientIdentity>, BuildError>;
+
+/// Files may be on a network that hangs: not on the control thread itself. What a program would have to print is left as it
+/// is: nobody wants it run every two seconds.
+async fn read(config: &Arc<Config>, before: Certificates) -> Option<Vec<Read>> {
+    let config = Arc::clone(config);
+    let all = move || {
+        let looked =
+            config.upstreams.iter().zip(before).map(|(upstream, known)| match certificate_source(&config, upstream) {
+                Some(source) if source.certificate.is_command() || source.key.is_command() => Ok(known),
+                _ => upstream_certificate(&config, upstream),
+            });
+        looked.collect()
+    };
+    tokio::task::spawn_blocking(all).await.ok()
+}
+
+fn taken_over(upstream: &str, certificate: &ClientIdentity) {
+    tracing::info!(target: "attache::app", %upstream, ?certificate, "the certificate has changed and is in use");
+    if let Some(doubt) = certificate.doubt(SystemTime::now()) {
+        tracing::warn!(target: "attache::app", %upstream, "{doubt}");
+    }
+}

@@ -1,0 +1,85 @@
+//! What differs between two configurations, in lines for the log, the status page and the answer of a reload.
+
+use std::fmt::Debug;
+
+use crate::config::Config;
+
+/// One line for each thing that was added, removed or changed; empty if there is no difference. What takes effect with the
+/// next start only says so.
+pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    named(&mut lines, "listener", &old.listeners, &new.listeners, |listener| &listener.name);
+    named(&mut lines, "credential", &old.credentials, &new.credentials, |credential| &credential.name);
+    named(&mut lines, "upstream", &old.upstreams, &new.upstreams, |upstream| &upstream.connection.name);
+    if shown(&old.forward) != shown(&new.forward) {
+        lines.push("[forward] changed".to_owned());
+    }
+    if shown(&old.intercept) != shown(&new.intercept) {
+        lines.push("[intercept] changed".to_owned());
+    }
+    for line in needing_restart(old, new) {
+        lines.push(format!("{line} changed, which takes effect with the next start"));
+    }
+    lines
+}
+
+/// Tables that are read when the program starts, and then not again.
+fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let tables = [
+        ("[limits]", shown(&old.limits) != shown(&new.limits)),
+        ("[admin]", shown(&old.admin) != shown(&new.admin)),
+        ("[telemetry]", old.telemetry != new.telemetry),
+    ];
+    tables.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+}
+
+fn named<T: Debug>(lines: &mut Vec<String>, kind: &str, old: &[T], new: &[T], name: impl Fn(&T) -> &String) {
+    for item in new {
+        match old.iter().find(|known| name(known) == name(item)) {
+            None => lines.push(format!("{kind} {:?} added", name(item))),
+            Some(known) if shown(known) != shown(item) => lines.push(format!("{kind} {:?} changed", name(item))),
+            Some(_) => {}
+        }
+    }
+    for item in old.iter().filter(|item| !new.iter().any(|known| name(known) == name(item))) {
+        lines.push(format!("{kind} {:?} removed", name(item)));
+    }
+}
+
+/// Settings as they may be shown: a secret written into the file is not in it, and its change is not told here.
+fn shown(settings: &impl Debug) -> String {
+    format!("{settings:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse("proxy.toml", text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn what_is_different_is_told_by_name() {
+        let listener = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n";
+        let upstream = |name: &str, rest: &str| format!("[upstreams.{name}]\norigin = \"https://{name}.test\"\n{rest}");
+        let old = config(&[listener, &upstream("a", ""), &upstream("b", "")].concat());
+        let new = config(
+            &[listener, &upstream("a", "http = \"refuse\"\n"), &upstream("c", ""), "[limits]\ndrain = \"1s\"\n"]
+                .concat(),
+        );
+        assert_eq!(changes(&old, &old), [""; 0]);
+        let told = changes(&old, &new);
+        // The listener reaches other upstreams now.
+        assert_eq!(
+            told,
+            [
+                "listener \"proxy\" changed",
+                "upstream \"a\" changed",
+                "upstream \"c\" added",
+                "upstream \"b\" removed",
+                "[limits] changed, which takes effect with the next start",
+            ]
+        );
+    }
+}

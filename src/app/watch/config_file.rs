@@ -1,0 +1,203 @@
+//! From one configuration to the next while requests are served.
+//!
+//! The new one is read, checked and made live next to the old one; only then is anything replaced. Whatever goes wrong on
+//! the way leaves everything as it was. What did not change is taken over with its tokens, pools and sockets, and requests in
+//! flight finish with the snapshot that they began with.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::app::build::Built;
+
+use crate::admin::{Reload, ReloadCause, ReloadRequest, Reloads};
+use crate::app::live::{Live, State};
+use crate::app::sockets::Sockets;
+use crate::app::sources::BuildError;
+use crate::app::watch::changes::changes;
+use crate::app::workers::Workers;
+use crate::app::{StartFailure, listening_at, tcp_addresses};
+use crate::config::{Config, ConfigErrors, ConfigFile};
+use crate::listen::Listening;
+
+/// How often the file is looked at. Its content is what counts: editors and Kubernetes replace files and folders in ways that
+/// no watch on a path sees, and reading one small file costs next to nothing.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Carries reloads out, one after the other; lives on the control runtime.
+pub(crate) struct Reloader {
+    pub(crate) live: Arc<Live>,
+    pub(crate) sockets: Sockets,
+    pub(crate) workers: Workers,
+    pub(crate) listening: Listening,
+    pub(crate) reloads: Arc<Reloads>,
+    pub(crate) metrics: crate::telemetry::RequestMetrics,
+}
+
+impl Reloader {
+    /// Reloads whenever it is asked to, and when the file has changed.
+    pub(crate) async fn serve(mut self, mut requests: mpsc::Receiver<ReloadRequest>) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut file = FileWatch::of(&self.live.current().config);
+        loop {
+            tokio::select! {
+                request = requests.recv() => {
+                    let Some(ReloadRequest { cause, answer }) = request else { return };
+                    let reload = self.reload(cause).await;
+                    file.dealt_with(&self.live.current().config).await;
+                    // Whoever asked may have gone.
+                    let _unheard = answer.send(reload);
+                }
+                _ = look.tick() => {
+                    if file.has_changed(&self.live.current().config).await {
+                        self.reload(ReloadCause::File).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn reload(&mut self, cause: ReloadCause) -> Reload {
+        let reload = match self.replace().await {
+            Ok(changes) => {
+                tracing::info!(target: "attache::app", ?cause, "configuration reloaded: {}", told(&changes));
+                Reload::done(cause, changes)
+            }
+            Err(problems) => {
+                for Trouble { told, file, at } in &problems {
+                    let (line, column) = at.unzip();
+                    tracing::error!(target: "attache::app", ?cause, file, line, column, "the configuration is not reloaded, the old one stays: {told}");
+                }
+                Reload::refused(cause, problems.into_iter().map(|trouble| trouble.told).collect())
+            }
+        };
+        self.metrics.reloaded(reload.ok);
+        self.reloads.remember(reload.clone());
+        reload
+    }
+
+    /// What changed, or all problems.
+    async fn replace(&mut self) -> Result<Vec<String>, Vec<Trouble>> {
+        let file = self.live.current().config.file.clone();
+        let ConfigFile { path, .. } =
+            file.ok_or_else(|| Trouble::one("this attache was started without a configuration file"))?;
+        loop {
+            let before = self.live.current();
+            let config = Arc::new(load(&path).await?);
+            let plan = self.sockets.plan(&config.listeners, self.workers.count());
+            let plan = plan.map_err(|error| Trouble::one(told_of(&error)))?;
+            let built = build(&self.live, &config, plan.slots.clone(), &before).await?;
+            let changes = changes(&before.config, &config);
+            let (slots, runtime) = (plan.slots.clone(), Arc::clone(&built.runtime));
+            if !self.live.replace(&before, Arc::clone(&config), built) {
+                // A secret was rotated meanwhile: once more, next to what is live now.
+                continue;
+            }
+            self.sockets.carry_out(plan, &self.workers).await;
+            let admin = self.listening.all().into_iter().find(|listener| listener.name == crate::app::ADMIN);
+            let listening = listening_at(&config, self.sockets.addresses(&slots), admin);
+            self.live.builder.own.replace(tcp_addresses(listening.iter().map(|listener| &listener.address)));
+            self.listening.replace(listening);
+            for credential in runtime.credentials.iter().filter(|credential| credential.required) {
+                credential.prime();
+            }
+            return Ok(changes);
+        }
+    }
+}
+
+/// Why a configuration is not taken over, and where in its file, as far as that is to blame.
+struct Trouble {
+    told: String,
+    file: Option<String>,
+    at: Option<(usize, usize)>,
+}
+
+impl Trouble {
+    fn one(told: impl Into<String>) -> Vec<Self> {
+        vec![Self { told: told.into(), file: None, at: None }]
+    }
+
+    fn of(errors: &ConfigErrors) -> Vec<Self> {
+        let lines = ConfigErrors::lines(&errors.source, &errors.problems);
+        let trouble = |(told, at)| Self { told, file: Some(errors.source.clone()), at };
+        lines.zip(errors.problems.iter().map(|problem| problem.at)).map(trouble).collect()
+    }
+}
+
+/// An address may be in use by ourselves, under another form.
+fn told_of(error: &StartFailure) -> String {
+    match error {
+        StartFailure::Bind { .. } => format!(
+            "{error}; an address that overlaps with one of this attache (0.0.0.0 with 127.0.0.1) is free after a restart only"
+        ),
+        error => error.to_string(),
+    }
+}
+
+fn told(changes: &[String]) -> String {
+    if changes.is_empty() { "nothing is different".to_owned() } else { changes.join(", ") }
+}
+
+/// Files may be on a network that hangs, and certificates take a while: not on the control thread itself.
+async fn load(path: &Path) -> Result<Config, Vec<Trouble>> {
+    let path = path.to_owned();
+    let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+    match loaded {
+        Ok(Ok(config)) => Ok(config),
+        Ok(Err(errors)) => Err(Trouble::of(&errors)),
+        Err(broken) => Err(Trouble::one(format!("reading the configuration broke off: {broken}"))),
+    }
+}
+
+async fn build(
+    live: &Arc<Live>,
+    config: &Arc<Config>,
+    slots: Vec<usize>,
+    before: &Arc<State>,
+) -> Result<Built, Vec<Trouble>> {
+    let (live, config, before) = (Arc::clone(live), Arc::clone(config), Arc::clone(before));
+    let built = tokio::task::spawn_blocking(move || live.builder.build(&config, slots, Some(&before.built))).await;
+    match built {
+        Ok(built) => built.map_err(|error: BuildError| Trouble::one(error.to_string())),
+        Err(broken) => Err(Trouble::one(format!("the configuration could not be made live: {broken}"))),
+    }
+}
+
+/// What the file held when it was loaded or refused, and at the last look.
+struct FileWatch {
+    known: Option<[u8; 32]>,
+    last: Option<[u8; 32]>,
+}
+
+impl FileWatch {
+    fn of(config: &Config) -> Self {
+        Self { known: config.file.as_ref().map(|file| file.digest), last: None }
+    }
+
+    /// After a reload: what is there now has been dealt with.
+    async fn dealt_with(&mut self, config: &Config) {
+        self.known = digest(config).await.or(self.known);
+        self.last = None;
+    }
+
+    /// True if the file holds something new, and held it at the last look already: a file is not read while it is being written.
+    /// One that is away for a moment has not changed.
+    async fn has_changed(&mut self, config: &Config) -> bool {
+        let Some(now) = digest(config).await else { return false };
+        let settled = self.last.replace(now) == Some(now);
+        let changed = settled && self.known != Some(now);
+        if changed {
+            self.known = Some(now);
+        }
+        changed
+    }
+}
+
+async fn digest(config: &Config) -> Option<[u8; 32]> {
+    let path = config.file.as_ref()?.path.clone();
+    tokio::task::spawn_blocking(move || ConfigFile::digest(&path)).await.ok()?
+}

@@ -1,0 +1,6 @@
+//! What is looked at while the program runs: the configuration file, secrets, and certificates.
+
+pub(super) mod certificates;
+mod changes;
+pub(super) mod config_file;
+pub(super) mod secrets;

@@ -1,0 +1,237 @@
+//! Rotated secrets: a changed file makes a credential another identity, without a reload and without a failed request. A
+//! fixed credential is looked at here too, and takes a changed secret up itself. `certificates` does the same for what
+//! upstreams show.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::app::build::credentials::Backing;
+use crate::app::build::{Built, listener_identities};
+use crate::app::live::{Live, State};
+use crate::app::sources::{BuildError, identity_of};
+use crate::app::watch::certificates::CertificateWatch;
+use crate::config::Config;
+use crate::oauth::{Identity, assertions_fingerprint};
+use crate::runtime::ModeRuntime;
+
+/// How often secrets are looked at. Reading a few small files is cheap, and content is the only sign that works on every
+/// file system and through every kind of symbolic link.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long the first token of a new secret may take before the old one is left anyway.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the looks at one credential's secret have found.
+#[derive(Debug, Clone, Default)]
+struct Looked {
+    /// It could not be read the last time, and that has been said.
+    unreadable: bool,
+    /// The generation of the token after which a failure has been forgotten.
+    forgiven: Option<u64>,
+    /// The assertions that somebody else writes, to the letter: a new one makes no new identity, but what the old one failed of
+    /// is over.
+    assertions: Option<[u8; 32]>,
+}
+
+/// What one look found of one credential.
+struct Found {
+    identity: Result<Identity, BuildError>,
+    assertions: Option<[u8; 32]>,
+}
+
+/// Looks for changed secrets for ever; runs on the control runtime.
+pub(crate) async fn watch(live: Arc<Live>) {
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut watched = Watched::of(&live.current().config);
+    loop {
+        look.tick().await;
+        let before = live.current();
+        if !Arc::ptr_eq(&watched.config, &before.config) {
+            watched = Watched::of(&before.config);
+        }
+        if listeners_have_changed(&live, &before).await {
+            watched.waiting = None;
+            continue;
+        }
+        // First, so that a secret that does not work yet holds no certificate up. What waits was made with the old ones.
+        if watched.certificates.look(&live, &before).await {
+            watched.waiting = None;
+            continue;
+        }
+        let found = look_at_secrets(&live, &before, &mut watched.looked).await;
+        match found {
+            Some(now) if differs(&now, &before.built) => {
+                let waiting = watched.waiting.take();
+                watched.waiting = take_over(&live, &before, &now, waiting).await;
+            }
+            Some(_) => watched.waiting = None,
+            // The looking itself broke off: there is another in a moment.
+            None => {}
+        }
+    }
+}
+
+/// Takes over changed certificates of listeners, and has the passwords of callers and the secrets of token clients read again. Connections that stand keep theirs.
+async fn listeners_have_changed(live: &Arc<Live>, before: &Arc<State>) -> bool {
+    let (state, looking) = (Arc::clone(before), Arc::clone(live));
+    let look = move || {
+        let mut changed = false;
+        for listener in &state.built.runtime.listeners {
+            if let Some(callers) = &listener.callers {
+                changed |= callers.look();
+            }
+            if let ModeRuntime::Token(clients) = &listener.mode {
+                for client in clients {
+                    client.secret.look();
+                }
+            }
+        }
+        if changed {
+            looking.passwords_have_changed();
+        }
+        listener_identities(&state.config, Some(&state.built))
+    };
+    let Ok(Ok(now)) = tokio::task::spawn_blocking(look).await else { return false };
+    if now == before.built.listener_tls {
+        return false;
+    }
+    match live.builder.refreshed(&before.config, &before.built) {
+        Ok(next) => {
+            tracing::info!(target: "attache::app", "the certificate of a listener has changed and is in use");
+            live.replace(before, Arc::clone(&before.config), next)
+        }
+        Err(error) => {
+            tracing::warn!(target: "attache::app", %error, "a changed certificate cannot be used yet");
+            false
+        }
+    }
+}
+
+/// What is remembered from one look to the next, for one configuration.
+struct Watched {
+    config: Arc<Config>,
+    /// What a changed secret became but does not work yet. Kept, so that its back-off is: made anew with each look, it would
+    /// ask an authorization server that refuses the secret every two seconds.
+    waiting: Option<Built>,
+    looked: Vec<Looked>,
+    certificates: CertificateWatch,
+}
+
+impl Watched {
+    fn of(config: &Arc<Config>) -> Self {
+        let looked = vec![Looked::default(); config.credentials.len()];
+        Self { config: Arc::clone(config), waiting: None, looked, certificates: CertificateWatch::of(config) }
+    }
+}
+
+/// The identities of all token requests now, `None` for credentials that make none; one whose secret cannot be read, perhaps
+/// for a moment while it is replaced, is what it was. Says when a secret goes and when it comes back; then a failure that came
+/// of it is forgotten.
+async fn look_at_secrets(live: &Arc<Live>, state: &Arc<State>, looked: &mut [Looked]) -> Option<Vec<Option<Identity>>> {
+    let mut now = Vec::with_capacity(looked.len());
+    let credentials = state.config.credentials.iter().zip(&state.built.backings).zip(looked);
+    for (((settings, backing), looked), read) in credentials.zip(identities(live, state).await?) {
+        let credential = &settings.name;
+        let (Some(known), Some(read)) = (backing.identity(), read) else {
+            now.push(None);
+            continue;
+        };
+        let Found { identity: read, assertions } = read;
+        if let (Some(written), Some((_, cache))) = (assertions, backing.tokens())
+            && looked.assertions.replace(written).is_some_and(|before| before != written)
+        {
+            cache.forget_failure();
+        }
+        match &read {
+            Ok(_) => {
+                if std::mem::take(&mut looked.unreadable) {
+                    tracing::info!(target: "attache::app", %credential, "the secret can be read again");
+                }
+                // Not only after a look that failed: a request may have come between two looks. But once: it may have failed
+                // of something else.
+                if let Some((_, cache)) = backing.tokens() {
+                    let generation = Some(cache.status().generation);
+                    if looked.forgiven != generation && cache.forget_misconfiguration() {
+                        looked.forgiven = generation;
+                    }
+                }
+            }
+            Err(error) => {
+                looked.forgiven = None;
+                if !std::mem::replace(&mut looked.unreadable, true) {
+                    tracing::warn!(target: "attache::app", %credential, "the secret cannot be read: {error}");
+                }
+            }
+        }
+        now.push(Some(read.unwrap_or(known)));
+    }
+    Some(now)
+}
+
+/// What every token request is by what its secret is at this moment; `None` for a fixed credential, which takes in itself
+/// what its secret is.
+async fn identities(live: &Arc<Live>, state: &Arc<State>) -> Option<Vec<Option<Found>>> {
+    let (live, state) = (Arc::clone(live), Arc::clone(state));
+    // Files may be on a network that hangs: not on the control thread itself.
+    let read = tokio::task::spawn_blocking(move || {
+        let credentials = state.config.credentials.iter().zip(&state.built.backings);
+        let looked = credentials.map(|(settings, backing)| {
+            match backing {
+                Backing::Fixed(fixed) => fixed.look(),
+                Backing::Exchange(_, exchange, _) => exchange.forget_ended(SystemTime::now()),
+                Backing::Tokens(..) => {}
+            }
+            settings.oauth().map(|oauth| Found {
+                identity: identity_of(&settings.name, oauth, &live.builder.dpop_keys),
+                assertions: assertions_fingerprint(oauth),
+            })
+        });
+        looked.collect()
+    });
+    read.await.ok()
+}
+
+fn differs(now: &[Option<Identity>], built: &Built) -> bool {
+    now.iter().zip(&built.backings).any(|(now, backing)| *now != backing.identity())
+}
+
+/// Asks for the new identities' tokens while the old ones are still in use, then swaps. What does not work yet comes back.
+async fn take_over(
+    live: &Live,
+    before: &Arc<State>,
+    now: &[Option<Identity>],
+    waiting: Option<Built>,
+) -> Option<Built> {
+    let waiting = waiting.filter(|waiting| !differs(now, waiting));
+    let first = waiting.is_none();
+    let config = &before.config;
+    let next = match waiting.map_or_else(|| live.builder.with_new_secrets(config, now, &before.built), Ok) {
+        Ok(next) => next,
+        Err(error) => {
+            tracing::warn!(target: "attache::app", %error, "a changed secret cannot be used yet");
+            return None;
+        }
+    };
+    let pairs = config.credentials.iter().zip(before.built.backings.iter().zip(&next.backings));
+    let changed = pairs.filter_map(|(settings, (old, new))| Some((settings, old.tokens()?, new.tokens()?)));
+    for (settings, (old_identity, old), (identity, new)) in changed {
+        if old_identity == identity {
+            continue;
+        }
+        let answer = new.obtain(PATIENCE).await;
+        if let Err(error) = answer
+            && old.usable().is_some()
+        {
+            // The authorization server may not know the new secret yet: the old token is good, so there is time.
+            if first {
+                tracing::warn!(target: "attache::app", credential = %settings.name, "the changed secret does not work, the old token stays in use: {error}");
+            }
+            return Some(next);
+        }
+        tracing::info!(target: "attache::app", credential = %settings.name, "the secret has changed and is in use");
+    }
+    // A reload may have come in between; the next look finds what there is to do then.
+    let _looked_at_again = live.replace(before, Arc::clone(config), next);
+    None
+}

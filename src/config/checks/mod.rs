@@ -1,0 +1,340 @@
+//! Checks across tables: names that lead nowhere, addresses taken twice, upstreams that cannot be told apart.
+
+mod distinct;
+mod unused;
+
+use crate::config::AdminConfig;
+use crate::config::syntax::file::File;
+use crate::config::syntax::reader::{listed, nearest, shortened};
+use crate::config::syntax::value::At;
+use crate::config::tables::callers::{self, Caller};
+use crate::config::tables::listeners::{Listener, Mode};
+use crate::config::tables::parent_proxy::Via;
+use crate::config::tables::upstreams::Upstream;
+use crate::credential::CredentialSettings;
+use crate::dial::{OriginPattern, Scheme};
+use crate::listen::ListenAddress;
+use crate::oauth::Grant;
+use crate::proxy::ForwardSettings;
+use crate::route::CallerAuthorization;
+
+/// Every table of a file, read but not yet held against each other.
+pub(crate) struct Tables<'a> {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) admin: Option<At<AdminConfig>>,
+    pub(crate) upstreams: Vec<Upstream>,
+    /// Where each credential stands.
+    pub(crate) credentials: Vec<At<CredentialSettings>>,
+    pub(crate) callers: Vec<Caller>,
+    /// Where `[intercept]` is.
+    pub(crate) intercept_at: Option<usize>,
+    pub(crate) caller_names: Vec<&'a str>,
+    pub(crate) forward: ForwardSettings,
+    /// Every name in the file, also of tables that could not be read.
+    pub(crate) upstream_names: Vec<&'a str>,
+    pub(crate) credential_names: Vec<&'a str>,
+}
+
+/// Reports what is wrong between the tables.
+pub(crate) fn check(file: &File<'_>, tables: &Tables<'_>) {
+    // Where the syntax is broken, whole tables may be missing from the tree.
+    if !file.is_whole() {
+        return;
+    }
+    names(file, tables);
+    addresses(file, tables);
+    for listener in &tables.listeners {
+        distinct::check(file, listener, &reached(listener, &tables.upstreams));
+    }
+    plaintext(file, &tables.upstreams);
+    onward_proxies(file, tables);
+    exchanges(file, tables);
+    origins_from_tokens(file, tables);
+    callers::check(file, tables);
+    unused::warn(file, tables);
+}
+
+/// The upstreams that a listener knows: the ones it names, or all where callers name the target and it names none.
+pub(crate) fn reached<'t>(listener: &Listener, upstreams: &'t [Upstream]) -> Vec<&'t Upstream> {
+    match (&listener.upstreams, listener.mode) {
+        (Some(names), _) => {
+            names.iter().filter_map(|name| upstreams.iter().find(|upstream| upstream.name() == name.it)).collect()
+        }
+        (None, Some(Mode::Forward | Mode::Socks5)) => upstreams.iter().collect(),
+        (None, _) => Vec::new(),
+    }
+}
+
+impl Upstream {
+    pub(crate) fn name(&self) -> &str {
+        &self.config.connection.name
+    }
+
+    pub(crate) const fn origin(&self) -> &OriginPattern {
+        &self.config.connection.origin
+    }
+}
+
+fn names(file: &File<'_>, tables: &Tables<'_>) {
+    for listener in &tables.listeners {
+        let mut seen: Vec<&str> = Vec::new();
+        for name in listener.upstreams.iter().flatten() {
+            exists(file, name.at, "upstream", &name.it, &tables.upstream_names);
+            if seen.contains(&name.it.as_str()) {
+                file.problem(
+                    name.at,
+                    format!("the upstream \"{}\" is listed twice", shortened(&name.it)),
+                    "keep one of the two",
+                );
+            }
+            seen.push(&name.it);
+        }
+    }
+    for upstream in &tables.upstreams {
+        if let Some(name) = &upstream.config.credential {
+            exists(file, upstream.credential_at, "credential", name, &tables.credential_names);
+        }
+    }
+}
+
+fn exists(file: &File<'_>, at: usize, kind: &str, name: &str, names: &[&str]) {
+    if names.contains(&name) {
+        return;
+    }
+    let remedy = match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if names.is_empty() => format!("add a table [{kind}s.{}]", shortened(name)),
+        None => format!("the {kind}s in this file are {}", listed(names)),
+    };
+    file.problem(at, format!("there is no {kind} \"{}\"", shortened(name)), remedy);
+}
+
+/// Sockets are opened with `SO_REUSEPORT`, so two listeners on one address would silently share its connections.
+fn addresses(file: &File<'_>, tables: &Tables<'_>) {
+    let listeners = tables.listeners.iter().filter_map(|listener| {
+        listener.address.as_ref().map(|address| (format!("listeners.{}", listener.name), address.at, &address.it))
+    });
+    let admin = tables.admin.iter().map(|admin| ("admin".to_owned(), admin.at, &admin.it.address));
+    let mut all: Vec<_> = listeners.chain(admin).collect();
+    all.sort_by_key(|(_, at, _)| *at);
+    for (index, (path, at, address)) in all.iter().enumerate() {
+        if let Some((other, ..)) = all.iter().take(index).find(|(.., earlier)| same_address(earlier, address)) {
+            file.problem(
+                *at,
+                format!("`{path}.address` is that of `{other}` too"),
+                "choose another port for one of them",
+            );
+        }
+    }
+}
+
+fn same_address(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        // Port 0 is a free port, another one each time.
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+            one.port() != 0 && one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
+        }
+        _ => one == other,
+    }
+}
+
+/// A token in clear is only safe where it never leaves this machine: by its origin's name **and** where it is dialled.
+fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
+    for upstream in upstreams {
+        let (connection, route) = (&upstream.config.connection, &upstream.config.route);
+        let dialled_here = connection.connect.as_ref().is_none_or(|connect| connect.host.is_loopback())
+            && !matches!(upstream.via.as_ref().map(|via| &via.it), Some(Via::Proxy(_)));
+        let origin = connection.origin.base();
+        let Some(credential) = &upstream.config.credential else { continue };
+        if origin.scheme == Scheme::Http && !route.allow_plaintext && !(origin.is_loopback() && dialled_here) {
+            file.problem(
+                upstream.origin_at,
+                format!(
+                    "`upstreams.{}.origin` is plain http, which would show the token of \"{}\" to the network",
+                    connection.name,
+                    shortened(credential)
+                ),
+                "write https://…, or add allow_plaintext = true if that network is trusted",
+            );
+        }
+    }
+}
+
+/// `via = "forward"` means what `[forward]` says, so it has to say something.
+fn onward_proxies(file: &File<'_>, tables: &Tables<'_>) {
+    for upstream in &tables.upstreams {
+        if let (Some(At { at, it: Via::AsForward }), None) = (&upstream.via, &tables.forward.via) {
+            let what = format!("`upstreams.{}.via` is \"forward\", and [forward] has no `via`", upstream.name());
+            file.problem(*at, what, "add via = \"http://HOST:PORT\" to [forward], or write the proxy here");
+        }
+    }
+}
+
+/// A token response is what only a credential that asks for tokens has.
+fn origins_from_tokens(file: &File<'_>, tables: &Tables<'_>) {
+    for upstream in tables.upstreams.iter().filter(|upstream| upstream.config.route.origin_from.is_some()) {
+        let name = upstream.config.credential.as_deref().unwrap_or_default();
+        let credential = tables.credentials.iter().find(|credential| credential.it.name == name);
+        let oauth = credential.and_then(|credential| credential.it.oauth());
+        let known = upstream.config.credential.is_none() || credential.is_some();
+        if known && oauth.is_none_or(|oauth| matches!(oauth.grant, Grant::TokenExchange(_))) {
+            let what = format!(
+                "`upstreams.{}.origin_from` needs a credential whose token response says where to go",
+                upstream.name()
+            );
+            file.problem(
+                upstream.credential_at,
+                what,
+                "name a credential that asks for tokens of its own, or remove origin_from",
+            );
+        }
+    }
+}
+
+/// Where the caller's own token is what is exchanged, nothing else can become of it.
+fn exchanges(file: &File<'_>, tables: &Tables<'_>) {
+    for upstream in &tables.upstreams {
+        let Some(name) = &upstream.config.credential else { continue };
+        let credential = tables.credentials.iter().find(|credential| credential.it.name == *name);
+        let grant = credential.and_then(|credential| credential.it.oauth()).map(|oauth| &oauth.grant);
+        if matches!(grant, Some(Grant::TokenExchange(_)))
+            && upstream.config.route.caller_authorization != CallerAuthorization::Replace
+        {
+            let shown = shortened(name);
+            file.problem(
+                upstream.credential_at,
+                format!("credential \"{shown}\" is made of the caller's own Authorization, which `caller_authorization` gives another use"),
+                "remove caller_authorization",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::testing::problems;
+
+    const CREDENTIAL: &str = "[credentials.key]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n";
+
+    fn forward(rest: &str) -> String {
+        format!("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n{rest}")
+    }
+
+    fn reverse(upstreams: &str, rest: &str) -> String {
+        format!("[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstreams = {upstreams}\n{rest}")
+    }
+
+    fn upstream(name: &str, origin: &str, rest: &str) -> String {
+        format!("[upstreams.{name}]\norigin = \"{origin}\"\n{rest}")
+    }
+
+    #[test]
+    fn names_that_lead_nowhere_are_answered_with_the_nearest() {
+        let orders = upstream("orders", "https://a.test", "");
+        let found = problems(&reverse("[\"ordrs\"]", &orders));
+        assert_eq!(found, ["proxy.toml:4:14: there is no upstream \"ordrs\"; did you mean \"orders\"?"]);
+        let found = problems(&reverse("[\"billing\"]", &orders));
+        assert_eq!(
+            found,
+            ["proxy.toml:4:14: there is no upstream \"billing\"; the upstreams in this file are `orders`"]
+        );
+        let found = problems(&forward(&upstream("orders", "https://a.test", "credential = \"key\"\n")));
+        assert_eq!(found, ["proxy.toml:6:14: there is no credential \"key\"; add a table [credentials.key]"]);
+        let found = problems(&reverse("[\"orders\", \"orders\"]", &orders));
+        assert_eq!(found, ["proxy.toml:4:24: the upstream \"orders\" is listed twice; keep one of the two"]);
+    }
+
+    #[test]
+    fn a_name_of_a_broken_table_is_no_second_problem() {
+        let found = problems(&reverse("[\"orders\"]", "[upstreams.orders]\norigin = \"orders\"\n"));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with("proxy.toml:6:10: `upstreams.orders.origin` is not valid: "), "{found:#?}");
+    }
+
+    #[test]
+    fn an_address_belongs_to_one_listener() {
+        let two = |one: &str, other: &str| {
+            problems(&format!(
+                "[listeners.a]\naddress = \"{one}\"\nmode = \"forward\"\n[admin]\naddress = \"{other}\"\n"
+            ))
+        };
+        assert_eq!(
+            two("127.0.0.1:8080", "localhost:8080"),
+            ["proxy.toml:5:11: `admin.address` is that of `listeners.a` too; choose another port for one of them"]
+        );
+        assert_eq!(two("unix:/a", "unix:/a").len(), 1);
+        assert_eq!(two("127.0.0.1:0", "127.0.0.1:0"), [""; 0]);
+        assert_eq!(two("127.0.0.1:1", "127.0.0.1:2"), [""; 0]);
+    }
+
+    #[test]
+    fn a_token_does_not_go_out_in_clear() {
+        let to = |origin: &str, rest: &str| {
+            let rest = format!("credential = \"key\"\n{rest}");
+            problems(&forward(&format!("{}{CREDENTIAL}", upstream("a", origin, &rest))))
+        };
+        assert_eq!(
+            to("http://a.test", ""),
+            [
+                "proxy.toml:5:10: `upstreams.a.origin` is plain http, which would show the token of \"key\" to the network; \
+              write https://…, or add allow_plaintext = true if that network is trusted"
+            ]
+        );
+        assert_eq!(to("http://localhost:1", "connect = \"192.0.2.1:80\"\n").len(), 1);
+        assert_eq!(to("http://a.test", "allow_plaintext = true\n"), [""; 0]);
+        assert_eq!(to("http://localhost:1", ""), [""; 0]);
+        assert_eq!(to("http://[::1]:1", "connect = \"[::1]:2\"\n"), [""; 0]);
+        assert_eq!(problems(&forward(&upstream("a", "http://a.test", ""))), [""; 0]);
+    }
+
+    #[test]
+    fn a_forward_listener_tells_upstreams_apart_by_their_origin() {
+        let both = upstream("a", "https://a.test", "") + &upstream("b", "https://A.test:443", "");
+        let found = problems(&forward(&both));
+        assert_eq!(
+            found,
+            [
+                "proxy.toml:1:1: `listeners.proxy` cannot tell its upstreams \"a\" and \"b\" apart: their origin is the same; \
+              give each `paths` or `callers` of its own, or list `upstreams` on the listener, with one of the two"
+            ]
+        );
+        assert_eq!(problems(&forward(&format!("upstreams = [\"a\"]\n{both}"))), [""; 0]);
+        let wildcard = upstream("a", "https://*.a.test", "") + &upstream("b", "https://b.a.test", "");
+        assert_eq!(problems(&forward(&wildcard)), [""; 0]);
+    }
+
+    #[test]
+    fn a_reverse_listener_tells_upstreams_apart_by_prefix_and_then_by_host() {
+        let both = |a: &str, b: &str| {
+            problems(&reverse(
+                "[\"a\", \"b\"]",
+                &(upstream("a", "https://x.test", a) + &upstream("b", "https://x.test:8443", b)),
+            ))
+        };
+        let found = both("", "");
+        assert!(
+            found[0].starts_with("proxy.toml:4:19: `listeners.base` cannot tell its upstreams \"a\" and \"b\" apart: "),
+            "{found:#?}"
+        );
+        assert!(
+            found[0]
+                .ends_with("give each `paths` or `callers` of its own, or a `path_prefix`, or a listener of its own")
+        );
+        assert_eq!(both("path_prefix = \"/a\"\n", "path_prefix = \"/a/\"\n").len(), 1);
+        assert_eq!(both("path_prefix = \"/a\"\n", "path_prefix = \"/b\"\n"), [""; 0]);
+        assert_eq!(both("path_prefix = \"/a\"\n", ""), [""; 0]);
+        let by_host = upstream("a", "https://a.test", "") + &upstream("b", "https://b.test", "");
+        assert_eq!(problems(&reverse("[\"a\", \"b\"]", &by_host)), [""; 0]);
+        assert_eq!(problems(&reverse("\"a\"", &upstream("a", "https://*.a.test", ""))), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_exchanged_cannot_be_kept_or_refused_as_well() {
+        let exchange = CREDENTIAL.replace("client_id", "grant = \"token_exchange\"\nclient_id");
+        for word in ["keep", "reject"] {
+            let rest = format!("credential = \"key\"\ncaller_authorization = \"{word}\"\n");
+            let found = problems(&forward(&(upstream("a", "https://a.test", &rest) + &exchange)));
+            assert!(found.len() == 1 && found[0].contains("made of the caller's own Authorization"), "{found:#?}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What is harmless and yet hardly meant: tables and keys that have no effect.
+
+use crate::config::checks::{Tables, reached};
+use crate::config::syntax::file::File;
+use crate::config::tables::callers;
+use crate::config::tables::listeners::{Listener, Mode};
+use crate::dial::Scheme;
+use crate::proxy::Unmatched;
+
+/// Warns of tables and keys that have no effect.
+pub(crate) fn warn(file: &File<'_>, tables: &Tables<'_>) {
+    if tables.listeners.is_empty() {
+        return;
+    }
+    for listener in &tables.listeners {
+        let empty = matches!(listener.mode, Some(Mode::Forward | Mode::Socks5)) && tables.upstream_names.is_empty();
+        if empty && tables.forward.unmatched == Unmatched::Deny {
+            let what = format!("`listeners.{}` has no upstreams, so it refuses every request", listener.name);
+            file.warning(
+                listener.at,
+                what,
+                "add [upstreams.NAME] with an origin, or [forward] with unmatched = \"pass\"",
+            );
+        }
+    }
+    let opens = |listener: &Listener| {
+        matches!(listener.mode, Some(Mode::Forward | Mode::Socks5))
+            && reached(listener, &tables.upstreams)
+                .iter()
+                .any(|upstream| upstream.config.credential.is_some() && upstream.config.route.intercept)
+    };
+    if let Some(at) = tables.intercept_at.filter(|_| !tables.listeners.iter().any(opens)) {
+        file.warning(
+            at,
+            "`[intercept]` opens nothing: no forward or socks5 listener knows an upstream with a credential",
+            "add one, or remove the table, and the certificate from those who trust it",
+        );
+    }
+    for credential in &tables.credentials {
+        let name = &credential.it.name;
+        let served = || callers::served_by_token_listeners(tables).any(|served| served == *name);
+        if !tables.upstreams.iter().any(|upstream| upstream.config.credential.as_ref() == Some(name)) && !served() {
+            let what = format!("no upstream uses `credentials.{name}`");
+            file.warning(credential.at, what, format!("write credential = \"{name}\" in an upstream, or remove it"));
+        }
+    }
+    for upstream in &tables.upstreams {
+        let name = upstream.name();
+        let by = |mode| {
+            let reaches =
+                |listener: &&Listener| reached(listener, &tables.upstreams).iter().any(|known| known.name() == name);
+            tables.listeners.iter().filter(|listener| listener.mode == Some(mode)).any(|listener| reaches(&listener))
+        };
+        if !by(Mode::Forward) && !by(Mode::Reverse) && !by(Mode::Socks5) {
+            let what = format!("no listener reaches `upstreams.{name}`");
+            file.warning(upstream.at, what, format!("write upstream = \"{name}\" in a listener, or remove it"));
+        } else if upstream.config.route.path_prefix.is_some() && !by(Mode::Reverse) {
+            let what = format!("`upstreams.{name}.path_prefix` is not used on a forward listener");
+            file.warning(upstream.prefix_at, what, "remove it, or name the upstream in a reverse listener");
+        }
+        if let Some(via) = tables.forward.via.as_ref().filter(|_| upstream.via.is_none()) {
+            let connection = &upstream.config.connection;
+            let base = connection.origin.base();
+            let (host, port) =
+                connection.connect.as_ref().map_or((&base.host, base.port), |connect| (&connect.host, connect.port));
+            if !via.except.iter().any(|rule| rule.covers(host, port)) {
+                file.warning(
+                    upstream.at,
+                    format!("`upstreams.{name}` is reached directly, and not through the proxy of [forward]"),
+                    "write via = \"forward\" if it should be, or via = \"none\"",
+                );
+            }
+        }
+        if let Some(at) = upstream.tls_at.filter(|_| upstream.origin().base().scheme == Scheme::Http) {
+            file.warning(
+                at,
+                format!("`upstreams.{name}.tls` is not used: the origin is plain http"),
+                "write https://…, or remove it",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::testing::config;
+
+    const CREDENTIAL: &str = "[credentials.key]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n";
+
+    fn forward(rest: &str) -> String {
+        format!("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n{rest}")
+    }
+
+    fn reverse(upstreams: &str, rest: &str) -> String {
+        format!("[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstreams = {upstreams}\n{rest}")
+    }
+
+    fn upstream(name: &str, origin: &str, rest: &str) -> String {
+        format!("[upstreams.{name}]\norigin = \"{origin}\"\n{rest}")
+    }
+
+    #[test]
+    fn what_is_harmless_and_hardly_meant_is_a_warning() {
+        let warnings = |text: &str| {
+            config(text)
+                .warnings
+                .into_iter()
+                .map(|warning| format!("{:?} {}", warning.at, warning.what))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            warnings(&forward("")),
+            ["Some((1, 1)) `listeners.proxy` has no upstreams, so it refuses every request"]
+        );
+        assert_eq!(warnings(&forward("[forward]\nunmatched = \"pass\"\n")), [""; 0]);
+        let prefixed = upstream("a", "http://a.test", "path_prefix = \"/a\"\ntls = { server_name = \"b.test\" }\n");
+        assert_eq!(
+            warnings(&forward(&format!("{prefixed}{CREDENTIAL}"))),
+            [
+                "Some((6, 15)) `upstreams.a.path_prefix` is not used on a forward listener",
+                "Some((7, 7)) `upstreams.a.tls` is not used: the origin is plain http",
+                "Some((8, 1)) no upstream uses `credentials.key`",
+            ]
+        );
+        let unreached = upstream("a", "https://a.test", "") + &upstream("b", "https://b.test", "");
+        assert_eq!(warnings(&reverse("[\"a\"]", &unreached)), ["Some((7, 1)) no listener reaches `upstreams.b`"]);
+    }
+}

@@ -1,0 +1,203 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::*;
+use crate::config::generate::starter::starter;
+use crate::config::tables::credentials::preset::PROVIDERS;
+use crate::config::testing::{Asked, noted, parse_in};
+
+/// Everything that the reference file shows, also in comments; and a configuration of each provider. The files that they
+/// name are in the folder.
+fn corpus(folder: &Path) -> Vec<String> {
+    let made = rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let ca = crate::tls::CertificateAuthority::generate(&[]).unwrap();
+    crate::tls::AuthoritySource::create(&ca, &folder.join("ca.pem"), &folder.join("ca.key")).unwrap();
+    for (name, text) in [
+        ("client.pem", certificate.as_str()),
+        ("client.key", &key),
+        ("key.pem", &key),
+        ("workload.jwt", "a.b.c"),
+        ("service-account.json", r#"{"private_key":"x"}"#),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let shown = include_str!("../../../proxy.toml").lines().map(|line| {
+        let bare = line.strip_prefix('#').unwrap_or(line);
+        let code = bare.starts_with('[') || bare.starts_with(|first: char| first.is_ascii_lowercase());
+        format!("{}\n", if code { bare } else { line })
+    });
+    let mut corpus = vec![shown.collect()];
+    corpus.push(with(
+        "upstreams.*.via",
+        "url",
+        "\"http://proxy.test:1\"\nusername = \"a\"\npassword = \"b\"\nca_file = \"ca.pem\"",
+    ));
+    corpus.push(with("forward", "connect_ports", "\"any\""));
+    corpus.push(with("credentials.*.dpop", "private_key", "\"key.pem\""));
+    corpus.extend(PROVIDERS.iter().map(|(_, provider)| starter(Some(*provider))));
+    corpus
+}
+
+/// `upstreams.orders.retry` as the table has it: `upstreams.*.retry`.
+fn with_stars(path: &str) -> String {
+    let tables = tables();
+    let root = tables.iter().find(|table| table.path.is_empty()).unwrap();
+    let mut segments: Vec<&str> = path.split('.').collect();
+    let section = root.keys.iter().find(|key| key.name == segments[0]);
+    if segments.len() > 1 && section.is_some_and(|key| key.forms.contains(&Form::Names)) {
+        segments[1] = "*";
+    }
+    segments.join(".")
+}
+
+fn asked() -> (Asked, Asked) {
+    let folder = tempfile::tempdir().unwrap();
+    for text in corpus(folder.path()) {
+        parse_in(folder.path(), &text).map_err(|errors| format!("{errors}\n{text}")).unwrap();
+    }
+    let (keys, forms) = noted();
+    let star = |asked: Asked| asked.into_iter().map(|(path, what)| (with_stars(&path), what)).collect();
+    (star(keys), star(forms))
+}
+
+#[test]
+fn every_line_of_the_table_can_be_read() {
+    for line in include_str!("keys.txt").lines().filter(|line| !line.is_empty() && !line.starts_with(['#', '[', '>'])) {
+        assert!(key(line).is_some(), "{line}");
+    }
+    let tables = tables();
+    let paths: BTreeSet<&str> = tables.iter().map(|table| table.path).collect();
+    assert_eq!(paths.len(), tables.len(), "a table stands there twice");
+    let mut below: BTreeSet<String> = BTreeSet::from([String::new()]);
+    for table in &tables {
+        for key in &table.keys {
+            let path = if table.path.is_empty() { key.name.to_owned() } else { format!("{}.{}", table.path, key.name) };
+            for form in &key.forms {
+                match form {
+                    Form::Table | Form::Tables => drop(below.insert(path.clone())),
+                    Form::Names => drop(below.insert(format!("{path}.*"))),
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert_eq!(
+        below,
+        paths.into_iter().map(str::to_owned).collect(),
+        "a `table` has its section, and a section its key"
+    );
+}
+
+#[test]
+fn the_table_has_every_key_that_the_readers_ask_for_and_no_other() {
+    let (asked, _) = asked();
+    let mut listed = Asked::new();
+    for table in tables() {
+        listed.extend(table.keys.iter().map(|key| (table.path.to_owned(), key.name.to_owned())));
+    }
+    let missing: Vec<_> = asked.difference(&listed).collect();
+    assert!(missing.is_empty(), "asked for and not in keys.txt: {missing:?}");
+    let needless: Vec<_> = listed.difference(&asked).collect();
+    assert!(
+        needless.is_empty(),
+        "in keys.txt, and no reader asks for it: {needless:?}; does proxy.toml show its table?"
+    );
+}
+
+#[test]
+fn the_table_says_of_each_key_what_the_readers_take() {
+    let (_, forms) = asked();
+    let mut read: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, form) in forms {
+        read.entry(path).or_default().extend(form.split(" / ").map(str::to_owned));
+    }
+    let mut seen = 0;
+    for table in tables() {
+        for key in &table.keys {
+            let path = if table.path.is_empty() { key.name.to_owned() } else { format!("{}.{}", table.path, key.name) };
+            let listed: BTreeSet<String> = key.forms.iter().filter_map(|form| written(*form)).collect();
+            match read.get(&path) {
+                Some(read) => assert_eq!(&listed, read, "{path}"),
+                // Numbers and words that proxy.toml does not show are no proof; whatever else is no such form.
+                None => assert!(UNSEEN.contains(&path.as_str()) || listed.is_empty(), "{path}: {listed:?}"),
+            }
+            seen += usize::from(read.contains_key(&path));
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}
+
+/// Words that stand beside another form, which is what proxy.toml shows, or are read by hand.
+const UNSEEN: [&str; 6] = [
+    "telemetry.access_log",
+    "listeners.*.hosts",
+    "credentials.*.assertion_audience",
+    "credentials.*.dpop",
+    "credentials.*.refresh_ahead",
+    "upstreams.*.retry.on",
+];
+
+/// What `Value` notes of what it is read as.
+fn written(form: Form) -> Option<String> {
+    match form {
+        Form::Word(word) => Some(format!("{word:?}")),
+        Form::Boolean => Some("boolean".to_owned()),
+        Form::Integer(first, last) | Form::Integers(first, last) => Some(format!("integer {first}..{last}")),
+        Form::Duration => Some("duration".to_owned()),
+        Form::Size => Some("size".to_owned()),
+        _ => None,
+    }
+}
+
+/// A file in which every table is, with a key and its value added to one of them.
+fn with(path: &str, key: &str, value: &str) -> String {
+    let mut text = String::from(
+        "[listeners.a]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.a]\norigin = \"https://*.a.test\"\ncredential = \"a\"\n\
+         [credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n",
+    );
+    let header = format!("[{}]\n", path.replace('*', "a"));
+    let line = format!("{key} = {value}\n");
+    match text.find(&header) {
+        Some(at) => text.insert_str(at + header.len(), &line),
+        None => text.push_str(&format!("{header}{line}")),
+    }
+    text
+}
+
+#[test]
+fn a_default_that_is_written_down_changes_nothing() {
+    let mut checked = 0;
+    for table in tables().iter().filter(|table| !table.path.is_empty()) {
+        // A default of one kind or preset alone has no meaning in the others.
+        let special = ["authorization_server", "environment", "subject_token_type", "assertion_audience"];
+        for key in table.keys.iter().filter(|key| !special.contains(&key.name)) {
+            if key.default_value().is_none() || ["dpop", "header"].contains(&key.name) {
+                continue;
+            }
+            let written = with(table.path, key.name, key.default);
+            let read = parse_in(Path::new(""), &written).map_err(|errors| format!("{errors}\n{written}")).unwrap();
+            let without = parse_in(Path::new(""), &with("forward", "unmatched", "\"deny\"")).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{without:?}"), "{}.{} = {}", table.path, key.name, key.default);
+            checked += 1;
+        }
+    }
+    assert!(checked > 25, "{checked}");
+}
+
+#[test]
+fn the_schema_is_one_document_whose_references_lead_somewhere() {
+    let schema = json_schema();
+    let text = schema.to_string();
+    for reference in text.split("\"$ref\":\"#/$defs/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(schema["$defs"].get(name).is_some(), "{name}");
+    }
+    let limits = &schema["properties"]["limits"];
+    assert_eq!(
+        (limits["additionalProperties"].as_bool(), limits["properties"]["drain"]["default"].as_str()),
+        (Some(false), Some("30s"))
+    );
+    let retry = &schema["properties"]["upstreams"]["additionalProperties"]["properties"]["retry"]["properties"];
+    assert_eq!(retry["on"]["items"]["minimum"], 200);
+}

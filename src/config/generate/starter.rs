@@ -1,0 +1,122 @@
+//! The configuration to begin with, as `attache init` writes it.
+
+use crate::config::tables::credentials::preset::Provider;
+
+/// What `attache init` writes: the keys that most people need, with three values to change.
+pub const STARTER: &str = include_str!("starter.toml");
+
+/// The same, with the credential of a provider.
+#[must_use]
+pub(crate) fn starter(provider: Option<Provider>) -> String {
+    let Some(provider) = provider else { return STARTER.to_owned() };
+    let (credential, upstream) = block(provider);
+    let begins = STARTER.find("[credentials.orders]").unwrap_or_default();
+    let ends = STARTER.find("# A base URL instead").unwrap_or(STARTER.len());
+    let (head, tail) = (STARTER.get(..begins).unwrap_or_default(), STARTER.get(ends..).unwrap_or_default());
+    // How many values there are to change differs from provider to provider.
+    let head = head.replace("Change the three values marked", "Change the values marked");
+    let head = if matches!(provider, Provider::Google) { head.replace(SECRET_LINE, KEY_LINE) } else { head };
+    format!("{head}[credentials.orders]\n{credential}\n[upstreams.orders]\n{upstream}credential = \"orders\"\n\n{tail}")
+}
+
+const SECRET_LINE: &str = "#   export ORDERS_CLIENT_SECRET=…        the client's secret\n";
+const KEY_LINE: &str = "#   (put the key file of the service account beside this file)\n";
+
+const API: &str = "origin     = \"https://orders.example.com\"   # <-- the only place where the token may go\n";
+
+/// The keys of `[credentials.orders]`, and the origin.
+const fn block(provider: Provider) -> (&'static str, &'static str) {
+    match provider {
+        Provider::Entra => (
+            r#"preset        = "entra"
+tenant        = "contoso.onmicrosoft.com"                  # <-- the directory: its id or one of its domains
+client_id     = "00000000-0000-0000-0000-000000000000"     # <-- the application's id
+client_secret = { env = "ORDERS_CLIENT_SECRET" }           # or private_key = "key.pem" with client_certificate = "cert.pem"
+scope         = "api://orders/.default"                    # <-- the API's application ID URI and "/.default"
+"#,
+            API,
+        ),
+        Provider::Auth0 => (
+            r#"preset        = "auth0"
+domain        = "your-tenant.eu.auth0.com"                 # <-- the tenant
+client_id     = "orders-batch"                             # <-- the machine-to-machine application
+client_secret = { env = "ORDERS_CLIENT_SECRET" }
+audience      = "https://orders.example.com"               # <-- the API's identifier
+"#,
+            API,
+        ),
+        Provider::Okta => (
+            r#"preset        = "okta"
+domain        = "your-org.okta.com"                        # <-- the organization
+#authorization_server = "default"                          # or the id of another, or "org"
+client_id     = "orders-batch"                             # <-- the API services app
+client_secret = { env = "ORDERS_CLIENT_SECRET" }           # or private_key = "key.pem" with key_id
+scope         = "orders.read"                              # <-- Okta gives no token without a scope
+"#,
+            API,
+        ),
+        Provider::Keycloak => (
+            r#"preset        = "keycloak"
+domain        = "keycloak.example.com"                     # <-- its host; with a path: "https://example.com/auth"
+realm         = "orders"                                   # <-- the realm that the client is in
+client_id     = "orders-batch"                             # <-- a confidential client with service accounts
+client_secret = { env = "ORDERS_CLIENT_SECRET" }
+"#,
+            API,
+        ),
+        Provider::Cognito => (
+            r#"preset        = "cognito"
+domain        = "your-app.auth.eu-west-1.amazoncognito.com"    # <-- the user pool's domain
+client_id     = "orders-batch"                             # <-- the app client
+client_secret = { env = "ORDERS_CLIENT_SECRET" }
+scope         = "orders/read"                              # <-- resource server and scope
+"#,
+            API,
+        ),
+        Provider::Google => (
+            r#"preset      = "google"
+client_id   = "orders@your-project.iam.gserviceaccount.com"    # <-- client_email of the key file
+private_key = { file = "service-account.json", field = "private_key" }     # <-- the key file
+scope       = "https://www.googleapis.com/auth/pubsub"     # <-- what the API's documentation says
+"#,
+            "origin     = \"https://pubsub.googleapis.com\"  # <-- the only place where the token may go\n",
+        ),
+        Provider::Salesforce => (
+            r#"preset        = "salesforce"
+domain        = "your-company.my.salesforce.com"           # <-- the My Domain host
+client_id     = "orders-batch"                             # <-- the connected app's consumer key
+client_secret = { env = "ORDERS_CLIENT_SECRET" }           # the consumer secret
+"#,
+            "origin     = \"https://your-company.my.salesforce.com\"  # <-- the only place where the token may go\n",
+        ),
+        Provider::Paypal => (
+            r#"preset        = "paypal"
+environment   = "sandbox"                                  # or "live"
+client_id     = "orders-batch"                             # <-- the app's client id
+client_secret = { env = "ORDERS_CLIENT_SECRET" }
+"#,
+            "origin     = \"https://api-m.sandbox.paypal.com\"  # <-- \"https://api-m.paypal.com\" for \"live\"\n",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tables::credentials::preset::PROVIDERS;
+    use crate::config::testing::parse_in;
+
+    #[test]
+    fn every_provider_has_a_starter_that_loads_without_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("service-account.json"), r#"{"private_key":"sentinel"}"#).unwrap();
+        for (name, provider) in PROVIDERS {
+            let text = starter(Some(provider));
+            let read = parse_in(dir.path(), &text).map_err(|errors| format!("{name}: {errors}")).unwrap();
+            assert_eq!((read.credentials.len(), read.upstreams.len(), read.warnings.len()), (1, 1, 0), "{name}");
+            assert!(text.contains(&format!("= \"{name}\"\n")) && text.contains("# <--"), "{text}");
+            assert!(text.contains("[admin]") && text.ends_with("#upstream = \"orders\"\n"), "{text}");
+        }
+        assert_eq!(starter(None), STARTER);
+    }
+}

@@ -1,0 +1,7 @@
+//! The text of a file, taken apart: places, tables, values, and what is wrong with them. Knows no key.
+
+pub(super) mod error;
+pub(super) mod file;
+pub(super) mod reader;
+pub(super) mod section;
+pub(super) mod value;

@@ -1,0 +1,194 @@
+//! Reads one table of the file and notices what nobody asked for.
+
+use toml::de::{DeTable, DeValue};
+
+use crate::config::syntax::file::File;
+use crate::config::syntax::value::Value;
+
+/// One table. Ask it for every key it may have, then call [`finish`](Self::finish).
+pub(crate) struct TableReader<'a> {
+    pub(crate) file: &'a File<'a>,
+    /// `upstreams.orders`; empty for the file itself.
+    pub(crate) path: String,
+    /// Where the table stands.
+    pub(crate) at: usize,
+    table: &'a DeTable<'a>,
+    known: Vec<&'static str>,
+    later: Vec<&'static str>,
+    missing: Vec<(&'static str, String)>,
+}
+
+impl<'a> TableReader<'a> {
+    pub(crate) const fn new(file: &'a File<'a>, path: String, at: usize, table: &'a DeTable<'a>) -> Self {
+        Self { file, path, at, table, known: Vec::new(), later: Vec::new(), missing: Vec::new() }
+    }
+
+    /// The value of a key, if it is there.
+    pub(crate) fn get(&mut self, key: &'static str) -> Option<Value<'a>> {
+        self.known.push(key);
+        #[cfg(test)]
+        crate::config::testing::note_key(&self.path, key);
+        let (_, node) = self.table.get_key_value(key)?;
+        Some(self.value(key, node))
+    }
+
+    /// The value of a key that has to be there; `remedy` says what to write.
+    pub(crate) fn required(&mut self, key: &'static str, remedy: impl Into<String>) -> Option<Value<'a>> {
+        let value = self.get(key);
+        if value.is_none() {
+            self.missing(key, remedy);
+        }
+        value
+    }
+
+    /// Reports a key that has to be there and is not, unless it turns out to be there misspelt.
+    pub(crate) fn missing(&mut self, key: &'static str, remedy: impl Into<String>) {
+        self.missing.push((key, remedy.into()));
+    }
+
+    /// A table below this one, if it is there.
+    pub(crate) fn table(&mut self, key: &'static str) -> Option<Self> {
+        self.get(key)?.table()
+    }
+
+    /// True if the key is in the file, whatever its value.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// True if the key is in the file with nothing in its value: a blank text, or a list without entries.
+    pub(crate) fn is_blank(&self, key: &str) -> bool {
+        match self.table.get(key).map(toml::Spanned::get_ref) {
+            Some(DeValue::String(text)) => text.trim().is_empty(),
+            Some(DeValue::Array(entries)) => entries.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// A key that is planned but has no meaning yet: an error, so that nobody relies on it.
+    pub(crate) fn not_yet(&mut self, key: &'static str, remedy: &str) {
+        self.later.push(key);
+        if let Some((key, _)) = self.table.get_key_value(key) {
+            let what = format!("`{}` is not supported by this version", self.dotted(key.get_ref()));
+            self.file.problem(key.span().start, what, remedy);
+        }
+    }
+
+    /// Keys that are known but not looked at, because a problem with another key explains them.
+    pub(crate) fn ignore(&mut self, keys: &[&'static str]) {
+        self.later.extend(keys);
+    }
+
+    /// Every key with its value in the file's order, for tables whose keys are names: `(name, its place, value)`.
+    pub(crate) fn entries(&self) -> Vec<(&'a str, usize, Value<'a>)> {
+        let mut entries: Vec<_> = self
+            .table
+            .iter()
+            .map(|(key, node)| (key.get_ref().as_ref(), key.span().start, self.value(key.get_ref(), node)))
+            .collect();
+        entries.sort_by_key(|(_, at, _)| *at);
+        entries
+    }
+
+    /// Reports the keys that nobody asked for, and the ones that were missing.
+    pub(crate) fn finish(self) {
+        let mut meant = Vec::new();
+        for (key, at, _) in self.entries() {
+            // Below a table header that could not be read, keys seem to stand at the top of the file.
+            let astray = self.path.is_empty() && !self.file.is_whole();
+            if astray || self.known.contains(&key) || self.later.contains(&key) {
+                continue;
+            }
+            let place = if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) };
+            let what = format!("unknown key `{}`{place}", shortened(key));
+            let remedy = if let Some(near) = nearest(key, self.known.iter().copied()) {
+                meant.push(near);
+                format!("did you mean `{near}`?")
+            } else {
+                format!("the keys here are {}", listed(&self.known))
+            };
+            self.file.problem(at, what, remedy);
+        }
+        for (key, remedy) in self.missing.iter().filter(|(key, _)| !meant.contains(key)) {
+            let at = (!self.path.is_empty()).then_some(self.at);
+            self.file.missing(at, format!("`{}` is missing", self.dotted(key)), remedy.as_str());
+        }
+    }
+
+    fn value(&self, key: &str, node: &'a toml::Spanned<DeValue<'a>>) -> Value<'a> {
+        Value { file: self.file, path: self.dotted(key), at: node.span().start, node: node.get_ref() }
+    }
+
+    fn dotted(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{}", self.path, shortened(key)) }
+    }
+}
+
+/// Puts a value that was given in the place of its default.
+pub(crate) fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+/// The candidate that a misspelt word is most likely meant to be, if one is near enough.
+pub(crate) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    let word = word.to_lowercase().replace('-', "_");
+    let letters = word.chars().count();
+    candidates
+        .map(|candidate| {
+            let part =
+                letters >= 4 && (candidate.contains(&word) || (candidate.len() >= 4 && word.contains(candidate)));
+            let distance = strsim::damerau_levenshtein(&word, &candidate.to_lowercase().replace('-', "_"));
+            (if part { distance.min(1) } else { distance }, candidate)
+        })
+        .filter(|(distance, _)| *distance <= (letters / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `a`, `b`, `c`
+pub(crate) fn listed<T: AsRef<str>>(words: &[T]) -> String {
+    words.iter().map(|word| format!("`{}`", word.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+/// A word from the file, fit for one line of a terminal.
+pub(crate) fn shortened(word: &str) -> String {
+    let clean: String = word.chars().filter(|letter| !letter.is_control()).take(48).collect();
+    if clean.len() == word.len() { clean } else { format!("{clean}…") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::problems;
+
+    #[test]
+    fn the_nearest_word_is_suggested_only_if_it_is_near() {
+        let keys = ["scope", "client_id", "client_secret", "token_endpoint"];
+        let suggestion = |word| nearest(word, keys.into_iter());
+        assert_eq!(suggestion("scop"), Some("scope"));
+        assert_eq!(suggestion("client-id"), Some("client_id"));
+        assert_eq!(suggestion("secret"), Some("client_secret"));
+        assert_eq!(suggestion("token_endpiont"), Some("token_endpoint"));
+        assert_eq!(suggestion("colour"), None);
+        assert_eq!(suggestion("x"), None);
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_the_nearest_known_key() {
+        let found = problems("[listeners.proxy]\naddres = \"127.0.0.1:0\"\nmode = \"forward\"\n");
+        assert_eq!(found, ["proxy.toml:2:1: unknown key `addres` in [listeners.proxy]; did you mean `address`?"]);
+        let found = problems("colour = 1\n[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n");
+        assert!(found[0].starts_with("proxy.toml:1:1: unknown key `colour`; the keys here are `listeners`"));
+    }
+
+    #[test]
+    fn keys_of_a_later_version_are_not_swallowed() {
+        let found = problems(
+            "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[cache]\nshared = \"redis://x\"\n",
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("proxy.toml:4:2: `cache` is not supported by this version; "));
+    }
+}

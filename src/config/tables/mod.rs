@@ -1,0 +1,12 @@
+//! The keys of each table, one file a table.
+
+pub(super) mod callers;
+pub(super) mod client_identity;
+pub(super) mod credentials;
+pub(super) mod intercept;
+pub(super) mod limits;
+pub(super) mod listeners;
+pub(super) mod parent_proxy;
+pub(super) mod secrets;
+pub(super) mod telemetry;
+pub(super) mod upstreams;

@@ -1,0 +1,386 @@
+//! Secrets: where they come from, and whether they are there. Never what they are.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::config::syntax::reader::listed;
+use crate::config::syntax::value::Value;
+use crate::secret::{Secret, SecretSource, Secrets};
+
+const REMEDY: &str = "write { env = \"NAME\" }, { file = \"path\" } or { command = [\"program\", \"argument\"] }";
+
+/// The keys that name a place, and what may stand beside them.
+const PLACES: [&str; 4] = ["env", "file", "credential", "command"];
+
+/// How long a program may take unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A secret that can be read now: a text, `{ env = … }`, `{ file = … }`, `{ credential = … }`; or `{ command = … }`, which
+/// is not run before it is needed.
+///
+/// No message of this file repeats anything that the table holds, not even a misspelt key.
+pub(crate) fn secret(value: &Value<'_>) -> Option<SecretSource> {
+    readable(value, read(value, Plain::Secret)?, Plain::Secret)
+}
+
+/// One secret, or a list of them that are tried in order. In a list it is enough that one can be read.
+pub(crate) fn secrets(value: &Value<'_>) -> Option<Secrets> {
+    one_or_several(value, Plain::Secret)
+}
+
+/// A PEM: a plain text is a path, unless it is the PEM itself.
+pub(crate) fn pem(value: &Value<'_>) -> Option<SecretSource> {
+    readable(value, read(value, Plain::PathOrPem)?, Plain::PathOrPem)
+}
+
+/// As [`pem`], or a list of them.
+pub(crate) fn pems(value: &Value<'_>) -> Option<Secrets> {
+    one_or_several(value, Plain::PathOrPem)
+}
+
+/// What a plain text means.
+#[derive(Clone, Copy)]
+enum Plain {
+    Secret,
+    PathOrPem,
+}
+
+fn one_or_several(value: &Value<'_>, plain: Plain) -> Option<Secrets> {
+    if !matches!(value.node, DeValue::Array(_)) {
+        return readable(value, read(value, plain)?, plain).map(Secrets::one);
+    }
+    let entries = value.list()?;
+    let sources: Vec<Option<SecretSource>> = entries.iter().map(|entry| read(entry, plain)).collect();
+    let sources: Vec<SecretSource> = sources.into_iter().collect::<Option<_>>()?;
+    let found: Vec<Option<String>> =
+        entries.iter().zip(&sources).map(|(entry, source)| absence(entry, source)).collect();
+    let none = found.iter().all(Option::is_some);
+    for ((entry, source), what) in entries.iter().zip(&sources).zip(found) {
+        let Some(what) = what else {
+            doubted(entry, source, plain);
+            continue;
+        };
+        if none {
+            entry.wrong::<()>(what, "one of the list has to be there when attache starts");
+        } else {
+            entry.file.warning(entry.at, format!("`{}`: an entry {what}", entry.path), "the others are used instead");
+        }
+    }
+    if none { None } else { Secrets::new(sources) }
+}
+
+fn read(value: &Value<'_>, plain: Plain) -> Option<SecretSource> {
+    match (value.node, plain) {
+        (DeValue::String(text), _) if text.trim().is_empty() => value.wrong("is an empty secret", REMEDY),
+        // A key that somebody has written here: as a path it would be repeated in the message that there is no such file.
+        (DeValue::String(text), Plain::PathOrPem) if is_no_path(text) => value.wrong(
+            "holds a key itself, in a form that is not read here",
+            "write it into a file and name that, or write { env = \"NAME\" }; a PEM begins with -----BEGIN",
+        ),
+        (DeValue::String(text), Plain::PathOrPem) if !text.trim_start().starts_with("-----BEGIN") => {
+            Some(SecretSource::File(value.file.path(text)))
+        }
+        (DeValue::String(text), _) => {
+            let what = format!("`{}`: the secret is written into the file", value.path);
+            value.file.warning(value.at, what, "write { env = \"NAME\" } or { file = \"path\" } instead");
+            Some(SecretSource::Literal(Secret::new(text.as_ref().to_owned())))
+        }
+        (DeValue::Table(_), _) => named(value),
+        (DeValue::Array(_), _) => value.wrong("is a list of secrets where one has to stand", REMEDY),
+        _ => value.wrong_type("a secret", REMEDY),
+    }
+}
+
+/// True for what is hardly the name of a file, and may be a secret: several lines, JSON, a PEM that does not begin at its
+/// beginning.
+fn is_no_path(text: &str) -> bool {
+    let pem = text.trim_start().starts_with("-----BEGIN");
+    !pem && (text.contains(['\n', '{']) || text.contains("-----") || text.len() > 1024)
+}
+
+/// The source itself, if it can be read now.
+fn readable(value: &Value<'_>, source: SecretSource, plain: Plain) -> Option<SecretSource> {
+    let Some(what) = absence(value, &source) else {
+        doubted(value, &source, plain);
+        return Some(source);
+    };
+    let remedy = match innermost(&source) {
+        SecretSource::Env(_) => "set it before attache starts, or write { file = \"path\" }",
+        SecretSource::Credential(_) => "name one that the unit loads with LoadCredential=",
+        _ => "name a file that attache may read and that holds the secret",
+    };
+    // The message points at the place, inside the table.
+    let table = if value.node.is_table() { value.table() } else { None };
+    let place = table.and_then(|table| {
+        table.entries().into_iter().find(|(key, ..)| PLACES.contains(key)).map(|(_, _, inner)| inner)
+    });
+    place.as_ref().unwrap_or(value).wrong(what, remedy)
+}
+
+/// Why a secret cannot be read now, as the end of a sentence. A program is not run for that.
+fn absence(value: &Value<'_>, source: &SecretSource) -> Option<String> {
+    if source.is_command() || !value.file.secrets_matter {
+        return None;
+    }
+    if let SecretSource::Env(name) = innermost(source) {
+        match (value.file.environment)(name) {
+            None => return Some(format!("names the environment variable {name}, which is not set")),
+            Some(content) if content.trim().is_empty() => {
+                return Some(format!("names the environment variable {name}, which is empty"));
+            }
+            // The environment of a test is not the process's.
+            Some(_) => return None,
+        }
+    }
+    source.read().err().map(|error| format!("is no use: {error}"))
+}
+
+/// Warns of what stands around the secret, which is sent with it. Not of a PEM: its reader knows what belongs to it.
+fn doubted(value: &Value<'_>, source: &SecretSource, plain: Plain) {
+    let Plain::Secret = plain else { return };
+    if let Some(doubt) = held(value, source).and_then(|secret| secret.doubt()) {
+        let what = format!("`{}`: the secret in {source} {doubt}, which is sent as a part of it", value.path);
+        value.file.warning(value.at, what, "take that away where the secret is kept, unless it belongs to it");
+    }
+}
+
+/// What the place holds now, without running a program for it. `None` also where that does not matter.
+pub(crate) fn held(value: &Value<'_>, source: &SecretSource) -> Option<Secret> {
+    if source.is_command() || !value.file.secrets_matter {
+        return None;
+    }
+    match source {
+        // The environment of a test is not the process's.
+        SecretSource::Env(name) => {
+            let text = (value.file.environment)(name)?;
+            SecretSource::Literal(Secret::new(text)).read().ok()
+        }
+        SecretSource::Field { of, .. } if matches!(**of, SecretSource::Env(_)) => None,
+        source => source.read().ok(),
+    }
+}
+
+fn innermost(source: &SecretSource) -> &SecretSource {
+    match source {
+        SecretSource::Field { of, .. } => innermost(of),
+        other => other,
+    }
+}
+
+fn named(value: &Value<'_>) -> Option<SecretSource> {
+    let table = value.table()?;
+    let entries = table.entries();
+    let places: Vec<_> = entries.iter().filter(|(key, ..)| PLACES.contains(key)).collect();
+    let command = places.iter().any(|(key, ..)| *key == "command");
+    let beside = |key: &str| PLACES.contains(&key) || key == "field" || (key == "timeout" && command);
+    if let Some((_, at, _)) = entries.iter().find(|(key, ..)| !beside(key)) {
+        let what = format!("`{}` has a key that names no place", value.path);
+        value.file.problem(*at, what, format!("write one of {}", listed(&PLACES)));
+        return None;
+    }
+    let [(key, _, inner)] = places.as_slice() else {
+        return value.wrong("has to name exactly one place", REMEDY);
+    };
+    let beside = |wanted: &str| entries.iter().find(|(key, ..)| *key == wanted).map(|(_, _, inner)| inner);
+    let source = match *key {
+        "env" => environment(inner)?,
+        "credential" => credential(inner)?,
+        "command" => {
+            let timeout = beside("timeout").map_or(Some(PATIENCE), Value::duration)?;
+            SecretSource::Command { argv: words(inner)?, timeout }
+        }
+        _ => SecretSource::File(inner.file.path(inner.text()?)),
+    };
+    match beside("field") {
+        None => Some(source),
+        Some(path) => Some(SecretSource::Field { of: Box::new(source), path: path.text()?.to_owned() }),
+    }
+}
+
+/// The program and its arguments; a path to it starts at the file's directory.
+fn words(value: &Value<'_>) -> Option<Vec<String>> {
+    const FORM: &str = "write [\"program\", \"argument\"]; no shell reads it";
+    let DeValue::Array(_) = value.node else { return value.wrong_type("a list", FORM) };
+    let mut words: Vec<String> =
+        value.list()?.iter().map(|word| word.text().map(str::to_owned)).collect::<Option<_>>()?;
+    if let Some(program) = words.first_mut()
+        && program.contains('/')
+    {
+        *program = value.file.path(program).display().to_string();
+    }
+    Some(words)
+}
+
+fn credential(value: &Value<'_>) -> Option<SecretSource> {
+    let name = value.text()?;
+    if name.contains('/') || name == "." || name == ".." {
+        return value.wrong("is not the name of a credential", "write the name that LoadCredential= gives it");
+    }
+    Some(SecretSource::Credential(name.to_owned()))
+}
+
+fn environment(value: &Value<'_>) -> Option<SecretSource> {
+    let name = value.text()?;
+    let usual = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !usual || name.starts_with(|first: char| first.is_ascii_digit()) {
+        return value.wrong("is not the name of an environment variable", "write a name of letters, digits and _");
+    }
+    value.file.variables.borrow_mut().insert(name.to_owned());
+    Some(SecretSource::Env(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::config::testing::{config, problems, problems_in};
+    use crate::secret::SecretSource;
+
+    fn with_secret(secret: &str) -> String {
+        format!(
+            "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.a]\norigin = \"https://a.test\"\n\
+             credential = \"a\"\n[credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = {secret}\n"
+        )
+    }
+
+    #[test]
+    fn a_key_that_is_written_into_the_file_is_never_repeated() {
+        let jwk = "{\"kty\":\"EC\",\"d\":\"sentinel\"}";
+        for written in [format!("'{jwk}'"), "'''\nxx -----BEGIN PRIVATE KEY-----\n  sentinel\n'''".to_owned()] {
+            for key in ["private_key", "client_key", "client_certificate"] {
+                let text = format!(
+                    "[listeners.a]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[credentials.a]\ntoken_endpoint = \"https://login.test/t\"\nclient_id = \"a\"\n{key} = {written}\n"
+                );
+                let found = problems(&text).join("\n");
+                assert!(!found.is_empty() && !found.contains("sentinel"), "{key}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_file_is_warned_about_and_not_shown() {
+        let read = config(&with_secret("\"sentinel\""));
+        assert!(matches!(
+            read.credentials[0].oauth().unwrap().client_auth.secrets().unwrap().sources(),
+            [SecretSource::Literal(_)]
+        ));
+        assert_eq!(read.warnings.len(), 1);
+        assert_eq!(read.warnings[0].at, Some((10, 17)));
+        assert!(!format!("{read:?}").contains("sentinel"));
+    }
+
+    #[test]
+    fn no_message_ever_holds_a_secret() {
+        for secret in [
+            "[[\"sentinel\"]]",
+            "[{ sentinel = \"sentinel\" }]",
+            "[{ file = \"/none\" }, { env = \"NOT_SET\" }]",
+            "{ sentinel = \"sentinel\" }",
+            "{ command = \"sentinel\" }",
+            "{ command = [] }",
+            "{ command = [1, \"sentinel\"] }",
+            "{ command = [\"sentinel\"], timeout = \"sentinel\" }",
+            "{ command = [\"sentinel\"], file = \"sentinel\" }",
+            "{ env = \"SECRET\", timeout = \"1s\" }",
+            "{ credential = \"../sentinel\" }",
+            "{ value = \"sentinel\" }",
+            "{ env = \"sentinel value\" }",
+            "{ env = \"X\", sentinel = \"sentinel\" }",
+            "sentinel",
+            "\"sentinel",
+            "'''sentinel",
+            "{ \"sentinel\" }",
+            "\"\\sentinel\"",
+            "{ file = [\"sentinel\"] }",
+            "sentinel = \"sentinel\"",
+        ] {
+            let found = problems(&with_secret(secret));
+            assert!(!found.is_empty(), "{secret}");
+            assert!(!found.join("\n").contains("sentinel"), "{secret}: {found:#?}");
+        }
+        for number in ["7391", "7391.25", "2024-07-03"] {
+            let found = problems(&with_secret(number));
+            assert_eq!(found.len(), 1, "{found:#?}");
+            assert!(!found[0].contains("7391") && !found[0].contains("2024"), "{found:#?}");
+        }
+    }
+
+    #[test]
+    fn an_unset_variable_is_a_problem_at_its_own_place() {
+        assert_eq!(
+            problems(&with_secret("{ env = \"NOT_SET\" }")),
+            [
+                "proxy.toml:10:25: `credentials.a.client_secret.env` names the environment variable NOT_SET, which is not set; \
+              set it before attache starts, or write { file = \"path\" }"
+            ]
+        );
+        assert!(problems(&with_secret("{ env = \"EMPTY\" }"))[0].contains("EMPTY, which is empty; "));
+        assert!(config(&with_secret("{ env = \"SECRET\" }")).warnings.is_empty());
+    }
+
+    #[test]
+    fn a_file_is_looked_for_beside_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("secret"), "sentinel\n").unwrap();
+        std::fs::write(dir.path().join("empty"), "\n").unwrap();
+        assert_eq!(problems_in(dir.path(), &with_secret("{ file = \"secret\" }")), [""; 0]);
+        assert!(problems_in(dir.path(), &with_secret("{ file = \"empty\" }"))[0].contains("empty is empty; "));
+        assert!(problems_in(dir.path(), &with_secret("{ file = \"none\" }"))[0].contains("cannot read "));
+    }
+
+    #[test]
+    fn a_program_is_named_and_not_run() {
+        let read = config(&with_secret(
+            "{ command = [\"/surely/not/there\", \"sentinel\"], field = \"a.b\", timeout = \"3s\" }",
+        ));
+        let sources = read.credentials[0].oauth().unwrap().client_auth.secrets().unwrap().sources().to_vec();
+        let [SecretSource::Field { of, path }] = sources.as_slice() else { panic!("{sources:?}") };
+        assert_eq!((path.as_str(), of.to_string().as_str()), ("a.b", "the output of /surely/not/there"));
+        assert!(matches!(**of, SecretSource::Command { timeout, .. } if timeout == std::time::Duration::from_secs(3)));
+        assert!(!format!("{read:?}").contains("sentinel"));
+    }
+
+    #[test]
+    fn in_a_list_it_is_enough_that_one_can_be_read() {
+        let read = config(&with_secret("[{ env = \"NOT_SET\" }, { env = \"SECRET\" }]"));
+        assert_eq!(read.warnings.len(), 1, "{:?}", read.warnings);
+        assert!(read.warnings[0].what.contains("an entry names the environment variable NOT_SET, which is not set"));
+        let found = problems(&with_secret("[{ env = \"NOT_SET\" }, { file = \"/surely/not/there\" }]"));
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].starts_with("proxy.toml:10:18: `credentials.a.client_secret` names the environment variable"));
+        assert!(found[1].contains("cannot read /surely/not/there"), "{found:#?}");
+        assert_eq!(problems(&with_secret("[]")).len(), 1);
+    }
+
+    #[test]
+    fn the_variables_that_hold_secrets_are_known() {
+        let read = config(&format!(
+            "{}[admin]\naddress = \"127.0.0.1:0\"\ntoken = {{ env = \"SECRET\" }}\n",
+            with_secret("[{ env = \"NOT_SET\" }, { env = \"SEARCH_API_KEY\" }, { env = \"SECRET\" }]")
+        ));
+        assert_eq!(read.variables, ["NOT_SET", "SEARCH_API_KEY", "SECRET"], "also those that are not set");
+    }
+
+    #[test]
+    fn who_only_describes_needs_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("proxy.toml");
+        for secret in ["{ env = \"NOT_SET\" }", "{ file = \"none\" }", "[{ env = \"NOT_SET\" }]"] {
+            std::fs::write(&path, with_secret(secret)).unwrap();
+            assert!(Config::load(&path).is_err());
+            assert_eq!(Config::load_without_secrets(&path).unwrap().upstreams.len(), 1, "{secret}");
+        }
+        std::fs::write(&path, with_secret("{ nothing = 1 }")).unwrap();
+        assert!(Config::load_without_secrets(&path).is_err(), "what is written is still read");
+    }
+
+    #[test]
+    fn a_field_of_a_file_is_looked_at_when_the_file_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("sa.json"), r#"{"key":"sentinel"}"#).unwrap();
+        let with = |field: &str| with_secret(&format!("{{ file = \"sa.json\", field = \"{field}\" }}"));
+        assert_eq!(problems_in(dir.path(), &with("key")), [""; 0]);
+        let found = problems_in(dir.path(), &with("kye"));
+        assert!(found.len() == 1 && found[0].contains("has no such field as configured"), "{found:#?}");
+    }
+}
