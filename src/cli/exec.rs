@@ -179,7 +179,7 @@ fn distinct(config: &Config) -> Result<(), Failure> {
                 "name a listener that knows one of them: --listener NAME (`callers` do not count here: the command is \
                           not asked who it is)"
                     .to_owned();
-            let problems = vec![Problem { at: None, what, remedy }];
+            let problems = vec![Problem::new(what, remedy)];
             return Err(Failure::Config(ConfigErrors { source: config.source.clone(), problems }));
         }
     }

@@ -110,7 +110,7 @@ pub(super) fn problems(level: Level, source: &str, problems: &[Problem]) -> Resu
         if talks_json() {
             let (line, column) = problem.at.unzip();
             let fields = json!({ "file": source, "line": line, "column": column });
-            let message = format!("{}; {}", problem.what, problem.remedy);
+            let message = problem.to_string();
             record(level, &message, fields.as_object().cloned().unwrap_or_default())?;
         } else {
             talk(format_args!("{warning}{line}"))?;

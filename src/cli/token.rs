@@ -211,8 +211,7 @@ fn refuse(error: &TokenError, as_json: bool) -> Result<Failure, Failure> {
 
 /// Arguments that make no token request are a failure of kind `configuration`, with every problem named.
 fn refuse_ad_hoc(errors: &ConfigErrors, as_json: bool) -> Result<Failure, Failure> {
-    let problems: Vec<String> =
-        errors.problems.iter().map(|problem| format!("{}; {}", problem.what, problem.remedy)).collect();
+    let problems: Vec<String> = errors.problems.iter().map(ToString::to_string).collect();
     if !as_json {
         for problem in &problems {
             talk(format_args!("error: {problem}"))?;

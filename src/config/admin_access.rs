@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use crate::config::syntax::file::{Environment, File};
+use crate::config::syntax::error::ConfigErrors;
+use crate::config::syntax::file::{Environment, File, environment, read_text};
 use crate::config::syntax::reader::TableReader;
 use crate::config::tables::listeners::address;
 use crate::config::tables::secrets::secret;
-use crate::config::{AdminConfig, Config, ConfigErrors, environment, read_text};
+use crate::config::types::{AdminConfig, Config};
 
 impl Config {
     /// The `[admin]` of a file; `None` where there is none. With `with_token`, `admin.token` has to be readable; without,
@@ -37,7 +38,7 @@ fn read(
         table.finish();
         // The inner `None` is a token that could not be read, which is a problem already.
         let token = token.map_or(Some(None), |token| token.map(Some));
-        address.zip(token).map(|(address, token)| AdminConfig { address: address.it, token })
+        address.zip(token).map(|(address, token)| AdminConfig { address: address.value, token })
     });
     let whole = file.is_whole();
     let (problems, _warnings) = file.into_findings();

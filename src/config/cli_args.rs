@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use crate::config::{Config, ConfigErrors, Problem};
+use crate::config::syntax::error::{ConfigErrors, Problem, ProblemKind};
+use crate::config::types::Config;
 use crate::credential::CredentialSettings;
 
 /// The name that problems are reported under.
@@ -102,7 +103,7 @@ impl Config {
         root.insert("listeners".into(), Value::Table(listeners));
         root.insert("credentials".into(), one("upstream", Value::Table(single.request.table())));
         root.insert("upstreams".into(), one("upstream", Value::Table(upstream)));
-        read(&root)
+        read(&root, &single.request)
     }
 
     /// The credential of `attache token --token-endpoint …`.
@@ -193,11 +194,11 @@ fn text(path: &Path) -> Value {
     Value::String(path.display().to_string())
 }
 
-fn read(root: &Table) -> Result<Config, ConfigErrors> {
+fn read(root: &Table, request: &AdHocRequest) -> Result<Config, ConfigErrors> {
     Config::parse(SOURCE, &root.to_string()).map_err(|mut errors| {
         // Lines of a file that nobody wrote would only confuse.
         for problem in &mut errors.problems {
-            in_flags(problem);
+            in_flags(problem, request);
         }
         errors
     })
@@ -224,39 +225,42 @@ const FLAGS: [(&str, &str); 17] = [
     ("listeners.reverse.address", "--reverse"),
 ];
 
-/// How what the file would say is said by flags. The longest first, where one is part of another.
-const PHRASES: [(&str, &str); 9] = [
-    (
-        "write client_secret = { env = \"NAME\" }, or client_auth = \"none\"",
-        "give --client-secret-env NAME or --client-secret-file FILE, or --client-auth none",
-    ),
-    ("write private_key = \"key.pem\", or client_assertion = { file = \"jwt\" }", "give --private-key FILE"),
-    ("remove it, or remove client_auth", "leave it out, or leave out --client-auth"),
-    ("write { file = \"path\" }", "give --client-secret-file FILE"),
-    ("write token_endpoint = \"https://…\"", "give --token-endpoint https://…"),
-    ("write client_id = \"…\"", "give --client-id"),
-    ("write them as client_id and client_secret", "give --client-id and --client-secret-env instead"),
-    ("write its value or leave it out", "give its value"),
-    ("; what can be chosen has a key of its own in the credential", "; what can be chosen has a flag of its own"),
-];
-
 /// Says a problem in the words of the command line.
-fn in_flags(problem: &mut Problem) {
+fn in_flags(problem: &mut Problem, request: &AdHocRequest) {
     problem.at = None;
-    let quoted = problem.what.strip_prefix('`').and_then(|what| what.split_once('`'));
-    if let Some((key, rest)) = quoted {
-        let flag = FLAGS.iter().find_map(|(of, flag)| match key.strip_prefix(of)? {
-            "" => Some((*flag).to_owned()),
-            below => below.strip_prefix('.').map(|name| format!("{flag} {name}")),
-        });
-        if let Some(flag) = flag {
-            let rest = rest.replace("with client_auth = \"none\"", "with --client-auth none");
-            problem.what = format!("`{flag}`{rest}");
+    let Some(key) = &problem.key else { return };
+    let flag = FLAGS.iter().find_map(|(of, flag)| match key.strip_prefix(of)? {
+        "" => Some((*flag).to_owned()),
+        below => below.strip_prefix('.').map(|name| format!("{flag} {name}")),
+    });
+    let Some(flag) = flag else { return };
+    if problem.kind == ProblemKind::Unused {
+        problem.what = match &request.client_auth {
+            Some(method) => format!("is not sent with --client-auth {method}"),
+            None => "is not sent beside the other flags".to_owned(),
+        };
+    }
+    if let Some(remedy) = remedy(problem.kind, &flag) {
+        problem.remedy = remedy;
+    }
+    problem.key = Some(flag);
+}
+
+/// What to do where the file would have something written; `None` where that is the same.
+fn remedy(kind: ProblemKind, flag: &str) -> Option<String> {
+    const SECRET: &str = "--client-secret-env";
+    let remedy = match (kind, flag) {
+        (ProblemKind::Missing, SECRET) => {
+            "give --client-secret-env NAME or --client-secret-file FILE, or --client-auth none for a client without one"
         }
-    }
-    for (key, flag) in PHRASES {
-        problem.remedy = problem.remedy.replace(key, flag);
-    }
+        (ProblemKind::Missing, "--private-key") => "give --private-key FILE",
+        (ProblemKind::Missing, flag) => return Some(format!("give {flag}")),
+        (ProblemKind::Empty, _) => "give its value",
+        (ProblemKind::Unused, _) => "leave it out, or leave out --client-auth",
+        (ProblemKind::Unreadable, SECRET) => "set it before attache starts, or give --client-secret-file FILE",
+        (ProblemKind::Unreadable | ProblemKind::Other, _) => return None,
+    };
+    Some(remedy.to_owned())
 }
 
 #[cfg(test)]
@@ -310,7 +314,7 @@ mod tests {
              set it before attache starts, or give --client-secret-file FILE"
         );
         let file = with_secret(Some(SecretPlace::File("/surely/not/there".into())), None);
-        assert!(file.starts_with("the command line: `--client-secret-file` is no use: "), "{file}");
+        assert!(file.starts_with("the command line: `--client-secret-file` cannot be used: "), "{file}");
         let missing = with_secret(None, None);
         assert_eq!(
             missing,

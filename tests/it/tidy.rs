@@ -57,7 +57,7 @@ const EXPOSING: [&str; 21] = [
     "cli/admin/client.rs",     // the admin token goes to the admin listener
     "cli/token.rs",            // `attache token` prints the token: that is the command
     "config/admin_access.rs",  // the text of the file, for its [admin] table alone
-    "config/mod.rs",           // the text of the file may hold secrets, and is read
+    "config/load.rs",          // the text of the file may hold secrets, and is read
     "credential/fixed.rs",     // the value that is put on requests is made, once for each secret
     "jose/key.rs",             // a key is read, once
     "oauth/client_auth.rs",    // the client's secret goes into the token request

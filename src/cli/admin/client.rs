@@ -82,7 +82,7 @@ impl AdminArg {
 
 /// The service has its token; the person who asks may have it only as a text.
 fn with_variable(mut errors: ConfigErrors) -> ConfigErrors {
-    for problem in errors.problems.iter_mut().filter(|problem| problem.what.starts_with("`admin.token")) {
+    for problem in errors.problems.iter_mut().filter(|problem| problem.is_about("admin.token")) {
         problem.remedy = format!("{}; or set {TOKEN_VARIABLE} for this command", problem.remedy);
     }
     errors

@@ -122,7 +122,7 @@ fn until_right(
 fn accepted(draft: &Draft) -> Result<bool, Failure> {
     let Err(errors) = draft.check() else { return Ok(true) };
     for problem in &errors.problems {
-        talk(format_args!("  {}; {}", problem.what, problem.remedy))?;
+        talk(format_args!("  {problem}"))?;
     }
     Ok(false)
 }

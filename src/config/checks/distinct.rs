@@ -74,7 +74,7 @@ fn selectors(upstream: &Upstream) -> impl Iterator<Item = (Option<String>, Optio
 }
 
 fn report(file: &File<'_>, listener: &Listener, mode: Mode, earlier: &Upstream, upstream: &Upstream) {
-    let named = listener.upstreams.iter().flatten().find(|name| name.it == upstream.name());
+    let named = listener.upstreams.iter().flatten().find(|name| name.value == upstream.name());
     let what = format!(
         "`listeners.{}` cannot tell its upstreams \"{}\" and \"{}\" apart",
         listener.name,

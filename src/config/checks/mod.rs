@@ -1,39 +1,20 @@
 //! Checks across tables: names that lead nowhere, addresses taken twice, upstreams that cannot be told apart.
 
+pub(crate) mod callers;
 mod distinct;
+pub(crate) mod tables;
 mod unused;
 
-use crate::config::AdminConfig;
+use crate::config::checks::tables::{Tables, reached};
 use crate::config::syntax::file::File;
-use crate::config::syntax::reader::{listed, nearest, shortened};
-use crate::config::syntax::value::At;
-use crate::config::tables::callers::{self, Caller};
-use crate::config::tables::listeners::{Listener, Mode};
+use crate::config::syntax::value::Spanned;
+use crate::config::syntax::words::{listed, nearest, shortened};
 use crate::config::tables::parent_proxy::Via;
 use crate::config::tables::upstreams::Upstream;
-use crate::credential::CredentialSettings;
-use crate::dial::{OriginPattern, Scheme};
+use crate::dial::Scheme;
 use crate::listen::ListenAddress;
 use crate::oauth::Grant;
-use crate::proxy::ForwardSettings;
 use crate::route::CallerAuthorization;
-
-/// Every table of a file, read but not yet held against each other.
-pub(crate) struct Tables<'a> {
-    pub(crate) listeners: Vec<Listener>,
-    pub(crate) admin: Option<At<AdminConfig>>,
-    pub(crate) upstreams: Vec<Upstream>,
-    /// Where each credential stands.
-    pub(crate) credentials: Vec<At<CredentialSettings>>,
-    pub(crate) callers: Vec<Caller>,
-    /// Where `[intercept]` is.
-    pub(crate) intercept_at: Option<usize>,
-    pub(crate) caller_names: Vec<&'a str>,
-    pub(crate) forward: ForwardSettings,
-    /// Every name in the file, also of tables that could not be read.
-    pub(crate) upstream_names: Vec<&'a str>,
-    pub(crate) credential_names: Vec<&'a str>,
-}
 
 /// Reports what is wrong between the tables.
 pub(crate) fn check(file: &File<'_>, tables: &Tables<'_>) {
@@ -54,40 +35,19 @@ pub(crate) fn check(file: &File<'_>, tables: &Tables<'_>) {
     unused::warn(file, tables);
 }
 
-/// The upstreams that a listener knows: the ones it names, or all where callers name the target and it names none.
-pub(crate) fn reached<'t>(listener: &Listener, upstreams: &'t [Upstream]) -> Vec<&'t Upstream> {
-    match (&listener.upstreams, listener.mode) {
-        (Some(names), _) => {
-            names.iter().filter_map(|name| upstreams.iter().find(|upstream| upstream.name() == name.it)).collect()
-        }
-        (None, Some(Mode::Forward | Mode::Socks5)) => upstreams.iter().collect(),
-        (None, _) => Vec::new(),
-    }
-}
-
-impl Upstream {
-    pub(crate) fn name(&self) -> &str {
-        &self.config.connection.name
-    }
-
-    pub(crate) const fn origin(&self) -> &OriginPattern {
-        &self.config.connection.origin
-    }
-}
-
 fn names(file: &File<'_>, tables: &Tables<'_>) {
     for listener in &tables.listeners {
         let mut seen: Vec<&str> = Vec::new();
         for name in listener.upstreams.iter().flatten() {
-            exists(file, name.at, "upstream", &name.it, &tables.upstream_names);
-            if seen.contains(&name.it.as_str()) {
+            exists(file, name.at, "upstream", &name.value, &tables.upstream_names);
+            if seen.contains(&name.value.as_str()) {
                 file.problem(
                     name.at,
-                    format!("the upstream \"{}\" is listed twice", shortened(&name.it)),
+                    format!("the upstream \"{}\" is listed twice", shortened(&name.value)),
                     "keep one of the two",
                 );
             }
-            seen.push(&name.it);
+            seen.push(&name.value);
         }
     }
     for upstream in &tables.upstreams {
@@ -112,9 +72,9 @@ fn exists(file: &File<'_>, at: usize, kind: &str, name: &str, names: &[&str]) {
 /// Sockets are opened with `SO_REUSEPORT`, so two listeners on one address would silently share its connections.
 fn addresses(file: &File<'_>, tables: &Tables<'_>) {
     let listeners = tables.listeners.iter().filter_map(|listener| {
-        listener.address.as_ref().map(|address| (format!("listeners.{}", listener.name), address.at, &address.it))
+        listener.address.as_ref().map(|address| (format!("listeners.{}", listener.name), address.at, &address.value))
     });
-    let admin = tables.admin.iter().map(|admin| ("admin".to_owned(), admin.at, &admin.it.address));
+    let admin = tables.admin.iter().map(|admin| ("admin".to_owned(), admin.at, &admin.value.address));
     let mut all: Vec<_> = listeners.chain(admin).collect();
     all.sort_by_key(|(_, at, _)| *at);
     for (index, (path, at, address)) in all.iter().enumerate() {
@@ -143,7 +103,7 @@ fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
     for upstream in upstreams {
         let (connection, route) = (&upstream.config.connection, &upstream.config.route);
         let dialled_here = connection.connect.as_ref().is_none_or(|connect| connect.host.is_loopback())
-            && !matches!(upstream.via.as_ref().map(|via| &via.it), Some(Via::Proxy(_)));
+            && !matches!(upstream.via.as_ref().map(|via| &via.value), Some(Via::Proxy(_)));
         let origin = connection.origin.base();
         let Some(credential) = &upstream.config.credential else { continue };
         if origin.scheme == Scheme::Http && !route.allow_plaintext && !(origin.is_loopback() && dialled_here) {
@@ -163,7 +123,7 @@ fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
 /// `via = "forward"` means what `[forward]` says, so it has to say something.
 fn onward_proxies(file: &File<'_>, tables: &Tables<'_>) {
     for upstream in &tables.upstreams {
-        if let (Some(At { at, it: Via::AsForward }), None) = (&upstream.via, &tables.forward.via) {
+        if let (Some(Spanned { at, value: Via::AsForward }), None) = (&upstream.via, &tables.forward.via) {
             let what = format!("`upstreams.{}.via` is \"forward\", and [forward] has no `via`", upstream.name());
             file.problem(*at, what, "add via = \"http://HOST:PORT\" to [forward], or write the proxy here");
         }
@@ -174,8 +134,8 @@ fn onward_proxies(file: &File<'_>, tables: &Tables<'_>) {
 fn origins_from_tokens(file: &File<'_>, tables: &Tables<'_>) {
     for upstream in tables.upstreams.iter().filter(|upstream| upstream.config.route.origin_from.is_some()) {
         let name = upstream.config.credential.as_deref().unwrap_or_default();
-        let credential = tables.credentials.iter().find(|credential| credential.it.name == name);
-        let oauth = credential.and_then(|credential| credential.it.oauth());
+        let credential = tables.credentials.iter().find(|credential| credential.value.name == name);
+        let oauth = credential.and_then(|credential| credential.value.oauth());
         let known = upstream.config.credential.is_none() || credential.is_some();
         if known && oauth.is_none_or(|oauth| matches!(oauth.grant, Grant::TokenExchange(_))) {
             let what = format!(
@@ -195,8 +155,8 @@ fn origins_from_tokens(file: &File<'_>, tables: &Tables<'_>) {
 fn exchanges(file: &File<'_>, tables: &Tables<'_>) {
     for upstream in &tables.upstreams {
         let Some(name) = &upstream.config.credential else { continue };
-        let credential = tables.credentials.iter().find(|credential| credential.it.name == *name);
-        let grant = credential.and_then(|credential| credential.it.oauth()).map(|oauth| &oauth.grant);
+        let credential = tables.credentials.iter().find(|credential| credential.value.name == *name);
+        let grant = credential.and_then(|credential| credential.value.oauth()).map(|oauth| &oauth.grant);
         if matches!(grant, Some(Grant::TokenExchange(_)))
             && upstream.config.route.caller_authorization != CallerAuthorization::Replace
         {

@@ -1,8 +1,8 @@
 //! What is harmless and yet hardly meant: tables and keys that have no effect.
 
-use crate::config::checks::{Tables, reached};
+use crate::config::checks::callers;
+use crate::config::checks::tables::{Tables, reached};
 use crate::config::syntax::file::File;
-use crate::config::tables::callers;
 use crate::config::tables::listeners::{Listener, Mode};
 use crate::dial::Scheme;
 use crate::proxy::Unmatched;
@@ -37,7 +37,7 @@ pub(crate) fn warn(file: &File<'_>, tables: &Tables<'_>) {
         );
     }
     for credential in &tables.credentials {
-        let name = &credential.it.name;
+        let name = &credential.value.name;
         let served = || callers::served_by_token_listeners(tables).any(|served| served == *name);
         if !tables.upstreams.iter().any(|upstream| upstream.config.credential.as_ref() == Some(name)) && !served() {
             let what = format!("no upstream uses `credentials.{name}`");

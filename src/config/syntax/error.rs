@@ -7,21 +7,58 @@ use std::fmt;
 pub struct Problem {
     /// Line and column from 1; `None` where the file as a whole is meant.
     pub at: Option<(usize, usize)>,
-    /// What is wrong, lower case, no full stop.
+    /// The one key that it is about, from the top of the file: `upstreams.orders.origin`.
+    pub key: Option<String>,
+    pub(crate) kind: ProblemKind,
+    /// What is wrong, lower case, no full stop; where there is a key, what is said of it.
     pub what: String,
     /// What to write instead.
     pub remedy: String,
+}
+
+/// What is wrong with a key, for those who have another remedy for it than the file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProblemKind {
+    /// It has to be there.
+    Missing,
+    /// It is there, and its text is blank.
+    Empty,
+    /// It has no effect beside the others.
+    Unused,
+    /// The secret that it names cannot be read now.
+    Unreadable,
+    Other,
 }
 
 /// What to write where there is no listener.
 pub(crate) const ADD_LISTENER: &str = "add [listeners.proxy] with address = \"127.0.0.1:8080\" and mode = \"forward\"";
 
 impl Problem {
+    /// A problem of the whole file, or between its keys.
+    pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { at: None, key: None, kind: ProblemKind::Other, what: what.into(), remedy: remedy.into() }
+    }
+
     /// What is unwise about a file without `[listeners]`: everything but serving goes without.
-    #[must_use]
-    pub fn no_listeners() -> Self {
-        let what = "`listeners` is missing, which `attache run` needs".to_owned();
-        Self { at: None, what, remedy: ADD_LISTENER.to_owned() }
+    pub(crate) fn no_listeners() -> Self {
+        let problem = Self::new("is missing, which `attache run` needs", ADD_LISTENER);
+        Self { key: Some("listeners".to_owned()), kind: ProblemKind::Missing, ..problem }
+    }
+
+    /// True if it is about this key, or one below it.
+    pub(crate) fn is_about(&self, key: &str) -> bool {
+        let below = self.key.as_deref().and_then(|own| own.strip_prefix(key));
+        below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
+    }
+}
+
+/// One line without its place: `what is wrong; what to write instead`.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(key) = &self.key {
+            write!(f, "`{key}` ")?;
+        }
+        write!(f, "{}; {}", self.what, self.remedy)
     }
 }
 
@@ -38,8 +75,8 @@ impl ConfigErrors {
     /// One line for each of these problems.
     pub fn lines<'a>(source: &'a str, problems: &'a [Problem]) -> impl Iterator<Item = String> + 'a {
         problems.iter().map(move |problem| match problem.at {
-            Some((line, column)) => format!("{source}:{line}:{column}: {}; {}", problem.what, problem.remedy),
-            None => format!("{source}: {}; {}", problem.what, problem.remedy),
+            Some((line, column)) => format!("{source}:{line}:{column}: {problem}"),
+            None => format!("{source}: {problem}"),
         })
     }
 }

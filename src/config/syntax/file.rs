@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use crate::config::Problem;
+use crate::config::syntax::error::{ConfigErrors, Problem, ProblemKind};
+use crate::secret::Secret;
 
 /// How environment variables are looked up; a parameter, because tests bring their own environment.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -52,7 +53,7 @@ impl<'a> File<'a> {
                 continue;
             }
             let (what, remedy) = syntax_error(error.message());
-            file.problems.get_mut().push((at, Problem { at: position, what, remedy }));
+            file.problems.get_mut().push((at, Problem { at: position, ..Problem::new(what, remedy) }));
             file.broken_lines.push(position.map_or(0, |(line, _)| line));
         }
         (file, tree.into_inner())
@@ -60,24 +61,40 @@ impl<'a> File<'a> {
 
     /// Records what is wrong at this byte, and what to write instead.
     pub(crate) fn problem(&self, at: usize, what: impl Into<String>, remedy: impl Into<String>) {
+        self.record(at, Problem::new(what, remedy));
+    }
+
+    /// Records what is wrong with a key.
+    pub(crate) fn wrong(
+        &self,
+        at: usize,
+        (kind, key): (ProblemKind, &str),
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.record(at, Problem { key: Some(key.to_owned()), kind, ..Problem::new(what, remedy) });
+    }
+
+    fn record(&self, at: usize, problem: Problem) {
         let position = self.position(at);
         if !self.broken_lines.contains(&position.0) {
-            let problem = Problem { at: Some(position), what: what.into(), remedy: remedy.into() };
-            self.problems.borrow_mut().push((Some(at), problem));
+            self.problems.borrow_mut().push((Some(at), Problem { at: Some(position), ..problem }));
         }
     }
 
-    /// Records that something is missing; where the syntax is broken it may only have been overlooked.
-    pub(crate) fn missing(&self, at: Option<usize>, what: impl Into<String>, remedy: impl Into<String>) {
+    /// Records that a key is missing; where the syntax is broken it may only have been overlooked.
+    pub(crate) fn missing(&self, at: Option<usize>, key: String, remedy: &str) {
         if self.is_whole() {
-            let problem = Problem { at: at.map(|at| self.position(at)), what: what.into(), remedy: remedy.into() };
+            let position = at.map(|at| self.position(at));
+            let problem = Problem::new("is missing", remedy);
+            let problem = Problem { at: position, key: Some(key), kind: ProblemKind::Missing, ..problem };
             self.problems.borrow_mut().push((at, problem));
         }
     }
 
     /// Records what is allowed but unwise.
     pub(crate) fn warning(&self, at: usize, what: impl Into<String>, remedy: impl Into<String>) {
-        let problem = Problem { at: Some(self.position(at)), what: what.into(), remedy: remedy.into() };
+        let problem = Problem { at: Some(self.position(at)), ..Problem::new(what, remedy) };
         self.warnings.borrow_mut().push((Some(at), problem));
     }
 
@@ -122,6 +139,20 @@ fn syntax_error(message: &str) -> (String, String) {
         (_, expected) => format!("write {expected} here"),
     };
     (what.to_owned(), remedy)
+}
+
+/// The text of a file. It may hold secrets, so it is not left behind in memory.
+pub(crate) fn read_text(path: &Path) -> Result<Secret, ConfigErrors> {
+    std::fs::read_to_string(path).map(Secret::new).map_err(|error| {
+        let what = format!("the configuration file cannot be read: {error}");
+        let remedy = "name a file with --config or ATTACHE_CONFIG, or write one with `attache init`".to_owned();
+        ConfigErrors { source: path.display().to_string(), problems: vec![Problem::new(what, remedy)] }
+    })
+}
+
+/// The environment of this process.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 #[cfg(test)]

@@ -5,3 +5,4 @@ pub(super) mod file;
 pub(super) mod reader;
 pub(super) mod section;
 pub(super) mod value;
+pub(super) mod words;

@@ -4,6 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::syntax::file::File;
 use crate::config::syntax::value::Value;
+use crate::config::syntax::words::{listed, nearest, shortened};
 
 /// One table. Ask it for every key it may have, then call [`finish`](Self::finish).
 pub(crate) struct TableReader<'a> {
@@ -14,13 +15,21 @@ pub(crate) struct TableReader<'a> {
     pub(crate) at: usize,
     table: &'a DeTable<'a>,
     known: Vec<&'static str>,
-    later: Vec<&'static str>,
+    reserved: Vec<&'static str>,
     missing: Vec<(&'static str, String)>,
 }
 
 impl<'a> TableReader<'a> {
     pub(crate) const fn new(file: &'a File<'a>, path: String, at: usize, table: &'a DeTable<'a>) -> Self {
-        Self { file, path, at, table, known: Vec::new(), later: Vec::new(), missing: Vec::new() }
+        Self { file, path, at, table, known: Vec::new(), reserved: Vec::new(), missing: Vec::new() }
+    }
+
+    /// A table that stands as a value, to be read key by key.
+    pub(crate) fn from_value(value: &Value<'a>) -> Option<Self> {
+        match value.node {
+            DeValue::Table(table) => Some(Self::new(value.file, value.path.clone(), value.at, table)),
+            _ => value.wrong_type("a table", &format!("write [{}] above its keys, or {{ key = value }}", value.path)),
+        }
     }
 
     /// The value of a key, if it is there.
@@ -48,7 +57,7 @@ impl<'a> TableReader<'a> {
 
     /// A table below this one, if it is there.
     pub(crate) fn table(&mut self, key: &'static str) -> Option<Self> {
-        self.get(key)?.table()
+        Self::from_value(&self.get(key)?)
     }
 
     /// True if the key is in the file, whatever its value.
@@ -66,8 +75,8 @@ impl<'a> TableReader<'a> {
     }
 
     /// A key that is planned but has no meaning yet: an error, so that nobody relies on it.
-    pub(crate) fn not_yet(&mut self, key: &'static str, remedy: &str) {
-        self.later.push(key);
+    pub(crate) fn reserved(&mut self, key: &'static str, remedy: &str) {
+        self.reserved.push(key);
         if let Some((key, _)) = self.table.get_key_value(key) {
             let what = format!("`{}` is not supported by this version", self.dotted(key.get_ref()));
             self.file.problem(key.span().start, what, remedy);
@@ -76,7 +85,7 @@ impl<'a> TableReader<'a> {
 
     /// Keys that are known but not looked at, because a problem with another key explains them.
     pub(crate) fn ignore(&mut self, keys: &[&'static str]) {
-        self.later.extend(keys);
+        self.reserved.extend(keys);
     }
 
     /// Every key with its value in the file's order, for tables whose keys are names: `(name, its place, value)`.
@@ -96,7 +105,7 @@ impl<'a> TableReader<'a> {
         for (key, at, _) in self.entries() {
             // Below a table header that could not be read, keys seem to stand at the top of the file.
             let astray = self.path.is_empty() && !self.file.is_whole();
-            if astray || self.known.contains(&key) || self.later.contains(&key) {
+            if astray || self.known.contains(&key) || self.reserved.contains(&key) {
                 continue;
             }
             let place = if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) };
@@ -111,7 +120,7 @@ impl<'a> TableReader<'a> {
         }
         for (key, remedy) in self.missing.iter().filter(|(key, _)| !meant.contains(key)) {
             let at = (!self.path.is_empty()).then_some(self.at);
-            self.file.missing(at, format!("`{}` is missing", self.dotted(key)), remedy.as_str());
+            self.file.missing(at, self.dotted(key), remedy);
         }
     }
 
@@ -131,49 +140,9 @@ pub(crate) fn set<T>(slot: &mut T, value: Option<T>) {
     }
 }
 
-/// The candidate that a misspelt word is most likely meant to be, if one is near enough.
-pub(crate) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
-    let word = word.to_lowercase().replace('-', "_");
-    let letters = word.chars().count();
-    candidates
-        .map(|candidate| {
-            let part =
-                letters >= 4 && (candidate.contains(&word) || (candidate.len() >= 4 && word.contains(candidate)));
-            let distance = strsim::damerau_levenshtein(&word, &candidate.to_lowercase().replace('-', "_"));
-            (if part { distance.min(1) } else { distance }, candidate)
-        })
-        .filter(|(distance, _)| *distance <= (letters / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// `a`, `b`, `c`
-pub(crate) fn listed<T: AsRef<str>>(words: &[T]) -> String {
-    words.iter().map(|word| format!("`{}`", word.as_ref())).collect::<Vec<_>>().join(", ")
-}
-
-/// A word from the file, fit for one line of a terminal.
-pub(crate) fn shortened(word: &str) -> String {
-    let clean: String = word.chars().filter(|letter| !letter.is_control()).take(48).collect();
-    if clean.len() == word.len() { clean } else { format!("{clean}…") }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::testing::problems;
-
-    #[test]
-    fn the_nearest_word_is_suggested_only_if_it_is_near() {
-        let keys = ["scope", "client_id", "client_secret", "token_endpoint"];
-        let suggestion = |word| nearest(word, keys.into_iter());
-        assert_eq!(suggestion("scop"), Some("scope"));
-        assert_eq!(suggestion("client-id"), Some("client_id"));
-        assert_eq!(suggestion("secret"), Some("client_secret"));
-        assert_eq!(suggestion("token_endpiont"), Some("token_endpoint"));
-        assert_eq!(suggestion("colour"), None);
-        assert_eq!(suggestion("x"), None);
-    }
 
     #[test]
     fn an_unknown_key_names_its_line_and_the_nearest_known_key() {

@@ -2,7 +2,8 @@
 
 use toml::de::DeValue;
 
-use crate::config::syntax::reader::{TableReader, shortened};
+use crate::config::syntax::reader::TableReader;
+use crate::config::syntax::words::shortened;
 
 /// All tables of one section, in the file's order.
 pub(crate) struct Section<'a> {
@@ -24,7 +25,7 @@ impl<'a> Section<'a> {
             section.broken = true;
             return section;
         }
-        for (name, at, value) in value.table().iter().flat_map(TableReader::entries) {
+        for (name, at, value) in TableReader::from_value(&value).iter().flat_map(TableReader::entries) {
             section.names.push(name);
             if !matches!(value.node, DeValue::Table(_)) {
                 value.wrong_type::<()>("a table", &remedy);
@@ -37,7 +38,7 @@ impl<'a> Section<'a> {
                     "write 1 to 64 letters (a to z), digits, \"_\", \".\" or \"-\"",
                 );
             }
-            section.tables.extend(value.table().map(|table| (name, table)));
+            section.tables.extend(TableReader::from_value(&value).map(|table| (name, table)));
         }
         section
     }

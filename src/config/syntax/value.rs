@@ -10,17 +10,18 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use toml::de::DeValue;
 
+use crate::config::syntax::error::ProblemKind;
 use crate::config::syntax::file::File;
-use crate::config::syntax::reader::{TableReader, listed, nearest, shortened};
+use crate::config::syntax::words::{alternatives, nearest, shortened};
 
 /// More than any sensible timeout, and little enough to be added to any clock.
-const LONGEST: Duration = Duration::from_hours(366 * 24);
+const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
 
 /// Something and where it stands, for checks that come later.
 #[derive(Debug, Clone)]
-pub(crate) struct At<T> {
+pub(crate) struct Spanned<T> {
     pub(crate) at: usize,
-    pub(crate) it: T,
+    pub(crate) value: T,
 }
 
 /// One value and its key.
@@ -35,7 +36,12 @@ pub(crate) struct Value<'a> {
 impl<'a> Value<'a> {
     /// Reports this value. Answers `None`, so that a reader can end with it.
     pub(crate) fn wrong<T>(&self, what: impl Display, remedy: impl Into<String>) -> Option<T> {
-        self.file.problem(self.at, format!("`{}` {what}", self.path), remedy);
+        self.wrong_as(ProblemKind::Other, what, remedy)
+    }
+
+    /// As [`wrong`](Self::wrong), of a kind that makes a difference somewhere.
+    pub(crate) fn wrong_as<T>(&self, kind: ProblemKind, what: impl Display, remedy: impl Into<String>) -> Option<T> {
+        self.file.wrong(self.at, (kind, &self.path), what.to_string(), remedy);
         None
     }
 
@@ -43,7 +49,7 @@ impl<'a> Value<'a> {
     pub(crate) fn text(&self) -> Option<&'a str> {
         match self.node {
             DeValue::String(text) if text.trim().is_empty() => {
-                self.wrong("is empty", "write its value or leave it out")
+                self.wrong_as(ProblemKind::Empty, "is empty", "write its value or leave it out")
             }
             DeValue::String(text) => Some(text),
             _ => self.wrong_type("a string", "write it between quotes: \"…\""),
@@ -129,7 +135,7 @@ impl<'a> Value<'a> {
             return self.wrong_type("a duration", REMEDY);
         };
         match humantime::parse_duration(text) {
-            Ok(duration) if duration > LONGEST => self.wrong("is longer than a year", "write a shorter time"),
+            Ok(duration) if duration > MAX_DURATION => self.wrong("is longer than a year", "write a shorter time"),
             Ok(duration) => Some(duration),
             Err(_) => self.wrong("is not a duration", REMEDY),
         }
@@ -180,14 +186,6 @@ impl<'a> Value<'a> {
         if self.node.is_str() { Some(vec![self]) } else { self.list() }
     }
 
-    /// A table to read key by key.
-    pub(crate) fn table(&self) -> Option<TableReader<'a>> {
-        match self.node {
-            DeValue::Table(table) => Some(TableReader::new(self.file, self.path.clone(), self.at, table)),
-            _ => self.wrong_type("a table", &format!("write [{}] above its keys, or {{ key = value }}", self.path)),
-        }
-    }
-
     /// A file that can be read and holds at least one certificate.
     pub(crate) fn certificates(&self) -> Option<PathBuf> {
         const REMEDY: &str = "name a PEM file with at least one -----BEGIN CERTIFICATE----- block";
@@ -217,16 +215,6 @@ impl<'a> Value<'a> {
             _ => "a string",
         };
         self.wrong(format_args!("is {is}, not {wanted}"), remedy)
-    }
-}
-
-/// `"a"`, `"b"` or `"c"`
-fn alternatives(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-    match quoted.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
-        None => listed(words),
     }
 }
 

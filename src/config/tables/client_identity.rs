@@ -147,7 +147,7 @@ mod tests {
         let found = at_certificate("client_certificate = \"a.pem\"");
         assert!(found.contains("`upstreams.a.tls.client_certificate` holds no -----BEGIN PRIVATE KEY-----"), "{found}");
         let found = at_certificate("client_certificate = \"none.pem\", client_key = \"a.key\"");
-        assert!(found.contains("is no use: cannot read "), "{found}");
+        assert!(found.contains("cannot be used: cannot read "), "{found}");
         let found = at_certificate("client_key = \"a.key\"");
         assert!(found.contains("`upstreams.a.tls.client_certificate` is missing; name the PEM file"), "{found}");
         let found = at_certificate("min_version = \"1.1\"");

@@ -13,7 +13,7 @@ use crate::dial::OriginPattern;
 use crate::tls::{AuthoritySource, TlsError};
 
 /// With less than this left, it is time to make another CA and have programs trust that.
-const NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
+const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 const REMEDY: &str = "make both files with `attache ca init --config proxy.toml`";
 
@@ -35,7 +35,7 @@ pub(crate) fn intercept(mut table: TableReader<'_>) -> Option<AuthoritySource> {
     }
     match source.read() {
         Ok(authority) => {
-            if authority.not_after() < SystemTime::now() + NOTICE {
+            if authority.not_after() < SystemTime::now() + EXPIRY_NOTICE {
                 let at = humantime::format_rfc3339_seconds(authority.not_after());
                 let what = format!("`{}` expires at {at}", certificate.path);
                 certificate.file.warning(certificate.at, what, "make another CA, and have programs trust that in time");
@@ -74,7 +74,7 @@ impl InterceptPlan {
         let source = path.display().to_string();
         let problem = |what: String, remedy: &str| ConfigErrors {
             source: source.clone(),
-            problems: vec![Problem { at: None, what, remedy: remedy.to_owned() }],
+            problems: vec![Problem::new(what, remedy)],
         };
         let text = std::fs::read_to_string(path).map_err(|error| {
             problem(format!("cannot be read: {error}"), "name another file with --config, or a folder with --directory")

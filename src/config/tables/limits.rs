@@ -13,10 +13,10 @@ use crate::proxy::{ForwardSettings, PrivateAddresses, Unmatched};
 use crate::route::TunnelPorts;
 
 /// A request line and a few fields have to fit.
-const LEAST_HEADER_BYTES: usize = 8 * 1024;
+const MIN_HEADER_BYTES: usize = 8 * 1024;
 
 /// Every connection may take this much; more is no request head.
-const MOST_HEADER_BYTES: usize = 16 * 1024 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Reads `[limits]`.
 pub(crate) fn limits(mut table: TableReader<'_>) -> Limits {
@@ -40,7 +40,7 @@ pub(crate) fn limits(mut table: TableReader<'_>) -> Limits {
 
 fn header_bytes(value: &Value<'_>) -> Option<usize> {
     let size = usize::try_from(value.size()?).unwrap_or(usize::MAX);
-    if (LEAST_HEADER_BYTES..=MOST_HEADER_BYTES).contains(&size) {
+    if (MIN_HEADER_BYTES..=MAX_HEADER_BYTES).contains(&size) {
         return Some(size);
     }
     value.wrong("is out of range", "write a size from \"8KiB\" to \"16MiB\"")
@@ -53,7 +53,7 @@ pub(crate) fn forward(mut table: TableReader<'_>) -> ForwardSettings {
     set(&mut forward.unmatched, table.get("unmatched").and_then(|value| value.choice(&unmatched, &[])));
     set(&mut forward.private_addresses, table.get("private_addresses").and_then(|value| private_addresses(&value)));
     set(&mut forward.connect_ports, table.get("connect_ports").and_then(|value| connect_ports(&value)));
-    forward.via = parent_proxy::of_forward(&mut table);
+    forward.via = parent_proxy::forward_via(&mut table);
     table.finish();
     forward
 }

@@ -1,15 +1,13 @@
-//! `[listeners.X]` and `[admin]`.
+//! `[listeners.X]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use crate::config::AdminConfig;
 use crate::config::syntax::reader::TableReader;
-use crate::config::syntax::value::{At, Value};
+use crate::config::syntax::value::{Spanned, Value};
 use crate::config::tables::client_identity::pair;
-use crate::config::tables::secrets::secret;
 use crate::dial::Host;
 use crate::listen::ListenAddress;
 use crate::proxy::AcceptedHosts;
@@ -19,13 +17,13 @@ use crate::tls::server::ListenerTls;
 pub(crate) struct Listener {
     pub(crate) name: String,
     pub(crate) at: usize,
-    pub(crate) address: Option<At<ListenAddress>>,
+    pub(crate) address: Option<Spanned<ListenAddress>>,
     pub(crate) mode: Option<Mode>,
     /// `None` where the file names none.
-    pub(crate) upstreams: Option<Vec<At<String>>>,
+    pub(crate) upstreams: Option<Vec<Spanned<String>>>,
     pub(crate) hosts: AcceptedHosts,
     /// `None` where the file names none.
-    pub(crate) callers: Option<Vec<At<String>>>,
+    pub(crate) callers: Option<Vec<Spanned<String>>>,
     /// Users who may connect to a unix socket.
     pub(crate) users: Option<Vec<u32>>,
     pub(crate) socket_mode: Option<u32>,
@@ -63,7 +61,7 @@ pub(crate) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
         table.missing("upstream", "name the upstream that this listener stands for: upstream = \"NAME\"");
     }
 
-    let local = address.as_ref().is_none_or(|address| address.it.is_local());
+    let local = address.as_ref().is_none_or(|address| address.value.is_local());
     let mut hosts = if local { AcceptedHosts::LocalAndUpstream } else { AcceptedHosts::Any };
     if let Some(value) = table.get("hosts") {
         if mode == Some(Mode::Forward) {
@@ -77,9 +75,9 @@ pub(crate) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
         }
     }
 
-    let named = |value: Value<'_>| value.text().map(|text| At { at: value.at, it: text.to_owned() });
+    let named = |value: Value<'_>| value.text().map(|text| Spanned { at: value.at, value: text.to_owned() });
     let written = table.get("callers").map(|value| value.one_or_list().unwrap_or_default());
-    let callers: Option<Vec<At<String>>> = written.map(|names| names.into_iter().filter_map(named).collect());
+    let callers: Option<Vec<Spanned<String>>> = written.map(|names| names.into_iter().filter_map(named).collect());
     let tls = table.table("tls").and_then(tls);
     let (users, socket_mode) = unix_socket(&mut table, address.as_ref());
     // A value of the wrong type is a problem already, and says nothing about the address.
@@ -124,10 +122,13 @@ fn tls(mut table: TableReader<'_>) -> Option<ListenerTls> {
 }
 
 /// Reads `users` and `socket_mode`, which are about unix sockets alone.
-fn unix_socket(table: &mut TableReader<'_>, address: Option<&At<ListenAddress>>) -> (Option<Vec<u32>>, Option<u32>) {
+fn unix_socket(
+    table: &mut TableReader<'_>,
+    address: Option<&Spanned<ListenAddress>>,
+) -> (Option<Vec<u32>>, Option<u32>) {
     let (users, mode) = (table.get("users"), table.get("socket_mode"));
     if let Some(value) = users.as_ref().or(mode.as_ref())
-        && address.is_some_and(|address| matches!(address.it, ListenAddress::Tcp(_)))
+        && address.is_some_and(|address| matches!(address.value, ListenAddress::Tcp(_)))
     {
         value.wrong::<()>(
             "is about unix sockets, and the address is none",
@@ -144,27 +145,8 @@ fn unix_socket(table: &mut TableReader<'_>, address: Option<&At<ListenAddress>>)
     (users, mode.and_then(octal))
 }
 
-/// Reads `[admin]`; the address stands apart for the check that no two listeners share one.
-pub(crate) fn admin(mut table: TableReader<'_>) -> Option<At<AdminConfig>> {
-    let address = address(&mut table);
-    let token = table.get("token");
-    if let Some(address) = address.as_ref().filter(|address| token.is_none() && !address.it.is_local()) {
-        table.file.problem(
-            address.at,
-            "`admin.address` is open to other machines without a token",
-            "write 127.0.0.1 and the port, or add token = { env = \"NAME\" }",
-        );
-    }
-    let token = token.map(|value| secret(&value));
-    table.finish();
-    let address = address?;
-    // The inner `None` is a token that could not be read, which is a problem already.
-    let token = token.map_or(Some(None), |token| token.map(Some))?;
-    Some(At { at: address.at, it: AdminConfig { address: address.it, token } })
-}
-
 /// Reads `address`.
-pub(crate) fn address(table: &mut TableReader<'_>) -> Option<At<ListenAddress>> {
+pub(crate) fn address(table: &mut TableReader<'_>) -> Option<Spanned<ListenAddress>> {
     const REMEDY: &str = "write an IP address and a port, such as \"127.0.0.1:8080\", or \"unix:/path/to/socket\"";
     let value = table.required("address", REMEDY)?;
     let text = value.text()?;
@@ -173,15 +155,15 @@ pub(crate) fn address(table: &mut TableReader<'_>) -> Option<At<ListenAddress>> 
         if !path.starts_with('/') {
             return value.wrong("has a socket path that does not begin with \"/\"", "write \"unix:/path/to/socket\"");
         }
-        return Some(At { at, it: ListenAddress::Unix(PathBuf::from(path)) });
+        return Some(Spanned { at, value: ListenAddress::Unix(PathBuf::from(path)) });
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some(At { at, it: ListenAddress::Tcp(address) });
+        return Some(Spanned { at, value: ListenAddress::Tcp(address) });
     }
     match text.rsplit_once(':') {
         Some((host, port)) if host.eq_ignore_ascii_case("localhost") => match port.parse() {
             // Not looked up: a name that resolves to two addresses would be two sockets.
-            Ok(port) => Some(At { at, it: ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) }),
+            Ok(port) => Some(Spanned { at, value: ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) }),
             Err(_) => value.wrong("has no port from 0 to 65535", "write a port, such as \"localhost:8080\""),
         },
         Some(("", port)) => value.wrong(
@@ -195,7 +177,7 @@ pub(crate) fn address(table: &mut TableReader<'_>) -> Option<At<ListenAddress>> 
     }
 }
 
-fn upstreams(table: &mut TableReader<'_>) -> Option<Vec<At<String>>> {
+fn upstreams(table: &mut TableReader<'_>) -> Option<Vec<Spanned<String>>> {
     let (one, several) = (table.get("upstream"), table.get("upstreams"));
     if let (Some(_), Some(several)) = (&one, &several) {
         several.wrong::<()>("stands beside `upstream`", "keep `upstreams` alone, with all names in it");
@@ -205,7 +187,7 @@ fn upstreams(table: &mut TableReader<'_>) -> Option<Vec<At<String>>> {
         (Some(one), None) => Some(vec![one]),
         (None, None) => return None,
     };
-    let named = |value: Value<'_>| value.text().map(|text| At { at: value.at, it: text.to_owned() });
+    let named = |value: Value<'_>| value.text().map(|text| Spanned { at: value.at, value: text.to_owned() });
     // A list that cannot be read is an empty one here: it is a problem already, and no reason for a second.
     Some(written.unwrap_or_default().into_iter().filter_map(named).collect())
 }

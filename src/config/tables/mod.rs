@@ -1,5 +1,6 @@
 //! The keys of each table, one file a table.
 
+pub(super) mod admin;
 pub(super) mod callers;
 pub(super) mod client_identity;
 pub(super) mod credentials;

@@ -22,7 +22,7 @@ pub(crate) enum Via {
 }
 
 /// Reads `via` of an upstream.
-pub(crate) fn of_upstream(value: &Value<'_>) -> Option<Via> {
+pub(crate) fn upstream_via(value: &Value<'_>) -> Option<Via> {
     match value.node {
         DeValue::String(text) if text == "none" => Some(Via::Direct),
         DeValue::String(text) if text == "forward" => Some(Via::AsForward),
@@ -31,7 +31,7 @@ pub(crate) fn of_upstream(value: &Value<'_>) -> Option<Via> {
 }
 
 /// Reads `via` and `no_proxy` of `[forward]`. Loopback names and addresses mean this machine, and never go to a proxy.
-pub(crate) fn of_forward(table: &mut TableReader<'_>) -> Option<OnwardSettings> {
+pub(crate) fn forward_via(table: &mut TableReader<'_>) -> Option<OnwardSettings> {
     let via = table.get("via");
     let no_proxy = table.get("no_proxy");
     if let (None, Some(no_proxy)) = (&via, &no_proxy) {
@@ -54,7 +54,7 @@ pub(crate) fn proxy(value: &Value<'_>, key: &'static str) -> Option<OnwardSettin
         return Some(OnwardSettings { key, proxy, login: None, ca_file: None, except: Vec::new() });
     }
     let DeValue::Table(_) = value.node else { return value.wrong_type("a proxy", REMEDY) };
-    let mut table = value.table()?;
+    let mut table = TableReader::from_value(value)?;
     let proxy = table.required("url", "write url = \"http://HOST:PORT\"").and_then(|value| url(&value));
     let username = table.get("username");
     let password = table.get("password");

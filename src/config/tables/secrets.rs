@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::config::syntax::reader::listed;
+use crate::config::syntax::error::ProblemKind;
+use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::value::Value;
+use crate::config::syntax::words::listed;
 use crate::secret::{Secret, SecretSource, Secrets};
 
 const REMEDY: &str = "write { env = \"NAME\" }, { file = \"path\" } or { command = [\"program\", \"argument\"] }";
@@ -14,7 +16,7 @@ const REMEDY: &str = "write { env = \"NAME\" }, { file = \"path\" } or { command
 const PLACES: [&str; 4] = ["env", "file", "credential", "command"];
 
 /// How long a program may take unless told otherwise.
-const PATIENCE: Duration = Duration::from_secs(10);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A secret that can be read now: a text, `{ env = … }`, `{ file = … }`, `{ credential = … }`; or `{ command = … }`, which
 /// is not run before it is needed.
@@ -111,11 +113,11 @@ fn readable(value: &Value<'_>, source: SecretSource, plain: Plain) -> Option<Sec
         _ => "name a file that attache may read and that holds the secret",
     };
     // The message points at the place, inside the table.
-    let table = if value.node.is_table() { value.table() } else { None };
+    let table = if value.node.is_table() { TableReader::from_value(value) } else { None };
     let place = table.and_then(|table| {
         table.entries().into_iter().find(|(key, ..)| PLACES.contains(key)).map(|(_, _, inner)| inner)
     });
-    place.as_ref().unwrap_or(value).wrong(what, remedy)
+    place.as_ref().unwrap_or(value).wrong_as(ProblemKind::Unreadable, what, remedy)
 }
 
 /// Why a secret cannot be read now, as the end of a sentence. A program is not run for that.
@@ -133,7 +135,7 @@ fn absence(value: &Value<'_>, source: &SecretSource) -> Option<String> {
             Some(_) => return None,
         }
     }
-    source.read().err().map(|error| format!("is no use: {error}"))
+    source.read().err().map(|error| format!("cannot be used: {error}"))
 }
 
 /// Warns of what stands around the secret, which is sent with it. Not of a PEM: its reader knows what belongs to it.
@@ -169,7 +171,7 @@ fn innermost(source: &SecretSource) -> &SecretSource {
 }
 
 fn named(value: &Value<'_>) -> Option<SecretSource> {
-    let table = value.table()?;
+    let table = TableReader::from_value(value)?;
     let entries = table.entries();
     let places: Vec<_> = entries.iter().filter(|(key, ..)| PLACES.contains(key)).collect();
     let command = places.iter().any(|(key, ..)| *key == "command");
@@ -187,7 +189,7 @@ fn named(value: &Value<'_>) -> Option<SecretSource> {
         "env" => environment(inner)?,
         "credential" => credential(inner)?,
         "command" => {
-            let timeout = beside("timeout").map_or(Some(PATIENCE), Value::duration)?;
+            let timeout = beside("timeout").map_or(Some(COMMAND_TIMEOUT), Value::duration)?;
             SecretSource::Command { argv: words(inner)?, timeout }
         }
         _ => SecretSource::File(inner.file.path(inner.text()?)),

@@ -3,11 +3,11 @@
 use http::{Method, StatusCode};
 use toml::de::DeValue;
 
-use crate::config::UpstreamConfig;
 use crate::config::syntax::reader::{TableReader, set};
-use crate::config::syntax::value::{At, Value};
+use crate::config::syntax::value::{Spanned, Value};
 use crate::config::tables::client_identity::client_identity;
 use crate::config::tables::parent_proxy::{self, Via};
+use crate::config::types::UpstreamConfig;
 use crate::dial::{Authority, Host, OriginPattern};
 use crate::route::pattern::{PathPattern, PathPrefix};
 use crate::route::{AllowRule, CallerAuthorization, HttpScheme, OnTokenError, RetrySettings, RouteSettings};
@@ -23,9 +23,19 @@ pub(crate) struct Upstream {
     pub(crate) prefix_at: usize,
     pub(crate) tls_at: Option<usize>,
     /// `None`: every caller of the listener.
-    pub(crate) callers: Option<Vec<At<String>>>,
+    pub(crate) callers: Option<Vec<Spanned<String>>>,
     /// `None` where the file says nothing.
-    pub(crate) via: Option<At<Via>>,
+    pub(crate) via: Option<Spanned<Via>>,
+}
+
+impl Upstream {
+    pub(crate) fn name(&self) -> &str {
+        &self.config.connection.name
+    }
+
+    pub(crate) const fn origin(&self) -> &OriginPattern {
+        &self.config.connection.origin
+    }
 }
 
 /// Reads `[upstreams.NAME]`.
@@ -33,22 +43,24 @@ pub(crate) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
     let at = table.at;
     let origin = table
         .required("origin", "write origin = \"https://host\", the only place where the credential may go")
-        .and_then(|value| Some(At { at: value.at, it: origin(&value)? }));
+        .and_then(|value| Some(Spanned { at: value.at, value: origin(&value)? }));
     let connect = table.get("connect").and_then(|value| connect(&value));
-    let via = table.get("via").and_then(|value| Some(At { at: value.at, it: parent_proxy::of_upstream(&value)? }));
-    let credential = table.get("credential").and_then(|value| Some(At { at: value.at, it: value.text()?.to_owned() }));
-    let prefix = table.get("path_prefix").and_then(|value| Some(At { at: value.at, it: path_prefix(&value)? }));
+    let via =
+        table.get("via").and_then(|value| Some(Spanned { at: value.at, value: parent_proxy::upstream_via(&value)? }));
+    let credential =
+        table.get("credential").and_then(|value| Some(Spanned { at: value.at, value: value.text()?.to_owned() }));
+    let prefix = table.get("path_prefix").and_then(|value| Some(Spanned { at: value.at, value: path_prefix(&value)? }));
     let tls = table.table("tls");
     let tls_at = tls.as_ref().map(|tls| tls.at);
 
     let mut route =
-        RouteSettings { path_prefix: prefix.as_ref().map(|prefix| prefix.it.clone()), ..Default::default() };
+        RouteSettings { path_prefix: prefix.as_ref().map(|prefix| prefix.value.clone()), ..Default::default() };
     let paths = table.get("paths").and_then(Value::one_or_list);
     route.paths = paths.map_or_else(Vec::new, |paths| paths.iter().filter_map(path).collect());
     route.allow = table
         .get("allow")
         .and_then(|value| value.list())
-        .map_or_else(Vec::new, |rules| rules.iter().filter_map(Value::table).map(allow_rule).collect());
+        .map_or_else(Vec::new, |rules| rules.iter().filter_map(TableReader::from_value).map(allow_rule).collect());
     set(
         &mut route.caller_authorization,
         table.get("caller_authorization").and_then(|value| value.choice(&CALLER, &[])),
@@ -61,7 +73,7 @@ pub(crate) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
     set(&mut route.allow_plaintext, table.get("allow_plaintext").and_then(|value| value.boolean()));
 
     let member =
-        table.get("origin_from").and_then(|value| origin_from(&value, origin.as_ref().map(|origin| &origin.it)));
+        table.get("origin_from").and_then(|value| origin_from(&value, origin.as_ref().map(|origin| &origin.value)));
     route.origin_from = member;
     route.intercept = table.get("intercept").and_then(|value| value.boolean()).unwrap_or(route.intercept);
 
@@ -69,16 +81,16 @@ pub(crate) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
     let timeouts = table.table("timeouts").map(timeouts).unwrap_or_default();
     let pool = table.table("pool").map(pool).unwrap_or_default();
     let title_case = table.get("title_case").and_then(|value| value.boolean()).unwrap_or_default();
-    let named = |value: Value<'_>| value.text().map(|text| At { at: value.at, it: text.to_owned() });
+    let named = |value: Value<'_>| value.text().map(|text| Spanned { at: value.at, value: text.to_owned() });
     let callers = table.get("callers").and_then(Value::one_or_list);
-    let callers: Option<Vec<At<String>>> = callers.map(|names| names.into_iter().filter_map(named).collect());
-    route.callers = callers.as_ref().map(|names| names.iter().map(|name| name.it.clone()).collect());
+    let callers: Option<Vec<Spanned<String>>> = callers.map(|names| names.into_iter().filter_map(named).collect());
+    route.callers = callers.as_ref().map(|names| names.iter().map(|name| name.value.clone()).collect());
     table.finish();
 
     let origin = origin?;
     let connection = UpstreamSettings {
         name: name.to_owned(),
-        origin: origin.it,
+        origin: origin.value,
         connect,
         via: None,
         tls,
@@ -94,7 +106,7 @@ pub(crate) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
         tls_at,
         callers,
         via,
-        config: UpstreamConfig { connection, route, credential: credential.map(|credential| credential.it) },
+        config: UpstreamConfig { connection, route, credential: credential.map(|credential| credential.value) },
     })
 }
 

@@ -1,10 +1,11 @@
 //! `[credentials.X]`: how the client proves itself, and the grants that need a key or an assertion of their own.
 
+use crate::config::syntax::error::ProblemKind;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::value::Value;
 use crate::config::tables::client_identity::pair;
 use crate::config::tables::credentials::extra_fields::parameters;
-use crate::config::tables::secrets::{pem, secrets};
+use crate::config::tables::secrets::{held, pem, pems, secrets};
 use crate::jose::{Algorithm, SigningKey};
 use crate::oauth::{AssertionAudience, ClientAuth, Grant, JwtBearer, SigningKeySettings, TokenExchange};
 use crate::secret::{SecretSource, Secrets};
@@ -209,7 +210,7 @@ impl<'a> Keys<'a> {
             None => None,
         };
         let value = self.private_key.as_ref()?;
-        let keys = crate::config::tables::secrets::pems(value)?;
+        let keys = pems(value)?;
         if value.file.secrets_matter {
             sign(value, &keys, self.algorithm, self.key_id.as_deref())?;
         }
@@ -235,7 +236,7 @@ impl<'a> Keys<'a> {
                 } else {
                     format!("is not sent with client_auth = \"{name}\"")
                 };
-                value.wrong::<()>(what, "remove it, or remove client_auth");
+                value.wrong_as::<()>(ProblemKind::Unused, what, "remove it, or remove client_auth");
             }
         }
     }
@@ -253,7 +254,7 @@ pub(crate) fn sign(
             continue;
         }
         // One that cannot be read has been said already.
-        let Some(text) = crate::config::tables::secrets::held(value, source) else { continue };
+        let Some(text) = held(value, source) else { continue };
         if let Err(error) = SigningKey::from_text(&text, algorithm, key_id) {
             return value
                 .wrong(format!("cannot sign: {error}"), "name a private key in PEM without a passphrase, or a JWK");
@@ -279,7 +280,7 @@ fn grant_of(grant: GrantWord, table: &mut TableReader<'_>, keys: &Keys<'_>, defa
 
 /// `{ type = "account_credentials" }`: a `grant_type` of the server's own (RFC 6749 section 4.5).
 fn grant_type(value: &Value<'_>) -> Option<String> {
-    let mut table = value.table()?;
+    let mut table = TableReader::from_value(value)?;
     let given = table.required("type", "write type = \"…\", the grant_type that the server wants");
     table.finish();
     let given = given?;

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
+use crate::config::syntax::error::ProblemKind;
 use crate::config::syntax::reader::TableReader;
 
 /// Extra form fields; a list repeats its field.
@@ -9,8 +10,13 @@ pub(crate) fn parameters(table: &TableReader<'_>) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     for (name, at, value) in table.entries() {
         if name.is_empty() || OWN_PARAMETERS.contains(&name) {
-            let what = format!("`{}` is set by attache itself", value.path);
-            table.file.problem(at, what, "remove it; what can be chosen has a key of its own in the credential");
+            let about = (ProblemKind::Other, value.path.as_str());
+            table.file.wrong(
+                at,
+                about,
+                "is set by attache itself",
+                "remove it; what can be chosen has a setting of its own",
+            );
             continue;
         }
         for entry in value.one_or_list().unwrap_or_default() {

@@ -52,7 +52,9 @@ fn username(value: &Value<'_>) -> Option<String> {
 fn held(value: &Value<'_>, scheme: FixedScheme) -> Option<FixedSettings> {
     let settings = FixedSettings { scheme, secret: secret(value)? };
     match now(value, &settings).map(|secret| settings.finished(&secret)) {
-        Some(Err(error)) => value.wrong(format_args!("is no use: {error}"), "look at what that place really holds"),
+        Some(Err(error)) => {
+            value.wrong(format_args!("cannot be used: {error}"), "look at what that place really holds")
+        }
         Some(Ok(_)) | None => Some(settings),
     }
 }
@@ -130,7 +132,7 @@ mod tests {
             std::fs::write(dir.path().join("secret"), content).unwrap();
             let found = problems_in(dir.path(), &credential(&format!("{kind} = {{ file = \"secret\" }}")));
             assert_eq!(found.len(), 1, "{found:#?}");
-            assert!(found[0].contains(&format!("` is no use: {error}")), "{found:#?}");
+            assert!(found[0].contains(&format!("` cannot be used: {error}")), "{found:#?}");
             assert!(!found[0].contains("tinel"), "{found:#?}");
             let written = format!("{kind} = {}", toml::Value::String(content.into()));
             assert_eq!(parse_in(dir.path(), &credential(&written)).unwrap_err().problems.len(), 1);

@@ -7,6 +7,7 @@ pub(crate) mod fixed;
 pub(crate) mod inject;
 pub(crate) mod preset;
 pub(crate) mod token_request;
+pub(crate) mod token_server;
 
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ const KINDS: [(&str, Kind); 4] =
 const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
 
 /// More is no bound, and a slip of the finger.
-const MOST_REQUESTS: u32 = 1_000_000;
+const MAX_BUDGET_REQUESTS: u32 = 1_000_000;
 
 /// Reads `[credentials.NAME]`.
 pub(crate) fn credential(name: &str, mut table: TableReader<'_>) -> Option<CredentialSettings> {
@@ -108,7 +109,7 @@ fn budget(value: &Value<'_>) -> Option<Budget> {
         Some((Ok(0), _)) => {
             value.wrong("allows no token request at all", "write at least one, or leave the key out for no bound")
         }
-        Some((Ok(requests), per)) if requests <= MOST_REQUESTS => Some(Budget { requests, per }),
+        Some((Ok(requests), per)) if requests <= MAX_BUDGET_REQUESTS => Some(Budget { requests, per }),
         Some(_) => {
             value.wrong("is out of range", "write at most a million token requests, or leave the key out for no bound")
         }

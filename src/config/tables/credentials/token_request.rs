@@ -11,9 +11,10 @@ use crate::config::syntax::value::Value;
 use crate::config::tables::credentials::client_auth::{assertion_audience, grant_and_client_auth, sign};
 use crate::config::tables::credentials::extra_fields::{headers, parameters};
 use crate::config::tables::credentials::preset::preset;
+use crate::config::tables::credentials::token_server::{endpoint_url, issuer};
 use crate::config::tables::parent_proxy;
 use crate::config::tables::secrets::pem;
-use crate::dial::{Host, OnwardLogin, OnwardSettings};
+use crate::dial::{OnwardLogin, OnwardSettings};
 use crate::oauth::{AssertionAudience, ClientAuth, DpopSettings, Grant, JwtBearer, OAuthSettings, Server};
 use crate::secret::{Secret, SecretSource, Secrets};
 
@@ -106,15 +107,6 @@ fn written<'a>(table: &mut TableReader<'a>, key: &'static str) -> Option<Value<'
     if table.is_blank(key) { None } else { Some(value) }
 }
 
-/// RFC 8414 section 2: an `https` URL without query and fragment. Kept to the letter, because it is compared that way.
-fn issuer(value: &Value<'_>) -> Option<String> {
-    let url = endpoint_url(value)?;
-    if url.query().is_some() {
-        return value.wrong("has a query", "write the issuer as its metadata says it (RFC 8414 section 2)");
-    }
-    value.text().map(str::to_owned)
-}
-
 /// The way out for token requests: as `via`, or a URL with a user name and a password in it, as other programs take it.
 fn proxy(value: &Value<'_>) -> Option<OnwardSettings> {
     let Some(url) = value.node.as_str().and_then(|text| Url::parse(text).ok()) else {
@@ -148,7 +140,7 @@ fn dpop(value: &Value<'_>) -> Option<DpopSettings> {
         DeValue::Boolean(true) => Some(DpopSettings::Generated),
         DeValue::Boolean(false) => None,
         DeValue::Table(_) => {
-            let mut table = value.table()?;
+            let mut table = TableReader::from_value(value)?;
             let key = table.required("private_key", "write private_key = \"key.pem\"").and_then(|value| {
                 let source = pem(&value)?;
                 if value.file.secrets_matter {
@@ -161,40 +153,6 @@ fn dpop(value: &Value<'_>) -> Option<DpopSettings> {
         }
         _ => value.wrong_type("a boolean or a table", "write dpop = true, or dpop = { private_key = \"key.pem\" }"),
     }
-}
-
-/// `https`, or `http` on this machine, without user information.
-pub(crate) fn is_token_server(url: &Url) -> bool {
-    let loopback = || url.host_str().is_some_and(|host| Host::parse(host).is_ok_and(|host| host.is_loopback()));
-    let scheme = url.scheme() == "https" || (url.scheme() == "http" && loopback());
-    scheme && url.host_str().is_some() && url.username().is_empty() && url.password().is_none()
-}
-
-/// RFC 6749 section 3.2. The URL is never repeated: it may hold a password.
-fn endpoint_url(value: &Value<'_>) -> Option<Url> {
-    const REMEDY: &str = "write token_endpoint = \"https://…\", the URL that issues tokens";
-    let url = value.parsed(Url::parse, REMEDY)?;
-    let Some(Ok(host)) = url.host_str().map(Host::parse) else {
-        return value.wrong("has no host that can be called", REMEDY);
-    };
-    match url.scheme() {
-        "https" => {}
-        "http" if host.is_loopback() => {}
-        "http" => {
-            return value.wrong(
-                "is plain http, which would show the client's secret to the network",
-                "write https://…; plain http is for localhost and 127.0.0.1",
-            );
-        }
-        _ => return value.wrong("is not an https URL", REMEDY),
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return value.wrong("has a user name or password", "write them as client_id and client_secret");
-    }
-    if url.fragment().is_some() {
-        return value.wrong("has a fragment", "leave out \"#\" and what follows (RFC 6749 section 3.2)");
-    }
-    Some(url)
 }
 
 /// RFC 6749 section 3.3: a list, or one string with spaces between.

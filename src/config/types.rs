@@ -1,0 +1,102 @@
+//! A configuration that was read: plain settings, every default filled in.
+
+use std::path::{Path, PathBuf};
+
+use crate::caller::CallerSettings;
+use crate::config::syntax::error::Problem;
+use crate::credential::CredentialSettings;
+use crate::listen::{Limits, ListenAddress};
+use crate::proxy::{ForwardSettings, ListenerMode};
+use crate::route::RouteSettings;
+use crate::secret::{Secret, SecretSource};
+use crate::telemetry::TelemetrySettings;
+use crate::tls::AuthoritySource;
+use crate::tls::server::ListenerTls;
+use crate::upstream::UpstreamSettings;
+
+/// A validated configuration: every name resolves, every value is in range, every secret can be read.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it came from, as it is shown to a person: a path, or `the command line`.
+    pub(crate) source: String,
+    /// The file that it was read from, and can be read from again.
+    pub(crate) file: Option<ConfigFile>,
+    /// `[listeners.X]`, in the file's order.
+    pub(crate) listeners: Vec<ListenerConfig>,
+    /// `[admin]`.
+    pub(crate) admin: Option<AdminConfig>,
+    /// `[credentials.X]`, in the file's order.
+    pub(crate) credentials: Vec<CredentialSettings>,
+    /// `[upstreams.X]`, in the file's order.
+    pub(crate) upstreams: Vec<UpstreamConfig>,
+    /// `[forward]`.
+    pub(crate) forward: ForwardSettings,
+    /// `[limits]`.
+    pub(crate) limits: Limits,
+    /// `[telemetry]`.
+    pub(crate) telemetry: TelemetrySettings,
+    /// `[intercept]`: the local CA.
+    pub(crate) intercept: Option<AuthoritySource>,
+    /// The environment variables that secrets are read from, in alphabetical order: `{ env = "NAME" }` anywhere.
+    pub(crate) variables: Vec<String>,
+    /// What is allowed but unwise, e.g. a secret written into the file.
+    pub warnings: Vec<Problem>,
+}
+
+/// A file that was read, and what was in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConfigFile {
+    /// Absolute, so that it stays the same file wherever the process goes.
+    pub(crate) path: PathBuf,
+    /// SHA-256 of its content: there may be secrets in the text itself.
+    pub(crate) digest: [u8; 32],
+}
+
+impl ConfigFile {
+    /// The digest of what a file holds now; `None` if it cannot be read.
+    #[must_use]
+    pub(crate) fn digest(path: &Path) -> Option<[u8; 32]> {
+        Some(Secret::new(std::fs::read_to_string(path).ok()?).fingerprint())
+    }
+}
+
+/// `[listeners.X]`.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerConfig {
+    /// The name in `[listeners.NAME]`.
+    pub(crate) name: String,
+    /// `address`.
+    pub(crate) address: ListenAddress,
+    /// `mode` and what goes with it.
+    pub(crate) mode: ListenerMode,
+    /// Who may use it; `None`: whoever can connect.
+    pub(crate) callers: Option<Vec<CallerSettings>>,
+    /// `users`: who may connect to its unix socket; of `attache exec` also to its port.
+    pub(crate) users: Option<Vec<u32>>,
+    /// `socket_mode`: of its unix socket's file.
+    pub(crate) socket_mode: Option<u32>,
+    /// `tls`: towards callers.
+    pub(crate) tls: Option<ListenerTls>,
+    /// `title_case`: names of fields in Title-Case over HTTP/1.1, for callers that read no others.
+    pub(crate) title_case: bool,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone)]
+pub(crate) struct AdminConfig {
+    /// `address`.
+    pub(crate) address: ListenAddress,
+    /// `token`: required of callers from outside this machine.
+    pub(crate) token: Option<SecretSource>,
+}
+
+/// `[upstreams.X]`.
+#[derive(Debug, Clone)]
+pub(crate) struct UpstreamConfig {
+    /// How it is reached.
+    pub(crate) connection: UpstreamSettings,
+    /// What may pass, and how.
+    pub(crate) route: RouteSettings,
+    /// The name of its credential.
+    pub(crate) credential: Option<String>,
+}
