@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::build::{Builder, Built};
+use crate::app::build::state::{BuildContext, Built};
 use crate::config::Config;
 use crate::runtime::SharedRuntime;
 use crate::sync::lock;
@@ -11,7 +11,7 @@ use crate::sync::lock;
 /// certificate, each next to what is there.
 #[derive(Debug)]
 pub(super) struct Live {
-    pub(super) builder: Builder,
+    pub(super) context: BuildContext,
     shared: SharedRuntime,
     state: Mutex<Arc<State>>,
 }
@@ -24,8 +24,8 @@ pub(super) struct State {
 }
 
 impl Live {
-    pub(super) fn new(builder: Builder, shared: SharedRuntime, config: Arc<Config>, built: Built) -> Self {
-        Self { builder, shared, state: Mutex::new(Arc::new(State { config, built })) }
+    pub(super) fn new(context: BuildContext, shared: SharedRuntime, config: Arc<Config>, built: Built) -> Self {
+        Self { context, shared, state: Mutex::new(Arc::new(State { config, built })) }
     }
 
     pub(super) fn current(&self) -> Arc<State> {

@@ -1,10 +1,13 @@
 //! The sockets of the listeners: which listener has which, and what becomes of them when the configuration changes.
 
-use super::StartFailure;
-use super::build::Slots;
-use super::workers::Workers;
+use crate::app::build::state::Slots;
+use crate::app::error::StartFailure;
+use crate::app::workers::Workers;
 use crate::config::{Config, ListenerConfig};
 use crate::listen::{self, Bound, Inherited, ListenAddress, ListeningAt, UnixPath};
+
+/// The name under which the admin listener's address is given.
+pub(crate) const ADMIN: &str = "admin";
 
 /// All open sockets. A slot is the number that a listener's sockets have on every worker.
 #[derive(Debug, Default)]
@@ -42,16 +45,16 @@ impl Sockets {
 
     /// The admin listener's, which stays what it is.
     pub(super) fn admin(&self, address: &ListenAddress) -> Result<(ListenAddress, Option<Bound>), StartFailure> {
-        let inherited = self.inherited.bound(super::ADMIN, address, 1);
+        let inherited = self.inherited.bound(ADMIN, address, 1);
         let bound = inherited.unwrap_or_else(|| listen::bind(address, None, 1));
-        let (real, mut bound) = bound.map_err(|error| StartFailure::Bind { name: super::ADMIN.into(), error })?;
+        let (real, mut bound) = bound.map_err(|error| StartFailure::Bind { name: ADMIN.into(), error })?;
         Ok((real, bound.pop()))
     }
 
-    /// A socket that was passed to us has to be somebody's.
+    /// A socket that was passed has to belong to a listener.
     pub(super) fn check_inherited(&self, config: &Config) -> Result<(), StartFailure> {
         let listeners = config.listeners.iter().map(|listener| (listener.name.as_str(), &listener.address));
-        let admin = config.admin.iter().map(|admin| (super::ADMIN, &admin.address));
+        let admin = config.admin.iter().map(|admin| (ADMIN, &admin.address));
         let all: Vec<_> = listeners.chain(admin).collect();
         self.inherited.unwanted(&all).map_or(Ok(()), |told| Err(StartFailure::Inherited(told)))
     }

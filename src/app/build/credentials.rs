@@ -1,68 +1,187 @@
 //! `[credentials.X]`, live: token caches by identity, exchanges, fixed credentials; what did not change is kept.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::build::{Builder, Built};
+use crate::app::build::provider::{RequestSettings, TokenProvider, Wanted};
+use crate::app::build::state::{BuildContext, Built};
 use crate::app::sources::{BuildError, identity_of, token_source_with};
 use crate::config::Config;
 use crate::credential::{
     Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
 };
-use crate::dial::OnwardSettings;
 use crate::oauth::{Grant, Identity, SubjectSource};
 use crate::token::{Clock, RefreshSettings, Spent, TokenCache};
 
-/// What is behind a credential.
-#[derive(Debug, Clone)]
-pub(crate) enum Backing {
-    /// Tokens, shared with every credential of this identity, and the manner of asking for them.
-    Tokens(Identity, Arc<TokenCache>, Manner),
-    /// A secret of its own, which notices by itself that it has changed.
-    Fixed(Arc<Fixed>),
-    /// Tokens for each caller, asked for with this identity's secrets.
-    Exchange(Identity, Arc<Exchange>, Manner),
-}
-
-/// What is not part of an identity and still says how tokens are asked for and kept: a reload that changes it makes a new cache.
-#[derive(Debug, PartialEq)]
-pub(crate) struct HowAsked {
-    refresh: RefreshSettings,
-    timeout: Duration,
-    ca_file: Option<PathBuf>,
-    proxy: Option<OnwardSettings>,
-    wanted: Wanted,
-}
-
-impl HowAsked {
-    /// True if both trust the same server and go the same way to it: otherwise what one of them says would count for the other,
-    /// and an answer that it would not have taken.
-    fn leads_as(&self, other: &Self) -> bool {
-        self.ca_file == other.ca_file && self.proxy == other.proxy
+/// One token cache for each identity: credentials with equal token requests share theirs, if they trust the same server and
+/// go the same way. What they say about holding the token is the first one's, but for `required`: that is said by any of
+/// them.
+pub(crate) fn providers(
+    context: &BuildContext,
+    config: &Config,
+    identities: &[Option<Identity>],
+    before: Option<&Built>,
+) -> Result<Vec<TokenProvider>, BuildError> {
+    let mut made: Vec<(Identity, Arc<TokenCache>, Arc<RequestSettings>)> = Vec::new();
+    let live = |wanted: Identity, own: &Arc<RequestSettings>| {
+        before.iter().flat_map(|built| &built.providers).find_map(|provider| match provider {
+            TokenProvider::Tokens(identity, cache, settings) if *identity == wanted && settings == own => {
+                Some(Arc::clone(cache))
+            }
+            _ => None,
+        })
+    };
+    let wanted = wanted(config, identities);
+    let mut providers = Vec::with_capacity(config.credentials.len());
+    for (CredentialSettings { name, kind, .. }, identity) in config.credentials.iter().zip(identities) {
+        let (token, identity) = match (kind, *identity) {
+            (CredentialKind::OAuth(token), Some(identity)) => (token, identity),
+            (CredentialKind::OAuth(token), None) => (token, identity_of(name, &token.oauth, &context.dpop_keys)?),
+            (CredentialKind::Fixed(settings), _) => {
+                providers.push(TokenProvider::Fixed(fixed(context, name, settings, before)));
+                continue;
+            }
+        };
+        let token = &for_all(token, identity, &wanted);
+        let own = Arc::new(RequestSettings::new(token));
+        if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
+            providers.push(TokenProvider::Exchange(
+                identity,
+                exchange(context, name, token, identity, &own, before)?,
+                own,
+            ));
+            continue;
+        }
+        // Of several that ask in one way, the first says how the rest is done.
+        let shared = made.iter().find(|(known, _, settings)| *known == identity && settings.leads_as(&own));
+        let (cache, settings) = match shared {
+            Some((_, cache, settings)) => (Arc::clone(cache), Arc::clone(settings)),
+            None => match live(identity, &own) {
+                Some(cache) => (cache, own),
+                None => (cache(context, name, token)?, own),
+            },
+        };
+        made.push((identity, Arc::clone(&cache), Arc::clone(&settings)));
+        providers.push(TokenProvider::Tokens(identity, cache, settings));
     }
+    let required = config.credentials.iter().zip(&providers).filter(|(settings, _)| settings.required);
+    let required: HashSet<*const TokenCache> =
+        required.filter_map(|(_, provider)| provider.tokens()).map(|(_, cache)| Arc::as_ptr(cache)).collect();
+    for (_, cache) in providers.iter().filter_map(TokenProvider::tokens) {
+        cache.keep_fresh(required.contains(&Arc::as_ptr(cache)));
+    }
+    Ok(providers)
 }
 
-type Manner = Arc<HowAsked>;
+/// What every token request is, by what its secrets are now; `None` for a fixed credential.
+pub(crate) fn identities(context: &BuildContext, config: &Config) -> Result<Vec<Option<Identity>>, BuildError> {
+    let of = |settings: &CredentialSettings| {
+        settings.oauth().map(|oauth| identity_of(&settings.name, oauth, &context.dpop_keys)).transpose()
+    };
+    config.credentials.iter().map(of).collect()
+}
 
-fn manner(token: &TokenSettings) -> Manner {
-    let TokenSettings { oauth, refresh, .. } = token;
-    Arc::new(HowAsked {
-        // `required` is told to the cache that is there.
-        refresh: RefreshSettings { always: false, ..refresh.clone() },
-        timeout: oauth.timeout,
-        ca_file: oauth.ca_file.clone(),
-        proxy: oauth.proxy.clone(),
-        wanted: Wanted { members: oauth.members.iter().cloned().collect(), any_token_type: oauth.any_token_type },
+fn cache(context: &BuildContext, name: &str, token: &TokenSettings) -> Result<Arc<TokenCache>, BuildError> {
+    let source = token_source_with(name, &token.oauth, &context.dpop_keys)?;
+    let refresh = token.refresh.clone();
+    let (control, metrics) = (context.control.clone(), context.token_metrics.clone());
+    Ok(TokenCache::new(name, Box::new(source), refresh, Clock::system(), control, metrics))
+}
+
+pub(crate) fn credentials(
+    context: &BuildContext,
+    config: &Config,
+    providers: &[TokenProvider],
+    before: Option<&Built>,
+) -> Result<Vec<Arc<Credential>>, BuildError> {
+    let old = |settings: &CredentialSettings, provider: &TokenProvider| {
+        let same = |old: &&Arc<Credential>| {
+            old.name == settings.name && old.required == settings.required && is_as_before(old, settings, provider)
+        };
+        before?.runtime.credentials.iter().find(same).cloned()
+    };
+    let mut credentials = Vec::with_capacity(providers.len());
+    for (settings, provider) in config.credentials.iter().zip(providers) {
+        let credential = match old(settings, provider) {
+            Some(credential) => credential,
+            None => Arc::new(credential(context, config, settings, providers, provider)?),
+        };
+        credentials.push(credential);
+    }
+    Ok(credentials)
+}
+
+fn credential(
+    context: &BuildContext,
+    config: &Config,
+    settings: &CredentialSettings,
+    providers: &[TokenProvider],
+    provider: &TokenProvider,
+) -> Result<Credential, BuildError> {
+    let (name, required) = (settings.name.clone(), settings.required);
+    Ok(match provider {
+        TokenProvider::Fixed(fixed) => Credential::fixed(name, required, Arc::clone(fixed)),
+        TokenProvider::Exchange(_, exchange, _) => Credential::exchange(name, required, Arc::clone(exchange)),
+        TokenProvider::Tokens(_, cache, _) => {
+            let (inject, timeout, key) = match &settings.kind {
+                CredentialKind::OAuth(token) => {
+                    let timeout = shared_timeout(config, providers, cache).unwrap_or(token.oauth.timeout);
+                    (token.inject.clone(), timeout, context.dpop_keys.of(&name, &token.oauth)?)
+                }
+                // Each was made of its credential's kind.
+                CredentialKind::Fixed(_) => (Inject::default(), Duration::ZERO, None),
+            };
+            let binding = key.map(|key| Arc::new(Binding::new(key)));
+            Credential::new(name, required, inject, Arc::clone(cache), timeout).bound_to(binding)
+        }
     })
 }
 
-/// What is read from the answers to one token request, by whoever shares it.
-#[derive(Debug, Default, PartialEq)]
-struct Wanted {
-    members: BTreeSet<String>,
-    any_token_type: bool,
+/// The one that is live, if it asks with the same secrets; otherwise one that knows no subject yet.
+fn exchange(
+    context: &BuildContext,
+    name: &str,
+    token: &TokenSettings,
+    identity: Identity,
+    own: &Arc<RequestSettings>,
+    before: Option<&Built>,
+) -> Result<Arc<Exchange>, BuildError> {
+    let live = before.into_iter().flat_map(|built| built.runtime.credentials.iter().zip(&built.providers));
+    let live = live.filter(|(credential, _)| credential.name == name).find_map(|(_, provider)| match provider {
+        TokenProvider::Exchange(known, exchange, settings) if *known == identity && settings == own => {
+            Some(Arc::clone(exchange))
+        }
+        _ => None,
+    });
+    if let Some(exchange) = live {
+        return Ok(exchange);
+    }
+    let source = Arc::new(token_source_with(name, &token.oauth, &context.dpop_keys)?);
+    let binding = source.dpop_key().cloned().map(|key| Arc::new(Binding::new(key)));
+    // A subject that is not there any more must not be asked for: its token may have expired meanwhile.
+    let refresh = RefreshSettings { ahead: None, always: false, ..token.refresh.clone() };
+    let (name_of_cache, control, metrics) = (name.to_owned(), context.control.clone(), context.token_metrics.clone());
+    // One budget for all of them: whoever makes subjects up must not have one for each.
+    let spent = Spent::default();
+    let make = move |subject| {
+        let source = Box::new(SubjectSource::new(Arc::clone(&source), subject));
+        let ends = source.ends();
+        let (spent, name, clock) = (spent.clone(), &name_of_cache, Clock::system());
+        let (control, metrics) = (control.clone(), metrics.clone());
+        let cache = TokenCache::sharing_budget(spent, name, source, refresh.clone(), clock, control, metrics);
+        (cache, ends)
+    };
+    Ok(Exchange::new(name.to_owned(), token.inject.clone(), binding, token.oauth.timeout, make))
+}
+
+/// The one that is live, if this is the same configuration: then it knows already what its secret is.
+fn fixed(context: &BuildContext, name: &str, settings: &Arc<FixedSettings>, before: Option<&Built>) -> Arc<Fixed> {
+    let live = before.iter().flat_map(|built| &built.providers).find_map(|provider| match provider {
+        TokenProvider::Fixed(fixed) if fixed.is_of(name, settings) => Some(Arc::clone(fixed)),
+        _ => None,
+    });
+    live.unwrap_or_else(|| Fixed::new(name, Arc::clone(settings), context.control.clone()))
 }
 
 /// What the credentials of each identity want to be read from its answers, all of them together.
@@ -87,206 +206,24 @@ fn for_all(token: &TokenSettings, identity: Identity, wanted: &HashMap<Identity,
     token
 }
 
-impl Backing {
-    /// Where its tokens are, and what they are asked for with.
-    pub(crate) const fn tokens(&self) -> Option<(Identity, &Arc<TokenCache>)> {
-        match self {
-            Self::Tokens(identity, cache, _) => Some((*identity, cache)),
-            Self::Fixed(_) | Self::Exchange(..) => None,
-        }
-    }
-
-    /// What its token requests are made with.
-    pub(crate) const fn identity(&self) -> Option<Identity> {
-        match self {
-            Self::Tokens(identity, ..) | Self::Exchange(identity, ..) => Some(*identity),
-            Self::Fixed(_) => None,
-        }
-    }
-}
-
-impl Builder {
-    /// One token cache for each identity: credentials with equal token requests share theirs, if they trust the same server and
-    /// go the same way. What they say about holding the token is the first one's, but for `required`: that is said by any of
-    /// them.
-    pub(crate) fn backings(
-        &self,
-        config: &Config,
-        identities: &[Option<Identity>],
-        before: Option<&Built>,
-    ) -> Result<Vec<Backing>, BuildError> {
-        let mut made: Vec<(Identity, Arc<TokenCache>, Manner)> = Vec::new();
-        let live = |wanted: Identity, own: &Manner| {
-            before.iter().flat_map(|built| &built.backings).find_map(|backing| match backing {
-                Backing::Tokens(identity, cache, manner) if *identity == wanted && manner == own => {
-                    Some(Arc::clone(cache))
-                }
-                _ => None,
-            })
-        };
-        let wanted = wanted(config, identities);
-        let mut backings = Vec::with_capacity(config.credentials.len());
-        for (CredentialSettings { name, kind, .. }, identity) in config.credentials.iter().zip(identities) {
-            let (token, identity) = match (kind, *identity) {
-                (CredentialKind::OAuth(token), Some(identity)) => (token, identity),
-                (CredentialKind::OAuth(token), None) => (token, identity_of(name, &token.oauth, &self.dpop_keys)?),
-                (CredentialKind::Fixed(settings), _) => {
-                    backings.push(Backing::Fixed(self.fixed(name, settings, before)));
-                    continue;
-                }
-            };
-            let token = &for_all(token, identity, &wanted);
-            let own = manner(token);
-            if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
-                backings.push(Backing::Exchange(identity, self.exchange(name, token, identity, &own, before)?, own));
-                continue;
-            }
-            // Of several that ask in one way, the first says how the rest is done.
-            let shared = made.iter().find(|(known, _, manner)| *known == identity && manner.leads_as(&own));
-            let (cache, manner) = match shared {
-                Some((_, cache, manner)) => (Arc::clone(cache), Arc::clone(manner)),
-                None => match live(identity, &own) {
-                    Some(cache) => (cache, own),
-                    None => (self.cache(name, token)?, own),
-                },
-            };
-            made.push((identity, Arc::clone(&cache), Arc::clone(&manner)));
-            backings.push(Backing::Tokens(identity, cache, manner));
-        }
-        let required = config.credentials.iter().zip(&backings).filter(|(settings, _)| settings.required);
-        let required: HashSet<*const TokenCache> =
-            required.filter_map(|(_, backing)| backing.tokens()).map(|(_, cache)| Arc::as_ptr(cache)).collect();
-        for (_, cache) in backings.iter().filter_map(Backing::tokens) {
-            cache.keep_fresh(required.contains(&Arc::as_ptr(cache)));
-        }
-        Ok(backings)
-    }
-
-    /// What every token request is, by what its secrets are now; `None` for a fixed credential.
-    pub(crate) fn identities(&self, config: &Config) -> Result<Vec<Option<Identity>>, BuildError> {
-        let of = |settings: &CredentialSettings| {
-            settings.oauth().map(|oauth| identity_of(&settings.name, oauth, &self.dpop_keys)).transpose()
-        };
-        config.credentials.iter().map(of).collect()
-    }
-
-    fn cache(&self, name: &str, token: &TokenSettings) -> Result<Arc<TokenCache>, BuildError> {
-        let source = token_source_with(name, &token.oauth, &self.dpop_keys)?;
-        let refresh = token.refresh.clone();
-        let (control, metrics) = (self.control.clone(), self.token_metrics.clone());
-        Ok(TokenCache::new(name, Box::new(source), refresh, Clock::system(), control, metrics))
-    }
-
-    pub(crate) fn credentials(
-        &self,
-        config: &Config,
-        backings: &[Backing],
-        before: Option<&Built>,
-    ) -> Result<Vec<Arc<Credential>>, BuildError> {
-        let old = |settings: &CredentialSettings, backing: &Backing| {
-            let same = |old: &&Arc<Credential>| {
-                old.name == settings.name && old.required == settings.required && is_as_before(old, settings, backing)
-            };
-            before?.runtime.credentials.iter().find(same).cloned()
-        };
-        let mut credentials = Vec::with_capacity(backings.len());
-        for (settings, backing) in config.credentials.iter().zip(backings) {
-            let credential = match old(settings, backing) {
-                Some(credential) => credential,
-                None => Arc::new(self.credential(config, settings, backings, backing)?),
-            };
-            credentials.push(credential);
-        }
-        Ok(credentials)
-    }
-
-    fn credential(
-        &self,
-        config: &Config,
-        settings: &CredentialSettings,
-        backings: &[Backing],
-        backing: &Backing,
-    ) -> Result<Credential, BuildError> {
-        let (name, required) = (settings.name.clone(), settings.required);
-        Ok(match backing {
-            Backing::Fixed(fixed) => Credential::fixed(name, required, Arc::clone(fixed)),
-            Backing::Exchange(_, exchange, _) => Credential::exchange(name, required, Arc::clone(exchange)),
-            Backing::Tokens(_, cache, _) => {
-                let (inject, timeout, key) = match &settings.kind {
-                    CredentialKind::OAuth(token) => {
-                        let timeout = shared_timeout(config, backings, cache).unwrap_or(token.oauth.timeout);
-                        (token.inject.clone(), timeout, self.dpop_keys.of(&name, &token.oauth)?)
-                    }
-                    // Each backing was made of its credential's kind.
-                    CredentialKind::Fixed(_) => (Inject::default(), Duration::ZERO, None),
-                };
-                let binding = key.map(|key| Arc::new(Binding::new(key)));
-                Credential::new(name, required, inject, Arc::clone(cache), timeout).bound_to(binding)
-            }
-        })
-    }
-
-    /// The one that is live, if it asks with the same secrets; otherwise one that knows no subject yet.
-    fn exchange(
-        &self,
-        name: &str,
-        token: &TokenSettings,
-        identity: Identity,
-        own: &Manner,
-        before: Option<&Built>,
-    ) -> Result<Arc<Exchange>, BuildError> {
-        let live = before.into_iter().flat_map(|built| built.runtime.credentials.iter().zip(&built.backings));
-        let live = live.filter(|(credential, _)| credential.name == name).find_map(|(_, backing)| match backing {
-            Backing::Exchange(known, exchange, manner) if *known == identity && manner == own => {
-                Some(Arc::clone(exchange))
-            }
-            _ => None,
-        });
-        if let Some(exchange) = live {
-            return Ok(exchange);
-        }
-        let source = Arc::new(token_source_with(name, &token.oauth, &self.dpop_keys)?);
-        let binding = source.dpop_key().cloned().map(|key| Arc::new(Binding::new(key)));
-        // A subject that is not there any more must not be asked for: its token may have expired meanwhile.
-        let refresh = RefreshSettings { ahead: None, always: false, ..token.refresh.clone() };
-        let (name_of_cache, control, metrics) = (name.to_owned(), self.control.clone(), self.token_metrics.clone());
-        // One budget for all of them: whoever makes subjects up must not have one for each.
-        let spent = Spent::default();
-        let make = move |subject| {
-            let source = Box::new(SubjectSource::new(Arc::clone(&source), subject));
-            let ends = source.ends();
-            let (spent, name, clock) = (spent.clone(), &name_of_cache, Clock::system());
-            let (control, metrics) = (control.clone(), metrics.clone());
-            let cache = TokenCache::sharing_budget(spent, name, source, refresh.clone(), clock, control, metrics);
-            (cache, ends)
-        };
-        Ok(Exchange::new(name.to_owned(), token.inject.clone(), binding, token.oauth.timeout, make))
-    }
-
-    /// The one that is live, if this is the same configuration: then it knows already what its secret is.
-    fn fixed(&self, name: &str, settings: &Arc<FixedSettings>, before: Option<&Built>) -> Arc<Fixed> {
-        let live = before.iter().flat_map(|built| &built.backings).find_map(|backing| match backing {
-            Backing::Fixed(fixed) if fixed.is_of(name, settings) => Some(Arc::clone(fixed)),
-            _ => None,
-        });
-        live.unwrap_or_else(|| Fixed::new(name, Arc::clone(settings), self.control.clone()))
-    }
-}
-
-fn is_as_before(old: &Credential, settings: &CredentialSettings, backing: &Backing) -> bool {
-    match (&settings.kind, backing) {
-        (CredentialKind::OAuth(token), Backing::Tokens(_, cache, _)) => {
+fn is_as_before(old: &Credential, settings: &CredentialSettings, provider: &TokenProvider) -> bool {
+    match (&settings.kind, provider) {
+        (CredentialKind::OAuth(token), TokenProvider::Tokens(_, cache, _)) => {
             old.is_backed_by(cache) && old.injects(&token.inject)
         }
-        (_, Backing::Fixed(fixed)) => old.is_fixed(fixed),
-        (_, Backing::Exchange(_, exchange, _)) => old.exchanges().is_some_and(|old| Arc::ptr_eq(old, exchange)),
-        (CredentialKind::Fixed(_), Backing::Tokens(..)) => false,
+        (_, TokenProvider::Fixed(fixed)) => old.is_fixed(fixed),
+        (_, TokenProvider::Exchange(_, exchange, _)) => old.exchanges().is_some_and(|old| Arc::ptr_eq(old, exchange)),
+        (CredentialKind::Fixed(_), TokenProvider::Tokens(..)) => false,
     }
 }
 
 /// The timeout that shared token requests have: that of the first credential which makes them.
-fn shared_timeout(config: &Config, backings: &[Backing], cache: &Arc<TokenCache>) -> Option<Duration> {
-    let is_first = |backing: &Backing| backing.tokens().is_some_and(|(_, other)| Arc::ptr_eq(other, cache));
-    let first = config.credentials.iter().zip(backings).find(|(_, backing)| is_first(backing));
+fn shared_timeout(config: &Config, providers: &[TokenProvider], cache: &Arc<TokenCache>) -> Option<Duration> {
+    let is_first = |provider: &TokenProvider| provider.tokens().is_some_and(|(_, other)| Arc::ptr_eq(other, cache));
+    let first = config.credentials.iter().zip(providers).find(|(_, provider)| is_first(provider));
     first.and_then(|(settings, _)| settings.oauth()).map(|oauth| oauth.timeout)
+}
+
+pub(crate) fn find_credential(credentials: &[Arc<Credential>], name: &str) -> Option<Arc<Credential>> {
+    credentials.iter().find(|credential| credential.name == name).cloned()
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::app::build::{Builder, find_credential};
+use crate::app::build::credentials::find_credential;
+use crate::app::build::state::BuildContext;
 use crate::caller::{CallerMetrics, CallerSettings, Callers};
 use crate::config::ListenerConfig;
 use crate::credential::Credential;
@@ -22,73 +23,71 @@ pub(crate) struct ListenerSocket<'a> {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
-impl Builder {
-    /// What a listener does with its requests.
-    pub(crate) fn listener(
-        &self,
-        config: &ListenerConfig,
-        socket: ListenerSocket<'_>,
-        forward: &ForwardSettings,
-        routes: &[Arc<Route>],
-        credentials: &[Arc<Credential>],
-    ) -> ListenerRuntime {
-        let listener_route = |route: &Arc<Route>| {
-            let metrics = self.metrics.route(&config.name, route.name());
-            Arc::new(ListenerRoute {
-                route: Arc::clone(route),
-                metrics,
-                tunnel_warned: AtomicBool::new(false),
-                without_token: LogThrottle::default(),
-                refusals: LogThrottle::default(),
-                unauthorized: LogThrottle::default(),
-            })
-        };
-        let named = |names: &[String]| -> Vec<Arc<Route>> {
-            routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()
-        };
-        let by_target = |upstreams: &[String]| {
-            let mut table = ForwardTable::default();
-            for route in named(upstreams) {
-                table.insert(&route.upstream.settings.origin, route.selector(), listener_route(&route));
-            }
-            table.open(&tunnel_ports(forward));
-            table
-        };
-        let mode = match &config.mode {
-            ListenerMode::Forward { upstreams } => ModeRuntime::Forward(by_target(upstreams)),
-            ListenerMode::Socks5 { upstreams } => {
-                let mut table = by_target(upstreams);
-                // In SOCKS there is no other way for http:// either.
-                table.open(&TunnelPorts::Listed([80].into()));
-                ModeRuntime::Socks5(table)
-            }
-            ListenerMode::Reverse { upstreams, hosts } => {
-                let reached = named(upstreams);
-                let mut table = ReverseTable::default();
-                for route in &reached {
-                    let prefix = route.settings.path_prefix.as_ref();
-                    table.insert(prefix, &route.upstream.settings.origin, route.selector(), listener_route(route));
-                }
-                ModeRuntime::Reverse { table, hosts: host_rules(config, hosts, &reached) }
-            }
-            ListenerMode::Token { clients } => ModeRuntime::Token(token_clients(clients, credentials, socket.live)),
-        };
-        let metrics = self.metrics.route(&config.name, UNMATCHED);
-        let callers = config.callers.as_ref().map(|callers| self.callers(&config.name, callers, socket.live));
-        let users = config.users.clone();
-        ListenerRuntime {
-            slot: socket.slot,
-            name: config.name.clone(),
-            mode,
-            callers,
-            tls: socket.tls,
-            title_case: config.title_case,
-            users,
+/// What a listener does with its requests.
+pub(crate) fn listener(
+    context: &BuildContext,
+    config: &ListenerConfig,
+    socket: ListenerSocket<'_>,
+    forward: &ForwardSettings,
+    routes: &[Arc<Route>],
+    credentials: &[Arc<Credential>],
+) -> ListenerRuntime {
+    let listener_route = |route: &Arc<Route>| {
+        let metrics = context.metrics.route(&config.name, route.name());
+        Arc::new(ListenerRoute {
+            route: Arc::clone(route),
             metrics,
+            tunnel_warned: AtomicBool::new(false),
+            without_token: LogThrottle::default(),
             refusals: LogThrottle::default(),
-            guesses: socket.live.map_or_else(Arc::default, |live| Arc::clone(&live.guesses)),
-            strangers: LogThrottle::default(),
+            unauthorized: LogThrottle::default(),
+        })
+    };
+    let named = |names: &[String]| -> Vec<Arc<Route>> {
+        routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()
+    };
+    let by_target = |upstreams: &[String]| {
+        let mut table = ForwardTable::default();
+        for route in named(upstreams) {
+            table.insert(&route.upstream.settings.origin, route.selector(), listener_route(&route));
         }
+        table.open(&tunnel_ports(forward));
+        table
+    };
+    let mode = match &config.mode {
+        ListenerMode::Forward { upstreams } => ModeRuntime::Forward(by_target(upstreams)),
+        ListenerMode::Socks5 { upstreams } => {
+            let mut table = by_target(upstreams);
+            // In SOCKS there is no other way for http:// either.
+            table.open(&TunnelPorts::Listed([80].into()));
+            ModeRuntime::Socks5(table)
+        }
+        ListenerMode::Reverse { upstreams, hosts } => {
+            let reached = named(upstreams);
+            let mut table = ReverseTable::default();
+            for route in &reached {
+                let prefix = route.settings.path_prefix.as_ref();
+                table.insert(prefix, &route.upstream.settings.origin, route.selector(), listener_route(route));
+            }
+            ModeRuntime::Reverse { table, hosts: host_rules(config, hosts, &reached) }
+        }
+        ListenerMode::Token { clients } => ModeRuntime::Token(token_clients(clients, credentials, socket.live)),
+    };
+    let metrics = context.metrics.route(&config.name, UNMATCHED);
+    let callers = config.callers.as_ref().map(|known| callers(context, &config.name, known, socket.live));
+    let users = config.users.clone();
+    ListenerRuntime {
+        slot: socket.slot,
+        name: config.name.clone(),
+        mode,
+        callers,
+        tls: socket.tls,
+        title_case: config.title_case,
+        users,
+        metrics,
+        refusals: LogThrottle::default(),
+        guesses: socket.live.map_or_else(Arc::default, |live| Arc::clone(&live.guesses)),
+        strangers: LogThrottle::default(),
     }
 }
 
@@ -100,24 +99,27 @@ fn tunnel_ports(forward: &ForwardSettings) -> TunnelPorts {
     }
 }
 
-impl Builder {
-    /// Those that are live, if nothing is said otherwise now: they know their passwords already.
-    fn callers(&self, listener: &str, callers: &[CallerSettings], live: Option<&ListenerRuntime>) -> Arc<Callers> {
-        let live = live.and_then(|live| live.callers.as_ref()).filter(|live| live.is_of(callers.iter()));
-        live.map_or_else(
-            || {
-                let count = |outcome| self.metrics.caller_authentication(listener, outcome);
-                let metrics = CallerMetrics {
-                    accepted: count("accepted"),
-                    refused: count("refused"),
-                    missing: count("missing"),
-                    too_many: count("too_many"),
-                };
-                Arc::new(Callers::new(callers.to_vec(), metrics))
-            },
-            Arc::clone,
-        )
-    }
+/// Those that are live, if nothing is said otherwise now: they know their passwords already.
+fn callers(
+    context: &BuildContext,
+    listener: &str,
+    callers: &[CallerSettings],
+    live: Option<&ListenerRuntime>,
+) -> Arc<Callers> {
+    let live = live.and_then(|live| live.callers.as_ref()).filter(|live| live.is_of(callers.iter()));
+    live.map_or_else(
+        || {
+            let count = |outcome| context.metrics.caller_authentication(listener, outcome);
+            let metrics = CallerMetrics {
+                accepted: count("accepted"),
+                refused: count("refused"),
+                missing: count("missing"),
+                too_many: count("too_many"),
+            };
+            Arc::new(Callers::new(callers.to_vec(), metrics))
+        },
+        Arc::clone,
+    )
 }
 
 /// What is live knows the secrets already, where they are said to be in the same places.

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::app::build::{Certificates, certificate_source, upstream_certificate};
+use crate::app::build::state::Certificates;
+use crate::app::build::tls::{certificate_source, upstream_certificate};
+use crate::app::build::with_certificates;
 use crate::app::live::{Live, State};
 use crate::app::sources::BuildError;
 use crate::config::Config;
@@ -34,7 +36,7 @@ impl CertificateWatch {
         if found == built.certificates {
             return false;
         }
-        match live.builder.with_certificates(config, built, found) {
+        match with_certificates(&live.context, config, built, found) {
             Ok(next) => {
                 let changed = built.certificates.iter().zip(next.certificates.clone());
                 let changed: Vec<_> = config.upstreams.iter().zip(changed).collect();

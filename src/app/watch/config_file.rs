@@ -10,21 +10,21 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::app::build::Built;
-
 use crate::admin::{Reload, ReloadCause, ReloadRequest, Reloads};
+use crate::app::build;
+use crate::app::build::state::Built;
+use crate::app::error::StartFailure;
 use crate::app::live::{Live, State};
-use crate::app::sockets::Sockets;
+use crate::app::sockets::{ADMIN, Sockets, listening_at, tcp_addresses};
 use crate::app::sources::BuildError;
 use crate::app::watch::changes::changes;
 use crate::app::workers::Workers;
-use crate::app::{StartFailure, listening_at, tcp_addresses};
 use crate::config::{Config, ConfigErrors, ConfigFile};
 use crate::listen::Listening;
 
 /// How often the file is looked at. Its content is what counts: editors and Kubernetes replace files and folders in ways that
 /// no watch on a path sees, and reading one small file costs next to nothing.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Carries reloads out, one after the other; lives on the control runtime.
 pub(crate) struct Reloader {
@@ -39,7 +39,7 @@ pub(crate) struct Reloader {
 impl Reloader {
     /// Reloads whenever it is asked to, and when the file has changed.
     pub(crate) async fn serve(mut self, mut requests: mpsc::Receiver<ReloadRequest>) {
-        let mut look = tokio::time::interval(LOOK);
+        let mut look = tokio::time::interval(POLL_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut file = FileWatch::of(&self.live.current().config);
         loop {
@@ -93,13 +93,13 @@ impl Reloader {
             let changes = changes(&before.config, &config);
             let (slots, runtime) = (plan.slots.clone(), Arc::clone(&built.runtime));
             if !self.live.replace(&before, Arc::clone(&config), built) {
-                // A secret was rotated meanwhile: once more, next to what is live now.
+                // A secret was rotated meanwhile: again, next to what is live now.
                 continue;
             }
             self.sockets.carry_out(plan, &self.workers).await;
-            let admin = self.listening.all().into_iter().find(|listener| listener.name == crate::app::ADMIN);
+            let admin = self.listening.all().into_iter().find(|listener| listener.name == ADMIN);
             let listening = listening_at(&config, self.sockets.addresses(&slots), admin);
-            self.live.builder.own.replace(tcp_addresses(listening.iter().map(|listener| &listener.address)));
+            self.live.context.own.replace(tcp_addresses(listening.iter().map(|listener| &listener.address)));
             self.listening.replace(listening);
             for credential in runtime.credentials.iter().filter(|credential| credential.required) {
                 credential.prime();
@@ -160,7 +160,8 @@ async fn build(
     before: &Arc<State>,
 ) -> Result<Built, Vec<Trouble>> {
     let (live, config, before) = (Arc::clone(live), Arc::clone(config), Arc::clone(before));
-    let built = tokio::task::spawn_blocking(move || live.builder.build(&config, slots, Some(&before.built))).await;
+    let built =
+        tokio::task::spawn_blocking(move || build::build(&live.context, &config, slots, Some(&before.built))).await;
     match built {
         Ok(built) => built.map_err(|error: BuildError| Trouble::one(error.to_string())),
         Err(broken) => Err(Trouble::one(format!("the configuration could not be made live: {broken}"))),

@@ -5,8 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::app::build::credentials::Backing;
-use crate::app::build::{Built, listener_identities};
+use crate::app::build::provider::TokenProvider;
+use crate::app::build::state::Built;
+use crate::app::build::tls::listener_identities;
+use crate::app::build::{refreshed, with_new_secrets};
 use crate::app::live::{Live, State};
 use crate::app::sources::{BuildError, identity_of};
 use crate::app::watch::certificates::CertificateWatch;
@@ -16,18 +18,18 @@ use crate::runtime::ModeRuntime;
 
 /// How often secrets are looked at. Reading a few small files is cheap, and content is the only sign that works on every
 /// file system and through every kind of symbolic link.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long the first token of a new secret may take before the old one is left anyway.
-const PATIENCE: Duration = Duration::from_secs(30);
+const FIRST_TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the looks at one credential's secret have found.
+/// What the observations of one credential's secret have found.
 #[derive(Debug, Clone, Default)]
-struct Looked {
+struct Observed {
     /// It could not be read the last time, and that has been said.
     unreadable: bool,
     /// The generation of the token after which a failure has been forgotten.
-    forgiven: Option<u64>,
+    retried_at: Option<u64>,
     /// The assertions that somebody else writes, to the letter: a new one makes no new identity, but what the old one failed of
     /// is over.
     assertions: Option<[u8; 32]>,
@@ -41,7 +43,7 @@ struct Found {
 
 /// Looks for changed secrets for ever; runs on the control runtime.
 pub(crate) async fn watch(live: Arc<Live>) {
-    let mut look = tokio::time::interval(LOOK);
+    let mut look = tokio::time::interval(POLL_INTERVAL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut watched = Watched::of(&live.current().config);
     loop {
@@ -59,7 +61,7 @@ pub(crate) async fn watch(live: Arc<Live>) {
             watched.waiting = None;
             continue;
         }
-        let found = look_at_secrets(&live, &before, &mut watched.looked).await;
+        let found = look_at_secrets(&live, &before, &mut watched.observed).await;
         match found {
             Some(now) if differs(&now, &before.built) => {
                 let waiting = watched.waiting.take();
@@ -96,7 +98,7 @@ async fn listeners_have_changed(live: &Arc<Live>, before: &Arc<State>) -> bool {
     if now == before.built.listener_tls {
         return false;
     }
-    match live.builder.refreshed(&before.config, &before.built) {
+    match refreshed(&live.context, &before.config, &before.built) {
         Ok(next) => {
             tracing::info!(target: "attache::app", "the certificate of a listener has changed and is in use");
             live.replace(before, Arc::clone(&before.config), next)
@@ -114,52 +116,56 @@ struct Watched {
     /// What a changed secret became but does not work yet. Kept, so that its back-off is: made anew with each look, it would
     /// ask an authorization server that refuses the secret every two seconds.
     waiting: Option<Built>,
-    looked: Vec<Looked>,
+    observed: Vec<Observed>,
     certificates: CertificateWatch,
 }
 
 impl Watched {
     fn of(config: &Arc<Config>) -> Self {
-        let looked = vec![Looked::default(); config.credentials.len()];
-        Self { config: Arc::clone(config), waiting: None, looked, certificates: CertificateWatch::of(config) }
+        let observed = vec![Observed::default(); config.credentials.len()];
+        Self { config: Arc::clone(config), waiting: None, observed, certificates: CertificateWatch::of(config) }
     }
 }
 
 /// The identities of all token requests now, `None` for credentials that make none; one whose secret cannot be read, perhaps
 /// for a moment while it is replaced, is what it was. Says when a secret goes and when it comes back; then a failure that came
 /// of it is forgotten.
-async fn look_at_secrets(live: &Arc<Live>, state: &Arc<State>, looked: &mut [Looked]) -> Option<Vec<Option<Identity>>> {
-    let mut now = Vec::with_capacity(looked.len());
-    let credentials = state.config.credentials.iter().zip(&state.built.backings).zip(looked);
-    for (((settings, backing), looked), read) in credentials.zip(identities(live, state).await?) {
+async fn look_at_secrets(
+    live: &Arc<Live>,
+    state: &Arc<State>,
+    observed: &mut [Observed],
+) -> Option<Vec<Option<Identity>>> {
+    let mut now = Vec::with_capacity(observed.len());
+    let credentials = state.config.credentials.iter().zip(&state.built.providers).zip(observed);
+    for (((settings, provider), observed), read) in credentials.zip(identities(live, state).await?) {
         let credential = &settings.name;
-        let (Some(known), Some(read)) = (backing.identity(), read) else {
+        let (Some(known), Some(read)) = (provider.identity(), read) else {
             now.push(None);
             continue;
         };
         let Found { identity: read, assertions } = read;
-        if let (Some(written), Some((_, cache))) = (assertions, backing.tokens())
-            && looked.assertions.replace(written).is_some_and(|before| before != written)
+        if let (Some(written), Some((_, cache))) = (assertions, provider.tokens())
+            && observed.assertions.replace(written).is_some_and(|before| before != written)
         {
             cache.forget_failure();
         }
         match &read {
             Ok(_) => {
-                if std::mem::take(&mut looked.unreadable) {
+                if std::mem::take(&mut observed.unreadable) {
                     tracing::info!(target: "attache::app", %credential, "the secret can be read again");
                 }
                 // Not only after a look that failed: a request may have come between two looks. But once: it may have failed
                 // of something else.
-                if let Some((_, cache)) = backing.tokens() {
+                if let Some((_, cache)) = provider.tokens() {
                     let generation = Some(cache.status().generation);
-                    if looked.forgiven != generation && cache.forget_misconfiguration() {
-                        looked.forgiven = generation;
+                    if observed.retried_at != generation && cache.forget_misconfiguration() {
+                        observed.retried_at = generation;
                     }
                 }
             }
             Err(error) => {
-                looked.forgiven = None;
-                if !std::mem::replace(&mut looked.unreadable, true) {
+                observed.retried_at = None;
+                if !std::mem::replace(&mut observed.unreadable, true) {
                     tracing::warn!(target: "attache::app", %credential, "the secret cannot be read: {error}");
                 }
             }
@@ -175,25 +181,25 @@ async fn identities(live: &Arc<Live>, state: &Arc<State>) -> Option<Vec<Option<F
     let (live, state) = (Arc::clone(live), Arc::clone(state));
     // Files may be on a network that hangs: not on the control thread itself.
     let read = tokio::task::spawn_blocking(move || {
-        let credentials = state.config.credentials.iter().zip(&state.built.backings);
-        let looked = credentials.map(|(settings, backing)| {
-            match backing {
-                Backing::Fixed(fixed) => fixed.look(),
-                Backing::Exchange(_, exchange, _) => exchange.forget_ended(SystemTime::now()),
-                Backing::Tokens(..) => {}
+        let credentials = state.config.credentials.iter().zip(&state.built.providers);
+        let observed = credentials.map(|(settings, provider)| {
+            match provider {
+                TokenProvider::Fixed(fixed) => fixed.look(),
+                TokenProvider::Exchange(_, exchange, _) => exchange.forget_ended(SystemTime::now()),
+                TokenProvider::Tokens(..) => {}
             }
             settings.oauth().map(|oauth| Found {
-                identity: identity_of(&settings.name, oauth, &live.builder.dpop_keys),
+                identity: identity_of(&settings.name, oauth, &live.context.dpop_keys),
                 assertions: assertions_fingerprint(oauth),
             })
         });
-        looked.collect()
+        observed.collect()
     });
     read.await.ok()
 }
 
 fn differs(now: &[Option<Identity>], built: &Built) -> bool {
-    now.iter().zip(&built.backings).any(|(now, backing)| *now != backing.identity())
+    now.iter().zip(&built.providers).any(|(now, provider)| *now != provider.identity())
 }
 
 /// Asks for the new identities' tokens while the old ones are still in use, then swaps. What does not work yet comes back.
@@ -206,20 +212,20 @@ async fn take_over(
     let waiting = waiting.filter(|waiting| !differs(now, waiting));
     let first = waiting.is_none();
     let config = &before.config;
-    let next = match waiting.map_or_else(|| live.builder.with_new_secrets(config, now, &before.built), Ok) {
+    let next = match waiting.map_or_else(|| with_new_secrets(&live.context, config, now, &before.built), Ok) {
         Ok(next) => next,
         Err(error) => {
             tracing::warn!(target: "attache::app", %error, "a changed secret cannot be used yet");
             return None;
         }
     };
-    let pairs = config.credentials.iter().zip(before.built.backings.iter().zip(&next.backings));
+    let pairs = config.credentials.iter().zip(before.built.providers.iter().zip(&next.providers));
     let changed = pairs.filter_map(|(settings, (old, new))| Some((settings, old.tokens()?, new.tokens()?)));
     for (settings, (old_identity, old), (identity, new)) in changed {
         if old_identity == identity {
             continue;
         }
-        let answer = new.obtain(PATIENCE).await;
+        let answer = new.obtain(FIRST_TOKEN_TIMEOUT).await;
         if let Err(error) = answer
             && old.usable().is_some()
         {

@@ -1,0 +1,280 @@
+//! Starting, step by step: what is bound, what is built, and which threads run it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::admin::{Admin, AdminFacts, ReloadRequest, Reloads};
+use crate::app::build;
+use crate::app::build::state::{BuildContext, ChosenNames, Slots};
+use crate::app::error::StartFailure;
+use crate::app::live::Live;
+use crate::app::sockets::{ADMIN, Sockets, listening_at, tcp_addresses};
+use crate::app::sources::DpopKeys;
+use crate::app::watch;
+use crate::app::watch::config_file::Reloader;
+use crate::app::workers::{self, Running, Stop, WorkerParts, Workers};
+use crate::config::Config;
+use crate::descriptors::Shares;
+use crate::dial::OwnAddresses;
+use crate::listen::{
+    self, Bound, Drain, Limits, ListenAddress, ListenContext, Listening, ListeningAt, PerAddress, Room,
+};
+use crate::proxy::{Admission, ProxyShared, ReplayBudget, ViaIdentity};
+use crate::runtime::SharedRuntime;
+use crate::telemetry::{
+    AccessLog, AccessLogSettings, RecentRequests, RequestMetrics, TelemetrySettings, Traces, traces_are_wanted,
+};
+use crate::tls::{MinVersion, client_config};
+use crate::token::TokenMetrics;
+
+/// All that runs, and what ends it. Dropping it ends everything at once.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) listening: Listening,
+    pub(super) reloads: Arc<Reloads>,
+    pub(super) stop: Stop,
+    pub(super) drain: Duration,
+    pub(super) control: Option<Running>,
+    pub(super) threads: Vec<Running>,
+    pub(super) handle: Handle,
+    pub(super) workers: Option<Workers>,
+    pub(super) traces: Option<Traces>,
+    pub(super) crowded: Option<String>,
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.stop.drain.cancel();
+        self.stop.now.cancel();
+    }
+}
+
+/// Binds every address, makes the configuration live, and serves. Nothing keeps running after a failure.
+pub(super) fn start(config: Config, workers: usize, sockets: Sockets) -> Result<Started, StartFailure> {
+    let bound = BoundListeners::bind(&config, workers, sockets)?;
+    let telemetry = Telemetry::start(&config)?;
+    let (send_main, main) = oneshot::channel();
+    let (control, control_thread) = workers::start_control(main)?;
+    // From here on a failure has to end the control thread: dropping `send_main` does.
+    let context = BuildContext {
+        control: control.clone(),
+        token_metrics: telemetry.tokens.clone(),
+        metrics: telemetry.requests.clone(),
+        own: Arc::new(OwnAddresses::new(bound.tcp_addresses())),
+        dpop_keys: DpopKeys::default(),
+        names: ChosenNames::default(),
+    };
+    let built = build::build(&context, &config, bound.slots.clone(), None)?;
+    let shared = SharedRuntime::new(Arc::clone(&built.runtime));
+
+    let stop = Stop::default();
+    let descriptors = Shares::now((config.listeners.len() * workers) + 1);
+    let parts = WorkerParts {
+        runtime: shared.clone(),
+        shared: Arc::new(proxy_shared(&config, &telemetry)?),
+        context: listen_context(&config.limits, descriptors, &telemetry.requests),
+        workers,
+        stop: stop.clone(),
+    };
+    let listening = Listening::default();
+    listening.replace(bound.listening_at(&config));
+    let (reloads, requests) = Reloads::new();
+    let reloads = Arc::new(reloads);
+    let facts = admin_facts(&config, &listening, &reloads, &telemetry, descriptors)?;
+    let admin = AdminListener {
+        socket: bound.admin,
+        admin: Admin::new(facts, shared.clone()),
+        context: admin_context(&parts.context, descriptors),
+    };
+    for credential in built.runtime.credentials.iter().filter(|credential| credential.required) {
+        credential.prime();
+    }
+
+    let mut started = Started {
+        listening: listening.clone(),
+        reloads: Arc::clone(&reloads),
+        stop: stop.clone(),
+        drain: config.limits.drain,
+        control: Some(control_thread),
+        threads: Vec::new(),
+        handle: control,
+        workers: None,
+        traces: telemetry.traces,
+        crowded: descriptors.beyond(config.limits.connections),
+    };
+    // On failure `started` is dropped, which ends the threads that run already.
+    let (workers, threads) = Workers::start(bound.shares, &parts)?;
+    started.threads = threads;
+    started.workers = Some(workers.clone());
+    let live = Arc::new(Live::new(context, shared, Arc::new(config), built));
+    let (sockets, metrics) = (bound.sockets, telemetry.requests);
+    let reloader = Reloader { live: Arc::clone(&live), sockets, workers, listening, reloads, metrics };
+    let main = move || control_main(live, reloader, requests, admin, stop);
+    if send_main.send(main).is_err() {
+        return Err(StartFailure::Thread(io::Error::other("the control thread has ended")));
+    }
+    Ok(started)
+}
+
+/// The sockets of all listeners, before anything is served on them.
+struct BoundListeners {
+    sockets: Sockets,
+    /// One for each worker.
+    shares: Vec<Vec<(usize, Bound)>>,
+    slots: Slots,
+    addresses: Vec<(String, ListenAddress)>,
+    admin: Option<Bound>,
+    admin_address: Option<ListenAddress>,
+}
+
+impl BoundListeners {
+    fn bind(config: &Config, workers: usize, sockets: Sockets) -> Result<Self, StartFailure> {
+        sockets.check_inherited(config)?;
+        let plan = sockets.plan(&config.listeners, workers)?;
+        let (admin, admin_address) = match &config.admin {
+            None => (None, None),
+            Some(admin) => {
+                let (address, bound) = sockets.admin(&admin.address)?;
+                (bound, Some(address))
+            }
+        };
+        let slots = plan.slots.clone();
+        let (sockets, shares) = sockets.begin(plan, workers);
+        let addresses = sockets.addresses(&slots);
+        Ok(Self { sockets, shares, slots, addresses, admin, admin_address })
+    }
+
+    fn tcp_addresses(&self) -> Vec<SocketAddr> {
+        tcp_addresses(self.addresses.iter().map(|(_, address)| address).chain(&self.admin_address))
+    }
+
+    fn listening_at(&self, config: &Config) -> Vec<ListeningAt> {
+        let admin = self.admin_address.clone();
+        let admin = admin.map(|address| ListeningAt { name: ADMIN.into(), address, mode: ADMIN });
+        listening_at(config, self.addresses.clone(), admin)
+    }
+}
+
+/// What is counted and shown of requests and tokens.
+struct Telemetry {
+    requests: RequestMetrics,
+    tokens: TokenMetrics,
+    recent: RecentRequests,
+    traces: Option<Traces>,
+}
+
+impl Telemetry {
+    fn start(config: &Config) -> Result<Self, StartFailure> {
+        let traces = start_traces(config.telemetry.otlp_endpoint.as_deref())?;
+        let tokens = TokenMetrics::default();
+        if let Some(traces) = traces.clone() {
+            tokens.observe(move |credential, took, outcome| traces.token_request(credential, took, outcome));
+        }
+        Ok(Self { requests: RequestMetrics::default(), tokens, recent: RecentRequests::default(), traces })
+    }
+}
+
+/// On a thread of its own: the library's client may not be made on an asynchronous runtime.
+fn start_traces(endpoint: Option<&str>) -> Result<Option<Traces>, StartFailure> {
+    if !traces_are_wanted(endpoint) {
+        return Ok(None);
+    }
+    let tls = client_config(None, &[b"h2", b"http/1.1"], None, MinVersion::default());
+    let tls = tls.map_err(|error| StartFailure::Traces(error.to_string()))?;
+    let endpoint = endpoint.map(str::to_owned);
+    let started = std::thread::spawn(move || Traces::start(endpoint.as_deref(), tls)).join();
+    match started {
+        Ok(started) => started.map(Some).map_err(StartFailure::Traces),
+        Err(_panic) => Err(StartFailure::Traces("their exporter cannot be set up".into())),
+    }
+}
+
+fn proxy_shared(config: &Config, telemetry: &Telemetry) -> io::Result<ProxyShared> {
+    let (limits, metrics) = (&config.limits, &telemetry.requests);
+    let TelemetrySettings { access_log, server_timing, request_id, otlp_endpoint: _ } = config.telemetry.clone();
+    let AccessLogSettings { to, json, query } = access_log;
+    let start = |target| AccessLog::start(target, json, query, metrics.access_log_dropped.clone());
+    let access_log = to.map(start).transpose()?;
+    Ok(ProxyShared {
+        via: ViaIdentity::default(),
+        replay_budget: Arc::new(ReplayBudget::new(limits.replay_memory, metrics.replay_bytes.clone())),
+        admission: Admission::new(limits.requests_per_second, limits.requests_per_second_per_caller, limits.body_bytes),
+        access_log,
+        recent: telemetry.recent.clone(),
+        traces: telemetry.traces.clone(),
+        server_timing,
+        request_id,
+        metrics: metrics.clone(),
+    })
+}
+
+fn listen_context(limits: &Limits, places: Shares, metrics: &RequestMetrics) -> ListenContext {
+    ListenContext {
+        room: Room::new(limits.connections.min(places.callers)),
+        per_address: limits.connections_per_address.map(PerAddress::new),
+        gauge: metrics.caller_connections.clone(),
+        panics: metrics.panics.clone(),
+        limits: Arc::new(limits.clone()),
+    }
+}
+
+/// A program that reads the metrics is no caller: neither held up by the bound on callers nor counted among them.
+fn admin_context(callers: &ListenContext, descriptors: Shares) -> ListenContext {
+    ListenContext { room: Room::new(descriptors.admin), per_address: None, gauge: Gauge::default(), ..callers.clone() }
+}
+
+fn admin_facts(
+    config: &Config,
+    listening: &Listening,
+    reloads: &Arc<Reloads>,
+    telemetry: &Telemetry,
+    descriptors: Shares,
+) -> Result<AdminFacts, StartFailure> {
+    let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
+    let local = config.admin.as_ref().is_none_or(|admin| admin.address.is_local());
+    let (metrics, tokens) = (telemetry.requests.clone(), telemetry.tokens.clone());
+    let facts = AdminFacts::new(listening.clone(), Arc::clone(reloads), token, local, metrics, tokens);
+    let mut facts = facts.map_err(StartFailure::AdminToken)?;
+    facts.recent = telemetry.recent.clone();
+    facts.watchers = descriptors.admin / 4;
+    Ok(facts)
+}
+
+/// The admin API, and where it is served.
+struct AdminListener {
+    socket: Option<Bound>,
+    admin: Admin,
+    context: ListenContext,
+}
+
+/// The control thread's work: the admin API, reloads, and the watch on secrets. Token requests are spawned onto it from
+/// elsewhere.
+async fn control_main(
+    live: Arc<Live>,
+    reloader: Reloader,
+    requests: mpsc::Receiver<ReloadRequest>,
+    admin: AdminListener,
+    stop: Stop,
+) {
+    let AdminListener { socket, admin, context } = admin;
+    let clock = tokio::task::spawn_local(crate::coarse::drive());
+    let rotation = tokio::task::spawn_local(watch::secrets::watch(live));
+    let reloading = tokio::task::spawn_local(reloader.serve(requests));
+    let drain = Drain::new(&context.room);
+    if let Some(socket) = socket {
+        drain.spawn(listen::serve(socket, Rc::new(admin), context, Rc::clone(&drain)));
+    }
+    stop.drain.cancelled().await;
+    rotation.abort();
+    reloading.abort();
+    drain.begin_drain();
+    stop.now.cancelled().await;
+    clock.abort();
+}
