@@ -33,6 +33,7 @@ enum CaCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   attache ca init                     the two files that [intercept] of proxy.toml names
   attache ca init --directory ~/ca    ca.pem and ca.key there, for a configuration to come
 

@@ -7,6 +7,7 @@ use super::output::{Failure, text};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   bash        attache completions bash > ~/.local/share/bash-completion/completions/attache
   zsh         attache completions zsh > ~/.zfunc/_attache      with ~/.zfunc in $fpath
   fish        attache completions fish > ~/.config/fish/completions/attache.fish

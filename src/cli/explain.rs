@@ -10,6 +10,7 @@ use crate::proxy::explain;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   attache explain GET http://orders.example.com/v1/orders    through a proxy (HTTP_PROXY)
   attache explain CONNECT orders.example.com:443             how https:// arrives with HTTPS_PROXY
   attache explain GET /v1/orders --listener orders           through a base URL

@@ -9,6 +9,7 @@ use super::output::{Failure, talk, text};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   attache man | man -l -                     read it
   attache man --directory ~/.local/share/man/man1")]
 pub(super) struct ManArgs {

@@ -7,6 +7,7 @@ use crate::config;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   attache schema > proxy.schema.json      and as the first line of proxy.toml: #:schema ./proxy.schema.json")]
 pub(super) struct SchemaArgs {
     /// What is printed.

@@ -15,6 +15,7 @@ use crate::token::{Expires, FetchedToken, TokenError, TokenErrorKind, TokenSourc
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   attache token orders                                       a credential of the configuration
   attache token --token-endpoint https://login.example.com/token --client-id me \\
       --client-secret-env SECRET --scope orders.read         ad hoc

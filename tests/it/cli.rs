@@ -677,3 +677,12 @@ async fn explain_without_a_listener_does_not_hide_what_the_proxy_refuses() {
     let answer: serde_json::Value = serde_json::from_str(&path.stdout).unwrap();
     assert_eq!((answer["listener"].as_str(), answer["outcome"].as_str()), (Some("base"), Some("inject")));
 }
+
+#[tokio::test]
+async fn examples_in_the_help_stand_below_each_other() {
+    for command in ["explain", "token", "init", "status", "wait", "health", "schema", "completions", "man"] {
+        let help = Folder::new().run(&[command, "--help"]).await.stdout;
+        let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{help}"));
+        assert!(examples.starts_with("  "), "{command}: {examples}");
+    }
+}

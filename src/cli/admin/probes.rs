@@ -16,6 +16,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   attache run & attache wait && ./job      the job begins when every required credential has its token
 
 0 once it is ready, 1 when the time is over; stderr says what was missing.")]
@@ -32,6 +33,7 @@ pub(in crate::cli) struct WaitArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   HEALTHCHECK CMD [\"attache\", \"health\"]      in a Dockerfile
 
 0 if it answers, 1 if not. Being alive does not depend on any authorization server; --ready does.")]

@@ -14,6 +14,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   attache status --watch                   live, until Ctrl-C
   attache status --json | jq '.credentials[] | select(.state == \"failed\")'
   attache status --admin unix:/run/attache/admin.sock")]

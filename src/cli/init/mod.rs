@@ -16,6 +16,7 @@ use crate::config::{Draft, PROVIDERS, Provider, SecretPlace};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   attache init                             asks, at a terminal
   attache init --preset keycloak           begins with what a provider needs
   attache init --token-endpoint https://login.example.com/token --client-id me \\
