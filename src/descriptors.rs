@@ -76,7 +76,7 @@ fn shown(limit: Option<u64>) -> String {
     limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
 }
 
-/// Starts a program with the limit that we began with. For the moment that takes, it is ours too; so this is for the
+/// Starts a program with the limit that this process began with. For the moment that takes, it has that again; so this is for the
 /// beginning, before there are more descriptors than that.
 pub(crate) fn as_at_the_beginning<T>(start: impl FnOnce() -> T) -> T {
     let (now, began) = (limit(), BEGAN_WITH.get().copied());
@@ -88,8 +88,8 @@ pub(crate) fn as_at_the_beginning<T>(start: impl FnOnce() -> T) -> T {
     started
 }
 
-/// Gives a program that has just been started the limit that we began with. It may have begun with ours for a moment; to lower
-/// ours meanwhile would refuse descriptors to everybody else.
+/// Gives a program that has just been started the limit that this process began with. It may have begun with the raised one for a
+/// moment; to lower that meanwhile would refuse descriptors to the rest of this process.
 #[cfg(target_os = "linux")]
 pub(crate) fn give_back(id: u32) {
     use rustix::process::{Pid, Resource, prlimit};

@@ -123,7 +123,7 @@ fn json(environment: &Environment) -> Result<(), Failure> {
     output::json(&environment.changes.iter().map(member).collect::<serde_json::Map<_, _>>())
 }
 
-/// The language of the shell that started us, as far as anybody knows.
+/// The language of the shell that started attache, as far as the environment tells.
 fn own_shell() -> Notation {
     let usual = if cfg!(windows) { Notation::PowerShell } else { Notation::Posix };
     std::env::var("SHELL").ok().and_then(|shell| Notation::of_shell(&shell).ok()).unwrap_or(usual)

@@ -57,7 +57,7 @@ impl StartError {
 }
 
 impl Child {
-    /// Starts a program with these changes to our environment; later ones win.
+    /// Starts a program with these changes to this process's environment; later ones win.
     ///
     /// # Errors
     /// When there is no such program, or it cannot be run.
@@ -66,8 +66,8 @@ impl Child {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         changes: impl IntoIterator<Item = &'c (String, Change)>,
     ) -> Result<Self, StartError> {
-        // Before the program is there, so that no signal comes between and ends us alone. The program has none of these
-        // handlers: it begins with what was there before us.
+        // Before the program is there, so that no signal comes between and ends attache alone. The program has none of these
+        // handlers: it begins with what was there before.
         let signals = signals::Signals::listen().map_err(StartError::Signals)?;
         let mut command = Command::new(program);
         command.args(arguments);
@@ -196,7 +196,7 @@ mod signals {
         }
     }
 
-    /// If the program has stopped (Ctrl-Z), so do we, or the shell would not know that its job has. Only where a
+    /// If the program has stopped (Ctrl-Z), so does attache, or the shell would not know that its job has. Only where a
     /// person can wake both: elsewhere what stopped the program alone will wake it alone.
     fn stop_together(child: Pid) -> rustix::io::Result<()> {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
@@ -204,7 +204,7 @@ mod signals {
         if stopped && in_foreground() { kill_process(getpid(), Signal::STOP) } else { Ok(()) }
     }
 
-    /// True if what is typed at our terminal is meant for us.
+    /// True if what is typed at the terminal is meant for this process group.
     fn in_foreground() -> bool {
         let terminal = File::open("/dev/tty").ok();
         terminal.and_then(|terminal| tcgetpgrp(terminal).ok()) == Some(getpgrp())
@@ -230,7 +230,7 @@ mod signals {
             Ok(Self)
         }
 
-        /// The console's Ctrl-C reaches the program without us, and must not end us before it.
+        /// The console's Ctrl-C reaches the program directly, and must not end attache before it.
         pub(super) async fn next(&mut self) {
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;

@@ -10,8 +10,8 @@ use super::{java, no_proxy};
 /// that runs CGI programs lets its callers set `HTTP_PROXY` (httpoxy); others read only the capitals.
 const PROXY: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
 
-/// Would lead past us where they are set, and are changed there. They are not set otherwise: `ALL_PROXY` stands for every
-/// protocol, most of which we do not speak, and programs that read nothing else mean SOCKS by it.
+/// Would lead past attache where they are set, and are changed there. They are not set otherwise: `ALL_PROXY` stands for every
+/// protocol, most of which attache does not speak, and programs that read nothing else mean SOCKS by it.
 const PROXY_IF_SET: [&str; 12] = [
     "ALL_PROXY",
     "CARGO_HTTP_PROXY",
@@ -51,8 +51,8 @@ const BUNDLE: [&str; 13] = [
 /// The same in another spelling, and changed where it is set.
 const BUNDLE_IF_SET: [&str; 1] = ["NPM_CONFIG_CAFILE"];
 
-/// Not for our programs. `REQUEST_METHOD` has them believe that a web server started them, so that they take no proxy from
-/// the environment (httpoxy); a SOCKS proxy would lead past us.
+/// Not for these programs. `REQUEST_METHOD` has them believe that a web server started them, so that they take no proxy from
+/// the environment (httpoxy); a SOCKS proxy would lead past attache.
 const UNWANTED: [&str; 3] = ["REQUEST_METHOD", "SOCKS_PROXY", "socks_proxy"];
 
 /// What happens to a variable.
@@ -69,7 +69,7 @@ pub(crate) enum Change {
 pub(crate) struct Environment {
     /// By name, each once.
     pub(crate) changes: Vec<(String, Change)>,
-    /// Sentences: what was left out of `NO_PROXY`, and what in there still leads past us.
+    /// Sentences: what was left out of `NO_PROXY`, and what in there still leads past attache.
     pub(crate) notes: Vec<String>,
 }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::setup::Setup;
 
-/// The options of an environment with ours behind them; of two of the same name the last one counts.
+/// The options of an environment with attache's behind them; of two of the same name the last one counts.
 pub(super) fn options(setup: &Setup<'_>, direct: &[String], before: Option<&str>) -> String {
     let mut options = before.unwrap_or_default().trim().to_owned();
     let mut add = |name: &str, value: &str| {

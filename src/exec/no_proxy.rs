@@ -1,5 +1,5 @@
 //! `NO_PROXY`: the hosts that programs go to directly. What is there stays, save what names an upstream: that one is to be
-//! reached through us.
+//! reached through the proxy.
 
 use std::net::IpAddr;
 

@@ -23,7 +23,7 @@ impl Proxy {
 /// Where the certificate authority is found by those who are to trust it. Paths are text, because variables are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trust {
-    /// A PEM file with the system's trusted certificates, those of the current environment, and ours.
+    /// A PEM file with the system's trusted certificates, those of the current environment, and the local CA's.
     pub(crate) bundle: String,
     /// The same for Java.
     pub(crate) java: Option<TrustStore>,

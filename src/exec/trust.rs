@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 8 * 1024 * 1024;
 /// What is written for programs to trust.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trusted<'a> {
-    /// PEM: the system's certificates and ours.
+    /// PEM: the system's certificates and the local CA's.
     pub(crate) bundle: &'a str,
     /// The same as a Java trust store.
     pub(crate) java: Option<JavaStore<'a>>,

@@ -240,7 +240,7 @@ impl RequestMetrics {
 /// The counters of one listener and upstream, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct RouteMetrics {
-    /// Answered by the upstream, with our token on the request.
+    /// Answered by the upstream, with a token on the request.
     pub(crate) injected: Counter,
     /// Answered by the upstream, without.
     pub(crate) passed: Counter,
@@ -254,7 +254,7 @@ pub(crate) struct RouteMetrics {
     pub(crate) failed: Counter,
     /// How long requests took.
     pub(crate) durations: Durations,
-    /// Callers' Authorization fields that ours took the place of.
+    /// Callers' Authorization fields that were replaced.
     pub(crate) replaced: Counter,
     /// Those that went through.
     pub(crate) kept: Counter,

@@ -77,7 +77,7 @@ fn silence(asked: &Targets) -> Targets {
         .with_default(asked.default_level().unwrap_or(LevelFilter::OFF))
         .with_targets(asked.iter().filter(|(target, _)| !silenced(target)))
         .with_targets(SILENCED.map(|library| (library, LevelFilter::WARN)))
-        // It tells every refused certificate as an error of its own; we tell whose it was, and what to do.
+        // It tells every refused certificate as an error of its own; attache tells whose it was, and what to do.
         .with_target("rustls_platform_verifier", LevelFilter::OFF)
 }
 

@@ -45,7 +45,7 @@ struct Figures {
     started: f64,
 }
 
-/// The unit of times in `/proc`: the same on every Linux that we are built for (`USER_HZ`).
+/// The unit of times in `/proc`: the same on every Linux that attache is built for (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Figures {

@@ -52,7 +52,7 @@ impl Traces {
     pub(crate) fn start(endpoint: Option<&str>, tls: rustls::ClientConfig) -> Result<Self, String> {
         let client = reqwest::blocking::Client::builder()
             .tls_backend_preconfigured(tls)
-            // HTTP_PROXY in our environment is often this very program.
+            // HTTP_PROXY in this process's environment is often this very program.
             .no_proxy()
             // Headers for the collector may hold a secret.
             .redirect(reqwest::redirect::Policy::none())

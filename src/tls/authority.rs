@@ -34,7 +34,7 @@ const LEAF_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How much of that has to be left; with less, another one is made.
 const LEAF_RESERVE: Duration = Duration::from_secs(2 * 24 * 3600);
 
-/// Clocks of callers may be behind ours.
+/// Clocks of callers may be behind this machine's.
 const BACKDATED: Duration = Duration::from_secs(3600);
 
 /// How long a new CA is valid.

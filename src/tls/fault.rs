@@ -36,7 +36,7 @@ pub(crate) struct Keys {
     pub(crate) ca_file: &'static str,
     /// What else may be done about a certificate of another name; `""`, or begins with `, or`.
     pub(crate) other_name: &'static str,
-    /// Where the certificate is that we show, and where its key is; `None` where none is ever shown.
+    /// Where the certificate is that is shown, and where its key is; `None` where none is ever shown.
     pub(crate) identity: Option<(&'static str, &'static str)>,
     /// What may be done about an old version; `""`, or begins with `, or`.
     pub(crate) version: &'static str,
@@ -104,8 +104,8 @@ pub(crate) fn handshake_reason(error: &io::Error, keys: &Keys) -> String {
     }
 }
 
-/// The server's word that it wants a client certificate, or another one. In TLS 1.3 it comes when the handshake is over for
-/// us, in the place of the first answer (RFC 8446 section 4.4.2.4).
+/// The server's word that it wants a client certificate, or another one. In TLS 1.3 it comes when the client's
+/// handshake is over, in the place of the first answer (RFC 8446 section 4.4.2.4).
 #[must_use]
 pub(crate) fn refused_identity(error: &io::Error, keys: &Keys) -> Option<String> {
     use AlertDescription as Alert;

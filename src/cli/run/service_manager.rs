@@ -91,7 +91,7 @@ fn tell(word: &Word, status: &str) {
 #[cfg(not(target_os = "linux"))]
 fn tell(_: &Word, _: &str) {}
 
-/// How long systemd waits for a sign of life, if it waits for ours.
+/// How long systemd waits for a sign of life of this process, if it does.
 #[cfg(target_os = "linux")]
 fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()

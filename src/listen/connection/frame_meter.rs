@@ -18,7 +18,7 @@ const PREFACE: usize = 24;
 const BURST: u32 = 1000;
 const PER_SECOND: u32 = 50;
 
-/// Acknowledgements of what we say ourselves: SETTINGS once, and PING once, with a goodbye. What is beyond answers nothing.
+/// Acknowledgements of what attache says: SETTINGS once, and PING once, with a goodbye. What is beyond answers nothing.
 const ACKS: u32 = 2;
 
 const DATA: u8 = 0;

@@ -141,7 +141,9 @@ impl<S> MonitoredIo<S> {
 }
 
 impl<S: AsyncWrite + Unpin> MonitoredIo<S> {
-    /// hyper answers an unreadable head by itself, in exactly this form, before any handler has seen it.
+    /// Recognizes hyper's own answer to a head that it cannot read, by its bytes: it is written before any handler has seen the
+    /// request, in exactly this form, and hyper has neither a hook for it nor a setting. An answer of the handler's is never taken
+    /// for it, since then a request is in progress.
     fn hyper_refusal(&self, bytes: &[u8]) -> Option<Unreadable> {
         if !bytes.starts_with(b"HTTP/1.1 4") || !self.is_http1() || self.state.is_answering() {
             return None;
