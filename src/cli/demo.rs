@@ -21,14 +21,7 @@ pub(super) enum DemoError {
     Start(String),
     /// The story did not go as it is told.
     #[error("step {step} did not hold: expected {expected}, got {got}")]
-    Step {
-        /// Its number on the screen.
-        step: u8,
-        /// What should have happened.
-        expected: String,
-        /// What did.
-        got: String,
-    },
+    Step { step: u8, expected: String, got: String },
     /// The terminal is gone.
     #[error("cannot write to the terminal: {0}")]
     Output(#[from] io::Error),

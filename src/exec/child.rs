@@ -27,18 +27,10 @@ pub(crate) struct Child {
 pub(crate) enum StartError {
     /// There is none of that name.
     #[error("{program}: command not found")]
-    NotFound {
-        /// What was to be run.
-        program: String,
-    },
+    NotFound { program: String },
     /// There is one, and it cannot be run.
     #[error("{program}: cannot be run: {reason}")]
-    NotExecutable {
-        /// What was to be run.
-        program: String,
-        /// What the system said.
-        reason: io::Error,
-    },
+    NotExecutable { program: String, reason: io::Error },
     /// The system's own trouble.
     #[error("signals cannot be listened to: {0}")]
     Signals(io::Error),
@@ -174,8 +166,6 @@ mod signals {
             let heard = heard.map(|which| Ok((which, signal(SignalKind::from_raw(which.as_raw()))?)));
             heard.collect::<io::Result<_>>().map(Self)
         }
-
-        /// The next one.
         pub(super) async fn next(&mut self) -> Signal {
             let next = self.0.iter_mut().map(|(which, heard)| heard.recv().map(|_| *which).boxed());
             select_all(next).await.0

@@ -93,9 +93,6 @@ fn is_private(_: &Path) -> io::Result<()> {
 }
 
 /// Permissions are of another kind there.
-///
-/// # Errors
-/// None.
 #[cfg(not(unix))]
 pub(crate) fn kept_from_others(_: &Path) -> io::Result<()> {
     Ok(())

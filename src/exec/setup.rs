@@ -32,7 +32,6 @@ pub(crate) struct Trust {
 /// A Java trust store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TrustStore {
-    /// The file.
     pub(crate) path: String,
     /// `PKCS12` or `JKS`.
     pub(crate) kind: &'static str,

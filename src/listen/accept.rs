@@ -21,7 +21,6 @@ use super::{connection, panics};
 /// What all listeners share.
 #[derive(Debug, Clone)]
 pub(crate) struct ListenContext {
-    /// `[limits]`.
     pub(crate) limits: Arc<Limits>,
     /// A place for each open connection. The admin listener has a room of its own, so that it always answers.
     pub(crate) room: Arc<Room>,

@@ -7,12 +7,7 @@ use crate::secret::SecretError;
 pub(crate) enum TlsError {
     /// `ca_file` cannot be read or holds no certificate.
     #[error("{path} holds no usable PEM certificate: {reason}")]
-    CaFile {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    CaFile { path: String, reason: String },
     /// The system's trust store is missing or empty.
     #[error(
         "the system's trusted certificates cannot be loaded: {0}; install ca-certificates, set SSL_CERT_FILE, or name a ca_file"
@@ -23,36 +18,16 @@ pub(crate) enum TlsError {
     Certificate(String),
     /// A client certificate that cannot be shown to anybody.
     #[error("the client certificate {what}; {remedy}")]
-    ClientCertificate {
-        /// What is wrong with it.
-        what: &'static str,
-        /// What helps.
-        remedy: &'static str,
-    },
+    ClientCertificate { what: &'static str, remedy: &'static str },
     /// A private key that cannot be used, or that of another certificate.
     #[error("the client key {what}; {remedy}")]
-    ClientKey {
-        /// What is wrong with it.
-        what: &'static str,
-        /// What helps.
-        remedy: &'static str,
-    },
+    ClientKey { what: &'static str, remedy: &'static str },
     /// The certificate of the local CA.
     #[error("the CA certificate {what}; {remedy}")]
-    Authority {
-        /// What is wrong with it.
-        what: String,
-        /// What helps.
-        remedy: &'static str,
-    },
+    Authority { what: String, remedy: &'static str },
     /// The private key of the local CA.
     #[error("the CA key {what}; {remedy}")]
-    AuthorityKey {
-        /// What is wrong with it.
-        what: &'static str,
-        /// What helps.
-        remedy: &'static str,
-    },
+    AuthorityKey { what: &'static str, remedy: &'static str },
     /// The place of the client certificate or of its key.
     #[error(transparent)]
     Secret(#[from] SecretError),

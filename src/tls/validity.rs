@@ -60,7 +60,6 @@ pub(super) enum When {
 pub(crate) struct Doubt {
     /// Such as `expired at 2026-01-01T00:00:00Z`.
     pub(crate) what: String,
-    /// What helps.
     pub(crate) remedy: &'static str,
 }
 

@@ -49,9 +49,6 @@ impl Inherited {
     }
 
     /// There is no such thing here.
-    ///
-    /// # Errors
-    /// None.
     #[cfg(not(unix))]
     pub(crate) fn from_environment() -> io::Result<Self> {
         Ok(Self::default())

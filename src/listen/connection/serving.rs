@@ -11,7 +11,6 @@ use crate::listen::settings::Limits;
 /// One for each worker and kind of listener.
 #[derive(Debug, Clone)]
 pub(crate) struct Serving {
-    /// `[limits]`.
     pub(crate) limits: Arc<Limits>,
     /// Panics in the tasks of connections.
     pub(crate) panics: Counter,
