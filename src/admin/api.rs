@@ -27,8 +27,8 @@ pub(crate) struct Admin {
 }
 
 /// What a request to the admin listener may bring along, and how long that may take.
-const BODY_BYTES: usize = 64 * 1024;
-const BODY_TIME: Duration = Duration::from_secs(10);
+const MAX_BODY_BYTES: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Admin {
     /// The API over what is running.
@@ -80,7 +80,7 @@ impl Handler for Admin {
     async fn handle(&self, request: Request<Incoming>, _: &Arc<CallerConnection>) -> Response<axum::body::Body> {
         let (head, body) = request.into_parts();
         // No action takes more than a few words, so what comes is read here, within bounds.
-        let read = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_BYTES).collect()).await;
+        let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await;
         let body = match read {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(_)) => return problem(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large or broke off"),

@@ -8,12 +8,10 @@ use serde::Serialize;
 
 use super::config_arg::ConfigArg;
 use super::output::{BOLD, Failure, data, json, talk};
+use super::trust::JAVA_PASSWORD;
 use crate::config::{Config, InterceptPlan};
 use crate::secret::SecretSource;
 use crate::tls::{AuthoritySource, CertificateAuthority, trust_store};
-
-/// What Java's own trust store is opened with, and everybody's expectation. It guards nothing: what is inside is public.
-const JAVA_PASSWORD: &str = "changeit";
 
 #[derive(Debug, Args)]
 pub(super) struct CaArgs {

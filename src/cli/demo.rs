@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anstyle::{AnsiColor, Style};
 
-use super::output::counted;
+use super::output::{BOLD, counted};
 use crate::app::App;
 use crate::config::Config;
 use crate::demo::{Demo, DemoPorts, Reply, ask};
@@ -164,7 +164,6 @@ fn show(step: u8, reply: &Reply) -> Result<(), DemoError> {
     expect(step, 200, reply.status)
 }
 
-const BOLD: Style = Style::new().bold();
 const GREEN: Style = AnsiColor::Green.on_default();
 const RED: Style = AnsiColor::Red.on_default();
 

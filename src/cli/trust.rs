@@ -7,7 +7,7 @@ use crate::exec::{JavaStore, Trust, Trusted};
 use crate::tls::{CertificateAuthority, trust_store};
 
 /// What Java's own trust store is opened with too.
-const JAVA_PASSWORD: &str = "changeit";
+pub(super) const JAVA_PASSWORD: &str = "changeit";
 
 /// Writes a PEM bundle and a Java trust store, each with the system's trusted certificates and this CA.
 pub(super) fn write(

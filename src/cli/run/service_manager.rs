@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::app::App;
 
-/// Of the time that systemd allows between two signs of life.
-const SHARE: u32 = 3;
+/// Signs of life in the time that systemd allows between two.
+const SIGNS_PER_TIMEOUT: u32 = 3;
 
 /// Without a watchdog: a wait that is only there because the loop needs one.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
@@ -20,7 +20,7 @@ pub(super) struct ServiceManager {
 impl ServiceManager {
     /// As the environment says.
     pub(super) fn from_environment() -> Self {
-        Self { interval: watchdog().map(|timeout| timeout / SHARE) }
+        Self { interval: watchdog().map(|timeout| timeout / SIGNS_PER_TIMEOUT) }
     }
 
     /// Every address accepts.
