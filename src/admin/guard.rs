@@ -69,11 +69,9 @@ impl Rules {
     /// Digests are compared, in constant time: neither length nor content of the token shows.
     fn is_authorized(&self, request: &Request) -> bool {
         let Some(token) = &self.token else { return true };
-        let sent = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let sent =
-            sent.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        sent.is_some_and(|(_, sent)| {
-            let sent = Secret::new(sent.trim().to_owned()).fingerprint();
+        let sent = request.headers().get(header::AUTHORIZATION).and_then(crate::http_auth::bearer);
+        sent.is_some_and(|sent| {
+            let sent = Secret::new(sent.to_owned()).fingerprint();
             verify_slices_are_equal(&sent, token).is_ok()
         })
     }

@@ -9,14 +9,12 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::HeaderName;
 use prometheus_client::metrics::counter::Counter;
-use zeroize::Zeroizing;
 
 pub(crate) use self::guesses::Guesses;
+use crate::http_auth::{BasicPair, find_proven};
 use crate::listen::CallerConnection;
 use crate::secret::{Secret, Secrets};
 use crate::sync::{read, write};
@@ -200,10 +198,8 @@ impl Callers {
 
     /// The caller of this name, if the password is one of its own.
     fn proven(&self, name: &str, given: [u8; 32]) -> Option<Proven> {
-        let known = self.known.iter().find(|known| *known.name == *name);
-        // Somebody's passwords are compared in any case, so that the time tells nothing.
-        let matches = known.or_else(|| self.known.first()).is_some_and(|compared| compared.has(&given));
-        known.filter(|_| matches).map(|known| Proven { name: Arc::clone(&known.name), by: Proof::Password(given) })
+        let known = find_proven(&self.known, |known| *known.name == *name, |known| known.has(&given))?;
+        Some(Proven { name: Arc::clone(&known.name), by: Proof::Password(given) })
     }
 
     /// The caller that the connection's certificate stands for.
@@ -266,16 +262,8 @@ fn basic(headers: &HeaderMap, field: &HeaderName) -> Given {
     if values.next().is_some() {
         return Given::Unreadable;
     }
-    let pair = || {
-        let (scheme, encoded) = first.to_str().ok()?.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return None;
-        }
-        let pair = Zeroizing::new(STANDARD.decode(encoded.trim()).ok()?);
-        let (name, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
-        Some((name.to_owned(), Secret::new(password.to_owned())))
-    };
-    pair().map_or(Given::Unreadable, |(name, password)| Given::Pair(name, password))
+    let given = |pair: BasicPair| Given::Pair(pair.name, Secret::new(pair.password.to_string()));
+    BasicPair::read(first).map_or(Given::Unreadable, given)
 }
 
 #[cfg(test)]
@@ -308,7 +296,8 @@ mod tests {
     }
 
     fn pair(text: &str) -> String {
-        format!("basic {}", STANDARD.encode(text))
+        let (name, password) = text.split_once(':').unwrap();
+        format!("basic {}", crate::http_auth::basic_credentials(name, password).as_str())
     }
 
     fn name_of(attempt: Attempt) -> String {

@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use tokio::runtime::Handle;
@@ -19,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::inject::{Place, sensitive};
 use super::settings::{FixedScheme, FixedSettings};
+use crate::http_auth::basic_credentials;
 use crate::secret::Secret;
 use crate::sync::lock;
 use crate::token::{Injectable, TokenError, TokenErrorKind, TokenFault, TokenStatus, judge_token};
@@ -63,8 +62,7 @@ impl FixedSettings {
             }
             FixedScheme::Basic { .. } if text.chars().any(char::is_control) => Err(InvalidSecret::Basic),
             FixedScheme::Basic { username } => {
-                let pair = Zeroizing::new(format!("{username}:{text}"));
-                let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+                let encoded = basic_credentials(username, text);
                 sensitive(&Zeroizing::new(format!("Basic {}", encoded.as_str()))).ok_or(InvalidSecret::Basic)
             }
             FixedScheme::Header(_) => sensitive(text).ok_or(InvalidSecret::Header),

@@ -2,11 +2,10 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::http::{HeaderMap, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 
 use super::refusal::Refusal;
+use crate::http_auth::BasicPair;
 
 /// A registered client.
 #[derive(Debug, Clone)]
@@ -58,11 +57,11 @@ impl Form {
 pub(super) fn authenticate<'a>(clients: &'a [Client], headers: &HeaderMap, form: &Form) -> Result<&'a Client, Refusal> {
     let (id, secret) = match (headers.get(header::AUTHORIZATION), form.get("client_secret")) {
         (Some(_), Some(_)) => return Err(Refusal::bad("invalid_request", "two client authentications in one request")),
-        (Some(value), None) => value
-            .to_str()
-            .ok()
-            .and_then(basic)
-            .ok_or_else(|| Refusal::client("the Basic credentials cannot be read"))?,
+        (Some(value), None) => {
+            let unreadable = || Refusal::client("the Basic credentials cannot be read");
+            let pair = BasicPair::read(value).ok_or_else(unreadable)?.form_decoded();
+            (pair.name, pair.password.to_string())
+        }
         (None, Some(secret)) => (form.get("client_id").unwrap_or_default().to_owned(), secret.to_owned()),
         (None, None) => return Err(Refusal::client("client authentication is missing")),
     };
@@ -71,18 +70,4 @@ pub(super) fn authenticate<'a>(clients: &'a [Client], headers: &HeaderMap, form:
         .find(|client| client.id == id)
         .filter(|client| verify_slices_are_equal(client.secret.as_bytes(), secret.as_bytes()).is_ok())
         .ok_or_else(|| Refusal::client("unknown client or wrong secret"))
-}
-
-/// RFC 6749 section 2.3.1: both halves are form-encoded, each for itself.
-fn basic(authorization: &str) -> Option<(String, String)> {
-    let (scheme, base64) = authorization.split_once(' ')?;
-    let pair = String::from_utf8(STANDARD.decode(base64.trim()).ok()?).ok()?;
-    let (id, secret) = pair.split_once(':').filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-    Some((form_decoded(id), form_decoded(secret)))
-}
-
-fn form_decoded(text: &str) -> String {
-    // A form of one field whose value is the text; a bare `&` or `=` cannot come from an encoder.
-    let field = format!("v={text}");
-    form_urlencoded::parse(field.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
 }

@@ -1,11 +1,9 @@
 //! How the client proves itself to the authorization server (RFC 6749 section 2.3): one method for each request.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
+use crate::http_auth::{self, form_encoded};
 use crate::jose::{Algorithm, SigningKey};
 use crate::secret::{Secret, SecretSource, Secrets};
 use crate::token::{TokenError, TokenErrorKind};
@@ -180,17 +178,10 @@ impl Proof {
 
 /// What follows `Basic `: the pair in base64, each part form-encoded unless `raw`.
 pub(super) fn basic_credentials(client_id: &str, secret: &Secret, raw: bool) -> Zeroizing<String> {
-    let pair = if raw {
-        Zeroizing::new(format!("{client_id}:{}", secret.expose()))
-    } else {
-        Zeroizing::new(format!("{}:{}", form_encoded(client_id).as_str(), form_encoded(secret.expose()).as_str()))
-    };
-    Zeroizing::new(STANDARD.encode(pair.as_bytes()))
-}
-
-/// `application/x-www-form-urlencoded` (RFC 6749 appendix B).
-fn form_encoded(text: &str) -> Zeroizing<String> {
-    Zeroizing::new(byte_serialize(text.as_bytes()).collect())
+    if raw {
+        return http_auth::basic_credentials(client_id, secret.expose());
+    }
+    http_auth::basic_credentials(&form_encoded(client_id), &form_encoded(secret.expose()))
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ fn form(proof: &Proof) -> Vec<(&str, &str)> {
 fn pair(proof: &Proof) -> String {
     let value = proof.authorization.as_ref().unwrap();
     assert!(value.is_sensitive());
-    String::from_utf8(STANDARD.decode(value.to_str().unwrap().strip_prefix("Basic ").unwrap()).unwrap()).unwrap()
+    let pair = http_auth::BasicPair::read(value).unwrap();
+    format!("{}:{}", pair.name, pair.password.as_str())
 }
 
 #[test]

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use aws_lc_rs::digest::{Context, SHA256};
-
 use super::client_auth::{ClientAuth, SigningKeySettings};
 use super::settings::{AssertionAudience, Grant, JwtBearer, OAuthSettings, TokenExchange};
 use super::{endpoint, grant, lifetime};
+use crate::digest::Digest;
 use crate::secret::{SecretError, SecretSource};
 use crate::tls::IdentitySource;
 
@@ -28,27 +27,27 @@ pub(crate) fn identity(
 ) -> Identity {
     let OAuthSettings { server, client_id, client_auth, grant, scope, audience, resource, .. } = settings;
     let scope: BTreeSet<&str> = scope.iter().flat_map(|value| value.split_whitespace()).collect();
-    let mut fields = Fields::new("attache token identity 3");
+    let mut fields = fields("attache token identity 3");
     fields.list(server.token_endpoint.iter(), |fields, url| fields.text(url.as_str()));
     // Where the endpoint is known, the issuer is for assertions alone.
     let issuer = server.issuer.as_deref().filter(|_| server.token_endpoint.is_none());
-    fields.list(issuer.into_iter(), Fields::text);
+    fields.list(issuer.into_iter(), Digest::text);
     fields.text(client_id);
     fields.list(secret_fingerprint.iter(), |fields, digest| fields.bytes(digest.as_slice()));
-    fields.client_auth(client_auth);
-    fields.grant(grant, client_id);
+    add_client_auth(&mut fields, client_auth);
+    add_grant(&mut fields, grant, client_id);
     if signs(settings) {
-        fields.audience(&settings.assertion_audience, server.issuer.as_deref());
+        add_audience(&mut fields, &settings.assertion_audience, server.issuer.as_deref());
     }
-    fields.list(bound_to.into_iter(), Fields::text);
+    fields.list(bound_to.into_iter(), Digest::text);
     // Read and not sent, and yet another token.
     fields.list(settings.token_member.iter(), |fields, member| fields.text(member));
-    fields.list(scope.into_iter(), Fields::text);
+    fields.list(scope.into_iter(), Digest::text);
     fields.list(audience.iter(), |fields, audience| fields.text(audience));
     fields.list(resource.iter().collect::<BTreeSet<_>>().into_iter(), |fields, resource| fields.text(resource));
-    fields.pairs(grant::extra(settings).map(|(name, value)| (name.as_str(), value.as_bytes())));
-    fields.pairs(endpoint::extra_headers(settings).map(|(name, value)| (name.as_str(), value.as_bytes())));
-    fields.finish()
+    add_pairs(&mut fields, grant::extra(settings).map(|(name, value)| (name.as_str(), value.as_bytes())));
+    add_pairs(&mut fields, endpoint::extra_headers(settings).map(|(name, value)| (name.as_str(), value.as_bytes())));
+    Identity(fields.finish())
 }
 
 /// A digest over all secrets that a token request is made with, as they are now; `None` where it has none. Reads files.
@@ -74,9 +73,9 @@ pub(crate) fn secrets_fingerprint(settings: &OAuthSettings) -> Result<Option<[u8
     if found.is_empty() {
         return Ok(None);
     }
-    let mut fields = Fields::new("attache secrets");
+    let mut fields = fields("attache secrets");
     fields.list(found.iter(), |fields, digest| fields.bytes(digest));
-    Ok(Some(fields.finish().0))
+    Ok(Some(fields.finish()))
 }
 
 /// A digest over the assertions that somebody else writes, to the letter. A new one is no new identity, but it may mend what the
@@ -93,9 +92,9 @@ pub(crate) fn assertions_fingerprint(settings: &OAuthSettings) -> Option<[u8; 32
     };
     let found: Vec<[u8; 32]> =
         [client, grant].into_iter().flatten().filter_map(|assertions| assertions.fingerprint().ok()).collect();
-    let mut fields = Fields::new("attache assertions");
+    let mut fields = fields("attache assertions");
     fields.list(found.iter(), |fields, digest| fields.bytes(digest));
-    (!found.is_empty()).then(|| fields.finish().0)
+    (!found.is_empty()).then(|| fields.finish())
 }
 
 fn key_fingerprints(key: &SigningKeySettings) -> Result<Vec<[u8; 32]>, SecretError> {
@@ -109,10 +108,10 @@ fn pair_fingerprint(certificate: &SecretSource, key: &SecretSource) -> Result<[u
     if let Ok(identity) = source.read() {
         return Ok(identity.fingerprint());
     }
-    let mut fields = Fields::new("attache pair");
+    let mut fields = fields("attache pair");
     fields.bytes(&certificate.fingerprint()?);
     fields.bytes(&key.fingerprint()?);
-    Ok(fields.finish().0)
+    Ok(fields.finish())
 }
 
 /// Of an assertion that somebody else writes, and writes anew every few minutes: whose it is and whom it is for. One that is no
@@ -123,11 +122,11 @@ fn statement(source: &SecretSource) -> Result<[u8; 32], SecretError> {
     }
     let assertion = source.read()?;
     let Some(claims) = lifetime::claims(assertion.expose().trim()) else { return Ok(assertion.fingerprint()) };
-    let mut fields = Fields::new("attache assertion");
+    let mut fields = fields("attache assertion");
     for name in ["iss", "sub", "aud"] {
         fields.text(&claims.get(name).map_or_else(String::new, ToString::to_string));
     }
-    Ok(fields.finish().0)
+    Ok(fields.finish())
 }
 
 /// We sign an assertion of our own, whose audience is then a part of what is sent.
@@ -148,107 +147,78 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Hashes fields with their lengths in front, so that no two sequences of fields run together into the same bytes.
-struct Fields(Context);
+/// `of` keeps digests of different things apart.
+fn fields(of: &str) -> Digest {
+    let mut fields = Digest::new();
+    fields.text(of);
+    fields
+}
 
-impl Fields {
-    /// `of` keeps digests of different things apart.
-    fn new(of: &str) -> Self {
-        let mut fields = Self(Context::new(&SHA256));
-        fields.text(of);
-        fields
+/// The method, and what of it is sent besides the secret.
+fn add_client_auth(to: &mut Digest, client_auth: &ClientAuth) {
+    match client_auth {
+        ClientAuth::Basic { raw, .. } => to.text(if *raw { "basic raw" } else { "basic" }),
+        ClientAuth::Post(_) => to.text("post"),
+        ClientAuth::SecretJwt(_) => to.text("secret jwt"),
+        ClientAuth::PrivateKeyJwt(key) => {
+            to.text("private key jwt");
+            add_key(to, key);
+        }
+        ClientAuth::Assertion(_) => to.text("assertion"),
+        ClientAuth::Tls { .. } => to.text("tls"),
+        ClientAuth::None => to.text("none"),
+        ClientAuth::Omitted => to.text("omitted"),
     }
+}
 
-    /// The method, and what of it is sent besides the secret.
-    fn client_auth(&mut self, client_auth: &ClientAuth) {
-        match client_auth {
-            ClientAuth::Basic { raw, .. } => self.text(if *raw { "basic raw" } else { "basic" }),
-            ClientAuth::Post(_) => self.text("post"),
-            ClientAuth::SecretJwt(_) => self.text("secret jwt"),
-            ClientAuth::PrivateKeyJwt(key) => {
-                self.text("private key jwt");
-                self.key(key);
-            }
-            ClientAuth::Assertion(_) => self.text("assertion"),
-            ClientAuth::Tls { .. } => self.text("tls"),
-            ClientAuth::None => self.text("none"),
-            ClientAuth::Omitted => self.text("omitted"),
+fn add_grant(to: &mut Digest, grant: &Grant, client_id: &str) {
+    to.text(grant.grant_type());
+    match grant {
+        Grant::ClientCredentials | Grant::Other(_) => {}
+        Grant::TokenExchange(TokenExchange { subject_token_type, requested_token_type }) => {
+            to.text(subject_token_type);
+            to.list(requested_token_type.iter(), |to, wanted| to.text(wanted));
+        }
+        Grant::JwtBearer(JwtBearer::Given(_)) => to.text("given"),
+        Grant::JwtBearer(JwtBearer::Signed { key, subject, claims, scope_claim }) => {
+            to.text("signed");
+            add_key(to, key);
+            to.text(subject.as_deref().unwrap_or(client_id));
+            add_pairs(to, claims.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+            to.text(if *scope_claim { "scope is a claim" } else { "scope is a field" });
         }
     }
+}
 
-    fn grant(&mut self, grant: &Grant, client_id: &str) {
-        self.text(grant.grant_type());
-        match grant {
-            Grant::ClientCredentials | Grant::Other(_) => {}
-            Grant::TokenExchange(TokenExchange { subject_token_type, requested_token_type }) => {
-                self.text(subject_token_type);
-                self.list(requested_token_type.iter(), |fields, wanted| fields.text(wanted));
-            }
-            Grant::JwtBearer(JwtBearer::Given(_)) => self.text("given"),
-            Grant::JwtBearer(JwtBearer::Signed { key, subject, claims, scope_claim }) => {
-                self.text("signed");
-                self.key(key);
-                self.text(subject.as_deref().unwrap_or(client_id));
-                self.pairs(claims.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
-                self.text(if *scope_claim { "scope is a claim" } else { "scope is a field" });
-            }
+/// How the key is named and used; itself it is among the secrets.
+fn add_key(to: &mut Digest, key: &SigningKeySettings) {
+    to.list(key.key_id.iter(), |to, key_id| to.text(key_id));
+    to.list(key.algorithm.iter(), |to, algorithm| to.text(algorithm.as_str()));
+    to.flag(key.certificate.is_some());
+}
+
+fn add_audience(to: &mut Digest, wanted: &AssertionAudience, issuer: Option<&str>) {
+    match (wanted, issuer) {
+        (AssertionAudience::Unsaid | AssertionAudience::Issuer, Some(issuer)) => {
+            to.text("issuer");
+            to.text(issuer);
         }
-    }
-
-    /// How the key is named and used; itself it is among the secrets.
-    fn key(&mut self, key: &SigningKeySettings) {
-        self.list(key.key_id.iter(), |fields, key_id| fields.text(key_id));
-        self.list(key.algorithm.iter(), |fields, algorithm| fields.text(algorithm.as_str()));
-        self.length(usize::from(key.certificate.is_some()));
-    }
-
-    fn audience(&mut self, wanted: &AssertionAudience, issuer: Option<&str>) {
-        match (wanted, issuer) {
-            (AssertionAudience::Unsaid | AssertionAudience::Issuer, Some(issuer)) => {
-                self.text("issuer");
-                self.text(issuer);
-            }
-            (AssertionAudience::Text(text), _) => {
-                self.text("text");
-                self.text(text);
-            }
-            _ => self.text("token endpoint"),
+        (AssertionAudience::Text(text), _) => {
+            to.text("text");
+            to.text(text);
         }
+        _ => to.text("token endpoint"),
     }
+}
 
-    /// Names and values, in whatever order they were written.
-    fn pairs<'p>(&mut self, pairs: impl Iterator<Item = (&'p str, &'p [u8])>) {
-        let mut pairs: Vec<_> = pairs.collect();
-        pairs.sort_by_key(|(name, _)| *name);
-        self.list(pairs.into_iter(), |fields, (name, value)| {
-            fields.text(name);
-            fields.bytes(value);
-        });
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.length(bytes.len());
-        self.0.update(bytes);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
-    }
-
-    fn list<T>(&mut self, items: impl ExactSizeIterator<Item = T>, mut each: impl FnMut(&mut Self, T)) {
-        self.length(items.len());
-        items.for_each(|item| each(self, item));
-    }
-
-    fn length(&mut self, length: usize) {
-        self.0.update(&(length as u64).to_be_bytes());
-    }
-
-    fn finish(self) -> Identity {
-        let mut out = [0; 32];
-        out.copy_from_slice(self.0.finish().as_ref());
-        Identity(out)
-    }
+/// Names and values, in whatever order they were written.
+fn add_pairs<'p>(to: &mut Digest, pairs: impl Iterator<Item = (&'p str, &'p [u8])>) {
+    let mut pairs: Vec<_> = pairs.collect();
+    pairs.sort_by_key(|(name, _)| *name);
+    to.list(pairs.into_iter(), |to, (name, value)| {
+        to.text(name);
+        to.bytes(value);
+    });
 }
 
 #[cfg(test)]

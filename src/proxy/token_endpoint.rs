@@ -7,8 +7,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -20,6 +18,7 @@ use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use crate::caller::Guesses;
+use crate::http_auth::{BasicPair, find_proven};
 use crate::listen::{CallerConnection, Incoming};
 use crate::proxy::access::Called;
 use crate::proxy::body::CallerBody;
@@ -221,23 +220,9 @@ impl<'de> Deserialize<'de> for Members {
 fn basic(head: &Parts) -> Result<Option<Vec<Claim>>, Refused> {
     let mut values = head.headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().ok().filter(|_| values.next().is_none()).ok_or_else(invalid_client)?;
-    let encoded = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
-    let encoded = encoded.map(|(_, encoded)| encoded.trim()).ok_or_else(invalid_client)?;
-    let pair = Zeroizing::new(STANDARD.decode(encoded).map_err(|_invalid| invalid_client())?);
-    let pair = std::str::from_utf8(&pair).map_err(|_invalid| invalid_client())?;
-    let (id, secret) = pair.split_once(':').ok_or_else(invalid_client)?;
-    let claim = |id: String, secret: String| Claim { client_id: id, secret: Secret::new(secret) };
-    Ok(Some(vec![claim(decoded(id), decoded(secret)), claim(id.to_owned(), secret.to_owned())]))
-}
-
-fn decoded(text: &str) -> String {
-    let pair = Zeroizing::new(format!("x={text}"));
-    // An "&" that was not encoded would end the field.
-    if text.contains('&') {
-        return text.to_owned();
-    }
-    form_urlencoded::parse(pair.as_bytes()).next().map_or_else(String::new, |(_, value)| value.into_owned())
+    let pair = BasicPair::read(value).filter(|_| values.next().is_none()).ok_or_else(invalid_client)?;
+    let claim = |pair: BasicPair| Claim { client_id: pair.name, secret: Secret::new(pair.password.to_string()) };
+    Ok(Some(vec![claim(pair.form_decoded()), claim(pair)]))
 }
 
 /// The token of the credential that this client stands for.
@@ -291,10 +276,7 @@ fn authenticated<'c>(clients: &'c [TokenClientRuntime], request: &TokenRequest) 
 }
 
 fn proven<'c>(clients: &'c [TokenClientRuntime], claim: &Claim) -> Option<&'c TokenClientRuntime> {
-    let client = clients.iter().find(|client| client.client_id == claim.client_id);
-    // Somebody's digests are compared in any case, so that the time tells nothing either.
-    let proven = client.or_else(|| clients.first())?.secret.has(&claim.secret);
-    client.filter(|_| proven)
+    find_proven(clients, |client| client.client_id == claim.client_id, |client| client.secret.has(&claim.secret))
 }
 
 /// Why our own token request failed, in the words that a client may have (RFC 6749 section 4.1.2.1 has these codes).

@@ -1,7 +1,7 @@
 //! Ordered fallbacks: the same secret in several places, or an old and a new one while it is rotated.
 
-use super::source::digest;
 use super::{Secret, SecretError, SecretSource};
+use crate::digest::digest;
 
 /// Places that are tried in order; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Secret, command, file};
+use crate::digest::digest;
 
 /// Where systemd puts the credentials of a service (systemd.exec, `LoadCredential=`).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -162,18 +162,6 @@ impl fmt::Debug for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretSource({self})")
     }
-}
-
-pub(super) fn digest<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        // With lengths in front, so that no two lists run together into the same bytes.
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
 }
 
 fn credential_path(name: &str) -> Result<PathBuf, SecretError> {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use aws_lc_rs::digest;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
@@ -14,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::error::TlsError;
 use super::validity::{Doubt, Validity};
+use crate::digest::digest;
 use crate::secret::{Secret, SecretSource};
 
 /// Where a client certificate and its key are. Read each time, so that rotated files take effect without a reload.
@@ -58,7 +58,7 @@ impl ClientIdentity {
             what: "is broken or of an unsupported kind",
             remedy: "use RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519",
         })?;
-        let fingerprint = fingerprint(&chain, &key);
+        let fingerprint = digest(chain.iter().map(AsRef::as_ref).chain([key.secret_der()]));
         let validity = chain.first().and_then(|leaf| Validity::of(leaf));
         let certified = CertifiedKey::new(chain, signing);
         match certified.keys_match() {
@@ -149,19 +149,6 @@ pub(super) const fn broken(error: &pem::Error) -> &'static str {
         pem::Error::Base64Decode(_) => "has a block that is no base64",
         _ => "is no PEM text",
     }
-}
-
-fn fingerprint(chain: &[CertificateDer<'_>], key: &PrivateKeyDer<'_>) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    let parts = chain.iter().map(AsRef::as_ref).chain([key.secret_der()]);
-    for part in parts {
-        // Length first, so that no two lists of parts give the same bytes.
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
 }
 
 #[cfg(test)]

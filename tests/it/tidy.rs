@@ -10,7 +10,7 @@ use attache::config::Config;
 const SHOWING: [&str; 2] = ["bench.rs", "lib.rs"];
 
 /// What every folder may use.
-const EVERYWHERE: [&str; 1] = ["sync"];
+const EVERYWHERE: [&str; 3] = ["digest", "http_auth", "sync"];
 
 /// Lines of one file without its tests. Longer files hold more than one idea.
 const MOST_LINES: usize = 400;

@@ -6,6 +6,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use crate::credential::Credential;
+use crate::http_auth::bearer;
 use crate::proxy::Refusal;
 use crate::token::judge_token;
 
@@ -19,12 +20,7 @@ pub(in crate::proxy) fn exchanged(
     let missing = "this upstream wants the caller's own token: send it as Authorization: Bearer, and it is exchanged";
     let mut values = head.headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Err(Refusal::denied(missing)) };
-    let subject = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let subject = subject.map(|(_, token)| token.trim()).filter(|token| judge_token(token).is_ok());
+    let subject = bearer(value).filter(|token| judge_token(token).is_ok());
     let exchanged = exchange.of(subject.ok_or_else(|| Refusal::denied(missing))?);
     head.headers.remove(AUTHORIZATION);
     Ok(Some(exchanged))
