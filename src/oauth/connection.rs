@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::settings::shown;
+use super::endpoint_url::shown;
 use crate::dial::{
     AddressPolicy, DialError, Host, Http2Fault, Names, Onward, OwnAddresses, Target, Transport, dial, without_brackets,
 };

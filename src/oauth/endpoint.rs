@@ -6,15 +6,17 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
-use super::client_auth::Proof;
+use super::answer::Answer;
 use super::coding::Undecodable;
 use super::connection::{Connections, Failure, Outgoing, Received};
-use super::response::Answer;
-use super::settings::{OAuthSettings, shown};
-use super::{TokenRequest, coding, failure, grant, wording};
+use super::endpoint_url::EndpointUrl;
+use super::request::client_auth::Proof;
+use super::request::{TokenRequest, grant};
+use super::settings::OAuthSettings;
+use super::{coding, failure, redact};
 use crate::dial::Onward;
 use crate::token::{TokenError, TokenErrorKind};
 
@@ -29,26 +31,6 @@ const FRAMING: [HeaderName; 4] =
 pub(super) struct Endpoint {
     host: String,
     connections: Connections,
-}
-
-/// Where one token request goes.
-pub(super) struct Target {
-    pub(super) url: Url,
-    pub(super) host: String,
-}
-
-impl Target {
-    /// Checks the URL: RFC 6749 section 3.2 requires TLS, save on this machine.
-    pub(super) fn new(url: Url) -> Result<Self, String> {
-        let host = host_of(&url)?;
-        Ok(Self { url, host })
-    }
-
-    /// True if what goes there goes in clear, on this machine. The configuration may want that; a document that came over TLS
-    /// may not send a secret that way.
-    pub(super) fn is_in_clear(&self) -> bool {
-        self.url.scheme() != "https"
-    }
 }
 
 impl Endpoint {
@@ -69,7 +51,7 @@ impl Endpoint {
     /// When there is no whole answer, or one that is too large.
     pub(super) async fn post<'t>(
         &self,
-        target: &'t Target,
+        target: &'t EndpointUrl,
         settings: &OAuthSettings,
         request: &TokenRequest,
     ) -> Result<Answer<'t>, TokenError> {
@@ -102,7 +84,7 @@ impl Endpoint {
             target: "attache::token",
             endpoint = %host,
             status = status.as_u16(),
-            content_type = wording::media_type(&headers, proof),
+            content_type = redact::media_type(&headers, proof),
             length = body.len(),
             elapsed = ?requested_at.elapsed(),
             "token request answered"
@@ -160,26 +142,6 @@ fn failed(host: &str, failure: &Failure, requested_at: Instant) -> TokenError {
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Endpoint").field(&self.host).finish()
-    }
-}
-
-/// Host and port as they are shown to people; never the path or query, which can hold a tenant's key.
-fn host_of(url: &Url) -> Result<String, String> {
-    let host = url.host().ok_or("token_endpoint has no host; write https://HOST/PATH")?;
-    let loopback = match &host {
-        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
-        Host::Ipv4(ip) => ip.is_loopback(),
-        Host::Ipv6(ip) => ip.is_loopback(),
-    };
-    let shown = shown(url);
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!("token_endpoint holds user information before {shown}; use client_id and client_secret"));
-    }
-    match url.scheme() {
-        "https" => Ok(shown),
-        "http" if loopback => Ok(shown),
-        "http" => Err(format!("token_endpoint would send the client secret to {shown} in clear; use https")),
-        other => Err(format!("token_endpoint has the scheme {other}; use https")),
     }
 }
 

@@ -7,10 +7,11 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::client_auth::{ClientAuth, Proof, basic_credentials};
-use super::response::{self, Answer};
-use super::settings::{AssertionAudience, OAuthSettings, Server};
-use super::{assertion, grant};
+use super::answer::Answer;
+use super::request::client_auth::{Proof, basic_credentials};
+use super::request::{assertion, grant};
+use super::response;
+use super::settings::{AssertionAudience, ClientAuth, OAuthSettings, Server};
 use crate::secret::{Secret, SecretSource, Secrets};
 use crate::token::Expires;
 

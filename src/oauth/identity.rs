@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::client_auth::{ClientAuth, SigningKeySettings};
-use super::settings::{AssertionAudience, Grant, JwtBearer, OAuthSettings, TokenExchange};
-use super::{endpoint, grant, lifetime};
+use super::endpoint;
+use super::request::grant;
+use super::response::lifetime;
+use super::settings::{
+    AssertionAudience, ClientAuth, Grant, JwtBearer, OAuthSettings, SigningKeySettings, TokenExchange,
+};
 use crate::digest::Digest;
 use crate::secret::{SecretError, SecretSource};
 use crate::tls::IdentitySource;

@@ -8,8 +8,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use super::endpoint::{Endpoint, Target};
-use super::members::Members;
+use super::endpoint::Endpoint;
+use super::endpoint_url::EndpointUrl;
+use super::response::members::Members;
 use crate::sync::lock;
 use crate::token::{TokenError, TokenErrorKind};
 
@@ -46,7 +47,7 @@ impl Discovery {
     /// Discovery for an issuer: an `https` URL without query and fragment, or `http` on loopback.
     pub(super) fn new(issuer: &str) -> Result<Self, String> {
         let url = Url::parse(issuer).map_err(|error| format!("issuer is not a URL: {error}"))?;
-        let target = Target::new(url.clone()).map_err(|error| error.replace("token_endpoint", "issuer"))?;
+        let target = EndpointUrl::new(url.clone()).map_err(|error| error.replace("token_endpoint", "issuer"))?;
         let in_clear = target.is_in_clear();
         Ok(Self { issuer: issuer.to_owned(), in_clear, places: places(&url), known: Mutex::default() })
     }
@@ -115,7 +116,7 @@ impl Discovery {
             ));
         }
         let endpoint = |url: &str| {
-            let target = Target::new(Url::parse(url).ok()?).ok()?;
+            let target = EndpointUrl::new(Url::parse(url).ok()?).ok()?;
             (self.in_clear || !target.is_in_clear()).then_some(target.url)
         };
         let token_endpoint = text("token_endpoint").ok_or_else(|| invalid(host, "it names no token_endpoint"))?;

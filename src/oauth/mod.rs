@@ -4,25 +4,20 @@
 //! nothing but what it learnt of the server: its metadata, its nonces, and which of several secrets it takes. Holding,
 //! sharing and refreshing tokens is `token`'s part.
 
-mod assertion;
-mod client_auth;
-mod clock;
+mod answer;
 mod coding;
 mod connection;
 mod endpoint;
+mod endpoint_url;
 mod failure;
 #[doc(hidden)]
 pub(crate) mod fuzzing;
-mod grant;
 mod identity;
-mod lifetime;
-mod members;
 mod metadata;
-mod refusal;
+mod redact;
 mod request;
 mod response;
 mod settings;
-mod wording;
 
 use std::fmt;
 use std::future::Future;
@@ -37,13 +32,18 @@ use crate::dpop::{DpopKey, Nonces};
 use crate::secret::{Secret, SecretError, SecretSource};
 use crate::token::{About, Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource};
 
-pub(crate) use client_auth::{ClientAuth, SigningKeySettings};
 pub(crate) use identity::{Identity, assertions_fingerprint, identity, secrets_fingerprint};
-pub(crate) use settings::{AssertionAudience, DpopSettings, Grant, JwtBearer, OAuthSettings, Server, TokenExchange};
+pub use settings::InvalidSettings;
+pub(crate) use settings::{
+    AssertionAudience, ClientAuth, DpopSettings, Grant, JwtBearer, OAuthSettings, Server, SigningKeySettings,
+    TokenExchange,
+};
 
-use endpoint::{Endpoint, Target};
+use endpoint::Endpoint;
+use endpoint_url::EndpointUrl;
 use metadata::Discovery;
 use request::TokenRequest;
+use response::lifetime;
 
 /// Threads that one source may have at a time. More than one, because callers' tokens are exchanged side by side.
 const READING: usize = 4;
@@ -65,11 +65,6 @@ pub(crate) struct OAuthSource {
     /// The place in the list of secrets of the one that the server took last.
     working: AtomicUsize,
 }
-
-/// Settings that no token request can be made from; a sentence that says which and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidSettings(String);
 
 /// A token source for one caller's token: the subject of a token exchange (RFC 8693).
 #[derive(Debug)]
@@ -94,7 +89,7 @@ impl OAuthSource {
     ) -> Result<Self, InvalidSettings> {
         let endpoint = Endpoint::new(&settings, tls).map_err(InvalidSettings)?;
         let discovery = match (&settings.server.token_endpoint, &settings.server.issuer) {
-            (Some(url), _) => Target::new(url.clone()).map(|_checked| None),
+            (Some(url), _) => EndpointUrl::new(url.clone()).map(|_checked| None),
             (None, Some(issuer)) => Discovery::new(issuer).map(Some),
             (None, None) => Err("there is neither a token_endpoint nor an issuer".to_owned()),
         };
@@ -138,7 +133,7 @@ impl OAuthSource {
     /// Several secrets: the one that worked last goes first, and where the server takes none of it, the next one.
     async fn request_with_one_of(
         &self,
-        target: &Target,
+        target: &EndpointUrl,
         subject: Option<&Secret>,
         secrets: &[SecretSource],
     ) -> Result<FetchedToken, TokenError> {
@@ -203,25 +198,25 @@ impl OAuthSource {
     }
 
     /// Where the token request goes: as configured, or as the issuer's metadata says.
-    async fn target(&self) -> Result<Target, TokenError> {
+    async fn target(&self) -> Result<EndpointUrl, TokenError> {
         let invalid = |error| TokenError::new(TokenErrorKind::Configuration, error);
         let Some(discovery) = &self.discovery else {
             let url = self.settings.server.token_endpoint.clone();
-            return url.map_or_else(|| Err("there is no token_endpoint".to_owned()), Target::new).map_err(invalid);
+            return url.map_or_else(|| Err("there is no token_endpoint".to_owned()), EndpointUrl::new).map_err(invalid);
         };
         let metadata = discovery.metadata(&self.endpoint).await?;
         let alias = metadata
             .mtls_token_endpoint
             .as_ref()
             .filter(|_| matches!(self.settings.client_auth, ClientAuth::Tls { .. }));
-        Target::new(alias.unwrap_or(&metadata.token_endpoint).clone()).map_err(invalid)
+        EndpointUrl::new(alias.unwrap_or(&metadata.token_endpoint).clone()).map_err(invalid)
     }
 
     /// One request with one secret; once more where the server wants its nonce in the proof (RFC 9449 section 8), which
     /// costs it nothing and us no back-off.
     async fn attempt(
         &self,
-        target: &Target,
+        target: &EndpointUrl,
         subject: Option<&Secret>,
         secret: Option<Secret>,
     ) -> Result<FetchedToken, TokenError> {
@@ -234,7 +229,7 @@ impl OAuthSource {
 
     async fn send(
         &self,
-        target: &Target,
+        target: &EndpointUrl,
         subject: Option<&Secret>,
         secret: Option<Secret>,
     ) -> Result<Sent, TokenError> {
@@ -251,7 +246,7 @@ impl OAuthSource {
     /// files can be on a network, and RSA is slow.
     async fn prepare(
         &self,
-        target: &Target,
+        target: &EndpointUrl,
         subject: Option<Secret>,
         secret: Option<Secret>,
     ) -> Result<TokenRequest, TokenError> {
@@ -278,7 +273,7 @@ impl SubjectSource {
     /// Exchanges this token of a caller's.
     #[must_use]
     pub(crate) fn new(source: Arc<OAuthSource>, subject: Secret) -> Self {
-        let ends = grant::subject_ends(&subject);
+        let ends = lifetime::jwt_end(subject.expose());
         Self { source, subject, ends }
     }
 
@@ -319,7 +314,7 @@ impl fmt::Debug for OAuthSource {
 }
 
 /// Nonces belong to a server, not to a path of it.
-fn origin(target: &Target) -> String {
+fn origin(target: &EndpointUrl) -> String {
     target.url.origin().ascii_serialization()
 }
 

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::InvalidSettings;
-use super::client_auth::{ClientAuth, SigningKeySettings};
-use super::endpoint::Target;
+use super::endpoint_url::{EndpointUrl, shown};
 use crate::dial::OnwardSettings;
+use crate::jose::Algorithm;
 use crate::secret::{SecretSource, Secrets};
 
 /// Everything that a token request is made of.
@@ -51,6 +50,11 @@ pub(crate) struct OAuthSettings {
     pub(crate) any_token_type: bool,
 }
 
+/// Settings that no token request can be made from; a sentence that says which and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidSettings(pub(super) String);
+
 /// The authorization server.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -69,7 +73,7 @@ impl Server {
     /// When it is no `https` URL, or `http` on loopback, or holds user information.
     pub(crate) fn parse(token_endpoint: &str) -> Result<Url, InvalidSettings> {
         let url = Url::parse(token_endpoint).map_err(|error| format!("token_endpoint is not a URL: {error}"));
-        url.and_then(Target::new).map(|target| target.url).map_err(InvalidSettings)
+        url.and_then(EndpointUrl::new).map(|target| target.url).map_err(InvalidSettings)
     }
 
     /// A server whose token endpoint is known.
@@ -86,10 +90,75 @@ impl Server {
     }
 }
 
-/// Host and port, as they are shown to people.
-pub(super) fn shown(url: &Url) -> String {
-    let host = url.host().map(|host| host.to_string()).unwrap_or_default();
-    url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+/// RFC 6749 section 2.3: exactly one method for each request.
+#[derive(Debug, Clone)]
+pub(crate) enum ClientAuth {
+    /// `client_secret_basic`: the pair in `Authorization: Basic`.
+    Basic {
+        /// The secret, or several that are tried in order.
+        secrets: Secrets,
+        /// Id and secret are not form-encoded, for servers that do not follow RFC 6749 section 2.3.1.
+        raw: bool,
+    },
+    /// `client_secret_post`: `client_id` and `client_secret` in the form.
+    Post(Secrets),
+    /// `client_secret_jwt`: an assertion that the secret authenticates (OpenID Connect Core section 9).
+    SecretJwt(Secrets),
+    /// `private_key_jwt`: an assertion that we sign (RFC 7523 section 2.2).
+    PrivateKeyJwt(SigningKeySettings),
+    /// `private_key_jwt` by somebody else's hand: the platform that a workload runs on writes the assertion into a file.
+    Assertion(Secrets),
+    /// `tls_client_auth` (RFC 8705 section 2): the certificate of the connection is the proof.
+    Tls {
+        /// PEM, with the chain.
+        certificate: SecretSource,
+        /// PEM.
+        key: SecretSource,
+    },
+    /// `none`: a public client, `client_id` in the form.
+    None,
+    /// Nothing is said of the client, not even its id: the grant itself is the proof (RFC 7521 section 4.1).
+    Omitted,
+}
+
+/// The key of `private_key_jwt`, or of the `jwt_bearer` grant.
+#[derive(Debug, Clone)]
+pub(crate) struct SigningKeySettings {
+    /// PEM or JWK; several are tried in order.
+    pub(crate) keys: Secrets,
+    /// `kid`; by default the JWK's own.
+    pub(crate) key_id: Option<String>,
+    /// `alg`; by default what the key is made for.
+    pub(crate) algorithm: Option<Algorithm>,
+    /// A certificate (PEM) whose thumbprint goes along as `x5t#S256`, for servers that know keys by their certificate.
+    pub(crate) certificate: Option<SecretSource>,
+}
+
+impl ClientAuth {
+    /// The method's registered name (RFC 7591 section 2, RFC 8705 section 2.1.1).
+    #[must_use]
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Basic { .. } => "client_secret_basic",
+            Self::Post(_) => "client_secret_post",
+            Self::SecretJwt(_) => "client_secret_jwt",
+            Self::PrivateKeyJwt(_) | Self::Assertion(_) => "private_key_jwt",
+            Self::Tls { .. } => "tls_client_auth",
+            Self::None | Self::Omitted => "none",
+        }
+    }
+
+    /// What is tried in order until one is accepted, if the method has such.
+    #[must_use]
+    pub(crate) const fn secrets(&self) -> Option<&Secrets> {
+        match self {
+            Self::Basic { secrets, .. } | Self::Post(secrets) | Self::SecretJwt(secrets) | Self::Assertion(secrets) => {
+                Some(secrets)
+            }
+            Self::PrivateKeyJwt(key) => Some(&key.keys),
+            Self::Tls { .. } | Self::None | Self::Omitted => None,
+        }
+    }
 }
 
 /// Whom the JWTs that we sign are meant for.

@@ -18,14 +18,14 @@ pub(super) fn settings(token_endpoint: &str) -> OAuthSettings {
 }
 
 /// The proof of a request whose client presents this secret.
-pub(super) fn presented(secret: &str) -> client_auth::Proof {
-    let audience = assertion::Audience {
+pub(super) fn presented(secret: &str) -> request::client_auth::Proof {
+    let audience = request::assertion::Audience {
         issuer: None,
         token_endpoint: "https://login.example.com/token",
         wanted: &AssertionAudience::Unsaid,
     };
     let auth = ClientAuth::Basic { secrets: secrets(secret), raw: false };
-    client_auth::Proof::new(&auth, "me", Some(&literal(secret)), &audience).unwrap()
+    request::client_auth::Proof::new(&auth, "me", Some(&literal(secret)), &audience).unwrap()
 }
 
 pub(super) fn literal(text: &str) -> Secret {

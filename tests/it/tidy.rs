@@ -60,11 +60,11 @@ const EXPOSING: [&str; 21] = [
     "config/load.rs",          // the text of the file may hold secrets, and is read
     "credential/fixed.rs",     // the value that is put on requests is made, once for each secret
     "jose/key.rs",             // a key is read, once
-    "oauth/client_auth.rs",    // the client's secret goes into the token request
+    "oauth/request/client_auth.rs",    // the client's secret goes into the token request
     "oauth/fuzzing.rs",        // a token that was taken is looked at by the fuzz targets
-    "oauth/grant.rs",          // the subject of a token exchange, a given assertion
+    "oauth/request/grant.rs",          // the subject of a token exchange, a given assertion
     "oauth/identity.rs",       // whose a given assertion is, and whom it is for
-    "oauth/response.rs",       // a token is checked before it may enter a header
+    "oauth/response/mod.rs",       // a token is checked before it may enter a header
     "proxy/token_endpoint.rs", // a token is handed to the program that asked for it
     "secret/mod.rs",           // blank or not, and the fingerprint
     "secret/pasted.rs",        // what stands around it, and the line ends of a PEM

@@ -5,6 +5,10 @@ use http::header::{DATE, LOCATION, RETRY_AFTER};
 use proptest::prelude::*;
 use serde_json::json;
 
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
 use super::*;
 use crate::oauth::tests::{presented, settings};
 use crate::token::{About, Expires};

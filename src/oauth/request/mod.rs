@@ -1,24 +1,28 @@
 //! One token request, ready to be sent: everything that is secret in it, read and signed.
 
+pub(super) mod assertion;
+pub(super) mod client_auth;
+pub(super) mod grant;
+
 use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 use url::Url;
 
-use super::assertion::Audience;
-use super::client_auth::Proof;
-use super::grant::{self, GrantFields};
+use self::assertion::Audience;
+use self::client_auth::Proof;
+use self::grant::GrantFields;
 use super::settings::{Grant, JwtBearer, OAuthSettings};
 use crate::dpop::DpopKey;
 use crate::secret::Secret;
 use crate::token::{TokenError, TokenErrorKind};
 
 /// What goes out, besides what the settings say in clear.
-pub(super) struct TokenRequest {
-    pub(super) proof: Proof,
-    pub(super) grant: GrantFields,
+pub(crate) struct TokenRequest {
+    pub(crate) proof: Proof,
+    pub(crate) grant: GrantFields,
     /// `DPoP` (RFC 9449 section 5).
-    pub(super) dpop: Option<HeaderValue>,
+    pub(crate) dpop: Option<HeaderValue>,
 }
 
 impl TokenRequest {
@@ -26,7 +30,7 @@ impl TokenRequest {
     ///
     /// # Errors
     /// [`TokenErrorKind::Configuration`] when something cannot be read, or is no such key.
-    pub(super) fn new(
+    pub(crate) fn new(
         settings: &OAuthSettings,
         url: &Url,
         subject: Option<&Secret>,

@@ -3,19 +3,18 @@
 
 use std::time::SystemTime;
 
-use super::client_auth::ClientAuth;
-use super::response::Answer;
-use super::settings::{Grant, JwtBearer, OAuthSettings};
+use super::super::answer::Answer;
+use super::super::settings::{ClientAuth, Grant, JwtBearer, OAuthSettings};
 use crate::token::{FAR_OFF, TokenError, TokenErrorKind, clock_skew, skew_in_words};
 
 /// The server's clock, by its answer (RFC 9110 section 6.6.1).
-pub(super) fn server_date(answer: &Answer<'_>) -> Option<SystemTime> {
+pub(crate) fn server_date(answer: &Answer<'_>) -> Option<SystemTime> {
     let date = answer.headers.get(http::header::DATE)?.to_str().ok()?;
     httpdate::parse_http_date(date).ok()
 }
 
 /// The error, with the skew of this answer; and in its sentence, where that may well be why.
-pub(super) fn told(mut error: TokenError, answer: &Answer<'_>, settings: &OAuthSettings) -> TokenError {
+pub(crate) fn told(mut error: TokenError, answer: &Answer<'_>, settings: &OAuthSettings) -> TokenError {
     error.clock_skew = server_date(answer).map(|date| clock_skew(date, answer.requested_at));
     if let Some(seconds) = error.clock_skew
         && seconds.unsigned_abs() >= FAR_OFF

@@ -4,94 +4,24 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::http_auth::{self, form_encoded};
-use crate::jose::{Algorithm, SigningKey};
-use crate::secret::{Secret, SecretSource, Secrets};
+use crate::jose::SigningKey;
+use crate::secret::Secret;
 use crate::token::{TokenError, TokenErrorKind};
 
+use super::super::settings::ClientAuth;
 use super::assertion::{self, Assertion};
 
 /// RFC 7523 section 2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// RFC 6749 section 2.3: exactly one method for each request.
-#[derive(Debug, Clone)]
-pub(crate) enum ClientAuth {
-    /// `client_secret_basic`: the pair in `Authorization: Basic`.
-    Basic {
-        /// The secret, or several that are tried in order.
-        secrets: Secrets,
-        /// Id and secret are not form-encoded, for servers that do not follow RFC 6749 section 2.3.1.
-        raw: bool,
-    },
-    /// `client_secret_post`: `client_id` and `client_secret` in the form.
-    Post(Secrets),
-    /// `client_secret_jwt`: an assertion that the secret authenticates (OpenID Connect Core section 9).
-    SecretJwt(Secrets),
-    /// `private_key_jwt`: an assertion that we sign (RFC 7523 section 2.2).
-    PrivateKeyJwt(SigningKeySettings),
-    /// `private_key_jwt` by somebody else's hand: the platform that a workload runs on writes the assertion into a file.
-    Assertion(Secrets),
-    /// `tls_client_auth` (RFC 8705 section 2): the certificate of the connection is the proof.
-    Tls {
-        /// PEM, with the chain.
-        certificate: SecretSource,
-        /// PEM.
-        key: SecretSource,
-    },
-    /// `none`: a public client, `client_id` in the form.
-    None,
-    /// Nothing is said of the client, not even its id: the grant itself is the proof (RFC 7521 section 4.1).
-    Omitted,
-}
-
-/// The key of `private_key_jwt`, or of the `jwt_bearer` grant.
-#[derive(Debug, Clone)]
-pub(crate) struct SigningKeySettings {
-    /// PEM or JWK; several are tried in order.
-    pub(crate) keys: Secrets,
-    /// `kid`; by default the JWK's own.
-    pub(crate) key_id: Option<String>,
-    /// `alg`; by default what the key is made for.
-    pub(crate) algorithm: Option<Algorithm>,
-    /// A certificate (PEM) whose thumbprint goes along as `x5t#S256`, for servers that know keys by their certificate.
-    pub(crate) certificate: Option<SecretSource>,
-}
-
-impl ClientAuth {
-    /// The method's registered name (RFC 7591 section 2, RFC 8705 section 2.1.1).
-    #[must_use]
-    pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::Basic { .. } => "client_secret_basic",
-            Self::Post(_) => "client_secret_post",
-            Self::SecretJwt(_) => "client_secret_jwt",
-            Self::PrivateKeyJwt(_) | Self::Assertion(_) => "private_key_jwt",
-            Self::Tls { .. } => "tls_client_auth",
-            Self::None | Self::Omitted => "none",
-        }
-    }
-
-    /// What is tried in order until one is accepted, if the method has such.
-    #[must_use]
-    pub(crate) const fn secrets(&self) -> Option<&Secrets> {
-        match self {
-            Self::Basic { secrets, .. } | Self::Post(secrets) | Self::SecretJwt(secrets) | Self::Assertion(secrets) => {
-                Some(secrets)
-            }
-            Self::PrivateKeyJwt(key) => Some(&key.keys),
-            Self::Tls { .. } | Self::None | Self::Omitted => None,
-        }
-    }
-}
-
 /// The client authentication of one token request. Knows in which forms the secret went out, so that a server which
 /// repeats it is not quoted.
 #[derive(Default)]
-pub(super) struct Proof {
+pub(crate) struct Proof {
     /// The value of `Authorization`, marked sensitive.
-    pub(super) authorization: Option<HeaderValue>,
+    pub(crate) authorization: Option<HeaderValue>,
     /// What goes into the form.
-    pub(super) form: Vec<(&'static str, Zeroizing<String>)>,
+    pub(crate) form: Vec<(&'static str, Zeroizing<String>)>,
     sent: Vec<Zeroizing<String>>,
 }
 
@@ -101,7 +31,7 @@ impl Proof {
     ///
     /// # Errors
     /// [`TokenErrorKind::Configuration`] when the method needs a secret and there is none, or one that it cannot use.
-    pub(super) fn new(
+    pub(crate) fn new(
         auth: &ClientAuth,
         client_id: &str,
         secret: Option<&Secret>,
@@ -139,13 +69,13 @@ impl Proof {
     }
 
     /// Another secret that must not be quoted from an answer, such as a subject token.
-    pub(super) fn withhold(&mut self, secret: Option<&Secret>) {
+    pub(crate) fn withhold(&mut self, secret: Option<&Secret>) {
         self.sent.extend(secret.map(|secret| Zeroizing::new(secret.expose().trim().to_owned())));
     }
 
     /// True if a text of the server's repeats the secret, in any of the forms in which it was sent. A secret of three
     /// characters or fewer is in too many words to be looked for.
-    pub(super) fn is_in(&self, text: &str) -> bool {
+    pub(crate) fn is_in(&self, text: &str) -> bool {
         let text = Zeroizing::new(text.to_ascii_lowercase());
         let repeats = |sent: &Zeroizing<String>| text.contains(Zeroizing::new(sent.to_ascii_lowercase()).as_str());
         self.sent.iter().filter(|sent| sent.len() > 3).any(repeats)
@@ -177,7 +107,7 @@ impl Proof {
 }
 
 /// What follows `Basic `: the pair in base64, each part form-encoded unless `raw`.
-pub(super) fn basic_credentials(client_id: &str, secret: &Secret, raw: bool) -> Zeroizing<String> {
+pub(crate) fn basic_credentials(client_id: &str, secret: &Secret, raw: bool) -> Zeroizing<String> {
     if raw {
         return http_auth::basic_credentials(client_id, secret.expose());
     }

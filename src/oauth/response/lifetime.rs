@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 ///
 /// # Errors
 /// A sentence about an `expires_in` that is no number: guessing a lifetime would be worse than refusing the answer.
-pub(super) fn expires(expires_in: Option<&Value>, access_token: &str) -> Result<Expires, &'static str> {
+pub(crate) fn expires(expires_in: Option<&Value>, access_token: &str) -> Result<Expires, &'static str> {
     let seconds = match expires_in {
         None => return Ok(jwt_expiry(access_token)),
         Some(Value::String(text)) if text.trim().is_empty() => return Ok(jwt_expiry(access_token)),
@@ -44,7 +44,7 @@ fn jwt_expiry(access_token: &str) -> Expires {
 }
 
 /// When a token ends by its own `exp`; `None` for one that is no JWT, or does not say.
-pub(super) fn jwt_end(token: &str) -> Option<SystemTime> {
+pub(crate) fn jwt_end(token: &str) -> Option<SystemTime> {
     let exp = jwt_exp(token)?;
     let longest = SystemTime::now() + LONGEST;
     // A bound on the number itself first: `from_secs_f64` panics above what fits.
@@ -59,7 +59,7 @@ fn jwt_exp(access_token: &str) -> Option<f64> {
 }
 
 /// The claims of a JWT (RFC 7519 section 3), its signature unseen; `None` for whatever else a token may be.
-pub(super) fn claims(token: &str) -> Option<Value> {
+pub(crate) fn claims(token: &str) -> Option<Value> {
     let mut parts = token.split('.');
     let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {

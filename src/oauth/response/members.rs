@@ -9,17 +9,17 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 /// The top-level members of a token response.
-pub(super) struct Members(Vec<(String, Value)>);
+pub(crate) struct Members(Vec<(String, Value)>);
 
 impl Members {
     /// Reads a JSON object, with or without a byte order mark; `None` if the bytes are anything else.
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)).ok()
     }
 
     /// Reads the body of an answer: JSON, whatever it is said to be, or a form where it is said to be one, as older servers
     /// answer. A form's fields are texts.
-    pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+    pub(crate) fn read(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         Self::parse(body).or_else(|| {
             let is_form = media_type(headers)?.eq_ignore_ascii_case("application/x-www-form-urlencoded");
             if is_form { Self::of_form(body) } else { None }
@@ -38,12 +38,12 @@ impl Members {
     }
 
     /// A member; `null` counts as absent.
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
     /// Takes a member out, without a copy of it; `null` counts as absent.
-    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         let at = self.0.iter().position(|(member, _)| member == name)?;
         Some(self.0.swap_remove(at).1).filter(|value| !value.is_null())
     }

@@ -6,10 +6,10 @@ use http::StatusCode;
 use http::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use serde_json::Value;
 
-use super::client_auth::Proof;
+use super::super::answer::Answer;
+use super::super::redact;
+use super::super::request::client_auth::Proof;
 use super::members::Members;
-use super::response::Answer;
-use super::wording;
 use crate::token::{About, TokenError, TokenErrorKind};
 
 /// No server may keep us away for longer.
@@ -55,7 +55,7 @@ const CLIENT: [&str; 10] = [
 const POSSESSION: [&str; 2] = ["use_dpop_nonce", "invalid_dpop_proof"];
 
 /// The error of an answer that brings no token.
-pub(super) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Proof) -> TokenError {
+pub(crate) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Proof) -> TokenError {
     let (host, status) = (answer.host, answer.status);
     let is_json = members.is_some();
     let refusal = members.and_then(|members| Refusal::read(members, proof));
@@ -91,7 +91,7 @@ pub(super) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Pr
 }
 
 /// The OAuth error that stands in a successful answer, if one does.
-pub(super) fn stated(answer: &Answer<'_>, members: &Members, proof: &Proof) -> Option<TokenError> {
+pub(crate) fn stated(answer: &Answer<'_>, members: &Members, proof: &Proof) -> Option<TokenError> {
     Refusal::read(members, proof).map(|refusal| refusal.into_error(answer))
 }
 
@@ -109,7 +109,7 @@ impl Refusal {
         let token = members.get("access_token").and_then(Value::as_str).filter(|token| token.len() >= 8);
         let shown = |text: &str, limit| match token {
             Some(token) if text.contains(token) => None,
-            _ => wording::repeatable(text, limit, proof),
+            _ => redact::repeatable(text, limit, proof),
         };
         // A known code tells nothing, even where somebody's secret is a part of the word.
         let known = PERMANENT.iter().chain(&TRANSIENT).chain(&CLIENT).chain(&POSSESSION);
@@ -168,7 +168,7 @@ fn is_overload(status: StatusCode) -> bool {
 fn redirect(answer: &Answer<'_>, proof: &Proof) -> String {
     let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let place = location.and_then(|text| url::Url::parse(text).ok()).and_then(|url| url.host_str().map(str::to_owned));
-    let place = match place.and_then(|place| wording::repeatable(&place, 253, proof)) {
+    let place = match place.and_then(|place| redact::repeatable(&place, 253, proof)) {
         Some(place) => format!(" to {place}"),
         None => String::new(),
     };

@@ -1,5 +1,5 @@
-use super::super::tests::{literal, secrets};
 use super::*;
+use crate::oauth::tests::{literal, secrets};
 
 const ID: &str = "odd:id/+ &%";
 const SECRET: &str = "p@ss:w/ord+ =%&~";
@@ -8,7 +8,7 @@ fn audience() -> assertion::Audience<'static> {
     assertion::Audience {
         issuer: None,
         token_endpoint: "https://login.example.com/token",
-        wanted: &super::super::AssertionAudience::Unsaid,
+        wanted: &crate::oauth::AssertionAudience::Unsaid,
     }
 }
 

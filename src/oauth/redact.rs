@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use super::client_auth::Proof;
+use super::request::client_auth::Proof;
 
 /// A server's text in the characters of RFC 6749 section 5.2 (`%x20-21 / %x23-5B / %x5D-7E`; others become spaces), at
 /// most `limit` of them. `None` if nothing is left, or if the text repeats the secret.

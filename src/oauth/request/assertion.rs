@@ -6,8 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::client_auth::SigningKeySettings;
-use super::settings::AssertionAudience;
+use super::super::settings::{AssertionAudience, SigningKeySettings};
 use crate::jose::{JwtHeader, KeyError, SigningKey, unique_id};
 use crate::secret::Secret;
 use crate::tls::certificate_thumbprint;
@@ -24,10 +23,10 @@ const GRANT_LIFETIME: u64 = 180;
 const BACKDATED: u64 = 5;
 
 /// Whom an assertion may be meant for, and whom it is to be meant for.
-pub(super) struct Audience<'a> {
-    pub(super) issuer: Option<&'a str>,
-    pub(super) token_endpoint: &'a str,
-    pub(super) wanted: &'a AssertionAudience,
+pub(crate) struct Audience<'a> {
+    pub(crate) issuer: Option<&'a str>,
+    pub(crate) token_endpoint: &'a str,
+    pub(crate) wanted: &'a AssertionAudience,
 }
 
 impl Audience<'_> {
@@ -43,7 +42,7 @@ impl Audience<'_> {
 }
 
 /// What an assertion says.
-pub(super) struct Assertion<'a> {
+pub(crate) struct Assertion<'a> {
     issuer: &'a str,
     subject: &'a str,
     claims: Vec<(&'a str, &'a str)>,
@@ -52,17 +51,17 @@ pub(super) struct Assertion<'a> {
 
 impl<'a> Assertion<'a> {
     /// The client's about itself: it is issuer and subject.
-    pub(super) const fn of_client(client_id: &'a str) -> Self {
+    pub(crate) const fn of_client(client_id: &'a str) -> Self {
         Self { issuer: client_id, subject: client_id, claims: Vec::new(), about_client: true }
     }
 
     /// The authorization of the `jwt_bearer` grant.
-    pub(super) const fn of_grant(client_id: &'a str, subject: &'a str, claims: Vec<(&'a str, &'a str)>) -> Self {
+    pub(crate) const fn of_grant(client_id: &'a str, subject: &'a str, claims: Vec<(&'a str, &'a str)>) -> Self {
         Self { issuer: client_id, subject, claims, about_client: false }
     }
 
     /// Signs it, with a `jti` that no other has.
-    pub(super) fn sign(
+    pub(crate) fn sign(
         &self,
         key: &SigningKey,
         audience: &Audience<'_>,
@@ -90,7 +89,7 @@ impl<'a> Assertion<'a> {
 }
 
 /// Signs with a configured key, whose text is `secret`.
-pub(super) fn signed(
+pub(crate) fn signed(
     settings: &SigningKeySettings,
     secret: &Secret,
     audience: &Audience<'_>,

@@ -1,15 +1,13 @@
 //! The form of a token request: what is asked for (RFC 6749 section 4.4.2), with the extensions that are in use.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
 
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
+use super::super::settings::{Grant, JwtBearer, OAuthSettings};
 use super::assertion::{self, Assertion, Audience};
 use super::client_auth::Proof;
-use super::lifetime;
-use super::settings::{Grant, JwtBearer, OAuthSettings};
 use crate::secret::Secret;
 use crate::token::{TokenError, TokenErrorKind};
 
@@ -17,18 +15,13 @@ use crate::token::{TokenError, TokenErrorKind};
 const CLIENT_AUTH_FIELDS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
 
 /// The fields of the grant itself, besides `grant_type`.
-pub(super) type GrantFields = Vec<(&'static str, Zeroizing<String>)>;
-
-/// When a caller's own token ends, by its `exp` if it is a JWT; its signature is for the authorization server to judge.
-pub(super) fn subject_ends(subject: &Secret) -> Option<SystemTime> {
-    lifetime::jwt_end(subject.expose())
-}
+pub(crate) type GrantFields = Vec<(&'static str, Zeroizing<String>)>;
 
 /// What the grant is made of in this request: the subject of a token exchange, the assertion of `jwt_bearer`.
 ///
 /// # Errors
 /// [`TokenErrorKind::Configuration`] where something is missing or cannot be used.
-pub(super) fn fields(
+pub(crate) fn fields(
     settings: &OAuthSettings,
     subject: Option<&Secret>,
     assertion: Option<&Secret>,
@@ -75,7 +68,7 @@ const fn scope_is_a_claim(grant: &Grant) -> bool {
 ///
 /// A field that the settings fill already is not sent a second time by an extra parameter: RFC 6749 section 3.2 allows
 /// each once, save `resource`, which RFC 8707 section 2 lets repeat.
-pub(super) fn body(settings: &OAuthSettings, grant: &GrantFields, proof: &Proof) -> Zeroizing<String> {
+pub(crate) fn body(settings: &OAuthSettings, grant: &GrantFields, proof: &Proof) -> Zeroizing<String> {
     let scope = asked_scope(settings).collect::<Vec<_>>().join(" ");
     let mut fields = vec![("grant_type", settings.grant.grant_type())];
     fields.extend(grant.iter().map(|(name, value)| (*name, value.as_str())));
@@ -93,7 +86,7 @@ pub(super) fn body(settings: &OAuthSettings, grant: &GrantFields, proof: &Proof)
 }
 
 /// The extra parameters that are sent: not those of a field that is there already.
-pub(super) fn extra(settings: &OAuthSettings) -> impl Iterator<Item = &(String, String)> {
+pub(crate) fn extra(settings: &OAuthSettings) -> impl Iterator<Item = &(String, String)> {
     let ours = |name: &str| match name {
         "grant_type" => true,
         "scope" => asked_scope(settings).next().is_some() && !scope_is_a_claim(&settings.grant),
@@ -109,7 +102,7 @@ pub(super) fn extra(settings: &OAuthSettings) -> impl Iterator<Item = &(String, 
 }
 
 /// What was asked for and not granted, each once. A server that does not say has granted it all (RFC 6749 section 5.1).
-pub(super) fn missing_scope(settings: &OAuthSettings, granted: Option<&str>) -> Vec<String> {
+pub(crate) fn missing_scope(settings: &OAuthSettings, granted: Option<&str>) -> Vec<String> {
     let Some(granted) = granted else { return Vec::new() };
     let granted: BTreeSet<&str> = granted.split_whitespace().collect();
     let missing: BTreeSet<&str> = asked_scope(settings).filter(|scope| !granted.contains(scope)).collect();
@@ -122,9 +115,9 @@ fn asked_scope(settings: &OAuthSettings) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{literal, secrets, settings};
-    use super::super::{AssertionAudience, ClientAuth, SigningKeySettings, TokenExchange};
     use super::*;
+    use crate::oauth::tests::{literal, secrets, settings};
+    use crate::oauth::{AssertionAudience, ClientAuth, SigningKeySettings, TokenExchange};
 
     fn body_of(change: impl FnOnce(&mut OAuthSettings)) -> String {
         let mut settings = settings("https://login.example.com/token");

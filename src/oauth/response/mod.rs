@@ -3,15 +3,19 @@
 //! Liberal where servers differ harmlessly, strict about everything that ends up in a header. An error never quotes the
 //! body, save the filtered `error` and `error_description`.
 
-use http::{HeaderMap, StatusCode};
-use serde_json::Value;
-use tokio::time::Instant;
-use zeroize::Zeroizing;
+pub(super) mod clock;
+pub(super) mod lifetime;
+pub(super) mod members;
+mod refusal;
 
-use super::client_auth::Proof;
-use super::members::Members;
+use serde_json::Value;
+
+use self::members::Members;
+use super::answer::Answer;
+use super::redact;
+use super::request::client_auth::Proof;
+use super::request::grant;
 use super::settings::{Grant, OAuthSettings, TokenExchange};
-use super::{clock, grant, lifetime, refusal, wording};
 use crate::secret::Secret;
 use crate::token::{Expires, FetchDetail, FetchedToken, TokenError, TokenErrorKind, TokenType, judge_token};
 
@@ -24,22 +28,11 @@ const MAX_SCOPE: usize = 4 * 1024;
 /// The longest text member that is kept for a route.
 const MAX_MEMBER: usize = 2 * 1024;
 
-/// An answer as it came, whatever its status.
-pub(super) struct Answer<'a> {
-    /// Who answered, for the sentences.
-    pub(super) host: &'a str,
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Zeroizing<Vec<u8>>,
-    /// When the request was sent.
-    pub(super) requested_at: Instant,
-}
-
 /// Reads an answer. Pure: the same answer gives the same result.
 ///
 /// # Errors
 /// Permanent for an OAuth error, transient for an overloaded or broken server, otherwise an invalid response.
-pub(super) fn parse(answer: &Answer<'_>, proof: &Proof, settings: &OAuthSettings) -> Result<FetchedToken, TokenError> {
+pub(crate) fn parse(answer: &Answer<'_>, proof: &Proof, settings: &OAuthSettings) -> Result<FetchedToken, TokenError> {
     let read = match Members::read(&answer.headers, &answer.body) {
         Some(members) if answer.status.is_success() => granted(answer, members, proof, settings),
         members => Err(refusal::refused(answer, members.as_ref(), proof)),
@@ -89,7 +82,7 @@ fn granted(
     let missing_scope = grant::missing_scope(settings, said.as_deref());
     let scope = said
         .filter(|scope| !scope.contains(access_token.expose()))
-        .and_then(|scope| wording::repeatable(&scope, MAX_SCOPE, proof));
+        .and_then(|scope| redact::repeatable(&scope, MAX_SCOPE, proof));
     // refresh_token is not looked at: this grant should have none (RFC 6749 section 4.4.3), and asking anew is as good.
     let server_date = clock::server_date(answer);
     let requested_at = answer.requested_at;
