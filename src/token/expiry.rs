@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::clock::Now;
-use super::{Expires, FetchedToken, RefreshSettings};
+use super::settings::RefreshSettings;
+use super::source::{Expires, FetchedToken};
 
 /// Below this lifetime a token is replaced at half its life.
 const SHORT: Duration = Duration::from_secs(120);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Budget;
+use super::budget::Budget;
 
 /// `refresh_ahead`, `default_lifetime`, `budget`.
 #[derive(Debug, Clone, PartialEq)]

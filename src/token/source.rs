@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::TokenError;
+use super::error::TokenError;
 use crate::secret::Secret;
 
 /// Where tokens come from. A trait, because tests script it.

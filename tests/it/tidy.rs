@@ -24,9 +24,9 @@ const LONGER: [(&str, usize); 1] = [
 /// Where each library may be used. Exchanging one is then a change in one place.
 const DOORS: [(&str, &[&str]); 27] = [
     ("anstream::", &["cli/"]),
-    ("arc_swap::", &["credential/", "runtime.rs", "token/cache.rs"]),
+    ("arc_swap::", &["credential/", "runtime.rs", "token/cache/"]),
     ("axum::", &["admin/", "demo/"]),
-    ("backon::", &["token/refresh.rs"]),
+    ("backon::", &["token/cache/state.rs"]),
     ("bytesize::", &["config/"]),
     ("clap::", &["cli/"]),
     ("clap_complete::", &["cli/"]),

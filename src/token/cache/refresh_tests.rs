@@ -1,13 +1,15 @@
 //! The refresh engine against a scripted source, in paused time: seconds here cost nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
 
-use super::super::testing::{Engine, Scripted, Step, WAIT, captured, refused_token};
-use super::super::{Clock, RefreshSettings, TokenMetrics};
 use super::*;
+use crate::renewal::Evidence;
+use crate::token::testing::{Engine, Scripted, Step, WAIT, captured, refused_token};
+use crate::token::{Clock, RefreshSettings, TokenMetrics};
 
 fn error(kind: TokenErrorKind) -> TokenError {
     TokenError::new(kind, "scripted")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::testing::{Engine, Step};
+use crate::token::testing::{Engine, Step};
 
 /// A caller every 100 ms: how long the longest of them waited.
 async fn hammer(engine: &Engine, seconds: u64) -> Duration {

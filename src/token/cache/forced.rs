@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::budget::Admission;
-use super::refresh::Landing;
-use super::{Budget, Injectable, TokenCache, TokenError, TokenErrorKind};
+use super::TokenCache;
+use super::state::Landing;
+use crate::token::access_token::Injectable;
+use crate::token::budget::{Admission, Budget};
+use crate::token::error::{TokenError, TokenErrorKind};
 
 /// How often somebody may have a new token asked for, whatever there is.
 const FORCED: Budget = Budget { requests: 10, per: Duration::from_secs(60) };

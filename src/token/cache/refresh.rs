@@ -2,137 +2,19 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::control::{Task, turn};
-use super::repeated::Handed;
-use super::request::whole_seconds;
-use super::skew::Skew;
-use super::{AccessToken, Expiry, FetchedToken, Now, TokenCache, TokenError, TokenErrorKind};
-use crate::renewal::{Evidence, Pace, Room};
-
-/// What everyone who waited gets.
-pub(super) type Landing = Result<Arc<AccessToken>, Arc<TokenError>>;
-
-/// A place among those who wait for the token request in flight.
-pub(super) type Flight = watch::Receiver<Option<Landing>>;
-
-/// Everything about a cache that changes outside the request path; guarded by its lock, which is never held across an
-/// await.
-#[derive(Default)]
-pub(super) struct RefreshState {
-    flight: Option<Flight>,
-    /// A 401 is among the reasons of the flight, or of one before it that failed.
-    unauthorized: bool,
-    /// A 401 began the flight.
-    cause: Option<Evidence>,
-    /// The token requests that 401s have caused; boxed, as most credentials see none.
-    pace: Option<Box<Pace>>,
-    generation: u64,
-    failure: Option<Failure>,
-    /// Of permanent failures or of others; boxed, as most credentials have none.
-    back_off: Option<(bool, Box<ExponentialBackoff>)>,
-    timer: Option<Task>,
-    last_refresh: Option<LastRefresh>,
-    /// What was handed out last.
-    pub(super) handed: Option<Handed>,
-    /// The server's clock beside ours.
-    pub(super) skew: Skew,
-    /// It has been said that the server grants less than it was asked for.
-    pub(super) scope_told: bool,
-}
-
-/// When the newest flight landed, and how long it took.
-#[derive(Clone, Copy)]
-pub(super) struct LastRefresh {
-    pub(super) at: SystemTime,
-    pub(super) took: Duration,
-}
-
-struct Failure {
-    error: Arc<TokenError>,
-    retry_at: Instant,
-}
-
-impl RefreshState {
-    pub(super) const fn in_flight(&self) -> bool {
-        self.flight.is_some()
-    }
-
-    pub(super) const fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// A flight begins because of a 401; its request is counted.
-    pub(super) fn begin_renewal(&mut self, evidence: Evidence, now: Instant) {
-        self.unauthorized = true;
-        self.cause = Some(evidence);
-        self.pace.get_or_insert_default().note(evidence, now);
-    }
-
-    /// How many more token requests 401s may cause now.
-    pub(super) fn room(&mut self, now: Instant) -> Room {
-        self.pace.get_or_insert_default().room(now)
-    }
-
-    /// It does not count among the renewals that do not help.
-    pub(super) fn renewal_helped(&mut self, evidence: Evidence) {
-        if let Some(pace) = &mut self.pace {
-            pace.helped(evidence);
-        }
-    }
-
-    /// True if the flight may send one more request; if a 401 began it, that is counted.
-    pub(super) fn may_ask_again(&mut self, now: Instant) -> bool {
-        let Some(evidence) = self.cause else { return true };
-        let room = self.room(now).strong;
-        if room {
-            self.pace.get_or_insert_default().note(evidence, now);
-        }
-        room
-    }
-
-    pub(super) const fn last_refresh(&self) -> Option<LastRefresh> {
-        self.last_refresh
-    }
-
-    pub(super) fn failure(&self) -> Option<Arc<TokenError>> {
-        self.failure.as_ref().map(|failure| Arc::clone(&failure.error))
-    }
-
-    pub(super) fn forget_failure(&mut self) {
-        self.failure = None;
-        self.back_off = None;
-    }
-
-    /// The remembered failure while its back-off runs, with the time that is left: hot callers are not made to wait for an
-    /// authorization server that is known to be down.
-    pub(super) fn fail_fast(&self, now: Now) -> Option<Arc<TokenError>> {
-        let failure = self.failure.as_ref()?;
-        let left = failure.retry_at.checked_duration_since(now.instant).filter(|left| !left.is_zero())?;
-        Some(Arc::new(TokenError::clone(&failure.error).with_retry_after(Some(left))))
-    }
-
-    /// Exponential from 1 s to 60 s, or from 30 s to 10 min where only a person can mend it, less up to a fifth.
-    fn next_delay(&mut self, error: &TokenError) -> Duration {
-        let permanent = error.kind.is_permanent();
-        if self.back_off.as_ref().is_none_or(|(kind, _)| *kind != permanent) {
-            let (min, max) = if permanent { (30, 600) } else { (1, 60) };
-            let builder = ExponentialBuilder::new()
-                .with_min_delay(Duration::from_secs(min))
-                .with_max_delay(Duration::from_secs(max))
-                .with_factor(2.0)
-                .without_max_times();
-            self.back_off = Some((permanent, Box::new(builder.build())));
-        }
-        let delay = self.back_off.as_mut().and_then(|(_, delays)| delays.next()).unwrap_or(Duration::from_secs(60));
-        error.retry_after.unwrap_or_else(|| delay.mul_f64(1.0 - 0.2 * jitter()))
-    }
-}
+use super::TokenCache;
+use super::state::{Failure, Flight, Landing, LastRefresh, RefreshState};
+use crate::token::access_token::AccessToken;
+use crate::token::clock::Now;
+use crate::token::control::turn;
+use crate::token::delay::{jitter, whole_seconds};
+use crate::token::error::{TokenError, TokenErrorKind};
+use crate::token::expiry::Expiry;
+use crate::token::source::FetchedToken;
 
 impl TokenCache {
     /// Joins the token request in flight, starting it if there is none. Called under the lock: this is what makes it one.
@@ -268,23 +150,6 @@ fn on_timer(cache: &Weak<TokenCache>, generation: u64) {
     if wanted {
         drop(cache.join_flight(&mut state));
     }
-}
-
-impl Drop for TokenCache {
-    fn drop(&mut self) {
-        if let Some(timer) = self.lock().timer.take() {
-            timer.abort();
-        }
-    }
-}
-
-/// A random number in 0..1. Without randomness there is no jitter, and that is all.
-pub(super) fn jitter() -> f64 {
-    let mut bytes = [0; 4];
-    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        return 0.5;
-    }
-    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

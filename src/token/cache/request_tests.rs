@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::{advance, sleep};
 
-use super::super::testing::{Engine, Step, WAIT, captured};
-use super::super::{Budget, RefreshSettings};
 use super::*;
+use crate::token::testing::{Engine, Step, WAIT, captured};
+use crate::token::{Budget, RefreshSettings};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -9,18 +9,19 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner, future, thread};
 
-use super::super::control::Control;
-use super::super::testing::{WAIT, refused_token};
-use super::super::{
-    Acquired, Budget, CachePolicy, Clock, Expires, Injectable, RefreshSettings, TokenMetrics, TokenSource, TokenType,
-};
 use super::*;
 use crate::renewal::Evidence;
 use crate::secret::Secret;
+use crate::token::control::Control;
+use crate::token::testing::{WAIT, refused_token};
+use crate::token::{
+    Acquired, Budget, CachePolicy, Clock, Expires, Injectable, RefreshSettings, TokenMetrics, TokenSource, TokenType,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::control::Task;
-use super::{AccessToken, Expires, FetchedToken, Now, TokenCache, TokenError, TokenType};
+use super::TokenCache;
 use crate::secret::Secret;
+use crate::token::access_token::AccessToken;
+use crate::token::clock::Now;
+use crate::token::control::Task;
+use crate::token::error::TokenError;
+use crate::token::source::{Expires, FetchedToken, TokenType};
 
 /// How the cache takes part when a token is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,13 +2,14 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
 
-use super::super::testing::{Engine, Step, WAIT};
-use super::super::{Clock, Expires, RefreshSettings};
 use super::*;
+use crate::token::testing::{Engine, Step, WAIT};
+use crate::token::{Clock, Expires, RefreshSettings};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::refresh::RefreshState;
-use super::{Expires, Expiry, FetchedToken, Now, TokenCache, TokenError};
+use super::TokenCache;
+use super::handed::Handed;
+use super::state::RefreshState;
+use crate::token::clock::Now;
+use crate::token::error::TokenError;
+use crate::token::expiry::Expiry;
+use crate::token::source::{Expires, FetchedToken};
 
 /// Between a token that was handed out again and the next token request.
 const DISTANCE: Duration = Duration::from_secs(1);
@@ -19,16 +24,6 @@ const TRIES: u32 = 3;
 
 /// Ends that are this near to each other are the same end: `expires_in` has whole seconds, and answers take time.
 const ROUNDING: Duration = Duration::from_secs(2);
-
-/// The token that was handed out last.
-pub(super) struct Handed {
-    fingerprint: [u8; 32],
-    expires_at: Instant,
-    /// It could be used when it came: not so where a server gives no token any life.
-    lived: bool,
-    /// It has been handed out before, with the same end: the next request waits until then.
-    next_after: Option<Instant>,
-}
 
 impl RefreshState {
     /// True if it is the token that was handed out last.

@@ -6,10 +6,13 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::budget::Admission;
-use super::refresh::jitter;
-use super::skew::{FAR_OFF, clock_skew, seconds_of_skew, skew_in_words};
-use super::{Expires, Expiry, FetchedToken, TokenCache, TokenError, TokenErrorKind};
+use super::TokenCache;
+use crate::token::budget::Admission;
+use crate::token::delay::{jitter, whole_seconds};
+use crate::token::error::{TokenError, TokenErrorKind};
+use crate::token::expiry::Expiry;
+use crate::token::skew::{FAR_OFF, clock_skew, seconds_of_skew, skew_in_words};
+use crate::token::source::{Expires, FetchedToken};
 
 /// What a server's `Retry-After` may ask for: none, or a time long past, would have us ask in a loop, and a server that
 /// asks for more patience than an hour is asked again anyway.
@@ -145,11 +148,6 @@ impl TokenCache {
 /// Overload, transport, and nonsense such as the HTML page of a load balancer. A timeout took long enough already.
 const fn may_mend_itself(kind: TokenErrorKind) -> bool {
     matches!(kind, TokenErrorKind::Transient | TokenErrorKind::InvalidResponse)
-}
-
-/// Rounded up: less than a second is not at once.
-pub(super) const fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs() + (time.subsec_nanos() > 0) as u64
 }
 
 #[cfg(test)]

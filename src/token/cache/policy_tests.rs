@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::{advance, sleep};
 
-use super::super::testing::{Engine, Step, WAIT};
-use super::super::{Budget, RefreshSettings, TokenErrorKind};
 use super::*;
+use crate::token::testing::{Engine, Step, WAIT};
+use crate::token::{Budget, RefreshSettings, TokenErrorKind};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -1,0 +1,107 @@
+//! What becomes of a token that an upstream refused.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::TokenCache;
+use super::state::Flight;
+use crate::renewal::{Evidence, Standing};
+use crate::token::access_token::Injectable;
+use crate::token::control::turn;
+use crate::token::error::TokenError;
+
+impl TokenCache {
+    /// Notes that an upstream has taken this token.
+    pub(crate) fn accepted(&self, generation: u64) {
+        self.accepted.fetch_max(generation, Ordering::Relaxed);
+    }
+
+    /// Notes that a renewal on this evidence has helped.
+    pub(crate) fn renewal_helped(&self, evidence: Evidence) {
+        self.lock().renewal_helped(evidence);
+    }
+
+    /// A token newer than the one an upstream refused. Where there is none yet and none on its way, `warrant` is asked, under
+    /// the lock, whether the refusal is worth a token request; `None` if it is not. On strong evidence the refused token is
+    /// discarded at once; otherwise one that an upstream has taken stays in use until there is another. A late 401 never costs a newer token.
+    ///
+    /// # Errors
+    /// As [`TokenCache::obtain`].
+    pub(crate) async fn renew(
+        self: &Arc<Self>,
+        refused: &Injectable,
+        wait: Duration,
+        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+    ) -> Result<Option<Injectable>, Arc<TokenError>> {
+        match self.begin_renewal(refused, warrant, |evidence| evidence == Evidence::Strong)? {
+            Renewal::Newer(newer) => Ok(Some(newer)),
+            Renewal::Under(flight) => self.land_with(flight, wait).await.map(|token| Some(token.injectable.clone())),
+            Renewal::Unwarranted => Ok(None),
+        }
+    }
+
+    /// The same for a refusal that came too late for another try: nobody waits for the new token, and the refused one is
+    /// discarded on less evidence, since the next request could not be tried again either.
+    pub(crate) fn renew_for_later(
+        self: &Arc<Self>,
+        refused: &Injectable,
+        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+    ) {
+        let discards = |evidence| matches!(evidence, Evidence::Strong | Evidence::Inherited);
+        // Whatever comes of it is for the requests to come; a remembered failure is theirs to meet.
+        drop(self.begin_renewal(refused, warrant, discards));
+    }
+
+    fn begin_renewal(
+        self: &Arc<Self>,
+        refused: &Injectable,
+        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+        discards: impl FnOnce(Evidence) -> bool,
+    ) -> Result<Renewal, Arc<TokenError>> {
+        let mut state = self.lock();
+        if let Some(newer) = self.newer_than(refused.generation) {
+            return Ok(Renewal::Newer(newer));
+        }
+        if !state.in_flight() {
+            let now = self.clock.now();
+            if let Some(error) = state.fail_fast(now) {
+                return Err(error);
+            }
+            let untried = self.accepted.load(Ordering::Relaxed) < refused.generation;
+            let (generation, fresh) = (refused.generation, untried && refused.after_unauthorized);
+            let standing = Standing { generation, fresh, room: state.room(now.instant) };
+            let Some(evidence) = warrant(standing) else { return Ok(Renewal::Unwarranted) };
+            // One that nobody has taken is nobody's loss.
+            if untried || discards(evidence) {
+                self.discard(refused.generation);
+            }
+            state.begin_renewal(evidence, now.instant);
+        }
+        Ok(Renewal::Under(self.join_flight(&mut state)))
+    }
+
+    fn newer_than(self: &Arc<Self>, generation: u64) -> Option<Injectable> {
+        self.read(|token| (token.generation > generation).then(|| token.injectable.clone()))?
+    }
+
+    /// Compare and swap on the generation; called under the lock, so that no landing comes between.
+    fn discard(&self, generation: u64) {
+        turn();
+        if self.snapshot.load().as_ref().is_some_and(|token| token.generation == generation) {
+            tracing::debug!(target: "attache::token", credential = %self.name, generation, "token discarded");
+            turn();
+            self.snapshot.store(None);
+        }
+    }
+}
+
+/// What becomes of a refused token.
+enum Renewal {
+    /// It has been replaced already.
+    Newer(Injectable),
+    /// A token request is under way.
+    Under(Flight),
+    /// It stays.
+    Unwarranted,
+}

@@ -1,0 +1,73 @@
+//! What people and scripts are told about a cache.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use super::TokenCache;
+use crate::token::error::TokenError;
+
+/// What the status page and `/readyz` say about a credential.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TokenStatus {
+    /// `empty`, `ready`, `refreshing` or `failed`.
+    pub(crate) state: &'static str,
+    /// The newest token's number; 0 before the first.
+    pub(crate) generation: u64,
+    /// What is left of the current token; `None` without one.
+    pub(crate) expires_in: Option<Duration>,
+    /// The current token's lifetime from its beginning.
+    pub(crate) lifetime: Option<Duration>,
+    /// What the server granted.
+    pub(crate) scope: Option<String>,
+    /// What was asked for and is not in the current token's scope, separated by spaces.
+    pub(crate) missing_scope: Option<String>,
+    /// Which of several secrets the server took for the current token.
+    pub(crate) secret: Option<String>,
+    /// When the current token came.
+    pub(crate) fetched_at: Option<SystemTime>,
+    /// When the newest token request for the cache ended, well or not.
+    pub(crate) last_refresh_at: Option<SystemTime>,
+    /// How long that took, with its quick retry.
+    pub(crate) last_refresh_took: Option<Duration>,
+    /// Seconds by which the server's clock is ahead of this machine's, by its newest answer; negative: behind.
+    pub(crate) clock_skew: Option<i64>,
+    /// The newest failure, while it is remembered.
+    pub(crate) last_error: Option<Arc<TokenError>>,
+    /// Who waits for a token request now.
+    pub(crate) waiters: usize,
+    /// There is something that may be put on a request now.
+    pub(crate) usable: bool,
+}
+
+impl TokenCache {
+    /// A reading for people and scripts.
+    #[must_use]
+    pub(crate) fn status(&self) -> TokenStatus {
+        let now = self.clock.now();
+        let token = self.snapshot.load_full().filter(|token| token.expiry.is_usable(now));
+        let state = self.lock();
+        let word = match (&token, state.in_flight(), state.failure()) {
+            (_, true, _) => "refreshing",
+            (Some(_), false, _) => "ready",
+            (None, false, Some(_)) => "failed",
+            (None, false, None) => "empty",
+        };
+        TokenStatus {
+            state: word,
+            usable: token.is_some(),
+            waiters: self.waiters.load(Ordering::Relaxed),
+            generation: state.generation(),
+            expires_in: token.as_ref().map(|token| token.expiry.remaining(now)),
+            lifetime: token.as_ref().map(|token| token.expiry.lifetime),
+            scope: token.as_ref().and_then(|token| token.scope.clone()),
+            missing_scope: token.as_ref().and_then(|token| token.missing_scope.clone()),
+            secret: token.as_ref().and_then(|token| token.detail.proven_by.clone()),
+            fetched_at: token.map(|token| token.fetched_at),
+            last_refresh_at: state.last_refresh().map(|last| last.at),
+            last_refresh_took: state.last_refresh().map(|last| last.took),
+            clock_skew: state.skew.seconds(),
+            last_error: state.failure(),
+        }
+    }
+}
