@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Evidence;
+use super::evidence::Evidence;
 
 /// At most so many in any stretch of this length.
 type Bound = (usize, Duration);

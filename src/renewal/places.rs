@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Evidence;
+use super::evidence::Evidence;
 
 /// A refusal that a new token did not cure is remembered for so long.
 pub(super) const MEMORY: Duration = Duration::from_secs(600);

@@ -54,27 +54,27 @@ const DOORS: [(&str, &[&str]); 27] = [
 
 /// Who may look into a secret, and what for.
 const EXPOSING: [&str; 21] = [
-    "cli/admin/client.rs",     // the admin token goes to the admin listener
-    "cli/token.rs",            // `attache token` prints the token: that is the command
-    "config/admin_access.rs",  // the text of the file, for its [admin] table alone
-    "config/load.rs",          // the text of the file may hold secrets, and is read
-    "credential/fixed.rs",     // the value that is put on requests is made, once for each secret
-    "jose/key.rs",             // a key is read, once
-    "oauth/request/client_auth.rs",    // the client's secret goes into the token request
-    "oauth/fuzzing.rs",        // a token that was taken is looked at by the fuzz targets
-    "oauth/request/grant.rs",          // the subject of a token exchange, a given assertion
-    "oauth/identity.rs",       // whose a given assertion is, and whom it is for
-    "oauth/response/mod.rs",       // a token is checked before it may enter a header
-    "proxy/token_endpoint.rs", // a token is handed to the program that asked for it
-    "secret/mod.rs",           // blank or not, and the fingerprint
-    "secret/pasted.rs",        // what stands around it, and the line ends of a PEM
-    "secret/source.rs",        // a member of a document that is a secret as a whole
-    "tls/authority_source.rs", // the key of a new CA is written into its file
-    "tls/authority.rs",        // the key of the local CA is read
-    "tls/certificates.rs",     // a certificate is parsed
-    "tls/identity.rs",         // certificate and key come out of their PEM
-    "dial/onward.rs",          // our password goes to the onward proxy
-    "token/mod.rs",            // the header value is made, once for each token
+    "cli/admin/client.rs",          // the admin token goes to the admin listener
+    "cli/token.rs",                 // `attache token` prints the token: that is the command
+    "config/admin_access.rs",       // the text of the file, for its [admin] table alone
+    "config/load.rs",               // the text of the file may hold secrets, and is read
+    "credential/fixed.rs",          // the value that is put on requests is made, once for each secret
+    "jose/key.rs",                  // a key is read, once
+    "oauth/request/client_auth.rs", // the client's secret goes into the token request
+    "oauth/fuzzing.rs",             // a token that was taken is looked at by the fuzz targets
+    "oauth/request/grant.rs",       // the subject of a token exchange, a given assertion
+    "oauth/identity.rs",            // whose a given assertion is, and whom it is for
+    "oauth/response/mod.rs",        // a token is checked before it may enter a header
+    "proxy/token_endpoint.rs",      // a token is handed to the program that asked for it
+    "secret/mod.rs",                // blank or not, and the fingerprint
+    "secret/pasted.rs",             // what stands around it, and the line ends of a PEM
+    "secret/source.rs",             // a member of a document that is a secret as a whole
+    "tls/authority_source.rs",      // the key of a new CA is written into its file
+    "tls/authority.rs",             // the key of the local CA is read
+    "tls/certificates.rs",          // a certificate is parsed
+    "tls/identity.rs",              // certificate and key come out of their PEM
+    "dial/onward.rs",               // our password goes to the onward proxy
+    "token/access_token.rs",        // the header value is made, once for each token
 ];
 
 /// What lies in the root of the repository, besides what `.gitignore` names there.

@@ -6,8 +6,8 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::fuzzing::Event::{Request as Ask, Revoke, Wait};
-use super::fuzzing::{Event, Path, Upstream};
+use super::event::Event::{Request as Ask, Revoke, Wait};
+use super::event::{Event, Path, Upstream};
 use super::oracle::{World, seconds};
 
 fn path() -> impl Strategy<Value = Path> {

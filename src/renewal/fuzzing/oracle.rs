@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fuzzing::Event::{self, Request as Ask, Revoke, Wait};
-use super::fuzzing::{Path, Upstream};
-use super::{Answer, Decision, Evidence, Pace, Place, Renewals, Standing};
+use super::event::Event::{self, Request as Ask, Revoke, Wait};
+use super::event::{Path, Upstream};
+use crate::renewal::{Answer, Decision, Evidence, Pace, Place, Renewals, Standing};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token {
