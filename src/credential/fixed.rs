@@ -11,7 +11,6 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -20,7 +19,9 @@ use super::settings::{FixedScheme, FixedSettings};
 use crate::http_auth::basic_credentials;
 use crate::secret::Secret;
 use crate::sync::lock;
-use crate::token::{Injectable, TokenError, TokenErrorKind, TokenFault, TokenStatus, judge_token};
+use crate::token::{
+    Flight, FlightResult, Flights, Injectable, TokenError, TokenErrorKind, TokenFault, TokenStatus, judge_token,
+};
 
 /// How long a request waits for the secret to be read: a file may be on a network that hangs.
 const WAIT: Duration = Duration::from_secs(30);
@@ -98,18 +99,13 @@ struct Held {
 /// What changes outside the request path; its lock is never held across an await, nor while a secret is read.
 #[derive(Default)]
 struct Reading {
-    flight: Option<Flight>,
+    flights: Flights<Injectable>,
     /// A 401 is among the reasons of the reading that is under way.
     unauthorized: bool,
     generation: u64,
-    failure: Option<(Arc<TokenError>, Instant)>,
     /// When it was last read because of a 401, and was what it had been.
     unchanged: Option<Instant>,
 }
-
-/// What everyone who waited gets.
-type Landing = Result<Injectable, Arc<TokenError>>;
-type Flight = watch::Receiver<Option<Landing>>;
 
 impl Fixed {
     /// Reads the secret, if it is at hand: call it where blocking is allowed. Whatever is wrong with it is told later, to
@@ -161,20 +157,18 @@ impl Fixed {
     }
 
     /// What goes on requests, reading it if it has not been read.
-    pub(super) async fn obtain(self: &Arc<Self>) -> Landing {
+    pub(super) async fn obtain(self: &Arc<Self>) -> FlightResult<Injectable> {
         if let Some(finished) = self.usable() {
             return Ok(finished);
         }
         let flight = {
             let mut reading = self.lock();
-            if let Some((error, at)) = &reading.failure
-                && at.elapsed() < PAUSE
-            {
+            if let Some((error, _)) = reading.flights.fail_fast(Instant::now()) {
                 return Err(Arc::clone(error));
             }
             self.join_flight(&mut reading)
         };
-        land(flight).await
+        wait_for(flight).await
     }
 
     /// What the secret is now, if that is not what was refused.
@@ -192,13 +186,13 @@ impl Fixed {
             reading.unauthorized = true;
             self.join_flight(&mut reading)
         };
-        land(flight).await.map(newer)
+        wait_for(flight).await.map(newer)
     }
 
     /// What the secret is now.
-    pub(super) async fn read_again(self: &Arc<Self>) -> Landing {
+    pub(super) async fn read_again(self: &Arc<Self>) -> FlightResult<Injectable> {
         let flight = self.join_flight(&mut self.lock());
-        land(flight).await
+        wait_for(flight).await
     }
 
     /// Begins to read what has not been read.
@@ -212,38 +206,32 @@ impl Fixed {
         let usable = self.held.load().is_some();
         let reading = self.lock();
         TokenStatus {
-            state: match (usable, &reading.flight, &reading.failure) {
+            state: match (usable, reading.flights.is_under_way(), reading.flights.failure()) {
                 (true, ..) => "ready",
-                (false, Some(_), _) => "refreshing",
-                (false, None, Some(_)) => "failed",
-                (false, None, None) => "empty",
+                (false, true, _) => "refreshing",
+                (false, false, Some(_)) => "failed",
+                (false, false, None) => "empty",
             },
             generation: reading.generation,
-            last_error: reading.failure.as_ref().map(|(error, _)| Arc::clone(error)),
+            last_error: reading.flights.failure().cloned(),
             usable,
             ..TokenStatus::default()
         }
     }
 
-    /// Joins the reading that is under way, or starts one. It runs by itself: a caller that goes away cancels nothing.
-    fn join_flight(self: &Arc<Self>, reading: &mut Reading) -> Flight {
-        // One without a sender broke off: the control runtime is ending, or the reading ended in an internal error.
-        if let Some(flight) = reading.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
-            return flight.clone();
-        }
-        let (landing, flight) = watch::channel(None);
-        reading.flight = Some(flight.clone());
-        let fixed = Arc::clone(self);
-        drop(self.control.spawn_blocking(move || {
-            let landed = fixed.read();
-            fixed.lock().flight = None;
-            landing.send_replace(Some(landed));
-        }));
-        flight
+    fn join_flight(self: &Arc<Self>, reading: &mut Reading) -> Flight<Injectable> {
+        reading.flights.join(|completion| {
+            let fixed = Arc::clone(self);
+            drop(self.control.spawn_blocking(move || {
+                let result = fixed.read();
+                fixed.lock().flights.end();
+                completion.complete(result);
+            }));
+        })
     }
 
     /// Reads the secret, and takes it in.
-    fn read(&self) -> Landing {
+    fn read(&self) -> FlightResult<Injectable> {
         let _turn = lock(&self.turn);
         let read = self.settings.secret.read().map_err(|error| error.to_string()).and_then(|secret| {
             let finished = self.settings.finished(&secret).map_err(|error| error.to_string())?;
@@ -264,7 +252,7 @@ impl Fixed {
         fingerprint: [u8; 32],
         unauthorized: bool,
     ) -> Injectable {
-        if reading.failure.take().is_some() {
+        if reading.flights.forget_failure() {
             tracing::info!(target: "attache::credential", credential = %self.name, "the secret can be used again");
         }
         if let Some(held) = self.held.load().as_ref().filter(|held| held.fingerprint == fingerprint) {
@@ -286,12 +274,12 @@ impl Fixed {
 
     /// What was read before stays in use: the secret may be gone for a moment while it is replaced.
     fn remember(&self, reading: &mut Reading, why: &str) -> Arc<TokenError> {
-        if reading.failure.is_none() {
+        if reading.flights.failure().is_none() {
             tracing::warn!(target: "attache::credential", credential = %self.name, "the secret cannot be used: {why}");
         }
         let message = format!("the secret cannot be used: {why}");
         let error = Arc::new(TokenError::new(TokenErrorKind::Configuration, message));
-        reading.failure = Some((Arc::clone(&error), Instant::now()));
+        reading.flights.remember(Arc::clone(&error), Instant::now() + PAUSE);
         error
     }
 
@@ -301,13 +289,12 @@ impl Fixed {
     }
 }
 
-async fn land(mut flight: Flight) -> Landing {
-    let landed = tokio::time::timeout(WAIT, flight.wait_for(Option::is_some)).await;
+async fn wait_for(flight: Flight<Injectable>) -> FlightResult<Injectable> {
     let failed = |kind, message: &str| Err(Arc::new(TokenError::new(kind, message)));
-    match landed {
-        Ok(Ok(landing)) => landing.clone().unwrap_or_else(|| failed(TokenErrorKind::Cancelled, "nothing was read")),
-        Ok(Err(_)) => failed(TokenErrorKind::Cancelled, "the reading of the secret was ended by the shutdown"),
-        Err(_) => failed(TokenErrorKind::Timeout, "the secret has not been read yet"),
+    match tokio::time::timeout(WAIT, flight.result()).await {
+        Ok(Some(result)) => result,
+        Ok(None) => failed(TokenErrorKind::Cancelled, "the reading of the secret was ended by the shutdown"),
+        Err(_elapsed) => failed(TokenErrorKind::Timeout, "the secret has not been read yet"),
     }
 }
 

@@ -1,14 +1,42 @@
-//! Delays: a bit of chance in them, and how they are told.
+//! How long it is until another try: exponential back-off, less a bit of chance.
 
 use std::time::Duration;
 
-/// A random number in 0..1. Without randomness there is no jitter, and that is all.
-pub(super) fn jitter() -> f64 {
-    let mut bytes = [0; 4];
-    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        return 0.5;
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+
+use super::error::TokenError;
+
+/// The delays after one failure and the next. Boxed, as most credentials have none.
+#[derive(Default)]
+pub(super) struct BackOff(Option<(bool, Box<ExponentialBackoff>)>);
+
+impl BackOff {
+    /// Exponential from 1 s to 60 s, or from 30 s to 10 min where only a person can mend it, less up to a fifth; the server's own
+    /// word goes before that.
+    pub(super) fn next(&mut self, error: &TokenError) -> Duration {
+        let permanent = error.kind.is_permanent();
+        if self.0.as_ref().is_none_or(|(kind, _)| *kind != permanent) {
+            let (min, max) = if permanent { (30, 600) } else { (1, 60) };
+            let builder = ExponentialBuilder::new()
+                .with_min_delay(Duration::from_secs(min))
+                .with_max_delay(Duration::from_secs(max))
+                .with_factor(2.0)
+                .without_max_times();
+            self.0 = Some((permanent, Box::new(builder.build())));
+        }
+        let delay = self.0.as_mut().and_then(|(_, delays)| delays.next()).unwrap_or(Duration::from_secs(60));
+        error.retry_after.unwrap_or_else(|| delay.mul_f64(1.0 - 0.2 * jitter()))
     }
-    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// Before the quick retry of a token request: 100 to 300 ms.
+pub(super) fn before_quick_retry() -> Duration {
+    Duration::from_millis(100) + Duration::from_millis(200).mul_f64(jitter())
+}
+
+/// A random number in 0..1, so that many programs do not ask at the same moment.
+pub(super) fn jitter() -> f64 {
+    fastrand::f64()
 }
 
 /// Rounded up: less than a second is not at once.

@@ -22,15 +22,16 @@ const LONGER: [(&str, usize); 1] = [
 ];
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 27] = [
+const DOORS: [(&str, &[&str]); 28] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "runtime.rs", "token/cache/"]),
     ("axum::", &["admin/", "demo/"]),
-    ("backon::", &["token/cache/state.rs"]),
+    ("backon::", &["token/delay.rs"]),
     ("bytesize::", &["config/"]),
     ("clap::", &["cli/"]),
     ("clap_complete::", &["cli/"]),
     ("clap_mangen::", &["cli/man.rs"]),
+    ("fastrand::", &["token/delay.rs"]),
     ("flate2::", &["oauth/coding.rs"]),
     ("h2::", &["dial/http2.rs", "http2/", "listen/connection/http2/", "listen/upgrade.rs", "upstream/"]),
     ("hyper::client", &["oauth/connection.rs", "cli/admin/client.rs"]),

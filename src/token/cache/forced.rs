@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::TokenCache;
-use super::state::Landing;
-use crate::token::access_token::Injectable;
+use crate::token::access_token::{AccessToken, Injectable};
 use crate::token::budget::{Admission, Budget};
 use crate::token::error::{TokenError, TokenErrorKind};
+use crate::token::flight::FlightResult;
 
 /// How often somebody may have a new token asked for, whatever there is.
 const FORCED: Budget = Budget { requests: 10, per: Duration::from_secs(60) };
@@ -25,12 +25,12 @@ impl TokenCache {
         self.force_token(wait).await.map(|token| token.injectable.clone())
     }
 
-    pub(super) async fn force_token(self: &Arc<Self>, wait: Duration) -> Landing {
+    pub(super) async fn force_token(self: &Arc<Self>, wait: Duration) -> FlightResult<Arc<AccessToken>> {
         let flight = {
             let mut state = self.lock();
             state.forget_failure();
             self.join_flight(&mut state)
         };
-        self.land_with(flight, wait).await
+        self.wait_for(flight, wait).await
     }
 }

@@ -137,7 +137,7 @@ impl Model {
     /// Nothing is under way, and this is the token that requests carry now.
     fn at_rest_with(&self, generation: u64) {
         let state = self.cache.lock();
-        assert!(!state.in_flight(), "a flight that never landed");
+        assert!(!state.flights.is_under_way(), "a flight that never landed");
         assert_eq!(state.generation(), generation);
         drop(state);
         assert_eq!(self.cache.usable().map(|token| token.generation), Some(generation));
@@ -203,7 +203,7 @@ fn all_who_wait_share_one_failure() {
             assert!(error.retry_after.is_some());
         }
         assert_eq!(model.asked(), 1, "who came too late for the flight was told what is remembered");
-        assert!(!model.cache.lock().in_flight());
+        assert!(!model.cache.lock().flights.is_under_way());
     });
 }
 

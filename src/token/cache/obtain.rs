@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::TokenCache;
-use super::state::{Flight, Landing};
 use crate::token::access_token::{AccessToken, Injectable};
 use crate::token::control::turn;
 use crate::token::error::{TokenError, TokenErrorKind};
+use crate::token::flight::{Flight, FlightResult};
 
 impl TokenCache {
     /// The current token, if it may be put on a request now. The request path: one snapshot load, two clock readings, one
@@ -42,36 +42,36 @@ impl TokenCache {
         self.obtain_token(wait).await.map(|token| token.injectable.clone())
     }
 
-    pub(super) async fn obtain_token(self: &Arc<Self>, wait: Duration) -> Landing {
+    pub(super) async fn obtain_token(self: &Arc<Self>, wait: Duration) -> FlightResult<Arc<AccessToken>> {
         match self.read(Arc::clone) {
             Some(token) => Ok(token),
             None => self.join(wait).await,
         }
     }
 
-    async fn join(self: &Arc<Self>, wait: Duration) -> Landing {
+    async fn join(self: &Arc<Self>, wait: Duration) -> FlightResult<Arc<AccessToken>> {
         let flight = {
             let mut state = self.lock();
             // Somebody may have landed a token between the read without the lock and this line.
             if let Some(token) = self.read(Arc::clone) {
                 return Ok(token);
             }
-            if let Some(error) = state.fail_fast(self.clock.now()) {
+            if let Some(error) = state.fail_fast(self.clock.now().instant) {
                 return Err(error);
             }
             self.join_flight(&mut state)
         };
-        self.land_with(flight, wait).await
+        self.wait_for(flight, wait).await
     }
 
-    pub(super) async fn land_with(&self, mut flight: Flight, wait: Duration) -> Landing {
+    pub(super) async fn wait_for(
+        &self,
+        flight: Flight<Arc<AccessToken>>,
+        wait: Duration,
+    ) -> FlightResult<Arc<AccessToken>> {
         let _waiting = Waiting::begin(&self.waiters);
-        match self.control.timeout(wait, flight.wait_for(Option::is_some)).await {
-            // The sender is gone without a result: the control runtime is ending.
-            Ok(landed) => landed
-                .ok()
-                .and_then(|landing| landing.clone())
-                .unwrap_or_else(|| Err(Arc::new(TokenError::shut_down()))),
+        match self.control.timeout(wait, flight.result()).await {
+            Ok(result) => result.unwrap_or_else(|| Err(Arc::new(TokenError::shut_down()))),
             Err(_elapsed) => Err(Arc::new(TokenError::unanswered())),
         }
     }
@@ -98,7 +98,7 @@ impl TokenCache {
     /// True if there was one.
     pub(crate) fn forget_misconfiguration(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
-        let forgets = state.failure().is_some_and(|error| error.kind == TokenErrorKind::Configuration);
+        let forgets = state.flights.failure().is_some_and(|error| error.kind == TokenErrorKind::Configuration);
         if forgets {
             state.forget_failure();
             if self.is_kept_fresh() {
@@ -111,11 +111,8 @@ impl TokenCache {
     /// Forgets whatever failure there is: something has changed by which the next request may do better.
     pub(crate) fn forget_failure(self: &Arc<Self>) {
         let mut state = self.lock();
-        if state.failure().is_some() {
-            state.forget_failure();
-            if self.is_kept_fresh() {
-                drop(self.join_flight(&mut state));
-            }
+        if state.forget_failure() && self.is_kept_fresh() {
+            drop(self.join_flight(&mut state));
         }
     }
 

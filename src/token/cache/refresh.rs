@@ -3,37 +3,33 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::TokenCache;
-use super::state::{Failure, Flight, Landing, LastRefresh, RefreshState};
+use super::state::{LastRefresh, RefreshState};
 use crate::token::access_token::AccessToken;
 use crate::token::clock::Now;
 use crate::token::control::turn;
 use crate::token::delay::{jitter, whole_seconds};
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::expiry::Expiry;
+use crate::token::flight::{Flight, FlightResult};
 use crate::token::source::FetchedToken;
 
 impl TokenCache {
     /// Joins the token request in flight, starting it if there is none. Called under the lock: this is what makes it one.
-    pub(super) fn join_flight(self: &Arc<Self>, state: &mut RefreshState) -> Flight {
-        if let Some(flight) = &state.flight {
-            return flight.clone();
-        }
-        let (landing, flight) = watch::channel(None);
-        state.flight = Some(flight.clone());
-        let cache = Arc::clone(self);
-        // In a task of its own, so that no caller's departure cancels it. It ends by the source's own deadline.
-        self.control.spawn(async move {
-            let began = Instant::now();
-            let fetched = cache.request_token().await;
-            let landed = cache.land(fetched, began);
-            turn();
-            landing.send_replace(Some(landed));
-        });
-        flight
+    pub(super) fn join_flight(self: &Arc<Self>, state: &mut RefreshState) -> Flight<Arc<AccessToken>> {
+        state.flights.join(|completion| {
+            let cache = Arc::clone(self);
+            // It ends by the source's own deadline.
+            self.control.spawn(async move {
+                let began = Instant::now();
+                let fetched = cache.request_token().await;
+                let result = cache.take_in(fetched, began);
+                turn();
+                completion.complete(result);
+            });
+        })
     }
 
     /// Starts the refresh of a token that is still good. Failure is nobody's: the old token goes on.
@@ -44,17 +40,21 @@ impl TokenCache {
             let mut state = cache.lock();
             // Replaced meanwhile because of a 401: another request would be one too many.
             let replaced = state.generation() != generation;
-            if !replaced && state.fail_fast(cache.clock.now()).is_none() {
+            if !replaced && state.fail_fast(cache.clock.now().instant).is_none() {
                 drop(cache.join_flight(&mut state));
             }
         });
     }
 
     /// Takes the outcome in, and schedules what comes next.
-    fn land(self: &Arc<Self>, fetched: Result<FetchedToken, TokenError>, began: Instant) -> Landing {
+    fn take_in(
+        self: &Arc<Self>,
+        fetched: Result<FetchedToken, TokenError>,
+        began: Instant,
+    ) -> FlightResult<Arc<AccessToken>> {
         let now = self.clock.now();
         let mut state = self.lock();
-        state.flight = None;
+        state.flights.end();
         let cause = state.cause.take();
         let took = now.instant.saturating_duration_since(began);
         state.last_refresh = Some(LastRefresh { at: now.wall, took });
@@ -103,7 +103,7 @@ impl TokenCache {
     }
 
     fn remember(self: &Arc<Self>, state: &mut RefreshState, error: TokenError, now: Now) -> Arc<TokenError> {
-        let delay = state.next_delay(&error);
+        let delay = state.back_off.next(&error);
         let old_is_good = self.snapshot.load().as_ref().is_some_and(|token| token.expiry.is_usable(now));
         if old_is_good || self.is_kept_fresh() {
             self.schedule(state, now.instant + delay, state.generation);
@@ -117,7 +117,7 @@ impl TokenCache {
             tracing::warn!(target: "attache::token", credential = %self.name, kind, code, retry_in, "token not refreshed, the old one is still good: {error}");
         }
         let error = Arc::new(error.with_retry_after(Some(delay)));
-        state.failure = Some(Failure { error: Arc::clone(&error), retry_at: now.instant + delay });
+        state.flights.remember(Arc::clone(&error), now.instant + delay);
         error
     }
 

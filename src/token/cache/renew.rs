@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::TokenCache;
-use super::state::Flight;
 use crate::renewal::{Evidence, Standing};
-use crate::token::access_token::Injectable;
+use crate::token::access_token::{AccessToken, Injectable};
 use crate::token::control::turn;
 use crate::token::error::TokenError;
+use crate::token::flight::Flight;
 
 impl TokenCache {
     /// Notes that an upstream has taken this token.
@@ -36,7 +36,7 @@ impl TokenCache {
     ) -> Result<Option<Injectable>, Arc<TokenError>> {
         match self.begin_renewal(refused, warrant, |evidence| evidence == Evidence::Strong)? {
             Renewal::Newer(newer) => Ok(Some(newer)),
-            Renewal::Under(flight) => self.land_with(flight, wait).await.map(|token| Some(token.injectable.clone())),
+            Renewal::Under(flight) => self.wait_for(flight, wait).await.map(|token| Some(token.injectable.clone())),
             Renewal::Unwarranted => Ok(None),
         }
     }
@@ -63,9 +63,9 @@ impl TokenCache {
         if let Some(newer) = self.newer_than(refused.generation) {
             return Ok(Renewal::Newer(newer));
         }
-        if !state.in_flight() {
+        if !state.flights.is_under_way() {
             let now = self.clock.now();
-            if let Some(error) = state.fail_fast(now) {
+            if let Some(error) = state.fail_fast(now.instant) {
                 return Err(error);
             }
             let untried = self.accepted.load(Ordering::Relaxed) < refused.generation;
@@ -101,7 +101,7 @@ enum Renewal {
     /// It has been replaced already.
     Newer(Injectable),
     /// A token request is under way.
-    Under(Flight),
+    Under(Flight<Arc<AccessToken>>),
     /// It stays.
     Unwarranted,
 }

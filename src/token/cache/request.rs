@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::TokenCache;
 use crate::token::budget::Admission;
-use crate::token::delay::{jitter, whole_seconds};
+use crate::token::delay::{before_quick_retry, whole_seconds};
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::expiry::Expiry;
 use crate::token::skew::{FAR_OFF, clock_skew, seconds_of_skew, skew_in_words};
@@ -26,8 +26,7 @@ impl TokenCache {
         self.admit()?;
         match self.send_request().await {
             Err(error) if may_mend_itself(error.kind) && error.retry_after.is_none() => {
-                let pause = Duration::from_millis(100) + Duration::from_millis(200).mul_f64(jitter());
-                self.control.sleep(pause).await;
+                self.control.sleep(before_quick_retry()).await;
                 if self.lock().may_ask_again(self.clock.now().instant) && self.admit().is_ok() {
                     self.send_request().await
                 } else {

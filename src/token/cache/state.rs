@@ -3,30 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::handed::Handed;
 use crate::renewal::{Evidence, Pace, Room};
 use crate::token::access_token::AccessToken;
-use crate::token::clock::Now;
 use crate::token::control::Task;
-use crate::token::delay::jitter;
+use crate::token::delay::BackOff;
 use crate::token::error::TokenError;
+use crate::token::flight::Flights;
 use crate::token::skew::Skew;
-
-/// What everyone who waited gets.
-pub(super) type Landing = Result<Arc<AccessToken>, Arc<TokenError>>;
-
-/// A place among those who wait for the token request in flight.
-pub(super) type Flight = watch::Receiver<Option<Landing>>;
 
 /// Everything about a cache that changes outside the request path; guarded by its lock, which is never held across an
 /// await.
 #[derive(Default)]
 pub(super) struct RefreshState {
-    pub(super) flight: Option<Flight>,
+    pub(super) flights: Flights<Arc<AccessToken>>,
     /// A 401 is among the reasons of the flight, or of one before it that failed.
     pub(super) unauthorized: bool,
     /// A 401 began the flight.
@@ -34,9 +26,7 @@ pub(super) struct RefreshState {
     /// The token requests that 401s have caused; boxed, as most credentials see none.
     pace: Option<Box<Pace>>,
     pub(super) generation: u64,
-    pub(super) failure: Option<Failure>,
-    /// Of permanent failures or of others; boxed, as most credentials have none.
-    back_off: Option<(bool, Box<ExponentialBackoff>)>,
+    pub(super) back_off: BackOff,
     pub(super) timer: Option<Task>,
     pub(super) last_refresh: Option<LastRefresh>,
     /// What was handed out last.
@@ -54,16 +44,7 @@ pub(super) struct LastRefresh {
     pub(super) took: Duration,
 }
 
-pub(super) struct Failure {
-    pub(super) error: Arc<TokenError>,
-    pub(super) retry_at: Instant,
-}
-
 impl RefreshState {
-    pub(super) const fn in_flight(&self) -> bool {
-        self.flight.is_some()
-    }
-
     pub(super) const fn generation(&self) -> u64 {
         self.generation
     }
@@ -101,36 +82,16 @@ impl RefreshState {
         self.last_refresh
     }
 
-    pub(super) fn failure(&self) -> Option<Arc<TokenError>> {
-        self.failure.as_ref().map(|failure| Arc::clone(&failure.error))
-    }
-
-    pub(super) fn forget_failure(&mut self) {
-        self.failure = None;
-        self.back_off = None;
+    /// True if there was one.
+    pub(super) fn forget_failure(&mut self) -> bool {
+        self.back_off = BackOff::default();
+        self.flights.forget_failure()
     }
 
     /// The remembered failure while its back-off runs, with the time that is left: hot callers are not made to wait for an
     /// authorization server that is known to be down.
-    pub(super) fn fail_fast(&self, now: Now) -> Option<Arc<TokenError>> {
-        let failure = self.failure.as_ref()?;
-        let left = failure.retry_at.checked_duration_since(now.instant).filter(|left| !left.is_zero())?;
-        Some(Arc::new(TokenError::clone(&failure.error).with_retry_after(Some(left))))
-    }
-
-    /// Exponential from 1 s to 60 s, or from 30 s to 10 min where only a person can mend it, less up to a fifth.
-    pub(super) fn next_delay(&mut self, error: &TokenError) -> Duration {
-        let permanent = error.kind.is_permanent();
-        if self.back_off.as_ref().is_none_or(|(kind, _)| *kind != permanent) {
-            let (min, max) = if permanent { (30, 600) } else { (1, 60) };
-            let builder = ExponentialBuilder::new()
-                .with_min_delay(Duration::from_secs(min))
-                .with_max_delay(Duration::from_secs(max))
-                .with_factor(2.0)
-                .without_max_times();
-            self.back_off = Some((permanent, Box::new(builder.build())));
-        }
-        let delay = self.back_off.as_mut().and_then(|(_, delays)| delays.next()).unwrap_or(Duration::from_secs(60));
-        error.retry_after.unwrap_or_else(|| delay.mul_f64(1.0 - 0.2 * jitter()))
+    pub(super) fn fail_fast(&self, now: Instant) -> Option<Arc<TokenError>> {
+        let (error, left) = self.flights.fail_fast(now)?;
+        Some(Arc::new(TokenError::clone(error).with_retry_after(Some(left))))
     }
 }

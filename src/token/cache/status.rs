@@ -47,7 +47,7 @@ impl TokenCache {
         let now = self.clock.now();
         let token = self.snapshot.load_full().filter(|token| token.expiry.is_usable(now));
         let state = self.lock();
-        let word = match (&token, state.in_flight(), state.failure()) {
+        let word = match (&token, state.flights.is_under_way(), state.flights.failure()) {
             (_, true, _) => "refreshing",
             (Some(_), false, _) => "ready",
             (None, false, Some(_)) => "failed",
@@ -67,7 +67,7 @@ impl TokenCache {
             last_refresh_at: state.last_refresh().map(|last| last.at),
             last_refresh_took: state.last_refresh().map(|last| last.took),
             clock_skew: state.skew.seconds(),
-            last_error: state.failure(),
+            last_error: state.flights.failure().cloned(),
         }
     }
 }
