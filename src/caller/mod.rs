@@ -6,7 +6,7 @@
 mod guesses;
 
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -16,8 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 pub(crate) use self::guesses::Guesses;
 use crate::http_auth::{BasicPair, find_proven};
 use crate::listen::CallerConnection;
-use crate::secret::{Secret, Secrets};
-use crate::sync::{read, write};
+use crate::secret::{Digests, Secret, Secrets};
 use crate::tls::server::WantedName;
 
 /// The callers that a listener takes.
@@ -55,8 +54,7 @@ pub(crate) struct CallerMetrics {
 struct Known {
     name: Arc<str>,
     settings: CallerSettings,
-    /// Of every password that can be read now: comparing digests takes the same time for all.
-    digests: RwLock<Vec<[u8; 32]>>,
+    passwords: Option<Digests>,
 }
 
 /// A caller that has proven itself, and by what. What it has opened then asks again and again whether that still holds:
@@ -101,8 +99,8 @@ impl Callers {
     #[must_use]
     pub(crate) fn new(callers: Vec<CallerSettings>, metrics: CallerMetrics) -> Self {
         let known = callers.into_iter().map(|settings| {
-            let digests = RwLock::new(digests(&settings));
-            Known { name: settings.name.as_str().into(), settings, digests }
+            let passwords = settings.password.clone().map(Digests::new);
+            Known { name: settings.name.as_str().into(), settings, passwords }
         });
         Self { known: known.collect(), guesses: Guesses::default(), metrics }
     }
@@ -123,24 +121,11 @@ impl Callers {
         callers.len() == self.known.len() && self.known.iter().map(|known| &known.settings).eq(callers)
     }
 
-    /// Reads the passwords again that cost nothing to read. What cannot be read now stays what it was. True if any is
-    /// another one than before.
+    /// Reads the passwords again: see [`Digests::look`]. True if any is another one than before.
     #[must_use]
     pub(crate) fn look(&self) -> bool {
-        let mut changed = false;
-        for known in &self.known {
-            let sources = known.settings.password.iter().flat_map(Secrets::sources);
-            if sources.clone().any(crate::secret::SecretSource::is_command) {
-                continue;
-            }
-            let now = digests(&known.settings);
-            if !now.is_empty() {
-                let mut digests = write(&known.digests);
-                changed |= *digests != now;
-                *digests = now;
-            }
-        }
-        changed
+        let passwords = self.known.iter().filter_map(|known| known.passwords.as_ref());
+        passwords.fold(false, |changed, passwords| passwords.look() | changed)
     }
 
     /// The caller that a request comes from, by the field that it proves itself in, which is taken off; else by the certificate of
@@ -229,22 +214,13 @@ impl fmt::Debug for Known {
 }
 
 impl Known {
-    /// True if this is the digest of one of its passwords. Each is looked at, so that the time tells nothing.
-    fn has(&self, given: &[u8; 32]) -> bool {
-        let digests = read(&self.digests);
-        let equal = |digest: &[u8; 32]| aws_lc_rs::constant_time::verify_slices_are_equal(digest, given).is_ok();
-        digests.iter().fold(false, |matches, digest| matches | equal(digest))
+    fn has(&self, digest: &[u8; 32]) -> bool {
+        self.passwords.as_ref().is_some_and(|passwords| passwords.has_digest(digest))
     }
 
     fn is_named_by(&self, connection: &CallerConnection) -> bool {
         self.settings.certificate.as_ref().is_some_and(|name| name.is_among(connection.certificate_names()))
     }
-}
-
-/// Read now; a place that cannot be read has no password in it.
-fn digests(settings: &CallerSettings) -> Vec<[u8; 32]> {
-    let sources = settings.password.iter().flat_map(Secrets::sources);
-    sources.filter_map(|source| Some(source.read().ok()?.fingerprint())).collect()
 }
 
 /// What stands in the field that a caller proves itself in.
