@@ -6,59 +6,54 @@ use std::time::{Duration, SystemTime};
 
 use quick_cache::sync::Cache;
 
-use super::{Binding, Credential, Inject};
+use super::binding::Binding;
+use super::inject::Inject;
 use crate::secret::Secret;
-use crate::token::{TokenCache, TokenStatus};
+use crate::token::TokenStatus;
 
 /// So many subjects are kept; beyond, one that has not been seen for long goes, with its token.
 const SUBJECTS: usize = 10_000;
 
-/// Makes the cache for one subject, and says when the subject's own token ends.
-type Make = Box<dyn Fn(Secret) -> (Arc<TokenCache>, Option<SystemTime>) + Send + Sync>;
+/// Makes the credential of one subject, and says when the subject's own token ends.
+type Make<C> = Box<dyn Fn(Secret) -> (Arc<C>, Option<SystemTime>) + Send + Sync>;
 
 /// How long a subject is kept after its token has ended: so long it is told what the server said of it, without asking again.
 const AFTERWARDS: Duration = Duration::from_mins(1);
 
-#[derive(Clone)]
-struct Subject {
-    credential: Arc<Credential>,
+struct Subject<C> {
+    credential: Arc<C>,
     ends: Option<SystemTime>,
 }
 
 /// The credentials that one exchange has become, by the digest of each subject's token. The digest and not the token: a
 /// key is compared, listed and moved about, and must be worth nothing.
-pub(crate) struct Exchange {
+pub(crate) struct Exchange<C> {
     name: String,
     inject: Inject,
     binding: Option<Arc<Binding>>,
-    timeout: Duration,
-    make: Make,
-    subjects: Cache<[u8; 32], Subject>,
+    make: Make<C>,
+    subjects: Cache<[u8; 32], Subject<C>>,
 }
 
-impl Exchange {
-    /// An exchange that knows no subject yet. `timeout` is that of one token request.
-    #[must_use]
-    pub(crate) fn new(
+impl<C> Exchange<C> {
+    /// An exchange that knows no subject yet.
+    pub(super) fn with(
         name: String,
         inject: Inject,
         binding: Option<Arc<Binding>>,
-        timeout: Duration,
-        make: impl Fn(Secret) -> (Arc<TokenCache>, Option<SystemTime>) + Send + Sync + 'static,
+        make: impl Fn(Secret) -> (Arc<C>, Option<SystemTime>) + Send + Sync + 'static,
     ) -> Arc<Self> {
         let (make, subjects) = (Box::new(make), Cache::new(SUBJECTS));
-        Arc::new(Self { name, inject, binding, timeout, make, subjects })
+        Arc::new(Self { name, inject, binding, make, subjects })
     }
 
     /// The credential of the caller whose token this is. Two callers with the same token are the same caller.
     #[must_use]
-    pub(crate) fn of(&self, subject: &str) -> Arc<Credential> {
+    pub(crate) fn of(&self, subject: &str) -> Arc<C> {
         let subject = Secret::new(subject.to_owned());
         let digest = subject.fingerprint();
         let made = self.subjects.get_or_insert_with(&digest, || {
-            let (cache, ends) = (self.make)(subject);
-            let made = Credential::new(self.name.clone(), false, self.inject.clone(), cache, self.timeout);
-            let credential = Arc::new(made.bound_to(self.binding.clone()).of_a_caller());
+            let (credential, ends) = (self.make)(subject);
             Ok::<_, std::convert::Infallible>(Subject { credential, ends })
         });
         match made {
@@ -92,7 +87,13 @@ impl Exchange {
     }
 }
 
-impl fmt::Debug for Exchange {
+impl<C> Clone for Subject<C> {
+    fn clone(&self) -> Self {
+        Self { credential: Arc::clone(&self.credential), ends: self.ends }
+    }
+}
+
+impl<C> fmt::Debug for Exchange<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange")
             .field("name", &self.name)
@@ -107,7 +108,9 @@ mod tests {
     use std::pin::Pin;
 
     use super::*;
-    use crate::token::{Clock, FetchedToken, RefreshSettings, TokenError, TokenErrorKind, TokenMetrics, TokenSource};
+    use crate::token::{
+        Clock, FetchedToken, RefreshSettings, TokenCache, TokenError, TokenErrorKind, TokenMetrics, TokenSource,
+    };
 
     struct Never;
 

@@ -10,13 +10,12 @@ mod inject;
 mod settings;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 pub(crate) use binding::Binding;
-pub(crate) use exchange::Exchange;
 pub(crate) use fixed::Fixed;
 pub(crate) use inject::{Format, Inject, Place};
 pub(crate) use settings::{CredentialKind, CredentialSettings, FixedScheme, FixedSettings, TokenSettings};
@@ -24,6 +23,7 @@ pub(crate) use settings::{CredentialKind, CredentialSettings, FixedScheme, Fixed
 use self::inject::Shape;
 use crate::jose::KeyError;
 use crate::renewal::{Evidence, Renewals, Standing};
+use crate::secret::Secret;
 use crate::token::{Acquired, CachePolicy, Injectable, TokenCache, TokenError, TokenErrorKind, TokenStatus};
 
 /// A configured credential, live. Several may share one [`TokenCache`], when their token requests are equal.
@@ -52,6 +52,9 @@ enum Backing {
     /// For each caller another one.
     Exchange(Arc<Exchange>),
 }
+
+/// For each caller's token a credential of its own (RFC 8693).
+pub(crate) type Exchange = exchange::Exchange<Credential>;
 
 /// What authorizes one request, and which token it came from.
 #[derive(Debug, Clone)]
@@ -125,7 +128,7 @@ impl Credential {
     }
 
     /// The same, as one of thousands.
-    pub(super) fn of_a_caller(mut self) -> Self {
+    fn of_a_caller(mut self) -> Self {
         self.renewals = Renewals::of_a_caller();
         self
     }
@@ -325,6 +328,26 @@ impl Credential {
             Place::Query(_) => None,
         };
         Authorization { field, finished }
+    }
+}
+
+impl Exchange {
+    /// An exchange that knows no subject yet; `make` makes the cache for one, and says when the subject's own token ends.
+    /// `timeout` is that of one token request.
+    #[must_use]
+    pub(crate) fn new(
+        name: String,
+        inject: Inject,
+        binding: Option<Arc<Binding>>,
+        timeout: Duration,
+        make: impl Fn(Secret) -> (Arc<TokenCache>, Option<SystemTime>) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let (of, place, key) = (name.clone(), inject.clone(), binding.clone());
+        Self::with(name, inject, binding, move |subject| {
+            let (cache, ends) = make(subject);
+            let credential = Credential::new(of.clone(), false, place.clone(), cache, timeout);
+            (Arc::new(credential.bound_to(key.clone()).of_a_caller()), ends)
+        })
     }
 }
 

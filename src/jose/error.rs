@@ -1,6 +1,6 @@
 //! What may be wrong with a key.
 
-use super::Algorithm;
+use super::algorithm::Algorithm;
 
 /// Why a key cannot be used, or why it did not sign. Says what is wrong and what to do, and repeats nothing of the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -72,7 +72,7 @@ impl SigningKey {
         }
         let jwk = jwk::read(text)?;
         let algorithm = match (algorithm, jwk.algorithm) {
-            (None, Some(name)) => Some(name.parse()?),
+            (None, Some(name)) => Some(Algorithm::from_name(name).ok_or(KeyError::UnknownAlgorithm)?),
             (given, _) => given,
         };
         let key_id = key_id.map(str::to_owned).or(jwk.key_id.map(Cow::into_owned));
