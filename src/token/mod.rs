@@ -31,6 +31,6 @@ pub use error::{About, TokenError, TokenErrorKind};
 pub(crate) use flight::{Flight, FlightResult, Flights};
 pub use metrics::TokenMetrics;
 pub use settings::RefreshSettings;
-pub(crate) use skew::{FAR_OFF, clock_skew, skew_in_words};
+pub(crate) use skew::{FAR_OFF, clock_skew, is_notable, skew_in_words};
 pub use source::{Expires, FetchDetail, FetchedToken, TokenSource, TokenType};
 pub(crate) use text::{TokenFault, judge_token};

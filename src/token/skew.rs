@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// From here on it is worth a warning: assertions and `exp` commonly have leeways of half a minute to a minute.
-const FAR: Duration = Duration::from_secs(30);
+/// Beyond these seconds it is worth a warning: assertions and `exp` commonly have leeways of half a minute to a minute.
+const NOTABLE: u64 = 30;
 
 /// Seconds of skew from which on a refusal of what says a time may be because of it: some servers have no leeway at all.
 pub(crate) const FAR_OFF: u64 = 5;
@@ -30,11 +30,17 @@ impl Skew {
     /// Takes an answer's skew in. True if somebody should be warned: once, and again after it was fine.
     pub(super) const fn note(&mut self, seconds: i64) -> bool {
         self.seconds = Some(seconds);
-        let far = seconds.unsigned_abs() > FAR.as_secs();
-        let warn = far && !self.told;
-        self.told = far;
+        let notable = is_notable(seconds);
+        let warn = notable && !self.told;
+        self.told = notable;
         warn
     }
+}
+
+/// True if people should be warned of so much skew.
+#[must_use]
+pub(crate) const fn is_notable(seconds: i64) -> bool {
+    seconds.unsigned_abs() > NOTABLE
 }
 
 /// Whole seconds by which the server is ahead of us, by the `Date` of an answer that has just come to a request of that moment.

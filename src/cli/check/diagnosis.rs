@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::app::token_source;
 use crate::oauth::{AssertionAudience, ClientAuth, OAuthSettings};
-use crate::token::{About, FAR_OFF, TokenError, TokenErrorKind, TokenSource as _, skew_in_words};
+use crate::token::{About, TokenError, TokenErrorKind, TokenSource as _, skew_in_words};
 
 const WANTS_POST: &str = "the server takes the secret in the form and not in the Authorization field";
 const WANTS_RAW: &str = "the server does not decode the id and the secret, as RFC 6749 section 2.3.1 would have it";
@@ -36,7 +36,7 @@ pub(super) async fn diagnose(name: &str, settings: &OAuthSettings, error: &Token
             }
         }
     }
-    if let Some(skew) = by_clock(settings, error) {
+    if let Some(skew) = settings.explaining_skew(error) {
         return Diagnosis::new(
             format!("{}, so that what is signed here is not valid there: too early, or over", skew_in_words(skew)),
             "have the clocks of both set by a time server (NTP), then try again",
@@ -54,12 +54,6 @@ pub(super) async fn diagnose(name: &str, settings: &OAuthSettings, error: &Token
 fn is_about_the_client(error: &TokenError) -> bool {
     let code = matches!(error.code.as_deref(), Some("invalid_client" | "invalid_request" | "unauthorized_client"));
     code || error.about == Some(About::Client)
-}
-
-/// The skew, where a refusal may well be because of it.
-fn by_clock(settings: &OAuthSettings, error: &TokenError) -> Option<i64> {
-    let skew = error.clock_skew.filter(|skew| skew.unsigned_abs() >= FAR_OFF)?;
-    (error.kind == TokenErrorKind::Permanent && settings.says_a_time()).then_some(skew)
 }
 
 /// The same request, said in another way.

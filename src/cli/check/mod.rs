@@ -16,10 +16,7 @@ use crate::cli::token;
 use crate::config::{Config, ConfigErrors, Problem};
 use crate::credential::{CredentialKind, CredentialSettings};
 use crate::oauth::Grant;
-use crate::token::{TokenError, TokenErrorKind, TokenSource as _, clock_skew, skew_in_words};
-
-/// Seconds of skew that deserve a word: JWTs are often refused beyond.
-const NOTABLE_SKEW: i64 = 30;
+use crate::token::{TokenError, TokenErrorKind, TokenSource as _, clock_skew, is_notable, skew_in_words};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -183,7 +180,7 @@ fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
         if let Some(secret) = &row.secret {
             talk(format_args!("credential {:?}: the server takes {secret}", row.credential))?;
         }
-        if let Some(skew) = row.clock_skew.filter(|skew| skew.abs() > NOTABLE_SKEW) {
+        if let Some(skew) = row.clock_skew.filter(|skew| is_notable(*skew)) {
             talk(format_args!("warning: credential {:?}: {}", row.credential, skew_in_words(skew)))?;
         }
         if let (Some(error), Some(kind)) = (&row.error, row.kind) {
