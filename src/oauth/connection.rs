@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::endpoint_url::shown;
+use super::endpoint_url::host_and_port;
 use crate::dial::{
     AddressPolicy, DialError, Host, Http2Fault, Names, Onward, OwnAddresses, Target, Transport, dial, without_brackets,
 };
@@ -179,7 +179,7 @@ impl Connections {
     /// # Errors
     /// When there is no whole head, or a body that breaks off.
     pub(super) async fn exchange(&self, request: &Outgoing<'_>, most: usize) -> Result<Received, Failure> {
-        let to = format!("{}://{}", request.url.scheme(), shown(request.url));
+        let to = format!("{}://{}", request.url.scheme(), host_and_port(request.url));
         let mut kept = self.take(&to);
         let mut turns = 0;
         loop {
@@ -379,7 +379,7 @@ impl Connection {
 impl Outgoing<'_> {
     /// The request in the form of its version: the authority in `Host`, or in the target (RFC 9113 section 8.3.1).
     fn request(&self, http2: bool) -> Option<Request<Full<Bytes>>> {
-        let authority = shown(self.url);
+        let authority = host_and_port(self.url);
         let path = match self.url.query() {
             Some(query) => format!("{}?{query}", self.url.path()),
             None => self.url.path().to_owned(),

@@ -13,10 +13,10 @@ use super::answer::Answer;
 use super::coding::Undecodable;
 use super::connection::{Connections, Failure, Outgoing, Received};
 use super::endpoint_url::EndpointUrl;
-use super::request::client_auth::Proof;
+use super::redact::Redactor;
 use super::request::{TokenRequest, grant};
 use super::settings::OAuthSettings;
-use super::{coding, failure, redact};
+use super::{coding, failure};
 use crate::dial::Onward;
 use crate::token::{TokenError, TokenErrorKind};
 
@@ -55,10 +55,10 @@ impl Endpoint {
         settings: &OAuthSettings,
         request: &TokenRequest,
     ) -> Result<Answer<'t>, TokenError> {
-        let body = Bytes::copy_from_slice(grant::body(settings, &request.grant, &request.proof).as_bytes());
+        let body = Bytes::copy_from_slice(grant::body(settings, &request.grant, &request.client).as_bytes());
         let headers = headers(settings, request);
         let outgoing = Outgoing { method: Method::POST, url: &target.url, headers, body };
-        self.exchange(&target.host, &outgoing, &request.proof).await
+        self.exchange(&target.host, &outgoing, &request.client.redactor).await
     }
 
     /// Reads a document that anybody may read, such as metadata.
@@ -67,14 +67,14 @@ impl Endpoint {
     /// As [`Endpoint::post`].
     pub(super) async fn get(&self, url: &Url) -> Result<Answer<'_>, TokenError> {
         let outgoing = Outgoing { method: Method::GET, url, headers: common_headers(), body: Bytes::new() };
-        self.exchange(&self.host, &outgoing, &Proof::default()).await
+        self.exchange(&self.host, &outgoing, &Redactor::default()).await
     }
 
     async fn exchange<'h>(
         &self,
         host: &'h str,
         outgoing: &Outgoing<'_>,
-        proof: &Proof,
+        redactor: &Redactor,
     ) -> Result<Answer<'h>, TokenError> {
         let requested_at = Instant::now();
         let received = self.connections.exchange(outgoing, MAX_ANSWER).await;
@@ -84,7 +84,7 @@ impl Endpoint {
             target: "attache::token",
             endpoint = %host,
             status = status.as_u16(),
-            content_type = redact::media_type(&headers, proof),
+            content_type = redactor.media_type(&headers),
             length = body.len(),
             elapsed = ?requested_at.elapsed(),
             "token request answered"
@@ -170,7 +170,7 @@ fn headers(settings: &OAuthSettings, request: &TokenRequest) -> HeaderMap {
         headers.append(name, value);
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    if let Some(authorization) = &request.proof.authorization {
+    if let Some(authorization) = &request.client.authorization {
         headers.insert(header::AUTHORIZATION, authorization.clone());
     }
     if let Some(proof) = &request.dpop {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::answer::Answer;
-use super::request::client_auth::{Proof, basic_credentials};
+use super::request::client_auth::{ClientAuthentication, basic_credentials};
 use super::request::{assertion, grant};
 use super::response;
 use super::settings::{AssertionAudience, ClientAuth, OAuthSettings, Server};
@@ -27,7 +27,7 @@ pub fn token_response(bytes: &[u8]) -> Result<(), String> {
         (*[200_u16, 200, 201, 302, 400, 401, 403, 429, 503].get(usize::from(*first) % 9).unwrap_or(&200), body)
     });
     let secrets = Secrets::one(SecretSource::Literal(Secret::new(SECRET.to_owned())));
-    let Some((settings, proof)) = asked(secrets) else { return Err("no request can be made".into()) };
+    let Some((settings, client)) = asked(secrets) else { return Err("no request can be made".into()) };
     let answer = Answer {
         host: "login.example.com",
         status: StatusCode::from_u16(status).unwrap_or_default(),
@@ -35,7 +35,7 @@ pub fn token_response(bytes: &[u8]) -> Result<(), String> {
         body: Zeroizing::new(body.to_vec()),
         requested_at: Instant::now(),
     };
-    match response::parse(&answer, &proof, &settings) {
+    match response::parse(&answer, &client.redactor, &settings) {
         Ok(token) => {
             let text = token.access_token.expose();
             let allowed = |byte: u8| matches!(byte, 0x21..=0x7e);
@@ -53,15 +53,15 @@ pub fn token_response(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-fn asked(secrets: Secrets) -> Option<(OAuthSettings, Proof)> {
+fn asked(secrets: Secrets) -> Option<(OAuthSettings, ClientAuthentication)> {
     let auth = ClientAuth::Post(secrets);
     let url = Server::parse("https://login.example.com/token").ok()?;
     let audience =
         assertion::Audience { issuer: None, token_endpoint: url.as_str(), wanted: &AssertionAudience::Unsaid };
-    let proof = Proof::new(&auth, "me", Some(&Secret::new(SECRET.to_owned())), &audience).ok()?;
+    let client = ClientAuthentication::new(&auth, "me", Some(&Secret::new(SECRET.to_owned())), &audience).ok()?;
     let settings = OAuthSettings::new(Server::at(url.clone()), "me".into(), auth);
-    let body = grant::body(&settings, &Vec::new(), &proof);
-    (!body.is_empty()).then_some((settings, proof))
+    let body = grant::body(&settings, &Vec::new(), &client);
+    (!body.is_empty()).then_some((settings, client))
 }
 
 /// `client_secret_basic` of an id and a secret: what a server decodes by RFC 6749 appendix B is both of them again.

@@ -28,7 +28,26 @@ pub(crate) fn identity(
     secret_fingerprint: Option<[u8; 32]>,
     bound_to: Option<&str>,
 ) -> Identity {
-    let OAuthSettings { server, client_id, client_auth, grant, scope, audience, resource, .. } = settings;
+    // Every setting is named: who adds one decides here whether it counts.
+    let OAuthSettings {
+        server,
+        client_id,
+        client_auth,
+        assertion_audience,
+        grant,
+        scope,
+        audience,
+        resource,
+        parameters: _, // those that are sent: `grant::extra`
+        headers: _,    // the same: `endpoint::extra_headers`
+        timeout: _,
+        ca_file: _,
+        proxy: _,
+        dpop: _, // by the key's thumbprint, `bound_to`
+        members: _,
+        token_member,
+        any_token_type: _,
+    } = settings;
     let scope: BTreeSet<&str> = scope.iter().flat_map(|value| value.split_whitespace()).collect();
     let mut fields = fields("attache token identity 3");
     fields.list(server.token_endpoint.iter(), |fields, url| fields.text(url.as_str()));
@@ -40,11 +59,11 @@ pub(crate) fn identity(
     add_client_auth(&mut fields, client_auth);
     add_grant(&mut fields, grant, client_id);
     if signs(settings) {
-        add_audience(&mut fields, &settings.assertion_audience, server.issuer.as_deref());
+        add_audience(&mut fields, assertion_audience, server.issuer.as_deref());
     }
     fields.list(bound_to.into_iter(), Digest::text);
     // Read and not sent, and yet another token.
-    fields.list(settings.token_member.iter(), |fields, member| fields.text(member));
+    fields.list(token_member.iter(), |fields, member| fields.text(member));
     fields.list(scope.into_iter(), Digest::text);
     fields.list(audience.iter(), |fields, audience| fields.text(audience));
     fields.list(resource.iter().collect::<BTreeSet<_>>().into_iter(), |fields, resource| fields.text(resource));
@@ -195,9 +214,10 @@ fn add_grant(to: &mut Digest, grant: &Grant, client_id: &str) {
 
 /// How the key is named and used; itself it is among the secrets.
 fn add_key(to: &mut Digest, key: &SigningKeySettings) {
-    to.list(key.key_id.iter(), |to, key_id| to.text(key_id));
-    to.list(key.algorithm.iter(), |to, algorithm| to.text(algorithm.as_str()));
-    to.flag(key.certificate.is_some());
+    let SigningKeySettings { keys: _, key_id, algorithm, certificate } = key;
+    to.list(key_id.iter(), |to, key_id| to.text(key_id));
+    to.list(algorithm.iter(), |to, algorithm| to.text(algorithm.as_str()));
+    to.flag(certificate.is_some());
 }
 
 fn add_audience(to: &mut Digest, wanted: &AssertionAudience, issuer: Option<&str>) {
@@ -291,6 +311,66 @@ mod tests {
             });
             assert!(signed != of(|s| s.client_auth = ClientAuth::Post(secrets("s3cret"))));
         }
+    }
+
+    #[test]
+    fn every_part_of_a_signed_grant_counts() {
+        let signed = |change: fn(&mut SigningKeySettings), subject: Option<&str>, claim: &str, scope_claim: bool| {
+            let mut key = SigningKeySettings { keys: secrets("x"), key_id: None, algorithm: None, certificate: None };
+            change(&mut key);
+            let claims = vec![("name".to_owned(), claim.to_owned())];
+            let subject = subject.map(str::to_owned);
+            of(|s| s.grant = Grant::JwtBearer(JwtBearer::Signed { key, subject, claims, scope_claim }))
+        };
+        let identities = [
+            signed(|_| {}, None, "x", false),
+            signed(|_| {}, Some("subject"), "x", false),
+            signed(|_| {}, None, "y", false),
+            signed(|_| {}, None, "x", true),
+            signed(|key| key.key_id = Some("k".into()), None, "x", false),
+            signed(|key| key.algorithm = Some(crate::jose::Algorithm::PS256), None, "x", false),
+            signed(|key| key.certificate = Some(SecretSource::Env("x".into())), None, "x", false),
+            of(|s| s.grant = Grant::JwtBearer(JwtBearer::Given(secrets("x")))),
+        ];
+        assert_eq!(identities.into_iter().collect::<BTreeSet<_>>().len(), identities.len());
+    }
+
+    #[test]
+    fn every_way_of_client_authentication_counts() {
+        let one = || secrets("x");
+        let place = || SecretSource::Env("x".into());
+        let key = SigningKeySettings { keys: one(), key_id: None, algorithm: None, certificate: None };
+        let ways = [
+            ClientAuth::Basic { secrets: one(), raw: false },
+            ClientAuth::Basic { secrets: one(), raw: true },
+            ClientAuth::Post(one()),
+            ClientAuth::SecretJwt(one()),
+            ClientAuth::PrivateKeyJwt(key),
+            ClientAuth::Assertion(one()),
+            ClientAuth::Tls { certificate: place(), key: place() },
+            ClientAuth::None,
+            ClientAuth::Omitted,
+        ];
+        let count = ways.len();
+        let identities: BTreeSet<Identity> = ways.into_iter().map(|way| of(|s| s.client_auth = way)).collect();
+        assert_eq!(identities.len(), count);
+        let issuer = |issuer: &str| {
+            of(|s| s.server = crate::oauth::Server { token_endpoint: None, issuer: Some(issuer.to_owned()) })
+        };
+        assert_ne!(issuer("https://login.example.com"), issuer("https://login.example.com/"));
+    }
+
+    /// Another digest would cost every program that is updated a token for each credential, and tells of a field that was lost.
+    #[test]
+    fn an_identity_stays_what_it_is() {
+        let known = of(|s| {
+            s.scope = vec!["b a".into()];
+            s.audience = Some("https://api.example.com".into());
+            s.resource = vec!["https://r.example.com".into()];
+            s.parameters = vec![("tenant".into(), "x".into())];
+        });
+        let digits: String = known.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digits, "79f06c14db6f8c7883752fcfc9a7067b81a2bc34ac3aa069a65478130e40ca37");
     }
 
     #[test]

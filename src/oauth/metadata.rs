@@ -47,8 +47,7 @@ impl Discovery {
     /// Discovery for an issuer: an `https` URL without query and fragment, or `http` on loopback.
     pub(super) fn new(issuer: &str) -> Result<Self, String> {
         let url = Url::parse(issuer).map_err(|error| format!("issuer is not a URL: {error}"))?;
-        let target = EndpointUrl::new(url.clone()).map_err(|error| error.replace("token_endpoint", "issuer"))?;
-        let in_clear = target.is_in_clear();
+        let in_clear = EndpointUrl::configured("issuer", &url)?.is_in_clear();
         Ok(Self { issuer: issuer.to_owned(), in_clear, places: places(&url), known: Mutex::default() })
     }
 

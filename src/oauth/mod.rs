@@ -32,6 +32,7 @@ use crate::dpop::{DpopKey, Nonces};
 use crate::secret::{Secret, SecretError, SecretSource};
 use crate::token::{About, Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource};
 
+pub(crate) use endpoint_url::{EndpointUrl, UnfitUrl};
 pub(crate) use identity::{Identity, assertions_fingerprint, identity, secrets_fingerprint};
 pub use settings::InvalidSettings;
 pub(crate) use settings::{
@@ -40,10 +41,8 @@ pub(crate) use settings::{
 };
 
 use endpoint::Endpoint;
-use endpoint_url::EndpointUrl;
 use metadata::Discovery;
-use request::TokenRequest;
-use response::lifetime;
+use request::{TokenRequest, grant};
 
 /// Threads that one source may have at a time. More than one, because callers' tokens are exchanged side by side.
 const READING: usize = 4;
@@ -89,7 +88,7 @@ impl OAuthSource {
     ) -> Result<Self, InvalidSettings> {
         let endpoint = Endpoint::new(&settings, tls).map_err(InvalidSettings)?;
         let discovery = match (&settings.server.token_endpoint, &settings.server.issuer) {
-            (Some(url), _) => EndpointUrl::new(url.clone()).map(|_checked| None),
+            (Some(url), _) => EndpointUrl::configured("token_endpoint", url).map(|_checked| None),
             (None, Some(issuer)) => Discovery::new(issuer).map(Some),
             (None, None) => Err("there is neither a token_endpoint nor an issuer".to_owned()),
         };
@@ -201,15 +200,16 @@ impl OAuthSource {
     async fn target(&self) -> Result<EndpointUrl, TokenError> {
         let invalid = |error| TokenError::new(TokenErrorKind::Configuration, error);
         let Some(discovery) = &self.discovery else {
-            let url = self.settings.server.token_endpoint.clone();
-            return url.map_or_else(|| Err("there is no token_endpoint".to_owned()), EndpointUrl::new).map_err(invalid);
+            let url = self.settings.server.token_endpoint.as_ref();
+            let url = url.ok_or_else(|| invalid("there is no token_endpoint".to_owned()))?;
+            return EndpointUrl::configured("token_endpoint", url).map_err(invalid);
         };
         let metadata = discovery.metadata(&self.endpoint).await?;
         let alias = metadata
             .mtls_token_endpoint
             .as_ref()
             .filter(|_| matches!(self.settings.client_auth, ClientAuth::Tls { .. }));
-        EndpointUrl::new(alias.unwrap_or(&metadata.token_endpoint).clone()).map_err(invalid)
+        EndpointUrl::configured("token_endpoint", alias.unwrap_or(&metadata.token_endpoint)).map_err(invalid)
     }
 
     /// One request with one secret; once more where the server wants its nonce in the proof (RFC 9449 section 8), which
@@ -236,7 +236,7 @@ impl OAuthSource {
         let request = self.prepare(target, subject.cloned(), secret).await?;
         let answer = self.endpoint.post(target, &self.settings, &request).await?;
         let new_nonce = self.dpop.is_some() && self.nonces.learn(&origin(target), &answer.headers);
-        let parsed = response::parse(&answer, &request.proof, &self.settings);
+        let parsed = response::parse(&answer, &request.client.redactor, &self.settings);
         let wants_nonce =
             new_nonce && parsed.as_ref().is_err_and(|error| error.code.as_deref() == Some("use_dpop_nonce"));
         Ok(Sent { outcome: parsed, wants_nonce })
@@ -273,7 +273,7 @@ impl SubjectSource {
     /// Exchanges this token of a caller's.
     #[must_use]
     pub(crate) fn new(source: Arc<OAuthSource>, subject: Secret) -> Self {
-        let ends = lifetime::jwt_end(subject.expose());
+        let ends = grant::subject_ends(&subject);
         Self { source, subject, ends }
     }
 

@@ -2,27 +2,43 @@
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use zeroize::Zeroizing;
 
-use super::request::client_auth::Proof;
+/// What a request holds in secret, in each form in which it goes out: a text that repeats it is not shown.
+#[derive(Default)]
+pub(super) struct Redactor(Vec<Zeroizing<String>>);
 
-/// A server's text in the characters of RFC 6749 section 5.2 (`%x20-21 / %x23-5B / %x5D-7E`; others become spaces), at
-/// most `limit` of them. `None` if nothing is left, or if the text repeats the secret.
-pub(super) fn repeatable(text: &str, limit: usize, proof: &Proof) -> Option<String> {
-    let allowed = |c: char| matches!(c, '\x20'..='\x21' | '\x23'..='\x5b' | '\x5d'..='\x7e');
-    // The whole text is looked through before it is cut, so that no half of a secret remains.
-    if proof.is_in(text) {
-        return None;
+impl Redactor {
+    pub(super) fn withhold(&mut self, secret: &str) {
+        self.0.push(Zeroizing::new(secret.to_owned()));
     }
-    let shown: String = text.chars().map(|c| if allowed(c) { c } else { ' ' }).collect();
-    let shown: String = shown.trim().chars().take(limit).collect();
-    (!shown.is_empty()).then_some(shown)
-}
 
-/// `type/subtype` of an answer, for the log.
-pub(super) fn media_type(headers: &HeaderMap, proof: &Proof) -> String {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = value.split(';').next().unwrap_or_default();
-    repeatable(media_type, 64, proof).unwrap_or_else(|| "none".to_owned())
+    /// True if the text repeats a secret. One of three characters or fewer is in too many words to be looked for.
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        let text = Zeroizing::new(text.to_ascii_lowercase());
+        let repeats = |secret: &Zeroizing<String>| text.contains(Zeroizing::new(secret.to_ascii_lowercase()).as_str());
+        self.0.iter().filter(|secret| secret.len() > 3).any(repeats)
+    }
+
+    /// A server's text in the characters of RFC 6749 section 5.2 (`%x20-21 / %x23-5B / %x5D-7E`; others become spaces), at
+    /// most `limit` of them. `None` if nothing is left, or if the text repeats a secret.
+    pub(super) fn redacted(&self, text: &str, limit: usize) -> Option<String> {
+        let allowed = |c: char| matches!(c, '\x20'..='\x21' | '\x23'..='\x5b' | '\x5d'..='\x7e');
+        // The whole text is looked through before it is cut, so that no half of a secret remains.
+        if self.is_in(text) {
+            return None;
+        }
+        let shown: String = text.chars().map(|c| if allowed(c) { c } else { ' ' }).collect();
+        let shown: String = shown.trim().chars().take(limit).collect();
+        (!shown.is_empty()).then_some(shown)
+    }
+
+    /// `type/subtype` of an answer, for the log.
+    pub(super) fn media_type(&self, headers: &HeaderMap) -> String {
+        let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = value.split(';').next().unwrap_or_default();
+        self.redacted(media_type, 64).unwrap_or_else(|| "none".to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -32,8 +48,8 @@ mod tests {
 
     #[test]
     fn foreign_characters_become_spaces_and_length_is_bounded() {
-        let proof = Proof::default();
-        let said = |text: &str| repeatable(text, 10, &proof);
+        let redactor = Redactor::default();
+        let said = |text: &str| redactor.redacted(text, 10);
         assert_eq!(said("a\"b\\c\r\nd").as_deref(), Some("a b c  d"));
         assert_eq!(said("ünïcödé").as_deref(), Some("n c d"));
         assert_eq!(said(&"x".repeat(1000)).as_deref(), Some("xxxxxxxxxx"));
@@ -42,9 +58,9 @@ mod tests {
 
     #[test]
     fn a_text_that_repeats_the_secret_is_withheld_even_past_the_cut() {
-        let proof = presented("s3cret value");
-        assert_eq!(repeatable("bad secret 's3cret value'", 14, &proof), None);
-        assert_eq!(repeatable("bad S3CRET+VALUE", 200, &proof), None);
-        assert!(repeatable("bad secret", 200, &proof).is_some());
+        let redactor = presented("s3cret value");
+        assert_eq!(redactor.redacted("bad secret 's3cret value'", 14), None);
+        assert_eq!(redactor.redacted("bad S3CRET+VALUE", 200), None);
+        assert!(redactor.redacted("bad secret", 200).is_some());
     }
 }

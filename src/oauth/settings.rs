@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::endpoint_url::{EndpointUrl, shown};
+use super::endpoint_url::{EndpointUrl, host_and_port};
 use crate::dial::OnwardSettings;
 use crate::jose::Algorithm;
 use crate::secret::{SecretSource, Secrets};
@@ -73,7 +73,8 @@ impl Server {
     /// When it is no `https` URL, or `http` on loopback, or holds user information.
     pub(crate) fn parse(token_endpoint: &str) -> Result<Url, InvalidSettings> {
         let url = Url::parse(token_endpoint).map_err(|error| format!("token_endpoint is not a URL: {error}"));
-        url.and_then(EndpointUrl::new).map(|target| target.url).map_err(InvalidSettings)
+        let url = url.and_then(|url| EndpointUrl::configured("token_endpoint", &url));
+        url.map(|endpoint| endpoint.url).map_err(InvalidSettings)
     }
 
     /// A server whose token endpoint is known.
@@ -86,7 +87,7 @@ impl Server {
     #[must_use]
     pub(crate) fn host(&self) -> String {
         let issuer = || self.issuer.as_deref().and_then(|issuer| Url::parse(issuer).ok());
-        self.token_endpoint.clone().or_else(issuer).map_or_else(String::new, |url| shown(&url))
+        self.token_endpoint.clone().or_else(issuer).map_or_else(String::new, |url| host_and_port(&url))
     }
 }
 

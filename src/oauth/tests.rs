@@ -17,15 +17,15 @@ pub(super) fn settings(token_endpoint: &str) -> OAuthSettings {
     settings
 }
 
-/// The proof of a request whose client presents this secret.
-pub(super) fn presented(secret: &str) -> request::client_auth::Proof {
+/// Of a request whose client presents this secret.
+pub(super) fn presented(secret: &str) -> redact::Redactor {
     let audience = request::assertion::Audience {
         issuer: None,
         token_endpoint: "https://login.example.com/token",
         wanted: &AssertionAudience::Unsaid,
     };
     let auth = ClientAuth::Basic { secrets: secrets(secret), raw: false };
-    request::client_auth::Proof::new(&auth, "me", Some(&literal(secret)), &audience).unwrap()
+    request::client_auth::ClientAuthentication::new(&auth, "me", Some(&literal(secret)), &audience).unwrap().redactor
 }
 
 pub(super) fn literal(text: &str) -> Secret {

@@ -8,24 +8,25 @@ use crate::jose::SigningKey;
 use crate::secret::Secret;
 use crate::token::{TokenError, TokenErrorKind};
 
+use super::super::redact::Redactor;
 use super::super::settings::ClientAuth;
 use super::assertion::{self, Assertion};
 
 /// RFC 7523 section 2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The client authentication of one token request. Knows in which forms the secret went out, so that a server which
-/// repeats it is not quoted.
+/// The client authentication of one token request.
 #[derive(Default)]
-pub(crate) struct Proof {
+pub(crate) struct ClientAuthentication {
     /// The value of `Authorization`, marked sensitive.
     pub(crate) authorization: Option<HeaderValue>,
     /// What goes into the form.
     pub(crate) form: Vec<(&'static str, Zeroizing<String>)>,
-    sent: Vec<Zeroizing<String>>,
+    /// Knows in which forms the secret went out.
+    pub(crate) redactor: Redactor,
 }
 
-impl Proof {
+impl ClientAuthentication {
     /// Presents `client_id` and the secret by the configured method. An assertion is a new one each time: servers accept
     /// each `jti` once (RFC 7523 section 3).
     ///
@@ -37,20 +38,20 @@ impl Proof {
         secret: Option<&Secret>,
         audience: &assertion::Audience<'_>,
     ) -> Result<Self, TokenError> {
-        let mut proof = Self::default();
-        proof.withhold(secret);
+        let mut client = Self::default();
+        client.withhold(secret);
         let missing = || TokenError::new(TokenErrorKind::Configuration, "there is no client secret; nothing was sent");
         match auth {
-            ClientAuth::Basic { raw, .. } => proof.basic(client_id, secret.ok_or_else(missing)?, *raw)?,
+            ClientAuth::Basic { raw, .. } => client.basic(client_id, secret.ok_or_else(missing)?, *raw)?,
             ClientAuth::Post(_) => {
                 let secret = secret.ok_or_else(missing)?;
-                proof.put("client_id", client_id);
-                proof.put("client_secret", secret.expose());
-                proof.sent.push(form_encoded(secret.expose()));
+                client.put("client_id", client_id);
+                client.put("client_secret", secret.expose());
+                client.redactor.withhold(&form_encoded(secret.expose()));
             }
             ClientAuth::SecretJwt(_) => {
                 let key = SigningKey::shared_secret(secret.ok_or_else(missing)?);
-                proof.assertion(client_id, &Assertion::of_client(client_id).sign(&key, audience, None)?);
+                client.assertion(client_id, &Assertion::of_client(client_id).sign(&key, audience, None)?);
             }
             ClientAuth::PrivateKeyJwt(settings) => {
                 let signed = assertion::signed(
@@ -59,26 +60,20 @@ impl Proof {
                     audience,
                     &Assertion::of_client(client_id),
                 )?;
-                proof.assertion(client_id, &signed);
+                client.assertion(client_id, &signed);
             }
-            ClientAuth::Assertion(_) => proof.assertion(client_id, secret.ok_or_else(missing)?.expose().trim()),
-            ClientAuth::Tls { .. } | ClientAuth::None => proof.put("client_id", client_id),
+            ClientAuth::Assertion(_) => client.assertion(client_id, secret.ok_or_else(missing)?.expose().trim()),
+            ClientAuth::Tls { .. } | ClientAuth::None => client.put("client_id", client_id),
             ClientAuth::Omitted => {}
         }
-        Ok(proof)
+        Ok(client)
     }
 
     /// Another secret that must not be quoted from an answer, such as a subject token.
     pub(crate) fn withhold(&mut self, secret: Option<&Secret>) {
-        self.sent.extend(secret.map(|secret| Zeroizing::new(secret.expose().trim().to_owned())));
-    }
-
-    /// True if a text of the server's repeats the secret, in any of the forms in which it was sent. A secret of three
-    /// characters or fewer is in too many words to be looked for.
-    pub(crate) fn is_in(&self, text: &str) -> bool {
-        let text = Zeroizing::new(text.to_ascii_lowercase());
-        let repeats = |sent: &Zeroizing<String>| text.contains(Zeroizing::new(sent.to_ascii_lowercase()).as_str());
-        self.sent.iter().filter(|sent| sent.len() > 3).any(repeats)
+        if let Some(secret) = secret {
+            self.redactor.withhold(secret.expose().trim());
+        }
     }
 
     /// RFC 6749 section 2.3.1: id and secret are form-encoded each for itself, so that the id's colons stay the id's.
@@ -89,7 +84,8 @@ impl Proof {
         })?;
         field.set_sensitive(true);
         self.authorization = Some(field);
-        self.sent.extend([form_encoded(secret.expose()), value]);
+        self.redactor.withhold(&form_encoded(secret.expose()));
+        self.redactor.withhold(&value);
         Ok(())
     }
 
@@ -98,7 +94,7 @@ impl Proof {
         self.put("client_id", client_id);
         self.put("client_assertion_type", JWT_BEARER);
         self.put("client_assertion", assertion);
-        self.sent.push(Zeroizing::new(assertion.to_owned()));
+        self.redactor.withhold(assertion);
     }
 
     fn put(&mut self, name: &'static str, value: &str) {

@@ -12,20 +12,20 @@ fn audience() -> assertion::Audience<'static> {
     }
 }
 
-fn proof(auth: &ClientAuth, secret: Option<&str>) -> Result<Proof, TokenError> {
-    Proof::new(auth, ID, secret.map(literal).as_ref(), &audience())
+fn presented(auth: &ClientAuth, secret: Option<&str>) -> Result<ClientAuthentication, TokenError> {
+    ClientAuthentication::new(auth, ID, secret.map(literal).as_ref(), &audience())
 }
 
 fn basic(raw: bool) -> ClientAuth {
     ClientAuth::Basic { secrets: secrets(SECRET), raw }
 }
 
-fn form(proof: &Proof) -> Vec<(&str, &str)> {
-    proof.form.iter().map(|(name, value)| (*name, value.as_str())).collect()
+fn form(client: &ClientAuthentication) -> Vec<(&str, &str)> {
+    client.form.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
-fn pair(proof: &Proof) -> String {
-    let value = proof.authorization.as_ref().unwrap();
+fn pair(client: &ClientAuthentication) -> String {
+    let value = client.authorization.as_ref().unwrap();
     assert!(value.is_sensitive());
     let pair = http_auth::BasicPair::read(value).unwrap();
     format!("{}:{}", pair.name, pair.password.as_str())
@@ -33,64 +33,65 @@ fn pair(proof: &Proof) -> String {
 
 #[test]
 fn basic_form_encodes_id_and_secret_separately() {
-    let proof = proof(&basic(false), Some(SECRET)).unwrap();
-    assert_eq!(pair(&proof), "odd%3Aid%2F%2B+%26%25:p%40ss%3Aw%2Ford%2B+%3D%25%26%7E");
-    assert!(proof.form.is_empty(), "one method for each request");
+    let client = presented(&basic(false), Some(SECRET)).unwrap();
+    assert_eq!(pair(&client), "odd%3Aid%2F%2B+%26%25:p%40ss%3Aw%2Ford%2B+%3D%25%26%7E");
+    assert!(client.form.is_empty(), "one method for each request");
 }
 
 #[test]
 fn raw_basic_encodes_nothing() {
-    let proof = proof(&basic(true), Some(SECRET)).unwrap();
-    assert_eq!(pair(&proof), format!("{ID}:{SECRET}"));
+    let client = presented(&basic(true), Some(SECRET)).unwrap();
+    assert_eq!(pair(&client), format!("{ID}:{SECRET}"));
 }
 
 #[test]
 fn post_puts_both_into_the_form_only() {
-    let proof = proof(&ClientAuth::Post(secrets(SECRET)), Some(SECRET)).unwrap();
-    assert_eq!(form(&proof), [("client_id", ID), ("client_secret", SECRET)]);
-    assert!(proof.authorization.is_none());
+    let client = presented(&ClientAuth::Post(secrets(SECRET)), Some(SECRET)).unwrap();
+    assert_eq!(form(&client), [("client_id", ID), ("client_secret", SECRET)]);
+    assert!(client.authorization.is_none());
 }
 
 #[test]
 fn a_public_client_sends_its_id_alone_and_an_omitted_one_nothing() {
-    let public = proof(&ClientAuth::None, None).unwrap();
+    let public = presented(&ClientAuth::None, None).unwrap();
     assert_eq!(form(&public), [("client_id", ID)]);
-    assert!(public.authorization.is_none() && !public.is_in("anything"));
-    let omitted = proof(&ClientAuth::Omitted, None).unwrap();
+    assert!(public.authorization.is_none() && !public.redactor.is_in("anything"));
+    let omitted = presented(&ClientAuth::Omitted, None).unwrap();
     assert!(omitted.authorization.is_none() && omitted.form.is_empty());
 }
 
 #[test]
 fn a_federated_assertion_goes_out_as_it_stands() {
-    let proof = proof(&ClientAuth::Assertion(secrets("x")), Some("aaa.bbb.ccc\n")).unwrap();
+    let client = presented(&ClientAuth::Assertion(secrets("x")), Some("aaa.bbb.ccc\n")).unwrap();
     let expected = [("client_id", ID), ("client_assertion_type", JWT_BEARER), ("client_assertion", "aaa.bbb.ccc")];
-    assert_eq!(form(&proof), expected);
-    assert!(proof.is_in("your aaa.bbb.ccc is bad"));
+    assert_eq!(form(&client), expected);
+    assert!(client.redactor.is_in("your aaa.bbb.ccc is bad"));
 }
 
 #[test]
 fn a_secret_jwt_never_shows_the_secret_and_is_never_sent_twice() {
     let auth = ClientAuth::SecretJwt(secrets(SECRET));
-    let sent =
-        |proof: &Proof| form(proof).into_iter().find(|(name, _)| *name == "client_assertion").unwrap().1.to_owned();
-    let one = proof(&auth, Some(SECRET)).unwrap();
+    let sent = |client: &ClientAuthentication| {
+        form(client).into_iter().find(|(name, _)| *name == "client_assertion").unwrap().1.to_owned()
+    };
+    let one = presented(&auth, Some(SECRET)).unwrap();
     assert!(one.authorization.is_none() && !format!("{:?}", form(&one)).contains(SECRET));
-    assert_ne!(sent(&one), sent(&proof(&auth, Some(SECRET)).unwrap()));
-    assert!(one.is_in(&format!("rejected {}", sent(&one))));
+    assert_ne!(sent(&one), sent(&presented(&auth, Some(SECRET)).unwrap()));
+    assert!(one.redactor.is_in(&format!("rejected {}", sent(&one))));
 }
 
 #[test]
 fn a_repeated_secret_is_recognised_in_every_form_it_was_sent_in() {
-    let proof = proof(&basic(false), Some(SECRET)).unwrap();
-    let value = proof.authorization.clone().unwrap();
+    let client = presented(&basic(false), Some(SECRET)).unwrap();
+    let value = client.authorization.clone().unwrap();
     for text in [SECRET, "P@SS:W/ORD+ =%&~", "p%40ss%3Aw%2Ford%2B+%3D%25%26%7E", value.to_str().unwrap()] {
-        assert!(proof.is_in(&format!("you said {text}!")), "{text}");
+        assert!(client.redactor.is_in(&format!("you said {text}!")), "{text}");
     }
-    assert!(!proof.is_in("you said nothing"));
+    assert!(!client.redactor.is_in("you said nothing"));
 }
 
 #[test]
 fn a_method_without_its_secret_is_a_configuration_error() {
-    let error = proof(&ClientAuth::Post(secrets(SECRET)), None).err().unwrap();
+    let error = presented(&ClientAuth::Post(secrets(SECRET)), None).err().unwrap();
     assert_eq!(error.kind, TokenErrorKind::Configuration);
 }

@@ -1,13 +1,15 @@
 //! The form of a token request: what is asked for (RFC 6749 section 4.4.2), with the extensions that are in use.
 
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
+use super::super::response::lifetime;
 use super::super::settings::{Grant, JwtBearer, OAuthSettings};
 use super::assertion::{self, Assertion, Audience};
-use super::client_auth::Proof;
+use super::client_auth::ClientAuthentication;
 use crate::secret::Secret;
 use crate::token::{TokenError, TokenErrorKind};
 
@@ -16,6 +18,11 @@ const CLIENT_AUTH_FIELDS: [&str; 4] = ["client_id", "client_secret", "client_ass
 
 /// The fields of the grant itself, besides `grant_type`.
 pub(crate) type GrantFields = Vec<(&'static str, Zeroizing<String>)>;
+
+/// When a caller's own token ends, by its `exp` if it is a JWT; its signature is for the authorization server to judge.
+pub(crate) fn subject_ends(subject: &Secret) -> Option<SystemTime> {
+    lifetime::jwt_end(subject.expose())
+}
 
 /// What the grant is made of in this request: the subject of a token exchange, the assertion of `jwt_bearer`.
 ///
@@ -68,7 +75,7 @@ const fn scope_is_a_claim(grant: &Grant) -> bool {
 ///
 /// A field that the settings fill already is not sent a second time by an extra parameter: RFC 6749 section 3.2 allows
 /// each once, save `resource`, which RFC 8707 section 2 lets repeat.
-pub(crate) fn body(settings: &OAuthSettings, grant: &GrantFields, proof: &Proof) -> Zeroizing<String> {
+pub(crate) fn body(settings: &OAuthSettings, grant: &GrantFields, client: &ClientAuthentication) -> Zeroizing<String> {
     let scope = asked_scope(settings).collect::<Vec<_>>().join(" ");
     let mut fields = vec![("grant_type", settings.grant.grant_type())];
     fields.extend(grant.iter().map(|(name, value)| (*name, value.as_str())));
@@ -81,7 +88,7 @@ pub(crate) fn body(settings: &OAuthSettings, grant: &GrantFields, proof: &Proof)
     let mut form = Serializer::new(String::new());
     form.extend_pairs(&fields)
         .extend_pairs(extra)
-        .extend_pairs(proof.form.iter().map(|(name, value)| (*name, value.as_str())));
+        .extend_pairs(client.form.iter().map(|(name, value)| (*name, value.as_str())));
     Zeroizing::new(form.finish())
 }
 
@@ -124,9 +131,9 @@ mod tests {
         settings.client_auth = ClientAuth::None;
         change(&mut settings);
         let audience = audience();
-        let proof = Proof::new(&ClientAuth::None, "me", None, &audience).unwrap();
+        let client = ClientAuthentication::new(&ClientAuth::None, "me", None, &audience).unwrap();
         let fields = fields(&settings, Some(&literal("sub")), Some(&literal("aaa.bbb.ccc")), &audience).unwrap();
-        body(&settings, &fields, &proof).to_string()
+        body(&settings, &fields, &client).to_string()
     }
 
     fn audience() -> Audience<'static> {

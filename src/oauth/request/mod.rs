@@ -10,7 +10,7 @@ use http::{HeaderValue, Method};
 use url::Url;
 
 use self::assertion::Audience;
-use self::client_auth::Proof;
+use self::client_auth::ClientAuthentication;
 use self::grant::GrantFields;
 use super::settings::{Grant, JwtBearer, OAuthSettings};
 use crate::dpop::DpopKey;
@@ -19,7 +19,7 @@ use crate::token::{TokenError, TokenErrorKind};
 
 /// What goes out, besides what the settings say in clear.
 pub(crate) struct TokenRequest {
-    pub(crate) proof: Proof,
+    pub(crate) client: ClientAuthentication,
     pub(crate) grant: GrantFields,
     /// `DPoP` (RFC 9449 section 5).
     pub(crate) dpop: Option<HeaderValue>,
@@ -39,16 +39,16 @@ impl TokenRequest {
     ) -> Result<Self, TokenError> {
         let issuer = settings.server.issuer.as_deref();
         let audience = Audience { issuer, token_endpoint: url.as_str(), wanted: &settings.assertion_audience };
-        let mut proof = Proof::new(&settings.client_auth, &settings.client_id, secret, &audience)?;
+        let mut client = ClientAuthentication::new(&settings.client_auth, &settings.client_id, secret, &audience)?;
         let assertion = grant_secret(&settings.grant)?;
         let grant = grant::fields(settings, subject, assertion.as_ref(), &audience)?;
-        proof.withhold(subject);
-        proof.withhold(assertion.as_ref());
+        client.withhold(subject);
+        client.withhold(assertion.as_ref());
         let dpop = dpop.map(|(key, nonce)| key.proof(&Method::POST, url.as_str(), None, nonce.as_deref())).transpose();
         let dpop = dpop.map_err(|error| {
             TokenError::new(TokenErrorKind::Configuration, format!("no DPoP proof can be made: {error}"))
         })?;
-        Ok(Self { proof, grant, dpop })
+        Ok(Self { client, grant, dpop })
     }
 }
 

@@ -16,11 +16,7 @@ pub(crate) fn server_date(answer: &Answer<'_>) -> Option<SystemTime> {
 /// The error, with the skew of this answer; and in its sentence, where that may well be why.
 pub(crate) fn told(mut error: TokenError, answer: &Answer<'_>, settings: &OAuthSettings) -> TokenError {
     error.clock_skew = server_date(answer).map(|date| clock_skew(date, answer.requested_at));
-    if let Some(seconds) = error.clock_skew
-        && seconds.unsigned_abs() >= FAR_OFF
-        && error.kind == TokenErrorKind::Permanent
-        && settings.says_a_time()
-    {
+    if let Some(seconds) = settings.explaining_skew(&error) {
         let skew = skew_in_words(seconds);
         error
             .message
@@ -30,8 +26,14 @@ pub(crate) fn told(mut error: TokenError, answer: &Answer<'_>, settings: &OAuthS
 }
 
 impl OAuthSettings {
-    /// Something in the request is good for a certain time only, by somebody's clock.
-    pub(crate) const fn says_a_time(&self) -> bool {
+    /// The skew, where a refusal may well be because of it.
+    pub(crate) fn explaining_skew(&self, error: &TokenError) -> Option<i64> {
+        let skew = error.clock_skew.filter(|seconds| seconds.unsigned_abs() >= FAR_OFF)?;
+        (error.kind == TokenErrorKind::Permanent && self.says_a_time()).then_some(skew)
+    }
+
+    /// Something in the request is good for a certain time only, by some clock.
+    const fn says_a_time(&self) -> bool {
         let client = matches!(
             self.client_auth,
             ClientAuth::SecretJwt(_) | ClientAuth::PrivateKeyJwt(_) | ClientAuth::Assertion(_)

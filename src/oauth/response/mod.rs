@@ -12,8 +12,7 @@ use serde_json::Value;
 
 use self::members::Members;
 use super::answer::Answer;
-use super::redact;
-use super::request::client_auth::Proof;
+use super::redact::Redactor;
 use super::request::grant;
 use super::settings::{Grant, OAuthSettings, TokenExchange};
 use crate::secret::Secret;
@@ -32,10 +31,14 @@ const MAX_MEMBER: usize = 2 * 1024;
 ///
 /// # Errors
 /// Permanent for an OAuth error, transient for an overloaded or broken server, otherwise an invalid response.
-pub(crate) fn parse(answer: &Answer<'_>, proof: &Proof, settings: &OAuthSettings) -> Result<FetchedToken, TokenError> {
+pub(crate) fn parse(
+    answer: &Answer<'_>,
+    redactor: &Redactor,
+    settings: &OAuthSettings,
+) -> Result<FetchedToken, TokenError> {
     let read = match Members::read(&answer.headers, &answer.body) {
-        Some(members) if answer.status.is_success() => granted(answer, members, proof, settings),
-        members => Err(refusal::refused(answer, members.as_ref(), proof)),
+        Some(members) if answer.status.is_success() => granted(answer, members, redactor, settings),
+        members => Err(refusal::refused(answer, members.as_ref(), redactor)),
     };
     read.map_err(|error| clock::told(error, answer, settings))
 }
@@ -43,7 +46,7 @@ pub(crate) fn parse(answer: &Answer<'_>, proof: &Proof, settings: &OAuthSettings
 fn granted(
     answer: &Answer<'_>,
     mut members: Members,
-    proof: &Proof,
+    redactor: &Redactor,
     settings: &OAuthSettings,
 ) -> Result<FetchedToken, TokenError> {
     let invalid = |what: &str| {
@@ -51,7 +54,7 @@ fn granted(
         TokenError::new(TokenErrorKind::InvalidResponse, message)
     };
     // Some servers answer 200 to everything. Where there is an error, a token beside it is not to be trusted.
-    if let Some(error) = refusal::stated(answer, &members, proof) {
+    if let Some(error) = refusal::stated(answer, &members, redactor) {
         return Err(error);
     }
     let name = settings.token_member.as_deref().unwrap_or(ACCESS_TOKEN);
@@ -59,7 +62,7 @@ fn granted(
         Some(Value::String(token)) => Secret::new(token),
         Some(_) => return Err(invalid(&format!("{name} is no text"))),
         None if settings.token_member.is_some() => return Err(invalid(&format!("it has no {name}"))),
-        None => return Err(refusal::refused(answer, Some(&members), proof)),
+        None => return Err(refusal::refused(answer, Some(&members), redactor)),
     };
     judge_token(access_token.expose()).map_err(|fault| invalid(&format!("{name} {fault}")))?;
     let token_type = token_type(members.take("token_type").as_ref(), settings).map_err(invalid)?;
@@ -82,11 +85,11 @@ fn granted(
     let missing_scope = grant::missing_scope(settings, said.as_deref());
     let scope = said
         .filter(|scope| !scope.contains(access_token.expose()))
-        .and_then(|scope| redact::repeatable(&scope, MAX_SCOPE, proof));
+        .and_then(|scope| redactor.redacted(&scope, MAX_SCOPE));
     // refresh_token is not looked at: this grant should have none (RFC 6749 section 4.4.3), and asking anew is as good.
     let server_date = clock::server_date(answer);
     let requested_at = answer.requested_at;
-    let members = settings.members.iter().filter_map(|name| member(&members, name, access_token.expose(), proof));
+    let members = settings.members.iter().filter_map(|name| member(&members, name, access_token.expose(), redactor));
     let detail = FetchDetail { proven_by: None, members: members.collect() };
     let not_after = None;
     Ok(FetchedToken {
@@ -115,10 +118,10 @@ fn issued_type(issued: Option<&Value>, exchange: &TokenExchange) -> Result<(), &
 }
 
 /// A text that a route asks for. One that repeats a secret, or could not stand in a URL, is left out.
-fn member(members: &Members, name: &str, token: &str, proof: &Proof) -> Option<(String, String)> {
+fn member(members: &Members, name: &str, token: &str, redactor: &Redactor) -> Option<(String, String)> {
     let text = members.get(name)?.as_str()?;
     let plain = text.len() <= MAX_MEMBER && text.bytes().all(|byte| byte.is_ascii_graphic());
-    (plain && !text.contains(token) && !proof.is_in(text)).then(|| (name.to_owned(), text.to_owned()))
+    (plain && !text.contains(token) && !redactor.is_in(text)).then(|| (name.to_owned(), text.to_owned()))
 }
 
 /// RFC 6749 section 7.1: a token of a type that is not understood must not be used, unless the configuration says how. A

@@ -7,8 +7,7 @@ use http::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use serde_json::Value;
 
 use super::super::answer::Answer;
-use super::super::redact;
-use super::super::request::client_auth::Proof;
+use super::super::redact::Redactor;
 use super::members::Members;
 use crate::token::{About, TokenError, TokenErrorKind};
 
@@ -55,10 +54,10 @@ const CLIENT: [&str; 10] = [
 const POSSESSION: [&str; 2] = ["use_dpop_nonce", "invalid_dpop_proof"];
 
 /// The error of an answer that brings no token.
-pub(crate) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Proof) -> TokenError {
+pub(crate) fn refused(answer: &Answer<'_>, members: Option<&Members>, redactor: &Redactor) -> TokenError {
     let (host, status) = (answer.host, answer.status);
     let is_json = members.is_some();
-    let refusal = members.and_then(|members| Refusal::read(members, proof));
+    let refusal = members.and_then(|members| Refusal::read(members, redactor));
     if let Some(refusal) = refusal.filter(|refusal| !status.is_redirection() && refusal.counts_under(status)) {
         return refusal.into_error(answer);
     }
@@ -67,7 +66,7 @@ pub(crate) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Pr
         return TokenError::new(TokenErrorKind::Transient, message).with_retry_after(retry_after(&answer.headers));
     }
     let message = match status.as_u16() {
-        300..=399 => redirect(answer, proof),
+        300..=399 => redirect(answer, redactor),
         200..=299 if is_json => format!("{host} answered {status} without an access_token; check token_endpoint"),
         200..=299 => {
             format!(
@@ -91,8 +90,8 @@ pub(crate) fn refused(answer: &Answer<'_>, members: Option<&Members>, proof: &Pr
 }
 
 /// The OAuth error that stands in a successful answer, if one does.
-pub(crate) fn stated(answer: &Answer<'_>, members: &Members, proof: &Proof) -> Option<TokenError> {
-    Refusal::read(members, proof).map(|refusal| refusal.into_error(answer))
+pub(crate) fn stated(answer: &Answer<'_>, members: &Members, redactor: &Redactor) -> Option<TokenError> {
+    Refusal::read(members, redactor).map(|refusal| refusal.into_error(answer))
 }
 
 /// `error` and `error_description`, filtered; `None` where nothing of them may be shown.
@@ -103,13 +102,13 @@ struct Refusal {
 
 impl Refusal {
     /// An `error` that is no text, or empty, is none.
-    fn read(members: &Members, proof: &Proof) -> Option<Self> {
+    fn read(members: &Members, redactor: &Redactor) -> Option<Self> {
         let error = members.get("error").and_then(Value::as_str).filter(|error| !error.is_empty())?;
         // A server that states an error beside a token may well quote that token.
         let token = members.get("access_token").and_then(Value::as_str).filter(|token| token.len() >= 8);
         let shown = |text: &str, limit| match token {
             Some(token) if text.contains(token) => None,
-            _ => redact::repeatable(text, limit, proof),
+            _ => redactor.redacted(text, limit),
         };
         // A known code tells nothing, even where somebody's secret is a part of the word.
         let known = PERMANENT.iter().chain(&TRANSIENT).chain(&CLIENT).chain(&POSSESSION);
@@ -165,10 +164,10 @@ fn is_overload(status: StatusCode) -> bool {
 }
 
 /// Only the host of the new place is named: path and query may hold anything.
-fn redirect(answer: &Answer<'_>, proof: &Proof) -> String {
+fn redirect(answer: &Answer<'_>, redactor: &Redactor) -> String {
     let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let place = location.and_then(|text| url::Url::parse(text).ok()).and_then(|url| url.host_str().map(str::to_owned));
-    let place = match place.and_then(|place| redact::repeatable(&place, 253, proof)) {
+    let place = match place.and_then(|place| redactor.redacted(&place, 253)) {
         Some(place) => format!(" to {place}"),
         None => String::new(),
     };

@@ -7,7 +7,7 @@ use url::Url;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::value::Value;
 use crate::config::tables::credentials::client_auth::Defaults;
-use crate::config::tables::credentials::token_server::is_token_server;
+use crate::oauth::EndpointUrl;
 
 /// A provider whose ways are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +158,7 @@ fn domain(table: &mut TableReader<'_>, example: &str) -> Option<String> {
 fn base_url(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
     let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    let url = Url::parse(&text).ok().and_then(|url| is_token_server(&url).then_some(url));
+    let url = Url::parse(&text).ok().and_then(|url| EndpointUrl::new(url.clone()).is_ok().then_some(url));
     match url {
         Some(url) if url.query().is_none() && url.fragment().is_none() => {
             Some(url.as_str().trim_end_matches('/').to_owned())
