@@ -639,6 +639,30 @@ async fn help_shows_the_way() {
     }
 }
 
+/// The tables of commands, in README.md and docs/commands.md, are held against the commands that there are.
+#[tokio::test]
+async fn every_command_is_in_the_tables_and_no_other() {
+    let help = Folder::new().run(&["--help"]).await.stdout;
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // A line that goes on is indented further.
+    let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let commands: BTreeSet<&str> =
+        names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    assert!(commands.len() > 10, "{help}");
+    let mut tables = 0;
+    for page in ["README.md", "docs/commands.md"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let cells = text.lines().filter_map(|line| line.strip_prefix("| `attache "));
+        let rows: BTreeSet<&str> = cells.filter_map(|cell| cell.split(['`', ' ']).next()).collect();
+        if !rows.is_empty() {
+            assert_eq!(rows, commands, "the table of commands in {page}");
+            tables += 1;
+        }
+    }
+    assert!(tables > 0, "there is no table with rows such as | `attache run` | …");
+}
+
 #[tokio::test]
 async fn version_is_data() {
     let version = env!("CARGO_PKG_VERSION");
