@@ -8,7 +8,7 @@ pub use crate::route::{Arrival, ForwardTable, Found, NoRoute, PathTable, Reverse
 pub use crate::tls::provider;
 pub use crate::tls::trust_store::pem_bundle;
 pub use crate::token::{
-    Budget, Clock, Expires, FetchDetail, FetchedToken, Injectable, RefreshSettings, TokenCache, TokenMetrics,
+    Budget, Clock, Expires, FetchDetail, FetchedToken, HeaderToken, RefreshSettings, TokenCache, TokenMetrics,
     TokenSource,
 };
 

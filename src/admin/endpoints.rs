@@ -112,7 +112,7 @@ pub(super) async fn refresh(State(shared): AdminState, Path(name): Path<String>)
     let Some(credential) = runtime.credentials.iter().find(|credential| credential.name == name) else {
         return problem(StatusCode::NOT_FOUND, format!("there is no credential {name:?}"));
     };
-    match credential.force_refresh().await {
+    match credential.refresh().await {
         Ok(()) => Json(status::credential(credential)).into_response(),
         Err(error) => problem(StatusCode::BAD_GATEWAY, error.message.as_str()),
     }

@@ -63,11 +63,11 @@ struct Known {
 pub(crate) struct Proven {
     /// Its name.
     pub(crate) name: Arc<str>,
-    by: Proof,
+    by: ProvenBy,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Proof {
+enum ProvenBy {
     /// The digest of the password: with several, and when they are rotated, it says which one.
     Password([u8; 32]),
     /// The certificate of its connection, which keeps the names in it.
@@ -83,7 +83,7 @@ impl fmt::Debug for Proven {
 
 /// What came of a caller's attempt to prove itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Attempt {
+pub(crate) enum Authentication {
     /// This is who it is.
     Accepted(Proven),
     /// A wrong password, a name that nobody has, or a field that cannot be read: all the same to who tries.
@@ -135,63 +135,70 @@ impl Callers {
         field: &HeaderName,
         headers: &mut HeaderMap,
         connection: &CallerConnection,
-    ) -> Attempt {
+    ) -> Authentication {
         let given = basic(headers, field);
         headers.remove(field);
         let attempt = match given {
-            Given::Nothing => self.by_certificate(connection).map_or(Attempt::Missing, Attempt::Accepted),
+            Presented::Nothing => {
+                self.by_certificate(connection).map_or(Authentication::Missing, Authentication::Accepted)
+            }
             // Nobody's password; it tells nothing and need not be counted.
-            Given::Unreadable => Attempt::Refused,
-            Given::Pair(name, password) => self.attempt(&name, &password, connection),
+            Presented::Unreadable => Authentication::Refused,
+            Presented::Pair(name, password) => self.attempt(&name, &password, connection),
         };
         self.count(&attempt);
         attempt
     }
 
     /// The caller of this name, by a password that was given otherwise than in a field.
-    pub(crate) fn authenticate_pair(&self, name: &str, password: &Secret, connection: &CallerConnection) -> Attempt {
+    pub(crate) fn authenticate_pair(
+        &self,
+        name: &str,
+        password: &Secret,
+        connection: &CallerConnection,
+    ) -> Authentication {
         let attempt = self.attempt(name, password, connection);
         self.count(&attempt);
         attempt
     }
 
-    fn attempt(&self, name: &str, password: &Secret, connection: &CallerConnection) -> Attempt {
+    fn attempt(&self, name: &str, password: &Secret, connection: &CallerConnection) -> Authentication {
         let given = password.fingerprint();
         if let Err(after) = self.guesses.may_try(connection, name, &given) {
-            return Attempt::TooMany(after);
+            return Authentication::TooMany(after);
         }
         match self.proven(name, given) {
             Some(proven) => {
                 self.guesses.was_right(connection, name, &given);
-                Attempt::Accepted(proven)
+                Authentication::Accepted(proven)
             }
             None => {
                 self.guesses.was_wrong(connection, name);
-                Attempt::Refused
+                Authentication::Refused
             }
         }
     }
 
-    fn count(&self, attempt: &Attempt) {
+    fn count(&self, attempt: &Authentication) {
         match attempt {
-            Attempt::Accepted(_) => self.metrics.accepted.inc(),
-            Attempt::Refused => self.metrics.refused.inc(),
-            Attempt::Missing => self.metrics.missing.inc(),
-            Attempt::TooMany(_) => self.metrics.too_many.inc(),
+            Authentication::Accepted(_) => self.metrics.accepted.inc(),
+            Authentication::Refused => self.metrics.refused.inc(),
+            Authentication::Missing => self.metrics.missing.inc(),
+            Authentication::TooMany(_) => self.metrics.too_many.inc(),
         };
     }
 
     /// The caller of this name, if the password is one of its own.
     fn proven(&self, name: &str, given: [u8; 32]) -> Option<Proven> {
         let known = find_proven(&self.known, |known| *known.name == *name, |known| known.has(&given))?;
-        Some(Proven { name: Arc::clone(&known.name), by: Proof::Password(given) })
+        Some(Proven { name: Arc::clone(&known.name), by: ProvenBy::Password(given) })
     }
 
     /// The caller that the connection's certificate stands for.
     #[must_use]
     pub(crate) fn by_certificate(&self, connection: &CallerConnection) -> Option<Proven> {
         let known = self.known.iter().find(|known| known.is_named_by(connection))?;
-        Some(Proven { name: Arc::clone(&known.name), by: Proof::Certificate })
+        Some(Proven { name: Arc::clone(&known.name), by: ProvenBy::Certificate })
     }
 
     /// True as long as what a caller has proven itself by is good: it is one of these, and the password is still one of its
@@ -200,8 +207,8 @@ impl Callers {
     pub(crate) fn still_knows(&self, proven: &Proven, connection: &CallerConnection) -> bool {
         let Some(known) = self.known.iter().find(|known| known.name == proven.name) else { return false };
         match &proven.by {
-            Proof::Password(digest) => known.has(digest),
-            Proof::Certificate => known.is_named_by(connection),
+            ProvenBy::Password(digest) => known.has(digest),
+            ProvenBy::Certificate => known.is_named_by(connection),
         }
     }
 }
@@ -224,7 +231,7 @@ impl Known {
 }
 
 /// What stands in the field that a caller proves itself in.
-enum Given {
+enum Presented {
     Nothing,
     /// Another scheme, no base64, or several fields.
     Unreadable,
@@ -232,14 +239,14 @@ enum Given {
 }
 
 /// What a field of the scheme Basic says (RFC 7617 section 2).
-fn basic(headers: &HeaderMap, field: &HeaderName) -> Given {
+fn basic(headers: &HeaderMap, field: &HeaderName) -> Presented {
     let mut values = headers.get_all(field).iter();
-    let Some(first) = values.next() else { return Given::Nothing };
+    let Some(first) = values.next() else { return Presented::Nothing };
     if values.next().is_some() {
-        return Given::Unreadable;
+        return Presented::Unreadable;
     }
-    let given = |pair: BasicPair| Given::Pair(pair.name, Secret::new(pair.password.to_string()));
-    BasicPair::read(first).map_or(Given::Unreadable, given)
+    let given = |pair: BasicPair| Presented::Pair(pair.name, Secret::new(pair.password.to_string()));
+    BasicPair::read(first).map_or(Presented::Unreadable, given)
 }
 
 #[cfg(test)]
@@ -259,7 +266,7 @@ mod tests {
         Callers::new(vec![one], CallerMetrics::default())
     }
 
-    fn ask(callers: &Callers, field: Option<&str>, shown: &[&str]) -> Attempt {
+    fn ask(callers: &Callers, field: Option<&str>, shown: &[&str]) -> Authentication {
         let mut headers = HeaderMap::new();
         if let Some(value) = field {
             headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_str(value).unwrap());
@@ -276,9 +283,9 @@ mod tests {
         format!("basic {}", crate::http_auth::basic_credentials(name, password).as_str())
     }
 
-    fn name_of(attempt: Attempt) -> String {
+    fn name_of(attempt: Authentication) -> String {
         match attempt {
-            Attempt::Accepted(proven) => proven.name.to_string(),
+            Authentication::Accepted(proven) => proven.name.to_string(),
             other => panic!("{other:?}"),
         }
     }
@@ -293,9 +300,9 @@ mod tests {
     #[test]
     fn whatever_is_wrong_is_refused_in_the_same_way() {
         for broken in [&pair("one:wrong"), &pair("other:old"), "Bearer abc", "Basic", "Basic ???", "Basic b25l"] {
-            assert_eq!(ask(&callers(), Some(broken), &["one.test"]), Attempt::Refused, "{broken}");
+            assert_eq!(ask(&callers(), Some(broken), &["one.test"]), Authentication::Refused, "{broken}");
         }
-        assert_eq!(ask(&callers(), None, &["other.test"]), Attempt::Missing);
+        assert_eq!(ask(&callers(), None, &["other.test"]), Authentication::Missing);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use crate::dpop::{DpopKey, Nonces, access_token_hash, htu};
 use crate::jose::KeyError;
-use crate::token::Injectable;
+use crate::token::HeaderToken;
 
 /// A credential's key, and what upstreams want to see in its proofs.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Binding {
     /// never says the query.
     pub(super) fn proof(
         &self,
-        token: &Injectable,
+        token: &HeaderToken,
         method: &Method,
         origin: (&str, &str),
         path: &str,
@@ -51,7 +51,7 @@ impl Binding {
         self.nonces.learn(&server(origin.0, origin.1), headers)
     }
 
-    fn hash(&self, token: &Injectable) -> Option<Arc<(u64, String)>> {
+    fn hash(&self, token: &HeaderToken) -> Option<Arc<(u64, String)>> {
         if let Some(known) = self.newest.load_full().filter(|known| known.0 == token.generation) {
             return Some(known);
         }

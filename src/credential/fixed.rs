@@ -20,7 +20,7 @@ use crate::http_auth::basic_credentials;
 use crate::secret::Secret;
 use crate::sync::lock;
 use crate::token::{
-    Flight, FlightResult, Flights, Injectable, TokenError, TokenErrorKind, TokenFault, TokenStatus, judge_token,
+    Flight, FlightResult, Flights, HeaderToken, TokenError, TokenErrorKind, TokenFault, TokenStatus, judge_token,
 };
 
 /// How long a request waits for the secret to be read: a file may be on a network that hangs.
@@ -54,12 +54,12 @@ impl FixedSettings {
     ///
     /// # Errors
     /// A secret that may not stand there.
-    pub(crate) fn finished(&self, secret: &Secret) -> Result<HeaderValue, InvalidSecret> {
+    pub(crate) fn format(&self, secret: &Secret) -> Result<HeaderValue, InvalidSecret> {
         let text = secret.expose();
         match &self.scheme {
             FixedScheme::Bearer(inject) => {
                 judge_token(text).map_err(InvalidSecret::Bearer)?;
-                inject.finished("Bearer", text).ok_or(InvalidSecret::Place)
+                inject.format("Bearer", text).ok_or(InvalidSecret::Place)
             }
             FixedScheme::Basic { .. } if text.chars().any(char::is_control) => Err(InvalidSecret::Basic),
             FixedScheme::Basic { username } => {
@@ -92,14 +92,14 @@ pub(crate) struct Fixed {
 
 /// What goes on requests now.
 struct Held {
-    finished: Injectable,
+    finished: HeaderToken,
     fingerprint: [u8; 32],
 }
 
 /// What changes outside the request path; its lock is never held across an await, nor while a secret is read.
 #[derive(Default)]
 struct Reading {
-    flights: Flights<Injectable>,
+    flights: Flights<HeaderToken>,
     /// A 401 is among the reasons of the reading that is under way.
     unauthorized: bool,
     generation: u64,
@@ -152,12 +152,12 @@ impl Fixed {
     }
 
     /// The request path: one snapshot load and one reference count.
-    pub(super) fn usable(&self) -> Option<Injectable> {
+    pub(super) fn usable(&self) -> Option<HeaderToken> {
         self.held.load().as_ref().map(|held| held.finished.clone())
     }
 
     /// What goes on requests, reading it if it has not been read.
-    pub(super) async fn obtain(self: &Arc<Self>) -> FlightResult<Injectable> {
+    pub(super) async fn obtain(self: &Arc<Self>) -> FlightResult<HeaderToken> {
         if let Some(finished) = self.usable() {
             return Ok(finished);
         }
@@ -172,8 +172,8 @@ impl Fixed {
     }
 
     /// What the secret is now, if that is not what was refused.
-    pub(super) async fn renew(self: &Arc<Self>, refused: u64) -> Result<Option<Injectable>, Arc<TokenError>> {
-        let newer = |finished: Injectable| (finished.generation > refused).then_some(finished);
+    pub(super) async fn renew(self: &Arc<Self>, refused: u64) -> Result<Option<HeaderToken>, Arc<TokenError>> {
+        let newer = |finished: HeaderToken| (finished.generation > refused).then_some(finished);
         if let Some(finished) = self.usable().and_then(newer) {
             return Ok(Some(finished));
         }
@@ -190,7 +190,7 @@ impl Fixed {
     }
 
     /// What the secret is now.
-    pub(super) async fn read_again(self: &Arc<Self>) -> FlightResult<Injectable> {
+    pub(super) async fn read_again(self: &Arc<Self>) -> FlightResult<HeaderToken> {
         let flight = self.join_flight(&mut self.lock());
         wait_for(flight).await
     }
@@ -219,7 +219,7 @@ impl Fixed {
         }
     }
 
-    fn join_flight(self: &Arc<Self>, reading: &mut Reading) -> Flight<Injectable> {
+    fn join_flight(self: &Arc<Self>, reading: &mut Reading) -> Flight<HeaderToken> {
         reading.flights.join(|completion| {
             let fixed = Arc::clone(self);
             drop(self.control.spawn_blocking(move || {
@@ -231,10 +231,10 @@ impl Fixed {
     }
 
     /// Reads the secret, and takes it in.
-    fn read(&self) -> FlightResult<Injectable> {
+    fn read(&self) -> FlightResult<HeaderToken> {
         let _turn = lock(&self.turn);
         let read = self.settings.secret.read().map_err(|error| error.to_string()).and_then(|secret| {
-            let finished = self.settings.finished(&secret).map_err(|error| error.to_string())?;
+            let finished = self.settings.format(&secret).map_err(|error| error.to_string())?;
             Ok((finished, secret.fingerprint()))
         });
         let mut reading = self.lock();
@@ -251,7 +251,7 @@ impl Fixed {
         value: HeaderValue,
         fingerprint: [u8; 32],
         unauthorized: bool,
-    ) -> Injectable {
+    ) -> HeaderToken {
         if reading.flights.forget_failure() {
             tracing::info!(target: "attache::credential", credential = %self.name, "the secret can be used again");
         }
@@ -267,7 +267,7 @@ impl Fixed {
         if generation > 1 {
             tracing::info!(target: "attache::credential", credential = %self.name, generation, "the secret has changed and is in use");
         }
-        let finished = Injectable { value, generation, after_unauthorized: unauthorized, type_is_known: true };
+        let finished = HeaderToken { value, generation, after_unauthorized: unauthorized, type_is_known: true };
         self.held.store(Some(Arc::new(Held { finished: finished.clone(), fingerprint })));
         finished
     }
@@ -289,7 +289,7 @@ impl Fixed {
     }
 }
 
-async fn wait_for(flight: Flight<Injectable>) -> FlightResult<Injectable> {
+async fn wait_for(flight: Flight<HeaderToken>) -> FlightResult<HeaderToken> {
     let failed = |kind, message: &str| Err(Arc::new(TokenError::new(kind, message)));
     match tokio::time::timeout(WAIT, flight.result()).await {
         Ok(Some(result)) => result,

@@ -13,7 +13,7 @@ fn literal(text: &str) -> SecretSource {
 }
 
 fn finished(scheme: FixedScheme, text: &str) -> Result<String, InvalidSecret> {
-    let value = settings(scheme, literal("x")).finished(&Secret::new(text.to_owned()))?;
+    let value = settings(scheme, literal("x")).format(&Secret::new(text.to_owned()))?;
     assert!(value.is_sensitive());
     Ok(value.to_str().unwrap().to_owned())
 }
@@ -27,7 +27,7 @@ fn in_file() -> (Arc<Fixed>, tempfile::TempDir) {
     (Fixed::new("key", settings(header, SecretSource::File(path)), Handle::current()), folder)
 }
 
-fn value(finished: &Injectable) -> &str {
+fn value(finished: &HeaderToken) -> &str {
     finished.value.to_str().unwrap()
 }
 

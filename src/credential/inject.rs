@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use crate::token::Injectable;
+use crate::token::HeaderToken;
 
 /// `inject`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Default for Inject {
 impl Inject {
     /// The finished text, marked sensitive: a field's value, or `name=token` for the query, percent-encoded. `None` if it may
     /// not stand there.
-    pub(super) fn finished(&self, scheme: &str, token: &str) -> Option<HeaderValue> {
+    pub(super) fn format(&self, scheme: &str, token: &str) -> Option<HeaderValue> {
         let text = Zeroizing::new(match (&self.place, &self.format) {
             (Place::Query(name), _) => encoded(name) + "=" + &*Zeroizing::new(encoded(token)),
             (Place::Field(_), Some(Format { before, after })) => format!("{before}{token}{after}"),
@@ -96,22 +96,22 @@ impl std::str::FromStr for Format {
     }
 }
 
-/// Tokens in the credential's own shape. Equal token requests share a cache, whatever becomes of the token; so what differs
+/// Tokens in the credential's own format. Equal token requests share a cache, whatever becomes of the token; so what differs
 /// is kept here: the newest token's finished text, made once and then read like the usual one.
 #[derive(Debug)]
-pub(super) struct Shape {
+pub(super) struct HeaderFormat {
     pub(super) inject: Inject,
-    newest: ArcSwapOption<Injectable>,
+    newest: ArcSwapOption<HeaderToken>,
 }
 
-impl Shape {
+impl HeaderFormat {
     pub(super) fn new(inject: Inject) -> Self {
         Self { inject, newest: ArcSwapOption::empty() }
     }
 
     /// This token, as it goes out. `None` if it may not stand there, or if nothing says how it is presented: another
     /// credential may have taken a token of a type that this one cannot use.
-    pub(super) fn of(&self, token: Injectable) -> Option<Injectable> {
+    pub(super) fn format(&self, token: HeaderToken) -> Option<HeaderToken> {
         if !token.type_is_known && !self.inject.is_explicit() {
             return None;
         }
@@ -120,10 +120,10 @@ impl Shape {
         }
         let newest = self.newest.load();
         if let Some(finished) = newest.as_ref().filter(|finished| finished.generation == token.generation) {
-            return Some(Injectable::clone(finished));
+            return Some(HeaderToken::clone(finished));
         }
         let (scheme, text) = token.scheme_and_token()?;
-        let finished = Injectable { value: self.inject.finished(scheme, text)?, ..token };
+        let finished = HeaderToken { value: self.inject.format(scheme, text)?, ..token };
         // Two threads may both come here, with one token or with two: what stays is right for its own generation.
         self.newest.store(Some(std::sync::Arc::new(finished.clone())));
         Some(finished)
@@ -156,9 +156,9 @@ mod tests {
         }
     }
 
-    fn token(generation: u64, value: &'static str) -> Injectable {
+    fn token(generation: u64, value: &'static str) -> HeaderToken {
         let value = HeaderValue::from_static(value);
-        Injectable { value, generation, after_unauthorized: false, type_is_known: true }
+        HeaderToken { value, generation, after_unauthorized: false, type_is_known: true }
     }
 
     #[test]
@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn the_scheme_is_the_tokens_own_unless_a_format_says_otherwise() {
-        assert_eq!(field(None).finished("DPoP", "abc").unwrap(), "DPoP abc");
-        assert_eq!(field(Some("Token {token}!")).finished("DPoP", "abc").unwrap(), "Token abc!");
+        assert_eq!(field(None).format("DPoP", "abc").unwrap(), "DPoP abc");
+        assert_eq!(field(Some("Token {token}!")).format("DPoP", "abc").unwrap(), "Token abc!");
         assert_eq!(field(Some("Token {token}")).scheme(), Some("Token"));
         assert_eq!((field(Some("{token}")).scheme(), field(None).scheme()), (None, None));
     }
@@ -183,19 +183,19 @@ mod tests {
     #[test]
     fn a_parameter_is_encoded_so_that_every_server_reads_the_same() {
         let query = Inject { place: Place::Query("access token".into()), format: None };
-        let pair = query.finished("Bearer", "a+b/c~d==").unwrap();
+        let pair = query.format("Bearer", "a+b/c~d==").unwrap();
         assert_eq!(pair, "access+token=a%2Bb%2Fc%7Ed%3D%3D");
         assert!(pair.is_sensitive());
     }
 
     #[test]
     fn a_shape_is_made_once_for_each_token() {
-        let shape = Shape::new(field(Some("Token {token}")));
-        let first = shape.of(token(1, "Bearer one")).unwrap();
+        let format = HeaderFormat::new(field(Some("Token {token}")));
+        let first = format.format(token(1, "Bearer one")).unwrap();
         assert_eq!((first.value.as_bytes(), first.generation), (&b"Token one"[..], 1));
-        let again = shape.of(token(1, "Bearer one")).unwrap();
+        let again = format.format(token(1, "Bearer one")).unwrap();
         assert_eq!(again.value.as_bytes().as_ptr(), first.value.as_bytes().as_ptr(), "the same bytes, not a copy");
-        assert_eq!(shape.of(token(2, "Bearer two")).unwrap().value, "Token two");
-        assert!(!format!("{shape:?}").contains("two"));
+        assert_eq!(format.format(token(2, "Bearer two")).unwrap().value, "Token two");
+        assert!(!format!("{format:?}").contains("two"));
     }
 }

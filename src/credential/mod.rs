@@ -20,11 +20,11 @@ pub(crate) use fixed::Fixed;
 pub(crate) use inject::{Format, Inject, Place};
 pub(crate) use settings::{CredentialKind, CredentialSettings, FixedScheme, FixedSettings, TokenSettings};
 
-use self::inject::Shape;
+use self::inject::HeaderFormat;
 use crate::jose::KeyError;
-use crate::renewal::{Evidence, Renewals, Standing};
+use crate::renewal::{Evidence, RefusedToken, Renewals};
 use crate::secret::Secret;
-use crate::token::{Acquired, CachePolicy, Injectable, TokenCache, TokenError, TokenErrorKind, TokenStatus};
+use crate::token::{Acquired, CachePolicy, HeaderToken, TokenCache, TokenError, TokenErrorKind, TokenStatus};
 
 /// A configured credential, live. Several may share one [`TokenCache`], when their token requests are equal.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) struct Credential {
 enum Backing {
     Tokens {
         cache: Arc<TokenCache>,
-        shape: Shape,
+        format: HeaderFormat,
         binding: Option<Arc<Binding>>,
         /// How long a request waits for a token: a whole token request, and its one quick retry.
         wait: Duration,
@@ -61,7 +61,7 @@ pub(crate) type Exchange = exchange::Exchange<Credential>;
 pub(crate) struct Authorization {
     /// `None`: it goes into the query.
     field: Option<HeaderName>,
-    finished: Injectable,
+    finished: HeaderToken,
 }
 
 impl Credential {
@@ -69,7 +69,7 @@ impl Credential {
     #[must_use]
     pub(crate) fn new(name: String, required: bool, inject: Inject, cache: Arc<TokenCache>, timeout: Duration) -> Self {
         let wait = timeout * 2 + Duration::from_secs(1);
-        Self::with(name, required, Backing::Tokens { cache, shape: Shape::new(inject), binding: None, wait })
+        Self::with(name, required, Backing::Tokens { cache, format: HeaderFormat::new(inject), binding: None, wait })
     }
 
     /// The same credential, whose tokens are bound to a key.
@@ -177,14 +177,14 @@ impl Credential {
     /// True if it puts its tokens where this says.
     #[must_use]
     pub(crate) fn injects(&self, inject: &Inject) -> bool {
-        matches!(&self.backing, Backing::Tokens { shape, .. } if shape.inject == *inject)
+        matches!(&self.backing, Backing::Tokens { format, .. } if format.inject == *inject)
     }
 
     /// What part of a request it is put on.
     #[must_use]
     pub(crate) fn place(&self) -> &Place {
         match &self.backing {
-            Backing::Tokens { shape, .. } => &shape.inject.place,
+            Backing::Tokens { format, .. } => &format.inject.place,
             Backing::Fixed(fixed) => fixed.place(),
             Backing::Exchange(exchange) => &exchange.inject().place,
         }
@@ -200,8 +200,8 @@ impl Credential {
     #[must_use]
     pub(crate) fn answers(&self, scheme: &str) -> bool {
         match &self.backing {
-            Backing::Tokens { shape, .. } => {
-                let own = shape.inject.scheme();
+            Backing::Tokens { format, .. } => {
+                let own = format.inject.scheme();
                 ["Bearer", "DPoP"].into_iter().chain(own).any(|ours| ours.eq_ignore_ascii_case(scheme))
             }
             Backing::Exchange(_) => false,
@@ -213,7 +213,7 @@ impl Credential {
     #[must_use]
     pub(crate) fn ready(&self) -> Option<Authorization> {
         match &self.backing {
-            Backing::Tokens { cache, shape, .. } => shape.of(cache.usable()?),
+            Backing::Tokens { cache, format, .. } => format.format(cache.usable()?),
             Backing::Fixed(fixed) => fixed.usable(),
             Backing::Exchange(_) => None,
         }
@@ -226,7 +226,7 @@ impl Credential {
     /// Why there is no token.
     pub(crate) async fn obtain(&self) -> Result<Authorization, Arc<TokenError>> {
         let finished = match &self.backing {
-            Backing::Tokens { cache, shape, wait, .. } => shaped(shape, cache.obtain(*wait).await?)?,
+            Backing::Tokens { cache, format, wait, .. } => formatted(format, cache.obtain(*wait).await?)?,
             Backing::Fixed(fixed) => fixed.obtain().await?,
             Backing::Exchange(_) => return Err(no_subject()),
         };
@@ -242,12 +242,12 @@ impl Credential {
     pub(crate) async fn renew(
         &self,
         refused: &Authorization,
-        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+        warrant: impl FnOnce(RefusedToken) -> Option<Evidence>,
     ) -> Result<Option<Authorization>, Arc<TokenError>> {
         let finished = match &self.backing {
-            Backing::Tokens { cache, shape, wait, .. } => {
+            Backing::Tokens { cache, format, wait, .. } => {
                 let newer = cache.renew(&refused.finished, *wait, warrant).await?;
-                newer.map(|newer| shaped(shape, newer)).transpose()?
+                newer.map(|newer| formatted(format, newer)).transpose()?
             }
             Backing::Fixed(fixed) => fixed.renew(refused.generation()).await?,
             Backing::Exchange(_) => return Err(no_subject()),
@@ -256,7 +256,11 @@ impl Credential {
     }
 
     /// Has a refused token replaced for the requests to come.
-    pub(crate) fn renew_for_later(&self, refused: &Authorization, warrant: impl FnOnce(Standing) -> Option<Evidence>) {
+    pub(crate) fn renew_for_later(
+        &self,
+        refused: &Authorization,
+        warrant: impl FnOnce(RefusedToken) -> Option<Evidence>,
+    ) {
         if let Backing::Tokens { cache, .. } = &self.backing {
             cache.renew_for_later(&refused.finished, warrant);
         }
@@ -266,9 +270,9 @@ impl Credential {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) async fn force_refresh(&self) -> Result<(), Arc<TokenError>> {
+    pub(crate) async fn refresh(&self) -> Result<(), Arc<TokenError>> {
         match &self.backing {
-            Backing::Tokens { cache, wait, .. } => cache.force_refresh(*wait).await.map(|_| ()),
+            Backing::Tokens { cache, wait, .. } => cache.refresh(*wait).await.map(|_| ()),
             Backing::Fixed(fixed) => fixed.read_again().await.map(|_| ()),
             Backing::Exchange(_) => Err(no_subject()),
         }
@@ -322,7 +326,7 @@ impl Credential {
         matches!(self.backing, Backing::Tokens { .. })
     }
 
-    fn authorization(&self, finished: Injectable) -> Authorization {
+    fn authorization(&self, finished: HeaderToken) -> Authorization {
         let field = match self.place() {
             Place::Field(name) => Some(name.clone()),
             Place::Query(_) => None,
@@ -357,9 +361,9 @@ fn no_subject() -> Arc<TokenError> {
 }
 
 /// A token's characters are checked when it comes, and those around it when the configuration is read.
-fn shaped(shape: &Shape, token: Injectable) -> Result<Injectable, Arc<TokenError>> {
+fn formatted(format: &HeaderFormat, token: HeaderToken) -> Result<HeaderToken, Arc<TokenError>> {
     let token_is_known = token.type_is_known;
-    shape.of(token).ok_or_else(|| {
+    format.format(token).ok_or_else(|| {
         let message = if token_is_known {
             "the access token cannot be put where `inject` says"
         } else {

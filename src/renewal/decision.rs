@@ -1,7 +1,7 @@
 //! The words of the rule: what an upstream answers, how sure it is what that means, and what to do about it.
 
 use super::evidence::Evidence;
-use super::pace::Room;
+use super::pace::Allowance;
 
 /// What to do about a refused token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +27,13 @@ pub(crate) enum Answer {
 
 /// What the credential says about the token that was refused.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Standing {
+pub(crate) struct RefusedToken {
     /// The token's number.
     pub(crate) generation: u64,
     /// It was itself obtained because of a 401, and no upstream has taken it yet: another one is hardly better.
     pub(crate) fresh: bool,
     /// What [`Pace`] has room for.
-    pub(crate) room: Room,
+    pub(crate) allowance: Allowance,
 }
 
 /// What an acceptance tells.

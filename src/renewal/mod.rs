@@ -13,8 +13,8 @@ mod places;
 mod renewals;
 mod rule;
 
-pub(crate) use decision::{Answer, Decision, Standing};
+pub(crate) use decision::{Answer, Decision, RefusedToken};
 pub(crate) use evidence::Evidence;
-pub(crate) use pace::{Pace, Room};
-pub(crate) use places::Place;
+pub(crate) use pace::{Allowance, Pace};
+pub(crate) use places::RequestPath;
 pub(crate) use renewals::Renewals;

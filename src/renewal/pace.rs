@@ -58,7 +58,7 @@ pub(crate) struct Pace {
 
 /// What there is room for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct Allowance {
     /// For a renewal on strong or inherited evidence, and for the quick retry of a token request.
     pub(crate) strong: bool,
     /// For one on doubtful evidence.
@@ -67,7 +67,7 @@ pub(crate) struct Room {
     pub(crate) slight: bool,
 }
 
-impl Room {
+impl Allowance {
     /// True if there is room for a renewal on this evidence.
     #[must_use]
     pub(crate) const fn is_for(self, evidence: Evidence) -> bool {
@@ -82,10 +82,10 @@ impl Room {
 impl Pace {
     /// What there is room for now.
     #[must_use]
-    pub(crate) fn room(&self, now: Instant) -> Room {
+    pub(crate) fn allowance(&self, now: Instant) -> Allowance {
         let strong = self.all.has_room(CREDENTIAL, now);
         let doubtful = strong && self.doubtful.has_room(DOUBTFUL, now);
-        Room { strong, doubtful, slight: strong && self.slight.has_room(SLIGHT, now) }
+        Allowance { strong, doubtful, slight: strong && self.slight.has_room(SLIGHT, now) }
     }
 
     /// Counts a token request that is about to be sent.
@@ -135,7 +135,7 @@ mod tests {
             let (mut pace, mut now, mut noted) = (Pace::default(), Instant::now(), Vec::new());
             for gap in gaps {
                 now += Duration::from_millis(gap);
-                if pace.room(now).strong {
+                if pace.allowance(now).strong {
                     pace.note(Evidence::Strong, now);
                     noted.push(now);
                 }
@@ -149,10 +149,10 @@ mod tests {
     async fn weak_evidence_has_a_smaller_share() {
         let (mut pace, now) = (Pace::default(), Instant::now());
         for _ in 0..2 {
-            assert!(pace.room(now).slight);
+            assert!(pace.allowance(now).slight);
             pace.note(Evidence::Slight, now);
         }
-        assert_eq!(pace.room(now), Room { strong: true, doubtful: true, slight: false });
-        assert!(pace.room(now + MINUTE).slight);
+        assert_eq!(pace.allowance(now), Allowance { strong: true, doubtful: true, slight: false });
+        assert!(pace.allowance(now + MINUTE).slight);
     }
 }

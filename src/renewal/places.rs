@@ -20,14 +20,14 @@ const LONGEST_HOLD: Duration = Duration::from_secs(600);
 
 /// Where at an upstream a request goes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct RequestPath<'a> {
     /// The host, where the upstream has several.
     pub(crate) host: Option<&'a str>,
     /// The path, without the query.
     pub(crate) path: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RequestPath<'a> {
     /// What it lies under, from broad to narrow: the host, one segment, two segments.
     fn levels(self) -> impl Iterator<Item = (Option<&'a str>, &'a str)> {
         let host = self.host.map(|host| (Some(host), ""));
@@ -140,7 +140,7 @@ impl Places {
     }
 
     /// The history of the narrowest level that has one.
-    pub(super) fn nearest(&self, place: Place<'_>, now: Instant) -> Found {
+    pub(super) fn nearest(&self, place: RequestPath<'_>, now: Instant) -> Found {
         let mut nearest = Found { history: self.whole.history(now), itself: false, level: None };
         let levels = place.levels().map(|level| (self.key(level), false));
         for (key, itself) in levels.chain([(self.itself_key(place), true)]) {
@@ -153,7 +153,7 @@ impl Places {
     }
 
     /// Begins a hold wherever [`Places::is_starved`] found it starved, and at the place itself.
-    pub(super) fn begin_holds(&mut self, place: Place<'_>, now: Instant) {
+    pub(super) fn begin_holds(&mut self, place: RequestPath<'_>, now: Instant) {
         let itself = self.itself_key(place);
         let levels: Vec<u64> = place.levels().map(|level| self.key(level)).collect();
         if self.whole.is_starved(now) && !self.whole.is_held(now) {
@@ -175,7 +175,7 @@ impl Places {
     }
 
     /// True if nothing is taken any more at the place, or at anything that it lies under, and no hold is on there.
-    pub(super) fn is_starved(&self, place: Place<'_>, now: Instant) -> bool {
+    pub(super) fn is_starved(&self, place: RequestPath<'_>, now: Instant) -> bool {
         let levels = place.levels().map(|level| self.key(level)).chain([self.itself_key(place)]);
         let known = levels.filter_map(|key| self.seen.get(&key)).chain([&self.whole]);
         known.into_iter().any(|seen| seen.is_starved(now) && !seen.is_held(now))
@@ -195,7 +195,7 @@ impl Places {
     }
 
     /// The place itself.
-    pub(super) fn itself(&mut self, place: Place<'_>, now: Instant) -> &mut Seen {
+    pub(super) fn itself(&mut self, place: RequestPath<'_>, now: Instant) -> &mut Seen {
         let key = self.itself_key(place);
         self.make_room(key);
         let seen = self.seen.entry(key).or_insert_with(|| Seen::new(false, now));
@@ -204,7 +204,7 @@ impl Places {
     }
 
     /// A request that left at `sent_at` was taken. True if there is nothing more to be learnt of its like.
-    pub(super) fn accepted(&mut self, place: Place<'_>, sent_at: Option<Instant>, now: Instant) -> bool {
+    pub(super) fn accepted(&mut self, place: RequestPath<'_>, sent_at: Option<Instant>, now: Instant) -> bool {
         let mut settled = true;
         self.each(place, now, |seen| {
             seen.accepted = true;
@@ -222,7 +222,7 @@ impl Places {
     }
 
     /// The token that is in use was refused. What another one met tells nothing about it.
-    pub(super) fn refusing(&mut self, generation: u64, place: Place<'_>, now: Instant) {
+    pub(super) fn refusing(&mut self, generation: u64, place: RequestPath<'_>, now: Instant) {
         let known = |since: &Option<(u64, Instant)>| since.is_some_and(|(of, _)| of == generation);
         let stale = !known(&self.whole.refusing_since);
         self.each(place, now, |seen| {
@@ -238,24 +238,24 @@ impl Places {
     }
 
     /// There was no token to be had, so that nothing was tried.
-    pub(super) fn end_holds(&mut self, place: Place<'_>, now: Instant) {
+    pub(super) fn end_holds(&mut self, place: RequestPath<'_>, now: Instant) {
         self.each(place, now, |seen| seen.hold_until = None);
     }
 
     /// A token that was new was refused.
-    pub(super) fn refused(&mut self, place: Place<'_>, now: Instant) {
+    pub(super) fn refused(&mut self, place: RequestPath<'_>, now: Instant) {
         self.each(place, now, |seen| seen.refused = Some(now));
     }
 
     /// The token was dead after all: what was refused there before tells nothing.
-    pub(super) fn cured(&mut self, place: Place<'_>, now: Instant) {
+    pub(super) fn cured(&mut self, place: RequestPath<'_>, now: Instant) {
         self.each(place, now, |seen| {
             seen.refused = None;
             (seen.hold_until, seen.hold) = (None, Duration::ZERO);
         });
     }
 
-    fn each(&mut self, place: Place<'_>, now: Instant, mut change: impl FnMut(&mut Seen)) {
+    fn each(&mut self, place: RequestPath<'_>, now: Instant, mut change: impl FnMut(&mut Seen)) {
         change(&mut self.whole);
         let itself = self.itself_key(place);
         for key in place.levels().map(|level| self.key(level)).collect::<Vec<_>>().into_iter().chain([itself]) {
@@ -282,7 +282,7 @@ impl Places {
         self.hasher.hash_one((false, level))
     }
 
-    fn itself_key(&self, place: Place<'_>) -> u64 {
+    fn itself_key(&self, place: RequestPath<'_>) -> u64 {
         self.hasher.hash_one((true, (place.host, place.path)))
     }
 }
@@ -293,11 +293,11 @@ mod tests {
 
     const MOST: usize = 64;
 
-    fn at(path: &str) -> Place<'_> {
-        Place { host: None, path }
+    fn at(path: &str) -> RequestPath<'_> {
+        RequestPath { host: None, path }
     }
 
-    fn nearest(places: &Places, place: Place<'_>, now: Instant) -> (History, bool) {
+    fn nearest(places: &Places, place: RequestPath<'_>, now: Instant) -> (History, bool) {
         let found = places.nearest(place, now);
         (found.history, found.itself)
     }
@@ -322,10 +322,10 @@ mod tests {
     async fn hosts_of_one_upstream_are_told_apart() {
         let now = Instant::now();
         let mut places = Places::new(false, MOST, now);
-        places.refused(Place { host: Some("a.test"), path: "/x" }, now);
-        places.accepted(Place { host: Some("b.test"), path: "/x" }, None, now);
-        assert_eq!(nearest(&places, Place { host: Some("a.test"), path: "/y" }, now), (History::Bad, false));
-        assert_eq!(nearest(&places, Place { host: Some("b.test"), path: "/y" }, now), (History::Good, false));
+        places.refused(RequestPath { host: Some("a.test"), path: "/x" }, now);
+        places.accepted(RequestPath { host: Some("b.test"), path: "/x" }, None, now);
+        assert_eq!(nearest(&places, RequestPath { host: Some("a.test"), path: "/y" }, now), (History::Bad, false));
+        assert_eq!(nearest(&places, RequestPath { host: Some("b.test"), path: "/y" }, now), (History::Good, false));
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use tokio::time::Instant;
 
-use super::decision::{Acceptance, Answer, Decision, Standing};
+use super::decision::{Acceptance, Answer, Decision, RefusedToken};
 use super::evidence::Evidence;
-use super::places::Place;
+use super::places::RequestPath;
 use super::rule::Record;
 use crate::sync::lock;
 
@@ -63,7 +63,7 @@ impl Renewals {
     }
 
     /// The upstream took this token.
-    pub(crate) fn accepted(&self, generation: u64, sent_at: Option<Instant>, place: Place<'_>) -> Acceptance {
+    pub(crate) fn accepted(&self, generation: u64, sent_at: Option<Instant>, place: RequestPath<'_>) -> Acceptance {
         self.accepted_at(generation, sent_at, place, Instant::now)
     }
 
@@ -72,7 +72,7 @@ impl Renewals {
         &self,
         generation: u64,
         sent_at: Option<Instant>,
-        place: Place<'_>,
+        place: RequestPath<'_>,
         now: impl FnOnce() -> Instant,
     ) -> Acceptance {
         let first = self.newest.load(Ordering::Relaxed) < generation;
@@ -86,7 +86,7 @@ impl Renewals {
     }
 
     #[cold]
-    fn note_acceptance(&self, sent_at: Option<Instant>, place: Place<'_>, now: Instant) -> Option<Evidence> {
+    fn note_acceptance(&self, sent_at: Option<Instant>, place: RequestPath<'_>, now: Instant) -> Option<Evidence> {
         let noted = self.noted.get_or_init(Box::default);
         let kind = noted.kind(place);
         if noted.has(kind) {
@@ -106,8 +106,8 @@ impl Renewals {
     }
 
     /// What to do about the refusal of the token that is in use. A decision to renew is counted.
-    pub(crate) fn decide(&self, place: Place<'_>, standing: Standing, now: Instant) -> Decision {
-        self.with(now, |record| record.decide(place, standing, now))
+    pub(crate) fn decide(&self, place: RequestPath<'_>, refused: RefusedToken, now: Instant) -> Decision {
+        self.with(now, |record| record.decide(place, refused, now))
     }
 
     /// What came of sending the request once more, with the token of this number; `decided` is what it was decided on, `None` if
@@ -117,14 +117,14 @@ impl Renewals {
         decided: Option<Decision>,
         answer: Answer,
         generation: u64,
-        place: Place<'_>,
+        place: RequestPath<'_>,
         now: Instant,
     ) {
         self.with(now, |record| record.sent_again(decided, answer, generation, place, now));
     }
 
     /// No token came of what was decided.
-    pub(crate) fn failed(&self, decided: Decision, place: Place<'_>, now: Instant) {
+    pub(crate) fn failed(&self, decided: Decision, place: RequestPath<'_>, now: Instant) {
         self.with(now, |record| record.failed(decided, place, now));
     }
 
@@ -165,7 +165,7 @@ impl Default for Noted {
 
 impl Noted {
     /// What a request is of, as long as nothing is refused.
-    fn kind(&self, place: Place<'_>) -> u64 {
+    fn kind(&self, place: RequestPath<'_>) -> u64 {
         self.hasher.hash_one((self.epoch.load(Ordering::Acquire), place.host, place.path))
     }
 

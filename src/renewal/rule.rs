@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::decision::{Answer, Decision, Standing};
+use super::decision::{Answer, Decision, RefusedToken};
 use super::evidence::Evidence;
 use super::pace::UpstreamPace;
-use super::places::{History, MEMORY, Place, Places};
+use super::places::{History, MEMORY, Places, RequestPath};
 
 /// After so many requests to a place that were sent again with their token and refused again, no more are.
 const MOST_IN_VAIN: u32 = 8;
@@ -48,7 +48,7 @@ impl Record {
     pub(super) fn accepted(
         &mut self,
         sent_at: Option<Instant>,
-        place: Place<'_>,
+        place: RequestPath<'_>,
         now: Instant,
     ) -> (bool, Option<Evidence>) {
         let proved = self.places.itself(place, now).unproven.take();
@@ -62,15 +62,15 @@ impl Record {
     }
 
     /// The token that is in use was refused, and no other is on its way.
-    pub(super) fn decide(&mut self, place: Place<'_>, standing: Standing, now: Instant) -> Decision {
+    pub(super) fn decide(&mut self, place: RequestPath<'_>, refused: RefusedToken, now: Instant) -> Decision {
         self.last_refusal = now;
         if self.places.itself(place, now).unproven.take().is_some() {
             // It was renewed because of this place, and is refused here again.
             self.places.refused(place, now);
         }
-        self.places.refusing(standing.generation, place, now);
-        let evidence = self.evidence(place, standing, now);
-        if let Some(evidence) = evidence.filter(|evidence| standing.room.is_for(*evidence))
+        self.places.refusing(refused.generation, place, now);
+        let evidence = self.evidence(place, refused, now);
+        if let Some(evidence) = evidence.filter(|evidence| refused.allowance.is_for(*evidence))
             && self.pace.has_room(now)
         {
             self.begin(evidence, place, now);
@@ -79,9 +79,9 @@ impl Record {
         if self.another_server_may_take_it(evidence, place, now) { Decision::SendAgain } else { Decision::GiveBack }
     }
 
-    fn evidence(&mut self, place: Place<'_>, standing: Standing, now: Instant) -> Option<Evidence> {
+    fn evidence(&mut self, place: RequestPath<'_>, refused: RefusedToken, now: Instant) -> Option<Evidence> {
         let found = self.places.nearest(place, now);
-        let sure = !standing.fresh && !self.is_inconsistent(place, now);
+        let sure = !refused.fresh && !self.is_inconsistent(place, now);
         let itself = *self.places.itself(place, now);
         let level = *self.places.level(&found);
         let whole = self.places.whole();
@@ -93,13 +93,13 @@ impl Record {
             History::Good if sure && self.unproven_lately(now) < UNPROVEN => Some(Evidence::Inherited),
             History::Mixed if starved && found.is_whole() => Some(Evidence::Slight),
             History::Good | History::Mixed if starved => Some(Evidence::Doubtful),
-            History::Unknown if !standing.fresh && !level.is_held(now) => Some(Evidence::Slight),
+            History::Unknown if !refused.fresh && !level.is_held(now) => Some(Evidence::Slight),
             History::Unknown | History::Bad if silent => Some(Evidence::Slight),
             _ => None,
         }
     }
 
-    fn begin(&mut self, evidence: Evidence, place: Place<'_>, now: Instant) {
+    fn begin(&mut self, evidence: Evidence, place: RequestPath<'_>, now: Instant) {
         self.pace.note(now);
         self.unproven.push_back(now);
         self.places.itself(place, now).unproven = Some(evidence);
@@ -108,7 +108,7 @@ impl Record {
         }
     }
 
-    fn another_server_may_take_it(&mut self, evidence: Option<Evidence>, place: Place<'_>, now: Instant) -> bool {
+    fn another_server_may_take_it(&mut self, evidence: Option<Evidence>, place: RequestPath<'_>, now: Instant) -> bool {
         let inconsistent = self.is_inconsistent(place, now);
         let found = self.places.nearest(place, now);
         let possible = match found.history {
@@ -124,7 +124,7 @@ impl Record {
         decided: Option<Decision>,
         answer: Answer,
         generation: u64,
-        place: Place<'_>,
+        place: RequestPath<'_>,
         now: Instant,
     ) {
         if let Some(Decision::Renew(_)) = decided {
@@ -155,7 +155,7 @@ impl Record {
     }
 
     /// What was decided came to nothing: there was no token to be had, and nothing was learnt of the upstream.
-    pub(super) fn failed(&mut self, decided: Decision, place: Place<'_>, now: Instant) {
+    pub(super) fn failed(&mut self, decided: Decision, place: RequestPath<'_>, now: Instant) {
         let Decision::Renew(evidence) = decided else { return };
         self.unproven.pop_back();
         self.places.itself(place, now).unproven = None;
@@ -171,7 +171,7 @@ impl Record {
         self.unproven.len()
     }
 
-    fn is_inconsistent(&mut self, place: Place<'_>, now: Instant) -> bool {
+    fn is_inconsistent(&mut self, place: RequestPath<'_>, now: Instant) -> bool {
         let since = self.places.itself(place, now).inconsistent;
         since.is_some_and(|at| now.saturating_duration_since(at) < MEMORY)
     }

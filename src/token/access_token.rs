@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::HeaderValue;
 
 use super::clock::Now;
-use super::control::turn;
+use super::control::yield_point;
 use super::expiry::Expiry;
 use super::source::{FetchDetail, FetchedToken, TokenType};
 use super::text::judge_token;
@@ -31,14 +31,14 @@ pub(crate) struct AccessToken {
     pub(crate) fetched_at: SystemTime,
     /// What came with it.
     pub(crate) detail: FetchDetail,
-    pub(super) injectable: Injectable,
+    pub(super) header: HeaderToken,
     pub(super) used: AtomicBool,
     refresh_claimed: AtomicBool,
 }
 
 /// What a request takes from a token: a reference-counted header value, and enough to report a 401 about it.
 #[derive(Debug, Clone)]
-pub struct Injectable {
+pub struct HeaderToken {
     /// `Bearer …`, marked sensitive: it prints as `Sensitive` and stays out of HPACK's dynamic table.
     pub(crate) value: HeaderValue,
     /// The token's generation.
@@ -49,7 +49,7 @@ pub struct Injectable {
     pub(crate) type_is_known: bool,
 }
 
-impl Injectable {
+impl HeaderToken {
     /// The scheme and the token itself, for those who present it in another way. There is no second copy of the token to
     /// look after: it is what follows the scheme.
     #[must_use]
@@ -82,7 +82,7 @@ impl AccessToken {
             expiry,
             fetched_at: now.wall,
             detail: fetched.detail,
-            injectable: Injectable { value, generation, after_unauthorized, type_is_known },
+            header: HeaderToken { value, generation, after_unauthorized, type_is_known },
             used: AtomicBool::new(false),
             refresh_claimed: AtomicBool::new(false),
         })
@@ -91,7 +91,7 @@ impl AccessToken {
     /// Marks the token as in use; an unused token is not refreshed ahead. A read comes first, so that a cache line that
     /// all workers share is written once for each token and not once for each request.
     pub(super) fn mark_used(&self) {
-        turn();
+        yield_point();
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
@@ -99,7 +99,7 @@ impl AccessToken {
 
     /// True for the one who may start this token's refresh.
     pub(super) fn claim_refresh(&self) -> bool {
-        turn();
+        yield_point();
         !self.refresh_claimed.load(Ordering::Relaxed) && !self.refresh_claimed.swap(true, Ordering::Relaxed)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It needs four things of a runtime: to spawn, to sleep, to wait with a bound, and a lock. They are behind [`Control`],
 //! so that the tests can put a model checker in its place: the very code that runs in production is then run under every
-//! kind of interleaving ([`turn`] is where another thread may come between). In production it is the runtime, and no more.
+//! kind of interleaving ([`yield_point`] is where another thread may come between). In production it is the runtime, and no more.
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -112,7 +112,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Before each access to what threads share without the lock: here a model lets another thread come between.
 #[inline]
-pub(super) fn turn() {
+pub(super) fn yield_point() {
     #[cfg(test)]
     if in_model() {
         shuttle::thread::sleep(Duration::ZERO);
@@ -132,7 +132,7 @@ fn model_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     if !in_model() {
         return None;
     }
-    turn();
+    yield_point();
     loop {
         match mutex.try_lock() {
             Ok(guard) => return Some(guard),

@@ -21,7 +21,7 @@ mod source;
 mod testing;
 mod text;
 
-pub use access_token::Injectable;
+pub use access_token::HeaderToken;
 pub use budget::Budget;
 pub(crate) use budget::Spent;
 pub(crate) use cache::{Acquired, TokenStatus};

@@ -11,7 +11,7 @@ pub struct RefreshSettings {
     pub ahead: Option<f64>,
     /// Lifetime of a token whose server does not say.
     pub default_lifetime: Duration,
-    /// Refresh even while nobody uses the token (`required = true`); may be changed later, by `TokenCache::keep_fresh`.
+    /// Refresh even while nobody uses the token (`required = true`); may be changed later, by `TokenCache::refresh_always`.
     pub always: bool,
     /// The most token requests in a window; `None`: as many as it takes.
     pub budget: Option<Budget>,

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Clock, Expires, FetchedToken, Injectable, RefreshSettings, TokenCache, TokenError, TokenMetrics, TokenSource,
+    Clock, Expires, FetchedToken, HeaderToken, RefreshSettings, TokenCache, TokenError, TokenMetrics, TokenSource,
     TokenType,
 };
 use crate::renewal::Evidence;
@@ -143,11 +143,11 @@ impl Engine {
         self.asked.load(Ordering::SeqCst)
     }
 
-    pub(super) async fn obtain(&self) -> Result<Injectable, Arc<TokenError>> {
+    pub(super) async fn obtain(&self) -> Result<HeaderToken, Arc<TokenError>> {
         self.cache.obtain(WAIT).await
     }
 
-    pub(super) async fn renew(&self, refused: u64) -> Result<Injectable, Arc<TokenError>> {
+    pub(super) async fn renew(&self, refused: u64) -> Result<HeaderToken, Arc<TokenError>> {
         let newer = self.cache.renew(&refused_token(refused), WAIT, |_| Some(Evidence::Strong)).await;
         newer.map(|newer| newer.expect("there is always a warrant"))
     }
@@ -168,9 +168,9 @@ impl Engine {
 }
 
 /// What a request had, whose token was refused.
-pub(super) fn refused_token(generation: u64) -> Injectable {
+pub(super) fn refused_token(generation: u64) -> HeaderToken {
     let value = http::HeaderValue::from_static("Bearer refused");
-    Injectable { value, generation, after_unauthorized: generation > 1, type_is_known: true }
+    HeaderToken { value, generation, after_unauthorized: generation > 1, type_is_known: true }
 }
 
 /// What is logged on this thread while the guard lives.

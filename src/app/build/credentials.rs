@@ -69,7 +69,7 @@ pub(crate) fn providers(
     let required: HashSet<*const TokenCache> =
         required.filter_map(|(_, provider)| provider.tokens()).map(|(_, cache)| Arc::as_ptr(cache)).collect();
     for (_, cache) in providers.iter().filter_map(TokenProvider::tokens) {
-        cache.keep_fresh(required.contains(&Arc::as_ptr(cache)));
+        cache.refresh_always(required.contains(&Arc::as_ptr(cache)));
     }
     Ok(providers)
 }

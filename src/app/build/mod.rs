@@ -152,7 +152,7 @@ mod tests {
         let caches: Vec<_> = built.providers.iter().filter_map(TokenProvider::tokens).map(|(_, cache)| cache).collect();
         assert!(Arc::ptr_eq(caches[0], caches[1]) && Arc::ptr_eq(caches[0], caches[2]));
         assert!(!Arc::ptr_eq(caches[0], caches[3]));
-        assert_eq!((caches[0].is_kept_fresh(), caches[3].is_kept_fresh()), (true, false));
+        assert_eq!((caches[0].refreshes_always(), caches[3].refreshes_always()), (true, false));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 
 use super::rate::Admission;
-use crate::caller::{Attempt, Proven};
+use crate::caller::{Authentication, Proven};
 use crate::listen::{CallerConnection, Peer};
 use crate::proxy::Proxy;
 use crate::proxy::error::Refusal;
@@ -50,18 +50,18 @@ fn authenticate(
     let on_proxy = !matches!(listener.mode, ModeRuntime::Reverse { .. });
     let field = if on_proxy { PROXY_AUTHORIZATION } else { AUTHORIZATION };
     let attempt = callers.authenticate(&field, headers, connection);
-    if attempt == Attempt::Refused {
+    if attempt == Authentication::Refused {
         // A wrong password is a request too. Beyond the bound on guesses it is none, or strangers would use up what callers may.
         admission.admit(None, connection)?;
     }
     let detail = match attempt {
-        Attempt::Accepted(proven) => return Ok(Some(proven)),
-        Attempt::TooMany(after) => return Err(Refusal::too_many_guesses(after)),
-        Attempt::Refused => "there is no such caller, or its password is another one",
-        Attempt::Missing if on_proxy => {
+        Authentication::Accepted(proven) => return Ok(Some(proven)),
+        Authentication::TooMany(after) => return Err(Refusal::too_many_guesses(after)),
+        Authentication::Refused => "there is no such caller, or its password is another one",
+        Authentication::Missing if on_proxy => {
             "this proxy is for its callers: give the program a proxy URL with name and password, http://NAME:PASSWORD@HOST:PORT"
         }
-        Attempt::Missing => {
+        Authentication::Missing => {
             "this listener is for its callers: use http://NAME:PASSWORD@HOST:PORT as the base URL, or send Authorization: Basic"
         }
     };

@@ -12,7 +12,7 @@ use super::{Settled, UpstreamResponse};
 use crate::credential::{Authorization, Credential};
 use crate::proxy::routing::destination::Reached;
 use crate::proxy::{Proxy, ProxyShared};
-use crate::renewal::{Answer, Place, Renewals};
+use crate::renewal::{Answer, Renewals, RequestPath};
 use crate::runtime::ListenerRoute;
 
 static STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -62,7 +62,7 @@ fn accepted(
     credential: &Credential,
     authorization: &Authorization,
     sent_at: Option<Instant>,
-    place: Place<'_>,
+    place: RequestPath<'_>,
 ) {
     let generation = authorization.generation();
     let acceptance = renewals.accepted(generation, sent_at, place);
@@ -102,7 +102,7 @@ impl TrailerWatch {
     /// The trailers have come.
     pub(in crate::proxy) fn ended(self, trailers: &HeaderMap) {
         let renewals = retry::renewals_of(&self.listener_route, &self.credential);
-        let place = Place { host: self.host.as_deref(), path: &self.path };
+        let place = RequestPath { host: self.host.as_deref(), path: &self.path };
         if !says_unauthenticated(trailers) {
             return accepted(renewals, &self.credential, &self.authorization, self.sent_at, place);
         }

@@ -19,7 +19,7 @@ use crate::proxy::body::RequestBody;
 use crate::proxy::body::replay::Replay;
 use crate::proxy::routing::destination::Reached;
 use crate::proxy::{Proxy, ProxyShared};
-use crate::renewal::{Answer, Decision, Evidence, Place, Renewals, Standing};
+use crate::renewal::{Answer, Decision, Evidence, RefusedToken, Renewals, RequestPath};
 use crate::runtime::ListenerRoute;
 use crate::upstream::{ExchangeError, ResponseBody};
 
@@ -95,8 +95,8 @@ pub(in crate::proxy) fn renewals_of<'a>(listener_route: &'a ListenerRoute, crede
 }
 
 /// Where at the upstream the request went.
-pub(in crate::proxy) fn place<'a>(reached: &'a Reached, head: &'a Parts) -> Place<'a> {
-    Place { host: reached.host(), path: head.uri.path() }
+pub(in crate::proxy) fn place<'a>(reached: &'a Reached, head: &'a Parts) -> RequestPath<'a> {
+    RequestPath { host: reached.host(), path: head.uri.path() }
 }
 
 /// The answer for the caller: the second one where the request could be sent again, otherwise the first, body and all.
@@ -143,7 +143,7 @@ enum Another {
 async fn another_token(reached: &Reached, sent: &Sent<'_>) -> Another {
     let (renewals, place) = (renewals(reached, sent.credential), place(reached, sent.head));
     let mut decided = None;
-    let warrant = |standing: Standing| warrant(renewals, place, standing, &mut decided);
+    let warrant = |standing: RefusedToken| warrant(renewals, place, standing, &mut decided);
     match sent.credential.renew(&sent.authorization, warrant).await {
         Ok(Some(newer)) if newer.says_the_same(&sent.authorization) => {
             // The server has no other token than the one that was refused.
@@ -178,8 +178,8 @@ async fn another_token(reached: &Reached, sent: &Sent<'_>) -> Another {
 /// Asks the rule, and says what it takes for a token request.
 pub(in crate::proxy) fn warrant(
     renewals: &Renewals,
-    place: Place<'_>,
-    standing: Standing,
+    place: RequestPath<'_>,
+    standing: RefusedToken,
     decided: &mut Option<Decision>,
 ) -> Option<Evidence> {
     let decision = renewals.decide(place, standing, Instant::now());

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::socks5::{self, Reply};
-use crate::caller::Attempt;
+use crate::caller::Authentication;
 use crate::coarse;
 use crate::dial::{Authority, Host};
 use crate::listen::CallerConnection;
@@ -43,11 +43,11 @@ impl Proxy {
         let check = |name: &str, password: &[u8]| match (&callers, std::str::from_utf8(password)) {
             (Some(callers), Ok(password)) => {
                 let attempt = callers.authenticate_pair(name, &Secret::new(password.to_owned()), &caller);
-                if attempt == Attempt::Refused {
+                if attempt == Authentication::Refused {
                     // Refused it is in any case; this one is counted like a request.
                     let _counted = self.shared.admission.admit(None, &caller);
                 }
-                let proven = if let Attempt::Accepted(proven) = attempt { Some(proven) } else { None };
+                let proven = if let Authentication::Accepted(proven) = attempt { Some(proven) } else { None };
                 given.replace(proven);
                 given.borrow().is_some()
             }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::event::Event::{self, Request as Ask, Revoke, Wait};
 use super::event::{Path, Upstream};
-use crate::renewal::{Answer, Decision, Evidence, Pace, Place, Renewals, Standing};
+use crate::renewal::{Answer, Decision, Evidence, Pace, RefusedToken, Renewals, RequestPath};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token {
@@ -204,7 +204,7 @@ impl World {
     }
 
     fn accept(&mut self, request: &Request) {
-        let place = Place { host: None, path: &request.text };
+        let place = RequestPath { host: None, path: &request.text };
         let peer = &mut self.peers[request.upstream];
         let acceptance = peer.renewals.accepted_at(request.token.generation, request.sent_at, place, || self.now);
         if let Some(evidence) = acceptance.proved {
@@ -232,7 +232,7 @@ impl World {
 
     fn refused(&mut self, request: Request) -> Result<(), String> {
         let now = self.now;
-        let place = Place { host: None, path: &request.text };
+        let place = RequestPath { host: None, path: &request.text };
         let index = request.upstream;
         let newer = self.token.filter(|token| token.generation > request.token.generation);
         let mut decided = None;
@@ -242,8 +242,9 @@ impl World {
         } else {
             let untried = self.accepted < request.token.generation;
             let fresh = request.token.after_unauthorized && untried;
-            let standing = Standing { generation: request.token.generation, fresh, room: self.pace.room(now) };
-            let decision = self.peers[index].renewals.decide(place, standing, now);
+            let refused =
+                RefusedToken { generation: request.token.generation, fresh, allowance: self.pace.allowance(now) };
+            let decision = self.peers[index].renewals.decide(place, refused, now);
             decided = Some(decision);
             match decision {
                 Decision::Renew(evidence) => {
@@ -277,7 +278,7 @@ impl World {
         let same = token.generation == request.token.generation;
         let again = Request { token, sent_at: Some(now), ..request };
         let answer = self.answers(&again);
-        let place = Place { host: None, path: &again.text };
+        let place = RequestPath { host: None, path: &again.text };
         self.peers[index].renewals.sent_again(decided, answer, token.generation, place, now);
         if let (Some(decided), Answer::Taken) = (decided, answer) {
             self.uncount(decided);

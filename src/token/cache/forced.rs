@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::TokenCache;
-use crate::token::access_token::{AccessToken, Injectable};
+use crate::token::access_token::{AccessToken, HeaderToken};
 use crate::token::budget::{Admission, Budget};
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::flight::FlightResult;
@@ -17,12 +17,12 @@ impl TokenCache {
     ///
     /// # Errors
     /// As [`TokenCache::obtain`]; [`TokenErrorKind::Transient`] where it is asked for more often than people would.
-    pub(crate) async fn force_refresh(self: &Arc<Self>, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
+    pub(crate) async fn refresh(self: &Arc<Self>, wait: Duration) -> Result<HeaderToken, Arc<TokenError>> {
         if let Admission::Spent(left) = self.forced.admit(FORCED, self.clock.now().instant) {
             let message = format!("new tokens have been asked for as often as may be by hand, {FORCED}");
             return Err(Arc::new(TokenError::new(TokenErrorKind::Transient, message).with_retry_after(Some(left))));
         }
-        self.force_token(wait).await.map(|token| token.injectable.clone())
+        self.force_token(wait).await.map(|token| token.header.clone())
     }
 
     pub(super) async fn force_token(self: &Arc<Self>, wait: Duration) -> FlightResult<Arc<AccessToken>> {

@@ -20,7 +20,7 @@ use crate::secret::Secret;
 use crate::token::control::Control;
 use crate::token::testing::{WAIT, refused_token};
 use crate::token::{
-    Acquired, Budget, CachePolicy, Clock, Expires, Injectable, RefreshSettings, TokenMetrics, TokenSource, TokenType,
+    Acquired, Budget, CachePolicy, Clock, Expires, HeaderToken, RefreshSettings, TokenMetrics, TokenSource, TokenType,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -111,17 +111,17 @@ impl Model {
         self.asked.load(Ordering::SeqCst)
     }
 
-    fn obtain(&self) -> Result<Injectable, Arc<TokenError>> {
+    fn obtain(&self) -> Result<HeaderToken, Arc<TokenError>> {
         future::block_on(self.cache.obtain(WAIT))
     }
 
-    fn renew(&self, refused: u64) -> Result<Injectable, Arc<TokenError>> {
+    fn renew(&self, refused: u64) -> Result<HeaderToken, Arc<TokenError>> {
         let newer = future::block_on(self.cache.renew(&refused_token(refused), WAIT, |_| Some(Evidence::Strong)));
         newer.map(|newer| newer.expect("there is always a warrant"))
     }
 
-    fn force(&self) -> Result<Injectable, Arc<TokenError>> {
-        future::block_on(self.cache.force_refresh(WAIT))
+    fn force(&self) -> Result<HeaderToken, Arc<TokenError>> {
+        future::block_on(self.cache.refresh(WAIT))
     }
 
     fn acquire(&self, policy: CachePolicy) -> Result<Acquired, Arc<TokenError>> {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::TokenCache;
-use crate::token::access_token::{AccessToken, Injectable};
-use crate::token::control::turn;
+use crate::token::access_token::{AccessToken, HeaderToken};
+use crate::token::control::yield_point;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::flight::{Flight, FlightResult};
 
@@ -14,12 +14,12 @@ impl TokenCache {
     /// The current token, if it may be put on a request now. The request path: one snapshot load, two clock readings, one
     /// reference count.
     #[must_use]
-    pub fn usable(self: &Arc<Self>) -> Option<Injectable> {
-        self.read(|token| token.injectable.clone())
+    pub fn usable(self: &Arc<Self>) -> Option<HeaderToken> {
+        self.read(|token| token.header.clone())
     }
 
     pub(super) fn read<T>(self: &Arc<Self>, take: impl FnOnce(&Arc<AccessToken>) -> T) -> Option<T> {
-        turn();
+        yield_point();
         let now = self.clock.now();
         let snapshot = self.snapshot.load();
         let token = snapshot.as_ref()?;
@@ -38,8 +38,8 @@ impl TokenCache {
     /// # Errors
     /// The request's failure, shared by all who waited; a remembered failure at once; [`TokenErrorKind::Timeout`] after
     /// `wait`. Dropping the future cancels the waiting and nothing else.
-    pub async fn obtain(self: &Arc<Self>, wait: Duration) -> Result<Injectable, Arc<TokenError>> {
-        self.obtain_token(wait).await.map(|token| token.injectable.clone())
+    pub async fn obtain(self: &Arc<Self>, wait: Duration) -> Result<HeaderToken, Arc<TokenError>> {
+        self.obtain_token(wait).await.map(|token| token.header.clone())
     }
 
     pub(super) async fn obtain_token(self: &Arc<Self>, wait: Duration) -> FlightResult<Arc<AccessToken>> {
@@ -85,12 +85,12 @@ impl TokenCache {
     }
 
     /// Whether to refresh even while nobody uses the token: what all credentials that share the cache come to.
-    pub(crate) fn keep_fresh(&self, always: bool) {
+    pub(crate) fn refresh_always(&self, always: bool) {
         self.always.store(always, Ordering::Relaxed);
     }
 
     /// As it was said last.
-    pub(crate) fn is_kept_fresh(&self) -> bool {
+    pub(crate) fn refreshes_always(&self) -> bool {
         self.always.load(Ordering::Relaxed)
     }
 
@@ -101,7 +101,7 @@ impl TokenCache {
         let forgets = state.flights.failure().is_some_and(|error| error.kind == TokenErrorKind::Configuration);
         if forgets {
             state.forget_failure();
-            if self.is_kept_fresh() {
+            if self.refreshes_always() {
                 drop(self.join_flight(&mut state));
             }
         }
@@ -111,7 +111,7 @@ impl TokenCache {
     /// Forgets whatever failure there is: something has changed by which the next request may do better.
     pub(crate) fn forget_failure(self: &Arc<Self>) {
         let mut state = self.lock();
-        if state.forget_failure() && self.is_kept_fresh() {
+        if state.forget_failure() && self.refreshes_always() {
             drop(self.join_flight(&mut state));
         }
     }

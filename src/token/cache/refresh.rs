@@ -9,7 +9,7 @@ use super::TokenCache;
 use super::state::{LastRefresh, RefreshState};
 use crate::token::access_token::AccessToken;
 use crate::token::clock::Now;
-use crate::token::control::turn;
+use crate::token::control::yield_point;
 use crate::token::delay::{jitter, whole_seconds};
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::expiry::Expiry;
@@ -26,7 +26,7 @@ impl TokenCache {
                 let began = Instant::now();
                 let fetched = cache.request_token().await;
                 let result = cache.take_in(fetched, began);
-                turn();
+                yield_point();
                 completion.complete(result);
             });
         })
@@ -86,10 +86,10 @@ impl TokenCache {
         let token = Arc::new(token);
         tracing::info!(
             target: "attache::token", credential = %self.name, generation = token.generation,
-            expires_in = token.expiry.remaining(now).as_secs(), after_unauthorized = token.injectable.after_unauthorized,
+            expires_in = token.expiry.remaining(now).as_secs(), after_unauthorized = token.header.after_unauthorized,
             "token obtained"
         );
-        turn();
+        yield_point();
         // A token without any life (`still_alive`) serves those who wait for it and no one else.
         if token.expiry.is_usable(now) {
             if let Some(at) = token.expiry.refresh_at {
@@ -105,7 +105,7 @@ impl TokenCache {
     fn remember(self: &Arc<Self>, state: &mut RefreshState, error: TokenError, now: Now) -> Arc<TokenError> {
         let delay = state.back_off.next(&error);
         let old_is_good = self.snapshot.load().as_ref().is_some_and(|token| token.expiry.is_usable(now));
-        if old_is_good || self.is_kept_fresh() {
+        if old_is_good || self.refreshes_always() {
             self.schedule(state, now.instant + delay, state.generation);
         }
         let (kind, code) = (error.kind.as_str(), error.code.as_deref().unwrap_or_default());
@@ -139,7 +139,7 @@ fn on_timer(cache: &Weak<TokenCache>, generation: u64) {
     if state.generation() != generation {
         return;
     }
-    let wanted = cache.is_kept_fresh()
+    let wanted = cache.refreshes_always()
         || cache.snapshot.load().as_ref().is_some_and(|token| {
             let used = token.used.load(Ordering::Relaxed);
             if used {

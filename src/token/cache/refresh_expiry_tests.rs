@@ -57,7 +57,7 @@ async fn a_jwt_that_has_expired_already_is_an_answer_that_cannot_be_used() {
 async fn a_refresh_that_brings_an_expired_token_leaves_the_good_one() {
     let engine = Engine::new(|number| if number == 0 { Step::Token(100) } else { Step::Slow(5, 5) });
     engine.obtain().await.unwrap();
-    engine.cache.force_refresh(WAIT).await.unwrap_err();
+    engine.cache.refresh(WAIT).await.unwrap_err();
     assert_eq!(engine.usable(), Some(1));
 }
 

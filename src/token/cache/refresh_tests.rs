@@ -207,7 +207,7 @@ async fn a_scope_that_was_not_granted_is_told_once() {
     let (log, _guard) = captured();
     let engine = Engine::new(|_| Step::Token(3600));
     for _ in 0..3 {
-        engine.cache.force_refresh(WAIT).await.unwrap();
+        engine.cache.refresh(WAIT).await.unwrap();
     }
     let text = log.text();
     let told: Vec<_> = text.lines().filter(|line| line.contains("less scope")).collect();
@@ -302,7 +302,7 @@ async fn a_required_credential_is_kept_fresh_though_nobody_uses_it() {
 async fn a_token_that_became_required_later_is_kept_fresh_from_then_on() {
     let engine = Engine::new(|_| Step::Token(100));
     engine.obtain().await.unwrap();
-    engine.cache.keep_fresh(true);
+    engine.cache.refresh_always(true);
     wait(1000).await;
     assert!((20..=26).contains(&engine.asked()), "{}", engine.asked());
 }
@@ -422,7 +422,7 @@ async fn the_end_of_the_control_runtime_answers_those_who_wait() {
 async fn a_forced_refresh_forgets_the_failure_that_is_remembered() {
     let engine = Engine::new(|number| if number == 0 { Step::Fail(permanent()) } else { Step::Token(3600) });
     engine.obtain().await.unwrap_err();
-    assert_eq!(engine.cache.force_refresh(WAIT).await.unwrap().generation, 1);
+    assert_eq!(engine.cache.refresh(WAIT).await.unwrap().generation, 1);
     assert_eq!((engine.asked(), engine.usable()), (2, Some(1)));
     assert!(engine.cache.status().last_error.is_none());
 }
@@ -431,13 +431,13 @@ async fn a_forced_refresh_forgets_the_failure_that_is_remembered() {
 async fn refreshes_are_forced_no_more_often_than_people_would() {
     let engine = Engine::new(|_| Step::Token(3600));
     for _ in 0..10 {
-        engine.cache.force_refresh(WAIT).await.unwrap();
+        engine.cache.refresh(WAIT).await.unwrap();
     }
-    let error = engine.cache.force_refresh(WAIT).await.unwrap_err();
+    let error = engine.cache.refresh(WAIT).await.unwrap_err();
     assert_eq!((error.kind, error.retry_after), (TokenErrorKind::Transient, Some(Duration::from_secs(60))));
     assert_eq!((engine.asked(), engine.usable()), (10, Some(10)), "and the token that there is stays");
     advance(Duration::from_secs(60)).await;
-    engine.cache.force_refresh(WAIT).await.unwrap();
+    engine.cache.refresh(WAIT).await.unwrap();
     assert_eq!(engine.asked(), 11);
 }
 
@@ -445,7 +445,7 @@ async fn refreshes_are_forced_no_more_often_than_people_would() {
 async fn a_forced_refresh_replaces_a_good_token_and_joins_a_request_in_flight() {
     let engine = Engine::new(|_| Step::Slow(1, 3600));
     engine.obtain().await.unwrap();
-    let (first, second) = tokio::join!(engine.cache.force_refresh(WAIT), engine.cache.force_refresh(WAIT));
+    let (first, second) = tokio::join!(engine.cache.refresh(WAIT), engine.cache.refresh(WAIT));
     assert_eq!((first.unwrap().generation, second.unwrap().generation), (2, 2));
     assert_eq!((engine.asked(), engine.usable()), (2, Some(2)));
 }
@@ -454,7 +454,7 @@ async fn a_forced_refresh_replaces_a_good_token_and_joins_a_request_in_flight() 
 async fn a_forced_refresh_that_fails_leaves_a_good_token_in_use() {
     let engine = Engine::new(|number| if number == 0 { Step::Token(3600) } else { Step::Fail(permanent()) });
     engine.obtain().await.unwrap();
-    engine.cache.force_refresh(WAIT).await.unwrap_err();
+    engine.cache.refresh(WAIT).await.unwrap_err();
     assert_eq!(engine.obtain().await.unwrap().generation, 1);
 }
 

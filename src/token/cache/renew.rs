@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::TokenCache;
-use crate::renewal::{Evidence, Standing};
-use crate::token::access_token::{AccessToken, Injectable};
-use crate::token::control::turn;
+use crate::renewal::{Evidence, RefusedToken};
+use crate::token::access_token::{AccessToken, HeaderToken};
+use crate::token::control::yield_point;
 use crate::token::error::TokenError;
 use crate::token::flight::Flight;
 
@@ -30,13 +30,13 @@ impl TokenCache {
     /// As [`TokenCache::obtain`].
     pub(crate) async fn renew(
         self: &Arc<Self>,
-        refused: &Injectable,
+        refused: &HeaderToken,
         wait: Duration,
-        warrant: impl FnOnce(Standing) -> Option<Evidence>,
-    ) -> Result<Option<Injectable>, Arc<TokenError>> {
+        warrant: impl FnOnce(RefusedToken) -> Option<Evidence>,
+    ) -> Result<Option<HeaderToken>, Arc<TokenError>> {
         match self.begin_renewal(refused, warrant, |evidence| evidence == Evidence::Strong)? {
             Renewal::Newer(newer) => Ok(Some(newer)),
-            Renewal::Under(flight) => self.wait_for(flight, wait).await.map(|token| Some(token.injectable.clone())),
+            Renewal::Under(flight) => self.wait_for(flight, wait).await.map(|token| Some(token.header.clone())),
             Renewal::Unwarranted => Ok(None),
         }
     }
@@ -45,8 +45,8 @@ impl TokenCache {
     /// discarded on less evidence, since the next request could not be tried again either.
     pub(crate) fn renew_for_later(
         self: &Arc<Self>,
-        refused: &Injectable,
-        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+        refused: &HeaderToken,
+        warrant: impl FnOnce(RefusedToken) -> Option<Evidence>,
     ) {
         let discards = |evidence| matches!(evidence, Evidence::Strong | Evidence::Inherited);
         // Whatever comes of it is for the requests to come; a remembered failure is theirs to meet.
@@ -55,8 +55,8 @@ impl TokenCache {
 
     fn begin_renewal(
         self: &Arc<Self>,
-        refused: &Injectable,
-        warrant: impl FnOnce(Standing) -> Option<Evidence>,
+        refused: &HeaderToken,
+        warrant: impl FnOnce(RefusedToken) -> Option<Evidence>,
         discards: impl FnOnce(Evidence) -> bool,
     ) -> Result<Renewal, Arc<TokenError>> {
         let mut state = self.lock();
@@ -70,7 +70,7 @@ impl TokenCache {
             }
             let untried = self.accepted.load(Ordering::Relaxed) < refused.generation;
             let (generation, fresh) = (refused.generation, untried && refused.after_unauthorized);
-            let standing = Standing { generation, fresh, room: state.room(now.instant) };
+            let standing = RefusedToken { generation, fresh, allowance: state.allowance(now.instant) };
             let Some(evidence) = warrant(standing) else { return Ok(Renewal::Unwarranted) };
             // One that nobody has taken is nobody's loss.
             if untried || discards(evidence) {
@@ -81,16 +81,16 @@ impl TokenCache {
         Ok(Renewal::Under(self.join_flight(&mut state)))
     }
 
-    fn newer_than(self: &Arc<Self>, generation: u64) -> Option<Injectable> {
-        self.read(|token| (token.generation > generation).then(|| token.injectable.clone()))?
+    fn newer_than(self: &Arc<Self>, generation: u64) -> Option<HeaderToken> {
+        self.read(|token| (token.generation > generation).then(|| token.header.clone()))?
     }
 
     /// Compare and swap on the generation; called under the lock, so that no landing comes between.
     fn discard(&self, generation: u64) {
-        turn();
+        yield_point();
         if self.snapshot.load().as_ref().is_some_and(|token| token.generation == generation) {
             tracing::debug!(target: "attache::token", credential = %self.name, generation, "token discarded");
-            turn();
+            yield_point();
             self.snapshot.store(None);
         }
     }
@@ -99,7 +99,7 @@ impl TokenCache {
 /// What becomes of a refused token.
 enum Renewal {
     /// It has been replaced already.
-    Newer(Injectable),
+    Newer(HeaderToken),
     /// A token request is under way.
     Under(Flight<Arc<AccessToken>>),
     /// It stays.

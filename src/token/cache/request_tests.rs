@@ -112,8 +112,8 @@ async fn the_quick_retry_counts_and_is_left_out_where_the_budget_has_no_room_for
 async fn a_forced_refresh_counts_and_is_withheld_too() {
     let engine = Engine::with(budget(2, HOUR), |_| Step::Token(7200));
     engine.obtain().await.unwrap();
-    engine.cache.force_refresh(WAIT).await.unwrap();
-    assert!(engine.cache.force_refresh(WAIT).await.unwrap_err().message.contains("budget"));
+    engine.cache.refresh(WAIT).await.unwrap();
+    assert!(engine.cache.refresh(WAIT).await.unwrap_err().message.contains("budget"));
     assert_eq!((engine.asked(), engine.usable()), (2, Some(2)));
 }
 
@@ -122,11 +122,11 @@ async fn four_fifths_of_the_budget_are_warned_of_once_in_a_window() {
     let (log, _guard) = captured();
     let engine = Engine::with(budget(10, HOUR), |_| Step::Token(7200));
     for _ in 0..7 {
-        engine.cache.force_refresh(WAIT).await.unwrap();
+        engine.cache.refresh(WAIT).await.unwrap();
     }
     assert_eq!(lines(&log.text(), "four fifths"), 0);
     for _ in 0..3 {
-        engine.cache.force_refresh(WAIT).await.unwrap();
+        engine.cache.refresh(WAIT).await.unwrap();
     }
     let text = log.text();
     assert_eq!(lines(&text, "four fifths"), 1, "{text}");
@@ -134,7 +134,7 @@ async fn four_fifths_of_the_budget_are_warned_of_once_in_a_window() {
     assert!(told.contains(" WARN ") && told.contains("credential=test used=8 budget=\"10/h\""), "{told}");
     sleep(HOUR).await;
     for _ in 0..10 {
-        engine.cache.force_refresh(WAIT).await.unwrap();
+        engine.cache.refresh(WAIT).await.unwrap();
     }
     assert_eq!(lines(&log.text(), "four fifths"), 2, "armed again");
 }
@@ -144,9 +144,9 @@ async fn a_narrower_scope_is_counted_and_stands_in_the_status_until_it_is_grante
     let engine = Engine::new(|number| if number < 2 { Step::Token(3600) } else { Step::FullScope });
     assert_eq!(engine.cache.status().missing_scope, None);
     engine.obtain().await.unwrap();
-    engine.cache.force_refresh(WAIT).await.unwrap();
+    engine.cache.refresh(WAIT).await.unwrap();
     assert_eq!(engine.cache.status().missing_scope.as_deref(), Some("orders.write orders.all"));
-    engine.cache.force_refresh(WAIT).await.unwrap();
+    engine.cache.refresh(WAIT).await.unwrap();
     assert_eq!(engine.cache.status().missing_scope, None);
     assert_eq!(engine.metric("token_scope_narrowed_total"), ["token_scope_narrowed_total{credential=\"test\"} 2"]);
 }
@@ -157,7 +157,7 @@ async fn a_clock_that_differs_is_warned_of_once_and_again_after_it_was_right() {
     let engine = Engine::new(|number| Step::Ahead([20, 100, 200, 0, -100, -100][number]));
     let mut seen = Vec::new();
     for _ in 0..6 {
-        engine.cache.force_refresh(WAIT).await.unwrap();
+        engine.cache.refresh(WAIT).await.unwrap();
         seen.push((
             engine.cache.status().clock_skew.unwrap(),
             lines(&log.text(), "the clock of the authorization server"),
@@ -204,7 +204,7 @@ async fn the_status_tells_when_the_last_refresh_ended_and_how_long_it_took() {
     let first = engine.cache.status();
     assert_eq!((first.fetched_at, first.last_refresh_took), (first.last_refresh_at, Some(seconds(2))));
     advance(seconds(10)).await;
-    engine.cache.force_refresh(WAIT).await.unwrap_err();
+    engine.cache.refresh(WAIT).await.unwrap_err();
     let second = engine.cache.status();
     let took = second.last_refresh_took.unwrap();
     assert!(took > seconds(6) && took < seconds(7), "with its quick retry: {took:?}");

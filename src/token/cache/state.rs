@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::handed::Handed;
-use crate::renewal::{Evidence, Pace, Room};
+use crate::renewal::{Allowance, Evidence, Pace};
 use crate::token::access_token::AccessToken;
 use crate::token::control::Task;
 use crate::token::delay::BackOff;
@@ -57,8 +57,8 @@ impl RefreshState {
     }
 
     /// How many more token requests 401s may cause now.
-    pub(super) fn room(&mut self, now: Instant) -> Room {
-        self.pace.get_or_insert_default().room(now)
+    pub(super) fn allowance(&mut self, now: Instant) -> Allowance {
+        self.pace.get_or_insert_default().allowance(now)
     }
 
     /// It does not count among the renewals that do not help.
@@ -71,7 +71,7 @@ impl RefreshState {
     /// True if the flight may send one more request; if a 401 began it, that is counted.
     pub(super) fn may_ask_again(&mut self, now: Instant) -> bool {
         let Some(evidence) = self.cause else { return true };
-        let room = self.room(now).strong;
+        let room = self.allowance(now).strong;
         if room {
             self.pace.get_or_insert_default().note(evidence, now);
         }

@@ -51,7 +51,7 @@ fn username(value: &Value<'_>) -> Option<String> {
 /// A secret that is at hand is looked at now: one that no request could carry would be found too late.
 fn held(value: &Value<'_>, scheme: FixedScheme) -> Option<FixedSettings> {
     let settings = FixedSettings { scheme, secret: secret(value)? };
-    match now(value, &settings).map(|secret| settings.finished(&secret)) {
+    match now(value, &settings).map(|secret| settings.format(&secret)) {
         Some(Err(error)) => {
             value.wrong(format_args!("cannot be used: {error}"), "look at what that place really holds")
         }
