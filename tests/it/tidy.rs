@@ -47,6 +47,7 @@ const DOORS: [(&str, &[&str]); 28] = [
     ("shuttle::", &["token/control.rs"]),
     ("socket2::", &["listen/"]),
     ("toml::", &["config/"]),
+    ("toml_edit::", &["config/generate/"]),
     ("tracing_subscriber::", &["telemetry/"]),
     ("rustls_native_certs::", &["tls/trust_store.rs"]),
     ("tempfile::", &["exec/folders.rs"]),

@@ -35,7 +35,7 @@ fn corpus(folder: &Path) -> Vec<String> {
     ));
     corpus.push(with("forward", "connect_ports", "\"any\""));
     corpus.push(with("credentials.*.dpop", "private_key", "\"key.pem\""));
-    corpus.extend(PROVIDERS.iter().map(|(_, provider)| starter(Some(*provider))));
+    corpus.extend(PROVIDERS.iter().map(|(_, provider)| starter(Some(*provider)).to_string()));
     corpus
 }
 

@@ -1,22 +1,36 @@
 //! The configuration to begin with, as `attache init` writes it.
 
+use toml_edit::{DocumentMut, Item, RawString};
+
 use crate::config::tables::credentials::preset::Provider;
 
 /// What `attache init` writes: the keys that most people need, with three values to change.
 pub const STARTER: &str = include_str!("starter.toml");
 
 /// The same, with the credential of a provider.
-#[must_use]
-pub(crate) fn starter(provider: Option<Provider>) -> String {
-    let Some(provider) = provider else { return STARTER.to_owned() };
+pub(crate) fn starter(provider: Option<Provider>) -> DocumentMut {
+    let mut document: DocumentMut = STARTER.parse().unwrap_or_default();
+    let Some(provider) = provider else { return document };
     let (credential, upstream) = block(provider);
-    let begins = STARTER.find("[credentials.orders]").unwrap_or_default();
-    let ends = STARTER.find("# A base URL instead").unwrap_or(STARTER.len());
-    let (head, tail) = (STARTER.get(..begins).unwrap_or_default(), STARTER.get(ends..).unwrap_or_default());
-    // How many values there are to change differs from provider to provider.
-    let head = head.replace("Change the three values marked", "Change the values marked");
-    let head = if matches!(provider, Provider::Google) { head.replace(SECRET_LINE, KEY_LINE) } else { head };
-    format!("{head}[credentials.orders]\n{credential}\n[upstreams.orders]\n{upstream}credential = \"orders\"\n\n{tail}")
+    let tables =
+        format!("\n[credentials.orders]\n{credential}\n[upstreams.orders]\n{upstream}credential = \"orders\"\n");
+    let mut tables: DocumentMut = tables.parse().unwrap_or_default();
+    for section in ["credentials", "upstreams"] {
+        let old = document.get_mut(section).and_then(|tables| tables.get_mut("orders"));
+        let new = tables.get_mut(section).and_then(|tables| tables.get_mut("orders"));
+        if let (Some(Item::Table(old)), Some(Item::Table(new))) = (old, new) {
+            new.set_position(old.position());
+            std::mem::swap(old, new);
+        }
+    }
+    if let Some(first) = document.get_mut("listeners").and_then(|tables| tables.get_mut("proxy")?.as_table_mut()) {
+        let head = first.decor().prefix().and_then(RawString::as_str).unwrap_or_default();
+        // How many values there are to change differs from provider to provider.
+        let head = head.replace("Change the three values marked", "Change the values marked");
+        let head = if matches!(provider, Provider::Google) { head.replace(SECRET_LINE, KEY_LINE) } else { head };
+        first.decor_mut().set_prefix(head);
+    }
+    document
 }
 
 const SECRET_LINE: &str = "#   export ORDERS_CLIENT_SECRET=…        the client's secret\n";
@@ -111,12 +125,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("service-account.json"), r#"{"private_key":"sentinel"}"#).unwrap();
         for (name, provider) in PROVIDERS {
-            let text = starter(Some(provider));
+            let text = starter(Some(provider)).to_string();
             let read = parse_in(dir.path(), &text).map_err(|errors| format!("{name}: {errors}")).unwrap();
             assert_eq!((read.credentials.len(), read.upstreams.len(), read.warnings.len()), (1, 1, 0), "{name}");
             assert!(text.contains(&format!("= \"{name}\"\n")) && text.contains("# <--"), "{text}");
             assert!(text.contains("[admin]") && text.ends_with("#upstream = \"orders\"\n"), "{text}");
         }
-        assert_eq!(starter(None), STARTER);
+        assert_eq!(starter(None).to_string(), STARTER);
     }
 }
