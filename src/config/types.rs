@@ -15,7 +15,7 @@ use crate::tls::server::ListenerTls;
 use crate::upstream::UpstreamSettings;
 
 /// A validated configuration: every name resolves, every value is in range, every secret can be read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where it came from, as it is shown to a person: a path, or `the command line`.
     pub(crate) source: String,
@@ -61,7 +61,7 @@ impl ConfigFile {
 }
 
 /// `[listeners.X]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ListenerConfig {
     /// The name in `[listeners.NAME]`.
     pub(crate) name: String,
@@ -69,7 +69,7 @@ pub(crate) struct ListenerConfig {
     pub(crate) address: ListenAddress,
     /// `mode` and what goes with it.
     pub(crate) mode: ListenerMode,
-    /// Who may use it; `None`: whoever can connect.
+    /// Who may use it; `None`: every program that can connect.
     pub(crate) callers: Option<Vec<CallerSettings>>,
     /// `users`: who may connect to its unix socket; of `attache exec` also to its port.
     pub(crate) users: Option<Vec<u32>>,
@@ -82,7 +82,7 @@ pub(crate) struct ListenerConfig {
 }
 
 /// `[admin]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AdminConfig {
     /// `address`.
     pub(crate) address: ListenAddress,
@@ -91,7 +91,7 @@ pub(crate) struct AdminConfig {
 }
 
 /// `[upstreams.X]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct UpstreamConfig {
     /// How it is reached.
     pub(crate) connection: UpstreamSettings,

@@ -10,7 +10,7 @@ use crate::secret::SecretSource;
 use crate::token::RefreshSettings;
 
 /// One `[credentials.X]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CredentialSettings {
     /// The name in `[credentials.NAME]`: the label of metrics and logs.
     pub(crate) name: String,
@@ -21,7 +21,7 @@ pub(crate) struct CredentialSettings {
 }
 
 /// `kind`, with what belongs to it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CredentialKind {
     /// `oauth2`: a token that is asked for.
     OAuth(Box<TokenSettings>),
@@ -30,7 +30,7 @@ pub(crate) enum CredentialKind {
 }
 
 /// A token that is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TokenSettings {
     /// How it is obtained.
     pub(crate) oauth: OAuthSettings,

@@ -12,7 +12,7 @@ use crate::jose::Algorithm;
 use crate::secret::{SecretSource, Secrets};
 
 /// Everything that a token request is made of.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct OAuthSettings {
     /// Where tokens are issued.
     pub(crate) server: Server,
@@ -56,7 +56,7 @@ pub(crate) struct OAuthSettings {
 pub struct InvalidSettings(pub(super) String);
 
 /// The authorization server.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Server {
     /// RFC 6749 section 3.2: `https`, or `http` on loopback; a query is kept, a fragment is refused by `config`. Without
     /// it, the metadata of `issuer` says.
@@ -92,7 +92,7 @@ impl Server {
 }
 
 /// RFC 6749 section 2.3: exactly one method for each request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ClientAuth {
     /// `client_secret_basic`: the pair in `Authorization: Basic`.
     Basic {
@@ -123,7 +123,7 @@ pub(crate) enum ClientAuth {
 }
 
 /// The key of `private_key_jwt`, or of the `jwt_bearer` grant.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SigningKeySettings {
     /// PEM or JWK; several are tried in order.
     pub(crate) keys: Secrets,
@@ -176,7 +176,7 @@ pub(crate) enum AssertionAudience {
 }
 
 /// What a token is asked for with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Grant {
     /// RFC 6749 section 4.4.
     ClientCredentials,
@@ -198,7 +198,7 @@ pub(crate) struct TokenExchange {
 }
 
 /// Where the JWT of a [`Grant::JwtBearer`] comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum JwtBearer {
     /// Somebody else writes it, such as the platform that a workload runs on.
     Given(Secrets),
@@ -216,7 +216,7 @@ pub(crate) enum JwtBearer {
 }
 
 /// Which key tokens are bound to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum DpopSettings {
     /// One that is made when attache starts.
     Generated,

@@ -1,7 +1,5 @@
 //! What differs between two configurations, in lines for the log, the status page and the answer of a reload.
 
-use std::fmt::Debug;
-
 use crate::config::Config;
 
 /// One line for each thing that was added, removed or changed; empty if there is no difference. What takes effect with the
@@ -11,10 +9,10 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
     named(&mut lines, "listener", &old.listeners, &new.listeners, |listener| &listener.name);
     named(&mut lines, "credential", &old.credentials, &new.credentials, |credential| &credential.name);
     named(&mut lines, "upstream", &old.upstreams, &new.upstreams, |upstream| &upstream.connection.name);
-    if shown(&old.forward) != shown(&new.forward) {
+    if old.forward != new.forward {
         lines.push("[forward] changed".to_owned());
     }
-    if shown(&old.intercept) != shown(&new.intercept) {
+    if old.intercept != new.intercept {
         lines.push("[intercept] changed".to_owned());
     }
     for line in needing_restart(old, new) {
@@ -26,29 +24,24 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
 /// Tables that are read when the program starts, and then not again.
 fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let tables = [
-        ("[limits]", shown(&old.limits) != shown(&new.limits)),
-        ("[admin]", shown(&old.admin) != shown(&new.admin)),
+        ("[limits]", old.limits != new.limits),
+        ("[admin]", old.admin != new.admin),
         ("[telemetry]", old.telemetry != new.telemetry),
     ];
     tables.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
 
-fn named<T: Debug>(lines: &mut Vec<String>, kind: &str, old: &[T], new: &[T], name: impl Fn(&T) -> &String) {
+fn named<T: PartialEq>(lines: &mut Vec<String>, kind: &str, old: &[T], new: &[T], name: impl Fn(&T) -> &String) {
     for item in new {
         match old.iter().find(|known| name(known) == name(item)) {
             None => lines.push(format!("{kind} {:?} added", name(item))),
-            Some(known) if shown(known) != shown(item) => lines.push(format!("{kind} {:?} changed", name(item))),
+            Some(known) if known != item => lines.push(format!("{kind} {:?} changed", name(item))),
             Some(_) => {}
         }
     }
     for item in old.iter().filter(|item| !new.iter().any(|known| name(known) == name(item))) {
         lines.push(format!("{kind} {:?} removed", name(item)));
     }
-}
-
-/// Settings as they may be shown: a secret written into the file is not in it, and its change is not told here.
-fn shown(settings: &impl Debug) -> String {
-    format!("{settings:?}")
 }
 
 #[cfg(test)]

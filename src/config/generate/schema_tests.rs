@@ -201,3 +201,97 @@ fn the_schema_is_one_document_whose_references_lead_somewhere() {
     let retry = &schema["properties"]["upstreams"]["additionalProperties"]["properties"]["retry"]["properties"];
     assert_eq!(retry["on"]["items"]["minimum"], 200);
 }
+
+/// A key costs a line in keys.txt, one that reads it, and its description in proxy.toml: this one is forgotten first.
+#[test]
+fn the_annotated_file_shows_every_key_of_the_table() {
+    let shown = include_str!("../../../proxy.toml");
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let words: BTreeSet<&str> = shown.split(|letter| !is_word(letter)).collect();
+    for table in tables() {
+        for key in &table.keys {
+            assert!(words.contains(key.name), "proxy.toml does not show `{}` of [{}]", key.name, table.path);
+        }
+    }
+}
+
+/// A configuration whose settings are compared: what was warned of, and which variables it names, are none.
+fn settings(path: &str, key: &str, value: &str) -> Option<crate::config::Config> {
+    let read = parse_in(Path::new(""), &with(path, key, value)).ok()?;
+    Some(crate::config::Config { warnings: Vec::new(), variables: Vec::new(), ..read })
+}
+
+/// A value of this form that is another than the default.
+fn another(form: Form, default: &str) -> Option<String> {
+    let other = match form {
+        Form::Word(word) => format!("{word:?}"),
+        Form::Boolean => (default != "true").to_string(),
+        Form::Integer(first, _) => (first + 7).to_string(),
+        Form::Duration => "\"7s\"".to_owned(),
+        Form::Size => "\"9KiB\"".to_owned(),
+        _ => return None,
+    };
+    (other != default).then_some(other)
+}
+
+/// What a reload takes over is found by comparing settings: a field that is left out of the comparison would stay as it was.
+#[test]
+fn settings_that_differ_in_one_key_are_told_apart() {
+    let base = settings("forward", "unmatched", "\"deny\"").unwrap();
+    assert_eq!(base, settings("forward", "unmatched", "\"deny\"").unwrap());
+    let (mut checked, mut same) = (BTreeSet::new(), BTreeSet::new());
+    for table in tables().iter().filter(|table| !table.path.is_empty()) {
+        for key in &table.keys {
+            for value in key.forms.iter().filter_map(|form| another(*form, key.default)) {
+                // Some have no meaning without others.
+                let Some(read) = settings(table.path, key.name, &value) else { continue };
+                if base == read {
+                    same.insert(key.name);
+                }
+                checked.insert((table.path, key.name));
+            }
+        }
+    }
+    assert!(checked.len() > 30, "{}: {checked:?}", checked.len());
+    // `open` leaves out a check; the others have no effect beside what is there: a secret, an endpoint, and no key.
+    let without_effect = BTreeSet::from(["client_auth", "open", "preset", "signing_algorithm"]);
+    assert_eq!(same, without_effect);
+    for (path, key, value) in [
+        ("credentials.*", "audience", "\"x\""),
+        ("credentials.*", "scope", "\"x\""),
+        ("credentials.*", "resource", "\"urn:x\""),
+        ("credentials.*", "parameters", "{ x = \"1\" }"),
+        ("credentials.*", "headers", "{ x = \"1\" }"),
+        ("credentials.*", "token_member", "\"x\""),
+        ("credentials.*", "proxy", "\"http://proxy.test\""),
+        ("credentials.*", "assertion_audience", "\"x\""),
+        ("credentials.*", "inject", "{ header = \"X-Token\" }"),
+        ("credentials.*", "refresh_ahead", "0.5"),
+        ("credentials.*", "budget", "\"6/h\""),
+        ("credentials.*", "issuer", "\"https://login.test\""),
+        ("upstreams.*", "connect", "\"10.0.0.1:1\""),
+        ("upstreams.*", "path_prefix", "\"/x\""),
+        ("upstreams.*", "paths", "\"/x\""),
+        ("upstreams.*", "allow", "[{ methods = [\"GET\"] }]"),
+        ("upstreams.*", "via", "\"http://proxy.test\""),
+        ("upstreams.*", "origin_from", "\"x\""),
+        ("upstreams.*.retry", "on", "[403]"),
+        ("upstreams.*.tls", "server_name", "\"b.test\""),
+        ("forward", "via", "\"http://proxy.test\""),
+        ("forward", "private_addresses", "[\"10.0.0.0/8\"]"),
+        ("forward", "connect_ports", "[8443]"),
+        ("telemetry", "access_log", "\"stdout\""),
+        ("telemetry", "otlp_endpoint", "\"http://collector.test\""),
+        ("admin", "address", "\"127.0.0.1:1\""),
+    ] {
+        let read = settings(path, key, value).unwrap_or_else(|| panic!("{path}.{key} = {value}"));
+        assert_ne!(base, read, "{path}.{key} = {value}");
+    }
+    // A secret that is written into the file is told from another, though neither is shown.
+    let [one, other] = ["\"one\"", "\"other\""].map(|token| {
+        let text = with("admin", "address", &format!("\"127.0.0.1:1\"\ntoken = {token}"));
+        parse_in(Path::new(""), &text).unwrap()
+    });
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    assert_ne!(one, other);
+}
