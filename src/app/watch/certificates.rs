@@ -1,12 +1,12 @@
-//! Rotated client certificates: an upstream whose files have changed shows the new certificate on its next connections.
+//! Rotated certificates: an upstream or a listener whose files have changed shows the new certificate on its next connections.
 //! Requests in flight end on the connections they have.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::app::build::state::Certificates;
-use crate::app::build::tls::{certificate_source, upstream_certificate};
-use crate::app::build::with_certificates;
+use crate::app::build::tls::{certificate_source, listener_identities, upstream_certificate};
+use crate::app::build::{refreshed, with_certificates};
 use crate::app::live::{Live, State};
 use crate::app::sources::BuildError;
 use crate::config::Config;
@@ -75,6 +75,26 @@ impl CertificateWatch {
             }
         });
         sorted.collect()
+    }
+}
+
+/// Takes over changed certificates of listeners. Connections that stand keep theirs.
+pub(crate) async fn listeners_have_changed(live: &Live, before: &Arc<State>) -> bool {
+    let state = Arc::clone(before);
+    let look = move || listener_identities(&state.config, Some(&state.built));
+    let Ok(Ok(now)) = tokio::task::spawn_blocking(look).await else { return false };
+    if now == before.built.listener_tls {
+        return false;
+    }
+    match refreshed(&live.context, &before.config, &before.built) {
+        Ok(next) => {
+            tracing::info!(target: "attache::app", "the certificate of a listener has changed and is in use");
+            live.replace(before, Arc::clone(&before.config), next)
+        }
+        Err(error) => {
+            tracing::warn!(target: "attache::app", %error, "a changed certificate cannot be used yet");
+            false
+        }
     }
 }
 

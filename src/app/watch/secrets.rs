@@ -7,11 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::app::build::provider::TokenProvider;
 use crate::app::build::state::Built;
-use crate::app::build::tls::listener_identities;
-use crate::app::build::{refreshed, with_new_secrets};
+use crate::app::build::with_new_secrets;
 use crate::app::live::{Live, State};
 use crate::app::sources::{BuildError, identity_of};
-use crate::app::watch::certificates::CertificateWatch;
+use crate::app::watch::certificates::{CertificateWatch, listeners_have_changed};
 use crate::config::Config;
 use crate::oauth::{Identity, assertions_fingerprint};
 use crate::runtime::ModeRuntime;
@@ -30,7 +29,7 @@ struct Observed {
     unreadable: bool,
     /// The generation of the token after which a failure has been forgotten.
     retried_at: Option<u64>,
-    /// The assertions that somebody else writes, to the letter: a new one makes no new identity, but what the old one failed of
+    /// The assertions that another program writes, to the letter: a new one makes no new identity, but what the old one failed of
     /// is over.
     assertions: Option<[u8; 32]>,
 }
@@ -52,6 +51,7 @@ pub(crate) async fn watch(live: Arc<Live>) {
         if !Arc::ptr_eq(&watched.config, &before.config) {
             watched = Watched::of(&before.config);
         }
+        look_at_passwords(&live, &before).await;
         if listeners_have_changed(&live, &before).await {
             watched.waiting = None;
             continue;
@@ -74,9 +74,9 @@ pub(crate) async fn watch(live: Arc<Live>) {
     }
 }
 
-/// Takes over changed certificates of listeners, and has the passwords of callers and the secrets of token clients read again. Connections that stand keep theirs.
-async fn listeners_have_changed(live: &Arc<Live>, before: &Arc<State>) -> bool {
-    let (state, looking) = (Arc::clone(before), Arc::clone(live));
+/// Has the passwords of callers and the secrets of token clients read again.
+async fn look_at_passwords(live: &Arc<Live>, before: &Arc<State>) {
+    let (state, live) = (Arc::clone(before), Arc::clone(live));
     let look = move || {
         let mut changed = false;
         for listener in &state.built.runtime.listeners {
@@ -90,24 +90,11 @@ async fn listeners_have_changed(live: &Arc<Live>, before: &Arc<State>) -> bool {
             }
         }
         if changed {
-            looking.passwords_have_changed();
+            live.passwords_have_changed();
         }
-        listener_identities(&state.config, Some(&state.built))
     };
-    let Ok(Ok(now)) = tokio::task::spawn_blocking(look).await else { return false };
-    if now == before.built.listener_tls {
-        return false;
-    }
-    match refreshed(&live.context, &before.config, &before.built) {
-        Ok(next) => {
-            tracing::info!(target: "attache::app", "the certificate of a listener has changed and is in use");
-            live.replace(before, Arc::clone(&before.config), next)
-        }
-        Err(error) => {
-            tracing::warn!(target: "attache::app", %error, "a changed certificate cannot be used yet");
-            false
-        }
-    }
+    // Without an answer the looking itself broke off: there is another in a moment.
+    let _broken = tokio::task::spawn_blocking(look).await;
 }
 
 /// What is remembered from one look to the next, for one configuration.
