@@ -1,4 +1,4 @@
-//! The sockets of the listeners: which listener has which, and what becomes of them when the configuration changes.
+//! The sockets of the listeners: which listener has which, and what is done with them when the configuration changes.
 
 use crate::app::build::state::Slots;
 use crate::app::error::StartFailure;

@@ -24,7 +24,7 @@ use crate::proxy::{CallerBody, Proxy, ProxyShared, malformed};
 use crate::runtime::SharedRuntime;
 
 /// How often idle upstream connections are looked through.
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The two steps of ending: finish what is in progress, then stop whatever is left.
 #[derive(Debug, Clone, Default)]
@@ -164,7 +164,7 @@ async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command
     for (slot, socket) in sockets {
         listening.open(slot, socket);
     }
-    let mut sweep = tokio::time::interval(SWEEP);
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     let drain = stop.drain.cancelled();
     tokio::pin!(drain);
     loop {

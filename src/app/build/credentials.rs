@@ -162,7 +162,7 @@ fn exchange(
     // A subject that is not there any more must not be asked for: its token may have expired meanwhile.
     let refresh = RefreshSettings { ahead: None, always: false, ..token.refresh.clone() };
     let (name_of_cache, control, metrics) = (name.to_owned(), context.control.clone(), context.token_metrics.clone());
-    // One budget for all of them: whoever makes subjects up must not have one for each.
+    // One budget for all of them: a caller that makes subjects up must not have one for each.
     let spent = Spent::default();
     let make = move |subject| {
         let source = Box::new(SubjectSource::new(Arc::clone(&source), subject));

@@ -69,7 +69,7 @@ impl TokenProvider {
     }
 }
 
-/// What is read from the answers to one token request, by whoever shares it.
+/// What is read from the answers to one token request, by all credentials that share it.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) members: BTreeSet<String>,

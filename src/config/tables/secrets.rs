@@ -75,7 +75,7 @@ fn one_or_several(value: &Value<'_>, plain: Plain) -> Option<Secrets> {
 fn read(value: &Value<'_>, plain: Plain) -> Option<SecretSource> {
     match (value.node, plain) {
         (DeValue::String(text), _) if text.trim().is_empty() => value.wrong("is an empty secret", REMEDY),
-        // A key that somebody has written here: as a path it would be repeated in the message that there is no such file.
+        // A key that was written here: as a path it would be repeated in the message that there is no such file.
         (DeValue::String(text), Plain::PathOrPem) if is_no_path(text) => value.wrong(
             "holds a key itself, in a form that is not read here",
             "write it into a file and name that, or write { env = \"NAME\" }; a PEM begins with -----BEGIN",

@@ -113,7 +113,7 @@ fn what_a_provider_needs_and_is_not_there_is_said() {
     assert!(found[0].contains("`credentials.a.realm` has a character"), "{found:#?}");
 }
 
-/// Sends the request of this preset to a server of ours, which answers with `answer`. Gives the request line and fields,
+/// Sends the request of this preset to a scripted server, which answers with `answer`. Gives the request line and fields,
 /// the form, and the token.
 async fn exchange(rest: &str, answer: &str) -> (String, String, FetchedToken) {
     let dir = tempfile::tempdir().unwrap();
