@@ -41,7 +41,7 @@ pub(crate) struct CallerSettings {
 /// How attempts are counted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CallerMetrics {
-    /// A caller has proven itself.
+    /// A caller is authenticated.
     pub(crate) accepted: Counter,
     /// A wrong password, or a name that nobody has.
     pub(crate) refused: Counter,
@@ -57,7 +57,7 @@ struct Known {
     passwords: Option<Digests>,
 }
 
-/// A caller that has proven itself, and by what. What it has opened then asks again and again whether that still holds:
+/// An authenticated caller, and by what it is. What it has opened then asks again and again whether that still holds:
 /// [`Callers::still_knows`].
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Proven {
@@ -201,7 +201,7 @@ impl Callers {
         Some(Proven { name: Arc::clone(&known.name), by: ProvenBy::Certificate })
     }
 
-    /// True as long as what a caller has proven itself by is good: it is one of these, and the password is still one of its
+    /// True as long as what a caller was authenticated by is good: it is one of these, and the password is still one of its
     /// own, or the certificate that its connection has shown still stands for it.
     #[must_use]
     pub(crate) fn still_knows(&self, proven: &Proven, connection: &CallerConnection) -> bool {

@@ -127,7 +127,6 @@ impl Credential {
         Self { name, required, backing, renewals: Renewals::default() }
     }
 
-    /// The same, as one of thousands.
     fn of_a_caller(mut self) -> Self {
         self.renewals = Renewals::of_a_caller();
         self
@@ -295,7 +294,7 @@ impl Credential {
         match &self.backing {
             Backing::Tokens { cache, wait, .. } => cache.acquire(CachePolicy::ReadWrite, *wait).await,
             Backing::Fixed(_) | Backing::Exchange(_) => {
-                let message = "this credential has no token that could be handed out";
+                let message = "this credential has no token that could be given to a client";
                 Err(Arc::new(TokenError::new(TokenErrorKind::Configuration, message)))
             }
         }
@@ -336,8 +335,7 @@ impl Credential {
 }
 
 impl Exchange {
-    /// An exchange that knows no subject yet; `make` makes the cache for one, and says when the subject's own token ends.
-    /// `timeout` is that of one token request.
+    /// `make` makes the cache for one subject, and says when its own token ends; `timeout` is that of one token request.
     #[must_use]
     pub(crate) fn new(
         name: String,

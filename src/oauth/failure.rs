@@ -39,7 +39,7 @@ pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
     }
 }
 
-/// In TLS 1.3 a server says only after the handshake that it wants another certificate of ours.
+/// In TLS 1.3 a server says only after the handshake that it wants another client certificate.
 fn identity_refused(error: &hyper::Error) -> Option<String> {
     let mut cause = error.source();
     while let Some(found) = cause {

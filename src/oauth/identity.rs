@@ -100,7 +100,7 @@ pub(crate) fn secrets_fingerprint(settings: &OAuthSettings) -> Result<Option<[u8
     Ok(Some(fields.finish()))
 }
 
-/// A digest over the assertions that somebody else writes, to the letter. A new one is no new identity, but it may mend what the
+/// A digest over the assertions that another program writes, to the letter. A new one is no new identity, but it may mend what the
 /// old one failed of. `None` where there are none, or where they cannot be read now.
 #[must_use]
 pub(crate) fn assertions_fingerprint(settings: &OAuthSettings) -> Option<[u8; 32]> {
@@ -136,7 +136,7 @@ fn pair_fingerprint(certificate: &SecretSource, key: &SecretSource) -> Result<[u
     Ok(fields.finish())
 }
 
-/// Of an assertion that somebody else writes, and writes anew every few minutes: whose it is and whom it is for. One that is no
+/// Of an assertion that another program writes, and writes anew every few minutes: whose it is and whom it is for. One that is no
 /// JWT counts to the letter, and one that a program prints by the program.
 fn statement(source: &SecretSource) -> Result<[u8; 32], SecretError> {
     if source.is_command() {
@@ -151,7 +151,7 @@ fn statement(source: &SecretSource) -> Result<[u8; 32], SecretError> {
     Ok(fields.finish())
 }
 
-/// We sign an assertion of our own, whose audience is then a part of what is sent.
+/// attache signs an assertion itself, whose audience is then a part of what is sent.
 const fn signs(settings: &OAuthSettings) -> bool {
     let client = matches!(settings.client_auth, ClientAuth::SecretJwt(_) | ClientAuth::PrivateKeyJwt(_));
     client || matches!(settings.grant, Grant::JwtBearer(JwtBearer::Signed { .. }))
@@ -382,7 +382,11 @@ mod tests {
         assert_eq!(base, of(|s| s.any_token_type = true));
         assert_eq!(base, of(|s| s.assertion_audience = AssertionAudience::Text("x".into())), "nothing is signed");
         assert_eq!(base, of(|s| s.server.issuer = Some("https://login.example.com".into())), "the endpoint is known");
-        assert_eq!(base, of(|s| s.parameters = vec![("client_id".into(), "another".into())]), "a field of ours");
+        assert_eq!(
+            base,
+            of(|s| s.parameters = vec![("client_id".into(), "another".into())]),
+            "a field that is sent anyway"
+        );
         assert_eq!(base, of(|s| s.headers = vec![(http::header::CONTENT_LENGTH, http::HeaderValue::from_static("1"))]));
         let two = |first: &str, second: &str| {
             of(|s| s.parameters = [first, second].map(|name| (name.to_owned(), "x".to_owned())).into())

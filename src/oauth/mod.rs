@@ -212,7 +212,7 @@ impl OAuthSource {
         EndpointUrl::configured("token_endpoint", alias.unwrap_or(&metadata.token_endpoint)).map_err(invalid)
     }
 
-    /// One request with one secret; once more where the server wants its nonce in the proof (RFC 9449 section 8), which
+    /// One request with one secret; a second one where the server wants its nonce in the proof (RFC 9449 section 8), which
     /// costs it nothing and us no back-off.
     async fn attempt(
         &self,

@@ -40,7 +40,7 @@ pub(crate) struct OAuthSettings {
     pub(crate) ca_file: Option<PathBuf>,
     /// The HTTP proxy that token requests go through; never the one of our own environment.
     pub(crate) proxy: Option<OnwardSettings>,
-    /// RFC 9449: tokens are bound to a key of ours.
+    /// RFC 9449: tokens are bound to a key of attache's.
     pub(crate) dpop: Option<DpopSettings>,
     /// Text members of the token response that routes ask for (`origin_from`).
     pub(crate) members: Vec<String>,
@@ -107,7 +107,7 @@ pub(crate) enum ClientAuth {
     SecretJwt(Secrets),
     /// `private_key_jwt`: an assertion that we sign (RFC 7523 section 2.2).
     PrivateKeyJwt(SigningKeySettings),
-    /// `private_key_jwt` by somebody else's hand: the platform that a workload runs on writes the assertion into a file.
+    /// `private_key_jwt` written by another program: the platform that a workload runs on puts the assertion into a file.
     Assertion(Secrets),
     /// `tls_client_auth` (RFC 8705 section 2): the certificate of the connection is the proof.
     Tls {
@@ -200,7 +200,7 @@ pub(crate) struct TokenExchange {
 /// Where the JWT of a [`Grant::JwtBearer`] comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum JwtBearer {
-    /// Somebody else writes it, such as the platform that a workload runs on.
+    /// Another program writes it, such as the platform that a workload runs on.
     Given(Secrets),
     /// We sign it.
     Signed {

@@ -6,9 +6,9 @@ use super::pace::Allowance;
 /// What to do about a refused token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Another token is asked for, and the request sent once more with it.
+    /// Another token is asked for, and the request sent again with it.
     Renew(Evidence),
-    /// The request is sent once more with the token that it had: another server of the same upstream may take it.
+    /// The request is sent again with the token that it had: another server of the same upstream may take it.
     SendAgain,
     /// The answer goes back.
     GiveBack,

@@ -110,7 +110,7 @@ impl Renewals {
         self.with(now, |record| record.decide(place, refused, now))
     }
 
-    /// What came of sending the request once more, with the token of this number; `decided` is what it was decided on, `None` if
+    /// The outcome of sending the request again, with the token of this number; `decided` is what it was decided on, `None` if
     /// a newer token was there.
     pub(crate) fn sent_again(
         &self,

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_somebody_writes_into_is_read() {
+    fn a_pipe_that_is_written_into_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = fifo(directory.path());
         let writer = {

@@ -71,7 +71,7 @@ struct Grain {
 /// Whether a request may be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It is counted; `tell` has how many are used where somebody should hear of it.
+    /// It is counted; `tell` has how many are used where a warning is due.
     Granted { tell: Option<u32> },
     /// Not now, but after this time.
     Spent(Duration),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// The control runtime.
 #[derive(Debug, Clone)]
-pub(super) enum Control {
+pub(crate) enum Control {
     Runtime(Handle),
     /// A model checker's threads. They know no time: a moment is over at any time, and one that is far may come at any time,
     /// or never.
@@ -34,6 +34,12 @@ pub(super) enum Task {
 /// The time is over.
 #[derive(Debug)]
 pub(super) struct Elapsed;
+
+impl From<Handle> for Control {
+    fn from(handle: Handle) -> Self {
+        Self::Runtime(handle)
+    }
+}
 
 impl Control {
     /// Runs a future to its end, whatever becomes of the one who asked. It has to end by itself, or be stopped.

@@ -20,7 +20,7 @@ use super::error::TokenError;
 /// | `attache_token_request_duration_seconds` | how long they took |
 /// | `attache_token_requests_withheld_total` | those that were not sent, because `budget` was spent |
 /// | `attache_token_scope_narrowed_total` | tokens with less scope than was asked for |
-/// | `attache_token_clock_skew_seconds` | by how much the server's clock is ahead of ours; negative: behind |
+/// | `attache_token_clock_skew_seconds` | by how much the server's clock is ahead of this machine's; negative: behind |
 #[derive(Debug, Clone, Default)]
 pub struct TokenMetrics(Arc<Families>);
 
@@ -102,7 +102,7 @@ impl TokenMetrics {
         ]
     }
 
-    /// Tells somebody of every token request from now on; the first one to ask is told.
+    /// Has `observer` called for every token request from now on; only the first observer counts.
     pub(crate) fn observe(&self, observer: impl Fn(&str, Duration, &'static str) + Send + Sync + 'static) {
         let _others = self.0.observer.set(Observer(Box::new(observer)));
     }

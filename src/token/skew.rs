@@ -27,7 +27,7 @@ impl Skew {
         self.seconds
     }
 
-    /// Takes an answer's skew in. True if somebody should be warned: once, and again after it was fine.
+    /// Takes an answer's skew in. True if people should be warned: once, and again after it was fine.
     pub(super) const fn note(&mut self, seconds: i64) -> bool {
         self.seconds = Some(seconds);
         let notable = is_notable(seconds);

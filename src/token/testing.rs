@@ -33,7 +33,7 @@ pub(super) enum Step {
     FullScope,
     Fail(TokenError),
     SlowFail(u64, TokenError),
-    /// The token that is handed out until it ends, at this moment of the test; then the next one, for as long again.
+    /// The token that is returned until it ends, at this moment of the test; then the next one, for as long again.
     Same(u64),
     /// The one token that there is, without a word about its end.
     OnlyOne,

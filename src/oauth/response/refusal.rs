@@ -110,7 +110,7 @@ impl Refusal {
             Some(token) if text.contains(token) => None,
             _ => redactor.redacted(text, limit),
         };
-        // A known code tells nothing, even where somebody's secret is a part of the word.
+        // A known code tells nothing, even where a secret is a part of the word.
         let known = PERMANENT.iter().chain(&TRANSIENT).chain(&CLIENT).chain(&POSSESSION);
         let code = match known.into_iter().find(|code| code.eq_ignore_ascii_case(error)) {
             Some(code) => Some((*code).to_owned()),

@@ -210,7 +210,7 @@ fn a_clock_that_is_off_is_named_where_something_that_is_signed_was_refused() {
     assert!((-91..=-89).contains(&error.clock_skew.unwrap()), "{error:?}");
     assert!(error.message.contains(" s behind this machine's, and what is signed says its time: "), "{error}");
     assert!(refused_by_a_clock(90, &signs).message.contains(" s ahead of this machine's"));
-    assert!(!refused_by_a_clock(1, &signs).message.contains("clock"), "that is nobody's trouble");
+    assert!(!refused_by_a_clock(1, &signs).message.contains("clock"), "that troubles no server");
     let error = refused_by_a_clock(90, &settings("https://login.example.com/token"));
     assert!(error.clock_skew.unwrap() > 80 && !error.message.contains("clock"), "a secret has no time: {error}");
 }

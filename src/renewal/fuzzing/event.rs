@@ -19,7 +19,7 @@ pub(super) enum Path {
     Bad(u8),
     /// A bad path that is never asked for again, under one that is bad as a whole.
     BadItem,
-    /// The same, but what it lies under is no more than somebody's name.
+    /// The same, but what it lies under is no more than a user's name.
     BadOf,
     /// A good path to which requests go that cannot be sent again.
     Upload,

@@ -147,7 +147,7 @@ fn a_late_answer_about_two_dead_tokens_is_not_held_against_its_place() {
 #[test]
 fn where_waiting_has_shown_the_token_to_be_dead_the_next_death_is_not_waited_for() {
     let mut world = World::new(&[Upstream::Good]);
-    // Somebody may not do with this path what others may: it is refused and taken in turn.
+    // One caller may not do with this path what others may: it is refused and taken in turn.
     world.run(&[Ask(0, Path::Item), Ask(0, Path::BadOf), Ask(0, Path::Good(0))]).unwrap();
     world.run(&[Revoke, Ask(0, Path::Good(1)), Wait(1000), Ask(0, Path::Good(1))]).unwrap();
     let before = world.all.len();

@@ -1,4 +1,4 @@
-//! A new token because somebody says so.
+//! A new token because a person or a program asks for one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::token::budget::{Admission, Budget};
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::flight::FlightResult;
 
-/// How often somebody may have a new token asked for, whatever there is.
+/// How often a new token may be asked for, whatever there is.
 const FORCED: Budget = Budget { requests: 10, per: Duration::from_secs(60) };
 
 impl TokenCache {

@@ -95,13 +95,13 @@ impl Model {
         let source = Source { asked: Arc::clone(&asked), under_way: AtomicUsize::new(0), alone, answer };
         let control = Control::Model { far_moments_come };
         let metrics = TokenMetrics::default();
-        let cache = TokenCache::under(
-            control,
+        let cache = TokenCache::sharing_budget(
             crate::token::Spent::default(),
             "model",
             Box::new(source),
             settings,
             Clock::system(),
+            control,
             metrics,
         );
         Self { cache, asked }

@@ -68,8 +68,7 @@ impl TokenCache {
         control: Handle,
         metrics: TokenMetrics,
     ) -> Arc<Self> {
-        let spent = Spent::default();
-        Self::sharing_budget(spent, name, source, settings, clock, control, metrics)
+        Self::sharing_budget(Spent::default(), name, source, settings, clock, control, metrics)
     }
 
     /// The same, with a budget that it shares with others.
@@ -80,19 +79,7 @@ impl TokenCache {
         source: Box<dyn TokenSource>,
         settings: RefreshSettings,
         clock: Clock,
-        control: Handle,
-        metrics: TokenMetrics,
-    ) -> Arc<Self> {
-        Self::under(Control::Runtime(control), spent, name, source, settings, clock, metrics)
-    }
-
-    pub(super) fn under(
-        control: Control,
-        spent: Spent,
-        name: &str,
-        source: Box<dyn TokenSource>,
-        settings: RefreshSettings,
-        clock: Clock,
+        control: impl Into<Control>,
         metrics: TokenMetrics,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -107,7 +94,7 @@ impl TokenCache {
             forced: Spent::default(),
             settings,
             clock,
-            control,
+            control: control.into(),
             metrics,
         })
     }

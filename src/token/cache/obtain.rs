@@ -52,7 +52,7 @@ impl TokenCache {
     async fn join(self: &Arc<Self>, wait: Duration) -> FlightResult<Arc<AccessToken>> {
         let flight = {
             let mut state = self.lock();
-            // Somebody may have landed a token between the read without the lock and this line.
+            // A flight may have brought a token between the read without the lock and this line.
             if let Some(token) = self.read(Arc::clone) {
                 return Ok(token);
             }

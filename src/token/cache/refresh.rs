@@ -32,7 +32,7 @@ impl TokenCache {
         })
     }
 
-    /// Starts the refresh of a token that is still good. Failure is nobody's: the old token goes on.
+    /// Starts the refresh of a token that is still good. If it fails, no request fails: the old token stays in use.
     pub(super) fn refresh_ahead(self: &Arc<Self>, generation: u64) {
         let cache = Arc::clone(self);
         // Hopping to the control runtime first keeps the lock off the request path.
@@ -110,7 +110,7 @@ impl TokenCache {
         }
         let (kind, code) = (error.kind.as_str(), error.code.as_deref().unwrap_or_default());
         let retry_in = whole_seconds(delay);
-        // Loud where only a person can mend it or somebody is without a token; a refresh ahead has time.
+        // Loud where only a person can mend it or requests are without a token; a refresh ahead has time.
         if error.kind.is_permanent() || !old_is_good {
             tracing::error!(target: "attache::token", credential = %self.name, kind, code, retry_in, old_is_good, "no token: {error}");
         } else {

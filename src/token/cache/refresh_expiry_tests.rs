@@ -1,4 +1,4 @@
-//! No expired token is handed out, whatever the clocks and the authorization server do.
+//! No expired token is used, whatever the clocks and the authorization server do.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;

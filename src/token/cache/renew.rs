@@ -1,4 +1,4 @@
-//! What becomes of a token that an upstream refused.
+//! Replacing a token that an upstream refused.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -72,7 +72,7 @@ impl TokenCache {
             let (generation, fresh) = (refused.generation, untried && refused.after_unauthorized);
             let standing = RefusedToken { generation, fresh, allowance: state.allowance(now.instant) };
             let Some(evidence) = warrant(standing) else { return Ok(Renewal::Unwarranted) };
-            // One that nobody has taken is nobody's loss.
+            // One that no upstream has taken is no loss.
             if untried || discards(evidence) {
                 self.discard(refused.generation);
             }
@@ -96,7 +96,7 @@ impl TokenCache {
     }
 }
 
-/// What becomes of a refused token.
+/// What is done about a refused token.
 enum Renewal {
     /// It has been replaced already.
     Newer(HeaderToken),

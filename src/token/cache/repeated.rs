@@ -1,4 +1,4 @@
-//! Servers that hand out the token they have until it ends. Asking them earlier brings nothing: its end is waited for, with a
+//! Servers that return the token they have until it ends. Asking them earlier brings nothing: its end is waited for, with a
 //! least distance between requests.
 
 use std::time::Duration;
@@ -13,25 +13,25 @@ use crate::token::error::TokenError;
 use crate::token::expiry::Expiry;
 use crate::token::source::{Expires, FetchedToken};
 
-/// Between a token that was handed out again and the next token request.
+/// Between a token that was returned again and the next token request.
 const DISTANCE: Duration = Duration::from_secs(1);
 
 /// Where the end of a token is further away than this, nobody is made to wait for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So often a token that is about to end may be handed out to one flight.
+/// So often a token that is about to end may be returned to one flight.
 const TRIES: u32 = 3;
 
 /// Ends that are this near to each other are the same end: `expires_in` has whole seconds, and answers take time.
 const ROUNDING: Duration = Duration::from_secs(2);
 
 impl RefreshState {
-    /// True if it is the token that was handed out last.
+    /// True if it is the token that was returned last.
     pub(super) fn is_repeated(&self, fetched: &FetchedToken) -> bool {
         self.handed.as_ref().is_some_and(|handed| handed.fingerprint == fetched.access_token.fingerprint())
     }
 
-    /// Remembers what was handed out. If it is the same token as before, with the same end, `expiry` is not refreshed ahead any
+    /// Remembers what was returned. If it is the same token as before, with the same end, `expiry` is not refreshed ahead any
     /// more.
     pub(super) fn take_in(&mut self, fetched: &FetchedToken, expiry: &mut Expiry, now: Now) {
         let repeated = self.is_repeated(fetched);
@@ -49,7 +49,7 @@ impl RefreshState {
         });
     }
 
-    /// True for a token that was good when it was handed out before.
+    /// True for a token that was good when it was returned before.
     pub(super) fn is_at_its_end(&self, fetched: &FetchedToken) -> bool {
         self.is_repeated(fetched) && self.handed.as_ref().is_some_and(|handed| handed.lived)
     }
@@ -80,7 +80,7 @@ impl TokenCache {
             if tries > TRIES || !self.lock().may_ask_again(now.instant) {
                 return self.still_alive(fetched);
             }
-            tracing::debug!(target: "attache::token", credential = %self.name, "the server handed out the old token again; its end is waited for");
+            tracing::debug!(target: "attache::token", credential = %self.name, "the server returned the old token again; its end is waited for");
             self.control.sleep(left).await;
         }
     }

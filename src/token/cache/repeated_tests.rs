@@ -1,4 +1,4 @@
-//! A server that hands out one token until it ends.
+//! A server that returns one token until it ends.
 
 use std::time::Duration;
 

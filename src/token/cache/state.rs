@@ -29,7 +29,7 @@ pub(super) struct RefreshState {
     pub(super) back_off: BackOff,
     pub(super) timer: Option<Task>,
     pub(super) last_refresh: Option<LastRefresh>,
-    /// What was handed out last.
+    /// What the server returned last.
     pub(super) handed: Option<Handed>,
     /// The server's clock beside ours.
     pub(super) skew: Skew,
