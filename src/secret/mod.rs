@@ -32,7 +32,7 @@ impl Secret {
 
     /// The text itself. Call it where the secret is put on the wire, and nowhere else.
     #[must_use]
-    pub(crate) fn expose(&self) -> &str {
+    pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 

@@ -1,7 +1,7 @@
 //! The token engine as a library: two ways to ask for an access token from within a program.
 //!
 //! [`TokenService::acquire_token`] is the cached one: credentials, scope and cancellation are optional, and a token that
-//! is still good is handed out with what is left of its life. [`TokenService::client_credentials_token`] asks anew each
+//! is still good is returned with what is left of its life. [`TokenService::client_credentials_token`] asks anew each
 //! time, for an audience. Both give a value or a [`TokenError`] that says of what kind it is; neither panics.
 //!
 //! ```

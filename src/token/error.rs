@@ -9,17 +9,17 @@ use std::time::Duration;
 #[error("{message}")]
 pub struct TokenError {
     /// What kind of failure: decides the status towards the caller and how soon to try again.
-    pub(crate) kind: TokenErrorKind,
+    pub kind: TokenErrorKind,
     /// The `error` member of an RFC 6749 section 5.2 answer, filtered to its own character set.
-    pub(crate) code: Option<String>,
+    pub code: Option<String>,
     /// A sentence for a person: what happened, lower case, no full stop.
-    pub(crate) message: String,
+    pub message: String,
     /// The server's own `Retry-After`, or how long the remembered failure still stands.
-    pub(crate) retry_after: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// What did not suit, where that is known.
-    pub(crate) about: Option<About>,
-    /// Seconds by which the server's clock is ahead of ours, where its answer had a `Date`.
-    pub(crate) clock_skew: Option<i64>,
+    pub about: Option<About>,
+    /// Seconds by which the server's clock is ahead of this machine's, where its answer had a `Date`.
+    pub clock_skew: Option<i64>,
 }
 
 /// What about a token request did not suit.
@@ -53,7 +53,7 @@ pub enum TokenErrorKind {
 impl TokenErrorKind {
     /// The word in `token --json`, in logs and in metrics.
     #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Permanent => "permanent",
             Self::Transient => "transient",
@@ -66,7 +66,7 @@ impl TokenErrorKind {
 
     /// True where only a person can mend it, so that the back-off is long.
     #[must_use]
-    pub(crate) const fn is_permanent(self) -> bool {
+    pub const fn is_permanent(self) -> bool {
         matches!(self, Self::Permanent | Self::Configuration)
     }
 }

@@ -62,7 +62,7 @@ impl TokenType {
     /// The authentication scheme in its registered spelling: Bearer also where the type is not known, because that is what
     /// nearly every program takes it for.
     #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bearer | Self::Unknown => "Bearer",
             Self::DPoP => "DPoP",

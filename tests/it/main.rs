@@ -39,6 +39,7 @@ mod http2_upstreams;
 mod inject;
 mod intercept;
 mod isolation;
+mod library;
 mod limits;
 mod listener_tls;
 mod local_ca;
