@@ -2,7 +2,7 @@
 
 pub use crate::dial::{InvalidAuthority, Origin, OriginPattern, Scheme};
 pub use crate::listen::Limits;
-pub use crate::proxy::{ViaIdentity, rewrite_request, rewrite_response};
+pub use crate::proxy::{HopWishes, Nominated, ViaIdentity, rewrite_request, rewrite_response};
 pub use crate::route::pattern::{InvalidPath, PathPattern, PathPrefix};
 pub use crate::route::{Arrival, ForwardTable, Found, NoRoute, PathTable, ReverseTable, Selector, TunnelPorts};
 pub use crate::tls::provider;

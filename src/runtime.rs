@@ -61,7 +61,7 @@ pub(crate) struct ListenerRuntime {
     pub(crate) name: String,
     /// How targets are read and found.
     pub(crate) mode: ModeRuntime,
-    /// Who may use it; `None`: whoever can connect.
+    /// Who may use it; `None`: every caller that can connect.
     pub(crate) callers: Option<Arc<Callers>>,
     /// TLS towards callers.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,

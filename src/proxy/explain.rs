@@ -5,17 +5,16 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 use serde::Serialize;
 
+use super::admit::{policy, unmatched};
+use super::error::ProxyError;
+use super::routing::destination::{Destination, ResolvedRoute, Tunnel};
+use super::routing::{forward, resolve};
+use super::tunnel::passthrough;
+use super::tunnel::plan::{Plan, plan};
 use crate::credential::Place;
-use crate::dial::{Origin, Scheme};
-use crate::proxy::Refusal;
-use crate::proxy::admit::policy::check_policy;
-use crate::proxy::routing::destination::{self, Destination, Reached, Tunnel};
-use crate::proxy::routing::forward;
-use crate::proxy::tunnel;
-use crate::proxy::tunnel::passthrough;
+use crate::dial::Scheme;
 use crate::route::{CallerAuthorization, PathTable, Selector};
-use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime, UnmatchedRuntime};
-use crate::upstream::Upstream;
+use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime};
 
 /// The answer of `attache explain` and `/api/explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,7 +40,7 @@ pub(crate) struct Explanation {
 pub(crate) struct Question<'a> {
     /// The listener that is asked; `None`: the one that would most likely get it.
     pub(crate) listener: Option<&'a str>,
-    /// The caller that asks; `None`: somebody.
+    /// The caller that asks; `None`: not named.
     pub(crate) caller: Option<&'a str>,
     /// The method.
     pub(crate) method: &'a Method,
@@ -82,7 +81,7 @@ pub(crate) fn answer(runtime: &Runtime, question: &Question<'_>) -> Result<Expla
     first.unwrap_or_else(|| Err("the configuration has no listener".into()))
 }
 
-/// Explains a request to one listener; where it depends on who asks and nobody is named, as the first caller who gets anywhere.
+/// Explains a request to one listener; where it depends on the caller and none is named, as the first caller that is let through.
 ///
 /// # Errors
 /// A sentence, where the target cannot be read at all.
@@ -120,32 +119,30 @@ fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question
     let destination = match &listener.mode {
         // What a caller asks for in SOCKS is found as on a forward listener.
         ModeRuntime::Socks5(table) => forward::destination(table, &head, caller),
-        _ => destination::of(listener, None, &head, caller),
+        _ => resolve(listener, None, &head, caller),
     };
     match destination {
-        Err(refusal) => explanation.reason = refused(&refusal),
-        Ok(Destination::Refused(listener_route, refusal)) => {
-            explanation.upstream = Some(listener_route.route.name().to_owned());
-            explanation.reason = refused(&refusal);
-        }
+        Err(error) => explanation.refuse(&error),
         Ok(Destination::Itself) => {
             explanation.outcome = "pass";
             explanation.reason = "OPTIONS * is answered by attache itself".into();
         }
-        Ok(Destination::Route(reached)) => {
-            onward = reached.listener_route.route.upstream.onward_for(reached.origin());
-            explain_route(&mut explanation, &reached, &head, caller);
+        Ok(Destination::Route(resolved)) => {
+            onward = resolved.at.route.upstream.onward_for(resolved.origin());
+            explain_route(&mut explanation, &resolved, &head, caller);
         }
         Ok(Destination::Tunnel(tunnel)) => {
-            let upstream = match &tunnel.listener_route {
-                Some(listener_route) => Some(&listener_route.route.upstream),
-                None => unmatched(runtime, &tunnel.origin),
+            let upstream = match &tunnel.at {
+                Some(at) => Some(&at.route.upstream),
+                None => {
+                    unmatched::permitted(runtime, &tunnel.origin, &tunnel.origin).ok().map(|(upstream, _)| upstream)
+                }
             };
             onward = upstream.and_then(|upstream| upstream.onward_for(&tunnel.origin));
             explain_tunnel(&mut explanation, runtime, &tunnel);
         }
-        Ok(Destination::Unmatched(origin)) => match passthrough::permitted(runtime, &origin, &origin) {
-            Err(refusal) => explanation.reason = refused(&refusal),
+        Ok(Destination::Unmatched(origin)) => match unmatched::permitted(runtime, &origin, &origin) {
+            Err(error) => explanation.refuse(&error),
             Ok((upstream, _)) => {
                 onward = upstream.onward_for(&origin);
                 explanation.outcome = "pass";
@@ -160,36 +157,26 @@ fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question
     Ok(explanation)
 }
 
-/// What dials this origin that nobody configured, if policy lets it pass. Nothing is counted here.
-fn unmatched<'a>(runtime: &'a Runtime, origin: &Origin) -> Option<&'a std::sync::Arc<Upstream>> {
-    match (&runtime.unmatched, origin.scheme) {
-        (UnmatchedRuntime::Deny, _) => None,
-        (UnmatchedRuntime::Pass { http, .. }, Scheme::Http) => Some(http),
-        (UnmatchedRuntime::Pass { https, .. }, Scheme::Https) => Some(https),
-    }
-}
-
-fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts, caller: Option<&str>) {
-    let route = &reached.listener_route.route;
+fn explain_route(explanation: &mut Explanation, resolved: &ResolvedRoute, head: &Parts, caller: Option<&str>) {
+    let route = &resolved.at.route;
     explanation.upstream = Some(route.name().to_owned());
-    if let Err(refusal) = check_policy(reached, head) {
-        explanation.reason = refused(&refusal);
-        return;
+    if let Err(error) = policy::check(resolved, head) {
+        return explanation.refuse(&error);
     }
-    let path = reached.path.as_ref().or_else(|| head.uri.path_and_query()).map_or("/", |path| path.as_str());
-    explanation.sends_to = Some(match &reached.listener_route.route.settings.origin_from {
+    let path = resolved.path.as_ref().or_else(|| head.uri.path_and_query()).map_or("/", |path| path.as_str());
+    explanation.sends_to = Some(match &resolved.at.route.settings.origin_from {
         Some(member) => {
-            let pattern = &reached.listener_route.route.upstream.settings.origin;
+            let pattern = &resolved.at.route.upstream.settings.origin;
             format!("{pattern}{path}, at the host that the token response's {member} says")
         }
-        None => format!("{}{path}", reached.origin()),
+        None => format!("{}{path}", resolved.origin()),
     });
-    let covers = covers(reached, head, caller);
+    let covers = covers(resolved, head, caller);
     match &route.credential {
         Some(credential) => {
             explanation.outcome = "inject";
             explanation.credential = Some(credential.name.clone());
-            let upgraded = head.uri.scheme_str() == Some("http") && reached.origin().scheme == Scheme::Https;
+            let upgraded = head.uri.scheme_str() == Some("http") && resolved.origin().scheme == Scheme::Https;
             let how = if upgraded { ", upgraded to https" } else { "" };
             let place = match credential.place() {
                 Place::Field(name) if *name == AUTHORIZATION => String::new(),
@@ -215,9 +202,9 @@ fn explain_route(explanation: &mut Explanation, reached: &Reached, head: &Parts,
 }
 
 /// Which upstream covers it, and by what: its origin alone, or one of its `paths` and `callers`.
-fn covers(reached: &Reached, head: &Parts, caller: Option<&str>) -> String {
-    let route = &reached.listener_route.route;
-    let path = reached.path.as_ref().map_or_else(|| head.uri.path(), http::uri::PathAndQuery::path);
+fn covers(resolved: &ResolvedRoute, head: &Parts, caller: Option<&str>) -> String {
+    let route = &resolved.at.route;
+    let path = resolved.path.as_ref().map_or_else(|| head.uri.path(), http::uri::PathAndQuery::path);
     let mut own = PathTable::default();
     for pattern in &route.settings.paths {
         own.insert(Selector { paths: std::slice::from_ref(pattern), ..Selector::default() }, pattern);
@@ -231,59 +218,67 @@ fn covers(reached: &Reached, head: &Parts, caller: Option<&str>) -> String {
     format!("upstream {:?} covers it{how}", route.name())
 }
 
-fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, asked: &Tunnel) {
-    let Tunnel { listener_route, origin, alias, shared } = asked;
-    explanation.upstream = listener_route.as_ref().map(|listener_route| listener_route.route.name().to_owned());
-    let credential = listener_route.as_ref().and_then(|listener_route| listener_route.route.credential.as_ref());
-    let opened =
-        listener_route.as_ref().is_some_and(|listener_route| tunnel::authority(runtime, listener_route).is_some());
-    if let (Some(listener_route), true) = (listener_route, *alias || opened) {
-        explanation.outcome = if opened && !alias { "intercept_and_inject" } else { "inject" };
-        explanation.sends_to =
-            listener_route.route.upstream.settings.origin.at_host(origin.host.as_str()).map(|to| to.to_string());
-        explanation.credential = credential.map(|credential| credential.name.clone());
-        let name = listener_route.route.name();
-        explanation.reason = match credential {
-            Some(credential) if *alias => format!(
-                "plain HTTP inside of a tunnel to {} goes to upstream {name:?} with a token of credential {:?}",
-                passthrough::target(origin),
-                credential.name
-            ),
-            Some(credential) => format!(
-                "the tunnel is opened with a certificate of the local CA; what is inside goes to upstream {name:?} with a \
-                 token of credential {:?}",
-                credential.name
-            ),
-            None => {
-                explanation.outcome = "pass";
-                format!("plain HTTP inside of the tunnel goes to upstream {name:?}, which has no credential")
-            }
-        };
+fn explain_tunnel(explanation: &mut Explanation, runtime: &Runtime, tunnel: &Tunnel) {
+    let origin = &tunnel.origin;
+    let target = passthrough::target(origin);
+    let Some(at) = &tunnel.at else {
+        match unmatched::permitted(runtime, origin, &target) {
+            Ok(_) => explanation.pass_unread(target, "a CONNECT tunnel passes unread".into()),
+            Err(error) => explanation.refuse(&error),
+        }
         return;
-    }
-    let permitted = match listener_route {
-        Some(listener_route) => passthrough::check_rules(listener_route, *shared),
-        None => passthrough::permitted(runtime, origin, &passthrough::target(origin)).map(|_| ()),
     };
-    if let Err(refusal) = permitted {
-        explanation.reason = refused(&refusal);
-        return;
-    }
-    explanation.outcome = "tunnel";
-    explanation.sends_to = Some(passthrough::target(origin));
-    explanation.reason = match credential {
-        Some(_) => format!(
-            "a CONNECT tunnel passes unread, so no token can be put on what is inside; \
-             request http://{} through this proxy, use a reverse listener as the base URL, \
-             or have tunnels opened: `attache ca init` and [intercept]",
-            passthrough::instead(origin)
+    let name = at.route.name();
+    explanation.upstream = Some(name.to_owned());
+    let plan = match plan(runtime, at, tunnel) {
+        Ok(plan) => plan,
+        Err(error) => return explanation.refuse(&error),
+    };
+    let credential = at.route.credential.as_ref().map(|credential| credential.name.clone());
+    (explanation.outcome, explanation.reason) = match (plan, &credential) {
+        (Plan::Unread, _) => return explanation.pass_unread(target, "a CONNECT tunnel passes unread".into()),
+        (Plan::PlainHttp, _) => {
+            let reason = format!(
+                "a CONNECT tunnel passes unread, so no token can be put on what is inside; \
+                 request http://{} through this proxy, use a reverse listener as the base URL, \
+                 or have tunnels opened: `attache ca init` and [intercept]",
+                passthrough::instead(origin)
+            );
+            return explanation.pass_unread(target, reason);
+        }
+        (_, None) => {
+            ("pass", format!("plain HTTP inside of the tunnel goes to upstream {name:?}, which has no credential"))
+        }
+        (Plan::PlainHttpAlone, Some(credential)) => (
+            "inject",
+            format!(
+                "plain HTTP inside of a tunnel to {target} goes to upstream {name:?} with a token of credential {credential:?}"
+            ),
         ),
-        None => "a CONNECT tunnel passes unread".into(),
+        (Plan::Intercept(_), Some(credential)) => (
+            "intercept_and_inject",
+            format!(
+                "the tunnel is opened with a certificate of the local CA; what is inside goes to upstream {name:?} with a \
+                 token of credential {credential:?}"
+            ),
+        ),
     };
+    explanation.sends_to = at.route.upstream.settings.origin.at_host(origin.host.as_str()).map(|to| to.to_string());
+    explanation.credential = credential;
 }
 
-fn refused(refusal: &Refusal) -> String {
-    format!("{}: {}", refusal.status().as_u16(), refusal.detail())
+impl Explanation {
+    /// What a caller would be told, and of which upstream.
+    fn refuse(&mut self, error: &ProxyError) {
+        if let Some(at) = &error.route {
+            self.upstream = Some(at.route.name().to_owned());
+        }
+        self.reason = format!("{}: {}", error.status().as_u16(), error.detail());
+    }
+
+    fn pass_unread(&mut self, target: String, reason: String) {
+        (self.outcome, self.sends_to, self.reason) = ("tunnel", Some(target), reason);
+    }
 }
 
 /// The head that such a request would arrive with.

@@ -14,12 +14,12 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::body::replay::{Replay, ReplayBody};
+use super::body::replay_memory::{ReplayBudget, ReplayMemory};
+use super::send::challenge;
+use super::tunnel::detect::detect;
+pub use super::tunnel::socks5_fuzzing::socks;
 use crate::listen::Incoming;
-use crate::proxy::body::replay::{Replay, ReplayBody};
-use crate::proxy::body::replay_memory::{ReplayBudget, ReplayMemory};
-use crate::proxy::send::challenge;
-use crate::proxy::tunnel::detect::spoken;
-pub use crate::proxy::tunnel::socks5_fuzzing::socks;
 use crate::upstream::BodyError;
 
 /// One line of `WWW-Authenticate`: no scheme that is read from it is empty.
@@ -41,8 +41,8 @@ pub fn challenge(bytes: &[u8]) -> Result<(), String> {
 /// # Errors
 /// What was known of the first bytes differs from what is known of all.
 pub fn first_bytes(bytes: &[u8]) -> Result<(), String> {
-    let all = spoken(bytes);
-    match (0..bytes.len().min(64)).find(|end| spoken(&bytes[..*end]).is_some_and(|known| Some(known) != all)) {
+    let all = detect(bytes);
+    match (0..bytes.len().min(64)).find(|end| detect(&bytes[..*end]).is_some_and(|known| Some(known) != all)) {
         Some(end) => Err(format!("the first {end} bytes are of another protocol than all of them")),
         None => Ok(()),
     }

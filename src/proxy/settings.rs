@@ -46,7 +46,7 @@ impl ListenerMode {
     }
 }
 
-/// Somebody who gets tokens from a token listener.
+/// A program that gets tokens from a token listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TokenClient {
     /// How it calls itself.

@@ -1,7 +1,7 @@
 //! A token endpoint of our own (`mode = "token"`), for programs that insist on being OAuth clients: they get the cached
 //! token of the credential that their `client_id` stands for (RFC 6749 sections 4.4 and 5).
 //!
-//! Failures for an unknown client and for a wrong secret are the same bytes: nobody learns which clients there are.
+//! Failures for an unknown client and for a wrong secret are the same bytes: which clients there are cannot be learnt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use serde_json::json;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
+use super::body::response::CallerBody;
+use super::context::RequestContext;
+use super::outcome::Outcome;
+use super::request_id::{REQUEST_ID, RequestId};
+use super::response::PROXY_STATUS;
 use crate::caller::Guesses;
 use crate::http_auth::{BasicPair, find_proven};
 use crate::listen::{CallerConnection, Incoming};
-use crate::proxy::access::Called;
-use crate::proxy::body::CallerBody;
-use crate::proxy::error::{REQUEST_ID, RequestId};
-use crate::proxy::record::Record;
-use crate::proxy::source::Visit;
 use crate::runtime::{ListenerRuntime, TokenClientRuntime};
 use crate::secret::Secret;
 use crate::token::{Acquired, TokenError, TokenErrorKind};
@@ -37,39 +37,40 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers one request. Cannot fail: every failure is an answer of RFC 6749 section 5.2.
 pub(super) async fn answer(
+    ctx: &mut RequestContext,
     listener: &ListenerRuntime,
     clients: &[TokenClientRuntime],
     head: &Parts,
     body: Incoming,
-    visit: &Visit<'_>,
+    connection: &CallerConnection,
 ) -> Response<CallerBody> {
-    let began = visit.began;
-    let outcome = match request(head, body).await {
-        Ok(request) => granted(&listener.guesses, clients, &request, visit.arrived.caller).await,
+    let granted = match request(head, body).await {
+        Ok(request) => granted(&listener.guesses, clients, &request, connection).await,
         Err(refused) => Err(refused),
     };
-    let (metrics, refusals, listener) = (&listener.metrics, &listener.refusals, &listener.name);
-    match outcome {
+    let name = &listener.name;
+    match granted {
         Ok((client, token)) => {
-            tracing::debug!(target: "attache::proxy", %listener, credential = %client.credential.name, "token handed out");
-            let mut response = success(&token);
-            response.extensions_mut().insert(Called(client.client_id.clone()));
-            recorded(response, Record::new(began, metrics, &metrics.injected))
+            tracing::debug!(target: "attache::proxy", listener = %name, credential = %client.credential.name, "token returned");
+            ctx.note_caller(Some(&client.client_id));
+            ctx.count(&listener.metrics, Outcome::Injected);
+            success(&token)
         }
         Err(refused) => {
-            let request_id = head.headers.get(REQUEST_ID).map_or_else(RequestId::random, RequestId::of_value);
+            let request_id = RequestId::from_head(head);
             let (status, code) = (refused.status.as_u16(), refused.code);
-            let (request_id_text, why) = (request_id.text(), &refused.description);
-            match refusals.take(status) {
+            let (id, why) = (request_id.text(), &refused.description);
+            match listener.refusals.take(status) {
                 Some(suppressed) => {
-                    tracing::info!(target: "attache::proxy", %listener, status, code, request_id = request_id_text, suppressed, "no token handed out: {why}");
+                    tracing::info!(target: "attache::proxy", listener = %name, status, code, request_id = id, suppressed, "no token returned: {why}");
                 }
                 None => {
-                    tracing::debug!(target: "attache::proxy", %listener, status, code, request_id = request_id_text, "no token handed out: {why}");
+                    tracing::debug!(target: "attache::proxy", listener = %name, status, code, request_id = id, "no token returned: {why}");
                 }
             }
-            let counted = if refused.status.is_server_error() { &metrics.failed } else { &metrics.denied };
-            recorded(refused.into_response(&request_id), Record::new(began, metrics, counted))
+            let outcome = if refused.status.is_server_error() { Outcome::Failed } else { Outcome::Denied };
+            ctx.count(&listener.metrics, outcome);
+            refused.into_response(&request_id)
         }
     }
 }
@@ -81,7 +82,7 @@ struct TokenRequest {
     scope: Vec<String>,
 }
 
-/// Who somebody says to be, and the secret that is to prove it.
+/// Who a client claims to be, and the secret that is to prove it.
 struct Claim {
     client_id: String,
     secret: Secret,
@@ -104,7 +105,7 @@ fn invalid(description: &str) -> Refused {
     }
 }
 
-/// The same bytes for whoever is not known and for whoever cannot prove it.
+/// The same bytes for an unknown client and for a wrong secret.
 fn invalid_client() -> Refused {
     let description = "there is no such client, or its secret is another one".to_owned();
     Refused { status: StatusCode::UNAUTHORIZED, code: "invalid_client", description, retry_after: None }
@@ -172,7 +173,7 @@ fn form_fields(body: &[u8]) -> Result<Fields, Refused> {
     each_once(fields)
 }
 
-/// The same as the members of a JSON object, as some clients send them (Auth0's do). What is no text is no field of ours.
+/// The same as the members of a JSON object, as some clients send them (Auth0's do). What is no text is no field.
 fn members(body: &[u8]) -> Result<Fields, Refused> {
     let read: Members = serde_json::from_slice(body).map_err(|_broken| invalid("the body is no JSON object"))?;
     if read.0.is_empty() {
@@ -310,14 +311,14 @@ impl Refused {
         let mut response = json_response(self.status, &document);
         let headers = response.headers_mut();
         headers.insert(
-            crate::proxy::error::PROXY_STATUS,
+            PROXY_STATUS,
             HeaderValue::from_static(match self.status {
                 StatusCode::BAD_GATEWAY => "attache; error=proxy_configuration_error",
                 StatusCode::SERVICE_UNAVAILABLE => "attache; error=proxy_internal_error",
                 _ => "attache; error=http_request_denied",
             }),
         );
-        // Not with the one answer that has to be the same for whoever asks.
+        // Not with the one answer that has to be the same for every client.
         if self.status != StatusCode::UNAUTHORIZED {
             headers.insert(REQUEST_ID, request_id.value());
         }
@@ -343,8 +344,4 @@ fn json_response(status: StatusCode, document: &serde_json::Value) -> Response<C
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     response
-}
-
-fn recorded(response: Response<CallerBody>, record: Record) -> Response<CallerBody> {
-    response.map(|body| body.with_record(record))
 }

@@ -7,35 +7,36 @@ use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use super::rate::Admission;
 use crate::caller::{Authentication, Proven};
 use crate::listen::{CallerConnection, Peer};
-use crate::proxy::Proxy;
-use crate::proxy::error::Refusal;
-use crate::proxy::source::{Arrived, is_still_user, still_admits};
+use crate::proxy::error::ProxyError;
+use crate::proxy::source::RequestSource;
 use crate::runtime::{ListenerRuntime, ModeRuntime};
 
-/// Who is asking, where the listener asks for that, if it may ask for one thing more now. Inside of a tunnel it is whoever has
-/// opened it, as long as what it has proven itself by is good.
+/// Who is asking, where the listener asks for that, if it may ask for one thing more now. Inside of a tunnel it is the one that
+/// opened it, as long as that is good.
 pub(in crate::proxy) fn admit(
     admission: &Admission,
     listener: &ListenerRuntime,
-    arrived: &Arrived<'_>,
+    source: RequestSource<'_>,
     headers: &mut HeaderMap,
-) -> Result<Option<Proven>, Refusal> {
-    let proven = match arrived.inside {
-        Some(inside) if still_admits(listener, inside.opener.as_ref(), arrived.caller) => {
-            // Where nobody is asked any more, nobody has a name.
+) -> Result<Option<Proven>, ProxyError> {
+    let proven = match source.inside {
+        Some(inside) if still_admits(listener, inside.opener.as_ref(), source.connection) => {
+            // Where callers are not asked any more, none has a name.
             inside.opener.clone().filter(|_| listener.callers.is_some())
         }
         Some(_) => {
-            return Err(Refusal::turned_away(
-                "whoever opened this tunnel is no longer a caller of the listener, or has another password now; open a new one",
+            return Err(ProxyError::turned_away(
+                "the one that opened this tunnel is no longer a caller of the listener, or has another password now; open a new one",
             ));
         }
-        None if is_still_user(listener, arrived.caller) => authenticate(admission, listener, headers, arrived.caller)?,
+        None if is_still_user(listener, source.connection) => {
+            authenticate(admission, listener, headers, source.connection)?
+        }
         None => {
-            return Err(Refusal::turned_away("this user is no longer among those who may use the listener"));
+            return Err(ProxyError::turned_away("this user is no longer among those who may use the listener"));
         }
     };
-    admission.admit(proven.as_ref().map(|proven| &*proven.name), arrived.caller)?;
+    admission.admit(proven.as_ref().map(|proven| &*proven.name), source.connection)?;
     Ok(proven)
 }
 
@@ -45,7 +46,7 @@ fn authenticate(
     listener: &ListenerRuntime,
     headers: &mut HeaderMap,
     connection: &CallerConnection,
-) -> Result<Option<Proven>, Refusal> {
+) -> Result<Option<Proven>, ProxyError> {
     let Some(callers) = &listener.callers else { return Ok(None) };
     let on_proxy = !matches!(listener.mode, ModeRuntime::Reverse { .. });
     let field = if on_proxy { PROXY_AUTHORIZATION } else { AUTHORIZATION };
@@ -56,7 +57,7 @@ fn authenticate(
     }
     let detail = match attempt {
         Authentication::Accepted(proven) => return Ok(Some(proven)),
-        Authentication::TooMany(after) => return Err(Refusal::too_many_guesses(after)),
+        Authentication::TooMany(after) => return Err(ProxyError::too_many_guesses(after)),
         Authentication::Refused => "there is no such caller, or its password is another one",
         Authentication::Missing if on_proxy => {
             "this proxy is for its callers: give the program a proxy URL with name and password, http://NAME:PASSWORD@HOST:PORT"
@@ -65,7 +66,7 @@ fn authenticate(
             "this listener is for its callers: use http://NAME:PASSWORD@HOST:PORT as the base URL, or send Authorization: Basic"
         }
     };
-    Err(if on_proxy { Refusal::proxy_authentication(detail) } else { Refusal::authentication(detail) })
+    Err(if on_proxy { ProxyError::proxy_authentication(detail) } else { ProxyError::authentication(detail) })
 }
 
 /// `listeners.L.users`: who may connect, by what the system says of the other end.
@@ -87,10 +88,24 @@ pub(in crate::proxy) async fn admits_user(listener: &ListenerRuntime, caller: &C
     admitted
 }
 
-impl Proxy {
-    /// `listeners.L.title_case`: how its callers read names of fields.
-    #[must_use]
-    pub(crate) fn title_case(&self, listener: usize) -> bool {
-        self.runtime.current().listener(listener).is_some_and(|listener| listener.title_case)
+/// True if a caller that is authenticated like this, or did not have to be, may still use the listener.
+pub(in crate::proxy) fn still_admits(
+    listener: &ListenerRuntime,
+    proven: Option<&Proven>,
+    connection: &CallerConnection,
+) -> bool {
+    is_still_user(listener, connection)
+        && match (&listener.callers, proven) {
+            (None, _) => true,
+            (Some(callers), Some(proven)) => callers.still_knows(proven, connection),
+            (Some(_), None) => false,
+        }
+}
+
+/// `listeners.L.users` again: the user at the other end of a unix socket is known for as long as it is open.
+fn is_still_user(listener: &ListenerRuntime, connection: &CallerConnection) -> bool {
+    match (&listener.users, connection.peer) {
+        (Some(users), Peer::User(uid)) => uid.is_some_and(|uid| users.contains(&uid)),
+        _ => true,
     }
 }

@@ -4,3 +4,4 @@ pub(super) mod callers;
 pub(super) mod policy;
 pub(super) mod rate;
 pub(super) mod subject;
+pub(super) mod unmatched;

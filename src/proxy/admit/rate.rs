@@ -7,10 +7,10 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 
 use crate::listen::{CallerConnection, Peer, network_of};
-use crate::proxy::error::Refusal;
+use crate::proxy::error::ProxyError;
 use crate::rate::RateLimit;
 
-/// Callers whose rate is remembered; whoever asks most stays among them.
+/// Callers whose rate is remembered; those that ask most stay among them.
 const CALLERS: usize = 10_000;
 
 /// `limits.requests_per_second`, `limits.requests_per_second_per_caller` and `limits.body_bytes`.
@@ -45,16 +45,20 @@ impl Admission {
     }
 
     /// Takes one request's worth.
-    pub(in crate::proxy) fn admit(&self, caller: Option<&str>, connection: &CallerConnection) -> Result<(), Refusal> {
+    pub(in crate::proxy) fn admit(
+        &self,
+        caller: Option<&str>,
+        connection: &CallerConnection,
+    ) -> Result<(), ProxyError> {
         if connection.is_over() {
-            return Err(Refusal::too_many_connections());
+            return Err(ProxyError::too_many_connections());
         }
         // The caller's own first: what it may not have is not taken from the others.
         if let Some(callers) = &self.callers {
-            callers.admit(caller, connection.peer).map_err(|after| Refusal::too_many_requests(PER_CALLER, after))?;
+            callers.admit(caller, connection.peer).map_err(|after| ProxyError::too_many_requests(PER_CALLER, after))?;
         }
         match &self.all {
-            Some(rate) => rate.admit().map_err(|after| Refusal::too_many_requests(IN_ALL, after)),
+            Some(rate) => rate.admit().map_err(|after| ProxyError::too_many_requests(IN_ALL, after)),
             None => Ok(()),
         }
     }

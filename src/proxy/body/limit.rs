@@ -7,52 +7,46 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 
-use super::RequestBody;
 use crate::upstream::{BodyError, ExchangeError};
 
 /// A body that is counted.
 #[derive(Debug)]
-pub(crate) struct CountedBody {
-    pub(in crate::proxy) inner: RequestBody,
+pub(crate) struct CountedBody<B> {
+    inner: B,
     left: u64,
     exceeded: Arc<AtomicBool>,
 }
 
 /// Whether the body that went out was too long.
-#[derive(Debug)]
-pub(in crate::proxy) struct Bound(Option<Arc<AtomicBool>>);
+#[derive(Debug, Default)]
+pub(crate) struct Limit(Option<(u64, Arc<AtomicBool>)>);
 
-/// Lets a body out as far as it may be long.
-pub(in crate::proxy) fn bound(body: RequestBody, most: Option<u64>) -> Result<(RequestBody, Bound), ExchangeError> {
-    let (Some(most), false) = (most, matches!(body, RequestBody::Empty)) else { return Ok((body, Bound(None))) };
-    let hint = body.size_hint();
-    if hint.lower() > most {
-        return Err(ExchangeError::body_too_large(most));
+impl<B> CountedBody<B> {
+    pub(super) fn new(inner: B, max: u64) -> (Self, Limit) {
+        let exceeded = Arc::new(AtomicBool::new(false));
+        let limit = Limit(Some((max, Arc::clone(&exceeded))));
+        (Self { inner, left: max, exceeded }, limit)
     }
-    if hint.upper().is_some() {
-        return Ok((body, Bound(None)));
-    }
-    let exceeded = Arc::new(AtomicBool::new(false));
-    let counted = CountedBody { inner: body, left: most, exceeded: Arc::clone(&exceeded) };
-    Ok((RequestBody::Counted(Box::new(counted)), Bound(Some(exceeded))))
 }
 
-impl Bound {
+impl Limit {
     /// The failure of an exchange is that of its body, if that was too long.
-    pub(in crate::proxy) fn told<T>(
-        self,
-        exchanged: Result<T, ExchangeError>,
-        most: Option<u64>,
-    ) -> Result<T, ExchangeError> {
-        let exceeded = self.0.is_some_and(|exceeded| exceeded.load(Ordering::Relaxed));
-        exchanged.map_err(|error| if exceeded { ExchangeError::body_too_large(most.unwrap_or(0)) } else { error })
+    pub(crate) fn judge<T>(self, exchanged: Result<T, ExchangeError>) -> Result<T, ExchangeError> {
+        let exceeded = self.0.filter(|(_, exceeded)| exceeded.load(Ordering::Relaxed));
+        match (exchanged, exceeded) {
+            (Err(_), Some((max, _))) => Err(ExchangeError::body_too_large(max)),
+            (exchanged, _) => exchanged,
+        }
     }
 }
 
-impl CountedBody {
-    pub(in crate::proxy) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for CountedBody<B> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
@@ -64,5 +58,13 @@ impl CountedBody {
             self.left = left;
         }
         Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }

@@ -2,15 +2,15 @@
 
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::poll_incoming;
-use super::replay_memory::ReplayMemory;
+use super::incoming::poll_incoming;
+use super::replay_memory::{Kept, ReplayMemory};
 use crate::coarse::Tick;
 use crate::listen::Incoming;
 use crate::upstream::BodyError;
@@ -29,7 +29,7 @@ pub(crate) struct ReplayBody {
 pub(crate) struct Replay(Rc<RefCell<Shared>>);
 
 /// What the turns of one body have in common.
-pub(in crate::proxy) struct Shared {
+struct Shared {
     source: Incoming,
     kept: Vec<Bytes>,
     /// How much of that the newest turn has sent; the only one that may read.
@@ -43,7 +43,7 @@ pub(in crate::proxy) struct Shared {
     gave_up: bool,
     limit: u64,
     memory: Rc<ReplayMemory>,
-    pub(in crate::proxy) began: Tick,
+    began: Tick,
     turn: u32,
     /// Who waits for more of the body. The source only ever wakes the newest reader.
     reader: Option<Waker>,
@@ -73,7 +73,8 @@ impl ReplayBody {
         };
         let shared = Rc::new(RefCell::new(shared));
         if limit > 0 {
-            memory.add(&shared);
+            let kept: Weak<RefCell<Shared>> = Rc::downgrade(&shared);
+            memory.add(kept);
         }
         Self { shared, turn: 0, sent_trailers: false, size }
     }
@@ -86,7 +87,7 @@ impl ReplayBody {
 }
 
 impl Replay {
-    /// The next turn, or `None` where the body is not whole any more. Ends the last one: whoever still sends it gets an error
+    /// The next turn, or `None` where the body is not whole any more. Ends the last one: what still sends it gets an error
     /// and has to close that connection. It is woken for that, because nothing else would: from now on the source wakes the
     /// next turn, and the old connection would stay, half used, for as long as its upstream does.
     #[must_use]
@@ -156,18 +157,27 @@ impl Shared {
         self.memory.give_back(std::mem::take(&mut self.charged));
     }
 
-    /// The same for others' sake; false where there is nothing to give, or where it is needed for the turn it is in.
-    pub(in crate::proxy) fn gives_way(&mut self) -> bool {
+    /// Gives up for the sake of others; false where there is nothing to give, or where it is needed for the turn it is in.
+    fn gives_way(&mut self) -> bool {
         let gives = !self.kept.is_empty() && self.sent == self.kept.len();
         if gives {
             self.give_up();
         }
         gives
     }
+}
 
-    /// True once all of the body has come.
-    pub(in crate::proxy) const fn has_ended(&self) -> bool {
+impl Kept for Shared {
+    fn since(&self) -> Tick {
+        self.began
+    }
+
+    fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    fn gives_way(&mut self) -> bool {
+        Self::gives_way(self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The memory that bodies take which are kept for another sending: one bound for all, and who gives way when it is reached.
 //!
-//! A caller chooses how long its upload takes, so the memory must not belong to whoever came first: uploads that stand still
+//! A caller chooses how long its upload takes, so the memory must not belong to the one that came first: uploads that stand still
 //! would take the replay from all others. Nor may the newest always win, or a burst of honest uploads would cost each of them
 //! its replay. So who finds no room has the oldest body give way that has had time enough: an upload that is still going on
 //! after [`UPLOAD_TIME`], or one whose answer has not come after [`ANSWER_TIME`]. Such a body goes on, and a 401 to it goes
@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::replay::Shared;
 use crate::coarse::Tick;
 
 /// What keeping one piece costs besides its bytes: a body of tiny chunks takes memory too.
@@ -31,7 +30,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 pub(crate) struct ReplayBudget {
     limit: u64,
     used: AtomicU64,
-    /// How often somebody found no room on his own worker.
+    /// How often a body found no room on its own worker.
     pressed: AtomicU64,
     gauge: Gauge,
 }
@@ -63,11 +62,22 @@ impl ReplayBudget {
 pub(crate) struct ReplayMemory {
     budget: Arc<ReplayBudget>,
     /// In the order in which they began.
-    bodies: RefCell<Vec<Weak<RefCell<Shared>>>>,
+    bodies: RefCell<Vec<Weak<RefCell<dyn Kept>>>>,
     /// At this many entries those of bodies that have gone are taken out.
     tidy_at: Cell<usize>,
     /// What was seen of [`ReplayBudget::pressed`].
     pressed: Cell<u64>,
+}
+
+/// A body that is kept, as far as its memory is concerned.
+pub(super) trait Kept {
+    fn since(&self) -> Tick;
+
+    /// True once all of the body has come.
+    fn has_ended(&self) -> bool;
+
+    /// Gives its memory back; false where there is nothing to give, or where it is needed.
+    fn gives_way(&mut self) -> bool;
 }
 
 /// Fewer entries than this are not worth a look.
@@ -82,13 +92,13 @@ impl ReplayMemory {
     }
 
     /// A body may be kept from here on.
-    pub(in crate::proxy) fn add(&self, body: &Rc<RefCell<Shared>>) {
+    pub(super) fn add(&self, body: Weak<RefCell<dyn Kept>>) {
         let mut bodies = self.bodies.borrow_mut();
         if bodies.len() >= self.tidy_at.get() {
             bodies.retain(|body| body.strong_count() > 0);
             self.tidy_at.set(2 * bodies.len() + FEW);
         }
-        bodies.push(Rc::downgrade(body));
+        bodies.push(body);
     }
 
     /// Room for a piece: what it costs, or `None`.
@@ -126,12 +136,12 @@ impl ReplayMemory {
 }
 
 /// True if the body has had time enough and has given its memory back.
-fn gives_way(body: &Weak<RefCell<Shared>>, now: Tick) -> bool {
+fn gives_way(body: &Weak<RefCell<dyn Kept>>, now: Tick) -> bool {
     let Some(body) = body.upgrade() else { return false };
     // The one that asks for room is borrowed.
     body.try_borrow_mut().is_ok_and(|mut body| {
         let time = if body.has_ended() { ANSWER_TIME } else { UPLOAD_TIME };
-        body.began.after(time) <= now && body.gives_way()
+        body.since().after(time) <= now && body.gives_way()
     })
 }
 

@@ -17,13 +17,13 @@ static PROOF: HeaderName = HeaderName::from_static("dpop");
 
 /// Takes away what the caller put where ours goes, whether there will be one or not. The field `Authorization` is ruled by
 /// `caller_authorization` instead.
-pub(in crate::proxy) fn make_room(credential: &Credential, head: &mut Parts) {
+pub(in crate::proxy) fn remove_callers(credential: &Credential, head: &mut Parts) {
     if credential.binding().is_some() {
-        hop_by_hop::remove_with_twins(&mut head.headers, &PROOF);
+        hop_by_hop::remove_with_aliases(&mut head.headers, &PROOF);
     }
     match credential.place() {
         Place::Field(name) if *name == AUTHORIZATION => {}
-        Place::Field(name) => hop_by_hop::remove_with_twins(&mut head.headers, name),
+        Place::Field(name) => hop_by_hop::remove_with_aliases(&mut head.headers, name),
         Place::Query(name) => {
             if let Some(rest) = head.uri.path_and_query().and_then(|target| without(target, name)) {
                 // Only path and query are looked at from here on.
@@ -34,15 +34,15 @@ pub(in crate::proxy) fn make_room(credential: &Credential, head: &mut Parts) {
 }
 
 /// What goes out besides the caller's head and the authorization's field.
-pub(in crate::proxy) struct Finish {
+pub(in crate::proxy) struct CredentialHead {
     path: Option<PathAndQuery>,
     proof: Option<HeaderValue>,
 }
 
-impl Finish {
+impl CredentialHead {
     /// Makes what this one request needs: the path with the token in it, or the proof of a bound token. Made anew each time
     /// a request goes out: no proof is used twice.
-    pub(in crate::proxy) fn of(
+    pub(in crate::proxy) fn new(
         credential: &Credential,
         authorization: &Authorization,
         origin: &Origin,

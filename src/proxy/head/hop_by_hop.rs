@@ -1,7 +1,4 @@
-//! What leaves a head on its way through, and what is put on.
-//!
-//! Hop-by-hop fields go first; `Via` and the authorization are put on afterwards, so that no `Connection` of a caller can
-//! name them away (RFC 9110 section 7.6.1).
+//! What leaves a head and its trailers on the way: hop-by-hop fields, and what servers read as a field that is sensitive.
 
 use std::sync::Arc;
 
@@ -10,8 +7,7 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Frame;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -38,59 +34,20 @@ const NO_TRAILERS: [HeaderName; 8] =
 
 /// What a request wanted that is spoken anew on the other side.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct HopWishes {
+pub struct HopWishes {
     /// `TE: trailers`: the caller takes trailers.
-    trailers: bool,
+    pub(super) trailers: bool,
     /// The protocols of `Upgrade`, nominated by `Connection`, that may be asked for on.
-    upgrade: Option<HeaderValue>,
-    nominated: Option<Nominated>,
+    pub(in crate::proxy) upgrade: Option<HeaderValue>,
+    pub(in crate::proxy) nominated: Option<Nominated>,
 }
 
-/// The fields that `Connection` names besides those of every connection: they may come as trailers too. Goes along with the
-/// head, as an extension.
+/// The fields that `Connection` names besides those of every connection: they may come as trailers too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::proxy) struct Nominated(Arc<[HeaderName]>);
-
-/// Makes a caller's head ours, as the request path does with every request that goes out: hop-by-hop fields and, where a
-/// credential is injected, twins go, `Via` comes, and the path is the upstream's. The protocols that the caller would go on
-/// in, if any. The authorization is put on afterwards.
-pub fn rewrite_request(
-    via: &ViaIdentity,
-    head: &mut request::Parts,
-    path: Option<PathAndQuery>,
-    injecting: bool,
-) -> Option<HeaderValue> {
-    let HopWishes { trailers, upgrade, nominated } = strip_hop_by_hop(&mut head.headers);
-    if let Some(nominated) = nominated {
-        head.extensions.insert(nominated);
-    }
-    if injecting {
-        strip_underscore_twins(&mut head.headers);
-    }
-    if head.version == Version::HTTP_2 {
-        join_cookies(&mut head.headers);
-    }
-    if trailers {
-        head.headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    via.append(&mut head.headers, head.version);
-    if let Some(path) = path {
-        head.uri = Uri::from(path);
-    }
-    upgrade.filter(|_| head.version >= Version::HTTP_11)
-}
-
-/// Makes an upstream's head ours, as the request path does with every answer that is not a switch of protocols:
-/// hop-by-hop fields go and `Via` comes.
-pub fn rewrite_response(via: &ViaIdentity, head: &mut response::Parts) {
-    if let Some(nominated) = clean_response(&mut head.headers, head.status) {
-        head.extensions.insert(nominated);
-    }
-    via.append(&mut head.headers, head.version);
-}
+pub struct Nominated(Arc<[HeaderName]>);
 
 /// Removes everything that was meant for this connection only, and says what was wanted.
-fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
     let trailers =
         headers.get_all(TE).iter().flat_map(list_members).any(|member| member.eq_ignore_ascii_case(b"trailers"));
     let mut wishes = HopWishes { trailers, ..HopWishes::default() };
@@ -145,7 +102,7 @@ fn strip_nominated(headers: &mut HeaderMap, wishes: &mut HopWishes) {
 }
 
 /// The protocols of an `Upgrade` that may be asked for on. Other versions of HTTP are not among them: what would come then are
-/// requests that nobody looks at. Neither is TLS, which would begin in the middle of a connection that has it.
+/// requests that are not looked at. Neither is TLS, which would begin in the middle of a connection that has it.
 fn permitted_protocols(upgrade: &HeaderMap) -> Option<HeaderValue> {
     let refused = |member: &&[u8]| {
         let name = member.split(|byte| *byte == b'/').next().unwrap_or_default();
@@ -174,7 +131,7 @@ fn announce_what_stays(headers: &mut HeaderMap, nominated: Option<&Nominated>) {
 }
 
 fn is_no_trailer(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name) || NO_TRAILERS.contains(name) || is_twin(&name.as_str().replace('_', "-"), name)
+    HOP_BY_HOP.contains(name) || NO_TRAILERS.contains(name) || is_alias(&name.as_str().replace('_', "-"), name)
 }
 
 /// Fields that a message cannot do without: naming them in `Connection` is an attack or a mistake, not a wish
@@ -190,35 +147,35 @@ pub(in crate::proxy) fn list_members(value: &HeaderValue) -> impl Iterator<Item 
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
-/// Removes `X_Forwarded_For`, `Proxy_Authorization` and their like: names that some servers read as their twins with
+/// Removes `X_Forwarded_For`, `Proxy_Authorization` and their like: names that some servers read as the ones with
 /// hyphens, so that a caller could say with an underscore what it may not say at all.
-fn strip_underscore_twins(headers: &mut HeaderMap) {
+pub(super) fn strip_underscore_aliases(headers: &mut HeaderMap) {
     // Nearly no request has such a name: look before allocating.
     if !headers.keys().any(|name| name.as_str().contains('_')) {
         return;
     }
-    let twins: Vec<HeaderName> =
-        headers.keys().filter(|name| is_twin(&name.as_str().replace('_', "-"), name)).cloned().collect();
-    for name in twins {
+    let aliases: Vec<HeaderName> =
+        headers.keys().filter(|name| is_alias(&name.as_str().replace('_', "-"), name)).cloned().collect();
+    for name in aliases {
         headers.remove(name);
     }
 }
 
 /// Removes a field, and what some servers read as the same field.
-pub(in crate::proxy) fn remove_with_twins(headers: &mut HeaderMap, name: &HeaderName) {
+pub(in crate::proxy) fn remove_with_aliases(headers: &mut HeaderMap, name: &HeaderName) {
     headers.remove(name);
     let hyphenated = |name: &HeaderName| name.as_str().replace('_', "-");
     if headers.keys().all(|other| other.as_str().len() != name.as_str().len()) {
         return;
     }
     let ours = hyphenated(name);
-    let twins: Vec<HeaderName> = headers.keys().filter(|other| hyphenated(other) == ours).cloned().collect();
-    for twin in twins {
-        headers.remove(twin);
+    let aliases: Vec<HeaderName> = headers.keys().filter(|other| hyphenated(other) == ours).cloned().collect();
+    for alias in aliases {
+        headers.remove(alias);
     }
 }
 
-fn is_twin(hyphenated: &str, name: &HeaderName) -> bool {
+fn is_alias(hyphenated: &str, name: &HeaderName) -> bool {
     let sensitive =
         [AUTHORIZATION, PROXY_AUTHORIZATION, HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, COOKIE, VIA];
     name.as_str().contains('_')
@@ -229,7 +186,7 @@ fn is_twin(hyphenated: &str, name: &HeaderName) -> bool {
 }
 
 /// HTTP/2 may split `Cookie` over several lines; HTTP/1 may not (RFC 9113 section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().nth(1).is_none() {
         return;
     }
@@ -240,7 +197,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes an upstream's response head one of ours: hop-by-hop fields go, and the length says only what the framing says.
+/// Cleans an upstream's response head: hop-by-hop fields go, and the length says only what the framing says.
 pub(in crate::proxy) fn clean_response(headers: &mut HeaderMap, status: StatusCode) -> Option<Nominated> {
     if headers.contains_key(TRANSFER_ENCODING) {
         // RFC 9112 section 6.3: Transfer-Encoding overrides Content-Length, which then must not be forwarded.
@@ -271,16 +228,11 @@ pub(in crate::proxy) fn filter_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
         for name in HOP_BY_HOP.iter().chain(&NO_TRAILERS) {
             trailers.remove(name);
         }
-        strip_underscore_twins(trailers);
+        strip_underscore_aliases(trailers);
     })
 }
 
 impl Nominated {
-    /// What a message has said to be for one connection.
-    pub(in crate::proxy) fn of(extensions: &http::Extensions) -> Option<Self> {
-        extensions.get().cloned()
-    }
-
     /// Drops what the head has named: the trailers are no head, but this is about all fields of that name.
     pub(in crate::proxy) fn filter_trailers(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
         map_trailers(frame, |trailers| {
@@ -298,54 +250,6 @@ fn map_trailers(frame: Frame<Bytes>, change: impl FnOnce(&mut HeaderMap)) -> Fra
             Frame::trailers(trailers)
         }
         Err(frame) => frame,
-    }
-}
-
-/// Who we are in `Via`: a name everyone has, and a comment that tells two instances apart, so that one attache behind
-/// another is a chain and not a loop.
-#[derive(Debug, Clone)]
-pub struct ViaIdentity {
-    comment: String,
-    fields: [HeaderValue; 3],
-}
-
-impl Default for ViaIdentity {
-    fn default() -> Self {
-        let mut bytes = [0; 4];
-        // Without randomness two instances look alike, which refuses a chain and allows no loop.
-        let _no_matter = aws_lc_rs::rand::fill(&mut bytes);
-        let comment = format!("({:08x})", u32::from_be_bytes(bytes));
-        let field = |version| {
-            let text = format!("{version} attache {comment}");
-            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("1.1 attache"))
-        };
-        Self { fields: [field("1.0"), field("1.1"), field("2.0")], comment }
-    }
-}
-
-impl ViaIdentity {
-    /// Appends our line; the version is the one the message was received with (RFC 9110 section 7.6.3).
-    fn append(&self, headers: &mut HeaderMap, received: Version) {
-        let [v10, v11, v2] = &self.fields;
-        let field = match received {
-            Version::HTTP_10 | Version::HTTP_09 => v10,
-            Version::HTTP_2 => v2,
-            _ => v11,
-        };
-        headers.append(VIA, field.clone());
-    }
-
-    /// True if the message has passed here before. A line with our name and without a comment counts: intermediaries may
-    /// remove comments, and this program always sends one.
-    pub(in crate::proxy) fn is_loop(&self, headers: &HeaderMap) -> bool {
-        headers.get_all(VIA).iter().any(|line| {
-            list_members(line).any(|member| {
-                let words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-                let mut words = words.skip(1);
-                words.next() == Some(b"attache")
-                    && words.next().is_none_or(|comment| *comment == *self.comment.as_bytes())
-            })
-        })
     }
 }
 

@@ -2,3 +2,5 @@
 
 pub(super) mod credential;
 pub(super) mod hop_by_hop;
+pub(super) mod rewrite;
+pub(super) mod via;

@@ -18,8 +18,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, uri};
 pub(in crate::proxy) use self::hints::changed_before;
 use self::reference::Names;
 use crate::dial::Scheme;
-use crate::proxy::routing::destination::Reached;
-use crate::proxy::tunnel::intercept::Inside;
+use crate::proxy::routing::destination::ResolvedRoute;
+use crate::proxy::source::InTunnel;
 use crate::runtime::{ListenerRuntime, ModeRuntime};
 
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
@@ -40,11 +40,11 @@ impl Terms {
     /// `None` where caller and origin mean the same, or where it is not wanted.
     pub(in crate::proxy) fn of(
         listener: &ListenerRuntime,
-        inside: Option<&Inside>,
-        reached: &Reached,
+        inside: Option<&InTunnel>,
+        route: &ResolvedRoute,
         head: &Parts,
     ) -> Option<Self> {
-        let settings = &reached.listener_route.route.settings;
+        let settings = &route.at.route.settings;
         if !settings.rewrite {
             return None;
         }
@@ -52,7 +52,7 @@ impl Terms {
         let connection = if base && listener.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let target = head.uri.scheme_str().and_then(Scheme::parse).unwrap_or(connection);
         let scheme = inside.map_or(target, |inside| inside.scheme);
-        if !base && scheme == reached.origin().scheme {
+        if !base && scheme == route.origin().scheme {
             return None;
         }
         let prefix = settings.path_prefix.as_ref().filter(|_| base);
@@ -60,11 +60,11 @@ impl Terms {
         Some(Self { scheme, authority: head.uri.authority().cloned(), base, bare })
     }
 
-    fn names<'a>(&'a self, reached: &'a Reached, head: &'a Parts) -> Names<'a> {
+    fn names<'a>(&'a self, route: &'a ResolvedRoute, head: &'a Parts) -> Names<'a> {
         let host = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let prefix = reached.listener_route.route.settings.path_prefix.as_ref().filter(|_| self.base);
+        let prefix = route.at.route.settings.path_prefix.as_ref().filter(|_| self.base);
         Names {
-            origin: reached.origin(),
+            origin: route.origin(),
             scheme: self.scheme,
             host: self.authority.as_ref().map(uri::Authority::as_str).or_else(host),
             base: self.base,
@@ -76,21 +76,26 @@ impl Terms {
 }
 
 /// Tells in the origin's terms what names the caller's base URL in a request that is about to leave.
-pub(in crate::proxy) fn tell_upstream(terms: Option<&Terms>, reached: &Reached, head: &mut Parts) {
+pub(in crate::proxy) fn tell_upstream(terms: Option<&Terms>, route: &ResolvedRoute, head: &mut Parts) {
     let Some(terms) = terms else { return };
     let mut lines = head.headers.get_all(DESTINATION).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return };
-    let told = destination::told(&terms.names(reached, head), line.as_bytes());
+    let told = destination::told(&terms.names(route, head), line.as_bytes());
     if let Some(told) = told.and_then(|told| HeaderValue::try_from(told).ok()) {
         head.headers.insert(DESTINATION, told);
     }
 }
 
 /// Tells in the caller's terms what names the origin in an answer. `head` is the request as it was sent.
-pub(in crate::proxy) fn tell_caller(terms: Option<&Terms>, reached: &Reached, head: &Parts, headers: &mut HeaderMap) {
+pub(in crate::proxy) fn tell_caller(
+    terms: Option<&Terms>,
+    route: &ResolvedRoute,
+    head: &Parts,
+    headers: &mut HeaderMap,
+) {
     let Some(terms) = terms else { return };
     if headers.keys().any(may_name_the_origin) {
-        terms.names(reached, head).tell(headers);
+        terms.names(route, head).tell(headers);
     }
 }
 

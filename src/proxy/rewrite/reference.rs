@@ -32,7 +32,7 @@ pub(super) enum Reference<'a> {
     Network(&'a [u8], &'a [u8]),
     /// `/path`, query and fragment included.
     Path(&'a [u8]),
-    /// `path`, likewise.
+    /// `path`, too.
     Relative(&'a [u8]),
 }
 
@@ -61,7 +61,7 @@ impl<'a> Reference<'a> {
 }
 
 impl Names<'_> {
-    /// The reference as the caller has to read it; `None` where it already reads so, or is somebody else's.
+    /// The reference as the caller has to read it; `None` where it already reads so, or another server's.
     pub(super) fn told(&self, text: &[u8]) -> Option<Vec<u8>> {
         let prefixed = !self.prefix.is_empty();
         let told = match Reference::split(text)? {

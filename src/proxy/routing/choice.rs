@@ -2,30 +2,21 @@
 
 use std::sync::Arc;
 
-use super::destination::Destination;
-use crate::proxy::error::Refusal;
+use crate::proxy::error::ProxyError;
 use crate::route::{NoRoute, PathTable};
 use crate::runtime::ListenerRoute;
-
-/// What came of looking for an upstream among those of an origin.
-pub(in crate::proxy) enum Choice<'a> {
-    /// This one.
-    ListenerRoute(&'a Arc<ListenerRoute>),
-    /// None for this caller; of the one it would have been, the refusal is counted.
-    Refused(Destination),
-}
 
 /// The upstream for this path and caller.
 pub(in crate::proxy) fn choose<'a>(
     routes: &'a PathTable<Arc<ListenerRoute>>,
     path: &str,
     caller: Option<&str>,
-) -> Result<Choice<'a>, Refusal> {
+) -> Result<&'a Arc<ListenerRoute>, ProxyError> {
     match routes.find(path, caller) {
-        Ok(listener_route) => Ok(Choice::ListenerRoute(listener_route)),
-        Err(NoRoute::Caller(listener_route)) => Ok(for_other_callers(listener_route)),
+        Ok(route) => Ok(route),
+        Err(NoRoute::Caller(route)) => Err(for_other_callers(route)),
         Err(NoRoute::Ambiguous) => Err(ambiguous()),
-        Err(NoRoute::Path) => Err(Refusal::denied(format!(
+        Err(NoRoute::Path) => Err(ProxyError::denied(format!(
             "{path} is not among the `paths` of {}; add it to those of one, or an upstream of this origin without `paths`",
             names(routes)
         ))),
@@ -36,12 +27,12 @@ pub(in crate::proxy) fn choose<'a>(
 pub(in crate::proxy) fn for_tunnel<'a>(
     routes: &'a PathTable<Arc<ListenerRoute>>,
     caller: Option<&str>,
-) -> Result<Choice<'a>, Refusal> {
+) -> Result<&'a Arc<ListenerRoute>, ProxyError> {
     match (routes.for_tunnel(caller), routes.routes().first()) {
-        (Some(listener_route), _) => Ok(Choice::ListenerRoute(listener_route)),
-        (None, Some(first)) => Ok(for_other_callers(first)),
+        (Some(route), _) => Ok(route),
+        (None, Some(first)) => Err(for_other_callers(first)),
         // A table has a route.
-        (None, None) => Err(Refusal::denied("no upstream covers it")),
+        (None, None) => Err(ProxyError::denied("no upstream covers it")),
     }
 }
 
@@ -51,17 +42,18 @@ pub(in crate::proxy) fn is_shared(routes: &PathTable<Arc<ListenerRoute>>) -> boo
 }
 
 /// A path that cannot be held against rules.
-pub(in crate::proxy) fn ambiguous() -> Refusal {
-    Refusal::bad_request(
+pub(in crate::proxy) fn ambiguous() -> ProxyError {
+    ProxyError::bad_request(
         "servers read this path in different ways (encoded or empty segments, dots, path parameters, blanks, control \
          characters), and those lead to different rules here; request the path that is meant",
     )
 }
 
-fn for_other_callers<'a>(listener_route: &Arc<ListenerRoute>) -> Choice<'a> {
-    let name = listener_route.route.name();
+/// None for this caller; the failure is counted on the one that it would have been.
+fn for_other_callers(route: &Arc<ListenerRoute>) -> ProxyError {
+    let name = route.route.name();
     let detail = format!("upstream {name:?} is for other callers: name this one in its `callers`");
-    Choice::Refused(Destination::Refused(Arc::clone(listener_route), Refusal::denied(detail)))
+    ProxyError::denied(detail).on(route)
 }
 
 fn names(routes: &PathTable<Arc<ListenerRoute>>) -> String {

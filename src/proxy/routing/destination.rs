@@ -1,28 +1,21 @@
-//! What a target turned out to be. Decided before anything is sent; `attache explain` asks the same question.
+//! What a target turned out to be.
 
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::uri::PathAndQuery;
 
-use super::forward;
-use super::reverse;
 use crate::dial::{Origin, OriginPattern};
-use crate::proxy::error::Refusal;
-use crate::proxy::tunnel::intercept::Inside;
-use crate::runtime::{ListenerRoute, ListenerRuntime, ModeRuntime};
+use crate::runtime::ListenerRoute;
 
 /// Where a request goes.
 #[derive(Debug)]
 pub(in crate::proxy) enum Destination {
     /// To a configured upstream.
-    Route(Reached),
+    Route(ResolvedRoute),
     /// To an origin that no upstream covers.
     Unmatched(Origin),
     /// CONNECT, to a configured upstream or not.
     Tunnel(Tunnel),
-    /// To nowhere: an upstream covers it, and does not take it like this.
-    Refused(Arc<ListenerRoute>, Refusal),
     /// To attache: `OPTIONS *` on a forward listener.
     Itself,
 }
@@ -31,7 +24,7 @@ pub(in crate::proxy) enum Destination {
 #[derive(Debug)]
 pub(in crate::proxy) struct Tunnel {
     /// `None`: no upstream covers it.
-    pub(in crate::proxy) listener_route: Option<Arc<ListenerRoute>>,
+    pub(in crate::proxy) at: Option<Arc<ListenerRoute>>,
     /// Host and port as they were asked for.
     pub(in crate::proxy) origin: Origin,
     /// Host and port are the `http` name of an https upstream (`api.example.com:80`): there is nothing to tunnel to, but plain
@@ -43,18 +36,18 @@ pub(in crate::proxy) struct Tunnel {
 
 /// A configured upstream, at one concrete origin.
 #[derive(Debug)]
-pub(in crate::proxy) struct Reached {
-    pub(in crate::proxy) listener_route: Arc<ListenerRoute>,
+pub(in crate::proxy) struct ResolvedRoute {
+    pub(in crate::proxy) at: Arc<ListenerRoute>,
     /// `None` for an upstream with one origin: it is in its settings.
     origin: Option<Origin>,
     /// `None`: as the caller wrote it.
     pub(in crate::proxy) path: Option<PathAndQuery>,
 }
 
-impl Reached {
+impl ResolvedRoute {
     /// `None` if the pattern does not cover the host.
     pub(in crate::proxy) fn new(
-        listener_route: &Arc<ListenerRoute>,
+        at: &Arc<ListenerRoute>,
         pattern: &OriginPattern,
         host: &str,
         path: Option<PathAndQuery>,
@@ -64,17 +57,17 @@ impl Reached {
             OriginPattern::Exact(_) => return None,
             OriginPattern::Wildcard { .. } => Some(pattern.at_host(host)?),
         };
-        Some(Self { listener_route: Arc::clone(listener_route), origin, path })
+        Some(Self { at: Arc::clone(at), origin, path })
     }
 
-    /// A route whose origin comes with its token; it has to be put in with [`Reached::at`] before anything is sent.
-    pub(in crate::proxy) fn without_origin(listener_route: &Arc<ListenerRoute>, path: Option<PathAndQuery>) -> Self {
-        Self { listener_route: Arc::clone(listener_route), origin: None, path }
+    /// A route whose origin comes with its token; it has to be put in with [`ResolvedRoute::at_origin`] before anything is sent.
+    pub(in crate::proxy) fn without_origin(at: &Arc<ListenerRoute>, path: Option<PathAndQuery>) -> Self {
+        Self { at: Arc::clone(at), origin: None, path }
     }
 
     /// The same route at this origin.
-    pub(in crate::proxy) fn at(&self, origin: Origin) -> Self {
-        Self { listener_route: Arc::clone(&self.listener_route), origin: Some(origin), path: self.path.clone() }
+    pub(in crate::proxy) fn at_origin(&self, origin: Origin) -> Self {
+        Self { at: Arc::clone(&self.at), origin: Some(origin), path: self.path.clone() }
     }
 
     /// The host, where the upstream has several.
@@ -83,26 +76,6 @@ impl Reached {
     }
 
     pub(in crate::proxy) fn origin(&self) -> &Origin {
-        self.origin.as_ref().unwrap_or_else(|| self.listener_route.route.upstream.settings.origin.base())
-    }
-}
-
-/// Works out the destination of a caller's request on this listener, or inside of a tunnel that it has opened.
-pub(in crate::proxy) fn of(
-    listener: &ListenerRuntime,
-    inside: Option<&Inside>,
-    head: &Parts,
-    caller: Option<&str>,
-) -> Result<Destination, Refusal> {
-    match &listener.mode {
-        ModeRuntime::Forward(table) | ModeRuntime::Socks5(table) if let Some(inside) = inside => {
-            forward::inside(table, inside, head, caller)
-        }
-        ModeRuntime::Forward(table) => forward::destination(table, head, caller),
-        ModeRuntime::Socks5(_) => {
-            Err(Refusal::denied("this listener speaks SOCKS 5; give it socks5h://HOST:PORT, or use a forward listener"))
-        }
-        ModeRuntime::Reverse { table, hosts } => reverse::destination(table, hosts.as_deref(), head, caller),
-        ModeRuntime::Token(_) => Err(Refusal::denied("this listener is a token endpoint and forwards nothing")),
+        self.origin.as_ref().unwrap_or_else(|| self.at.route.upstream.settings.origin.base())
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
-use super::choice::{self, Choice};
-use super::destination::{Destination, Reached, Tunnel};
+use super::choice;
+use super::destination::{Destination, ResolvedRoute, Tunnel};
 use super::target::{self, Target};
 use crate::dial::{Host, Origin, Scheme};
-use crate::proxy::error::Refusal;
-use crate::proxy::tunnel::intercept::Inside;
+use crate::proxy::error::ProxyError;
+use crate::proxy::source::InTunnel;
 use crate::route::{Arrival, ForwardTable, HttpScheme, TunnelPorts};
 use crate::runtime::ListenerRoute;
 
@@ -19,7 +19,7 @@ pub(in crate::proxy) fn destination(
     table: &ForwardTable<Arc<ListenerRoute>>,
     head: &Parts,
     caller: Option<&str>,
-) -> Result<Destination, Refusal> {
+) -> Result<Destination, ProxyError> {
     match target::parse(head)? {
         Target::Absolute(scheme, authority) => {
             let asked = Asked { path: head.uri.path(), caller };
@@ -27,7 +27,7 @@ pub(in crate::proxy) fn destination(
         }
         Target::Authority(authority, port) => tunnel(table, &authority.host, port, caller),
         Target::Asterisk(_) => Ok(Destination::Itself),
-        Target::Origin(_) => Err(Refusal::bad_request(
+        Target::Origin(_) => Err(ProxyError::bad_request(
             "this is a forward proxy: set HTTP_PROXY to its address and request http://HOST/PATH, \
              or use a reverse listener as the base URL",
         )),
@@ -47,31 +47,26 @@ fn find(
     host: &str,
     port: u16,
     asked: Asked<'_>,
-) -> Result<Destination, Refusal> {
+) -> Result<Destination, ProxyError> {
     let Some((routes, arrival)) = table.find(scheme, host, port) else {
         return Ok(Destination::Unmatched(origin(scheme, host, port)?));
     };
-    let listener_route = match choice::choose(routes, asked.path, asked.caller)? {
-        Choice::ListenerRoute(listener_route) => listener_route,
-        Choice::Refused(refused) => return Ok(refused),
-    };
-    if let Some(refused) = http_refused(listener_route, arrival, host) {
-        return Ok(refused);
-    }
-    let pattern = &listener_route.route.upstream.settings.origin;
-    Reached::new(listener_route, pattern, host, None).map(Destination::Route).ok_or_else(|| {
+    let at = choice::choose(routes, asked.path, asked.caller)?;
+    check_http(at, arrival, host)?;
+    let pattern = &at.route.upstream.settings.origin;
+    ResolvedRoute::new(at, pattern, host, None).map(Destination::Route).ok_or_else(|| {
         // The table and the pattern read the same configuration, so this does not happen.
-        Refusal::denied(format!("upstream {:?} does not cover {host}", listener_route.route.name()))
+        ProxyError::denied(format!("upstream {:?} does not cover {host}", at.route.name()))
     })
 }
 
-fn http_refused(listener_route: &Arc<ListenerRoute>, arrival: Arrival, host: &str) -> Option<Destination> {
-    let refuses = arrival == Arrival::Alias && listener_route.route.settings.http == HttpScheme::Refuse;
-    refuses.then(|| {
-        let name = listener_route.route.name();
-        let detail = format!("upstream {name:?} takes https:// only (http = \"refuse\"); request https://{host}");
-        Destination::Refused(Arc::clone(listener_route), Refusal::denied(detail))
-    })
+fn check_http(at: &Arc<ListenerRoute>, arrival: Arrival, host: &str) -> Result<(), ProxyError> {
+    if arrival != Arrival::Alias || at.route.settings.http != HttpScheme::Refuse {
+        return Ok(());
+    }
+    let name = at.route.name();
+    let detail = format!("upstream {name:?} takes https:// only (http = \"refuse\"); request https://{host}");
+    Err(ProxyError::denied(detail).on(at))
 }
 
 /// What a CONNECT to this canonical host and port asks for.
@@ -80,44 +75,26 @@ pub(in crate::proxy) fn tunnel(
     host: &str,
     port: u16,
     caller: Option<&str>,
-) -> Result<Destination, Refusal> {
+) -> Result<Destination, ProxyError> {
     if let Some(routes) = table.find_tunnel(host, port) {
-        let listener_route = match choice::for_tunnel(routes, caller)? {
-            Choice::ListenerRoute(listener_route) => listener_route,
-            Choice::Refused(refused) => return Ok(refused),
-        };
-        let origin = origin(listener_route.route.upstream.settings.origin.base().scheme, host, port)?;
+        let at = choice::for_tunnel(routes, caller)?;
+        let origin = origin(at.route.upstream.settings.origin.base().scheme, host, port)?;
         let shared = choice::is_shared(routes);
-        return Ok(Destination::Tunnel(Tunnel {
-            listener_route: Some(Arc::clone(listener_route)),
-            origin,
-            alias: false,
-            shared,
-        }));
+        return Ok(Destination::Tunnel(Tunnel { at: Some(Arc::clone(at)), origin, alias: false, shared }));
     }
     match table.find(Scheme::Http, host, port) {
         // Programs that tunnel http too (undici, websockets, curl -p) open one to port 80.
         Some((routes, arrival)) => {
-            let listener_route = match choice::for_tunnel(routes, caller)? {
-                Choice::ListenerRoute(listener_route) => listener_route,
-                Choice::Refused(refused) => return Ok(refused),
-            };
-            if let Some(refused) = http_refused(listener_route, arrival, host) {
-                return Ok(refused);
-            }
+            let at = choice::for_tunnel(routes, caller)?;
+            check_http(at, arrival, host)?;
             let origin = origin(Scheme::Http, host, port)?;
             let shared = choice::is_shared(routes);
-            Ok(Destination::Tunnel(Tunnel {
-                listener_route: Some(Arc::clone(listener_route)),
-                origin,
-                alias: true,
-                shared,
-            }))
+            Ok(Destination::Tunnel(Tunnel { at: Some(Arc::clone(at)), origin, alias: true, shared }))
         }
         None => {
             check_port(table.tunnels(), host, port)?;
             let origin = origin(Scheme::Https, host, port)?;
-            Ok(Destination::Tunnel(Tunnel { listener_route: None, origin, alias: false, shared: false }))
+            Ok(Destination::Tunnel(Tunnel { at: None, origin, alias: false, shared: false }))
         }
     }
 }
@@ -125,21 +102,21 @@ pub(in crate::proxy) fn tunnel(
 /// The destination of a request inside of an opened tunnel: what the tunnel was opened for, and nothing else.
 pub(in crate::proxy) fn inside(
     table: &ForwardTable<Arc<ListenerRoute>>,
-    inside: &Inside,
+    inside: &InTunnel,
     head: &Parts,
     caller: Option<&str>,
-) -> Result<Destination, Refusal> {
+) -> Result<Destination, ProxyError> {
     let (authority, asterisk) = match target::parse(head)? {
         Target::Origin(host) => (host, false),
         Target::Asterisk(host) => (host, true),
         Target::Absolute(scheme, authority) if scheme == inside.scheme => (Some(authority), false),
-        Target::Absolute(..) => return Err(Refusal::bad_request("the target has another scheme than its tunnel")),
-        Target::Authority(..) => return Err(Refusal::bad_request("there is no CONNECT inside of a tunnel")),
+        Target::Absolute(..) => return Err(ProxyError::bad_request("the target has another scheme than its tunnel")),
+        Target::Authority(..) => return Err(ProxyError::bad_request("there is no CONNECT inside of a tunnel")),
     };
     if let Some(authority) = authority
         && (*authority.host != *inside.host || authority.port_or_default(inside.scheme) != inside.port)
     {
-        return Err(Refusal::bad_request(format!(
+        return Err(ProxyError::bad_request(format!(
             "the request names another host or port than its tunnel, which was opened for {}:{}",
             inside.host, inside.port
         )));
@@ -153,11 +130,11 @@ pub(in crate::proxy) fn inside(
 }
 
 /// RFC 9110 section 9.3.6: a tunnel carries anything, and a proxy that opens one to any port is a way to send spam.
-fn check_port(tunnels: &TunnelPorts, host: &str, port: u16) -> Result<(), Refusal> {
+fn check_port(tunnels: &TunnelPorts, host: &str, port: u16) -> Result<(), ProxyError> {
     match tunnels {
         TunnelPorts::Listed(ports) if !tunnels.permit(port) => {
             let known: Vec<String> = ports.iter().map(u16::to_string).collect();
-            Err(Refusal::denied(format!(
+            Err(ProxyError::denied(format!(
                 "no upstream covers {host}:{port}, and tunnels elsewhere lead to port {} only; \
                  to open this one, write [forward] connect_ports = [{port}]",
                 known.join(", ")
@@ -167,7 +144,7 @@ fn check_port(tunnels: &TunnelPorts, host: &str, port: u16) -> Result<(), Refusa
     }
 }
 
-fn origin(scheme: Scheme, host: &str, port: u16) -> Result<Origin, Refusal> {
-    let host = Host::parse(host).map_err(|error| Refusal::bad_request(error.to_string()))?;
+fn origin(scheme: Scheme, host: &str, port: u16) -> Result<Origin, ProxyError> {
+    let host = Host::parse(host).map_err(|error| ProxyError::bad_request(error.to_string()))?;
     Ok(Origin { scheme, host, port })
 }

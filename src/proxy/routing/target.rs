@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Version};
 
 use crate::dial::{Authority, Scheme};
-use crate::proxy::error::Refusal;
+use crate::proxy::error::ProxyError;
 use crate::proxy::head::hop_by_hop;
 
 /// The target of a request, in the forms of RFC 9112 section 3.2.
@@ -25,7 +25,7 @@ pub(in crate::proxy) enum Target<'a> {
 }
 
 /// Reads the target and checks that `Host` says the same.
-pub(in crate::proxy) fn parse(head: &Parts) -> Result<Target<'_>, Refusal> {
+pub(in crate::proxy) fn parse(head: &Parts) -> Result<Target<'_>, ProxyError> {
     check_framing(head)?;
     let host = host_field(head)?;
     if head.method == Method::CONNECT {
@@ -46,59 +46,60 @@ pub(in crate::proxy) fn parse(head: &Parts) -> Result<Target<'_>, Refusal> {
     }
     let scheme = head.uri.scheme_str().unwrap_or("http");
     let scheme = Scheme::parse(scheme)
-        .ok_or_else(|| Refusal::bad_request(format!("the scheme {scheme:?} is neither http nor https")))?;
+        .ok_or_else(|| ProxyError::bad_request(format!("the scheme {scheme:?} is neither http nor https")))?;
     let authority = read_authority(authority.as_str(), "the target")?;
     if let Some(host) = host
         && (host.host != authority.host || host.port_or_default(scheme) != authority.port_or_default(scheme))
     {
-        return Err(Refusal::bad_request("Host and the target name two different hosts; send one"));
+        return Err(ProxyError::bad_request("Host and the target name two different hosts; send one"));
     }
     Ok(Target::Absolute(scheme, authority))
 }
 
-fn only_options() -> Refusal {
-    Refusal::bad_request("the target \"*\" goes with OPTIONS only")
+fn only_options() -> ProxyError {
+    ProxyError::bad_request("the target \"*\" goes with OPTIONS only")
 }
 
-fn connect<'a>(head: &'a Parts, host: Option<Authority<'a>>) -> Result<Target<'a>, Refusal> {
+fn connect<'a>(head: &'a Parts, host: Option<Authority<'a>>) -> Result<Target<'a>, ProxyError> {
     let authority = head.uri.authority().filter(|_| head.uri.scheme().is_none() || head.version == Version::HTTP_2);
     let authority =
-        authority.ok_or_else(|| Refusal::bad_request("CONNECT needs a target such as api.example.com:443"))?;
+        authority.ok_or_else(|| ProxyError::bad_request("CONNECT needs a target such as api.example.com:443"))?;
     let authority = read_authority(authority.as_str(), "the CONNECT target")?;
     let port = authority
         .port
-        .ok_or_else(|| Refusal::bad_request("CONNECT needs a port, as in CONNECT api.example.com:443"))?;
+        .ok_or_else(|| ProxyError::bad_request("CONNECT needs a port, as in CONNECT api.example.com:443"))?;
     // Many programs send `Host` without the port here, so only the hosts are compared.
     if host.is_some_and(|host| host.host != authority.host) {
-        return Err(Refusal::bad_request("Host and the CONNECT target name two different hosts; send one"));
+        return Err(ProxyError::bad_request("Host and the CONNECT target name two different hosts; send one"));
     }
     let declares_body = head.headers.contains_key(http::header::TRANSFER_ENCODING)
         || head.headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     if declares_body {
-        return Err(Refusal::framing("a CONNECT request has no body"));
+        return Err(ProxyError::framing("a CONNECT request has no body"));
     }
     Ok(Target::Authority(authority, port))
 }
 
 /// RFC 9112 section 3.2: exactly one valid `Host` in HTTP/1.1; at most one before and in HTTP/2.
-fn host_field(head: &Parts) -> Result<Option<Authority<'_>>, Refusal> {
+fn host_field(head: &Parts) -> Result<Option<Authority<'_>>, ProxyError> {
     let mut lines = head.headers.get_all(HOST).iter();
     let Some(host) = lines.next() else {
         if head.version == Version::HTTP_11 {
-            return Err(Refusal::framing("an HTTP/1.1 request needs a Host field"));
+            return Err(ProxyError::framing("an HTTP/1.1 request needs a Host field"));
         }
         return Ok(None);
     };
     if lines.next().is_some() {
-        return Err(Refusal::framing("the request has more than one Host field; send one"));
+        return Err(ProxyError::framing("the request has more than one Host field; send one"));
     }
-    let text = host.to_str().map_err(|_invalid| Refusal::bad_request("the Host field has characters no host has"))?;
+    let text =
+        host.to_str().map_err(|_invalid| ProxyError::bad_request("the Host field has characters no host has"))?;
     read_authority(text, "the Host field").map(Some)
 }
 
-fn check_framing(head: &Parts) -> Result<(), Refusal> {
+fn check_framing(head: &Parts) -> Result<(), ProxyError> {
     if !hop_by_hop::has_plain_framing(&head.headers) {
-        return Err(Refusal::framing("Transfer-Encoding has to be exactly \"chunked\""));
+        return Err(ProxyError::framing("Transfer-Encoding has to be exactly \"chunked\""));
     }
     // HTTP/1 takes white space around a value for no part of it, and HTTP/2 has none (RFC 9113 section 8.2.1): passed on, the
     // two sides would read two values.
@@ -109,13 +110,13 @@ fn check_framing(head: &Parts) -> Result<(), Refusal> {
     if head.version == Version::HTTP_2
         && let Some((name, _)) = head.headers.iter().find(|(_, value)| is_padded(value))
     {
-        return Err(Refusal::bad_request(format!(
+        return Err(ProxyError::bad_request(format!(
             "the value of {name} begins or ends with white space; send it without"
         )));
     }
     Ok(())
 }
 
-fn read_authority<'a>(text: &'a str, place: &str) -> Result<Authority<'a>, Refusal> {
-    Authority::parse(text).map_err(|error| Refusal::bad_request(format!("{place} is not a host and port: {error}")))
+fn read_authority<'a>(text: &'a str, place: &str) -> Result<Authority<'a>, ProxyError> {
+    Authority::parse(text).map_err(|error| ProxyError::bad_request(format!("{place} is not a host and port: {error}")))
 }

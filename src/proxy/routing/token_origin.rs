@@ -1,29 +1,29 @@
 //! `origin_from`: the token response says where the upstream is (Salesforce's `instance_url`), within the hosts that the
 //! configuration names.
 
-use super::destination::Reached;
+use super::destination::ResolvedRoute;
 use crate::credential::Credential;
 use crate::dial::{Origin, OriginPattern};
-use crate::proxy::Refusal;
+use crate::proxy::error::ProxyError;
 
 /// The same route at the origin that the token came with; `None` where the configuration says where the upstream is.
 ///
 /// The token's word counts only within the pattern that is the upstream's `origin`: the credential goes nowhere else, whatever
 /// a token response says.
-pub(in crate::proxy) fn reached(
-    reached: &Reached,
+pub(in crate::proxy) fn resolve(
+    route: &ResolvedRoute,
     credential: Option<&Credential>,
-) -> Result<Option<Reached>, Refusal> {
-    let route = &reached.listener_route.route;
-    let Some(member) = &route.settings.origin_from else { return Ok(None) };
-    let pattern = &route.upstream.settings.origin;
-    let unusable = |what: String| Refusal::credential(format!("upstream {:?}: {what}", route.name()));
+) -> Result<Option<ResolvedRoute>, ProxyError> {
+    let upstream = &route.at.route;
+    let Some(member) = &upstream.settings.origin_from else { return Ok(None) };
+    let pattern = &upstream.upstream.settings.origin;
+    let unusable = |what: String| ProxyError::credential(format!("upstream {:?}: {what}", upstream.name()));
     let said = credential.and_then(|credential| credential.member(member));
     let said = said
         .ok_or_else(|| unusable(format!("the token response has no {member:?}, which says where to send requests")))?;
     let origin = within(pattern, &said);
     let origin = origin.ok_or_else(|| unusable(format!("the token response's {member:?} is not within {pattern}")))?;
-    Ok(Some(reached.at(origin)))
+    Ok(Some(route.at_origin(origin)))
 }
 
 /// The origin of a URL, if it is one that the pattern covers. A path is not looked at: it is the request's.

@@ -15,11 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::coarse::{Deadline, Tick};
 
 /// What a direction begins with, and what it may grow to.
-const SMALL: usize = 8 * 1024;
-const LARGE: usize = 128 * 1024;
+const MIN_BUFFER: usize = 8 * 1024;
+const MAX_BUFFER: usize = 128 * 1024;
 
 /// Joins two streams.
-pub(in crate::proxy) async fn splice<A, B>(mut caller: A, mut upstream: B, idle: Duration)
+pub(in crate::proxy) async fn copy_bidirectional<A, B>(mut caller: A, mut upstream: B, idle: Duration)
 where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
@@ -111,7 +111,7 @@ impl Direction {
 
     fn poll_read<R: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, reader: &mut R) -> io::Result<Poll<()>> {
         if self.buffer.is_empty() {
-            self.buffer.resize(SMALL, 0);
+            self.buffer.resize(MIN_BUFFER, 0);
         }
         let mut read = ReadBuf::new(&mut self.buffer);
         match Pin::new(reader).poll_read(cx, &mut read) {
@@ -138,7 +138,7 @@ impl Direction {
             self.unflushed = true;
             self.moved = Tick::now();
         }
-        if self.to == self.buffer.len() && self.to < LARGE {
+        if self.to == self.buffer.len() && self.to < MAX_BUFFER {
             self.buffer = vec![0; self.buffer.len() * 2];
             (self.from, self.to) = (0, 0);
         }
@@ -156,7 +156,7 @@ mod tests {
     #[tokio::test]
     async fn much_passes_both_ways_unchanged() {
         let ((mut left, a), (b, mut right)) = (duplex(300_000), duplex(70_000));
-        let joined = splice(a, b, IDLE);
+        let joined = copy_bidirectional(a, b, IDLE);
         let bytes: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
         let talk = async {
             let (mut left_read, mut left_write) = tokio::io::split(&mut left);
@@ -190,7 +190,7 @@ mod tests {
             left.read_to_string(&mut answered).await.unwrap();
             assert_eq!(answered, "answer");
         };
-        tokio::join!(splice(a, b, IDLE), talk);
+        tokio::join!(copy_bidirectional(a, b, IDLE), talk);
     }
 
     #[test]
@@ -206,6 +206,6 @@ mod tests {
                 panic!("it takes all")
             };
         }
-        assert_eq!(sizes, [SMALL, 16384, 32768, 65536, LARGE, LARGE, LARGE]);
+        assert_eq!(sizes, [MIN_BUFFER, 16384, 32768, 65536, MAX_BUFFER, MAX_BUFFER, MAX_BUFFER]);
     }
 }

@@ -1,5 +1,5 @@
 //! SOCKS 5 (RFC 1928) as far as a proxy of connections needs it: CONNECT, without authentication or by user name and
-//! password (RFC 1929). What it speaks on is anybody's, and so are the deadlines.
+//! password (RFC 1929). The stream and the deadlines are the caller of these functions'.
 //!
 //! ```text
 //! let request = greet(&mut io, required, check).await?;      // what the caller wants
@@ -41,7 +41,7 @@ pub(crate) struct Request {
     pub(crate) host: String,
     /// From 1.
     pub(crate) port: u16,
-    /// The user name by which the caller proved itself; `None` where it was not asked.
+    /// The user name by which the caller is authenticated; `None` where it was not asked.
     pub(crate) caller: Option<String>,
 }
 
@@ -57,28 +57,14 @@ pub(crate) enum Reply {
     NotAllowed = 2,
     /// There is no way to that network.
     NetworkUnreachable = 3,
-    /// The name does not resolve, or nobody answers.
+    /// The name does not resolve, or there is no answer.
     HostUnreachable = 4,
-    /// Nobody listens there.
+    /// The port is closed.
     ConnectionRefused = 5,
     /// BIND and UDP are not spoken.
     CommandNotSupported = 7,
     /// Neither a name nor an address of IPv4 or IPv6.
     AddressNotSupported = 8,
-}
-
-impl Reply {
-    /// What a failure is called here, by its name in `Proxy-Status` (RFC 9209 section 2.3).
-    #[must_use]
-    pub(crate) fn of_failure(error: &str) -> Self {
-        match error {
-            "http_request_denied" | "destination_ip_prohibited" | "proxy_loop_detected" => Self::NotAllowed,
-            "destination_unavailable" | "destination_ip_unroutable" => Self::NetworkUnreachable,
-            "dns_error" | "dns_timeout" | "connection_timeout" | "http_request_error" => Self::HostUnreachable,
-            "connection_refused" => Self::ConnectionRefused,
-            _ => Self::GeneralFailure,
-        }
-    }
 }
 
 /// Why a caller is not served. Where the protocol has an answer to it, that has been written.
@@ -114,7 +100,7 @@ impl fmt::Display for SocksError {
             Self::NotSocks(_) => f.write_str("what the caller speaks is not SOCKS 5"),
             Self::Malformed(what) => f.write_str(what),
             Self::NoAcceptableMethod => f.write_str(
-                "the caller offers no way to prove itself that is accepted here; give it a user name and a password",
+                "the caller offers no authentication that is accepted here; give it a user name and a password",
             ),
             Self::NotAuthenticated => f.write_str("the caller's user name or password is wrong"),
             Self::Command(command) => write!(f, "the caller wants command {command}; only CONNECT is served"),
@@ -131,10 +117,10 @@ impl From<io::Error> for SocksError {
     }
 }
 
-/// Reads what a caller wants. With `credentials_required` it has to prove itself by a user name and a password that
+/// Reads what a caller wants. With `credentials_required` it has to give a user name and a password that
 /// `check` accepts; without, it may offer them, and they are not looked at. The answer to the request is still owed then.
 ///
-/// The whole of it has to be bounded in time by whoever waits; to give up is to drop it.
+/// The whole of it has to be bounded in time by the one that waits; to give up is to drop it.
 ///
 /// # Errors
 /// As [`SocksError`] says; the caller has been told, and the connection is to be closed.
@@ -154,7 +140,7 @@ where
     Ok(Request { host, port, caller })
 }
 
-/// Answers a request. The address that we are bound to is nobody's business, and left blank.
+/// Answers a request. The bound address is not told, and left blank.
 ///
 /// # Errors
 /// If the connection breaks.
@@ -203,7 +189,7 @@ where
     let name = read_counted(io, &mut name).await?.to_vec();
     let mut password = Zeroizing::new([0; 255]);
     let password = read_counted(io, &mut password).await?;
-    // Names of the configuration are text; another is nobody's.
+    // Names of the configuration are text; another belongs to no caller.
     let name = String::from_utf8(name).ok();
     let known = name.as_ref().is_some_and(|name| check(name, password));
     let accepted = known || !required;

@@ -1,6 +1,7 @@
 //! Requests that go on in another protocol: WebSocket and whatever else an upstream agrees to.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -8,14 +9,18 @@ use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE}
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
+use tokio::io::AsyncWriteExt as _;
 
-use super::passthrough;
+use super::copy::copy_bidirectional;
+use super::lifetime;
 use crate::listen::{Incoming, Upgrade};
-use crate::proxy::body::{CallerBody, RequestBody};
-use crate::proxy::error::Refusal;
+use crate::proxy::body::request::RequestBody;
+use crate::proxy::body::response::CallerBody;
+use crate::proxy::error::ProxyError;
 use crate::proxy::head::hop_by_hop;
-use crate::proxy::record::Record;
-use crate::proxy::{Entrance, Proxy};
+use crate::proxy::send::UpstreamResponse;
+use crate::proxy::source::TunnelSource;
+use crate::proxy::state::Proxy;
 use crate::upstream::{ResponseBody, Upstream};
 
 /// What RFC 6455 section 1.3 has a server put behind the key.
@@ -26,20 +31,20 @@ pub(in crate::proxy) struct Switch {
     caller: Upgrade,
     /// The protocols that were asked for.
     asked: HeaderValue,
-    /// The caller speaks HTTP/2: it knows no key, so this one is ours.
+    /// The caller speaks HTTP/2: it knows no key, so this one is attache's.
     key: Option<HeaderValue>,
 }
 
 /// WebSocket over HTTP/2 (RFC 8441) becomes what every upstream understands: the handshake of HTTP/1.1.
-pub(in crate::proxy) fn read_extended_connect(head: &mut Parts, body: &Incoming) -> Result<(), Refusal> {
+pub(in crate::proxy) fn read_extended_connect(head: &mut Parts, body: &Incoming) -> Result<(), ProxyError> {
     let Some(protocol) = body.extended_connect() else { return Ok(()) };
     if !protocol.eq_ignore_ascii_case("websocket") {
         let detail = "of the protocols of an extended CONNECT only websocket is known here (RFC 8441)";
-        return Err(Refusal::not_implemented(detail));
+        return Err(ProxyError::not_implemented(detail));
     }
     let mut key = [0; 16];
     // It protects nothing: a server shows with it that it has read the request.
-    let _no_matter = aws_lc_rs::rand::fill(&mut key);
+    let _filled = aws_lc_rs::rand::fill(&mut key);
     let key = HeaderValue::from_str(&BASE64.encode(key)).unwrap_or(HeaderValue::from_static(""));
     head.method = Method::GET;
     head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -61,7 +66,7 @@ pub(in crate::proxy) fn ask(asked: Option<HeaderValue>, head: &mut Parts, body: 
 }
 
 impl Switch {
-    /// True of an answer that would open the stream of an extended CONNECT, though nobody has switched: there any success does
+    /// True of an answer that would open the stream of an extended CONNECT, though the upstream has not switched: there any success does
     /// (RFC 8441 section 5).
     pub(in crate::proxy) fn would_be_opened_by(&self, status: StatusCode) -> bool {
         self.key.is_some() && status.is_success()
@@ -89,16 +94,15 @@ fn accept(key: &HeaderValue) -> String {
 pub(in crate::proxy) fn join(
     proxy: &Rc<Proxy>,
     switch: Option<Switch>,
-    response: Response<ResponseBody<RequestBody>>,
+    response: UpstreamResponse,
     upstream: &Upstream,
-    record: Record,
-    entrance: Entrance,
-) -> Result<Response<CallerBody>, Refusal> {
+    source: TunnelSource,
+) -> Result<Response<CallerBody>, ProxyError> {
     let Some(switch) = switch.filter(|switch| switch.is_agreed(response.headers())) else {
-        return Err(Refusal::bad_response("the upstream switched to a protocol that it was not asked for"));
+        return Err(ProxyError::bad_response("the upstream switched to a protocol that it was not asked for"));
     };
     let (mut head, body) = response.into_parts();
-    passthrough::switch(proxy, entrance, switch.caller, body, upstream.settings.timeouts.idle);
+    carry(proxy, source, switch.caller, body, upstream.settings.timeouts.idle);
     let to = head.headers.get(UPGRADE).cloned().unwrap_or(switch.asked);
     hop_by_hop::clean_response(&mut head.headers, head.status);
     if switch.key.is_some() {
@@ -109,7 +113,28 @@ pub(in crate::proxy) fn join(
         head.headers.insert(UPGRADE, to);
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    Ok(Response::from_parts(head, CallerBody::empty().with_record(record)))
+    Ok(Response::from_parts(head, CallerBody::empty()))
+}
+
+fn carry(
+    proxy: &Rc<Proxy>,
+    source: TunnelSource,
+    caller: Upgrade,
+    upstream: ResponseBody<RequestBody>,
+    idle: Duration,
+) {
+    let Some((mut upstream, early)) = upstream.into_upgraded() else { return };
+    let admitting = Rc::clone(proxy);
+    proxy.spawn(async move {
+        let Ok(mut caller) = caller.upgraded().await else { return };
+        let passing = async {
+            // An upstream may speak right behind its 101.
+            if caller.write_all(&early).await.is_ok() {
+                copy_bidirectional(&mut caller, &mut upstream, idle).await;
+            }
+        };
+        lifetime::while_admitted(&admitting, &source, passing).await;
+    });
 }
 
 #[cfg(test)]
