@@ -21,9 +21,9 @@ pub(crate) enum DialErrorKind {
     ConnectionTimeout,
     /// The connection ended early.
     ConnectionTerminated,
-    /// An onward proxy could not reach the host.
+    /// A parent proxy could not reach the host.
     DestinationUnavailable,
-    /// The onward proxy is not used as it wants to be.
+    /// The parent proxy is not used as it wants to be.
     ProxyConfiguration,
     /// The handshake failed.
     TlsProtocolError,
@@ -31,7 +31,7 @@ pub(crate) enum DialErrorKind {
     TlsCertificateError,
     /// The server refused the handshake.
     TlsAlertReceived,
-    /// An onward proxy's answer is no HTTP.
+    /// A parent proxy's answer is no HTTP.
     HttpProtocolError,
 }
 
@@ -45,8 +45,8 @@ impl DialErrorKind {
             Self::ConnectionRefused => "it cannot be connected to",
             Self::ConnectionTimeout => "it does not answer",
             Self::ConnectionTerminated => "the connection to it ended early",
-            Self::DestinationUnavailable => "the onward proxy cannot reach it",
-            Self::ProxyConfiguration => "the onward proxy does not let the request through",
+            Self::DestinationUnavailable => "the parent proxy cannot reach it",
+            Self::ProxyConfiguration => "the parent proxy does not let the request through",
             Self::TlsProtocolError | Self::TlsAlertReceived => "the TLS handshake failed",
             Self::TlsCertificateError => "its certificate is not acceptable",
             Self::HttpProtocolError => "what is on the way to it is no HTTP proxy",

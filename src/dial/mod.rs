@@ -1,17 +1,17 @@
-//! Ways out: from a host and a port to the bytes between us and it, directly or through an onward proxy. What is spoken there,
+//! Ways out: from a host and a port to the bytes between us and it, directly or through a parent proxy. What is spoken there,
 //! and over which TLS, is the business of who asked.
 //!
 //! Every connection that attache makes to another machine begins here: names are resolved, addresses filtered and raced, and the
 //! network's own proxy is asked in one way.
 
 mod address;
-mod direct;
 mod error;
 pub(crate) mod fuzzing;
 mod http2;
 mod names;
-mod onward;
+mod no_proxy;
 mod origin;
+mod parent_proxy;
 mod settings;
 mod transport;
 
@@ -24,14 +24,14 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 
 pub(crate) use address::{AddressPolicy, OwnAddresses};
-pub(crate) use direct::DirectRule;
 pub(crate) use error::{DialError, DialErrorKind};
 pub(crate) use http2::Http2Fault;
 pub(crate) use names::Names;
-pub(crate) use onward::{Onward, Target, response_parser};
+pub(crate) use no_proxy::NoProxyRule;
 pub(crate) use origin::{Authority, Host, is_loopback_host};
 pub use origin::{InvalidAuthority, Origin, OriginPattern, Scheme};
-pub(crate) use settings::{OnwardLogin, OnwardSettings};
+pub(crate) use parent_proxy::{ParentProxy, Target, response_parser};
+pub(crate) use settings::{ParentProxyLogin, ParentProxySettings};
 pub(crate) use transport::Transport;
 
 use crate::tls::{HandshakeFault, Keys, handshake_reason};

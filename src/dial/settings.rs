@@ -1,28 +1,28 @@
-//! What the configuration says about an onward proxy. Plain data; `config` fills it in.
+//! What the configuration says about a parent proxy. Plain data; `config` fills it in.
 
 use std::path::PathBuf;
 
-use super::{DirectRule, Origin};
+use super::{NoProxyRule, Origin};
 use crate::secret::Secrets;
 
 /// A proxy of the network's, between us and where we go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OnwardSettings {
+pub(crate) struct ParentProxySettings {
     /// The key of the configuration that names it, for sentences: `via` or `proxy`.
     pub(crate) key: &'static str,
     /// Where it listens, and whether it is spoken to by TLS.
     pub(crate) proxy: Origin,
     /// Who we are to it.
-    pub(crate) login: Option<OnwardLogin>,
+    pub(crate) login: Option<ParentProxyLogin>,
     /// PEM certificates that an `https` proxy is trusted by **instead of** the system's.
     pub(crate) ca_file: Option<PathBuf>,
     /// What is reached without it.
-    pub(crate) except: Vec<DirectRule>,
+    pub(crate) except: Vec<NoProxyRule>,
 }
 
-/// `username` and `password` of an onward proxy: Basic (RFC 7617).
+/// `username` and `password` of a parent proxy: Basic (RFC 7617).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OnwardLogin {
+pub(crate) struct ParentProxyLogin {
     /// Without a colon.
     pub(crate) username: String,
     /// Read for each connection.

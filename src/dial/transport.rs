@@ -1,4 +1,4 @@
-//! The bytes between us and an origin, before anything is spoken with it: TCP, or a tunnel through an onward proxy that is
+//! The bytes between us and an origin, before anything is spoken with it: TCP, or a tunnel through a parent proxy that is
 //! itself reached by TLS.
 
 use std::io::{self, IoSlice};
@@ -20,7 +20,7 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// The address at the other end: the origin's, or the onward proxy's.
+    /// The address at the other end: the origin's, or the parent proxy's.
     #[must_use]
     pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
         match self {

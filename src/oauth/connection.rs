@@ -1,4 +1,4 @@
-//! Connections to an authorization server: made as those to upstreams are, directly or through an onward proxy, and kept for a
+//! Connections to an authorization server: made as those to upstreams are, directly or through a parent proxy, and kept for a
 //! moment. What goes over them is `endpoint`'s.
 
 use std::future::Future;
@@ -25,7 +25,8 @@ use zeroize::Zeroizing;
 
 use super::endpoint_url::host_and_port;
 use crate::dial::{
-    AddressPolicy, DialError, Host, Http2Fault, Names, Onward, OwnAddresses, Target, Transport, dial, without_brackets,
+    AddressPolicy, DialError, Host, Http2Fault, Names, OwnAddresses, ParentProxy, Target, Transport, dial,
+    without_brackets,
 };
 use crate::sync::lock;
 
@@ -45,7 +46,7 @@ pub(super) struct Connections {
     tls_http1: TlsConnector,
     /// The server has said that it wants no HTTP/2.
     http1_alone: AtomicBool,
-    onward: Option<Onward>,
+    parent_proxy: Option<ParentProxy>,
     own: OwnAddresses,
     /// The host that was dialled last.
     dialled: Mutex<String>,
@@ -80,8 +81,8 @@ pub(super) struct Received {
 pub(super) enum Failure {
     /// The server itself could not be reached.
     Dial(DialError),
-    /// The onward proxy could not be reached, or did not let us through.
-    Onward(DialError),
+    /// The parent proxy could not be reached, or did not let us through.
+    ParentProxy(DialError),
     /// No handshake.
     Tls(io::Error),
     /// The connection broke, or what came over it is no HTTP.
@@ -155,17 +156,25 @@ impl Unsaid {
 }
 
 impl Connections {
-    pub(super) fn new(tls: rustls::ClientConfig, onward: Option<Onward>) -> Self {
+    pub(super) fn new(tls: rustls::ClientConfig, parent_proxy: Option<ParentProxy>) -> Self {
         let (own, shelf) = (OwnAddresses::default(), Arc::default());
         let mut http1 = tls.clone();
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (tls, tls_http1) = (TlsConnector::from(Arc::new(tls)), TlsConnector::from(Arc::new(http1)));
-        Self { tls, tls_http1, http1_alone: AtomicBool::new(false), onward, own, dialled: Mutex::default(), shelf }
+        Self {
+            tls,
+            tls_http1,
+            http1_alone: AtomicBool::new(false),
+            parent_proxy,
+            own,
+            dialled: Mutex::default(),
+            shelf,
+        }
     }
 
-    /// The onward proxy that is gone through, as `host:port`, for people.
-    pub(super) fn onward(&self) -> Option<String> {
-        self.onward.as_ref().map(Onward::name)
+    /// The parent proxy that is gone through, as `host:port`, for people.
+    pub(super) fn parent_proxy(&self) -> Option<String> {
+        self.parent_proxy.as_ref().map(ParentProxy::name)
     }
 
     /// The name of the server, if it is being looked up and nothing is known of it yet.
@@ -231,10 +240,10 @@ impl Connections {
         let port = url.port_or_known_default().ok_or(Failure::Request)?;
         // Without TLS a secret must not leave this machine, whatever its names resolve to.
         let policy = if url.scheme() == "https" { AddressPolicy::Any } else { AddressPolicy::Loopback };
-        let transport = match self.onward.as_ref().filter(|onward| onward.covers(&host, port)) {
-            Some(onward) => {
+        let transport = match self.parent_proxy.as_ref().filter(|parent_proxy| parent_proxy.covers(&host, port)) {
+            Some(parent_proxy) => {
                 let target = Target { host: &host, port, by_caller: false };
-                onward.reach(&target, &policy, &self.own).await.map_err(Failure::Onward)?
+                parent_proxy.reach(&target, &policy, &self.own).await.map_err(Failure::ParentProxy)?
             }
             None => {
                 let name = without_brackets(host.as_str());

@@ -203,10 +203,10 @@ async fn token_requests_take_the_configured_way_out() {
         (String::from_utf8(head).unwrap(), String::from_utf8(request).unwrap())
     });
     let mut settings = settings("http://127.0.0.1:1/token");
-    settings.proxy = Some(crate::dial::OnwardSettings {
+    settings.proxy = Some(crate::dial::ParentProxySettings {
         key: "proxy",
         proxy: proxy.parse().unwrap(),
-        login: Some(crate::dial::OnwardLogin { username: "me".into(), password: secrets("pw") }),
+        login: Some(crate::dial::ParentProxyLogin { username: "me".into(), password: secrets("pw") }),
         ca_file: None,
         except: Vec::new(),
     });

@@ -17,7 +17,7 @@ use super::redact::Redactor;
 use super::request::{TokenRequest, grant};
 use super::settings::OAuthSettings;
 use super::{coding, failure};
-use crate::dial::Onward;
+use crate::dial::ParentProxy;
 use crate::token::{TokenError, TokenErrorKind};
 
 /// The largest answer that is read. A token may take 16 KiB of it.
@@ -35,9 +35,10 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(settings: &OAuthSettings, tls: rustls::ClientConfig) -> Result<Self, String> {
-        let onward = settings.proxy.clone().map(Onward::new).transpose();
-        let onward = onward.map_err(|error| format!("the proxy for token requests cannot be used: {error}"))?;
-        Ok(Self { host: settings.server.host(), connections: Connections::new(tls, onward) })
+        let parent_proxy = settings.proxy.clone().map(ParentProxy::new).transpose();
+        let parent_proxy =
+            parent_proxy.map_err(|error| format!("the proxy for token requests cannot be used: {error}"))?;
+        Ok(Self { host: settings.server.host(), connections: Connections::new(tls, parent_proxy) })
     }
 
     /// Who is asked, as it is shown to people.
@@ -114,13 +115,13 @@ impl Endpoint {
         let host = &self.host;
         let silent = self.connections.unresolved();
         let after = humantime::format_duration(after);
-        let message = match (silent, self.connections.onward()) {
+        let message = match (silent, self.connections.parent_proxy()) {
             (Some(name), _) => format!(
                 "the name {name} was not resolved within {after}: this machine's name servers do not answer; no token request was sent"
             ),
             (None, None) => format!("{host} did not answer the token request within {after}"),
             (None, Some(proxy)) => {
-                format!("{host} did not answer the token request within {after}, through the onward proxy {proxy}")
+                format!("{host} did not answer the token request within {after}, through the parent proxy {proxy}")
             }
         };
         TokenError::new(TokenErrorKind::Timeout, message)

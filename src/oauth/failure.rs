@@ -14,7 +14,7 @@ pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
     let failed = |message: String| TokenError::new(TokenErrorKind::Transient, message);
     match failure {
         Failure::Dial(error) => failed(dial_failure(host, error)),
-        Failure::Onward(error) => failed(format!("{host} cannot be reached: {error}")).about(About::OnwardProxy),
+        Failure::ParentProxy(error) => failed(format!("{host} cannot be reached: {error}")).about(About::ParentProxy),
         Failure::Tls(error) => {
             let failed =
                 failed(format!("no TLS connection to {host}: {}", handshake_reason(error, &Keys::TOKEN_ENDPOINT)));

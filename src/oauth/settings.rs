@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::endpoint_url::{EndpointUrl, host_and_port};
-use crate::dial::OnwardSettings;
+use crate::dial::ParentProxySettings;
 use crate::jose::Algorithm;
 use crate::secret::{SecretSource, Secrets};
 
@@ -39,7 +39,7 @@ pub(crate) struct OAuthSettings {
     /// PEM certificates trusted instead of the system's.
     pub(crate) ca_file: Option<PathBuf>,
     /// The HTTP proxy that token requests go through; never the one of our own environment.
-    pub(crate) proxy: Option<OnwardSettings>,
+    pub(crate) proxy: Option<ParentProxySettings>,
     /// RFC 9449: tokens are bound to a key of attache's.
     pub(crate) dpop: Option<DpopSettings>,
     /// Text members of the token response that routes ask for (`origin_from`).

@@ -115,7 +115,7 @@ fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question
             format!("`callers` of listener {:?} has no {caller:?}, so it would be asked who it is", listener.name);
         return Ok(explanation);
     }
-    let mut onward = None;
+    let mut parent_proxy = None;
     let destination = match &listener.mode {
         // What a caller asks for in SOCKS is found as on a forward listener.
         ModeRuntime::Socks5(table) => forward::destination(table, &head, caller),
@@ -128,7 +128,7 @@ fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question
             explanation.reason = "OPTIONS * is answered by attache itself".into();
         }
         Ok(Destination::Route(resolved)) => {
-            onward = resolved.at.route.upstream.onward_for(resolved.origin());
+            parent_proxy = resolved.at.route.upstream.parent_proxy_for(resolved.origin());
             explain_route(&mut explanation, &resolved, &head, caller);
         }
         Ok(Destination::Tunnel(tunnel)) => {
@@ -138,21 +138,21 @@ fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question
                     unmatched::permitted(runtime, &tunnel.origin, &tunnel.origin).ok().map(|(upstream, _)| upstream)
                 }
             };
-            onward = upstream.and_then(|upstream| upstream.onward_for(&tunnel.origin));
+            parent_proxy = upstream.and_then(|upstream| upstream.parent_proxy_for(&tunnel.origin));
             explain_tunnel(&mut explanation, runtime, &tunnel);
         }
         Ok(Destination::Unmatched(origin)) => match unmatched::permitted(runtime, &origin, &origin) {
             Err(error) => explanation.refuse(&error),
             Ok((upstream, _)) => {
-                onward = upstream.onward_for(&origin);
+                parent_proxy = upstream.parent_proxy_for(&origin);
                 explanation.outcome = "pass";
                 explanation.sends_to = Some(origin.to_string());
                 explanation.reason = "no upstream covers it, and [forward] unmatched lets it pass untouched".into();
             }
         },
     }
-    if let Some(proxy) = onward.filter(|_| explanation.outcome != "deny") {
-        explanation.reason.push_str(&format!("; it is reached through the onward proxy {proxy}"));
+    if let Some(proxy) = parent_proxy.filter(|_| explanation.outcome != "deny") {
+        explanation.reason.push_str(&format!("; it is reached through the parent proxy {proxy}"));
     }
     Ok(explanation)
 }
@@ -362,8 +362,8 @@ credential = "key"
     }
 
     #[tokio::test]
-    async fn the_reason_names_the_onward_proxy() {
-        let way = "; it is reached through the onward proxy proxy.test:3128";
+    async fn the_reason_names_the_parent_proxy() {
+        let way = "; it is reached through the parent proxy proxy.test:3128";
         assert!(reason("allow_plaintext = true\nvia = \"http://proxy.test:3128\"").ends_with(way));
         let text = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n\
             [forward]\nunmatched = \"pass\"\nvia = \"http://proxy.test:3128\"\nno_proxy = [\".corp\"]\n";
@@ -374,6 +374,6 @@ credential = "key"
         };
         assert!(ask(Method::GET, "http://a.test/").ends_with(way));
         assert!(ask(Method::CONNECT, "a.test:443").ends_with(way));
-        assert!(!ask(Method::GET, "http://a.corp/").contains("onward"));
+        assert!(!ask(Method::GET, "http://a.corp/").contains("parent proxy"));
     }
 }

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use crate::dial::OnwardSettings;
+use crate::dial::ParentProxySettings;
 use crate::route::TunnelPorts;
 use crate::secret::Secrets;
 
@@ -78,7 +78,7 @@ pub(crate) struct ForwardSettings {
     /// Where tunnels to them may lead, besides port 443 and the ports of configured origins.
     pub(crate) connect_ports: TunnelPorts,
     /// The proxy that they are reached through.
-    pub(crate) via: Option<OnwardSettings>,
+    pub(crate) via: Option<ParentProxySettings>,
 }
 
 /// `[forward] unmatched`.

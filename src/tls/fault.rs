@@ -61,8 +61,8 @@ impl Keys {
         version: "",
     };
 
-    /// An onward proxy's, which is a table of its own.
-    pub(crate) const ONWARD: Self =
+    /// A parent proxy's, which is a table of its own.
+    pub(crate) const PARENT_PROXY: Self =
         Self { place: "its url", ca_file: "its ca_file", other_name: "", identity: None, version: "" };
 }
 

@@ -30,7 +30,7 @@ pub enum About {
     /// The certificate of the server.
     Certificate,
     /// The proxy that the request was to go through.
-    OnwardProxy,
+    ParentProxy,
 }
 
 /// The kinds of product and library interface.

@@ -38,13 +38,13 @@ async fn in_time<T>(
     let limit = upstream.settings.timeouts.connect;
     coarse::timeout(limit, connecting).await.unwrap_or_else(|_| {
         let Way { host, names, .. } = way(upstream, origin);
-        let onward = upstream.onward_for(origin);
-        if onward.is_none() && names.is_silent(without_brackets(host.as_str())) {
+        let parent_proxy = upstream.parent_proxy_for(origin);
+        if parent_proxy.is_none() && names.is_silent(without_brackets(host.as_str())) {
             return Err(DialError::unresolved(host.as_str(), limit).into());
         }
-        let via = onward.map_or_else(String::new, |proxy| format!(" through the onward proxy {proxy}"));
+        let via = parent_proxy.map_or_else(String::new, |proxy| format!(" through the parent proxy {proxy}"));
         let limit = humantime::format_duration(limit);
-        let through = if via.is_empty() { "" } else { " through the onward proxy" };
+        let through = if via.is_empty() { "" } else { " through the parent proxy" };
         let detail = format!("no connection to {origin}{via} within {limit}");
         let error = ExchangeError::new(ExchangeErrorKind::ConnectionTimeout, detail);
         Err(error.telling(format!("no connection{through} within {limit}")))
@@ -73,16 +73,16 @@ fn way<'a>(upstream: &'a Upstream, origin: &'a Origin) -> Way<'a> {
 
 async fn dial_upstream(upstream: &Upstream, origin: &Origin) -> Result<Transport, ExchangeError> {
     let Way { host, port, by_caller, names } = way(upstream, origin);
-    match upstream.onward.as_ref().filter(|onward| onward.covers(host, port)) {
+    match upstream.parent_proxy.as_ref().filter(|parent_proxy| parent_proxy.covers(host, port)) {
         None => {
             let host = without_brackets(host.as_str());
             let dialled = dial(host, port, &upstream.addresses, &upstream.own, names).await;
             dialled.map(Transport::Tcp).map_err(ExchangeError::from)
         }
-        Some(onward) => {
+        Some(parent_proxy) => {
             let target = Target { host, port, by_caller };
             // Boxed: few have one, and all would have room for it.
-            Box::pin(onward.reach(&target, &upstream.addresses, &upstream.own)).await.map_err(ExchangeError::from)
+            Box::pin(parent_proxy.reach(&target, &upstream.addresses, &upstream.own)).await.map_err(ExchangeError::from)
         }
     }
 }

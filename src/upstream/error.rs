@@ -24,9 +24,9 @@ pub(crate) enum ExchangeErrorKind {
     ConnectionTimeout,
     /// The connection ended before a response head.
     ConnectionTerminated,
-    /// An onward proxy could not reach the host.
+    /// A parent proxy could not reach the host.
     DestinationUnavailable,
-    /// The onward proxy is not used as it wants to be.
+    /// The parent proxy is not used as it wants to be.
     ProxyConfiguration,
     /// `pool.max` connections are in use.
     ConnectionLimitReached,

@@ -41,7 +41,7 @@ pub(super) enum Speaking<B> {
 /// An HTTP/1.1 connection, counted while it lives.
 pub(super) struct Owned<B> {
     pub(super) http1: http1::Connection<B>,
-    /// Which machine it leads to, or which onward proxy.
+    /// Which machine it leads to, or which parent proxy.
     pub(super) peer: Option<SocketAddr>,
     pub(super) _alive: Alive<B>,
 }

@@ -33,7 +33,7 @@ pub(crate) use http1::fuzzing;
 pub(crate) use pool::Pool;
 pub(crate) use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
 
-use crate::dial::{AddressPolicy, Names, Onward, Origin, OriginPattern, OwnAddresses, Transport};
+use crate::dial::{AddressPolicy, Names, Origin, OriginPattern, OwnAddresses, ParentProxy, Transport};
 use crate::tls::ClientIdentity;
 
 /// What a TLS handshake offers to speak.
@@ -62,7 +62,7 @@ pub(crate) struct Upstream {
     own: Arc<OwnAddresses>,
     /// Where hosts are looked up that callers choose: of an upstream with more than one origin.
     names: Names,
-    onward: Option<Onward>,
+    parent_proxy: Option<ParentProxy>,
     /// Ready-made for an upstream with one origin.
     authority: Option<(HeaderValue, uri::Authority)>,
 }
@@ -90,7 +90,19 @@ impl Upstream {
             Arc::new(tls)
         });
         let names = Names::configured().clone();
-        Self { settings, identity, connections, id, tls, tls_http1, addresses, own, names, onward: None, authority }
+        Self {
+            settings,
+            identity,
+            connections,
+            id,
+            tls,
+            tls_http1,
+            addresses,
+            own,
+            names,
+            parent_proxy: None,
+            authority,
+        }
     }
 
     /// The same, with the hosts that its callers choose looked up there.
@@ -108,8 +120,8 @@ impl Upstream {
 
     /// The same, with its connections made through the proxy of its settings' `via`.
     #[must_use]
-    pub(crate) fn through(mut self, onward: Option<Onward>) -> Self {
-        self.onward = onward;
+    pub(crate) fn through(mut self, parent_proxy: Option<ParentProxy>) -> Self {
+        self.parent_proxy = parent_proxy;
         self
     }
 
@@ -121,14 +133,14 @@ impl Upstream {
         connector::connect_bare(self, origin).await
     }
 
-    /// The onward proxy that this origin is reached through, as `host:port`, for people.
+    /// The parent proxy that this origin is reached through, as `host:port`, for people.
     #[must_use]
-    pub(crate) fn onward_for(&self, origin: &Origin) -> Option<String> {
+    pub(crate) fn parent_proxy_for(&self, origin: &Origin) -> Option<String> {
         let (host, port) = match &self.settings.connect {
             Some(connect) => (&connect.host, connect.port),
             None => (&origin.host, origin.port),
         };
-        self.onward.as_ref().filter(|onward| onward.covers(host, port)).map(Onward::name)
+        self.parent_proxy.as_ref().filter(|parent_proxy| parent_proxy.covers(host, port)).map(ParentProxy::name)
     }
 
     /// True if it may be spoken to in HTTP/2: it is where TLS agrees on that.

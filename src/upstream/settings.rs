@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::dial::{Host, OnwardSettings, OriginPattern};
+use crate::dial::{Host, OriginPattern, ParentProxySettings};
 use crate::tls::{IdentitySource, MinVersion};
 
 /// How an upstream is reached.
@@ -16,7 +16,7 @@ pub(crate) struct UpstreamSettings {
     /// Dial this host and port instead; Host, SNI and verification keep the origin's name.
     pub(crate) connect: Option<ConnectTo>,
     /// The proxy that connections are made through.
-    pub(crate) via: Option<OnwardSettings>,
+    pub(crate) via: Option<ParentProxySettings>,
     /// TLS towards the origin; ignored for an `http` origin.
     pub(crate) tls: TlsSettings,
     /// Deadlines.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{
-    ADMIN, Answer, Caller, FORWARD, Folder, OnwardProxy, Raw, Reply, Scripted, TestCa, TestProxy, TlsFront,
+    ADMIN, Answer, Caller, FORWARD, Folder, ParentProxy, Raw, Reply, Scripted, TestCa, TestProxy, TlsFront,
     TokenServer, credential, get, read_head, upstream,
 };
 
@@ -63,7 +63,7 @@ async fn white_space_before_a_colon_in_the_answer_to_connect_is_no_matter() {
 #[tokio::test]
 async fn an_https_origin_is_reached_through_a_tunnel_that_shows_the_proxy_no_token() {
     let it = Corporate::new().await;
-    let onward = OnwardProxy::start(&[("api.test:443", it.front.address())]).await;
+    let onward = ParentProxy::start(&[("api.test:443", it.front.address())]).await;
     let proxy = it.proxy(&quoted(&onward.url()));
     for _ in 0..3 {
         let answer = ask(&proxy).await;
@@ -80,7 +80,7 @@ async fn an_https_origin_is_reached_through_a_tunnel_that_shows_the_proxy_no_tok
 async fn a_certificate_that_is_not_the_origins_is_refused_through_a_proxy_too() {
     let it = Corporate::new().await;
     let other = TlsFront::start(it.ca.server(&["other.test"], &[]), it.api.address()).await;
-    let onward = OnwardProxy::start(&[("api.test:443", other.address())]).await;
+    let onward = ParentProxy::start(&[("api.test:443", other.address())]).await;
     ask(&it.proxy(&quoted(&onward.url()))).await.assert_own_failure(502, "tls_certificate_error");
     assert_eq!(it.api.requests(), 0);
 }
@@ -88,7 +88,7 @@ async fn a_certificate_that_is_not_the_origins_is_refused_through_a_proxy_too() 
 #[tokio::test]
 async fn a_plain_origin_goes_through_a_tunnel_as_well() {
     let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("plain")).await);
-    let onward = OnwardProxy::start(&[("plain.test:80", api.address())]).await;
+    let onward = ParentProxy::start(&[("plain.test:80", api.address())]).await;
     let proxy = TestProxy::start(&format!(
         "{FORWARD}{}{}allow_plaintext = true\nvia = \"{}\"\n",
         credential(&tokens),
@@ -105,7 +105,7 @@ async fn a_proxy_that_asks_who_comes_gets_the_password_and_nobody_else_does() {
     let it = Corporate::new().await;
     let hosts = [("api.test:443", it.front.address())];
     // me:sentinel
-    let onward = OnwardProxy::asking("\r\nProxy-Authorization: Basic bWU6c2VudGluZWw=\r\n", &hosts).await;
+    let onward = ParentProxy::asking("\r\nProxy-Authorization: Basic bWU6c2VudGluZWw=\r\n", &hosts).await;
     let login =
         |password: &str| format!("{{ url = \"{}\", username = \"me\", password = \"{password}\" }}", onward.url());
     assert_eq!(ask(&it.proxy(&login("sentinel"))).await.status, 200);
@@ -122,7 +122,7 @@ async fn a_proxy_that_asks_who_comes_gets_the_password_and_nobody_else_does() {
 #[tokio::test]
 async fn a_proxy_that_is_spoken_to_by_tls_is_verified_by_its_own_name() {
     let it = Corporate::new().await;
-    let onward = OnwardProxy::start(&[("api.test:443", it.front.address())]).await;
+    let onward = ParentProxy::start(&[("api.test:443", it.front.address())]).await;
     let front = TlsFront::start(it.ca.server(&["localhost"], &[]), onward.address()).await;
     let url = format!("https://localhost:{}", front.address().port());
     let trusted = format!("{{ url = \"{url}\", ca_file = \"{}\" }}", it.ca.path().display());
@@ -133,7 +133,7 @@ async fn a_proxy_that_is_spoken_to_by_tls_is_verified_by_its_own_name() {
     let wrong = trusted.replace(&front.address().port().to_string(), &elsewhere.address().port().to_string());
     let answer = ask(&it.proxy(&wrong)).await;
     answer.assert_own_failure(502, "tls_certificate_error");
-    assert!(answer.text().contains("the onward proxy: the TLS handshake failed"), "{}", answer.text());
+    assert!(answer.text().contains("the parent proxy: the TLS handshake failed"), "{}", answer.text());
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn what_the_proxy_says_instead_becomes_a_sentence() {
         let answer = ask(&it.proxy(&quoted(&onward.origin()))).await;
         answer.assert_own_failure(status, error);
         assert!(answer.text().contains(sentence), "{said:?}: {}", answer.text());
-        assert!(answer.text().contains("the onward proxy"), "{said:?}: {}", answer.text());
+        assert!(answer.text().contains("the parent proxy"), "{said:?}: {}", answer.text());
         assert!(
             !answer.text().contains(&onward.address().to_string()),
             "where it is is for the log: {}",
@@ -200,7 +200,7 @@ async fn a_silent_proxy_is_given_the_connect_timeout() {
     let asked = Instant::now();
     let answer = ask(&it.proxy(&via)).await;
     answer.assert_own_failure(504, "connection_timeout");
-    assert!(answer.text().contains("through the onward proxy"), "{}", answer.text());
+    assert!(answer.text().contains("through the parent proxy"), "{}", answer.text());
     assert!(asked.elapsed() < Duration::from_secs(5));
 }
 
@@ -212,7 +212,7 @@ async fn a_proxy_that_cannot_be_found_is_a_matter_of_configuration() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let answer = ask(&it.proxy(&format!("\"http://{free}\""))).await;
     answer.assert_own_failure(502, "connection_refused");
-    assert!(answer.text().contains("the onward proxy: it cannot be connected to"), "{}", answer.text());
+    assert!(answer.text().contains("the parent proxy: it cannot be connected to"), "{}", answer.text());
     assert!(!answer.text().contains(&free.to_string()), "{}", answer.text());
 }
 
@@ -242,7 +242,7 @@ async fn a_tunnel_through_the_proxy_loses_none_of_the_bytes_behind_its_answer() 
 async fn unmatched_hosts_go_through_the_proxy_save_what_no_proxy_excepts() {
     let (there, here) =
         (Scripted::start(|_, _| Reply::ok("there")).await, Scripted::start(|_, _| Reply::ok("here")).await);
-    let onward = OnwardProxy::start(&[("other.test:80", there.address())]).await;
+    let onward = ParentProxy::start(&[("other.test:80", there.address())]).await;
     let proxy = TestProxy::start(&format!(
         "{FORWARD}[forward]\nunmatched = \"pass\"\nprivate_addresses = [\"127.0.0.0/8\"]\nvia = \"{}\"\nno_proxy = [\".corp\"]\n",
         onward.url()
@@ -260,7 +260,7 @@ async fn unmatched_hosts_go_through_the_proxy_save_what_no_proxy_excepts() {
 
 #[tokio::test]
 async fn a_proxy_is_no_way_to_addresses_that_are_refused() {
-    let onward = OnwardProxy::start(&[]).await;
+    let onward = ParentProxy::start(&[]).await;
     let proxy = TestProxy::start(&format!("{FORWARD}[forward]\nunmatched = \"pass\"\nvia = \"{}\"\n", onward.url()));
     for host in
         ["10.0.0.1", "169.254.169.254", "[fd00:ec2::254]", "[::ffff:10.0.0.1]", "127.0.0.1", "localhost", "a.localhost"]
@@ -277,7 +277,7 @@ async fn a_proxy_is_no_way_to_addresses_that_are_refused() {
 async fn a_proxy_on_this_machine_is_no_way_to_our_own_listeners() {
     // It would resolve the name to this machine, and knows nothing of our policy.
     let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let onward = OnwardProxy::start(&[(&format!("rebound.test:{}", admin.port()), admin)]).await;
+    let onward = ParentProxy::start(&[(&format!("rebound.test:{}", admin.port()), admin)]).await;
     let proxy = TestProxy::start(&format!(
         "{FORWARD}[admin]\naddress = \"{admin}\"\n[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow\"\nvia = \"{}\"\n",
         onward.url()
@@ -305,7 +305,7 @@ async fn a_proxy_that_is_ourselves_is_a_loop() {
 #[tokio::test]
 async fn the_proxy_of_our_own_environment_is_not_used() {
     let (tokens, api, onward) =
-        (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("direct")).await, OnwardProxy::start(&[]).await);
+        (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("direct")).await, ParentProxy::start(&[]).await);
     let toml = format!("{FORWARD}{}{}", credential(&tokens), upstream("api", &api.origin()));
     let mut folder = Folder::with(&toml);
     for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {

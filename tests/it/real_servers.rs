@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
-    ADMIN, Answer, Asked, FORWARD, Folder, Http2Server, OnwardProxy, Raw, Reply, Scripted, TestCa, TestProxy, TlsFront,
+    ADMIN, Answer, Asked, FORWARD, Folder, Http2Server, ParentProxy, Raw, Reply, Scripted, TestCa, TestProxy, TlsFront,
     TokenServer, World, get, read_head, send, until, upstream,
 };
 
@@ -405,7 +405,7 @@ async fn a_self_signed_upstream_and_onward_proxy_are_trusted_by_their_own_certif
     let api = Scripted::start(|_, _| Reply::ok("fine")).await;
     let (file, config) = self_signed(&["api.test"]);
     let front = TlsFront::start(config, api.address()).await;
-    let onward = OnwardProxy::start(&[("api.test:443", front.address())]).await;
+    let onward = ParentProxy::start(&[("api.test:443", front.address())]).await;
     let (onward_file, onward_config) = self_signed(&["localhost"]);
     let onward_front = TlsFront::start(onward_config, onward.address()).await;
     let proxy = TestProxy::start(&format!(
@@ -456,7 +456,7 @@ async fn a_proxy_for_token_requests_is_named_with_what_it_answered() {
         };
         assert_eq!(finished.code, Some(1), "{finished:?}");
         assert!(finished.stderr.contains(told), "{told}: {finished:?}");
-        assert!(finished.stderr.contains(&format!("the onward proxy {at}")), "{finished:?}");
+        assert!(finished.stderr.contains(&format!("the parent proxy {at}")), "{finished:?}");
         assert!(finished.stderr.contains("likely cause: token requests do not get through the proxy"), "{finished:?}");
     }
     assert_eq!(tokens.requests(), 0);
@@ -476,7 +476,7 @@ async fn a_proxy_for_token_requests_is_given_a_password_that_is_a_secret() {
     let at = tokens.server.address();
     // me:sentinel
     let onward =
-        OnwardProxy::asking("\r\nProxy-Authorization: Basic bWU6c2VudGluZWw=\r\n", &[(&at.to_string(), at)]).await;
+        ParentProxy::asking("\r\nProxy-Authorization: Basic bWU6c2VudGluZWw=\r\n", &[(&at.to_string(), at)]).await;
     let with = |password: &str| {
         let proxy = format!("{{ url = \"{}\", username = \"me\", password = {{ env = \"PASSWORD\" }} }}", onward.url());
         let credential = format!("client_secret = {{ env = \"SECRET\" }}\nproxy = {proxy}");
@@ -576,8 +576,8 @@ async fn a_proxy_for_token_requests_that_is_down_or_silent_is_named() {
     let (down, mute) = (gone.address(), silent.address());
     drop(gone);
     for (at, told) in [
-        (down, format!("the onward proxy {down}: cannot connect to {down}: ")),
-        (mute, format!("did not answer the token request within 300ms, through the onward proxy {mute}")),
+        (down, format!("the parent proxy {down}: cannot connect to {down}: ")),
+        (mute, format!("did not answer the token request within 300ms, through the parent proxy {mute}")),
     ] {
         let credential =
             format!("client_secret = {{ env = \"SECRET\" }}\nproxy = \"http://{at}\"\ntimeout = \"300ms\"");

@@ -72,7 +72,7 @@ const EXPOSING: [&str; 21] = [
     "tls/authority.rs",             // the key of the local CA is read
     "tls/certificates.rs",          // a certificate is parsed
     "tls/identity.rs",              // certificate and key come out of their PEM
-    "dial/onward.rs",               // our password goes to the onward proxy
+    "dial/parent_proxy.rs",         // our password goes to the parent proxy
     "token/access_token.rs",        // the header value is made, once for each token
 ];
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::credential::{Exchange, Fixed, TokenSettings};
-use crate::dial::OnwardSettings;
+use crate::dial::ParentProxySettings;
 use crate::oauth::Identity;
 use crate::token::{RefreshSettings, TokenCache};
 
@@ -27,7 +27,7 @@ pub(crate) struct RequestSettings {
     refresh: RefreshSettings,
     timeout: Duration,
     ca_file: Option<PathBuf>,
-    proxy: Option<OnwardSettings>,
+    proxy: Option<ParentProxySettings>,
     wanted: Wanted,
 }
 

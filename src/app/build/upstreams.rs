@@ -8,7 +8,7 @@ use crate::app::build::tls::{TlsConfigs, upstream_tls};
 use crate::app::sources::BuildError;
 use crate::config::{Config, UpstreamConfig};
 use crate::credential::Credential;
-use crate::dial::{AddressPolicy, Host, Onward, OnwardSettings, Origin, OriginPattern, Scheme};
+use crate::dial::{AddressPolicy, Host, Origin, OriginPattern, ParentProxy, ParentProxySettings, Scheme};
 use crate::proxy::{PrivateAddresses, Unmatched};
 use crate::rate::RateLimit;
 use crate::route::Route;
@@ -82,13 +82,13 @@ fn upstream(
         Scheme::Https => Some(upstream_tls(settings, identity.as_ref(), tls)?),
     };
     let gauge = context.metrics.upstream_connections(&settings.name);
-    let onward = settings.via.as_ref().map(|via| onward(&settings.name, via)).transpose()?;
+    let parent_proxy = settings.via.as_ref().map(|via| parent_proxy(&settings.name, via)).transpose()?;
     let upstream = Upstream::new(settings.clone(), identity, tls, addresses, Arc::clone(&context.own), gauge);
     let upstream = match &settings.origin {
         OriginPattern::Exact(_) => upstream,
         OriginPattern::Wildcard { .. } => upstream.with_names(context.names.of(&settings.name)),
     };
-    Ok(upstream.through(onward))
+    Ok(upstream.through(parent_proxy))
 }
 
 /// Upstreams that stand for every host nobody configured; made only where policy lets such requests pass.
@@ -141,8 +141,8 @@ fn addresses_of(config: &UpstreamConfig) -> AddressPolicy {
     }
 }
 
-/// An onward proxy with what it takes to speak to it.
-fn onward(upstream: &str, settings: &OnwardSettings) -> Result<Onward, BuildError> {
+/// A parent proxy with what it takes to speak to it.
+fn parent_proxy(upstream: &str, settings: &ParentProxySettings) -> Result<ParentProxy, BuildError> {
     let place = || format!("via of upstream {upstream:?}");
-    Onward::new(settings.clone()).map_err(|error| BuildError::Tls { place: place(), error })
+    ParentProxy::new(settings.clone()).map_err(|error| BuildError::Tls { place: place(), error })
 }

@@ -184,7 +184,7 @@ fn by_kind(error: &TokenError) -> Diagnosis {
             "the server's certificate is not acceptable here: another issuer, another name, or another time",
             "write ca_file with the issuer's PEM file, or the server's own certificate, or correct the host in token_endpoint; never switch verification off",
         ),
-        TokenErrorKind::Transient if error.about == Some(About::OnwardProxy) => Diagnosis::new(
+        TokenErrorKind::Transient if error.about == Some(About::ParentProxy) => Diagnosis::new(
             "token requests do not get through the proxy that is configured for them",
             "correct proxy in this credential, or ask who runs it; proxy = { url = …, username = …, password = { env = … } } says who asks",
         ),

@@ -28,7 +28,7 @@ pub(crate) fn check(file: &File<'_>, tables: &Tables<'_>) {
         distinct::check(file, listener, &reached(listener, &tables.upstreams));
     }
     plaintext(file, &tables.upstreams);
-    onward_proxies(file, tables);
+    parent_proxies(file, tables);
     exchanges(file, tables);
     origins_from_tokens(file, tables);
     callers::check(file, tables);
@@ -121,7 +121,7 @@ fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
 }
 
 /// `via = "forward"` means what `[forward]` says, so it has to say something.
-fn onward_proxies(file: &File<'_>, tables: &Tables<'_>) {
+fn parent_proxies(file: &File<'_>, tables: &Tables<'_>) {
     for upstream in &tables.upstreams {
         if let (Some(Spanned { at, value: Via::AsForward }), None) = (&upstream.via, &tables.forward.via) {
             let what = format!("`upstreams.{}.via` is \"forward\", and [forward] has no `via`", upstream.name());

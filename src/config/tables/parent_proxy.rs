@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::value::Value;
 use crate::config::tables::secrets::secrets;
-use crate::dial::{DirectRule, OnwardLogin, OnwardSettings, Origin};
+use crate::dial::{NoProxyRule, Origin, ParentProxyLogin, ParentProxySettings};
 
 const REMEDY: &str =
     "write \"http://HOST:PORT\", or { url = \"http://HOST:PORT\", username = \"…\", password = { env = \"NAME\" } }";
@@ -18,7 +18,7 @@ pub(crate) enum Via {
     /// The way of unmatched hosts.
     AsForward,
     /// Through this proxy.
-    Proxy(OnwardSettings),
+    Proxy(ParentProxySettings),
 }
 
 /// Reads `via` of an upstream.
@@ -31,7 +31,7 @@ pub(crate) fn upstream_via(value: &Value<'_>) -> Option<Via> {
 }
 
 /// Reads `via` and `no_proxy` of `[forward]`. Loopback names and addresses mean this machine, and never go to a proxy.
-pub(crate) fn forward_via(table: &mut TableReader<'_>) -> Option<OnwardSettings> {
+pub(crate) fn forward_via(table: &mut TableReader<'_>) -> Option<ParentProxySettings> {
     let via = table.get("via");
     let no_proxy = table.get("no_proxy");
     if let (None, Some(no_proxy)) = (&via, &no_proxy) {
@@ -39,19 +39,19 @@ pub(crate) fn forward_via(table: &mut TableReader<'_>) -> Option<OnwardSettings>
     }
     let rules = no_proxy.and_then(|value| value.list()).unwrap_or_default();
     let rules = rules.iter().filter_map(rule);
-    let except = [DirectRule::Loopback].into_iter().chain(rules).collect();
+    let except = [NoProxyRule::Loopback].into_iter().chain(rules).collect();
     let via = via?;
     if matches!(via.node, DeValue::String(text) if text == "none") {
         return None;
     }
-    Some(OnwardSettings { except, ..proxy(&via, "via")? })
+    Some(ParentProxySettings { except, ..proxy(&via, "via")? })
 }
 
 /// A proxy, by the key that names it.
-pub(crate) fn proxy(value: &Value<'_>, key: &'static str) -> Option<OnwardSettings> {
+pub(crate) fn proxy(value: &Value<'_>, key: &'static str) -> Option<ParentProxySettings> {
     if let DeValue::String(_) = value.node {
         let proxy = url(value)?;
-        return Some(OnwardSettings { key, proxy, login: None, ca_file: None, except: Vec::new() });
+        return Some(ParentProxySettings { key, proxy, login: None, ca_file: None, except: Vec::new() });
     }
     let DeValue::Table(_) = value.node else { return value.wrong_type("a proxy", REMEDY) };
     let mut table = TableReader::from_value(value)?;
@@ -65,12 +65,12 @@ pub(crate) fn proxy(value: &Value<'_>, key: &'static str) -> Option<OnwardSettin
         table.missing("username", "write the name that the proxy knows attache by");
     }
     let login = match (username.map(|value| name(&value)), password.map(|value| secrets(&value))) {
-        (Some(Some(username)), Some(Some(password))) => Some(OnwardLogin { username, password }),
+        (Some(Some(username)), Some(Some(password))) => Some(ParentProxyLogin { username, password }),
         _ => None,
     };
     let ca_file = table.get("ca_file").and_then(|value| value.certificates());
     table.finish();
-    Some(OnwardSettings { key, proxy: proxy?, login, ca_file, except: Vec::new() })
+    Some(ParentProxySettings { key, proxy: proxy?, login, ca_file, except: Vec::new() })
 }
 
 /// Other programs write a proxy's URL with a slash at its end.
@@ -87,12 +87,12 @@ fn name(value: &Value<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn rule(value: &Value<'_>) -> Option<DirectRule> {
+fn rule(value: &Value<'_>) -> Option<NoProxyRule> {
     let text = value.text()?;
     if text.trim() == "*" {
         return value.wrong("has \"*\" in it, which leaves nothing for the proxy", "remove `via` instead");
     }
-    DirectRule::parse(text).ok().or_else(|| {
+    NoProxyRule::parse(text).ok().or_else(|| {
         value.wrong(
             "has an entry that is no name, address or network",
             "write entries such as \"localhost\", \".corp\", \"10.0.0.0/8\" or \"host:8443\"",
@@ -154,7 +154,7 @@ mod tests {
     fn exceptions_are_names_addresses_and_networks() {
         let rules = "via = \"http://proxy.corp:3128\"\nno_proxy = [\".corp\", \"10.0.0.0/8\", \"host:8443\"]";
         let via = config(&forward(rules)).forward.via.unwrap();
-        assert_eq!((via.except.len(), &via.except[0]), (4, &DirectRule::Loopback), "this machine is always one");
+        assert_eq!((via.except.len(), &via.except[0]), (4, &NoProxyRule::Loopback), "this machine is always one");
         let found = problems(&forward("via = \"http://p:1\"\nno_proxy = [\"*\", \"a b\"]"));
         assert_eq!(found.len(), 2, "{found:#?}");
         assert!(found[0].contains("leaves nothing for the proxy") && found[1].contains("no name, address or network"));

@@ -22,7 +22,7 @@ pub use caller::{Answer, Caller, get, send};
 pub use frames::Frames;
 pub use http2::{http2_caller, http2_caller_with, in_front_of_http2, read_body};
 pub use local_ca::LocalCa;
-pub use onward::OnwardProxy;
+pub use onward::ParentProxy;
 pub use proxy::TestProxy;
 pub use raw::Raw;
 pub use server::{Asked, Reply, Scripted, TokenServer};

@@ -11,12 +11,12 @@ use super::raw::Raw;
 use super::wire::read_head;
 
 /// A proxy that speaks CONNECT, and nothing else.
-pub struct OnwardProxy {
+pub struct ParentProxy {
     raw: Raw,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
-impl OnwardProxy {
+impl ParentProxy {
     /// Knows these authorities; to others it says 502.
     pub async fn start(hosts: &[(&str, SocketAddr)]) -> Self {
         Self::asking("", hosts).await

@@ -14,7 +14,7 @@ use crate::config::tables::credentials::preset::preset;
 use crate::config::tables::credentials::token_server::{endpoint_url, issuer};
 use crate::config::tables::parent_proxy;
 use crate::config::tables::secrets::pem;
-use crate::dial::{OnwardLogin, OnwardSettings};
+use crate::dial::{ParentProxyLogin, ParentProxySettings};
 use crate::oauth::{AssertionAudience, ClientAuth, DpopSettings, Grant, JwtBearer, OAuthSettings, Server};
 use crate::secret::{Secret, SecretSource, Secrets};
 
@@ -108,7 +108,7 @@ fn written<'a>(table: &mut TableReader<'a>, key: &'static str) -> Option<Value<'
 }
 
 /// The way out for token requests: as `via`, or a URL with a user name and a password in it, as other programs take it.
-fn proxy(value: &Value<'_>) -> Option<OnwardSettings> {
+fn proxy(value: &Value<'_>) -> Option<ParentProxySettings> {
     let Some(url) = value.node.as_str().and_then(|text| Url::parse(text).ok()) else {
         return parent_proxy::proxy(value, "proxy");
     };
@@ -130,8 +130,8 @@ fn proxy(value: &Value<'_>) -> Option<OnwardSettings> {
     let remedy = "write proxy = { url = \"http://HOST:PORT\", username = \"…\", password = { env = \"NAME\" } }";
     value.file.warning(value.at, what, remedy);
     let password = Secrets::one(SecretSource::Literal(Secret::new(password)));
-    let login = Some(OnwardLogin { username, password });
-    Some(OnwardSettings { key: "proxy", proxy, login, ca_file: None, except: Vec::new() })
+    let login = Some(ParentProxyLogin { username, password });
+    Some(ParentProxySettings { key: "proxy", proxy, login, ca_file: None, except: Vec::new() })
 }
 
 /// `true`, `false` or `{ private_key = … }`.
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_onward_proxy_and_bound_tokens_are_read() {
+    fn the_parent_proxy_and_bound_tokens_are_read() {
         let read = oauth(&format!("{ENDPOINT}\n{SECRET}\nproxy = \"http://proxy.test:3128\"\ndpop = true"));
         assert_eq!(read.proxy.unwrap().proxy.to_string(), "http://proxy.test:3128");
         let known = "{ url = \"http://proxy.test:3128\", username = \"me\", password = { env = \"SECRET\" } }";

@@ -1,4 +1,4 @@
-//! Onward proxies: the way out of a network that has one.
+//! ParentProxy proxies: the way out of a network that has one.
 //!
 //! Whatever is spoken at the far end, the proxy is asked for a tunnel (CONNECT, RFC 9110 section 9.3.6) and sees nothing of
 //! what goes through it: no token in clear to it, and the certificate that is verified is the origin's own. The proxy looks
@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::address::{AddressPolicy, OwnAddresses};
 use super::error::{DialError, DialErrorKind as Kind};
 use super::origin::{Host, Scheme};
-use super::settings::OnwardSettings;
+use super::settings::ParentProxySettings;
 use super::{Names, Transport, dial, handshake_error, own_listener, prohibited, without_brackets};
 use crate::tls::{Keys, MinVersion, TlsError, broken_reason, client_config, refused_identity};
 
@@ -34,10 +34,10 @@ const MAX_FIELDS: usize = 64;
 /// Threads that read the password of one proxy at a time.
 const READING: usize = 2;
 
-/// A configured onward proxy, live.
+/// A configured parent proxy, live.
 #[derive(Debug)]
-pub(crate) struct Onward {
-    settings: OnwardSettings,
+pub(crate) struct ParentProxy {
+    settings: ParentProxySettings,
     tls: Option<Arc<rustls::ClientConfig>>,
     /// Threads that read its password: one that hangs must not take those of others.
     reading: Arc<Semaphore>,
@@ -54,12 +54,12 @@ pub(crate) struct Target<'a> {
     pub(crate) by_caller: bool,
 }
 
-impl Onward {
+impl ParentProxy {
     /// Makes it ready. An `https` proxy is offered HTTP/1.1 alone.
     ///
     /// # Errors
     /// Trust that cannot be loaded.
-    pub(crate) fn new(settings: OnwardSettings) -> Result<Self, TlsError> {
+    pub(crate) fn new(settings: ParentProxySettings) -> Result<Self, TlsError> {
         let tls = match settings.proxy.scheme {
             Scheme::Http => None,
             Scheme::Https => {
@@ -128,8 +128,8 @@ impl Onward {
                 Kind::DnsError | Kind::DnsTimeout => Kind::ProxyConfiguration,
                 kind => kind,
             };
-            let told = format!("the onward proxy: {}", error.told());
-            DialError::new(kind, format!("the onward proxy {}: {error}", self.name())).telling(told)
+            let told = format!("the parent proxy: {}", error.told());
+            DialError::new(kind, format!("the parent proxy {}: {error}", self.name())).telling(told)
         })
     }
 
@@ -144,7 +144,7 @@ impl Onward {
         match TlsConnector::from(Arc::clone(tls)).connect(name, stream).await {
             Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
             Err(error) => {
-                let error = handshake_error(&error, &Keys::ONWARD);
+                let error = handshake_error(&error, &Keys::PARENT_PROXY);
                 Err(self.failed(error.kind, |proxy| format!("{proxy}: {error}")))
             }
         }
@@ -229,8 +229,8 @@ impl Onward {
             _ => (Kind::ConnectionRefused, "ask who runs it whether it allows that host".into()),
         };
         let (proxy, host, port) = (self.name(), target.host, target.port);
-        let detail = format!("the onward proxy {proxy} answered CONNECT {host}:{port} with {status}: {advice}");
-        Err(DialError::new(kind, detail).telling(format!("the onward proxy answered CONNECT with {status}: {advice}")))
+        let detail = format!("the parent proxy {proxy} answered CONNECT {host}:{port} with {status}: {advice}");
+        Err(DialError::new(kind, detail).telling(format!("the parent proxy answered CONNECT with {status}: {advice}")))
     }
 
     fn advice_on_login(&self, fields: &[httparse::Header<'_>]) -> String {
@@ -251,7 +251,7 @@ impl Onward {
     }
 
     fn broken(&self, error: &std::io::Error) -> DialError {
-        let why = refused_identity(error, &Keys::ONWARD).unwrap_or_else(|| broken_reason(error));
+        let why = refused_identity(error, &Keys::PARENT_PROXY).unwrap_or_else(|| broken_reason(error));
         self.failed(Kind::ConnectionTerminated, |proxy| {
             format!("{proxy} ended the connection before it answered CONNECT: {why}")
         })
@@ -263,13 +263,13 @@ impl Onward {
 
     /// An error that names the proxy by its address to whoever runs attache, and to nobody else.
     fn failed(&self, kind: Kind, sentence: impl Fn(&str) -> String) -> DialError {
-        let named = sentence(&format!("the onward proxy {}", self.name()));
-        DialError::new(kind, named).telling(sentence("the onward proxy"))
+        let named = sentence(&format!("the parent proxy {}", self.name()));
+        DialError::new(kind, named).telling(sentence("the parent proxy"))
     }
 
     fn no_password(&self, error: &dyn std::error::Error) -> DialError {
-        let detail = format!("the password for the onward proxy {} is not available: {error}", self.name());
-        DialError::new(Kind::ProxyConfiguration, detail).telling("the password for the onward proxy is not available")
+        let detail = format!("the password for the parent proxy {} is not available: {error}", self.name());
+        DialError::new(Kind::ProxyConfiguration, detail).telling("the password for the parent proxy is not available")
     }
 }
 

@@ -1,4 +1,4 @@
-//! `no_proxy`: what is reached without the onward proxy. Its entries mean what they mean in the environment variable of
+//! `no_proxy`: what is reached without the parent proxy. Its entries mean what they mean in the environment variable of
 //! that name to most programs, save that a name is never looked up for them.
 
 use ipnet::IpNet;
@@ -7,7 +7,7 @@ use super::origin::{Authority, Host};
 
 /// One entry of `no_proxy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum DirectRule {
+pub(crate) enum NoProxyRule {
     /// `localhost`, names below it, and loopback addresses.
     Loopback,
     /// `corp.example`: this name and all below it. `.corp.example`: those below it only.
@@ -33,7 +33,7 @@ pub(crate) enum DirectRule {
 #[error("it is no name, address or network")]
 pub(crate) struct InvalidRule;
 
-impl DirectRule {
+impl NoProxyRule {
     /// Reads `name`, `.name` or `*.name`, `address` or `network/length`; all but the last perhaps with `:port`.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn covers(rule: &str, host: &str, port: u16) -> bool {
-        DirectRule::parse(rule).unwrap().covers(&Host::parse(host).unwrap(), port)
+        NoProxyRule::parse(rule).unwrap().covers(&Host::parse(host).unwrap(), port)
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
         for text in
             ["", "*", "a b", "10.0.0.0/33", "a:0", "a:x", "user@a", ".10.0.0.1", "http://a", "0x7f.1", "a,b", ".."]
         {
-            assert!(DirectRule::parse(text).is_err(), "{text:?}");
+            assert!(NoProxyRule::parse(text).is_err(), "{text:?}");
         }
     }
 }
