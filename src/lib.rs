@@ -10,9 +10,10 @@ pub(crate) mod admin;
 pub mod app;
 #[doc(hidden)]
 pub mod bench;
+pub(crate) mod blocking;
 pub(crate) mod caller;
 pub(crate) mod cli;
-pub(crate) mod coarse;
+pub(crate) mod coalesce;
 pub mod config;
 pub(crate) mod credential;
 pub mod demo;
@@ -36,9 +37,8 @@ pub(crate) mod secret;
 pub mod service;
 pub(crate) mod sync;
 pub(crate) mod telemetry;
-pub(crate) mod threads;
+pub(crate) mod timer;
 pub(crate) mod tls;
-pub(crate) mod together;
 pub(crate) mod token;
 pub(crate) mod upstream;
 

@@ -54,13 +54,13 @@ pub(super) async fn ready(State(shared): AdminState) -> impl IntoResponse {
 pub(super) async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let open_metrics = accepts.contains("application/openmetrics-text");
-    let (together, content_type) = if open_metrics {
+    let (answers, content_type) = if open_metrics {
         (&shared.open_metrics, exposition::OPEN_METRICS)
     } else {
         (&shared.prometheus, exposition::PROMETHEUS)
     };
     let of = Arc::clone(&shared);
-    made(content_type, together.get(move || of.exposition.text(open_metrics).into()).await)
+    made(content_type, answers.get(move || of.exposition.text(open_metrics).into()).await)
 }
 
 pub(super) async fn report(State(shared): AdminState) -> Response {

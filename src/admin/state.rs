@@ -12,11 +12,11 @@ use super::guard::Guard;
 use super::reloads::Reloads;
 use super::report::StatusReport;
 use super::status;
+use crate::coalesce::Coalescer;
 use crate::listen::Listening;
 use crate::runtime::SharedRuntime;
 use crate::secret::{Secret, SecretError, SecretSource};
 use crate::telemetry::{RecentRequests, RequestMetrics};
-use crate::together::Together;
 use crate::token::TokenMetrics;
 
 /// What the admin API knows besides the runtime.
@@ -63,10 +63,10 @@ pub(super) struct Shared {
     pub(super) facts: AdminFacts,
     pub(super) runtime: SharedRuntime,
     pub(super) exposition: Exposition,
-    pub(super) prometheus: Together<Bytes>,
-    pub(super) open_metrics: Together<Bytes>,
-    pub(super) reports: Together<Bytes>,
-    pub(super) news: Together<Bytes>,
+    pub(super) prometheus: Coalescer<Bytes>,
+    pub(super) open_metrics: Coalescer<Bytes>,
+    pub(super) reports: Coalescer<Bytes>,
+    pub(super) news: Coalescer<Bytes>,
     /// The newest report, and when it was made.
     pub(super) newest: Mutex<Option<(Instant, Bytes)>>,
     pub(super) watchers: Arc<Semaphore>,
@@ -80,10 +80,10 @@ impl Shared {
             facts,
             runtime,
             exposition,
-            prometheus: Together::default(),
-            open_metrics: Together::default(),
-            reports: Together::default(),
-            news: Together::default(),
+            prometheus: Coalescer::default(),
+            open_metrics: Coalescer::default(),
+            reports: Coalescer::default(),
+            news: Coalescer::default(),
             newest: Mutex::default(),
             watchers,
         }

@@ -264,7 +264,7 @@ async fn control_main(
     stop: Stop,
 ) {
     let AdminListener { socket, admin, context } = admin;
-    let clock = tokio::task::spawn_local(crate::coarse::drive());
+    let clock = tokio::task::spawn_local(crate::timer::drive());
     let rotation = tokio::task::spawn_local(watch::secrets::watch(live));
     let reloading = tokio::task::spawn_local(reloader.serve(requests));
     let drain = Drain::new(&context.room);

@@ -16,12 +16,12 @@ use tokio::runtime::{Builder, Handle, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::coarse;
 use crate::listen::{
     self, Bound, CallerConnection, ConnectionHandler, Drain, Handler, Incoming, ListenContext, Serving, Unreadable,
 };
 use crate::proxy::{CallerBody, Proxy, ProxyShared, malformed};
 use crate::runtime::SharedRuntime;
+use crate::timer;
 
 /// How often idle upstream connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -155,7 +155,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Running>
 
 async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command>, parts: WorkerParts) {
     let WorkerParts { runtime, shared, context, workers, stop } = parts;
-    let clock = tokio::task::spawn_local(coarse::drive());
+    let clock = tokio::task::spawn_local(timer::drive());
     let tunnels = Drain::new(&context.room);
     let inside =
         Serving { limits: Arc::clone(&context.limits), panics: context.panics.clone(), drain: Rc::clone(&tunnels) };

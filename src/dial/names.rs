@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::error::{DialError, DialErrorKind};
+use crate::blocking::BlockingPool;
 use crate::sync::lock;
-use crate::threads::Threads;
 
 /// How long an answer counts without asking again. A change is seen by the next connection, and a burst of connections asks
 /// once.
@@ -54,7 +54,7 @@ trait Lookup: Send + Sync {
 type Wanted = Box<dyn FnOnce() -> bool + Send>;
 
 /// The system's own lookup, on threads of its own.
-struct System(Arc<Threads>);
+struct System(Arc<BlockingPool>);
 
 /// Names that are looked up in one place: with the same threads, and with one memory.
 #[derive(Clone)]
@@ -104,7 +104,7 @@ impl Names {
     }
 
     fn on_threads(name: &'static str, most: usize) -> Self {
-        Self::by(Arc::new(System(Threads::new(name, most))))
+        Self::by(Arc::new(System(BlockingPool::new(name, most))))
     }
 
     fn by(lookup: Arc<dyn Lookup>) -> Self {

@@ -164,7 +164,7 @@ async fn memory_is_bounded_by_names_and_by_lookups() {
 
 /// On the real threads, with a call that does not come back for some names.
 struct Blocking {
-    threads: Arc<Threads>,
+    threads: Arc<BlockingPool>,
     silent: HashSet<&'static str>,
     hang: Arc<Mutex<mpsc::Receiver<()>>>,
     hanging: Arc<AtomicUsize>,
@@ -191,7 +191,7 @@ async fn silent_names_hold_their_own_threads_and_no_more_than_the_bound() {
     let (release, hang) = mpsc::channel::<()>();
     let hanging = Arc::new(AtomicUsize::new(0));
     let blocking = Blocking {
-        threads: Threads::new("test", 8),
+        threads: BlockingPool::new("test", 8),
         silent: HashSet::from([".silent.test"]),
         hang: Arc::new(Mutex::new(hang)),
         hanging: Arc::clone(&hanging),

@@ -79,7 +79,7 @@ impl Host {
 
     /// A name that is nobody's (RFC 6761 section 6.4), for where the host comes with each request.
     #[must_use]
-    pub(crate) fn nobody() -> Self {
+    pub(crate) fn placeholder() -> Self {
         Self("invalid".into())
     }
 

@@ -94,7 +94,7 @@ impl ParentProxy {
     ) -> Result<Transport, DialError> {
         check_text(target, policy, own)?;
         let stream = self.dial(policy, own).await?;
-        if target.by_caller && target.host.ip().is_none() && own.has_port(target.port) && is_here(&stream) {
+        if target.by_caller && target.host.ip().is_none() && own.has_port(target.port) && is_local_address(&stream) {
             let (host, port) = (target.host, target.port);
             return Err(self.failed(Kind::ProxyLoopDetected, |proxy| {
                 format!("{host}:{port} through {proxy} on this machine could be one of attache's own listeners")
@@ -288,7 +288,7 @@ fn check_text(target: &Target<'_>, policy: &AddressPolicy, own: &OwnAddresses) -
 }
 
 /// True if the other end is on this machine too.
-fn is_here(stream: &TcpStream) -> bool {
+fn is_local_address(stream: &TcpStream) -> bool {
     match (stream.local_addr(), stream.peer_addr()) {
         (Ok(local), Ok(peer)) => {
             let (local, peer) = (local.ip().to_canonical(), peer.ip().to_canonical());

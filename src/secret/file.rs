@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+use crate::blocking::BlockingPool;
 use crate::sync::lock;
-use crate::threads::Threads;
 
 /// The largest secret file that is read; a private key or a token fits many times over.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -26,10 +26,10 @@ type Outcome = Result<Zeroizing<Vec<u8>>, String>;
 
 /// The readings under way. One for each file: a file that hangs holds one thread, however often it is wanted.
 static READINGS: LazyLock<Readings> =
-    LazyLock::new(|| Readings { threads: Threads::new("attache-secrets", MOST), under_way: Mutex::default() });
+    LazyLock::new(|| Readings { threads: BlockingPool::new("attache-secrets", MOST), under_way: Mutex::default() });
 
 struct Readings {
-    threads: Arc<Threads>,
+    threads: Arc<BlockingPool>,
     under_way: Mutex<HashMap<PathBuf, Arc<Reading>>>,
 }
 

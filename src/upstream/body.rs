@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::http2::Answer;
 use super::lease::Lease;
-use crate::coarse::{Deadline, Tick};
+use crate::timer::{CoarseInstant, Deadline};
 
 /// An error of a body that was read from one side and broke on its way to the other.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -27,7 +27,7 @@ pub(super) struct Outgoing<B> {
 
 /// When the request body last moved, and whom it waits for.
 pub(super) struct Progress {
-    pub(super) last: Cell<Tick>,
+    pub(super) last: Cell<CoarseInstant>,
     pub(super) finished: Cell<bool>,
     /// There was nothing to take when it was last asked for more: the caller is slow, not the upstream.
     pub(super) starved: Cell<bool>,
@@ -36,7 +36,11 @@ pub(super) struct Progress {
 impl<B: Body> Outgoing<B> {
     /// Wraps a body; one that is empty has no progress to report.
     pub(super) fn new(inner: B) -> Self {
-        let begun = || Progress { last: Cell::new(Tick::now()), finished: Cell::new(false), starved: Cell::new(false) };
+        let begun = || Progress {
+            last: Cell::new(CoarseInstant::now()),
+            finished: Cell::new(false),
+            starved: Cell::new(false),
+        };
         let progress = (!inner.is_end_stream()).then(|| Rc::new(begun()));
         Self { inner, first: Bytes::new(), progress }
     }
@@ -68,7 +72,7 @@ where
         }
         let frame = ready!(polled);
         if let Some(progress) = &self.progress {
-            progress.last.set(Tick::now());
+            progress.last.set(CoarseInstant::now());
             progress.finished.set(!matches!(frame, Some(Ok(_))) || self.inner.is_end_stream());
         }
         Poll::Ready(frame)
@@ -168,7 +172,7 @@ where
             }
             Poll::Pending => {
                 let silence = this.silence;
-                let deadline = this.deadline.get_or_insert_with(|| Deadline::at(Tick::now().after(silence)));
+                let deadline = this.deadline.get_or_insert_with(|| Deadline::at(CoarseInstant::now().after(silence)));
                 ready!(deadline.poll(cx));
                 if let Some(upload) = this.upload.as_ref().filter(|upload| !upload.finished.get()) {
                     deadline.move_to(upload.last.get().after(silence));

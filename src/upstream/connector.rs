@@ -7,8 +7,8 @@ use tokio_rustls::TlsConnector;
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::http1::Stream;
 use super::{Offer, Upstream};
-use crate::coarse;
 use crate::dial::{DialError, Host, Names, Origin, Target, Transport, dial, handshake_error, without_brackets};
+use crate::timer;
 use crate::tls::Keys;
 
 /// Dials the origin (or what stands in for it in `connect`), within the connect timeout.
@@ -36,7 +36,7 @@ async fn in_time<T>(
     connecting: impl Future<Output = Result<T, ExchangeError>>,
 ) -> Result<T, ExchangeError> {
     let limit = upstream.settings.timeouts.connect;
-    coarse::timeout(limit, connecting).await.unwrap_or_else(|_| {
+    timer::timeout(limit, connecting).await.unwrap_or_else(|_| {
         let Way { host, names, .. } = way(upstream, origin);
         let parent_proxy = upstream.parent_proxy_for(origin);
         if parent_proxy.is_none() && names.is_silent(without_brackets(host.as_str())) {

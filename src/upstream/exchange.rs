@@ -22,9 +22,9 @@ use super::error::{ExchangeError, ExchangeErrorKind, Resend};
 use super::lease::NotSent;
 use super::pool::{OriginPool, Pool};
 use super::{Offer, Timeouts, Upstream, path_and_query};
-use crate::coarse::{Deadline, Limit};
 use crate::dial::{Origin, Scheme};
 use crate::interim::Interims;
+use crate::timer::{Deadline, Limit};
 
 /// On how many connections a request tries to leave that none of them has let out.
 const MOST_TURNS: usize = 4;
@@ -268,7 +268,7 @@ fn response_timeout(timeouts: &Timeouts) -> ExchangeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coarse::Tick;
+    use crate::timer::CoarseInstant;
     use std::cell::Cell;
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stands_still_is_the_fault_of_whoever_holds_it_up() {
-        let ticker = tokio::spawn(crate::coarse::drive());
+        let ticker = tokio::spawn(crate::timer::drive());
         tokio::task::yield_now().await;
         let timeouts = Timeouts::default();
         for (finished, starved, expected) in [
@@ -305,7 +305,7 @@ mod tests {
             (true, false, ExchangeErrorKind::HttpResponseTimeout),
         ] {
             let (finished, starved) = (Cell::new(finished), Cell::new(starved));
-            let progress = Rc::new(Progress { last: Cell::new(Tick::now()), finished, starved });
+            let progress = Rc::new(Progress { last: Cell::new(CoarseInstant::now()), finished, starved });
             let waiting = within_time(|_| Poll::<()>::Pending, Some(progress), &timeouts);
             assert_eq!(waiting.await.unwrap_err().kind, expected);
         }

@@ -19,8 +19,8 @@ use super::http1::{self, Stream};
 use super::http2::{self, Exchange};
 use super::pool::OriginPool;
 use super::shared::Streams;
-use crate::coarse::Tick;
 use crate::dial::{Http2Fault, Origin};
+use crate::timer::CoarseInstant;
 
 /// A connection in use by one request; dropped instead of given back, an HTTP/1.1 connection is closed.
 pub(super) struct Lease<B> {
@@ -179,7 +179,7 @@ where
             return Err(NotSent::Failed(ExchangeError::new(ExchangeErrorKind::HttpProtocolError, detail)));
         };
         let http1 = &mut connection.http1;
-        let left_at = Tick::now();
+        let left_at = CoarseInstant::now();
         let answer = match within_time(|cx| http1.poll_response(cx), progress.clone(), timeouts).await {
             Ok(answer) => answer,
             Err(error) => {

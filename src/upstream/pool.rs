@@ -21,8 +21,8 @@ use super::http1::{self, Stream};
 use super::lease::{Lease, Owned, Speaking};
 use super::shared::{Shared, Streams};
 use super::{Offer, Upstream};
-use crate::coarse::{self, Tick};
 use crate::dial::Origin;
+use crate::timer::{self, CoarseInstant};
 
 /// How long a server that wants HTTP/1.1 is spoken to in it. One that has been mended gets HTTP/2 again without a restart
 /// here, and one that has not costs one request in this time a second sending.
@@ -66,7 +66,7 @@ enum Protocol {
 
 struct Idle<B> {
     connection: Box<Owned<B>>,
-    since: Tick,
+    since: CoarseInstant,
     _resting: Resting<B>,
 }
 
@@ -99,10 +99,10 @@ where
     /// Closes what has been idle for too long, or belongs to an upstream that is no longer live, and forgets origins without a
     /// connection. Call it every few seconds.
     pub(crate) fn sweep(&self, is_live: impl Fn(u64) -> bool) {
-        let now = Tick::now();
+        let now = CoarseInstant::now();
         self.origins.borrow_mut().retain(|(upstream, ..), pool| {
             // Requests that began before a reload finish; their connections then serve nobody.
-            let now = if is_live(*upstream) { now } else { Tick::from_bits(u64::MAX) };
+            let now = if is_live(*upstream) { now } else { CoarseInstant::from_bits(u64::MAX) };
             let kept = |idle: &mut Idle<B>| idle.since.after(pool.idle_time) > now && idle.connection.http1.is_alive();
             pool.idle.borrow_mut().retain_mut(kept);
             pool.shared.borrow_mut().retain(|shared| shared.is_kept(now, pool.idle_time));
@@ -178,7 +178,7 @@ where
         with_body: bool,
     ) -> Result<Lease<B>, ExchangeError> {
         let limit = upstream.settings.timeouts.connect;
-        let place = coarse::timeout(limit, self.place(upstream, with_body)).await.map_err(|_elapsed| {
+        let place = timer::timeout(limit, self.place(upstream, with_body)).await.map_err(|_elapsed| {
             if self.bounds.has_room(self) {
                 // There was room, but the connection that was to say what the server speaks has not come about.
                 let limit = humantime::format_duration(limit);
@@ -216,7 +216,7 @@ where
     pub(super) fn give_back(&self, mut connection: Box<Owned<B>>) {
         if connection.http1.is_reusable() {
             connection.http1.rest();
-            let idle = Idle { connection, since: Tick::now(), _resting: Resting::new(&self.bounds) };
+            let idle = Idle { connection, since: CoarseInstant::now(), _resting: Resting::new(&self.bounds) };
             self.idle.borrow_mut().push(idle);
             self.bounds.trim();
         }
@@ -279,7 +279,7 @@ impl<B> OriginPool<B> {
 
     /// A request was not answered in time over a connection to this address that had been idle. The others that have been idle
     /// since before it left go there too, and each would cost a caller as much; what was given back since has answered.
-    pub(super) fn distrust(&self, peer: Option<SocketAddr>, left_at: Tick) {
+    pub(super) fn distrust(&self, peer: Option<SocketAddr>, left_at: CoarseInstant) {
         self.idle.borrow_mut().retain(|idle| idle.connection.peer != peer || idle.since > left_at);
     }
 
@@ -299,7 +299,7 @@ impl<B> OriginPool<B> {
     }
 
     /// Since when the connection has been idle that has been so for longest.
-    pub(super) fn longest_idle(&self) -> Option<Tick> {
+    pub(super) fn longest_idle(&self) -> Option<CoarseInstant> {
         let shared = self.shared.borrow().iter().filter_map(Shared::idle_since).min();
         // They are used last in, first out.
         let owned = self.idle.borrow().first().map(|idle| idle.since);
@@ -307,7 +307,7 @@ impl<B> OriginPool<B> {
     }
 
     /// Closes one that has been idle since then.
-    pub(super) fn close_idle_since(&self, since: Tick) -> bool {
+    pub(super) fn close_idle_since(&self, since: CoarseInstant) -> bool {
         let mut shared = self.shared.borrow_mut();
         if let Some(place) = shared.iter().position(|shared| shared.idle_since() == Some(since)) {
             shared.remove(place).retire();
@@ -322,15 +322,15 @@ impl<B> OriginPool<B> {
 
 /// What holds until some moment.
 #[derive(Default)]
-struct ForAWhile(Cell<Option<Tick>>);
+struct ForAWhile(Cell<Option<CoarseInstant>>);
 
 impl ForAWhile {
     fn begin(&self, time: Duration) {
-        self.0.set(Some(Tick::now().after(time)));
+        self.0.set(Some(CoarseInstant::now().after(time)));
     }
 
     fn holds(&self) -> bool {
-        self.0.get().is_some_and(|until| until > Tick::now())
+        self.0.get().is_some_and(|until| until > CoarseInstant::now())
     }
 }
 
@@ -361,7 +361,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_wanted_http1_is_offered_http2_again_after_a_while() {
-        let ticker = tokio::spawn(coarse::drive());
+        let ticker = tokio::spawn(timer::drive());
         tokio::task::yield_now().await;
         let http1 = ForAWhile::default();
         assert!(!http1.holds());

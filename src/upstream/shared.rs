@@ -19,8 +19,8 @@ use super::error::ExchangeError;
 use super::http1::Stream;
 use super::lease::{Speaking, StreamGuard};
 use super::pool::OriginPool;
-use crate::coarse::{Deadline, Tick};
 use crate::dial::Http2Fault;
+use crate::timer::{CoarseInstant, Deadline};
 
 /// Streams of one connection that we open at the most, whatever its server allows.
 const MAX_STREAMS: u32 = 256;
@@ -66,17 +66,17 @@ pub(super) struct Streams<B> {
     /// How many the server allows, as it said last.
     room: Cell<usize>,
     /// Without a stream since then.
-    idle_since: Cell<Tick>,
+    idle_since: Cell<CoarseInstant>,
     /// The server has refused a stream, and has answered none since.
     refuses: Cell<bool>,
     /// Requests have gone out, and since then not one byte has come.
-    owes_since: Cell<Option<Tick>>,
+    owes_since: Cell<Option<CoarseInstant>>,
     /// Something has come since the last request went out.
     heard: Cell<bool>,
     /// A request was not answered in time, and since then not one byte has come.
     timed_out: Cell<bool>,
     /// An upload waits for room, and since then none has moved.
-    uploads_wait: Cell<Option<Tick>>,
+    uploads_wait: Cell<Option<CoarseInstant>>,
     /// No stream can begin on it any more.
     ended: Cell<bool>,
     alive: Cell<Option<Alive<B>>>,
@@ -88,7 +88,7 @@ impl<B> Streams<B> {
         Self {
             open: Cell::new(0),
             room: Cell::new(0),
-            idle_since: Cell::new(Tick::now()),
+            idle_since: Cell::new(CoarseInstant::now()),
             refuses: Cell::new(false),
             owes_since: Cell::new(None),
             heard: Cell::new(false),
@@ -106,7 +106,7 @@ impl<B> Streams<B> {
         self.open.set(self.open.get() + 1);
         self.heard.set(false);
         if self.owes_since.get().is_none() {
-            self.owes_since.set(Some(Tick::now()));
+            self.owes_since.set(Some(CoarseInstant::now()));
         }
     }
 
@@ -116,7 +116,7 @@ impl<B> Streams<B> {
         if self.open.get() == 0 {
             self.uploads_wait.set(None);
         }
-        self.idle_since.set(Tick::now());
+        self.idle_since.set(CoarseInstant::now());
         if self.open.get() == 0 {
             if self.heard.get() {
                 self.owes_since.set(None);
@@ -144,7 +144,7 @@ impl<B> Streams<B> {
     /// An upload found no room.
     pub(super) fn upload_waits(&self) {
         if self.uploads_wait.get().is_none() {
-            self.uploads_wait.set(Some(Tick::now()));
+            self.uploads_wait.set(Some(CoarseInstant::now()));
         }
     }
 
@@ -162,16 +162,18 @@ impl<B> Streams<B> {
     fn heard(&self) {
         self.timed_out.set(false);
         self.heard.set(true);
-        self.owes_since.set((self.open.get() > 0).then(Tick::now));
+        self.owes_since.set((self.open.get() > 0).then(CoarseInstant::now));
     }
 
     /// True if the other end may have gone: it owes an answer to a request or to a ping.
     fn is_doubtful(&self) -> bool {
-        self.timed_out.get() || self.owes_since.get().is_some_and(|since| since.after(PING_OVERDUE) <= Tick::now())
+        self.timed_out.get()
+            || self.owes_since.get().is_some_and(|since| since.after(PING_OVERDUE) <= CoarseInstant::now())
     }
 
     fn takes_another(&self, with_body: bool) -> bool {
-        if with_body && self.uploads_wait.get().is_some_and(|since| since.after(UPLOADS_STUCK) <= Tick::now()) {
+        if with_body && self.uploads_wait.get().is_some_and(|since| since.after(UPLOADS_STUCK) <= CoarseInstant::now())
+        {
             return false;
         }
         self.open.get() < self.room.get().min(MAX_STREAMS as usize) && !self.refuses.get() && !self.is_doubtful()
@@ -245,14 +247,14 @@ where
     }
 
     /// False once it is of no use: closed, or without a stream for this long.
-    pub(super) fn is_kept(&self, now: Tick, idle: Duration) -> bool {
+    pub(super) fn is_kept(&self, now: CoarseInstant, idle: Duration) -> bool {
         !self.streams.ended.get() && (self.streams.open.get() > 0 || self.streams.idle_since.get().after(idle) > now)
     }
 }
 
 impl<B> Shared<B> {
     /// Since when it has had no stream.
-    pub(super) fn idle_since(&self) -> Option<Tick> {
+    pub(super) fn idle_since(&self) -> Option<CoarseInstant> {
         (self.streams.open.get() == 0).then(|| self.streams.idle_since.get())
     }
 
@@ -277,7 +279,7 @@ struct Pings<B> {
 
 impl<B> Pings<B> {
     fn new(peer: PingPong, streams: Rc<Streams<B>>) -> Self {
-        Self { peer, streams, deadline: Deadline::at(Tick::now().after(PING_INTERVAL)), is_asked: false }
+        Self { peer, streams, deadline: Deadline::at(CoarseInstant::now().after(PING_INTERVAL)), is_asked: false }
     }
 
     /// Ready if there was no answer.
@@ -290,10 +292,10 @@ impl<B> Pings<B> {
                     return Poll::Pending;
                 }
                 self.is_asked = false;
-                self.deadline.move_to(Tick::now().after(PING_INTERVAL));
+                self.deadline.move_to(CoarseInstant::now().after(PING_INTERVAL));
             }
             ready!(self.deadline.poll(cx));
-            let now = Tick::now();
+            let now = CoarseInstant::now();
             match self.streams.owes_since.get().map(|since| since.after(PING_INTERVAL)) {
                 Some(due) if due <= now => {
                     if self.peer.send_ping(Ping::opaque()).is_err() {
@@ -365,7 +367,7 @@ mod tests {
     use super::*;
 
     async fn clock() -> tokio::task::JoinHandle<()> {
-        let ticker = tokio::spawn(crate::coarse::drive());
+        let ticker = tokio::spawn(crate::timer::drive());
         tokio::task::yield_now().await;
         ticker
     }

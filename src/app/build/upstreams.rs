@@ -117,7 +117,7 @@ pub(crate) fn unmatched(context: &BuildContext, config: &Config) -> Result<Unmat
 
 fn unmatched_settings(scheme: Scheme, config: &Config) -> UpstreamSettings {
     // Any host comes with the request; the pattern only carries the scheme, and that there is more than one origin.
-    let suffix = Origin { scheme, host: Host::nobody(), port: scheme.default_port() };
+    let suffix = Origin { scheme, host: Host::placeholder(), port: scheme.default_port() };
     UpstreamSettings {
         name: UNMATCHED.into(),
         origin: OriginPattern::Wildcard { suffix },

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::drain::DrainGuard;
 use super::state::{ConnectionState, ConnectionTimeout};
-use crate::coarse::{Deadline, Tick};
 use crate::listen::settings::Limits;
+use crate::timer::{CoarseInstant, Deadline};
 
 /// How long a connection without a request in progress stays open while the worker drains: a request that was on its way
 /// when the draining began is answered, with `Connection: close`.
@@ -34,15 +34,15 @@ pub(super) async fn drive<C: Served>(
     limits: &Limits,
     guard: &DrainGuard,
 ) {
-    let mut deadline = Deadline::at(Tick::now());
+    let mut deadline = Deadline::at(CoarseInstant::now());
     let mut finishing = false;
     // Since when the worker drains.
-    let mut draining: Option<Tick> = None;
+    let mut draining: Option<CoarseInstant> = None;
     // When it has made room, whatever the caller says to that.
-    let mut leaves_by: Option<Tick> = None;
+    let mut leaves_by: Option<CoarseInstant> = None;
     let ended = std::future::poll_fn(|cx| {
         if draining.is_none() && guard.must_finish(cx) {
-            draining = Some(Tick::now());
+            draining = Some(CoarseInstant::now());
         }
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(ended);
@@ -50,7 +50,7 @@ pub(super) async fn drive<C: Served>(
         let grace_ends = draining.map(|since| since.after(DRAIN_GRACE));
         if let Some(grace_ends) = grace_ends
             && !finishing
-            && (state.may_finish_now() || Tick::now() >= grace_ends)
+            && (state.may_finish_now() || CoarseInstant::now() >= grace_ends)
         {
             finishing = true;
             connection.as_mut().finish();
@@ -60,7 +60,7 @@ pub(super) async fn drive<C: Served>(
         }
         if !finishing && guard.must_make_room(cx) {
             finishing = true;
-            leaves_by = Some(Tick::now().after(GOODBYE_TIMEOUT));
+            leaves_by = Some(CoarseInstant::now().after(GOODBYE_TIMEOUT));
             connection.as_mut().finish();
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ended);
@@ -81,7 +81,7 @@ pub(super) async fn drive<C: Served>(
         match timeout {
             ConnectionTimeout::Idle if !finishing => {
                 finishing = true;
-                let by = *leaves_by.insert(Tick::now().after(GOODBYE_TIMEOUT));
+                let by = *leaves_by.insert(CoarseInstant::now().after(GOODBYE_TIMEOUT));
                 connection.as_mut().finish();
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                     return Poll::Ready(ended);

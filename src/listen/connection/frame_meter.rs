@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::coarse::Tick;
+use crate::timer::CoarseInstant;
 
 /// A frame's header (RFC 9113 section 4.1).
 const HEADER: usize = 9;
@@ -44,7 +44,7 @@ pub(in crate::listen) struct FrameMeter {
     filled: usize,
     /// Idle frames that may still come.
     left: u32,
-    refilled: Tick,
+    refilled: CoarseInstant,
     /// Acknowledgements that may still come.
     acks: u32,
     head: Head,
@@ -68,7 +68,7 @@ impl FrameMeter {
             header: [0; HEADER],
             filled: 0,
             left: BURST,
-            refilled: Tick::now(),
+            refilled: CoarseInstant::now(),
             acks: ACKS,
             head: Head::None,
         }
@@ -134,7 +134,7 @@ impl FrameMeter {
     fn spend(&mut self) -> bool {
         if self.left == 0 {
             // The clock is read only where the burst is spent.
-            let now = Tick::now();
+            let now = CoarseInstant::now();
             if now >= self.refilled.after(Duration::from_secs(1)) {
                 self.left = PER_SECOND;
                 self.refilled = now;

@@ -29,7 +29,7 @@ use self::state::ConnectionState;
 use super::bind::Accepted;
 use super::caller::CallerConnection;
 use super::handler::{ConnectionHandler, Handler};
-use crate::coarse;
+use crate::timer;
 use crate::tls::server::names_in;
 
 /// RFC 9113 section 3.4: how an HTTP/2 connection begins.
@@ -65,7 +65,7 @@ where
 {
     let Some(config) = handler.tls() else { return handler.serve(stream, caller, serving).await };
     let guard = serving.drain.guard(&Arc::default());
-    let handshake = coarse::timeout(serving.limits.header_timeout, TlsAcceptor::from(config).accept(stream));
+    let handshake = timer::timeout(serving.limits.header_timeout, TlsAcceptor::from(config).accept(stream));
     let stream = tokio::select! {
         biased;
         // Boxed: the state of a handshake is large, and every connection's future would have to have room for it.
@@ -107,7 +107,7 @@ pub(crate) async fn serve_http<S, H>(
     let first = speaks_http2(&mut stream, &mut prefix, &state);
     let detected = tokio::select! {
         biased;
-        detected = coarse::timeout(limits.header_timeout, first) => detected,
+        detected = timer::timeout(limits.header_timeout, first) => detected,
         () = guard.makes_room() => return,
         // What it sends may be on its way.
         () = grace(guard.draining()) => return,

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::state::ConnectionState;
-use crate::coarse::Tick;
 use crate::sync::lock;
 use crate::telemetry::LogThrottle;
+use crate::timer::CoarseInstant;
 
 /// One place in so many is kept free, so that the next connection need not wait until another has gone.
 const RESERVED_SHARE: usize = 32;
@@ -117,7 +117,7 @@ impl Room {
         let mut workers = lock(&self.workers);
         workers.retain(|worker| worker.strong_count() > 0);
         let workers: Vec<Arc<WorkerConnections>> = workers.iter().filter_map(Weak::upgrade).collect();
-        let now = Tick::now();
+        let now = CoarseInstant::now();
         let mut going = 0;
         let mut idle = Vec::new();
         for (which, worker) in workers.iter().enumerate() {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::coarse::Tick;
 use crate::listen::settings::Limits;
 use crate::sync::lock;
+use crate::timer::CoarseInstant;
 
 /// The state of a connection. Atomics because hyper wants `Send` of an upgradeable connection, and because any worker may look
 /// for the connection that has been idle longest; only its own thread ever changes it, save that it may be asked to go.
@@ -64,7 +64,7 @@ impl Default for ConnectionState {
     fn default() -> Self {
         Self {
             phase: AtomicU8::new(NEW),
-            since: AtomicU64::new(Tick::now().to_bits()),
+            since: AtomicU64::new(CoarseInstant::now().to_bits()),
             busy: AtomicU64::new(0),
             answering: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
@@ -97,7 +97,7 @@ impl ConnectionState {
     }
 
     fn touch(&self) {
-        self.since.store(Tick::now().to_bits(), Ordering::Relaxed);
+        self.since.store(CoarseInstant::now().to_bits(), Ordering::Relaxed);
     }
 
     /// Something has come: from now on a request head is owed.
@@ -109,8 +109,8 @@ impl ConnectionState {
 
     /// Since when nothing has been asked for on this connection; `None` if a request is in progress, or its head has begun to
     /// come. `now` may be another thread's: the clocks of workers begin together.
-    pub(in crate::listen) fn idle_since(&self, now: Tick) -> Option<Tick> {
-        let since = Tick::from_bits(self.since.load(Ordering::Relaxed));
+    pub(in crate::listen) fn idle_since(&self, now: CoarseInstant) -> Option<CoarseInstant> {
+        let since = CoarseInstant::from_bits(self.since.load(Ordering::Relaxed));
         (self.is_idle() && now >= since.after(IDLE_AFTER)).then_some(since)
     }
 
@@ -195,7 +195,7 @@ impl ConnectionState {
     /// Whether an HTTP/2 request's head has begun and not ended.
     pub(in crate::listen) fn note_head(&self, is_open: bool) {
         if is_open != (self.head_since.load(Ordering::Relaxed) != 0) {
-            self.head_since.store(if is_open { Tick::now().to_bits().max(1) } else { 0 }, Ordering::Relaxed);
+            self.head_since.store(if is_open { CoarseInstant::now().to_bits().max(1) } else { 0 }, Ordering::Relaxed);
         }
     }
 
@@ -235,15 +235,15 @@ impl ConnectionState {
 
     /// When this connection has to have moved on, and which timeout that is. `None` while an answer is awaited: that
     /// has deadlines of its own.
-    pub(in crate::listen) fn deadline(&self, limits: &Limits) -> Option<(Tick, ConnectionTimeout)> {
-        let since = Tick::from_bits(self.since.load(Ordering::Relaxed));
+    pub(in crate::listen) fn deadline(&self, limits: &Limits) -> Option<(CoarseInstant, ConnectionTimeout)> {
+        let since = CoarseInstant::from_bits(self.since.load(Ordering::Relaxed));
         if self.blocked.load(Ordering::Relaxed) {
             return Some((since.after(limits.keep_alive), ConnectionTimeout::Blocked));
         }
         // Nothing else can be said on the connection before such a head has ended (RFC 9113 section 6.10).
         let head = self.head_since.load(Ordering::Relaxed);
         if head != 0 {
-            return Some((Tick::from_bits(head).after(limits.header_timeout), ConnectionTimeout::Head));
+            return Some((CoarseInstant::from_bits(head).after(limits.header_timeout), ConnectionTimeout::Head));
         }
         if self.is_busy() {
             return None;

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use crate::together::Together;
+use crate::coalesce::Coalescer;
 
 /// `st` of a connection that stands; of any other the owner may be missing.
 const ESTABLISHED: &str = "01";
@@ -22,7 +22,7 @@ const ESTABLISHED: &str = "01";
 type Owners = HashMap<(SocketAddr, SocketAddr), u32>;
 
 /// What is read for all that ask at the same time, on any worker.
-static TABLES: LazyLock<Together<Arc<Owners>>> = LazyLock::new(Together::default);
+static TABLES: LazyLock<Coalescer<Arc<Owners>>> = LazyLock::new(Coalescer::default);
 
 /// The user whose socket is at the other end. `None`: it cannot be told, or the connection has ended already.
 pub(crate) async fn owner(peer: SocketAddr, ours: SocketAddr) -> Option<u32> {

@@ -11,8 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::incoming::poll_incoming;
 use super::replay_memory::{Kept, ReplayMemory};
-use crate::coarse::Tick;
 use crate::listen::Incoming;
+use crate::timer::CoarseInstant;
 use crate::upstream::BodyError;
 
 /// One turn at sending a body. The first reads from the caller and keeps what it reads; a later one sends what was kept and
@@ -43,7 +43,7 @@ struct Shared {
     gave_up: bool,
     limit: u64,
     memory: Rc<ReplayMemory>,
-    began: Tick,
+    began: CoarseInstant,
     turn: u32,
     /// Who waits for more of the body. The source only ever wakes the newest reader.
     reader: Option<Waker>,
@@ -66,7 +66,7 @@ impl ReplayBody {
             gave_up: false,
             limit,
             memory: Rc::clone(memory),
-            began: Tick::now(),
+            began: CoarseInstant::now(),
             turn: 0,
             reader: None,
             size,
@@ -168,7 +168,7 @@ impl Shared {
 }
 
 impl Kept for Shared {
-    fn since(&self) -> Tick {
+    fn since(&self) -> CoarseInstant {
         self.began
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::coarse::Tick;
+use crate::timer::CoarseInstant;
 
 /// What keeping one piece costs besides its bytes: a body of tiny chunks takes memory too.
 const PIECE_COST: u64 = 64;
@@ -71,7 +71,7 @@ pub(crate) struct ReplayMemory {
 
 /// A body that is kept, as far as its memory is concerned.
 pub(super) trait Kept {
-    fn since(&self) -> Tick;
+    fn since(&self) -> CoarseInstant;
 
     /// True once all of the body has come.
     fn has_ended(&self) -> bool;
@@ -122,7 +122,7 @@ impl ReplayMemory {
     pub(in crate::proxy) fn sweep(&self) {
         let pressed = self.budget.pressed.load(Ordering::Relaxed);
         if self.pressed.replace(pressed) != pressed {
-            let now = Tick::now();
+            let now = CoarseInstant::now();
             self.bodies.borrow().iter().for_each(|body| {
                 let _given = gives_way(body, now);
             });
@@ -130,13 +130,13 @@ impl ReplayMemory {
     }
 
     fn oldest_gives_way(&self) -> bool {
-        let now = Tick::now();
+        let now = CoarseInstant::now();
         self.bodies.borrow().iter().any(|body| gives_way(body, now))
     }
 }
 
 /// True if the body has had time enough and has given its memory back.
-fn gives_way(body: &Weak<RefCell<dyn Kept>>, now: Tick) -> bool {
+fn gives_way(body: &Weak<RefCell<dyn Kept>>, now: CoarseInstant) -> bool {
     let Some(body) = body.upgrade() else { return false };
     // The one that asks for room is borrowed.
     body.try_borrow_mut().is_ok_and(|mut body| {

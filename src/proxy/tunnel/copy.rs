@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::coarse::{Deadline, Tick};
+use crate::timer::{CoarseInstant, Deadline};
 
 /// What a direction begins with, and what it may grow to.
 const MIN_BUFFER: usize = 8 * 1024;
@@ -26,7 +26,7 @@ where
 {
     let mut up = Direction::default();
     let mut down = Direction::default();
-    let mut deadline = Deadline::at(Tick::now().after(idle));
+    let mut deadline = Deadline::at(CoarseInstant::now().after(idle));
     let ended = poll_fn(|cx| {
         let up_done = up.poll(cx, &mut caller, &mut upstream)?.is_ready();
         let down_done = down.poll(cx, &mut upstream, &mut caller)?.is_ready();
@@ -56,7 +56,7 @@ struct Direction {
     state: State,
     /// Written since the last flush: a layer of TLS may hold it back.
     unflushed: bool,
-    moved: Tick,
+    moved: CoarseInstant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ enum State {
 
 impl Default for Direction {
     fn default() -> Self {
-        Self { buffer: Vec::new(), from: 0, to: 0, state: State::Open, unflushed: false, moved: Tick::now() }
+        Self { buffer: Vec::new(), from: 0, to: 0, state: State::Open, unflushed: false, moved: CoarseInstant::now() }
     }
 }
 
@@ -119,7 +119,7 @@ impl Direction {
             Poll::Ready(result) => result?,
         }
         let filled = read.filled().len();
-        self.moved = Tick::now();
+        self.moved = CoarseInstant::now();
         if filled == 0 {
             self.state = State::Closing;
         }
@@ -136,7 +136,7 @@ impl Direction {
             }
             self.from += written;
             self.unflushed = true;
-            self.moved = Tick::now();
+            self.moved = CoarseInstant::now();
         }
         if self.to == self.buffer.len() && self.to < MAX_BUFFER {
             self.buffer = vec![0; self.buffer.len() * 2];

@@ -10,11 +10,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use super::lifetime::serve_while_admitted;
-use crate::coarse;
 use crate::listen::{self, Handler};
 use crate::proxy::source::{InTunnel, TunnelSource};
 use crate::proxy::state::Proxy;
 use crate::runtime::Stranger;
+use crate::timer;
 use crate::tls::CertificateAuthority;
 
 /// Ends the caller's TLS and serves what is inside. A caller that asks for another name (SNI) than it opened the tunnel to
@@ -39,7 +39,7 @@ pub(super) async fn serve<S, H>(
         }
     };
     let limit = proxy.serving.limits.header_timeout;
-    let stream = match coarse::timeout(limit, TlsAcceptor::from(config).accept(caller)).await {
+    let stream = match timer::timeout(limit, TlsAcceptor::from(config).accept(caller)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return log_failed_handshake(proxy, source, &host, &error),
         Err(_elapsed) => {

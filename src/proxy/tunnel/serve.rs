@@ -17,13 +17,13 @@ use super::passthrough::{passes_unread, target};
 use super::plan::check_rules;
 use super::prefixed_io::PrefixedIo;
 use super::resolve::{Opening, ResolvedTunnel};
-use crate::coarse::timeout;
 use crate::dial::{Scheme, Transport};
 use crate::listen::{self, Handler};
 use crate::proxy::routing::destination::Tunnel;
 use crate::proxy::source::{InTunnel, TunnelSource};
 use crate::proxy::state::Proxy;
 use crate::runtime::Stranger;
+use crate::timer::timeout;
 use crate::tls::CertificateAuthority;
 use crate::upstream::Upstream;
 

@@ -11,7 +11,6 @@ use super::resolve::{ResolvedTunnel, resolve};
 use super::serve::serve_tunnel;
 use super::socks5::{self, Reply};
 use crate::caller::Authentication;
-use crate::coarse;
 use crate::dial::{Authority, Host};
 use crate::listen::{CallerConnection, Handler};
 use crate::proxy::context::RequestContext;
@@ -24,6 +23,7 @@ use crate::proxy::source::{InTunnel, TunnelSource};
 use crate::proxy::state::Proxy;
 use crate::runtime::{ModeRuntime, Stranger};
 use crate::secret::Secret;
+use crate::timer;
 use crate::upstream::ExchangeErrorKind;
 
 /// Serves one connection of a SOCKS 5 listener to its end; requests inside are answered by what `handler` makes.
@@ -87,7 +87,7 @@ where
     let required = callers.is_some() && shown.is_none();
     let limit = proxy.serving.limits.header_timeout;
     // A caller that is silent for too long is not answered.
-    match coarse::timeout(limit, socks5::greet(stream, required, check)).await.ok()? {
+    match timer::timeout(limit, socks5::greet(stream, required, check)).await.ok()? {
         Ok(request) => {
             let proven = shown.or_else(|| given.into_inner());
             Some((request, TunnelSource { listener, connection, proven }))

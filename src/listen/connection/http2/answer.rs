@@ -8,8 +8,8 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::Body;
 
-use crate::coarse::{Deadline, Tick};
 use crate::http2::{Sending, Stopped};
+use crate::timer::{CoarseInstant, Deadline};
 
 /// Sends all of a body, as fast as the caller takes it. One that takes nothing for as long as `timeout` loses its stream: what
 /// stands behind the body (a connection to an upstream) is needed by others.
@@ -30,7 +30,7 @@ where
         }
         let pieces = sending.pieces();
         if waiting.as_ref().is_none_or(|(at, _)| *at != pieces) {
-            waiting = Some((pieces, Deadline::at(Tick::now().after(timeout))));
+            waiting = Some((pieces, Deadline::at(CoarseInstant::now().after(timeout))));
         }
         if let Some((_, deadline)) = &mut waiting {
             ready!(deadline.poll(cx));

@@ -7,7 +7,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING, UPGR
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use http_body::Body;
 
-use crate::coarse::Tick;
+use crate::timer::CoarseInstant;
 
 /// RFC 9113 section 8.2.2: they speak of a connection of HTTP/1, and no message may have them here.
 const OF_A_CONNECTION: [HeaderName; 6] = [
@@ -48,12 +48,12 @@ pub(super) fn split<B: Body>(answer: Response<B>) -> (Response<()>, B) {
 
 thread_local! {
     /// Written once a second at the most.
-    static WRITTEN: RefCell<Option<(Tick, HeaderValue)>> = const { RefCell::new(None) };
+    static WRITTEN: RefCell<Option<(CoarseInstant, HeaderValue)>> = const { RefCell::new(None) };
 }
 
 fn now() -> HeaderValue {
     WRITTEN.with_borrow_mut(|written| {
-        let now = Tick::now();
+        let now = CoarseInstant::now();
         match written {
             Some((until, date)) if now < *until => date.clone(),
             _ => {

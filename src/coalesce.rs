@@ -13,26 +13,26 @@ use tokio::sync::oneshot;
 const MOST: usize = 1024;
 
 /// One kind of work.
-pub(crate) struct Together<T>(Arc<Mutex<State<T>>>);
+pub(crate) struct Coalescer<T>(Arc<Mutex<State<T>>>);
 
 struct State<T> {
     running: bool,
     waiting: Vec<oneshot::Sender<T>>,
 }
 
-impl<T> Default for Together<T> {
+impl<T> Default for Coalescer<T> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(State { running: false, waiting: Vec::new() })))
     }
 }
 
-impl<T> fmt::Debug for Together<T> {
+impl<T> fmt::Debug for Coalescer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Together").finish_non_exhaustive()
+        f.debug_struct("Coalescer").finish_non_exhaustive()
     }
 }
 
-impl<T: Clone + Send + 'static> Together<T> {
+impl<T: Clone + Send + 'static> Coalescer<T> {
     /// What the work comes to. `None` if too many ask at the moment, or it could not be done. Dropping this future takes the
     /// result from nobody else.
     pub(crate) async fn get(&self, work: impl Fn() -> T + Send + 'static) -> Option<T> {
@@ -103,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_who_ask_before_it_begins_get_one_result_and_nobody_an_older_one() {
-        let together = Together::default();
+        let coalescer = Coalescer::default();
         let done = Arc::new(AtomicUsize::new(0));
         let (open, gate) = mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
@@ -114,14 +114,14 @@ mod tests {
                 done.fetch_add(1, Ordering::SeqCst)
             }
         };
-        let first = together.get(work.clone());
+        let first = coalescer.get(work.clone());
         let mut first = std::pin::pin!(first);
         assert!(futures_util::poll!(first.as_mut()).is_pending());
         // It has begun once it has taken those who wait.
-        while !lock(&together.0).waiting.is_empty() {
+        while !lock(&coalescer.0).waiting.is_empty() {
             tokio::task::yield_now().await;
         }
-        let mut later = std::pin::pin!(join_all((0..20).map(|_| together.get(work.clone()))));
+        let mut later = std::pin::pin!(join_all((0..20).map(|_| coalescer.get(work.clone()))));
         assert!(futures_util::poll!(later.as_mut()).is_pending(), "all have asked");
         open.send(()).unwrap();
         assert_eq!(first.await, Some(0));
@@ -132,8 +132,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_nobodys_result_and_the_next_who_asks_begins_anew() {
-        let together = Together::default();
-        assert_eq!(together.get(|| -> u8 { panic!("scripted") }).await, None);
-        assert_eq!(together.get(|| 7).await, Some(7));
+        let coalescer = Coalescer::default();
+        assert_eq!(coalescer.get(|| -> u8 { panic!("scripted") }).await, None);
+        assert_eq!(coalescer.get(|| 7).await, Some(7));
     }
 }

@@ -19,7 +19,7 @@ const STACK: usize = 512 * 1024;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads of one kind, as many as are needed and no more than a bound.
-pub(crate) struct Threads {
+pub(crate) struct BlockingPool {
     name: &'static str,
     most: usize,
     state: Mutex<State>,
@@ -33,7 +33,7 @@ struct State {
     idle: usize,
 }
 
-impl Threads {
+impl BlockingPool {
     /// None yet; at most so many.
     #[must_use]
     pub(crate) fn new(name: &'static str, most: usize) -> Arc<Self> {
@@ -98,9 +98,9 @@ impl Threads {
     }
 }
 
-impl std::fmt::Debug for Threads {
+impl std::fmt::Debug for BlockingPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Threads").field("name", &self.name).field("most", &self.most).finish_non_exhaustive()
+        f.debug_struct("BlockingPool").field("name", &self.name).field("most", &self.most).finish_non_exhaustive()
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn work_that_hangs_leaves_the_other_threads_to_the_others() {
-        let threads = Threads::new("test", 3);
+        let threads = BlockingPool::new("test", 3);
         let (release, hangs) = mpsc::channel::<()>();
         let hangs = Arc::new(Mutex::new(hangs));
         for _ in 0..2 {
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn there_are_never_more_than_the_bound_and_a_panic_costs_none() {
-        let threads = Threads::new("test", 2);
+        let threads = BlockingPool::new("test", 2);
         let (send, done) = mpsc::channel();
         threads.run(|| panic!("as a job may")).unwrap();
         for _ in 0..50 {

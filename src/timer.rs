@@ -19,25 +19,27 @@ pub(crate) const TICK: Duration = Duration::from_millis(250);
 const PRECISE_BELOW: Duration = Duration::from_secs(2);
 
 thread_local! {
-    static CLOCK: Clock = const { Clock { now: Cell::new(Tick(0)), waiting: RefCell::new(Vec::new()), free: RefCell::new(Vec::new()) } };
+    static CLOCK: Clock = const {
+        Clock { now: Cell::new(CoarseInstant(0)), waiting: RefCell::new(Vec::new()), free: RefCell::new(Vec::new()) }
+    };
 }
 
 struct Clock {
-    now: Cell<Tick>,
+    now: Cell<CoarseInstant>,
     waiting: RefCell<Vec<Option<Entry>>>,
     free: RefCell<Vec<usize>>,
 }
 
 struct Entry {
-    at: Tick,
+    at: CoarseInstant,
     waker: Waker,
 }
 
 /// A moment of this thread's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Tick(u64);
+pub(crate) struct CoarseInstant(u64);
 
-impl Tick {
+impl CoarseInstant {
     /// The latest tick.
     #[must_use]
     pub(crate) fn now() -> Self {
@@ -50,7 +52,7 @@ impl Tick {
         self.0
     }
 
-    /// The inverse of [`Tick::to_bits`].
+    /// The inverse of [`CoarseInstant::to_bits`].
     #[must_use]
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
@@ -74,17 +76,17 @@ pub(crate) async fn drive() {
         let now = interval.tick().await;
         // Computed from the time and not counted, so that a stalled thread catches up.
         let ticks = now.duration_since(start).as_millis() / TICK.as_millis();
-        wake_expired(Tick(u64::try_from(ticks).unwrap_or(u64::MAX)));
+        wake_expired(CoarseInstant(u64::try_from(ticks).unwrap_or(u64::MAX)));
     }
 }
 
-fn wake_expired(now: Tick) {
+fn wake_expired(now: CoarseInstant) {
     CLOCK.with(|clock| {
         clock.now.set(now);
         for entry in clock.waiting.borrow_mut().iter_mut().flatten() {
             if entry.at <= now {
                 // Once: a task that has no use for the deadline any more would be woken with every tick.
-                entry.at = Tick(u64::MAX);
+                entry.at = CoarseInstant(u64::MAX);
                 // The task runs later: a waker of tokio never polls from here, so the borrow is safe.
                 entry.waker.wake_by_ref();
             }
@@ -95,19 +97,19 @@ fn wake_expired(now: Tick) {
 /// A deadline that can be polled, moved, and forgotten by dropping it.
 #[derive(Debug)]
 pub(crate) struct Deadline {
-    at: Tick,
+    at: CoarseInstant,
     slot: Option<usize>,
 }
 
 impl Deadline {
     /// Expires at this tick.
     #[must_use]
-    pub(crate) const fn at(at: Tick) -> Self {
+    pub(crate) const fn at(at: CoarseInstant) -> Self {
         Self { at, slot: None }
     }
 
     /// Moves the deadline; cheap, and takes effect with the next poll.
-    pub(crate) fn move_to(&mut self, at: Tick) {
+    pub(crate) fn move_to(&mut self, at: CoarseInstant) {
         self.at = at;
         if let Some(slot) = self.slot {
             CLOCK.with(|clock| {
@@ -179,7 +181,7 @@ impl Limit {
         if wait < PRECISE_BELOW {
             Self::Precise(Box::pin(tokio::time::sleep(wait)))
         } else {
-            Self::Coarse(Deadline::at(Tick::now().after(wait)))
+            Self::Coarse(Deadline::at(CoarseInstant::now().after(wait)))
         }
     }
 
@@ -228,7 +230,7 @@ mod tests {
     async fn a_deadline_that_nobody_asks_about_any_more_wakes_its_task_once() {
         let ticker = tokio::spawn(drive());
         tokio::task::yield_now().await;
-        let mut deadline = Deadline::at(Tick::now().after(Duration::from_secs(2)));
+        let mut deadline = Deadline::at(CoarseInstant::now().after(Duration::from_secs(2)));
         let (mut polls, mut end) = (0, Box::pin(tokio::time::sleep(Duration::from_secs(60))));
         std::future::poll_fn(|cx| {
             polls += 1;
