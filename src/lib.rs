@@ -31,6 +31,7 @@ pub(crate) mod oauth;
 pub(crate) mod proxy;
 pub(crate) mod rate;
 pub(crate) mod renewal;
+pub(crate) mod response_head;
 pub(crate) mod route;
 pub(crate) mod runtime;
 pub(crate) mod secret;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::tls::{HandshakeFault, Keys, handshake_reason};
+
 /// What went wrong, in the words of RFC 9209 section 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum DialErrorKind {
@@ -78,10 +80,22 @@ impl DialError {
         Self { told: Some(told.into()), ..self }
     }
 
-    /// A sentence for whoever asked: what happened to the host that it knows, without a word of how it is reached.
+    /// A sentence for the caller: what happened to the host that it knows, without a word of how it is reached.
     #[must_use]
     pub(crate) fn told(&self) -> &str {
         self.told.as_deref().unwrap_or_else(|| self.kind.sentence())
+    }
+
+    /// A handshake that failed, in words that whoever asked may have.
+    #[must_use]
+    pub(crate) fn of_handshake(error: &io::Error, keys: &Keys) -> Self {
+        let kind = match HandshakeFault::of(error) {
+            HandshakeFault::Certificate => DialErrorKind::TlsCertificateError,
+            HandshakeFault::Alert => DialErrorKind::TlsAlertReceived,
+            HandshakeFault::Protocol => DialErrorKind::TlsProtocolError,
+        };
+        let detail = format!("the TLS handshake failed: {}", handshake_reason(error, keys));
+        Self::new(kind, detail.clone()).telling(detail)
     }
 
     /// No answer of the name servers within this time.

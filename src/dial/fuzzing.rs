@@ -1,6 +1,7 @@
 //! What the fuzz targets hold against hosts as callers write them.
 
-use super::origin::{Authority, Host};
+use super::authority::Authority;
+use super::host::Host;
 
 /// A host and perhaps a port: what was read reads the same once more, which is what canonical means.
 ///

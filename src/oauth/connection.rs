@@ -24,10 +24,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::endpoint_url::host_and_port;
-use crate::dial::{
-    AddressPolicy, DialError, Host, Http2Fault, Names, OwnAddresses, ParentProxy, Target, Transport, dial,
-    without_brackets,
-};
+use crate::dial::{AddressPolicy, DialError, Host, Names, OwnAddresses, ParentProxy, Target, Transport, dial};
+use crate::http2::Http2Fault;
 use crate::sync::lock;
 
 /// Token requests are minutes apart: a connection kept for long is one that the other side has closed.
@@ -161,15 +159,8 @@ impl Connections {
         let mut http1 = tls.clone();
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (tls, tls_http1) = (TlsConnector::from(Arc::new(tls)), TlsConnector::from(Arc::new(http1)));
-        Self {
-            tls,
-            tls_http1,
-            http1_alone: AtomicBool::new(false),
-            parent_proxy,
-            own,
-            dialled: Mutex::default(),
-            shelf,
-        }
+        let http1_alone = AtomicBool::new(false);
+        Self { tls, tls_http1, http1_alone, parent_proxy, own, dialled: Mutex::default(), shelf }
     }
 
     /// The parent proxy that is gone through, as `host:port`, for people.
@@ -246,16 +237,15 @@ impl Connections {
                 parent_proxy.reach(&target, &policy, &self.own).await.map_err(Failure::ParentProxy)?
             }
             None => {
-                let name = without_brackets(host.as_str());
-                name.clone_into(&mut lock(&self.dialled));
-                let dialled = dial(name, port, &policy, &self.own, Names::configured()).await;
-                Transport::Tcp(dialled.map_err(Failure::Dial)?)
+                host.bare().clone_into(&mut lock(&self.dialled));
+                let dialled = dial(&host, port, &policy, &self.own, Names::configured()).await;
+                Transport::Plain(dialled.map_err(Failure::Dial)?)
             }
         };
         if url.scheme() != "https" {
             return Connection::http1(to, transport).await;
         }
-        let name = ServerName::try_from(without_brackets(host.as_str()).to_owned());
+        let name = ServerName::try_from(host.bare().to_owned());
         let name = name.map_err(|_no_name| Failure::Request)?;
         let tls = if self.http1_alone.load(Ordering::Relaxed) { &self.tls_http1 } else { &self.tls };
         let stream = tls.connect(name, transport).await.map_err(Failure::Tls)?;

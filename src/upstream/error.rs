@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use super::http1::Fault;
-use super::http2;
-use crate::dial::{DialError, DialErrorKind, Http2Fault};
-use crate::tls::broken_reason;
+use crate::dial::{DialError, DialErrorKind};
+use crate::http2::Http2Fault;
 
 /// What went wrong, in the words of RFC 9209 section 2.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,28 +136,25 @@ impl ExchangeError {
         Self { kind, detail: error_chain(error), told, resend }
     }
 
-    /// Sorts a fault of an exchange over HTTP/2 that says nothing about the connection.
-    pub(super) fn from_http2(fault: http2::Fault) -> Self {
-        match fault {
-            http2::Fault::Ended(error) => Self::from_h2(&error, false),
-            http2::Fault::Protocol(what) => Self::new(ExchangeErrorKind::HttpProtocolError, what),
-            http2::Fault::Body(error) => Self::new(ExchangeErrorKind::RequestBody, invalid_body(&*error)),
-        }
+    /// The connection ended, and nothing says why but the system. `stale`: it had been used before, and not one byte came back.
+    pub(super) fn ended(why: &str, stale: bool) -> Self {
+        let detail = format!("{ENDED}: {why}");
+        let error = Self::new(ExchangeErrorKind::ConnectionTerminated, detail).telling(ENDED);
+        Self { resend: if_stale(stale), ..error }
     }
 
-    /// Sorts a fault of the HTTP/1.1 sender. `stale`: the connection had been used before, and not one byte came back.
-    pub(super) fn from_fault(fault: Fault, stale: bool) -> Self {
-        match fault {
-            Fault::Ended(error) => Self {
-                kind: ExchangeErrorKind::ConnectionTerminated,
-                detail: format!("{ENDED}: {}", broken_reason(&error)),
-                told: Some(ENDED.to_owned()),
-                resend: if_stale(stale),
-            },
-            Fault::Refused(reason) => Self::new(ExchangeErrorKind::TlsAlertReceived, reason),
-            Fault::Protocol(what) => Self::new(ExchangeErrorKind::HttpProtocolError, what),
-            Fault::Body(error) => Self::new(ExchangeErrorKind::RequestBody, invalid_body(&*error)),
+    /// The caller's body broke off: hyper says last why, attache's own checks say it in a sentence.
+    pub(super) fn invalid_body(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut root = error;
+        while let Some(cause) = root.source() {
+            root = cause;
         }
+        let detail = if error.is::<hyper::Error>() {
+            format!("the request body is not valid ({root})")
+        } else {
+            root.to_string()
+        };
+        Self::new(ExchangeErrorKind::RequestBody, detail)
     }
 }
 
@@ -195,15 +190,6 @@ impl std::error::Error for ExchangeError {}
 
 const fn if_stale(stale: bool) -> Resend {
     if stale { Resend::IfIdempotent } else { Resend::Never }
-}
-
-/// What was wrong with the caller's body: hyper says it last, our own checks say it in a sentence.
-fn invalid_body(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut root = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
-    if error.is::<hyper::Error>() { format!("the request body is not valid ({root})") } else { root.to_string() }
 }
 
 /// An error with what caused it, for the log.

@@ -1,200 +1,33 @@
-//! Sockets out. HTTP/1.1 by a sender of our own, HTTP/2 by h2.
+//! Sockets out. HTTP/1.1 by a sender of attache's own, HTTP/2 by h2.
 //!
 //! [`Pool::exchange`] is the one interface: a request head and a body stream go in, a response comes out, and behind it the
 //! HTTP/1 and HTTP/2 senders may change. What is dialled, verified and named in `Host` comes from the [`Upstream`] and
 //! the [`Origin`], never from the request.
+//!
+//! [`Origin`]: crate::dial::Origin
 
-mod body;
-mod connector;
-mod counted;
+mod connect;
 mod error;
 mod exchange;
+mod head;
 mod http1;
 mod http2;
-mod lease;
+mod live;
+mod outgoing;
 mod pool;
+mod response_body;
+mod send;
 mod settings;
-mod shared;
+mod slots;
+mod timeouts;
 
-use std::borrow::Cow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use http::HeaderValue;
-use http::uri::{self, PathAndQuery};
-use prometheus_client::metrics::gauge::Gauge;
-use rustls_pki_types::ServerName;
-
-pub(crate) use body::{BodyError, ResponseBody};
 pub(crate) use error::{ExchangeError, ExchangeErrorKind, Resend};
-pub(crate) use exchange::{Connecting, OutboundHead};
+pub(crate) use exchange::Exchanged;
+pub(crate) use head::OutboundHead;
 #[doc(hidden)]
 pub(crate) use http1::fuzzing;
+pub(crate) use live::Upstream;
+pub(crate) use outgoing::BodyError;
 pub(crate) use pool::Pool;
+pub(crate) use response_body::ResponseBody;
 pub(crate) use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
-
-use crate::dial::{AddressPolicy, Names, Origin, OriginPattern, OwnAddresses, ParentProxy, Transport};
-use crate::tls::ClientIdentity;
-
-/// What a TLS handshake offers to speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Offer {
-    /// HTTP/2, or else HTTP/1.1.
-    Any,
-    /// HTTP/1.1: for a request that may switch protocols.
-    Http1,
-}
-
-/// A configured upstream, live: shared by all workers, immutable.
-pub(crate) struct Upstream {
-    /// What the configuration says.
-    pub(crate) settings: UpstreamSettings,
-    /// The certificate that is shown to a server which asks for one: its own, or that of its credential.
-    pub(crate) identity: Option<ClientIdentity>,
-    /// Open connections of all workers.
-    pub(crate) connections: Gauge,
-    /// Keys the pools: two upstreams never share a connection, even to one origin.
-    pub(crate) id: u64,
-    tls: Option<Arc<rustls::ClientConfig>>,
-    /// The same, offering HTTP/1.1 alone.
-    tls_http1: Option<Arc<rustls::ClientConfig>>,
-    addresses: AddressPolicy,
-    own: Arc<OwnAddresses>,
-    /// Where hosts are looked up that callers choose: of an upstream with more than one origin.
-    names: Names,
-    parent_proxy: Option<ParentProxy>,
-    /// Ready-made for an upstream with one origin.
-    authority: Option<(HeaderValue, uri::Authority)>,
-}
-
-impl Upstream {
-    /// An upstream without connections. `tls` is there exactly for an `https` origin, and shows `identity`.
-    #[must_use]
-    pub(crate) fn new(
-        settings: UpstreamSettings,
-        identity: Option<ClientIdentity>,
-        tls: Option<Arc<rustls::ClientConfig>>,
-        addresses: AddressPolicy,
-        own: Arc<OwnAddresses>,
-        connections: Gauge,
-    ) -> Self {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let authority = match &settings.origin {
-            OriginPattern::Exact(origin) => authority_of(origin),
-            OriginPattern::Wildcard { .. } => None,
-        };
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let tls_http1 = tls.as_deref().map(|tls| {
-            let mut tls = tls.clone();
-            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-            Arc::new(tls)
-        });
-        let names = Names::configured().clone();
-        Self {
-            settings,
-            identity,
-            connections,
-            id,
-            tls,
-            tls_http1,
-            addresses,
-            own,
-            names,
-            parent_proxy: None,
-            authority,
-        }
-    }
-
-    /// The same, with the hosts that its callers choose looked up there.
-    #[must_use]
-    pub(crate) fn with_names(mut self, names: Names) -> Self {
-        self.names = names;
-        self
-    }
-
-    /// True if these are the addresses that it may dial.
-    #[must_use]
-    pub(crate) fn dials_only(&self, addresses: &AddressPolicy) -> bool {
-        self.addresses == *addresses
-    }
-
-    /// The same, with its connections made through the proxy of its settings' `via`.
-    #[must_use]
-    pub(crate) fn through(mut self, parent_proxy: Option<ParentProxy>) -> Self {
-        self.parent_proxy = parent_proxy;
-        self
-    }
-
-    /// A way to the origin (or its `connect`), for a tunnel.
-    ///
-    /// # Errors
-    /// As for any exchange: resolution, policy, refusal, timeout.
-    pub(crate) async fn dial(&self, origin: &Origin) -> Result<Transport, ExchangeError> {
-        connector::connect_bare(self, origin).await
-    }
-
-    /// The parent proxy that this origin is reached through, as `host:port`, for people.
-    #[must_use]
-    pub(crate) fn parent_proxy_for(&self, origin: &Origin) -> Option<String> {
-        let (host, port) = match &self.settings.connect {
-            Some(connect) => (&connect.host, connect.port),
-            None => (&origin.host, origin.port),
-        };
-        self.parent_proxy.as_ref().filter(|parent_proxy| parent_proxy.covers(host, port)).map(ParentProxy::name)
-    }
-
-    /// True if it may be spoken to in HTTP/2: it is where TLS agrees on that.
-    #[must_use]
-    pub(crate) const fn may_speak_http2(&self) -> bool {
-        self.tls.is_some()
-    }
-
-    const fn tls(&self, offer: Offer) -> Option<&Arc<rustls::ClientConfig>> {
-        match offer {
-            Offer::Any => self.tls.as_ref(),
-            Offer::Http1 => self.tls_http1.as_ref(),
-        }
-    }
-
-    const fn is_single_origin(&self) -> bool {
-        matches!(self.settings.origin, OriginPattern::Exact(_))
-    }
-
-    /// The name in SNI and in the certificate.
-    fn server_name(&self, origin: &Origin) -> Result<ServerName<'static>, ExchangeError> {
-        let host = crate::dial::without_brackets(origin.host.as_str());
-        let name = self.settings.tls.server_name.as_deref().unwrap_or(host);
-        ServerName::try_from(name.to_owned()).map_err(|_invalid| {
-            let detail = format!("{name} is no name that a certificate could be for");
-            ExchangeError::new(ExchangeErrorKind::TlsCertificateError, detail)
-        })
-    }
-
-    /// `Host` and `:authority` for this origin.
-    fn authority(&self, origin: &Origin) -> Option<Cow<'_, (HeaderValue, uri::Authority)>> {
-        self.authority.as_ref().map(Cow::Borrowed).or_else(|| authority_of(origin).map(Cow::Owned))
-    }
-}
-
-impl std::fmt::Debug for Upstream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upstream").field("name", &self.settings.name).finish_non_exhaustive()
-    }
-}
-
-/// `None` never comes of a canonical host; the type of `http` cannot know that.
-fn authority_of(origin: &Origin) -> Option<(HeaderValue, uri::Authority)> {
-    let text = origin.authority();
-    Some((HeaderValue::from_str(&text).ok()?, text.parse().ok()?))
-}
-
-/// Path and query of a URI; `/` for one without a path.
-fn path_and_query(uri: &http::Uri) -> PathAndQuery {
-    match uri.path_and_query() {
-        None => PathAndQuery::from_static("/"),
-        Some(query) if query.as_str().starts_with('?') => {
-            format!("/{query}").parse().unwrap_or(PathAndQuery::from_static("/"))
-        }
-        Some(path) => path.clone(),
-    }
-}

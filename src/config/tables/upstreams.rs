@@ -144,10 +144,6 @@ fn connect(value: &Value<'_>) -> Option<ConnectTo> {
     Some(ConnectTo { host, port })
 }
 
-fn without_brackets(host: &str) -> String {
-    host.trim_start_matches('[').trim_end_matches(']').to_owned()
-}
-
 fn path_prefix(value: &Value<'_>) -> Option<PathPrefix> {
     value.parsed(PathPrefix::parse, "write whole segments, such as \"/orders\"")
 }
@@ -203,7 +199,7 @@ fn tls_settings(mut table: TableReader<'_>) -> TlsSettings {
     let ca_file = table.get("ca_file").and_then(|value| value.certificates());
     let name =
         |value: Value<'_>| value.parsed(Host::parse, "write the host name in the server's certificate, without a port");
-    let server_name = table.get("server_name").and_then(name).map(|host| without_brackets(host.as_str()));
+    let server_name = table.get("server_name").and_then(name).map(|host| host.bare().to_owned());
     let identity = client_identity(&mut table);
     let mut min_version = MinVersion::default();
     set(&mut min_version, table.get("min_version").and_then(|value| value.choice(&MIN_VERSION, &[])));

@@ -14,7 +14,7 @@ use crate::proxy::head::credential::CredentialHead;
 use crate::proxy::head::hop_by_hop::Nominated;
 use crate::proxy::routing::destination::ResolvedRoute;
 use crate::proxy::state::Proxy;
-use crate::upstream::{Connecting, ExchangeError, OutboundHead, Resend, Upstream};
+use crate::upstream::{ExchangeError, Exchanged, OutboundHead, Resend, Upstream};
 
 /// How often a request goes out that its upstream refuses: it may have too many.
 const MAX_REFUSALS: usize = 4;
@@ -90,10 +90,11 @@ async fn exchange(
     let attempt = ctx.begin_attempt(request.head, upstream);
     let exchanged = proxy.pool.exchange(upstream, origin, outbound, body).await;
     if let Some(attempt) = attempt {
-        attempt.end(exchanged.as_ref().map(|response| response.status().as_u16()).map_err(ToString::to_string));
+        attempt
+            .end(exchanged.as_ref().map(|exchanged| exchanged.response.status().as_u16()).map_err(ToString::to_string));
     }
-    let response = limit.judge(exchanged)?;
-    ctx.note_connecting(response.extensions().get::<Connecting>().map(|Connecting(took)| *took));
+    let Exchanged { response, connecting } = limit.judge(exchanged)?;
+    ctx.note_connecting(connecting);
     Ok(response)
 }
 

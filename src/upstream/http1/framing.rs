@@ -3,6 +3,8 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 
+use crate::response_head;
+
 /// Bytes of chunk extensions and of a trailer section that are put up with.
 const MAX_LINE: usize = 16 * 1024;
 
@@ -130,7 +132,7 @@ fn decode_trailers(buffer: &mut BytesMut) -> Result<Decoded, &'static str> {
     match buffer.windows(4).position(|window| window == b"\r\n\r\n") {
         Some(end) => {
             let section = buffer.split_to(end + 4);
-            super::head::fields(&section).map(Decoded::Trailers)
+            response_head::trailers(&section).map(Decoded::Trailers)
         }
         None if buffer.len() > MAX_LINE => Err("the trailers of its response are longer than 16 KiB"),
         None => Ok(Decoded::More),

@@ -5,9 +5,10 @@ use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 
-use super::Fault;
+use super::fault::Fault;
 use super::framing::{Chunk, Decoded, Framing};
 use super::head::{self, Parsed};
+use crate::response_head;
 
 /// The bounds on lines count what is in the buffer, so that beyond them pieces do matter.
 const MOST: usize = 16 * 1024;
@@ -189,7 +190,7 @@ fn dechunked(all: &[u8]) -> Body {
         return Body::Whole(data, false, behind.to_vec());
     }
     let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") else { return Body::Cut(data) };
-    match head::fields(&rest[..end + 4]) {
+    match response_head::trailers(&rest[..end + 4]) {
         Ok(fields) => Body::Whole(data, !fields.is_empty(), rest[end + 4..].to_vec()),
         Err(_) => Body::Refused,
     }

@@ -1,19 +1,12 @@
-//! Response heads, strictly: httparse reads the lines, and what they say about framing is decided here.
+//! Response heads, strictly: what they say about framing and about the connection.
 
-use std::mem::MaybeUninit;
-
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 
-use super::Fault;
+use super::fault::Fault;
 use super::framing::{Chunk, Framing};
-use crate::dial::response_parser;
-
-/// Fields of one head; more is an attack or a mistake.
-const MAX_FIELDS: usize = 128;
-
-const STATUS_LINE: &[u8] = b"HTTP/1.1 200 OK\r\n";
+use crate::response_head::{self, ResponseHead};
 
 /// A parsed head, and what it means for the connection.
 pub(super) struct Parsed {
@@ -27,26 +20,8 @@ pub(super) fn parse(buffer: &mut BytesMut, head_request: bool) -> Result<Option<
     if buffer.is_empty() {
         return Ok(None);
     }
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut lenient_fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut []);
-    let strict = httparse::ParserConfig::default();
-    let mut read = strict.parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields);
-    if read.is_err() {
-        // What is put up with costs only those who send it: its parser is slower.
-        parsed = httparse::Response::new(&mut []);
-        read = response_parser().parse_response_with_uninit_headers(&mut parsed, buffer, &mut lenient_fields);
-    }
-    let length = match read {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(Fault::Protocol("its response has more than 128 fields")),
-        Err(_) => return Err(Fault::Protocol("its response head is not well-formed HTTP/1.1")),
-    };
-    let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Fault::Protocol("its response has no valid status"))?;
-    let mut headers = header_map(&buffer[..length], parsed.headers).map_err(Fault::Protocol)?;
+    let Some(head) = response_head::parse(buffer).map_err(Fault::Protocol)? else { return Ok(None) };
+    let ResponseHead { version, status, mut headers, length } = head;
     let framing = framing(status, version, &mut headers, head_request).map_err(Fault::Protocol)?;
     let persistent = is_persistent(status, version, &headers) && framing != Framing::UntilClose;
     buffer.advance(length);
@@ -55,53 +30,6 @@ pub(super) fn parse(buffer: &mut BytesMut, head_request: bool) -> Result<Option<
     *response.version_mut() = version;
     *response.headers_mut() = headers;
     Ok(Some(Parsed { response, framing, persistent }))
-}
-
-/// The fields of a trailer section that ends with its empty line.
-pub(super) fn fields(section: &[u8]) -> Result<HeaderMap, &'static str> {
-    const BAD: &str = "the trailers of its response are not well-formed";
-    // The parser reads fields behind a status line alone.
-    let mut head = Vec::with_capacity(STATUS_LINE.len() + section.len());
-    head.extend_from_slice(STATUS_LINE);
-    head.extend_from_slice(section);
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut fields);
-    match response_parser().parse_response(&mut parsed, &head) {
-        Ok(httparse::Status::Complete(length)) if length == head.len() => header_map(&head, parsed.headers),
-        // What ends before its end has an empty line of bare line feeds in it.
-        Ok(_) | Err(_) => Err(BAD),
-    }
-}
-
-/// One copy of the head for all its values: they outlive the read buffer, which is free for the body at once.
-fn header_map(head: &[u8], fields: &[httparse::Header<'_>]) -> Result<HeaderMap, &'static str> {
-    const BAD: &str = "its response has a field that is no HTTP";
-    let copy = Bytes::copy_from_slice(head);
-    // Room for `Via`, so that the map does not grow on the way.
-    let mut headers = HeaderMap::with_capacity(fields.len() + 1);
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_no_name| BAD)?;
-        // The value lies within the head, so its place there is its place in the copy.
-        let start = (field.value.as_ptr() as usize).saturating_sub(head.as_ptr() as usize);
-        let value = if start + field.value.len() <= copy.len() {
-            HeaderValue::from_maybe_shared(copy.slice(start..start + field.value.len()))
-        } else {
-            HeaderValue::from_maybe_shared(Bytes::copy_from_slice(field.value))
-        };
-        // No value has a line end in it, save where lines were folded.
-        let value = match value {
-            Ok(value) => value,
-            Err(_no_value) => unfolded(field.value).ok_or(BAD)?,
-        };
-        headers.append(name, value);
-    }
-    Ok(headers)
-}
-
-/// A value of several lines in one (RFC 9112 section 5.2): the parser has seen to it that each goes on with white space.
-fn unfolded(folded: &[u8]) -> Option<HeaderValue> {
-    let joined: Vec<u8> = folded.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
-    HeaderValue::from_bytes(joined.trim_ascii()).ok()
 }
 
 /// RFC 9112 section 6.3, its rules in their order. What it lets a recipient repair is refused here.
@@ -237,26 +165,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proxy_has_to_mend_in_a_response_is_mended() {
-        let text = "HTTP/1.1  200   Fine\r\nX-A : 1\r\nX-B\t : 2\r\nContent-Length : 3, 3\r\nX-C: a\r\n  b\r\n\tc\r\nX-D:\r\n d\r\n\r\n";
-        let parsed = read(text, false).unwrap().unwrap();
-        let headers = parsed.response.headers();
-        let value = |name: &str| headers[name].to_str().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!([value("x-a"), value("x-b"), value("x-c"), value("x-d")], ["1", "2", "a b c", "d"]);
-        assert!(headers.values().all(|value| value.as_bytes().iter().all(|byte| *byte != b'\r' && *byte != b'\n')));
-        assert_eq!((headers["content-length"].to_str().unwrap(), parsed.framing), ("3", Framing::Length(3)));
-        // It may come in two reads, where it is not clear yet whether a line goes on.
+    fn a_folded_line_may_come_in_two_reads() {
+        // It is not clear yet whether the line goes on.
         let mut buffer = BytesMut::from("HTTP/1.1 200 OK\r\nX-A: 1\r\n");
         assert!(parse(&mut buffer, true).unwrap().is_none());
         buffer.extend_from_slice(b" 2\r\n\r\n");
         assert!(parse(&mut buffer, true).unwrap().is_some());
-        assert_eq!(fields(b"X-Sum : 7\r\nX-A: b\r\n c\r\n\r\n").unwrap()["x-sum"], "7");
-    }
-
-    #[test]
-    fn trailers_have_one_end() {
-        assert_eq!(fields(b"A: b\r\nC: d\r\n\r\n").unwrap().len(), 2);
-        assert!(fields(b"A: b\n\nHTTP/1.1 200 OK\r\n\r\n").is_err());
+        let parsed = read("HTTP/1.1 200 OK\r\nContent-Length : 3, 3\r\n\r\n", false).unwrap().unwrap();
+        assert_eq!(
+            (&parsed.response.headers()["content-length"], parsed.framing),
+            (&HeaderValue::from(3), Framing::Length(3))
+        );
     }
 
     #[test]

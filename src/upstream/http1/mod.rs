@@ -7,12 +7,12 @@
 //! What is read from an upstream is read strictly ([`head`], [`framing`]): a message whose end is in doubt is an error and
 //! never a guess, and a connection is used again only where both messages have ended for certain (RFC 9112 section 9.3).
 
+mod fault;
 mod framing;
 #[doc(hidden)]
 pub(crate) mod fuzzing;
 mod head;
-mod stream;
-mod upload;
+mod writer;
 
 use std::io;
 use std::pin::Pin;
@@ -23,14 +23,15 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Response};
 use http_body::{Body, Frame};
 
-use super::body::{BodyError, Outgoing};
-use super::exchange::OutboundHead;
+use super::connect::Stream;
+use super::head::OutboundHead;
+use super::outgoing::{BodyError, Outgoing};
 use crate::interim::{self, Interims};
 use crate::tls::{Keys, refused_identity};
 use framing::{Decoded, Framing};
-use upload::{Names, Upload};
+use writer::{Names, Writer};
 
-pub(super) use stream::Stream;
+pub(super) use fault::Fault;
 
 /// The first read buffer, and the largest that a fast upstream makes it grow to.
 const MIN_READ: usize = 8 * 1024;
@@ -45,7 +46,7 @@ pub(super) struct Connection<B> {
     read: BytesMut,
     /// How much room the next read is given; grows while reads fill it.
     room: usize,
-    upload: Upload<B>,
+    writer: Writer<B>,
     /// The response to HEAD has no body, whatever it says.
     head_request: bool,
     response: Framing,
@@ -55,19 +56,6 @@ pub(super) struct Connection<B> {
     answered: bool,
     /// Where interim answers go.
     interim: Option<Rc<Interims>>,
-}
-
-/// Why an exchange on this connection failed.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// The connection ended or broke before a whole response head.
-    Ended(io::Error),
-    /// The server did not accept who we are, and says so in the place of its first answer.
-    Refused(String),
-    /// The response is no HTTP/1.1 that can be relied on.
-    Protocol(&'static str),
-    /// The caller's body broke off, or does not have the length it was said to have.
-    Body(BodyError),
 }
 
 impl<B> Connection<B>
@@ -80,7 +68,7 @@ where
             stream,
             read: BytesMut::new(),
             room: MIN_READ,
-            upload: Upload::idle(if title_case { Names::TitleCase } else { Names::Small }),
+            writer: Writer::idle(if title_case { Names::TitleCase } else { Names::Small }),
             head_request: false,
             response: Framing::Empty,
             persistent: true,
@@ -95,12 +83,12 @@ where
         self.head_request = head.head.method == Method::HEAD;
         self.response = Framing::Empty;
         self.interim = head.interim.cloned();
-        self.upload.begin(head, host, body);
+        self.writer.begin(head, host, body);
     }
 
     /// The request's body, if nothing of the request has left.
     pub(super) fn take_unbegun(&mut self) -> Option<Outgoing<B>> {
-        self.upload.take_unbegun()
+        self.writer.take_unbegun()
     }
 
     /// True if not one byte of a response has come.
@@ -111,7 +99,7 @@ where
     /// Writes the request and waits for the final response head. Interim responses are handed on (RFC 9110 section
     /// 15.2); a 101 is final.
     pub(super) fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Fault>> {
-        let written = match self.upload.poll(&mut self.stream, cx) {
+        let written = match self.writer.poll(&mut self.stream, cx) {
             // An upstream that refuses a body may answer and close before it has read it: its answer counts.
             Poll::Ready(Err(Fault::Ended(error))) => Some(error),
             Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
@@ -161,9 +149,9 @@ where
 
     /// The next frame of the response body. The rest of the request goes out meanwhile.
     pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.upload.is_done() && matches!(self.upload.poll(&mut self.stream, cx), Poll::Ready(Err(_))) {
+        if !self.writer.is_done() && matches!(self.writer.poll(&mut self.stream, cx), Poll::Ready(Err(_))) {
             // The response is what counts now; the connection will not be used again.
-            self.upload.give_up();
+            self.writer.give_up();
             self.persistent = false;
         }
         loop {
@@ -202,13 +190,13 @@ where
     /// True if the connection may be used for another request: both messages have ended, and nothing came after the
     /// response (RFC 9112 section 9.2).
     pub(super) fn is_reusable(&self) -> bool {
-        self.persistent && self.upload.is_done() && self.response.is_done() && self.read.is_empty()
+        self.persistent && self.writer.is_done() && self.response.is_done() && self.read.is_empty()
     }
 
     /// Prepares for the pool: an idle connection keeps no large buffer.
     pub(super) fn rest(&mut self) {
         self.interim = None;
-        self.upload.forget();
+        self.writer.forget();
         if self.room > MIN_READ {
             self.room = MIN_READ;
             self.read = BytesMut::new();

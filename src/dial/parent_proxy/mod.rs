@@ -1,4 +1,4 @@
-//! ParentProxy proxies: the way out of a network that has one.
+//! Parent proxies: the way out of a network that has one.
 //!
 //! Whatever is spoken at the far end, the proxy is asked for a tunnel (CONNECT, RFC 9110 section 9.3.6) and sees nothing of
 //! what goes through it: no token in clear to it, and the certificate that is verified is the origin's own. The proxy looks
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::StatusCode;
 use http::header::PROXY_AUTHENTICATE;
+use http::{HeaderMap, StatusCode};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -20,16 +20,22 @@ use zeroize::Zeroizing;
 
 use super::address::{AddressPolicy, OwnAddresses};
 use super::error::{DialError, DialErrorKind as Kind};
-use super::origin::{Host, Scheme};
-use super::settings::ParentProxySettings;
-use super::{Names, Transport, dial, handshake_error, own_listener, prohibited, without_brackets};
+use super::host::Host;
+use super::maybe_tls::Transport;
+use super::names::Names;
+use super::scheme::Scheme;
+use super::tcp::{dial, own_listener, prohibited};
+use crate::response_head::{self, ResponseHead};
 use crate::tls::{Keys, MinVersion, TlsError, broken_reason, client_config, refused_identity};
+
+mod no_proxy;
+mod settings;
+
+pub(crate) use no_proxy::NoProxyRule;
+pub(crate) use settings::{ParentProxyLogin, ParentProxySettings};
 
 /// The largest answer to CONNECT that is read.
 const MAX_HEAD: usize = 16 * 1024;
-
-/// Fields of that answer; more is no answer of a proxy.
-const MAX_FIELDS: usize = 64;
 
 /// Threads that read the password of one proxy at a time.
 const READING: usize = 2;
@@ -116,13 +122,12 @@ impl ParentProxy {
 
     async fn dial(&self, policy: &AddressPolicy, own: &OwnAddresses) -> Result<TcpStream, DialError> {
         let proxy = &self.settings.proxy;
-        let host = without_brackets(proxy.host.as_str());
         // What has to stay on this machine may go through a proxy on it, and through no other.
         let policy = match policy {
             AddressPolicy::Loopback => &AddressPolicy::Loopback,
             AddressPolicy::Any | AddressPolicy::PublicAnd(_) => &AddressPolicy::Any,
         };
-        dial(host, proxy.port, policy, own, Names::configured()).await.map_err(|error| {
+        dial(&proxy.host, proxy.port, policy, own, Names::configured()).await.map_err(|error| {
             let kind = match error.kind {
                 // The name is the proxy's, and none of the origin's.
                 Kind::DnsError | Kind::DnsTimeout => Kind::ProxyConfiguration,
@@ -134,8 +139,8 @@ impl ParentProxy {
     }
 
     async fn handshake(&self, stream: TcpStream) -> Result<Transport, DialError> {
-        let Some(tls) = &self.tls else { return Ok(Transport::Tcp(stream)) };
-        let host = without_brackets(self.settings.proxy.host.as_str()).to_owned();
+        let Some(tls) = &self.tls else { return Ok(Transport::Plain(stream)) };
+        let host = self.settings.proxy.host.bare().to_owned();
         let name = ServerName::try_from(host).map_err(|_invalid| {
             self.failed(Kind::ProxyConfiguration, |proxy| {
                 format!("{proxy} has no name that a certificate could be for")
@@ -144,7 +149,7 @@ impl ParentProxy {
         match TlsConnector::from(Arc::clone(tls)).connect(name, stream).await {
             Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
             Err(error) => {
-                let error = handshake_error(&error, &Keys::PARENT_PROXY);
+                let error = DialError::of_handshake(&error, &Keys::PARENT_PROXY);
                 Err(self.failed(error.kind, |proxy| format!("{proxy}: {error}")))
             }
         }
@@ -208,21 +213,15 @@ impl ParentProxy {
 
     /// The status of a tunnel, or of what comes before it; everything else is why there is none.
     fn judge(&self, head: &[u8], target: &Target<'_>) -> Result<StatusCode, DialError> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut answer = httparse::Response::new(&mut fields);
-        if !matches!(response_parser().parse_response(&mut answer, head), Ok(httparse::Status::Complete(_))) {
+        let Ok(Some(ResponseHead { status, headers, .. })) = response_head::parse(head) else {
             return Err(self.no_proxy("its answer to CONNECT is no HTTP; is it an http or an https proxy?"));
-        }
-        let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
-        let status = status.ok_or_else(|| self.no_proxy("its answer to CONNECT has no valid status"))?;
+        };
         // A switch of protocols is no interim answer, and nobody asked for one.
         if status.is_success() || (status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS) {
             return Ok(status);
         }
         let (kind, advice) = match status {
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                (Kind::ProxyConfiguration, self.advice_on_login(answer.headers))
-            }
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => (Kind::ProxyConfiguration, self.advice_on_login(&headers)),
             StatusCode::GATEWAY_TIMEOUT => (Kind::ConnectionTimeout, "it did not reach the host in time".into()),
             _ if status.is_server_error() => (Kind::DestinationUnavailable, "it could not reach the host".into()),
             _ if target.port != 443 => (Kind::ConnectionRefused, "many proxies allow CONNECT to port 443 alone".into()),
@@ -233,13 +232,11 @@ impl ParentProxy {
         Err(DialError::new(kind, detail).telling(format!("the parent proxy answered CONNECT with {status}: {advice}")))
     }
 
-    fn advice_on_login(&self, fields: &[httparse::Header<'_>]) -> String {
+    fn advice_on_login(&self, headers: &HeaderMap) -> String {
         let key = self.settings.key;
-        let basic = |field: &httparse::Header<'_>| {
-            let challenges = field.name.eq_ignore_ascii_case(PROXY_AUTHENTICATE.as_str());
-            challenges && field.value.to_ascii_lowercase().windows(5).any(|word| word == b"basic")
-        };
-        match (&self.settings.login, fields.iter().any(basic)) {
+        let mut challenges = headers.get_all(PROXY_AUTHENTICATE).iter();
+        let basic = challenges.any(|line| line.as_bytes().to_ascii_lowercase().windows(5).any(|word| word == b"basic"));
+        match (&self.settings.login, basic) {
             (_, false) => {
                 "it does not take Basic, which is all that is spoken here; put a helper that speaks its scheme in between".into()
             }
@@ -261,7 +258,7 @@ impl ParentProxy {
         self.failed(Kind::HttpProtocolError, |proxy| format!("{proxy}: {what}"))
     }
 
-    /// An error that names the proxy by its address to whoever runs attache, and to nobody else.
+    /// An error that names the proxy by its address in the log alone.
     fn failed(&self, kind: Kind, sentence: impl Fn(&str) -> String) -> DialError {
         let named = sentence(&format!("the parent proxy {}", self.name()));
         DialError::new(kind, named).telling(sentence("the parent proxy"))
@@ -297,15 +294,4 @@ fn is_local_address(stream: &TcpStream) -> bool {
         // The connection has ended; writing on it says so.
         _ => false,
     }
-}
-/// What is put up with in a response: white space before a colon, which a proxy has to take out (RFC 9112 section 5.1), lines
-/// that are folded, which it may join (section 5.2), and several spaces in the status line (section 4). All of it is gone from
-/// what is passed on. A request is given none of this: there it would be a way to smuggle.
-#[must_use]
-pub(crate) fn response_parser() -> httparse::ParserConfig {
-    let mut parser = httparse::ParserConfig::default();
-    parser.allow_spaces_after_header_name_in_responses(true);
-    parser.allow_obsolete_multiline_headers_in_responses(true);
-    parser.allow_multiple_spaces_in_response_status_delimiters(true);
-    parser
 }

@@ -3,7 +3,8 @@
 
 use ipnet::IpNet;
 
-use super::origin::{Authority, Host};
+use crate::dial::authority::Authority;
+use crate::dial::host::Host;
 
 /// One entry of `no_proxy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,8 @@ impl NoProxyRule {
         }
         let name = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
         let authority = Authority::parse(name.unwrap_or(text)).map_err(|_invalid| InvalidRule)?;
-        let (host, port) = (Host::parse(&authority.host).map_err(|_invalid| InvalidRule)?, authority.port);
+        let port = authority.port;
+        let host = authority.into_host();
         match host.ip() {
             Some(_) if name.is_some() => Err(InvalidRule),
             Some(ip) => Ok(Self::Network { network: ip.to_canonical().into(), port }),

@@ -11,13 +11,14 @@ use h2::client::{ResponseFuture, SendRequest};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use super::body::{BodyError, Outgoing};
-use super::shared::Streams;
+use super::streams::Streams;
 use crate::http2::{Received, Sending, Stopped};
 use crate::interim::{self, Interims};
+use crate::upstream::error::{ExchangeError, ExchangeErrorKind};
+use crate::upstream::outgoing::{BodyError, Outgoing};
 
 /// A request whose answer has not come.
-pub(super) struct Exchange<B> {
+pub(in crate::upstream) struct Exchange<B> {
     answer: ResponseFuture,
     upload: Upload<B>,
     interim: Option<Rc<Interims>>,
@@ -27,14 +28,14 @@ pub(super) struct Exchange<B> {
 struct Upload<B> {
     sending: Option<Box<Sending<Outgoing<B>>>>,
     /// Of the connection, which is told when it waits for room and when it moves.
-    streams: Rc<Streams<B>>,
+    streams: Rc<Streams>,
     /// Pieces that had gone out when it was looked at last.
     pieces: u64,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(in crate::upstream) enum Fault {
     /// The stream or the connection ended.
     Ended(h2::Error),
     /// It answered what HTTP/2 does not know.
@@ -43,16 +44,27 @@ pub(super) enum Fault {
     Body(BodyError),
 }
 
+impl Fault {
+    /// What it says of the request alone.
+    pub(in crate::upstream) fn into_error(self, stale: bool) -> ExchangeError {
+        match self {
+            Self::Ended(error) => ExchangeError::from_h2(&error, stale),
+            Self::Protocol(what) => ExchangeError::new(ExchangeErrorKind::HttpProtocolError, what),
+            Self::Body(error) => ExchangeError::invalid_body(&*error),
+        }
+    }
+}
+
 impl<B> Exchange<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
     /// Puts the request on the connection. The body comes back if that is not possible: nothing of it has left.
-    pub(super) fn begin(
+    pub(in crate::upstream) fn begin(
         sender: &mut SendRequest<Bytes>,
         request: Request<Outgoing<B>>,
         interim: Option<Rc<Interims>>,
-        streams: &Rc<Streams<B>>,
+        streams: &Rc<Streams>,
     ) -> Result<Self, Outgoing<B>> {
         let (head, body) = request.into_parts();
         let ends = body.is_end_stream();
@@ -70,7 +82,10 @@ where
     }
 
     /// Sends what can be sent, and waits for the answer's head. Interim answers are handed on.
-    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Fault>> {
+    pub(in crate::upstream) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<RecvStream>, Fault>> {
         if let Err(broken) = self.upload.poll(cx) {
             return Poll::Ready(Err(Fault::Body(broken)));
         }
@@ -87,7 +102,7 @@ where
     }
 
     /// The body of its answer, which goes on sending what is left of the request.
-    pub(super) fn into_answer(self, answer: Response<RecvStream>) -> Response<Answer<B>> {
+    pub(in crate::upstream) fn into_answer(self, answer: Response<RecvStream>) -> Response<Answer<B>> {
         let (head, stream) = answer.into_parts();
         let received = Received::new(stream, &head.headers);
         Response::from_parts(head, Answer { received, upload: self.upload })
@@ -126,7 +141,7 @@ where
 }
 
 /// The body of an answer.
-pub(super) struct Answer<B> {
+pub(in crate::upstream) struct Answer<B> {
     received: Received,
     upload: Upload<B>,
 }
@@ -136,18 +151,21 @@ where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
     /// The next frame. A request body that breaks off now has reset the stream, which ends the answer too.
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub(in crate::upstream) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Err(broken) = self.upload.poll(cx) {
             return Poll::Ready(Some(Err(broken)));
         }
         self.received.poll_frame(cx).map_err(|broken| format!("the upstream broke off its response: {broken}").into())
     }
 
-    pub(super) fn is_end_stream(&self) -> bool {
+    pub(in crate::upstream) fn is_end_stream(&self) -> bool {
         self.received.is_end_stream()
     }
 
-    pub(super) fn size_hint(&self) -> SizeHint {
+    pub(in crate::upstream) fn size_hint(&self) -> SizeHint {
         self.received.size_hint()
     }
 }

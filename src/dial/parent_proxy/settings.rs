@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{NoProxyRule, Origin};
+use super::no_proxy::NoProxyRule;
+use crate::dial::origin::Origin;
 use crate::secret::Secrets;
 
 /// A proxy of the network's, between us and where we go.

@@ -5,11 +5,13 @@ use std::future::Future;
 use tokio_rustls::TlsConnector;
 
 use super::error::{ExchangeError, ExchangeErrorKind};
-use super::http1::Stream;
-use super::{Offer, Upstream};
-use crate::dial::{DialError, Host, Names, Origin, Target, Transport, dial, handshake_error, without_brackets};
+use super::live::{Offer, Upstream};
+use crate::dial::{DialError, Host, MaybeTls, Names, Origin, Target, Transport, dial};
 use crate::timer;
 use crate::tls::Keys;
+
+/// A connection to an origin.
+pub(super) type Stream = MaybeTls<Transport>;
 
 /// Dials the origin (or what stands in for it in `connect`), within the connect timeout.
 pub(super) async fn connect(upstream: &Upstream, origin: &Origin, offer: Offer) -> Result<Stream, ExchangeError> {
@@ -19,15 +21,20 @@ pub(super) async fn connect(upstream: &Upstream, origin: &Origin, offer: Offer) 
         let name = upstream.server_name(origin)?;
         match TlsConnector::from(std::sync::Arc::clone(tls)).connect(name, transport).await {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-            Err(error) => Err(handshake_error(&error, &Keys::UPSTREAM).into()),
+            Err(error) => Err(DialError::of_handshake(&error, &Keys::UPSTREAM).into()),
         }
     };
     in_time(upstream, origin, connecting).await
 }
 
-/// A way to the origin for a tunnel, within the connect timeout: nothing of ours is spoken on it.
-pub(super) async fn connect_bare(upstream: &Upstream, origin: &Origin) -> Result<Transport, ExchangeError> {
-    in_time(upstream, origin, dial_upstream(upstream, origin)).await
+impl Upstream {
+    /// A way to the origin (or its `connect`) for a tunnel, within the connect timeout.
+    ///
+    /// # Errors
+    /// As for any exchange: resolution, policy, refusal, timeout.
+    pub(crate) async fn dial(&self, origin: &Origin) -> Result<Transport, ExchangeError> {
+        in_time(self, origin, dial_upstream(self, origin)).await
+    }
 }
 
 async fn in_time<T>(
@@ -39,7 +46,7 @@ async fn in_time<T>(
     timer::timeout(limit, connecting).await.unwrap_or_else(|_| {
         let Way { host, names, .. } = way(upstream, origin);
         let parent_proxy = upstream.parent_proxy_for(origin);
-        if parent_proxy.is_none() && names.is_silent(without_brackets(host.as_str())) {
+        if parent_proxy.is_none() && names.is_silent(host.bare()) {
             return Err(DialError::unresolved(host.as_str(), limit).into());
         }
         let via = parent_proxy.map_or_else(String::new, |proxy| format!(" through the parent proxy {proxy}"));
@@ -75,9 +82,8 @@ async fn dial_upstream(upstream: &Upstream, origin: &Origin) -> Result<Transport
     let Way { host, port, by_caller, names } = way(upstream, origin);
     match upstream.parent_proxy.as_ref().filter(|parent_proxy| parent_proxy.covers(host, port)) {
         None => {
-            let host = without_brackets(host.as_str());
             let dialled = dial(host, port, &upstream.addresses, &upstream.own, names).await;
-            dialled.map(Transport::Tcp).map_err(ExchangeError::from)
+            dialled.map(Transport::Plain).map_err(ExchangeError::from)
         }
         Some(parent_proxy) => {
             let target = Target { host, port, by_caller };

@@ -11,12 +11,13 @@ use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body;
 use tokio::io::AsyncWrite as _;
 
-use super::super::body::{BodyError, Outgoing};
-use super::super::exchange::OutboundHead;
-use super::{Fault, Stream};
+use super::fault::Fault;
+use crate::upstream::connect::Stream;
+use crate::upstream::head::OutboundHead;
+use crate::upstream::outgoing::{BodyError, Outgoing};
 
 /// The state of one request, and the buffer that its head and chunk sizes are written into.
-pub(super) struct Upload<B> {
+pub(super) struct Writer<B> {
     /// Not one byte has left: the request can still go elsewhere.
     unbegun: bool,
     body: Option<Outgoing<B>>,
@@ -50,7 +51,7 @@ enum BodyFrame {
     Chunked,
 }
 
-impl<B> Upload<B>
+impl<B> Writer<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
