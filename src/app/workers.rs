@@ -173,7 +173,7 @@ async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command
             Some(command) = commands.recv() => match command {
                 Command::Open(slot, socket) => listening.open(slot, socket),
                 Command::Close(slot) => listening.close(slot),
-                // Whoever asked may have lost patience.
+                // The one that asked may have gone.
                 Command::Answer(asked) => drop(asked.send(())),
             },
             () = &mut drain => break,

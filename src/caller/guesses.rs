@@ -1,5 +1,5 @@
 //! Wrong passwords, counted by where they come from and for whom. Beyond a bound passwords are not looked at from there for a
-//! while, so that nobody can try many. Whoever has been let in from there before, with the same password, still is: a program
+//! while, so that many cannot be tried. A caller that has been let in from there before, with the same password, still is: a program
 //! with an old password, or one that guesses, locks out no neighbour at the same address.
 
 use std::collections::hash_map::RandomState;
@@ -24,7 +24,7 @@ const FROM_A_PLACE: (u32, u32) = (10, 100);
 /// A bound that nothing is taken from is full again after this: the quotient of each of the above.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
-/// Places and names that are remembered; whoever comes most stays among them.
+/// Places and names that are remembered; those that come most often stay among them.
 const REMEMBERED: usize = 10_000;
 
 /// What is remembered of attempts on one listener.
@@ -98,7 +98,7 @@ impl Guesses {
         let made = |bound| move || Ok::<_, std::convert::Infallible>(limit(bound));
         let Ok(of_place) = self.places.get_or_insert_with(&place, made(FROM_A_PLACE));
         let Ok(of_name) = self.names.get_or_insert_with(&(place, name), made(FOR_A_NAME));
-        // At the bound there is nothing more to take: whoever asks is told so the next time.
+        // At the bound there is nothing more to take: the next attempt is told so.
         let _full = (of_place.admit(), of_name.admit());
         self.until.fetch_max(self.millis() + millis(FORGOTTEN), Ordering::Relaxed);
         self.any.store(true, Ordering::Relaxed);

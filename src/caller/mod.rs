@@ -74,7 +74,7 @@ enum ProvenBy {
     Certificate,
 }
 
-/// Without the digest: whoever reads it could try passwords against it.
+/// Without the digest: a program that reads it could try passwords against it.
 impl fmt::Debug for Proven {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proven").field("name", &self.name).finish_non_exhaustive()
@@ -142,7 +142,7 @@ impl Callers {
             Presented::Nothing => {
                 self.by_certificate(connection).map_or(Authentication::Missing, Authentication::Accepted)
             }
-            // Nobody's password; it tells nothing and need not be counted.
+            // No caller's password; it tells nothing and need not be counted.
             Presented::Unreadable => Authentication::Refused,
             Presented::Pair(name, password) => self.attempt(&name, &password, connection),
         };

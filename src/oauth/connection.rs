@@ -269,7 +269,7 @@ impl Connections {
         shelf(&self.shelf).kept = None;
     }
 
-    /// Keeps it for whoever comes next; not for longer than it is of use.
+    /// Keeps it for the next request; not for longer than it is of use.
     fn keep(&self, mut connection: Connection) {
         connection.used_at = Instant::now();
         let mut shelf = shelf(&self.shelf);
@@ -316,7 +316,7 @@ impl Connection {
         Ok(Self::driven(to, Sender::Http2(sender), connection))
     }
 
-    /// How the connection ends is told to whoever waits for an answer.
+    /// How the connection ends is told to the task that waits for an answer.
     fn driven(
         to: String,
         sender: Sender,

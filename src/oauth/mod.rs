@@ -285,7 +285,7 @@ impl SubjectSource {
 
     async fn exchange(&self) -> Result<FetchedToken, TokenError> {
         let limit = self.source.settings.timeout;
-        // Whoever may send a bearer token, good or made up, has a request sent: not as many at once as they like.
+        // Every bearer token, good or made up, has a request sent: so only so many at once.
         let turn = tokio::time::timeout(limit, self.source.exchanging.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
             let message = format!("{EXCHANGES} tokens are being exchanged already, as many as may be at once");

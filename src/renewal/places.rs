@@ -237,7 +237,7 @@ impl Places {
         }
     }
 
-    /// There was no token to be had, so that nothing was tried.
+    /// There was no token, so that nothing was tried.
     pub(super) fn end_holds(&mut self, place: RequestPath<'_>, now: Instant) {
         self.each(place, now, |seen| seen.hold_until = None);
     }

@@ -154,7 +154,7 @@ impl Record {
         }
     }
 
-    /// What was decided came to nothing: there was no token to be had, and nothing was learnt of the upstream.
+    /// What was decided came to nothing: there was no token, and nothing was learnt of the upstream.
     pub(super) fn failed(&mut self, decided: Decision, place: RequestPath<'_>, now: Instant) {
         let Decision::Renew(evidence) = decided else { return };
         self.unproven.pop_back();

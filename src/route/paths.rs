@@ -206,7 +206,7 @@ impl Routes {
         caller.and_then(|caller| self.by_caller.get(caller)).copied().or(self.everybody)
     }
 
-    /// Whoever asks.
+    /// Every caller.
     fn any(&self) -> Option<usize> {
         self.everybody.or_else(|| self.by_caller.values().next().copied())
     }

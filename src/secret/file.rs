@@ -39,7 +39,7 @@ struct Reading {
     done: Condvar,
 }
 
-/// Reads a file. Whoever comes while it is being read gets what comes of that.
+/// Reads a file. A task that comes while it is being read gets what comes of that.
 ///
 /// # Errors
 /// A sentence: what the system says, a file too large, or one of which nothing comes in time.

@@ -34,7 +34,7 @@ fn line_ends_and_a_byte_order_mark_belong_to_no_secret_wherever_it_is() {
         assert_eq!(source.read().unwrap().expose(), "s3cret", "{source}");
         assert_eq!(source.fingerprint().unwrap(), literal("s3cret").fingerprint().unwrap());
     }
-    assert_eq!(literal(" s3 cret ").read().unwrap().expose(), " s3 cret ", "blanks are left to whoever wrote them");
+    assert_eq!(literal(" s3 cret ").read().unwrap().expose(), " s3 cret ", "blanks are left as they were written");
 }
 
 #[test]

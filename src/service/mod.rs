@@ -73,7 +73,7 @@ pub struct AcquireToken {
     pub credentials: Option<ClientCredentials>,
     /// RFC 6749 section 3.3; empty asks for whatever the server gives.
     pub scope: Vec<String>,
-    /// Ends the waiting. Whoever waits for the same token goes on.
+    /// Ends the waiting. Others that wait for the same token go on.
     pub cancellation: Option<CancellationToken>,
     /// Whether the cache is read and written; otherwise neither.
     pub allow_cached: bool,
@@ -283,7 +283,7 @@ impl fmt::Debug for TokenService {
     }
 }
 
-/// Whoever cancelled before asking has asked for nothing: that is looked at first.
+/// A caller that cancelled before asking has asked for nothing: that is looked at first.
 async fn until_cancelled<T>(
     cancellation: Option<CancellationToken>,
     asked: impl Future<Output = Result<T, TokenError>>,
@@ -292,7 +292,7 @@ async fn until_cancelled<T>(
     tokio::select! {
         biased;
         () = cancellation.cancelled() => {
-            Err(TokenError::new(TokenErrorKind::Cancelled, "whoever asked for the token no longer wants it"))
+            Err(TokenError::new(TokenErrorKind::Cancelled, "the caller no longer wants the token"))
         }
         outcome = asked => outcome,
     }

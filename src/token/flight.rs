@@ -43,7 +43,7 @@ impl<T> Flights<T> {
         self.current.as_ref().is_some_and(Flight::is_under_way)
     }
 
-    /// Whoever comes from here on joins another flight. To be called under the lock under which the outcome is taken in.
+    /// The one that comes from here on joins another flight. To be called under the lock under which the outcome is taken in.
     pub(crate) fn end(&mut self) {
         self.current = None;
     }

@@ -152,7 +152,7 @@ async fn every_answer_is_as_described() {
 }
 
 #[tokio::test]
-async fn the_last_requests_are_kept_while_somebody_looks() {
+async fn the_last_requests_are_kept_while_a_page_looks() {
     let world = world().await;
     let address = world.proxy.address("proxy");
     let request =

@@ -48,7 +48,7 @@ impl Reloader {
                     let Some(ReloadRequest { cause, answer }) = request else { return };
                     let reload = self.reload(cause).await;
                     file.dealt_with(&self.live.current().config).await;
-                    // Whoever asked may have gone.
+                    // The one that asked may have gone.
                     let _unheard = answer.send(reload);
                 }
                 _ = look.tick() => {

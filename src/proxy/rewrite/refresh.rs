@@ -7,7 +7,7 @@ use super::reference::Names;
 pub(super) fn told(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
     let said = reference(text)?;
     let (before, behind) = text.split_at(text.len() - said.len());
-    // From its quote to the next one; what follows there is nobody's.
+    // From its quote to the next one; what follows there is not read.
     let quote = before.last().filter(|last| matches!(last, b'"' | b'\''));
     let end = quote.and_then(|quote| behind.iter().position(|byte| byte == quote)).unwrap_or(behind.len());
     let (said, after) = behind.split_at(end);

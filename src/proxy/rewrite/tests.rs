@@ -114,7 +114,7 @@ fn the_origins_own_urls_become_the_callers() {
 }
 
 #[test]
-fn somebody_elses_urls_stay_as_they_are() {
+fn urls_of_other_origins_stay_as_they_are() {
     for case in [Case::base(""), Case::base("/p"), Case::upgraded()] {
         for said in FOREIGN {
             assert_eq!(case.reference(said), said);

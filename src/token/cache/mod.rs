@@ -35,7 +35,7 @@ use super::source::TokenSource;
 
 /// Holds one access token, shared by all requests with the same identity.
 ///
-/// Reading is one snapshot load. Whoever finds no usable token joins the one token request in flight, which runs in a task
+/// Reading is one snapshot load. A caller that finds no usable token joins the one token request in flight, which runs in a task
 /// of its own on the control runtime: a caller that goes away takes nothing with it.
 pub struct TokenCache {
     name: String,
