@@ -1,6 +1,6 @@
 //! Work that many ask for at the same time, done once for all who asked before it began.
 //!
-//! Whoever asks while it is being done gets the next result, so nobody's is older than the question. It runs on a blocking thread:
+//! Whoever asks while it is being done gets the next result, so none is older than the question. It runs on a blocking thread:
 //! those who ask may share theirs with something that must not wait.
 
 use crate::sync::lock;

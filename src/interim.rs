@@ -2,20 +2,13 @@
 
 use std::cell::RefCell;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRAILER};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 
-/// For one connection, or about a body, which an interim answer has not.
-const NOT_PASSED: [HeaderName; 8] = [
-    CONNECTION,
-    CONTENT_LENGTH,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+use crate::connection_fields::CONNECTION_FIELDS;
+
+/// About a body, which an interim answer has not.
+const BODY_FIELDS: [HeaderName; 2] = [CONTENT_LENGTH, TRAILER];
 
 /// How many may wait. Whoever serves the caller sends on what has come as often as the answer is waited for; of more at once the
 /// rest is lost.
@@ -62,7 +55,7 @@ pub(crate) fn passed(mut answer: Response<()>) -> Option<Response<()>> {
             headers.remove(name);
         }
     }
-    for name in &NOT_PASSED {
+    for name in CONNECTION_FIELDS.iter().chain(&BODY_FIELDS) {
         headers.remove(name);
     }
     Some(answer)

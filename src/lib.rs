@@ -15,6 +15,7 @@ pub(crate) mod caller;
 pub(crate) mod cli;
 pub(crate) mod coalesce;
 pub mod config;
+pub(crate) mod connection_fields;
 pub(crate) mod credential;
 pub mod demo;
 pub(crate) mod descriptors;

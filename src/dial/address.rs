@@ -107,7 +107,7 @@ impl OwnAddresses {
     }
 
     /// True if connecting there would reach one of them. A wildcard address is every address of this machine;
-    /// [`OwnAddresses::reached`] looks once more when there is a connection.
+    /// [`OwnAddresses::reached`] looks again when there is a connection.
     #[must_use]
     pub(crate) fn contains(&self, dialled: SocketAddr) -> bool {
         let ip = dialled.ip().to_canonical();
@@ -135,7 +135,7 @@ impl OwnAddresses {
     }
 }
 
-/// True if this machine has this address: a socket can be bound to no other. Asked only where the port is one of ours too.
+/// True if this machine has this address: a socket can be bound to no other. Asked only where the port is one of attache's too.
 fn is_of_this_machine(ip: IpAddr) -> bool {
     // Where the system lets sockets be bound to any address at all (ip_nonlocal_bind), that tells nothing.
     let foreign = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -152,7 +152,7 @@ mod tests {
         AddressPolicy::PublicAnd(Vec::new())
     }
 
-    /// What it is, and the addresses by which somebody would try to reach it.
+    /// What it is, and the addresses by which a caller would try to reach it.
     const THREATS: [(&str, &[&str]); 21] = [
         ("loopback", &["127.0.0.1", "127.255.255.254", "127.0.0.53", "::1"]),
         ("this network", &["0.0.0.0", "0.1.2.3", "::"]),

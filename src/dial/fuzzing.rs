@@ -3,7 +3,7 @@
 use super::authority::Authority;
 use super::host::Host;
 
-/// A host and perhaps a port: what was read reads the same once more, which is what canonical means.
+/// A host and perhaps a port: what was read reads the same again, which is what canonical means.
 ///
 /// # Errors
 /// It does not.

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-/// What became of a request whose stream, or whose connection, ended without an answer.
+/// The outcome of a request whose stream, or whose connection, ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Http2Fault {
     /// Its server has not processed it and says so (RFC 9113 section 8.7): whatever its method, it may be sent again.

@@ -1,13 +1,9 @@
 //! A connection or a stream whose caller has asked for another protocol or a tunnel.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
+use tokio_util::either::Either;
 
 use super::connection::http2::tunnel::Tunnel;
 
@@ -47,9 +43,9 @@ impl Upgrade {
     pub(crate) async fn upgraded(self) -> Result<Upgraded, NotUpgraded> {
         match self.0 {
             Way::Http1(upgrade) => {
-                upgrade.await.map(|upgraded| Upgraded::Http1(TokioIo::new(upgraded))).map_err(|_gone| NotUpgraded)
+                upgrade.await.map(|upgraded| Either::Left(TokioIo::new(upgraded))).map_err(|_gone| NotUpgraded)
             }
-            Way::Http2(tunnel, _) => tunnel.await.map(Upgraded::Http2).map_err(|_gone| NotUpgraded),
+            Way::Http2(tunnel, _) => tunnel.await.map(Either::Right).map_err(|_gone| NotUpgraded),
         }
     }
 }
@@ -60,43 +56,5 @@ impl std::fmt::Debug for Upgrade {
     }
 }
 
-/// A caller's bytes behind a switch of protocols.
-#[derive(Debug)]
-pub(crate) enum Upgraded {
-    /// The whole connection.
-    Http1(TokioIo<hyper::upgrade::Upgraded>),
-    /// One stream of it.
-    Http2(Tunnel),
-}
-
-impl AsyncRead for Upgraded {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Http1(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Http2(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Upgraded {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Http1(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Http2(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Http1(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Http2(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Http1(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
+/// A caller's bytes behind a switch of protocols: the whole connection, or one stream of it.
+pub(crate) type Upgraded = Either<TokioIo<hyper::upgrade::Upgraded>, Tunnel>;

@@ -40,7 +40,7 @@ where
     /// Sends a request to the origin and waits for the response head. A `TE: trailers` that is still there is passed in the
     /// protocol's own way.
     ///
-    /// A request that provably never left (the pooled connection had just closed) goes out once more on a new connection,
+    /// A request that provably never left (the pooled connection had just closed) goes out again on a new connection,
     /// whatever its method: nothing was sent.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Whatever is spoken at the far end, the proxy is asked for a tunnel (CONNECT, RFC 9110 section 9.3.6) and sees nothing of
 //! what goes through it: no token in clear to it, and the certificate that is verified is the origin's own. The proxy looks
-//! names up, so that what is known here of an address that somebody else named is what its text says.
+//! names up, so that what is known here of an address that the configuration does not name is what its text says.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl ParentProxy {
     /// A tunnel through the proxy. Its time is bounded by whoever waits.
     ///
     /// # Errors
-    /// What became of the proxy, or what it answered.
+    /// The proxy is unavailable, or what it answered.
     pub(crate) async fn reach(
         &self,
         target: &Target<'_>,

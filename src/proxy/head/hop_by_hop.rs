@@ -10,27 +10,17 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Frame;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+use crate::connection_fields::CONNECTION_FIELDS;
+
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 
-/// RFC 9110 sections 7.6.1 and 11.7, RFC 7540 section 3.2.1: for one connection whether `Connection` says so or not.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    PROXY_CONNECTION,
-    KEEP_ALIVE,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    PROXY_AUTHORIZATION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHENTICATION_INFO,
-    HTTP2_SETTINGS,
-];
+/// Besides those of every connection (RFC 9110 section 11.7, RFC 7540 section 3.2.1).
+const OTHER_HOP_BY_HOP: [HeaderName; 4] =
+    [PROXY_AUTHORIZATION, PROXY_AUTHENTICATE, PROXY_AUTHENTICATION_INFO, HTTP2_SETTINGS];
 
 /// What a trailer must not say: framing, routing, and authentication (RFC 9110 section 6.5.1).
-const NO_TRAILERS: [HeaderName; 8] =
-    [AUTHORIZATION, HOST, CONTENT_LENGTH, COOKIE, SET_COOKIE, TRAILER, VIA, CONNECTION];
+const NO_TRAILERS: [HeaderName; 7] = [AUTHORIZATION, HOST, CONTENT_LENGTH, COOKIE, SET_COOKIE, TRAILER, VIA];
 
 /// What a request wanted that is spoken anew on the other side.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,7 +47,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> HopWishes {
 
 /// One look at the names first: looking is cheaper than asking the map for each of them, and most messages have none.
 fn strip_nominated_and_hop_by_hop(headers: &mut HeaderMap, wishes: &mut HopWishes) {
-    if !headers.keys().any(|name| *name == CONNECTION || *name == TRAILER || HOP_BY_HOP.contains(name)) {
+    if !headers.keys().any(|name| *name == TRAILER || is_hop_by_hop(name)) {
         return;
     }
     if let Some(connection) = headers.get(CONNECTION) {
@@ -69,8 +59,8 @@ fn strip_nominated_and_hop_by_hop(headers: &mut HeaderMap, wishes: &mut HopWishe
             strip_nominated(headers, wishes);
         }
     }
-    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        for name in &HOP_BY_HOP {
+    if headers.keys().any(is_hop_by_hop) {
+        for name in CONNECTION_FIELDS.iter().chain(&OTHER_HOP_BY_HOP) {
             headers.remove(name);
         }
     }
@@ -92,7 +82,7 @@ fn strip_nominated(headers: &mut HeaderMap, wishes: &mut HopWishes) {
                 && !is_never_hop_by_hop(&name)
             {
                 headers.remove(&name);
-                if name != "close" && !HOP_BY_HOP.contains(&name) {
+                if name != "close" && !is_hop_by_hop(&name) {
                     nominated.push(name);
                 }
             }
@@ -130,8 +120,13 @@ fn announce_what_stays(headers: &mut HeaderMap, nominated: Option<&Nominated>) {
     }
 }
 
+/// For one connection, whether `Connection` names it or not.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    CONNECTION_FIELDS.contains(name) || OTHER_HOP_BY_HOP.contains(name)
+}
+
 fn is_no_trailer(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name) || NO_TRAILERS.contains(name) || is_alias(&name.as_str().replace('_', "-"), name)
+    is_hop_by_hop(name) || NO_TRAILERS.contains(name) || is_alias(&name.as_str().replace('_', "-"), name)
 }
 
 /// Fields that a message cannot do without: naming them in `Connection` is an attack or a mistake, not a wish
@@ -225,7 +220,7 @@ pub(in crate::proxy) fn has_plain_framing(headers: &HeaderMap) -> bool {
 pub(in crate::proxy) fn filter_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     map_trailers(frame, |trailers| {
         strip_nominated(trailers, &mut HopWishes::default());
-        for name in HOP_BY_HOP.iter().chain(&NO_TRAILERS) {
+        for name in CONNECTION_FIELDS.iter().chain(&OTHER_HOP_BY_HOP).chain(&NO_TRAILERS) {
             trailers.remove(name);
         }
         strip_underscore_aliases(trailers);

@@ -128,7 +128,7 @@ fn bodies_agree<'p>(
     for (how, found) in
         [("whole", decoded(whole, [all].into_iter())), ("cut", decoded(cut, [begun].into_iter().chain(pieces)))]
     {
-        // What was read before a body is refused is nobody's: it is thrown away with the connection.
+        // What was read before a body is refused belongs to no answer: it is thrown away with the connection.
         if found != expected {
             return Err(format!("{how}: {found:?} and not {expected:?}"));
         }

@@ -3,26 +3,17 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
+use http::header::{CONTENT_LENGTH, DATE};
+use http::{HeaderMap, HeaderValue, Response, Version};
 use http_body::Body;
 
+use crate::connection_fields::CONNECTION_FIELDS;
 use crate::timer::CoarseInstant;
-
-/// RFC 9113 section 8.2.2: they speak of a connection of HTTP/1, and no message may have them here.
-const OF_A_CONNECTION: [HeaderName; 6] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    TE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 pub(super) fn remove_connection_fields(headers: &mut HeaderMap) {
     // One look at the names: by far the most answers have none of them.
-    if headers.keys().any(|name| OF_A_CONNECTION.contains(name)) {
-        for name in &OF_A_CONNECTION {
+    if headers.keys().any(|name| CONNECTION_FIELDS.contains(name)) {
+        for name in &CONNECTION_FIELDS {
             headers.remove(name);
         }
     }
