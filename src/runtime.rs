@@ -147,7 +147,6 @@ impl HostRule {
 /// One listener's way to one route, with its counters.
 #[derive(Debug)]
 pub(crate) struct ListenerRoute {
-    /// The route.
     pub(crate) route: Arc<Route>,
     /// Counters of this listener and upstream.
     pub(crate) metrics: RouteMetrics,

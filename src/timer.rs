@@ -175,7 +175,6 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// From now on.
     #[must_use]
     pub(crate) fn after(wait: Duration) -> Self {
         if wait < PRECISE_BELOW {

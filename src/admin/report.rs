@@ -31,7 +31,6 @@ pub(crate) struct StatusReport {
     pub(crate) recent: Vec<Arc<AccessRecord>>,
 }
 
-/// One credential.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CredentialStatus {
     /// The name in the configuration.

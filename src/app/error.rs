@@ -27,7 +27,6 @@ pub(crate) enum StartFailure {
     /// A trust store, secret or endpoint.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// Traces.
     #[error("telemetry.otlp_endpoint: {0}")]
     Traces(String),
     /// `admin.token`.

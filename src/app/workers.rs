@@ -190,7 +190,6 @@ async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command
     clock.abort();
 }
 
-/// What one worker listens on.
 struct Listening {
     proxy: Rc<Proxy>,
     context: ListenContext,

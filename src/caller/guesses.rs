@@ -91,7 +91,6 @@ impl Guesses {
         if known.is_some_and(same) { Ok(()) } else { Err(after) }
     }
 
-    /// This one was wrong.
     pub(crate) fn was_wrong(&self, connection: &CallerConnection, name: &str) {
         let (place, name) = (Place::of(connection), self.hasher.hash_one(name));
         let limit = |(per_second, burst)| Arc::new(RateLimit::with_burst(per_second, burst));

@@ -61,7 +61,6 @@ struct Known {
 /// [`Callers::still_knows`].
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Proven {
-    /// Its name.
     pub(crate) name: Arc<str>,
     by: ProvenBy,
 }
@@ -84,7 +83,6 @@ impl fmt::Debug for Proven {
 /// What came of a caller's attempt to prove itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Authentication {
-    /// This is who it is.
     Accepted(Proven),
     /// A wrong password, a name that nobody has, or a field that cannot be read: all the same to who tries.
     Refused,
@@ -105,7 +103,6 @@ impl Callers {
         Self { known: known.collect(), guesses: Guesses::default(), metrics }
     }
 
-    /// The callers' names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.known.iter().map(|known| &*known.name)
     }

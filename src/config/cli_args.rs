@@ -72,7 +72,6 @@ impl fmt::Debug for AdHocRequest {
 pub(crate) enum SecretPlace {
     /// An environment variable.
     Env(String),
-    /// A file.
     File(PathBuf),
 }
 

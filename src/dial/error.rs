@@ -19,7 +19,6 @@ pub(crate) enum DialErrorKind {
     ProxyLoopDetected,
     /// Nobody listens there, or a proxy does not let us through.
     ConnectionRefused,
-    /// No connection in time.
     ConnectionTimeout,
     /// The connection ended early.
     ConnectionTerminated,
@@ -59,7 +58,6 @@ impl DialErrorKind {
 /// No way out: the kind for programs, the detail for whoever runs attache.
 #[derive(Debug, Clone)]
 pub(crate) struct DialError {
-    /// The kind.
     pub(crate) kind: DialErrorKind,
     /// A sentence: what happened, and what to do. It may name addresses and machines that are nobody else's business.
     pub(crate) detail: String,
@@ -70,7 +68,6 @@ pub(crate) struct DialError {
 }
 
 impl DialError {
-    /// An error of this kind.
     pub(super) fn new(kind: DialErrorKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), told: None, system: None }
     }

@@ -48,7 +48,6 @@ impl Host {
         self.0.strip_prefix('[').and_then(|v6| v6.strip_suffix(']')).unwrap_or(&self.0)
     }
 
-    /// The address, if the host is one.
     #[must_use]
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         host_ip(&self.0)

@@ -63,7 +63,6 @@ pub(crate) struct Names {
     known: Arc<Mutex<HashMap<Box<str>, Known>>>,
 }
 
-/// What is known of one name.
 #[derive(Default)]
 struct Known {
     answer: Option<Answer>,

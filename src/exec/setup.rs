@@ -25,7 +25,6 @@ impl Proxy {
 pub(crate) struct Trust {
     /// A PEM file with the system's trusted certificates, those of the current environment, and the local CA's.
     pub(crate) bundle: String,
-    /// The same for Java.
     pub(crate) java: Option<TrustStore>,
 }
 

@@ -18,7 +18,6 @@ const MAX_BYTES: u64 = 8 * 1024 * 1024;
 pub(crate) struct Trusted<'a> {
     /// PEM: the system's certificates and the local CA's.
     pub(crate) bundle: &'a str,
-    /// The same as a Java trust store.
     pub(crate) java: Option<JavaStore<'a>>,
 }
 

@@ -15,7 +15,6 @@ pub(crate) struct Sending<B> {
     body: B,
     /// What has been taken from the body and has not gone out.
     piece: Bytes,
-    /// It is the last one.
     last: bool,
     /// Pieces that have gone out: signs of life.
     pieces: u64,

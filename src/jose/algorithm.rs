@@ -20,7 +20,6 @@ pub(crate) enum Algorithm {
 }
 
 impl Algorithm {
-    /// All of them.
     pub(crate) const ALL: [Self; 6] = [Self::HS256, Self::RS256, Self::PS256, Self::ES256, Self::ES384, Self::EdDSA];
 
     /// Names are compared exactly, as RFC 7515 section 4.1.1 has it.

@@ -63,7 +63,6 @@ pub(crate) enum KeyError {
     AlgorithmMismatch {
         /// The one that was asked for.
         algorithm: Algorithm,
-        /// What the key is.
         kind: &'static str,
         /// What it could sign with.
         fitting: &'static str,

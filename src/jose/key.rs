@@ -106,7 +106,6 @@ impl SigningKey {
         Ok(Self(Arc::new(Inner { pair, algorithm, key_id, public })))
     }
 
-    /// What it signs with.
     #[cfg(test)]
     pub(crate) fn algorithm(&self) -> Algorithm {
         self.0.algorithm

@@ -9,7 +9,6 @@ use crate::sync::{read, write};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Listening(Arc<RwLock<Vec<ListeningAt>>>);
 
-/// One listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListeningAt {
     /// Its name in the configuration.

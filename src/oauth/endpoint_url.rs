@@ -37,7 +37,6 @@ impl EndpointUrl {
         Ok(Self { url, host })
     }
 
-    /// The configured one, by its key.
     pub(super) fn configured(key: &str, url: &Url) -> Result<Self, String> {
         Self::new(url.clone()).map_err(|unfit| unfit.in_words(key, url))
     }

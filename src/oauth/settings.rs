@@ -167,11 +167,9 @@ impl ClientAuth {
 pub(crate) enum AssertionAudience {
     /// The issuer, as RFC 10070 requires; where none is configured, the token endpoint.
     Unsaid,
-    /// The issuer.
     Issuer,
     /// The token endpoint's URL: what servers wanted before RFC 10070.
     TokenEndpoint,
-    /// This text.
     Text(String),
 }
 
@@ -202,9 +200,7 @@ pub(crate) struct TokenExchange {
 pub(crate) enum JwtBearer {
     /// Another program writes it, such as the platform that a workload runs on.
     Given(Secrets),
-    /// We sign it.
     Signed {
-        /// With this key.
         key: SigningKeySettings,
         /// `sub`; the client id where there is none.
         subject: Option<String>,

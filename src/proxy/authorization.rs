@@ -49,7 +49,6 @@ impl Authorized<'_> {
         self.credential.as_deref()
     }
 
-    /// The credential whose token there is.
     pub(super) fn with_token(&self) -> Option<&Credential> {
         self.authorization.as_ref().and(self.credential.as_deref()).map(|credential| &**credential)
     }

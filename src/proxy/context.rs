@@ -92,7 +92,6 @@ impl RequestContext {
         }));
     }
 
-    /// Notes who it was.
     pub(crate) fn note_caller(&mut self, name: Option<&str>) {
         if let Some(details) = &mut self.details {
             details.record.caller = name.map(str::to_owned);
@@ -165,7 +164,7 @@ impl RequestContext {
         if let Some(details) = &mut self.details {
             details.record.status = status.as_u16();
             if details.record.method == "CONNECT" {
-                details.record.outcome = "tunneled";
+                details.record.outcome = Outcome::Tunneled.label();
             }
         }
     }

@@ -130,7 +130,6 @@ impl ProxyError {
         Self { kind, detail, logged: None, retry_after: None, oauth_error: None, close: false, route: None }
     }
 
-    /// On this route.
     pub(crate) fn on(self, route: &Arc<ListenerRoute>) -> Self {
         Self { route: Some(Arc::clone(route)), ..self }
     }

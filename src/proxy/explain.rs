@@ -35,14 +35,12 @@ pub(crate) struct Explanation {
     pub(crate) reason: String,
 }
 
-/// What is to be explained.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
     /// The listener that is asked; `None`: the one that would most likely get it.
     pub(crate) listener: Option<&'a str>,
     /// The caller that asks; `None`: not named.
     pub(crate) caller: Option<&'a str>,
-    /// The method.
     pub(crate) method: &'a Method,
     /// A URL, `host:port` for CONNECT, or a path on a reverse listener.
     pub(crate) target: &'a str,

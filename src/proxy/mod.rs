@@ -10,10 +10,10 @@ mod body;
 mod context;
 mod error;
 pub(crate) mod explain;
-mod forward;
 #[doc(hidden)]
 pub(crate) mod fuzzing;
 mod head;
+mod outbound;
 mod outcome;
 mod request_id;
 mod response;
@@ -48,13 +48,10 @@ pub(crate) use state::{Proxy, ProxyShared};
 use self::admit::{callers, policy, unmatched};
 use self::context::RequestContext;
 use self::error::ProxyError;
-use self::forward::Prepared;
 use self::request_id::RequestId;
 use self::rewrite::Terms;
 use self::routing::destination::{Destination, ResolvedRoute};
-use self::routing::token_origin;
 use self::source::{Admitted, InTunnel, RequestSource};
-use self::tunnel::switch;
 use crate::listen::{CallerConnection, Handler, Incoming, Unreadable};
 use crate::runtime::{ListenerRuntime, ModeRuntime, Runtime};
 
@@ -77,13 +74,6 @@ impl Proxy {
         tunnel::socks::serve(self, listener, stream, connection, self.in_tunnel(listener)).await;
     }
 
-    /// `listeners.L.users`: true if this caller may connect. One that may not gets no answer.
-    pub(crate) async fn admits(&self, listener: usize, connection: &CallerConnection) -> bool {
-        let runtime = self.runtime.current();
-        let Some(listener) = runtime.listener(listener) else { return true };
-        callers::admits_user(listener, connection).await
-    }
-
     async fn answer(self: &Rc<Self>, source: RequestSource<'_>, request: Request<Incoming>) -> Response<CallerBody> {
         let began = Instant::now();
         // One request uses one snapshot, whatever is reloaded meanwhile.
@@ -94,7 +84,7 @@ impl Proxy {
         };
         let (mut head, body) = request.into_parts();
         let mut ctx = RequestContext::new(began, head.version, &body);
-        let readable = switch::read_extended_connect(&mut head, &body);
+        let readable = tunnel::switch::read_extended_connect(&mut head, &body);
         let request_id = if self.shared.request_id { Some(request_id::identify(&mut head)) } else { None };
         ctx.note_head(&self.shared, listener, source, &mut head);
         match self.steps(&mut ctx, (&runtime, listener), source, readable, &mut head, body).await {
@@ -136,7 +126,7 @@ impl Proxy {
             }
             Destination::Unmatched(origin) => {
                 let upstream = unmatched::admit(runtime, listener, &origin, &origin)?;
-                Box::pin(forward::to_unmatched(self, ctx, listener, (upstream, &origin), &caller, head, body)).await
+                Box::pin(outbound::to_unmatched(self, ctx, listener, (upstream, &origin), &caller, head, body)).await
             }
             Destination::Itself => Ok(policy::options_of_proxy()),
         }
@@ -157,18 +147,18 @@ impl Proxy {
             return Ok(answer);
         }
         let mut authorized = authorization::obtain(ctx, &route.at, head).await?;
-        let told = token_origin::resolve(route, authorized.with_token())?;
+        let told = routing::token_origin::resolve(route, authorized.with_token())?;
         let route = told.as_ref().unwrap_or(route);
         let (settings, metrics, outcome) = (&*route.at.route, &route.at.metrics, authorized.outcome());
 
-        let Prepared { switch, nominated } =
-            forward::prepare(&self.shared.via, route, terms, &authorized, head, &mut body);
+        let outbound::Prepared { switch, nominated } =
+            outbound::prepare(&self.shared.via, route, terms, &authorized, head, &mut body);
         let sending = (&*head, nominated.as_ref());
-        let sent = forward::send(self, ctx, route, terms, authorized.take(), sending, body).await;
+        let sent = outbound::send(self, ctx, route, terms, authorized.take(), sending, body).await;
         let (response, on_trailers) = sent.map_err(|error| ProxyError::exchange(settings.name(), &error))?;
 
         ctx.count(metrics, outcome);
-        let mut response = forward::answer(self, response, switch, &settings.upstream, caller)?;
+        let mut response = outbound::answer(self, response, switch, &settings.upstream, caller)?;
         rewrite::tell_caller(terms, route, head, response.headers_mut());
         response::note_upstream(ctx, settings, outcome, response.headers_mut());
         if let Some(on_trailers) = on_trailers {

@@ -11,6 +11,8 @@ pub(crate) enum Outcome {
     /// `on_token_error = "pass"`.
     PassedWithoutToken,
     Passed,
+    /// CONNECT, and what is opened in it.
+    Tunneled,
     /// The caller's fault, or policy.
     Denied,
     /// Attache's, the authorization server's or the upstream's fault.
@@ -23,6 +25,7 @@ impl Outcome {
             Self::Injected => "injected",
             Self::PassedWithoutToken => "passed_without_token",
             Self::Passed => "passed",
+            Self::Tunneled => "tunneled",
             Self::Denied => "denied",
             Self::Failed => "failed",
         }
@@ -33,6 +36,7 @@ impl Outcome {
             Self::Injected => &metrics.injected,
             Self::PassedWithoutToken => &metrics.passed_without_token,
             Self::Passed => &metrics.passed,
+            Self::Tunneled => &metrics.tunneled,
             Self::Denied => &metrics.denied,
             Self::Failed => &metrics.failed,
         }

@@ -27,10 +27,7 @@ pub(crate) enum ListenerMode {
         hosts: AcceptedHosts,
     },
     /// A token endpoint of our own.
-    Token {
-        /// Who may have which token.
-        clients: Vec<TokenClient>,
-    },
+    Token { clients: Vec<TokenClient> },
 }
 
 impl ListenerMode {
@@ -60,7 +57,6 @@ pub(crate) struct TokenClient {
 /// `listeners.L.hosts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AcceptedHosts {
-    /// Any host.
     Any,
     /// Loopback names, addresses of this listener, and the upstreams' own hosts: what a rebound browser name is not.
     LocalAndUpstream,

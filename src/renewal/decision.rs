@@ -19,7 +19,6 @@ pub(crate) enum Decision {
 pub(crate) enum Answer {
     /// It was good.
     Taken,
-    /// It was not.
     Refused,
     /// Nothing: an error, a redirect, or an answer that needs no token.
     Neither,

@@ -194,7 +194,6 @@ impl Places {
         }
     }
 
-    /// The place itself.
     pub(super) fn itself(&mut self, place: RequestPath<'_>, now: Instant) -> &mut Seen {
         let key = self.itself_key(place);
         self.make_room(key);

@@ -4,7 +4,8 @@
 use http::Method;
 
 use super::pattern::PathPattern;
-use super::{AllowRule, Permission, permitted};
+use super::permission::{Permission, permitted};
+use super::settings::AllowRule;
 
 /// The rules that every path is held against.
 pub(crate) const RULES: [&str; 4] = ["/pub/*", "/v1/*/items", "/files/report-*.csv", "/exact"];

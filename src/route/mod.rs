@@ -3,6 +3,7 @@
 pub(crate) mod fuzzing;
 mod paths;
 pub(crate) mod pattern;
+mod permission;
 mod reading;
 mod settings;
 mod table;
@@ -12,9 +13,11 @@ use std::sync::Arc;
 use http::Method;
 
 pub use paths::{NoRoute, PathTable, Selector};
+pub(crate) use permission::Permission;
 pub(crate) use settings::{AllowRule, CallerAuthorization, HttpScheme, OnTokenError, RetrySettings, RouteSettings};
 pub use table::{Arrival, ForwardTable, Found, ReverseTable, TunnelPorts};
 
+use self::permission::permitted;
 use crate::credential::Credential;
 use crate::rate::RateLimit;
 use crate::renewal::Renewals;
@@ -54,29 +57,4 @@ impl Route {
         let opened = self.credential.is_some() && self.settings.intercept;
         Selector { paths: &self.settings.paths, callers: self.settings.callers.as_deref(), opened }
     }
-}
-
-/// Whether one of these rules lets it pass.
-fn permitted(allow: &[AllowRule], method: &Method, path: &str) -> Permission {
-    let rules = || allow.iter().filter(|rule| rule.methods.is_empty() || rule.methods.contains(method));
-    let covered = |path: &str, decoded: bool| {
-        let covers = |rule: &AllowRule| rule.paths.iter().any(|pattern| pattern.covers_reading(path, decoded));
-        rules().any(|rule| rule.paths.is_empty() || covers(rule)).then_some(())
-    };
-    match reading::agreed(path, covered) {
-        Ok(Some(())) => Permission::Granted,
-        Ok(None) => Permission::Denied,
-        Err(reading::Ambiguous) => Permission::Ambiguous,
-    }
-}
-
-/// What the `allow` rules say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Permission {
-    /// It passes.
-    Granted,
-    /// No rule covers it.
-    Denied,
-    /// The path can be read in several ways, of which the rules let some pass and others not.
-    Ambiguous,
 }

@@ -88,7 +88,6 @@ impl PathPattern {
         self.covers_reading(path, false)
     }
 
-    /// The same for one reading of a path.
     pub(super) fn covers_reading(&self, path: &str, decoded: bool) -> bool {
         let segments = if decoded { self.decoded_segments() } else { &self.segments };
         let mut rest = path.strip_prefix('/').unwrap_or(path);

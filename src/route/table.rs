@@ -10,7 +10,6 @@ use crate::dial::{OriginPattern, Scheme};
 /// Targets that callers name themselves.
 #[derive(Debug)]
 pub struct ForwardTable<T> {
-    /// The routes of each origin.
     origins: Vec<PathTable<T>>,
     exact: HashMap<Box<str>, Ports>,
     /// By what follows the first label.

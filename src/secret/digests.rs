@@ -65,7 +65,6 @@ impl Digests {
         self.has_digest(&given.fingerprint())
     }
 
-    /// The same of a digest.
     #[must_use]
     pub(crate) fn has_digest(&self, given: &[u8; 32]) -> bool {
         let known = sync::read(&self.known);

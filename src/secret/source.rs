@@ -21,7 +21,6 @@ pub(crate) enum SecretSource {
     Literal(Secret),
     /// An environment variable.
     Env(String),
-    /// A file.
     File(PathBuf),
     /// A systemd credential: a file of this name in `$CREDENTIALS_DIRECTORY`.
     Credential(String),

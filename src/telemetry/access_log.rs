@@ -47,7 +47,6 @@ pub(crate) struct AccessRecord {
     pub(crate) peer: String,
     /// As whom it is authenticated.
     pub(crate) caller: Option<String>,
-    /// The listener.
     pub(crate) listener: String,
     /// The upstream; `-` for none.
     pub(crate) upstream: String,

@@ -204,7 +204,6 @@ impl CertificateAuthority {
         Ok((leaf.der().clone(), key))
     }
 
-    /// The certificate in DER.
     #[must_use]
     pub(crate) fn certificate_der(&self) -> &[u8] {
         &self.certificate

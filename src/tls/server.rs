@@ -112,7 +112,6 @@ pub(crate) enum CertificateName {
     Email(String),
 }
 
-/// A name that a certificate has to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WantedName(Vec<CertificateName>);
 
@@ -169,7 +168,6 @@ mod tests {
     use super::*;
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
-    /// The names in a certificate with these.
     fn shown(common: &str, alternative: Vec<SanType>) -> Vec<CertificateName> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, common);

@@ -20,7 +20,6 @@ pub struct Clock {
 pub(crate) struct Now {
     /// Monotonic.
     pub(crate) instant: Instant,
-    /// Wall clock.
     pub(crate) wall: SystemTime,
 }
 

@@ -18,7 +18,6 @@ pub(crate) enum ExchangeErrorKind {
     ProxyLoopDetected,
     /// Nobody listens there.
     ConnectionRefused,
-    /// No connection in time.
     ConnectionTimeout,
     /// The connection ended before a response head.
     ConnectionTerminated,
@@ -57,7 +56,6 @@ const ENDED: &str = "the connection ended before an answer";
 /// A failed exchange: the kind for the status, the detail for a person. Holds no header and no body.
 #[derive(Debug, Clone)]
 pub(crate) struct ExchangeError {
-    /// The kind.
     pub(crate) kind: ExchangeErrorKind,
     /// What the system or the library said. It may name addresses that are not the caller's business.
     pub(crate) detail: String,
@@ -82,7 +80,6 @@ pub(crate) enum Resend {
 }
 
 impl ExchangeError {
-    /// An error of this kind.
     pub(super) fn new(kind: ExchangeErrorKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), told: None, resend: Resend::Never }
     }

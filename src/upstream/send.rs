@@ -32,7 +32,6 @@ pub(super) struct Answered<B> {
 pub(super) enum NotAnswered<B> {
     /// Nothing of it went out.
     NotStarted(Outgoing<B>),
-    /// It failed.
     Failed(ExchangeError),
 }
 

@@ -32,7 +32,6 @@ pub(crate) struct UpstreamSettings {
 pub(crate) struct ConnectTo {
     /// A host name or address, resolved when it is dialled.
     pub(crate) host: Host,
-    /// The port.
     pub(crate) port: u16,
 }
 

@@ -12,6 +12,7 @@ mod admin_commands;
 mod authorization_server;
 mod bound_tokens;
 mod callers;
+mod circles;
 mod cli;
 mod client_authentication;
 mod client_certificates;

@@ -18,7 +18,6 @@ use crate::telemetry::{LogThrottle, UNMATCHED};
 /// What a listener has besides its configuration.
 pub(crate) struct ListenerSocket<'a> {
     pub(crate) slot: usize,
-    /// What is live on these sockets.
     pub(crate) live: Option<&'a ListenerRuntime>,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
 }

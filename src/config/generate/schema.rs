@@ -13,7 +13,6 @@ pub(crate) struct Table {
     pub(crate) keys: Vec<Key>,
 }
 
-/// One key.
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     pub(crate) name: &'static str,

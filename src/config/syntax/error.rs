@@ -19,7 +19,6 @@ pub struct Problem {
 /// What is wrong with a key, for those who have another remedy for it than the file has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProblemKind {
-    /// It has to be there.
     Missing,
     /// It is there, and its text is blank.
     Empty,

@@ -32,7 +32,6 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// The value of a key, if it is there.
     pub(crate) fn get(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.known.push(key);
         #[cfg(test)]

@@ -54,7 +54,6 @@ pub(crate) struct ParentProxy {
 pub(crate) struct Target<'a> {
     /// The host, which the proxy looks up.
     pub(crate) host: &'a Host,
-    /// The port.
     pub(crate) port: u16,
     /// A caller chose the host, and not the configuration.
     pub(crate) by_caller: bool,

@@ -17,16 +17,10 @@ pub(crate) enum NoProxyRule {
         name: String,
         /// The name itself is not meant.
         below_only: bool,
-        /// This port only.
         port: Option<u16>,
     },
     /// `10.0.0.0/8`, or one address: hosts that are written as an address in it.
-    Network {
-        /// The network.
-        network: IpNet,
-        /// This port only.
-        port: Option<u16>,
-    },
+    Network { network: IpNet, port: Option<u16> },
 }
 
 /// Why a text is no rule; fit for a sentence about the entry.

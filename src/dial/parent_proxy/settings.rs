@@ -13,7 +13,6 @@ pub(crate) struct ParentProxySettings {
     pub(crate) key: &'static str,
     /// Where it listens, and whether it is spoken to by TLS.
     pub(crate) proxy: Origin,
-    /// Who we are to it.
     pub(crate) login: Option<ParentProxyLogin>,
     /// PEM certificates that an `https` proxy is trusted by **instead of** the system's.
     pub(crate) ca_file: Option<PathBuf>,

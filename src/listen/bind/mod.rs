@@ -37,7 +37,6 @@ impl BindError {
 /// One worker's socket on one address.
 #[derive(Debug)]
 pub(crate) enum Bound {
-    /// TCP.
     Tcp(StdTcpListener),
     /// A unix socket; all workers accept from the same one.
     Unix(StdUnixListener),

@@ -35,7 +35,6 @@ use crate::tls::server::names_in;
 /// RFC 9113 section 3.4: how an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves an accepted connection.
 pub(in crate::listen) async fn serve<H: ConnectionHandler>(
     accepted: Accepted,
     handler: Rc<H>,

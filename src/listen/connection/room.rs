@@ -93,7 +93,6 @@ impl Room {
         }
     }
 
-    /// A place if there is one.
     pub(in crate::listen) fn place_now(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }

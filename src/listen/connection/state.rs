@@ -275,7 +275,6 @@ impl InProgress {
 }
 
 impl InProgress {
-    /// Of the connection that it is in progress on.
     pub(in crate::listen) fn state(&self) -> &ConnectionState {
         &self.0
     }

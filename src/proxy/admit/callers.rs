@@ -9,6 +9,7 @@ use crate::caller::{Authentication, Proven};
 use crate::listen::{CallerConnection, Peer};
 use crate::proxy::error::ProxyError;
 use crate::proxy::source::RequestSource;
+use crate::proxy::state::Proxy;
 use crate::runtime::{ListenerRuntime, ModeRuntime};
 
 /// Who is asking, where the listener asks for that, if it may ask for one thing more now. Inside of a tunnel it is the one that
@@ -69,8 +70,17 @@ fn authenticate(
     Err(if on_proxy { ProxyError::proxy_authentication(detail) } else { ProxyError::authentication(detail) })
 }
 
-/// `listeners.L.users`: who may connect, by what the system says of the other end.
-pub(in crate::proxy) async fn admits_user(listener: &ListenerRuntime, caller: &CallerConnection) -> bool {
+impl Proxy {
+    /// `listeners.L.users`: true if this caller may connect. One that may not gets no answer.
+    pub(crate) async fn admits(&self, listener: usize, connection: &CallerConnection) -> bool {
+        let runtime = self.runtime.current();
+        let Some(listener) = runtime.listener(listener) else { return true };
+        admits_user(listener, connection).await
+    }
+}
+
+/// Who may connect, by what the system says of the other end.
+async fn admits_user(listener: &ListenerRuntime, caller: &CallerConnection) -> bool {
     let Some(users) = &listener.users else { return true };
     let user = caller.user().await;
     let admitted = user.is_some_and(|uid| users.contains(&uid));

@@ -11,7 +11,6 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::upstream::{BodyError, ExchangeError};
 
-/// A body that is counted.
 #[derive(Debug)]
 pub(crate) struct CountedBody<B> {
     inner: B,

@@ -91,7 +91,6 @@ impl ReplayMemory {
         Rc::new(Self { budget, bodies, tidy_at, pressed })
     }
 
-    /// A body may be kept from here on.
     pub(super) fn add(&self, body: Weak<RefCell<dyn Kept>>) {
         let mut bodies = self.bodies.borrow_mut();
         if bodies.len() >= self.tidy_at.get() {

@@ -65,7 +65,6 @@ impl ResolvedRoute {
         Self { at: Arc::clone(at), origin: None, path }
     }
 
-    /// The same route at this origin.
     pub(in crate::proxy) fn at_origin(&self, origin: Origin) -> Self {
         Self { at: Arc::clone(&self.at), origin: Some(origin), path: self.path.clone() }
     }

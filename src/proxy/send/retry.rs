@@ -22,6 +22,9 @@ use crate::proxy::state::Proxy;
 use crate::renewal::{Answer, Decision, RefusedToken};
 use crate::upstream::{ExchangeError, ResponseBody};
 
+/// The lines about tokens that were not replaced have a measure of their own, beside the line for each outcome.
+const NOT_REPLACED: &str = "not_replaced";
+
 /// A refused answer's body is read to here, so that its connection can be used again; beyond, the connection is closed.
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -131,7 +134,7 @@ async fn another_token(route: &ResolvedRoute, sent: &Sent<'_>) -> Result<(Author
                 renewals.failed(decided, place, Instant::now());
             }
             let (upstream, kind) = (route.at.route.name(), error.kind.as_str());
-            match route.at.unauthorized.take("not_replaced") {
+            match route.at.unauthorized.take(NOT_REPLACED) {
                 Some(suppressed) => {
                     tracing::warn!(target: "attache::proxy", upstream, kind, suppressed, "refused token not replaced: {error}");
                 }

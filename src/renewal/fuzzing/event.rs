@@ -23,7 +23,6 @@ pub(super) enum Path {
     BadOf,
     /// A good path to which requests go that cannot be sent again.
     Upload,
-    /// A bad one.
     BadUpload,
     /// One that answers with 503 whatever comes.
     Down,

@@ -15,7 +15,6 @@ pub(super) enum Framing {
     Empty,
     /// So many bytes are left.
     Length(u64),
-    /// Chunks.
     Chunked(Chunk),
     /// Everything until the connection ends.
     UntilClose,

@@ -40,7 +40,6 @@ const MAX_READ: usize = 128 * 1024;
 /// A response head above this is refused.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// One connection to an upstream.
 pub(super) struct Connection<B> {
     stream: Stream,
     read: BytesMut,

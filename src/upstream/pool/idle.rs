@@ -76,7 +76,6 @@ impl<B> IdleConnections<B> {
         self.0.borrow().first().map(|idle| idle.since)
     }
 
-    /// Closes one that has been idle since then.
     pub(super) fn close_since(&self, since: CoarseInstant) -> bool {
         let mut connections = self.0.borrow_mut();
         let place = connections.iter().position(|idle| idle.since == since);

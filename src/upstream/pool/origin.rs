@@ -193,7 +193,6 @@ where
         self.idle.take().map(|connection| self.leased(Connection::Http1(connection), true))
     }
 
-    /// A stream of a shared connection.
     fn stream(self: &Rc<Self>, shared: &http2::Connection, reused: bool) -> Lease<B> {
         let guard = StreamGuard::new(shared.streams(), self);
         self.leased(Connection::Http2(shared.sender().clone(), guard), reused)
@@ -306,7 +305,6 @@ impl<B> OriginPool<B> {
         shared.into_iter().chain(self.idle.longest()).min()
     }
 
-    /// Closes one that has been idle since then.
     fn close_idle_since(&self, since: CoarseInstant) -> bool {
         let mut shared = self.shared.borrow_mut();
         if let Some(place) = shared.iter().position(|shared| shared.idle_since() == Some(since)) {

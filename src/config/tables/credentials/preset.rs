@@ -18,7 +18,6 @@ pub(crate) enum Provider {
     Auth0,
     /// Okta, a custom authorization server or the organization's own.
     Okta,
-    /// Keycloak.
     Keycloak,
     /// Amazon Cognito user pools.
     Cognito,
