@@ -2,7 +2,7 @@
 //!
 //! A 401 can mean that the token is dead, or that one server, one path or one caller's right is bad while the token is
 //! fine. [`Renewals`] keeps what one upstream did with one credential's tokens, and decides; [`Pace`] bounds what all
-//! upstreams of a credential may cost. ARCHITECTURE.md has the rule in ten lines.
+//! upstreams of a credential may cost. docs/design.md has the rule in ten points.
 
 mod decision;
 mod evidence;

@@ -1,7 +1,7 @@
 //! Bytes that must not be seen, and where they come from.
 //!
 //! A [`Secret`] has no `Display`, no `Serialize` and a `Debug` that prints nothing; its memory is zeroed when it goes.
-//! Reading it is an explicit [`Secret::expose`], which only the places listed in ARCHITECTURE.md call.
+//! Reading it is an explicit [`Secret::expose`], which few places call: tests/it/tidy.rs lists them.
 
 mod command;
 mod digests;

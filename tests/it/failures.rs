@@ -1,4 +1,4 @@
-//! "Failures are told apart" (product.md): each in its own words, none of them a 401.
+//! "Failures are told apart" (README.md): each in its own words, none of them a 401.
 
 use tokio::io::AsyncWriteExt as _;
 

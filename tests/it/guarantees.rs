@@ -1,4 +1,4 @@
-//! The guarantees of product.md about where a request goes and who answers it. Each test has its guarantee's name.
+//! The guarantees of README.md about where a request goes and who answers it. Each test has its guarantee's name.
 
 use crate::support::{
     Answer, FORWARD, Reply, Scripted, TestCa, TestProxy, TlsFront, TokenServer, credential, get, reverse, send,

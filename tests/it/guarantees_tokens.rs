@@ -1,4 +1,4 @@
-//! The guarantees of product.md that are about tokens; each test has the name of its guarantee. `no_leaks` is in a file of its
+//! The guarantees of README.md that are about tokens; each test has the name of its guarantee. `no_leaks` is in a file of its
 //! own.
 
 use std::collections::HashMap;

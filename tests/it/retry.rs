@@ -1,4 +1,4 @@
-//! The section "401" of product.md, outcome by outcome.
+//! The section "401" of docs/failures.md, outcome by outcome.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -151,7 +151,7 @@ async fn a_success_ends_the_series_of_back_offs() {
 async fn only_what_may_mend_itself_at_once_is_retried_quickly_and_only_once() {
     for (kind, requests) in [
         (TokenErrorKind::Transient, 2),
-        // HTML from a load balancer that is just being restarted (product.md, "The token engine", 5).
+        // HTML from a load balancer that is just being restarted.
         (TokenErrorKind::InvalidResponse, 2),
         // It took long enough already.
         (TokenErrorKind::Timeout, 1),
