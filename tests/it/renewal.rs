@@ -1,5 +1,5 @@
 //! What a 401 comes to over real sockets, whatever an upstream does: the four points of docs/failures.md, "401". The same patterns
-//! on a virtual clock, and random ones, are in `src/renewal/model_tests.rs`.
+//! on a virtual clock, and random ones, are in `src/renewal/fuzzing/model_tests.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
