@@ -1,6 +1,6 @@
 //! Work that many ask for at the same time, done once for all who asked before it began.
 //!
-//! Whoever asks while it is being done gets the next result, so none is older than the question. It runs on a blocking thread:
+//! Who asks while it is being done gets the next result, so none is older than the question. It runs on a blocking thread:
 //! those who ask may share theirs with something that must not wait.
 
 use crate::sync::lock;
@@ -54,7 +54,7 @@ impl<T: Clone + Send + 'static> Coalescer<T> {
     }
 }
 
-/// Whoever does the work. Dropped in the middle (a panic, a runtime that ends), it leaves the work to the next who asks.
+/// Does the work. Dropped in the middle (a panic, a runtime that ends), it leaves the work to the next who asks.
 struct Running<T> {
     state: Arc<Mutex<State<T>>>,
     /// Those who get the next result. They hear of a failure only when the state is that nobody is at work.

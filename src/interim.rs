@@ -10,11 +10,11 @@ use crate::connection_fields::CONNECTION_FIELDS;
 /// About a body, which an interim answer has not.
 const BODY_FIELDS: [HeaderName; 2] = [CONTENT_LENGTH, TRAILER];
 
-/// How many may wait. Whoever serves the caller sends on what has come as often as the answer is waited for; of more at once the
+/// How many may wait. The connection of the caller sends on what has come as often as the answer is waited for; of more at once the
 /// rest is lost.
 const MOST: usize = 16;
 
-/// The interim answers to one request, from whoever waits for its answer to whoever serves its caller.
+/// The interim answers to one request, from the task that waits for its answer to the one that serves its caller.
 ///
 /// Nothing depends on them: one that cannot be passed on is dropped.
 #[derive(Debug, Default)]

@@ -55,13 +55,13 @@ impl DialErrorKind {
     }
 }
 
-/// No way out: the kind for programs, the detail for whoever runs attache.
+/// No way out: the kind for programs, the detail for the operator.
 #[derive(Debug, Clone)]
 pub(crate) struct DialError {
     pub(crate) kind: DialErrorKind,
     /// A sentence: what happened, and what to do. It may name addresses and machines that are nobody else's business.
     pub(crate) detail: String,
-    /// What whoever asked may know, where it is more than the kind says.
+    /// What the caller may know, where it is more than the kind says.
     told: Option<String>,
     /// What the system said when it could not connect.
     pub(crate) system: Option<io::ErrorKind>,
@@ -72,7 +72,7 @@ impl DialError {
         Self { kind, detail: detail.into(), told: None, system: None }
     }
 
-    /// The same, with a sentence that whoever asked may have.
+    /// The same, with a sentence that the caller may have.
     pub(super) fn telling(self, told: impl Into<String>) -> Self {
         Self { told: Some(told.into()), ..self }
     }
@@ -83,7 +83,7 @@ impl DialError {
         self.told.as_deref().unwrap_or_else(|| self.kind.sentence())
     }
 
-    /// A handshake that failed, in words that whoever asked may have.
+    /// A handshake that failed, in words that the caller may have.
     #[must_use]
     pub(crate) fn of_handshake(error: &io::Error, keys: &Keys) -> Self {
         let kind = match HandshakeFault::of(error) {

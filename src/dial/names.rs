@@ -110,7 +110,7 @@ impl Names {
         Self { lookup, known: Arc::default() }
     }
 
-    /// The addresses of a name, in the system's order. Its time is bounded by whoever waits.
+    /// The addresses of a name, in the system's order. Its time is bounded by the task that waits.
     ///
     /// # Errors
     /// A name that does not resolve and has not lately.

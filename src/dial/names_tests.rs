@@ -51,7 +51,7 @@ async fn waiting(names: &Names, name: &'static str) -> tokio::task::JoinHandle<R
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_wants_a_name_shares_one_lookup_which_goes_on_when_they_leave() {
+async fn all_who_want_a_name_share_one_lookup_which_goes_on_when_they_leave() {
     let (script, names) = Scripted::names();
     let (one, two) = (waiting(&names, "a.test").await, waiting(&names, "a.test").await);
     assert_eq!(script.count(), 1);
@@ -111,7 +111,7 @@ async fn the_last_good_answer_stands_in_for_one_that_fails_or_does_not_come() {
     let failing = waiting(&names, "a.test").await;
     script.answer(Err("no name server"));
     assert_eq!(failing.await.unwrap().unwrap(), "192.0.2.1");
-    // A silent one costs whoever begins it a moment, and those who come later none.
+    // A silent one costs the first a moment, and those who come later none.
     let began = Instant::now();
     assert_eq!(resolve(&names, "a.test").await.unwrap(), "192.0.2.1");
     assert_eq!(began.elapsed().as_millis(), PATIENCE.as_millis());

@@ -9,7 +9,7 @@ use http_body::Body;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body on its way, as fast as the other side takes it. Whoever has it drives it.
+/// A body on its way, as fast as the other side takes it. Its owner drives it.
 pub(crate) struct Sending<B> {
     stream: SendStream<Bytes>,
     body: B,

@@ -74,7 +74,7 @@ mod tests {
     use std::cell::Cell;
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_stands_still_is_the_fault_of_whoever_holds_it_up() {
+    async fn a_body_that_stands_still_is_the_fault_of_the_side_that_holds_it_up() {
         let ticker = tokio::spawn(crate::timer::drive());
         tokio::task::yield_now().await;
         let timeouts = Timeouts::default();

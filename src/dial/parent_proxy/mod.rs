@@ -87,7 +87,7 @@ impl ParentProxy {
         format!("{}:{}", self.settings.proxy.host, self.settings.proxy.port)
     }
 
-    /// A tunnel through the proxy. Its time is bounded by whoever waits.
+    /// A tunnel through the proxy. Its time is bounded by the task that waits.
     ///
     /// # Errors
     /// The proxy is unavailable, or what it answered.

@@ -1,7 +1,7 @@
 //! The HTTP/1.1 sender: one connection, one exchange at a time, driven by the request that uses it.
 //!
 //! There is no task for a connection and no channel to it. The future that waits for the response writes the request, and
-//! whoever reads the response body goes on writing what is left of the request body: both directions move whenever the one
+//! the reader of the response body goes on writing what is left of the request body: both directions move whenever the one
 //! who is interested is polled. Between two requests a connection is just a value in the pool.
 //!
 //! What is read from an upstream is read strictly ([`head`], [`framing`]): a message whose end is in doubt is an error and

@@ -1,4 +1,4 @@
-//! One exchange on a stream of HTTP/2, driven by the request that uses it, as over HTTP/1.1: whoever waits for the answer, or
+//! One exchange on a stream of HTTP/2, driven by the request that uses it, as over HTTP/1.1: the task that waits for the answer, or
 //! reads it, sends what is left of the request.
 
 use std::pin::Pin;
