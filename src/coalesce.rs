@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 /// How many may wait at a time.
-const MOST: usize = 1024;
+const MAX_WAITERS: usize = 1024;
 
 /// One kind of work.
 pub(crate) struct Coalescer<T>(Arc<Mutex<State<T>>>);
@@ -39,7 +39,7 @@ impl<T: Clone + Send + 'static> Coalescer<T> {
         let (send, got) = oneshot::channel();
         let begins = {
             let mut state = lock(&self.0);
-            if state.waiting.len() >= MOST {
+            if state.waiting.len() >= MAX_WAITERS {
                 return None;
             }
             state.waiting.push(send);

@@ -96,7 +96,7 @@ pub(crate) fn give_back(id: u32) {
     let child = i32::try_from(id).ok().and_then(Pid::from_raw);
     if let (Some(child), Some(began)) = (child, BEGAN_WITH.get()) {
         // It may have ended already.
-        let _gone = prlimit(Some(child), Resource::Nofile, began.as_rlimit());
+        let _ended = prlimit(Some(child), Resource::Nofile, began.as_rlimit());
     }
 }
 

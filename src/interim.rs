@@ -12,7 +12,7 @@ const BODY_FIELDS: [HeaderName; 2] = [CONTENT_LENGTH, TRAILER];
 
 /// How many may wait. The connection of the caller sends on what has come as often as the answer is waited for; of more at once the
 /// rest is lost.
-const MOST: usize = 16;
+const MAX_WAITING: usize = 16;
 
 /// The interim answers to one request, from the task that waits for its answer to the one that serves its caller.
 ///
@@ -24,7 +24,7 @@ impl Interims {
     /// Passes on one answer with a status from 100 to 199, other than 101.
     pub(crate) fn send(&self, answer: Response<()>) {
         let mut waiting = self.0.borrow_mut();
-        if waiting.len() < MOST {
+        if waiting.len() < MAX_WAITING {
             waiting.push(answer);
         }
     }

@@ -153,7 +153,7 @@ impl Drop for Deadline {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
             // `try_with`: a task that is dropped while its thread ends finds no clock any more.
-            let _gone = CLOCK.try_with(|clock| {
+            let _destroyed = CLOCK.try_with(|clock| {
                 clock.waiting.borrow_mut()[slot] = None;
                 clock.free.borrow_mut().push(slot);
             });

@@ -132,7 +132,7 @@ where
             });
         }
     })?;
-    let handle = handle.recv().map_err(|_gone| io::Error::other("the control runtime cannot be made"))?;
+    let handle = handle.recv().map_err(|_closed| io::Error::other("the control runtime cannot be made"))?;
     Ok((handle, running))
 }
 

@@ -193,7 +193,7 @@ fn export(args: &ExportArgs) -> Result<(), Failure> {
         return Err(Failure::usage("this format is no text for a terminal; add --output FILE, or redirect it"));
     }
     // A reader that has gone away is no error worth a message.
-    std::io::stdout().write_all(&bytes).map_err(|_gone| Failure::Told)
+    std::io::stdout().write_all(&bytes).map_err(|_closed| Failure::Told)
 }
 
 /// The CA that the configuration names. What else is wrong with the file does not matter here.

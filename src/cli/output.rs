@@ -149,7 +149,7 @@ pub(super) fn data(line: Arguments<'_>) -> Result<(), Failure> {
 
 /// A whole text as data, as it is.
 pub(super) fn text(text: &[u8]) -> Result<(), Failure> {
-    anstream::stdout().write_all(text).map_err(|_gone| Failure::Told)
+    anstream::stdout().write_all(text).map_err(|_closed| Failure::Told)
 }
 
 /// One JSON document as data.

@@ -30,7 +30,7 @@ const WAIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// How often 401s may have a secret read whose reading costs something, while it stays the same.
-const QUIET: Duration = Duration::from_secs(30);
+const REREAD_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Why a secret cannot be presented. Never says what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -179,7 +179,7 @@ impl Fixed {
         }
         let flight = {
             let mut reading = self.lock();
-            let lately = reading.unchanged.is_some_and(|at| at.elapsed() < QUIET);
+            let lately = reading.unchanged.is_some_and(|at| at.elapsed() < REREAD_INTERVAL);
             if lately && !self.settings.is_at_hand() {
                 return Ok(None);
             }

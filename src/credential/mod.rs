@@ -33,14 +33,14 @@ pub(crate) struct Credential {
     pub(crate) name: String,
     /// `/readyz` waits for it.
     pub(crate) required: bool,
-    backing: Backing,
+    source: Source,
     /// For the credential of one caller's token: callers must not be able to hold each other up.
     renewals: Renewals,
 }
 
 /// Where what is put on requests comes from.
 #[derive(Debug)]
-enum Backing {
+enum Source {
     Tokens {
         cache: Arc<TokenCache>,
         format: HeaderFormat,
@@ -69,13 +69,13 @@ impl Credential {
     #[must_use]
     pub(crate) fn new(name: String, required: bool, inject: Inject, cache: Arc<TokenCache>, timeout: Duration) -> Self {
         let wait = timeout * 2 + Duration::from_secs(1);
-        Self::with(name, required, Backing::Tokens { cache, format: HeaderFormat::new(inject), binding: None, wait })
+        Self::with(name, required, Source::Tokens { cache, format: HeaderFormat::new(inject), binding: None, wait })
     }
 
     /// The same credential, whose tokens are bound to a key.
     #[must_use]
     pub(crate) fn bound_to(mut self, key: Option<Arc<Binding>>) -> Self {
-        if let Backing::Tokens { binding, .. } = &mut self.backing {
+        if let Source::Tokens { binding, .. } = &mut self.source {
             *binding = key;
         }
         self
@@ -84,10 +84,10 @@ impl Credential {
     /// The key that its tokens are bound to.
     #[must_use]
     pub(crate) fn binding(&self) -> Option<&Arc<Binding>> {
-        match &self.backing {
-            Backing::Tokens { binding, .. } => binding.as_ref(),
-            Backing::Exchange(exchange) => exchange.binding(),
-            Backing::Fixed(_) => None,
+        match &self.source {
+            Source::Tokens { binding, .. } => binding.as_ref(),
+            Source::Exchange(exchange) => exchange.binding(),
+            Source::Fixed(_) => None,
         }
     }
 
@@ -114,17 +114,17 @@ impl Credential {
     /// A credential that is a secret itself.
     #[must_use]
     pub(crate) fn fixed(name: String, required: bool, fixed: Arc<Fixed>) -> Self {
-        Self::with(name, required, Backing::Fixed(fixed))
+        Self::with(name, required, Source::Fixed(fixed))
     }
 
     /// A credential that is another one for each caller.
     #[must_use]
     pub(crate) fn exchange(name: String, required: bool, exchange: Arc<Exchange>) -> Self {
-        Self::with(name, required, Backing::Exchange(exchange))
+        Self::with(name, required, Source::Exchange(exchange))
     }
 
-    fn with(name: String, required: bool, backing: Backing) -> Self {
-        Self { name, required, backing, renewals: Renewals::default() }
+    fn with(name: String, required: bool, source: Source) -> Self {
+        Self { name, required, source, renewals: Renewals::default() }
     }
 
     fn of_a_caller(mut self) -> Self {
@@ -140,14 +140,14 @@ impl Credential {
 
     /// Notes that a renewal on this evidence has helped.
     pub(crate) fn renewal_helped(&self, evidence: Evidence) {
-        if let Backing::Tokens { cache, .. } = &self.backing {
+        if let Source::Tokens { cache, .. } = &self.source {
             cache.renewal_helped(evidence);
         }
     }
 
     /// Notes that an upstream has taken this token for the first time.
     pub(crate) fn accepted(&self, generation: u64) {
-        if let Backing::Tokens { cache, .. } = &self.backing {
+        if let Source::Tokens { cache, .. } = &self.source {
             cache.accepted(generation);
         }
     }
@@ -155,8 +155,8 @@ impl Credential {
     /// What becomes of each caller's own token, if that is what it is made of.
     #[must_use]
     pub(crate) const fn exchanges(&self) -> Option<&Arc<Exchange>> {
-        match &self.backing {
-            Backing::Exchange(exchange) => Some(exchange),
+        match &self.source {
+            Source::Exchange(exchange) => Some(exchange),
             _ => None,
         }
     }
@@ -164,28 +164,28 @@ impl Credential {
     /// True if this is where its tokens are.
     #[must_use]
     pub(crate) fn is_backed_by(&self, tokens: &Arc<TokenCache>) -> bool {
-        matches!(&self.backing, Backing::Tokens { cache, .. } if Arc::ptr_eq(cache, tokens))
+        matches!(&self.source, Source::Tokens { cache, .. } if Arc::ptr_eq(cache, tokens))
     }
 
     /// True if this is the secret that it is.
     #[must_use]
     pub(crate) fn is_fixed(&self, secret: &Arc<Fixed>) -> bool {
-        matches!(&self.backing, Backing::Fixed(fixed) if Arc::ptr_eq(fixed, secret))
+        matches!(&self.source, Source::Fixed(fixed) if Arc::ptr_eq(fixed, secret))
     }
 
     /// True if it puts its tokens where this says.
     #[must_use]
     pub(crate) fn injects(&self, inject: &Inject) -> bool {
-        matches!(&self.backing, Backing::Tokens { format, .. } if format.inject == *inject)
+        matches!(&self.source, Source::Tokens { format, .. } if format.inject == *inject)
     }
 
     /// What part of a request it is put on.
     #[must_use]
     pub(crate) fn place(&self) -> &Place {
-        match &self.backing {
-            Backing::Tokens { format, .. } => &format.inject.place,
-            Backing::Fixed(fixed) => fixed.place(),
-            Backing::Exchange(exchange) => &exchange.inject().place,
+        match &self.source {
+            Source::Tokens { format, .. } => &format.inject.place,
+            Source::Fixed(fixed) => fixed.place(),
+            Source::Exchange(exchange) => &exchange.inject().place,
         }
     }
 
@@ -198,23 +198,23 @@ impl Credential {
     /// True if a challenge of this scheme (RFC 9110 section 11.1) is about what it puts on requests.
     #[must_use]
     pub(crate) fn answers(&self, scheme: &str) -> bool {
-        match &self.backing {
-            Backing::Tokens { format, .. } => {
+        match &self.source {
+            Source::Tokens { format, .. } => {
                 let own = format.inject.scheme();
                 ["Bearer", "DPoP"].into_iter().chain(own).any(|ours| ours.eq_ignore_ascii_case(scheme))
             }
-            Backing::Exchange(_) => false,
-            Backing::Fixed(fixed) => fixed.answers(scheme),
+            Source::Exchange(_) => false,
+            Source::Fixed(fixed) => fixed.answers(scheme),
         }
     }
 
     /// The authorization, if a usable token is at hand: the request path.
     #[must_use]
     pub(crate) fn ready(&self) -> Option<Authorization> {
-        match &self.backing {
-            Backing::Tokens { cache, format, .. } => format.format(cache.usable()?),
-            Backing::Fixed(fixed) => fixed.usable(),
-            Backing::Exchange(_) => None,
+        match &self.source {
+            Source::Tokens { cache, format, .. } => format.format(cache.usable()?),
+            Source::Fixed(fixed) => fixed.usable(),
+            Source::Exchange(_) => None,
         }
         .map(|finished| self.authorization(finished))
     }
@@ -224,10 +224,10 @@ impl Credential {
     /// # Errors
     /// Why there is no token.
     pub(crate) async fn obtain(&self) -> Result<Authorization, Arc<TokenError>> {
-        let finished = match &self.backing {
-            Backing::Tokens { cache, format, wait, .. } => formatted(format, cache.obtain(*wait).await?)?,
-            Backing::Fixed(fixed) => fixed.obtain().await?,
-            Backing::Exchange(_) => return Err(no_subject()),
+        let finished = match &self.source {
+            Source::Tokens { cache, format, wait, .. } => formatted(format, cache.obtain(*wait).await?)?,
+            Source::Fixed(fixed) => fixed.obtain().await?,
+            Source::Exchange(_) => return Err(no_subject()),
         };
         Ok(self.authorization(finished))
     }
@@ -243,13 +243,13 @@ impl Credential {
         refused: &Authorization,
         warrant: impl FnOnce(RefusedToken) -> Option<Evidence>,
     ) -> Result<Option<Authorization>, Arc<TokenError>> {
-        let finished = match &self.backing {
-            Backing::Tokens { cache, format, wait, .. } => {
+        let finished = match &self.source {
+            Source::Tokens { cache, format, wait, .. } => {
                 let newer = cache.renew(&refused.finished, *wait, warrant).await?;
                 newer.map(|newer| formatted(format, newer)).transpose()?
             }
-            Backing::Fixed(fixed) => fixed.renew(refused.generation()).await?,
-            Backing::Exchange(_) => return Err(no_subject()),
+            Source::Fixed(fixed) => fixed.renew(refused.generation()).await?,
+            Source::Exchange(_) => return Err(no_subject()),
         };
         Ok(finished.map(|finished| self.authorization(finished)))
     }
@@ -260,7 +260,7 @@ impl Credential {
         refused: &Authorization,
         warrant: impl FnOnce(RefusedToken) -> Option<Evidence>,
     ) {
-        if let Backing::Tokens { cache, .. } = &self.backing {
+        if let Source::Tokens { cache, .. } = &self.source {
             cache.renew_for_later(&refused.finished, warrant);
         }
     }
@@ -270,19 +270,19 @@ impl Credential {
     /// # Errors
     /// Why there is none.
     pub(crate) async fn refresh(&self) -> Result<(), Arc<TokenError>> {
-        match &self.backing {
-            Backing::Tokens { cache, wait, .. } => cache.refresh(*wait).await.map(|_| ()),
-            Backing::Fixed(fixed) => fixed.read_again().await.map(|_| ()),
-            Backing::Exchange(_) => Err(no_subject()),
+        match &self.source {
+            Source::Tokens { cache, wait, .. } => cache.refresh(*wait).await.map(|_| ()),
+            Source::Fixed(fixed) => fixed.read_again().await.map(|_| ()),
+            Source::Exchange(_) => Err(no_subject()),
         }
     }
 
     /// A member of the response that the current token came with, if it was asked for.
     #[must_use]
     pub(crate) fn member(&self, name: &str) -> Option<String> {
-        match &self.backing {
-            Backing::Tokens { cache, .. } => cache.member(name),
-            Backing::Fixed(_) | Backing::Exchange(_) => None,
+        match &self.source {
+            Source::Tokens { cache, .. } => cache.member(name),
+            Source::Fixed(_) | Source::Exchange(_) => None,
         }
     }
 
@@ -291,9 +291,9 @@ impl Credential {
     /// # Errors
     /// Why there is none; a fixed credential and an exchange have none to hand out.
     pub(crate) async fn acquire(&self) -> Result<Acquired, Arc<TokenError>> {
-        match &self.backing {
-            Backing::Tokens { cache, wait, .. } => cache.acquire(CachePolicy::ReadWrite, *wait).await,
-            Backing::Fixed(_) | Backing::Exchange(_) => {
+        match &self.source {
+            Source::Tokens { cache, wait, .. } => cache.acquire(CachePolicy::ReadWrite, *wait).await,
+            Source::Fixed(_) | Source::Exchange(_) => {
                 let message = "this credential has no token that could be given to a client";
                 Err(Arc::new(TokenError::new(TokenErrorKind::Configuration, message)))
             }
@@ -302,27 +302,27 @@ impl Credential {
 
     /// Asks for the first token in the background.
     pub(crate) fn prime(&self) {
-        match &self.backing {
-            Backing::Tokens { cache, .. } => cache.prime(),
-            Backing::Fixed(fixed) => fixed.prime(),
-            Backing::Exchange(_) => {}
+        match &self.source {
+            Source::Tokens { cache, .. } => cache.prime(),
+            Source::Fixed(fixed) => fixed.prime(),
+            Source::Exchange(_) => {}
         }
     }
 
     /// For people and scripts.
     #[must_use]
     pub(crate) fn status(&self) -> TokenStatus {
-        match &self.backing {
-            Backing::Tokens { cache, .. } => cache.status(),
-            Backing::Fixed(fixed) => fixed.status(),
-            Backing::Exchange(exchange) => exchange.status(),
+        match &self.source {
+            Source::Tokens { cache, .. } => cache.status(),
+            Source::Fixed(fixed) => fixed.status(),
+            Source::Exchange(exchange) => exchange.status(),
         }
     }
 
     /// It expires, and is asked for again: not so a fixed one.
     #[must_use]
     pub(crate) const fn is_obtained(&self) -> bool {
-        matches!(self.backing, Backing::Tokens { .. })
+        matches!(self.source, Source::Tokens { .. })
     }
 
     fn authorization(&self, finished: HeaderToken) -> Authorization {

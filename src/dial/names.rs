@@ -28,7 +28,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const STALE: Duration = Duration::from_hours(1);
 
 /// How long a new answer is waited for where there is an older one.
-const PATIENCE: Duration = Duration::from_millis(500);
+const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Threads for names of the configuration, which has seldom so many.
 const CONFIGURED: usize = 512;
@@ -120,8 +120,8 @@ impl Names {
             Found::Asked { landing, began, last } => (landing, began, last),
         };
         let Some(last) = last else { return landed(name, &mut landing).await };
-        let patience = (began + PATIENCE).saturating_duration_since(Instant::now());
-        let why = match tokio::time::timeout(patience, landed(name, &mut landing)).await {
+        let left = (began + REFRESH_TIMEOUT).saturating_duration_since(Instant::now());
+        let why = match tokio::time::timeout(left, landed(name, &mut landing)).await {
             Ok(Ok(addresses)) => return Ok(addresses),
             Ok(Err(error)) => error.detail,
             Err(_elapsed) => format!("the name {name} is not resolved at once"),

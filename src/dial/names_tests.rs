@@ -114,7 +114,7 @@ async fn the_last_good_answer_stands_in_for_one_that_fails_or_does_not_come() {
     // A silent one costs the first a moment, and those who come later none.
     let began = Instant::now();
     assert_eq!(resolve(&names, "a.test").await.unwrap(), "192.0.2.1");
-    assert_eq!(began.elapsed().as_millis(), PATIENCE.as_millis());
+    assert_eq!(began.elapsed().as_millis(), REFRESH_TIMEOUT.as_millis());
     let began = Instant::now();
     assert_eq!(resolve(&names, "a.test").await.unwrap(), "192.0.2.1");
     assert!(began.elapsed() < Duration::from_millis(5), "{:?}", began.elapsed());

@@ -43,9 +43,9 @@ impl Upgrade {
     pub(crate) async fn upgraded(self) -> Result<Upgraded, NotUpgraded> {
         match self.0 {
             Way::Http1(upgrade) => {
-                upgrade.await.map(|upgraded| Either::Left(TokioIo::new(upgraded))).map_err(|_gone| NotUpgraded)
+                upgrade.await.map(|upgraded| Either::Left(TokioIo::new(upgraded))).map_err(|_failed| NotUpgraded)
             }
-            Way::Http2(tunnel, _) => tunnel.await.map(Either::Right).map_err(|_gone| NotUpgraded),
+            Way::Http2(tunnel, _) => tunnel.await.map(Either::Right).map_err(|_failed| NotUpgraded),
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::token::{Acquired, TokenError, TokenErrorKind};
 const MAX_BODY: usize = 16 * 1024;
 
 /// How long it may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers one request. Cannot fail: every failure is an answer of RFC 6749 section 5.2.
 pub(super) async fn answer(
@@ -133,7 +133,7 @@ async fn request(head: &Parts, body: Incoming) -> Result<TokenRequest, Refused> 
     if !is_json && !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(invalid("send the fields as application/x-www-form-urlencoded"));
     }
-    let collected = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await;
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
     let body = match collected {
         Ok(Ok(collected)) => Zeroizing::new(collected.to_bytes().to_vec()),
         Ok(Err(_broken)) => return Err(invalid("the request body broke off, or is longer than 16 KiB")),

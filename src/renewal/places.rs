@@ -290,7 +290,7 @@ impl Places {
 mod tests {
     use super::*;
 
-    const MOST: usize = 64;
+    const MAX_PLACES: usize = 64;
 
     fn at(path: &str) -> RequestPath<'_> {
         RequestPath { host: None, path }
@@ -304,7 +304,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_place_without_a_history_has_that_of_what_it_lies_under() {
         let now = Instant::now();
-        let mut places = Places::new(false, MOST, now);
+        let mut places = Places::new(false, MAX_PLACES, now);
         assert_eq!(nearest(&places, at("/items/1"), now), (History::Unknown, false));
         places.accepted(at("/items/1"), None, now);
         places.refused(at("/bad/1"), now);
@@ -320,7 +320,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn hosts_of_one_upstream_are_told_apart() {
         let now = Instant::now();
-        let mut places = Places::new(false, MOST, now);
+        let mut places = Places::new(false, MAX_PLACES, now);
         places.refused(RequestPath { host: Some("a.test"), path: "/x" }, now);
         places.accepted(RequestPath { host: Some("b.test"), path: "/x" }, None, now);
         assert_eq!(nearest(&places, RequestPath { host: Some("a.test"), path: "/y" }, now), (History::Bad, false));
@@ -330,11 +330,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn places_are_bounded_and_those_in_use_stay() {
         let began = Instant::now();
-        let mut places = Places::new(false, MOST, began);
+        let mut places = Places::new(false, MAX_PLACES, began);
         for number in 0..10_000 {
             let now = began + Duration::from_millis(number);
             places.accepted(at(&format!("/items/{number}/x/y")), None, now);
-            assert!(places.seen.len() <= MOST);
+            assert!(places.seen.len() <= MAX_PLACES);
         }
         let now = began + Duration::from_secs(10);
         assert_eq!(nearest(&places, at("/items/new"), now), (History::Good, false));

@@ -11,7 +11,7 @@ use super::pace::UpstreamPace;
 use super::places::{History, MEMORY, Places, RequestPath};
 
 /// After so many requests to a place that were sent again with their token and refused again, no more are.
-const MOST_IN_VAIN: u32 = 8;
+const MAX_IN_VAIN: u32 = 8;
 
 /// So many renewals in a minute may remain unproven, because the request could not be sent again; after that only places that
 /// have taken tokens themselves count.
@@ -116,7 +116,7 @@ impl Record {
             History::Mixed => found.itself || inconsistent,
             History::Good => inconsistent || evidence.is_some(),
         };
-        possible && self.places.itself(place, now).in_vain < MOST_IN_VAIN
+        possible && self.places.itself(place, now).in_vain < MAX_IN_VAIN
     }
 
     pub(super) fn sent_again(

@@ -5,7 +5,7 @@
 //! order, is not known here; so a path is looked at in every way that makes a difference.
 
 /// So many different readings, and it is ambiguous by that alone.
-const MOST: usize = 64;
+const MAX_READINGS: usize = 64;
 
 /// So often a path is decoded again.
 const DEPTH: usize = 5;
@@ -76,7 +76,7 @@ fn readings(path: &str) -> Option<Vec<Reading>> {
                 all.push(Reading { text, decoded, level });
             }
         }
-        if all.len() > MOST {
+        if all.len() > MAX_READINGS {
             return None;
         }
         at += 1;
@@ -369,7 +369,7 @@ mod tests {
         #[test]
         fn any_path_is_survived(path in "/[/.%;\\\\a0-9c-f\\x00-\\x20]{0,60}") {
             if let Some(readings) = readings(&path) {
-                prop_assert!(readings.len() <= MOST && (readings[0].text == path || !path.is_ascii()));
+                prop_assert!(readings.len() <= MAX_READINGS && (readings[0].text == path || !path.is_ascii()));
                 prop_assert!(!is_plain(&path) || readings.len() == 1);
             }
         }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 const MAX_OUTPUT: u64 = 64 * 1024;
 
 /// How often a program that has closed its output is asked whether it has ended.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Runs a program without a shell and gives what it prints. Its standard error is not shown to anybody: programs that
 /// handle secrets have been seen to repeat them there.
@@ -51,7 +51,7 @@ fn read_within(child: &mut Child, limit: Duration) -> Option<Zeroizing<Vec<u8>>>
         let mut output = Zeroizing::new(Vec::new());
         // A pipe that breaks off is what the exit status tells of.
         let _read = pipe.take(MAX_OUTPUT + 1).read_to_end(&mut output);
-        let _gone = send.send(output);
+        let _closed = send.send(output);
     });
     receive.recv_timeout(limit).ok()
 }
@@ -61,7 +61,7 @@ fn wait_within(child: &mut Child, limit: Duration) -> Option<std::process::ExitS
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
-            Ok(None) if Instant::now() < until => std::thread::sleep(LOOK),
+            Ok(None) if Instant::now() < until => std::thread::sleep(POLL_INTERVAL),
             Ok(None) | Err(_) => return None,
         }
     }
@@ -72,8 +72,8 @@ fn end(child: &mut Child) {
     #[cfg(unix)]
     if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
         // It may have ended just now.
-        let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ended = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
-    let _gone = child.kill();
+    let _ended = child.kill();
     let _reaped = child.wait();
 }

@@ -20,13 +20,15 @@ const MAX_FILE: u64 = 1024 * 1024;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// One for each file at a time, and only while it is read.
-const MOST: usize = 512;
+const MAX_THREADS: usize = 512;
 
 type Outcome = Result<Zeroizing<Vec<u8>>, String>;
 
 /// The readings under way. One for each file: a file that hangs holds one thread, however often it is wanted.
-static READINGS: LazyLock<Readings> =
-    LazyLock::new(|| Readings { threads: BlockingPool::new("attache-secrets", MOST), under_way: Mutex::default() });
+static READINGS: LazyLock<Readings> = LazyLock::new(|| Readings {
+    threads: BlockingPool::new("attache-secrets", MAX_THREADS),
+    under_way: Mutex::default(),
+});
 
 struct Readings {
     threads: Arc<BlockingPool>,

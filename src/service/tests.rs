@@ -49,7 +49,7 @@ async fn endpoint(status: &'static str, body: &'static str, after: Duration) -> 
                 let length = body.len();
                 let answer =
                     format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
-                let _gone = stream.write_all(answer.as_bytes()).await;
+                let _closed = stream.write_all(answer.as_bytes()).await;
             });
         }
     });

@@ -14,7 +14,7 @@ use serde::Serialize;
 const WAITING: usize = 8192;
 
 /// How often a file is looked at: one that was moved away by a rotation is opened anew.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The part of `[telemetry]` about the access log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -190,7 +190,7 @@ impl Sink {
     fn write_all(&mut self, waiting: &Receiver<String>) {
         let mut looked = SystemTime::now();
         loop {
-            let mut batch = match waiting.recv_timeout(LOOK) {
+            let mut batch = match waiting.recv_timeout(POLL_INTERVAL) {
                 Ok(line) => line + "\n",
                 Err(RecvTimeoutError::Timeout) => String::new(),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -199,7 +199,7 @@ impl Sink {
                 batch.push_str(&line);
                 batch.push('\n');
             }
-            if looked.elapsed().is_ok_and(|since| since >= LOOK) {
+            if looked.elapsed().is_ok_and(|since| since >= POLL_INTERVAL) {
                 self.reopen_if_moved();
                 looked = SystemTime::now();
             }

@@ -22,7 +22,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use super::AccessRecord;
 
 /// How long one export may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where spans go. A clone is a reference.
 #[derive(Clone)]
@@ -56,9 +56,9 @@ impl Traces {
             .no_proxy()
             // Headers for the collector may hold a secret.
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
+            .timeout(EXPORT_TIMEOUT)
             // Divided among the addresses of the collector: one that is silent does not use up all of the time.
-            .connect_timeout(PATIENCE / 2)
+            .connect_timeout(EXPORT_TIMEOUT / 2)
             .build()
             .map_err(|error| error.to_string())?;
         let exporter = SpanExporter::builder().with_http().with_http_client(client);

@@ -19,7 +19,7 @@ use super::control;
 const GRAINS: u32 = 16;
 
 /// What a window can touch: all of its grains, the rest of one that is leaving, and the one that begins.
-const MOST: u32 = GRAINS + 2;
+const MAX_GRAINS: u32 = GRAINS + 2;
 
 /// `budget`: at most so many token requests in any stretch of this length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Ledger {
                 grain.requests += 1;
             }
             None => {
-                let most = usize::try_from(allowed.min(MOST)).unwrap_or_default();
+                let most = usize::try_from(allowed.min(MAX_GRAINS)).unwrap_or_default();
                 self.grains.reserve_exact(most.saturating_sub(self.grains.len()));
                 self.grains.push_back(Grain { last: now, requests: 1 });
             }
@@ -194,8 +194,8 @@ mod tests {
                         prop_assert!(in_use >= usize::try_from(requests).unwrap());
                     }
                 }
-                prop_assert!(ledger.grains.len() <= usize::try_from(MOST).unwrap());
-                prop_assert!(ledger.grains.capacity() <= usize::try_from(MOST).unwrap(), "{}", ledger.grains.capacity());
+                prop_assert!(ledger.grains.len() <= usize::try_from(MAX_GRAINS).unwrap());
+                prop_assert!(ledger.grains.capacity() <= usize::try_from(MAX_GRAINS).unwrap(), "{}", ledger.grains.capacity());
             }
             for (index, first) in sent.iter().enumerate() {
                 let in_window = sent[index..].iter().take_while(|at| **at < *first + HOUR).count();

@@ -128,7 +128,7 @@ impl World {
         let begin = [PREFACE, &frame(SETTINGS, 0, 0, []), &frame(SETTINGS, 1, 0, [])].concat();
         stream.write_all(&begin).await.unwrap();
         // The rest may meet a connection that has ended.
-        let _gone = stream.write_all(&frames.concat()).await;
+        let _closed = stream.write_all(&frames.concat()).await;
         tokio::time::timeout(Duration::from_secs(5), first(&mut stream)).await.unwrap_or(Came::Silence)
     }
 

@@ -158,7 +158,7 @@ async fn what_the_proxy_says_instead_becomes_a_sentence() {
     ] {
         let onward = Raw::start(move |mut stream, _| async move {
             read_head(&mut stream).await;
-            let _gone = stream.write_all(said.as_bytes()).await;
+            let _closed = stream.write_all(said.as_bytes()).await;
         })
         .await;
         let answer = ask(&it.proxy(&quoted(&onward.origin()))).await;

@@ -13,13 +13,13 @@ const SHOWING: [&str; 2] = ["bench.rs", "lib.rs"];
 const EVERYWHERE: [&str; 3] = ["digest", "http_auth", "sync"];
 
 /// Lines of one file without its tests. Longer files hold more than one idea.
-const MOST_LINES: usize = 400;
+const MAX_LINES: usize = 400;
 
 /// Lines of one file with its tests.
-const MOST_LINES_WITH_TESTS: usize = 500;
+const MAX_LINES_WITH_TESTS: usize = 500;
 
 /// Files on one level of one folder.
-const MOST_FILES: usize = 17;
+const MAX_FILES: usize = 17;
 
 /// Where each library may be used. Exchanging one is then a change in one place.
 const DOORS: [(&str, &[&str]); 29] = [
@@ -248,9 +248,9 @@ fn only_the_command_line_prints_or_exits() {
 fn no_file_is_longer_than_it_can_be_read() {
     for Source { path, code } in sources() {
         let lines = code.lines().count();
-        assert!(lines <= MOST_LINES, "src/{path} has {lines} lines without its tests, and may have {MOST_LINES}");
+        assert!(lines <= MAX_LINES, "src/{path} has {lines} lines without its tests, and may have {MAX_LINES}");
         let all = read(&format!("src/{path}")).lines().count();
-        assert!(all <= MOST_LINES_WITH_TESTS, "src/{path} has {all} lines: give its tests a file of their own");
+        assert!(all <= MAX_LINES_WITH_TESTS, "src/{path} has {all} lines: give its tests a file of their own");
     }
 }
 
@@ -263,11 +263,7 @@ fn no_folder_is_fuller_than_it_can_be_looked_over() {
         *folders.entry(path.parent().unwrap().to_owned()).or_insert(0) += 1;
     }
     for (folder, files) in folders {
-        assert!(
-            files <= MOST_FILES,
-            "{} has {files} files, and may have {MOST_FILES}: give it rooms",
-            folder.display()
-        );
+        assert!(files <= MAX_FILES, "{} has {files} files, and may have {MAX_FILES}: give it rooms", folder.display());
     }
 }
 

@@ -151,7 +151,7 @@ async fn a_large_body_that_has_not_begun_is_whole_and_one_that_has_is_the_caller
         // Where nothing of the body was taken, the head goes out again at once.
         let times = if early == 0 { 2 } else { 1 };
         until("it was refused", async || asked.load(Ordering::SeqCst) == times).await;
-        let _gone = caller.stream.write_all(&vec![b'x'; 200_000 - early]).await;
+        let _closed = caller.stream.write_all(&vec![b'x'; 200_000 - early]).await;
         let answer = caller.answer().await;
         assert_eq!(answer.status, status, "{}", answer.text());
         if status == 503 {

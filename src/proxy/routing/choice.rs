@@ -58,11 +58,11 @@ fn for_other_callers(route: &Arc<ListenerRoute>) -> ProxyError {
 
 fn names(routes: &PathTable<Arc<ListenerRoute>>) -> String {
     /// A sentence has an end.
-    const MOST: usize = 5;
+    const MAX_NAMES: usize = 5;
     let all = routes.routes();
     let shown: Vec<String> =
-        all.iter().take(MOST).map(|listener_route| format!("{:?}", listener_route.route.name())).collect();
-    let more = if all.len() > MOST { format!(" and {} more", all.len() - MOST) } else { String::new() };
+        all.iter().take(MAX_NAMES).map(|listener_route| format!("{:?}", listener_route.route.name())).collect();
+    let more = if all.len() > MAX_NAMES { format!(" and {} more", all.len() - MAX_NAMES) } else { String::new() };
     let word = if all.len() == 1 { "upstream" } else { "upstreams" };
     format!("{word} {}{more}", shown.join(", "))
 }

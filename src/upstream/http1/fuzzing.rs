@@ -11,7 +11,7 @@ use super::head::{self, Parsed};
 use crate::response_head;
 
 /// The bounds on lines count what is in the buffer, so that beyond them pieces do matter.
-const MOST: usize = 16 * 1024;
+const MAX_INPUT: usize = 16 * 1024;
 
 /// What a body came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ enum Body {
 /// # Errors
 /// A head that means another thing in pieces, two framings, a field that no header may hold, or a body of another end.
 pub fn answer(input: &[u8]) -> Result<(), String> {
-    let Some((first, wire)) = input.split_first().filter(|(_, wire)| wire.len() <= MOST) else { return Ok(()) };
+    let Some((first, wire)) = input.split_first().filter(|(_, wire)| wire.len() <= MAX_INPUT) else { return Ok(()) };
     let (piece, head_request) = (usize::from(first >> 1) + 1, first & 1 == 1);
     let mut whole = BytesMut::from(wire);
     let parsed = head::parse(&mut whole, head_request);
@@ -64,7 +64,7 @@ pub fn answer(input: &[u8]) -> Result<(), String> {
 /// # Errors
 /// A body that has another end in pieces, or for the second reader.
 pub fn chunks(input: &[u8]) -> Result<(), String> {
-    let Some((first, wire)) = input.split_first().filter(|(_, wire)| wire.len() <= MOST) else { return Ok(()) };
+    let Some((first, wire)) = input.split_first().filter(|(_, wire)| wire.len() <= MAX_INPUT) else { return Ok(()) };
     let chunked = || Framing::Chunked(Chunk::Size);
     bodies_agree(chunked(), chunked(), wire, &[], wire.chunks(usize::from(*first) + 1))
 }

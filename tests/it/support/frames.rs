@@ -122,8 +122,8 @@ impl Frames {
 
     /// Writes a frame; whether it arrives is seen in what comes back.
     pub async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let _gone = self.stream.write_all(&frame(kind, flags, stream, payload)).await;
-        let _gone = self.stream.flush().await;
+        let _closed = self.stream.write_all(&frame(kind, flags, stream, payload)).await;
+        let _closed = self.stream.flush().await;
     }
 
     /// 200 without a body.

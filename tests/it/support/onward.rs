@@ -48,7 +48,7 @@ impl ParentProxy {
                         return;
                     }
                 };
-                let _gone = caller.write_all(refusal).await;
+                let _closed = caller.write_all(refusal).await;
             }
         })
         .await;

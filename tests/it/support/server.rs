@@ -163,8 +163,8 @@ async fn converse(mut stream: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Ve
                 }
             }
             Reply::Close(bytes) => {
-                let _gone = stream.write_all(&bytes).await;
-                let _gone = stream.shutdown().await;
+                let _closed = stream.write_all(&bytes).await;
+                let _closed = stream.shutdown().await;
                 return;
             }
             Reply::After(opened, bytes) => {
