@@ -269,7 +269,7 @@ mod tests {
             headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
         let connection = CallerConnection::new(Peer::User(None), None, None, Gauge::default());
-        connection.has_shown(shown.iter().map(|name| CertificateName::Dns((*name).to_owned())).collect());
+        connection.note_certificate(shown.iter().map(|name| CertificateName::Dns((*name).to_owned())).collect());
         let attempt = callers.authenticate(&PROXY_AUTHORIZATION, &mut headers, &connection);
         assert!(headers.is_empty(), "the proof is taken off");
         attempt
@@ -317,7 +317,7 @@ mod tests {
             Callers::new(vec![settings], CallerMetrics::default())
         };
         let connection = CallerConnection::new(Peer::User(None), None, None, Gauge::default());
-        connection.has_shown(vec![CertificateName::Dns("one.test".into())]);
+        connection.note_certificate(vec![CertificateName::Dns("one.test".into())]);
         let before = with("one", &["old", "new"], Some("one.test"));
         let by = |password: &str| before.proven("one", Secret::new(password.into()).fingerprint()).unwrap();
         let (old, new, shown) = (by("old"), by("new"), before.by_certificate(&connection).unwrap());

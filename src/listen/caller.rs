@@ -92,7 +92,7 @@ impl CallerConnection {
     }
 
     /// Notes the names in a certificate that has been verified.
-    pub(crate) fn has_shown(&self, names: Vec<CertificateName>) {
+    pub(crate) fn note_certificate(&self, names: Vec<CertificateName>) {
         // There is one handshake, so they are noted once.
         let _first = self.certificate.set(names);
     }

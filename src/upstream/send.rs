@@ -117,7 +117,7 @@ where
         }),
         Err(late) => {
             if late.kind == ExchangeErrorKind::HttpResponseTimeout {
-                lease.is_silent_since(left_at);
+                lease.distrust_idle_before(left_at);
             }
             Err(NotAnswered::Failed(late))
         }

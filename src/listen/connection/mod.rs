@@ -82,7 +82,7 @@ where
     };
     drop(guard);
     if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
-        caller.has_shown(names_in(certificate));
+        caller.note_certificate(names_in(certificate));
     }
     handler.serve(stream, caller, serving).await;
 }
@@ -117,7 +117,7 @@ pub(crate) async fn serve_http<S, H>(
     };
     let io = MonitoredIo::new(stream, prefix.freeze(), Arc::clone(&state), !http2, H::malformed);
     if http2 {
-        state.is_http2();
+        state.note_http2();
         let write_timeout = limits.keep_alive;
         let context = http2::StreamContext { handler, caller, state: Arc::clone(&state), write_timeout };
         drive(pin!(http2::serve(io, context, panics, limits)), &state, limits, &guard).await;
@@ -137,7 +137,7 @@ async fn speaks_http2<S: AsyncRead + Unpin>(
 ) -> std::io::Result<bool> {
     loop {
         if !prefix.is_empty() {
-            state.has_begun();
+            state.note_begun();
         }
         let read = &prefix[..prefix.len().min(PREFACE.len())];
         if !PREFACE.starts_with(read) {

@@ -103,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MonitoredIo<S> {
         }
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
         if polled.is_ready() {
-            this.state.has_read(this.is_http1());
+            this.state.note_read(this.is_http1());
             this.metered(buf, before)?;
         }
         polled
@@ -204,7 +204,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         }
         this.flushed = false;
         let polled = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        this.state.has_written(polled.is_ready());
+        this.state.note_written(polled.is_ready());
         polled
     }
 
@@ -222,7 +222,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         ready!(this.poll_interim(cx))?;
         this.flushed = false;
         let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
-        this.state.has_written(polled.is_ready());
+        this.state.note_written(polled.is_ready());
         polled
     }
 

@@ -101,7 +101,7 @@ impl ConnectionState {
     }
 
     /// Something has come: from now on a request head is owed.
-    pub(in crate::listen) fn has_begun(&self) {
+    pub(in crate::listen) fn note_begun(&self) {
         if self.phase.load(Ordering::Relaxed) == NEW {
             self.set(HEAD);
         }
@@ -151,8 +151,8 @@ impl ConnectionState {
         }
     }
 
-    /// HTTP/2 has no heads between requests: only idleness is measured.
-    pub(in crate::listen) fn is_http2(&self) {
+    /// HTTP/2 is spoken, which has no heads between requests: only idleness is measured.
+    pub(in crate::listen) fn note_http2(&self) {
         self.http2.store(true, Ordering::Relaxed);
         self.set(IDLE);
     }
@@ -212,13 +212,13 @@ impl ConnectionState {
         self.is_busy() || self.answering.load(Ordering::Relaxed)
     }
 
-    pub(in crate::listen) fn has_read(&self, http1: bool) {
+    pub(in crate::listen) fn note_read(&self, http1: bool) {
         if http1 && !self.is_busy() && self.phase.load(Ordering::Relaxed) == IDLE {
             self.set(HEAD);
         }
     }
 
-    pub(in crate::listen) fn has_written(&self, ready: bool) {
+    pub(in crate::listen) fn note_written(&self, ready: bool) {
         if ready {
             self.answering.store(false, Ordering::Relaxed);
         }

@@ -37,8 +37,9 @@ where
         self.note(http2::Streams::timed_out);
     }
 
-    /// Not one byte has come in time, of a request that left then.
-    pub(in crate::upstream) fn is_silent_since(&self, left_at: CoarseInstant) {
+    /// Not one byte has come in time of a request that left then. Had its connection been idle, the others to its peer that
+    /// have been idle since before are closed.
+    pub(in crate::upstream) fn distrust_idle_before(&self, left_at: CoarseInstant) {
         if let Connection::Http1(connection) = &self.connection
             && self.reused
             && connection.http1.is_unanswered()
