@@ -82,7 +82,7 @@ impl Sockets {
                 continue;
             }
             let inherited = self.inherited.bound(&listener.name, &listener.address, workers);
-            let is_ours = inherited.is_none();
+            let is_bound_here = inherited.is_none();
             let bound = inherited.unwrap_or_else(|| listen::bind(&listener.address, listener.socket_mode, workers));
             let (real, sockets) = bound.map_err(|error| StartFailure::Bind { name: listener.name.clone(), error })?;
             let open = Open {
@@ -90,7 +90,7 @@ impl Sockets {
                 name: listener.name.clone(),
                 wanted: listener.address.clone(),
                 // The service manager's own stays where it is.
-                _path: if is_ours { UnixPath::of(&real) } else { None },
+                _path: if is_bound_here { UnixPath::of(&real) } else { None },
                 real,
             };
             plan.slots.push(next);

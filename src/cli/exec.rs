@@ -42,8 +42,9 @@ https:// gets its tokens too: unless [intercept] names a CA, one is made that li
 command and that only the command trusts (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS and so on).
 
 The command runs as it would without: terminal, stdin and stdout are its own, signals reach
-it, its exit code is ours. On Linux the proxy is for programs of this user alone. It gets no secret: variables that the configuration reads secrets
-from, and ATTACHE_..., are not in its environment. NO_PROXY is kept, save what names an upstream.
+it, and attache exits with its code. On Linux the proxy is for programs of this user alone. The
+command gets no secret: variables that the configuration reads secrets from, and ATTACHE_...,
+are not in its environment. NO_PROXY is kept, save what names an upstream.
 
 Exit codes: the command's, 128 + N if signal N ended it; 127 there is no such command, 126 it
 cannot be run; 78 configuration, 2 usage, 1 the proxy did not start."
@@ -76,7 +77,7 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let authority = if opens { Some(authority(&mut config)?) } else { None };
     crate::descriptors::raise();
     let app = App::start(config).map_err(Failure::failed)?;
-    keep_to_ourselves();
+    hide_environment();
 
     // Kept until the command has ended, and gone then.
     let folder = private_folder().map_err(Failure::failed)?;
@@ -250,9 +251,9 @@ fn withheld(variables: Vec<String>) -> Vec<(String, Change)> {
 
 /// This process's environment still has the secrets. Other processes of the same user read it in /proc, and core dumps hold it,
 /// unless the system is told that this process is not to be looked into.
-fn keep_to_ourselves() {
+fn hide_environment() {
     #[cfg(target_os = "linux")]
     if let Err(error) = crate::exec::hide_from_others() {
-        tracing::warn!(target: "attache::exec", %error, "other processes of this user can read our environment");
+        tracing::warn!(target: "attache::exec", %error, "other processes of this user can read attache's environment");
     }
 }

@@ -1,7 +1,7 @@
 //! A credential that is a secret itself: a static token, a user name with its password, an API key.
 //!
 //! There is no server to ask and no time at which it ends. It is read where it is kept: when the program starts or, where
-//! that costs something, when first needed; again when `app::rotation` looks; and again because of a 401.
+//! that costs something, when first needed; again when `app::watch::secrets` looks; and again because of a 401.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -144,7 +144,7 @@ impl Fixed {
     pub(super) fn answers(&self, scheme: &str) -> bool {
         match &self.settings.scheme {
             FixedScheme::Bearer(inject) => {
-                ["Bearer"].into_iter().chain(inject.scheme()).any(|ours| ours.eq_ignore_ascii_case(scheme))
+                ["Bearer"].into_iter().chain(inject.scheme()).any(|known| known.eq_ignore_ascii_case(scheme))
             }
             FixedScheme::Basic { .. } => scheme.eq_ignore_ascii_case("Basic"),
             FixedScheme::Header(_) => true,

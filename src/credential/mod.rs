@@ -201,7 +201,7 @@ impl Credential {
         match &self.source {
             Source::Tokens { format, .. } => {
                 let own = format.inject.scheme();
-                ["Bearer", "DPoP"].into_iter().chain(own).any(|ours| ours.eq_ignore_ascii_case(scheme))
+                ["Bearer", "DPoP"].into_iter().chain(own).any(|known| known.eq_ignore_ascii_case(scheme))
             }
             Source::Exchange(_) => false,
             Source::Fixed(fixed) => fixed.answers(scheme),

@@ -84,7 +84,7 @@ fn is_special_v6(ip: Ipv6Addr) -> bool {
         || segments[0] & 0xffc0 == 0xfec0 // site-local, retired
 }
 
-/// Our own listening sockets: dialling one of them is a loop, or a way into the admin listener.
+/// Attache's own listening sockets: dialling one of them is a loop, or a way into the admin listener.
 #[derive(Debug, Default)]
 pub(crate) struct OwnAddresses {
     addresses: RwLock<Vec<SocketAddr>>,
@@ -127,7 +127,7 @@ impl OwnAddresses {
         self.any(|own| own.port() == port)
     }
 
-    /// True if this established connection is one to ourselves: both ends have the same address, at a wildcard's port.
+    /// True if this established connection is one to attache itself: both ends have the same address, at a wildcard's port.
     #[must_use]
     pub(crate) fn reached(&self, local: SocketAddr, peer: SocketAddr) -> bool {
         local.ip().to_canonical() == peer.ip().to_canonical()

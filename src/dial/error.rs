@@ -15,9 +15,9 @@ pub(crate) enum DialErrorKind {
     DnsTimeout,
     /// Every address is one that may not be dialled.
     DestinationIpProhibited,
-    /// The address is one of our own listeners.
+    /// The address is one of attache's own listeners.
     ProxyLoopDetected,
-    /// Nobody listens there, or a proxy does not let us through.
+    /// Nobody listens there, or a proxy refuses the tunnel.
     ConnectionRefused,
     ConnectionTimeout,
     /// The connection ended early.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// The bytes between us and an origin, before anything is spoken with it: a connection to it, or a tunnel through a parent
+/// The bytes to and from an origin, before anything is spoken with it: a connection to it, or a tunnel through a parent
 /// proxy that is itself reached in clear or by TLS.
 pub(crate) type Transport = MaybeTls<TcpStream>;
 

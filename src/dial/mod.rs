@@ -1,5 +1,5 @@
-//! Ways out: from a host and a port to the bytes between us and it, directly or through a parent proxy. What is spoken there,
-//! and over which TLS, is the business of who asked.
+//! Ways out: from a host and a port to the bytes to and from it, directly or through a parent proxy. What is spoken there,
+//! and over which TLS, is the caller's business.
 //!
 //! Every connection that attache makes to another machine begins here: names are resolved, addresses filtered and raced, and the
 //! network's own proxy is asked in one way.

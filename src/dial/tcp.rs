@@ -19,7 +19,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Opens a connection to one of the addresses of a host that may be dialled. A name is looked up among these.
 ///
 /// # Errors
-/// A name that does not resolve, addresses that may not be dialled or are our own, and whatever the system says.
+/// A name that does not resolve, addresses that may not be dialled or are attache's own, and whatever the system says.
 pub(crate) async fn dial(
     host: &Host,
     port: u16,

@@ -165,7 +165,10 @@ mod tests {
         let told = kept_from_others(&cache).unwrap_err().to_string();
         assert!(told.contains("chmod go-w"), "{told}");
         chmod(&cache, 0o755);
-        assert!(kept_from_others(&cache).is_ok() && cache_folder(&current).is_err(), "ours alone is more than that");
+        assert!(
+            kept_from_others(&cache).is_ok() && cache_folder(&current).is_err(),
+            "a folder for this user alone is more than that"
+        );
         // A link, though to a folder of this user's.
         chmod(&cache, 0o700);
         std::fs::rename(&cache, home.path().join("real")).unwrap();

@@ -79,7 +79,7 @@ pub(super) struct Received {
 pub(super) enum Failure {
     /// The server itself could not be reached.
     Dial(DialError),
-    /// The parent proxy could not be reached, or did not let us through.
+    /// The parent proxy could not be reached, or refused the tunnel.
     ParentProxy(DialError),
     /// No handshake.
     Tls(io::Error),

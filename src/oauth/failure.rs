@@ -9,7 +9,7 @@ use crate::tls::{HandshakeFault, Keys, handshake_reason, refused_identity};
 use crate::token::{About, TokenError, TokenErrorKind};
 
 /// The error of a token request whose transport failed. Trying again can always help: machines come back, and names and
-/// certificates are mended without our being told.
+/// certificates are mended without notice.
 pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
     let failed = |message: String| TokenError::new(TokenErrorKind::Transient, message);
     match failure {

@@ -213,7 +213,7 @@ impl OAuthSource {
     }
 
     /// One request with one secret; a second one where the server wants its nonce in the proof (RFC 9449 section 8), which
-    /// costs it nothing and us no back-off.
+    /// costs it nothing and leads to no back-off.
     async fn attempt(
         &self,
         target: &EndpointUrl,

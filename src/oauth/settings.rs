@@ -20,7 +20,7 @@ pub(crate) struct OAuthSettings {
     pub(crate) client_id: String,
     /// How the client proves itself.
     pub(crate) client_auth: ClientAuth,
-    /// `aud` of every JWT that we sign.
+    /// `aud` of every JWT that attache signs.
     pub(crate) assertion_audience: AssertionAudience,
     /// What is asked with.
     pub(crate) grant: Grant,
@@ -38,7 +38,7 @@ pub(crate) struct OAuthSettings {
     pub(crate) timeout: Duration,
     /// PEM certificates trusted instead of the system's.
     pub(crate) ca_file: Option<PathBuf>,
-    /// The HTTP proxy that token requests go through; never the one of our own environment.
+    /// The HTTP proxy that token requests go through; never the one of attache's own environment.
     pub(crate) proxy: Option<ParentProxySettings>,
     /// RFC 9449: tokens are bound to a key of attache's.
     pub(crate) dpop: Option<DpopSettings>,
@@ -105,7 +105,7 @@ pub(crate) enum ClientAuth {
     Post(Secrets),
     /// `client_secret_jwt`: an assertion that the secret authenticates (OpenID Connect Core section 9).
     SecretJwt(Secrets),
-    /// `private_key_jwt`: an assertion that we sign (RFC 7523 section 2.2).
+    /// `private_key_jwt`: an assertion that attache signs (RFC 7523 section 2.2).
     PrivateKeyJwt(SigningKeySettings),
     /// `private_key_jwt` written by another program: the platform that a workload runs on puts the assertion into a file.
     Assertion(Secrets),
@@ -162,7 +162,7 @@ impl ClientAuth {
     }
 }
 
-/// Whom the JWTs that we sign are meant for.
+/// Whom the JWTs that attache signs are meant for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AssertionAudience {
     /// The issuer, as RFC 10070 requires; where none is configured, the token endpoint.

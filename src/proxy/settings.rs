@@ -26,7 +26,7 @@ pub(crate) enum ListenerMode {
         /// Which `Host` values are accepted.
         hosts: AcceptedHosts,
     },
-    /// A token endpoint of our own.
+    /// Attache's own token endpoint.
     Token { clients: Vec<TokenClient> },
 }
 

@@ -1,4 +1,4 @@
-//! A token endpoint of our own (`mode = "token"`), for programs that insist on being OAuth clients: they get the cached
+//! Attache's own token endpoint (`mode = "token"`), for programs that insist on being OAuth clients: they get the cached
 //! token of the credential that their `client_id` stands for (RFC 6749 sections 4.4 and 5).
 //!
 //! Failures for an unknown client and for a wrong secret are the same bytes: which clients there are cannot be learnt.
@@ -280,7 +280,7 @@ fn proven<'c>(clients: &'c [TokenClientRuntime], claim: &Claim) -> Option<&'c To
     find_proven(clients, |client| client.client_id == claim.client_id, |client| client.secret.has(&claim.secret))
 }
 
-/// Why our own token request failed, in the words that a client may have (RFC 6749 section 4.1.2.1 has these codes).
+/// Why attache's own token request failed, in the words that a client may have (RFC 6749 section 4.1.2.1 has these codes).
 fn unavailable(error: &Arc<TokenError>) -> Refused {
     let temporary =
         matches!(error.kind, TokenErrorKind::Transient | TokenErrorKind::Timeout | TokenErrorKind::Cancelled);

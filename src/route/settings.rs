@@ -67,7 +67,7 @@ pub(crate) struct AllowRule {
 /// `caller_authorization`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallerAuthorization {
-    /// Ours takes its place.
+    /// The credential's takes its place.
     Replace,
     /// The caller's goes through and nothing is injected.
     Keep,

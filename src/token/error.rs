@@ -78,7 +78,7 @@ impl TokenError {
         Self { kind, code: None, message: message.into(), retry_after: None, about: None, clock_skew: None }
     }
 
-    /// The same error with the server's or our own `Retry-After`.
+    /// The same error with the server's or attache's own `Retry-After`.
     #[must_use]
     pub(crate) fn with_retry_after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after;

@@ -1,8 +1,8 @@
-//! How far the authorization server's clock is from ours, by the `Date` of its answers (RFC 9110 section 6.6.1).
+//! How far the authorization server's clock is from this machine's, by the `Date` of its answers (RFC 9110 section 6.6.1).
 //!
-//! It is told and nothing else: lifetimes are counted on our own clocks, from when the request was sent, so a wrong `Date` can
-//! neither extend a token nor end it. But where `exp` or a signed assertion is compared across both clocks, this is the
-//! first thing to look at.
+//! It is reported and nothing else: lifetimes are counted on this machine's clocks, from when the request was sent, so a
+//! wrong `Date` can neither extend a token nor end it. But where `exp` or a signed assertion is compared across both clocks,
+//! this is the first thing to look at.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ pub(super) struct Skew {
 }
 
 impl Skew {
-    /// Whole seconds by which the server is ahead of us; negative where it is behind. `None` before the first `Date`.
+    /// Whole seconds by which the server is ahead; negative where it is behind. `None` before the first `Date`.
     pub(super) const fn seconds(&self) -> Option<i64> {
         self.seconds
     }
@@ -43,7 +43,7 @@ pub(crate) const fn is_notable(seconds: i64) -> bool {
     seconds.unsigned_abs() > NOTABLE
 }
 
-/// Whole seconds by which the server is ahead of us, by the `Date` of an answer that has just come to a request of that moment.
+/// Whole seconds by which the server is ahead, by the `Date` of an answer that has just come to a request of that moment.
 #[must_use]
 pub(crate) fn clock_skew(date: SystemTime, requested_at: Instant) -> i64 {
     let now = SystemTime::now();

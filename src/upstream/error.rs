@@ -14,7 +14,7 @@ pub(crate) enum ExchangeErrorKind {
     DnsTimeout,
     /// Every address is one that may not be dialled.
     DestinationIpProhibited,
-    /// The address is one of our own listeners.
+    /// The address is one of attache's own listeners.
     ProxyLoopDetected,
     /// Nobody listens there.
     ConnectionRefused,

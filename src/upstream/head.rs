@@ -39,7 +39,7 @@ impl<'a> OutboundHead<'a> {
     /// True if a field of this name is put on.
     pub(super) fn replaces(&self, name: &HeaderName) -> bool {
         let [first, second] = &self.authorization;
-        first.is_some_and(|(ours, _)| ours == name) || second.is_some_and(|(ours, _)| ours == name)
+        first.is_some_and(|(field, _)| field == name) || second.is_some_and(|(field, _)| field == name)
     }
 }
 

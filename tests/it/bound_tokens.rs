@@ -143,7 +143,7 @@ async fn a_token_that_is_not_bound_is_refused() {
     let world = World::with(plain.await, BOUND, "", |_, _| Reply::ok("fine")).await;
     let answer = world.get("/").await;
     assert_eq!(answer.status, 502);
-    assert!(answer.text().contains("not bound to our key"), "{}", answer.text());
+    assert!(answer.text().contains("not bound to attache's key"), "{}", answer.text());
     assert_eq!(world.api.requests(), 0);
 }
 

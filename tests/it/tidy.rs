@@ -75,7 +75,7 @@ const EXPOSING: [&str; 21] = [
     "tls/authority.rs",             // the key of the local CA is read
     "tls/certificates.rs",          // a certificate is parsed
     "tls/identity.rs",              // certificate and key come out of their PEM
-    "dial/parent_proxy/mod.rs",     // our password goes to the parent proxy
+    "dial/parent_proxy/mod.rs",     // the password goes to the parent proxy
     "token/access_token.rs",        // the header value is made, once for each token
 ];
 
@@ -126,7 +126,7 @@ const PACKED: [&str; 12] = [
 ];
 
 /// Words that make an engineer translate, and what to write.
-const WORDS: [(&str, &str); 19] = [
+const WORDS: [(&str, &str); 21] = [
     ("how-manieth", "the count"),
     ("cannot be had", "is unavailable"),
     ("is to be had", "is available"),
@@ -135,6 +135,8 @@ const WORDS: [(&str, &str); 19] = [
     ("nobody's", "whose it is"),
     ("for the asking", "nothing"),
     ("of ours", "attache's"),
+    (" our ", "attache's, this machine's"),
+    ("ourselves", "attache itself"),
     ("is told nothing", "gets no answer"),
     ("proven itself", "is authenticated"),
     ("hands out", "returns"),

@@ -128,7 +128,7 @@ impl Trouble {
     }
 }
 
-/// An address may be in use by ourselves, under another form.
+/// An address may be in use by this very process, under another form.
 fn told_of(error: &StartFailure) -> String {
     match error {
         StartFailure::Bind { .. } => format!(

@@ -1,6 +1,6 @@
 //! Rotated secrets: a changed file makes a credential another identity, without a reload and without a failed request. A
 //! fixed credential is looked at here too, and takes a changed secret up itself. `certificates` does the same for what
-//! upstreams show.
+//! listeners and upstreams show.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -6,7 +6,7 @@ use super::no_proxy::NoProxyRule;
 use crate::dial::origin::Origin;
 use crate::secret::Secrets;
 
-/// A proxy of the network's, between us and where we go.
+/// A proxy of the network's, between attache and the servers that it connects to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ParentProxySettings {
     /// The key of the configuration that names it, for sentences: `via` or `proxy`.

@@ -57,7 +57,7 @@ where
         }
     });
     let connection = http1::Builder::new()
-        // Ours: hyper's would also count the time between requests.
+        // `ConnectionState` has that deadline: hyper's would also count the time between requests.
         .header_read_timeout(None)
         .max_header_size(limits.header_bytes)
         .title_case_headers(title_case)

@@ -1,5 +1,5 @@
-//! JWTs that we sign: a client's assertion about itself (RFC 7523 section 2.2), or the authorization of the `jwt_bearer`
-//! grant (section 2.1).
+//! JWTs that attache signs: a client's assertion about itself (RFC 7523 section 2.2), or the authorization of the
+//! `jwt_bearer` grant (section 2.1).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,14 +12,14 @@ use crate::secret::Secret;
 use crate::tls::certificate_thumbprint;
 use crate::token::{TokenError, TokenErrorKind};
 
-/// A client assertion is used at once, so it need not live long (RFC 7523 section 3 leaves it to us).
+/// A client assertion is used at once, so it need not live long (RFC 7523 section 3 leaves it to the client).
 const CLIENT_LIFETIME: u64 = 60;
 
 /// Google refuses more than an hour and Salesforce more than three minutes; five are enough for every clock.
 const GRANT_LIFETIME: u64 = 180;
 
-/// An assertion says that it was made a little earlier: a server whose clock is a few seconds behind ours takes one from the
-/// future for a mistake.
+/// An assertion says that it was made a little earlier: a server whose clock is a few seconds behind takes one from the future
+/// for a mistake.
 const BACKDATED: u64 = 5;
 
 /// Whom an assertion may be meant for, and whom it is to be meant for.

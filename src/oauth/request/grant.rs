@@ -94,7 +94,7 @@ pub(crate) fn body(settings: &OAuthSettings, grant: &GrantFields, client: &Clien
 
 /// The extra parameters that are sent: not those of a field that is there already.
 pub(crate) fn extra(settings: &OAuthSettings) -> impl Iterator<Item = &(String, String)> {
-    let ours = |name: &str| match name {
+    let is_set = |name: &str| match name {
         "grant_type" => true,
         "scope" => asked_scope(settings).next().is_some() && !scope_is_a_claim(&settings.grant),
         "audience" => settings.audience.is_some(),
@@ -105,7 +105,7 @@ pub(crate) fn extra(settings: &OAuthSettings) -> impl Iterator<Item = &(String, 
         }
         name => CLIENT_AUTH_FIELDS.contains(&name),
     };
-    settings.parameters.iter().filter(move |(name, _)| !ours(name))
+    settings.parameters.iter().filter(move |(name, _)| !is_set(name))
 }
 
 /// What was asked for and not granted, each once. A server that does not say has granted it all (RFC 6749 section 5.1).

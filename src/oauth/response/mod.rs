@@ -136,7 +136,7 @@ fn token_type(value: Option<&Value>, settings: &OAuthSettings) -> Result<TokenTy
     match (named, &settings.dpop) {
         (Some(TokenType::DPoP), Some(_)) => Ok(TokenType::DPoP),
         (_, Some(_)) => Err(
-            "the token is not bound to our key (token_type is not DPoP); allow this client DPoP there, or remove dpop",
+            "the token is not bound to attache's key (token_type is not DPoP); allow this client DPoP there, or remove dpop",
         ),
         (Some(TokenType::Bearer), None) => Ok(TokenType::Bearer),
         (_, None) if settings.any_token_type => Ok(TokenType::Unknown),

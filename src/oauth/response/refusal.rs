@@ -11,7 +11,7 @@ use super::super::redact::Redactor;
 use super::members::Members;
 use crate::token::{About, TokenError, TokenErrorKind};
 
-/// No server may keep us away for longer.
+/// No server may put off token requests for longer.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Registered codes of a request that is wrong: they mean what they say even under a 5xx (RFC 6749 section 5.2, RFC 8707

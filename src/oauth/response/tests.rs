@@ -303,7 +303,10 @@ fn a_token_that_has_to_be_bound_is_refused_where_it_is_not() {
     };
     assert_eq!(read("dpop").unwrap().token_type, TokenType::DPoP);
     let error = read("Bearer").unwrap_err();
-    assert!(error.kind == TokenErrorKind::InvalidResponse && error.message.contains("not bound to our key"), "{error}");
+    assert!(
+        error.kind == TokenErrorKind::InvalidResponse && error.message.contains("not bound to attache's key"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::proxy::error::ProxyError;
 use crate::token::judge_token;
 
 /// The credential of this caller, where the upstream's is an exchange. The caller's `Authorization` is taken out: it was
-/// meant for us.
+/// meant for attache.
 pub(in crate::proxy) fn exchanged(
     credential: Option<&Credential>,
     head: &mut Parts,

@@ -15,8 +15,8 @@ use crate::upstream::{ExchangeError, OutboundHead};
 /// RFC 9449 section 4.1.
 static PROOF: HeaderName = HeaderName::from_static("dpop");
 
-/// Takes away what the caller put where ours goes, whether there will be one or not. The field `Authorization` is ruled by
-/// `caller_authorization` instead.
+/// Takes away what the caller put where the credential goes, whether there will be one or not. The field `Authorization` is
+/// ruled by `caller_authorization` instead.
 pub(in crate::proxy) fn remove_callers(credential: &Credential, head: &mut Parts) {
     if credential.binding().is_some() {
         hop_by_hop::remove_with_aliases(&mut head.headers, &PROOF);

@@ -163,8 +163,8 @@ pub(in crate::proxy) fn remove_with_aliases(headers: &mut HeaderMap, name: &Head
     if headers.keys().all(|other| other.as_str().len() != name.as_str().len()) {
         return;
     }
-    let ours = hyphenated(name);
-    let aliases: Vec<HeaderName> = headers.keys().filter(|other| hyphenated(other) == ours).cloned().collect();
+    let removed = hyphenated(name);
+    let aliases: Vec<HeaderName> = headers.keys().filter(|other| hyphenated(other) == removed).cloned().collect();
     for alias in aliases {
         headers.remove(alias);
     }

@@ -8,12 +8,12 @@ use crate::dial::Scheme;
 pub(super) fn told(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
     match Reference::split(text)? {
         Reference::Absolute(scheme, authority, rest) => {
-            let ours = if names.base {
+            let is_named = if names.base {
                 names.is_asked_host(scheme, authority)
             } else {
                 scheme == Scheme::Http && names.is_origin(scheme, authority)
             };
-            let rest = if ours { stripped(names.prefix, rest)? } else { return None };
+            let rest = if is_named { stripped(names.prefix, rest)? } else { return None };
             Some([names.origin.to_string().as_bytes(), &rest].concat())
         }
         Reference::Path(path) if !names.prefix.is_empty() => stripped(names.prefix, path),

@@ -13,7 +13,7 @@ pub(super) struct Names<'a> {
     /// What the caller calls it: scheme, and host as it was written. An HTTP/1.0 caller may have said no host.
     pub(super) scheme: Scheme,
     pub(super) host: Option<&'a str>,
-    /// The caller's name is that of our listener, and not the origin's with another scheme.
+    /// The caller's name is that of the listener, and not the origin's with another scheme.
     pub(super) base: bool,
     /// What stands in front of the origin's paths: whole segments, or nothing.
     pub(super) prefix: &'a str,
@@ -89,7 +89,7 @@ impl Names<'_> {
     }
 
     /// True if this is the host that the caller has asked. The scheme is not held against it: something that ends TLS may
-    /// stand before us.
+    /// stand before attache.
     pub(super) fn is_asked_host(&self, scheme: Scheme, authority: &[u8]) -> bool {
         let asked = self.host.and_then(|host| Authority::parse(host).ok());
         let (Some(said), Some(asked)) = (read(authority), asked) else { return false };

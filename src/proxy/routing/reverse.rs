@@ -96,7 +96,7 @@ fn check_site(hosts: Option<&[HostRule]>, host: Option<&Authority<'_>>, headers:
     if headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site" || site == "same-site") {
         return Err(refused());
     }
-    let is_ours = |origin: &HeaderValue| {
+    let is_own = |origin: &HeaderValue| {
         // "null" is a page that hides where it comes from.
         let origin: Option<Origin> = origin.to_str().ok().and_then(|origin| origin.parse().ok());
         origin.is_some_and(|origin| {
@@ -111,7 +111,7 @@ fn check_site(hosts: Option<&[HostRule]>, host: Option<&Authority<'_>>, headers:
             host.is_some_and(asked) || rules.iter().any(of)
         })
     };
-    if headers.get_all(ORIGIN).iter().all(is_ours) { Ok(()) } else { Err(refused()) }
+    if headers.get_all(ORIGIN).iter().all(is_own) { Ok(()) } else { Err(refused()) }
 }
 
 /// The path behind the prefix, byte for byte; `/one` alone becomes `/`. `None`: nothing to strip.

@@ -6,33 +6,33 @@ use http::{HeaderMap, HeaderValue};
 /// What a refusal means for the token that was on the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// A challenge of our scheme (Bearer or `DPoP` for a token), or none at all: another token may help.
+    /// A challenge of the credential's scheme (Bearer or `DPoP` for a token), or none at all: another token may help.
     TokenRefused,
     /// `error="insufficient_scope"`: another token of the same scope does not help (RFC 6750 section 3.1).
     InsufficientScope,
     /// `error="use_dpop_nonce"`: the token is fine, its proof has to say another nonce (RFC 9449 section 9).
     NonceWanted,
-    /// Only other schemes (Basic, Negotiate, for a token): this is not about what we sent.
+    /// Only other schemes (Basic, Negotiate, for a token): this is not about what was sent.
     OtherScheme,
 }
 
-/// Reads all challenges of a response; `is_ours` says of a scheme whether it is that of what was sent.
+/// Reads all challenges of a response; `is_sent` says of a scheme whether it is that of what was sent.
 #[must_use]
-pub(crate) fn verdict(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool) -> Verdict {
+pub(crate) fn verdict(headers: &HeaderMap, is_sent: impl Fn(&str) -> bool) -> Verdict {
     let mut any = false;
-    let mut ours = false;
+    let mut sent = false;
     let (mut scope, mut nonce) = (false, false);
     for line in headers.get_all(WWW_AUTHENTICATE) {
         for challenge in parse(line) {
             any = true;
-            if is_ours(&challenge.scheme) {
-                ours = true;
+            if is_sent(&challenge.scheme) {
+                sent = true;
                 scope |= challenge.error.as_deref() == Some("insufficient_scope");
                 nonce |= challenge.error.as_deref() == Some("use_dpop_nonce");
             }
         }
     }
-    match (any, ours, scope) {
+    match (any, sent, scope) {
         (true, false, _) => Verdict::OtherScheme,
         (_, _, true) => Verdict::InsufficientScope,
         _ if nonce => Verdict::NonceWanted,

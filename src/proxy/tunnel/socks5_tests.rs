@@ -8,7 +8,7 @@ use super::*;
 const OPEN: &[u8] = &[5, 1, 0];
 const WITH_PASSWORD: &[u8] = &[5, 1, 2];
 
-/// What came of a conversation whose caller says all of this at once: the result, what we said, and what was left unread.
+/// What came of a conversation whose caller says all of this at once: the result, what was answered, and what was left unread.
 async fn converse(said: &[u8], required: bool) -> (Result<Request, SocksError>, Vec<u8>, Vec<u8>) {
     let (mut caller, mut ours) = duplex(4096);
     caller.write_all(said).await.unwrap();
@@ -43,7 +43,7 @@ async fn a_caller_names_a_host_in_three_ways() {
     ] {
         let (result, answered, unread) = converse(&[OPEN, &request, b"early"].concat(), false).await;
         assert_eq!(result.unwrap(), Request { host: host.into(), port, caller: None });
-        assert_eq!(answered, [5, 0], "the answer to the request is not ours to give");
+        assert_eq!(answered, [5, 0], "the answer to the request is given later");
         assert_eq!(unread, b"early", "what comes behind the request is for the other side");
     }
 }

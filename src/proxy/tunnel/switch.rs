@@ -66,8 +66,8 @@ pub(in crate::proxy) fn ask(asked: Option<HeaderValue>, head: &mut Parts, body: 
 }
 
 impl Switch {
-    /// True of an answer that would open the stream of an extended CONNECT, though the upstream has not switched: there any success does
-    /// (RFC 8441 section 5).
+    /// True of an answer that would open the stream of an extended CONNECT, though the upstream has not switched: there any
+    /// success does (RFC 8441 section 5).
     pub(in crate::proxy) fn would_be_opened_by(&self, status: StatusCode) -> bool {
         self.key.is_some() && status.is_success()
     }

@@ -114,7 +114,7 @@ where
                     return Poll::Ready(Err(Fault::Ended(written.unwrap_or_else(ended))));
                 }
                 Ok(_) => self.answered = true,
-                // What the server said about our certificate is also why it could not be written to.
+                // What the server said about the client certificate is also why it could not be written to.
                 Err(error) => {
                     let fault = refused_identity(&error, &Keys::UPSTREAM).map(Fault::Refused);
                     return Poll::Ready(Err(fault.unwrap_or_else(|| Fault::Ended(written.unwrap_or(error)))));

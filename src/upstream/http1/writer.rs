@@ -221,8 +221,8 @@ where
     }
 }
 
-/// The framing that the head announces. A body without a length is chunked. Both fields are ours to write, so that they say
-/// what is done.
+/// The framing that the head announces. A body without a length is chunked. Both fields are written here alone, so that
+/// they say what is done.
 fn frame<B: Body>(headers: &HeaderMap, body: &Outgoing<B>) -> BodyFrame
 where
     Outgoing<B>: Body,
