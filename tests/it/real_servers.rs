@@ -401,19 +401,19 @@ async fn a_self_signed_certificate_is_trusted_where_it_is_named_and_nowhere_else
 }
 
 #[tokio::test]
-async fn a_self_signed_upstream_and_onward_proxy_are_trusted_by_their_own_certificates() {
+async fn a_self_signed_upstream_and_parent_proxy_are_trusted_by_their_own_certificates() {
     let api = Scripted::start(|_, _| Reply::ok("fine")).await;
     let (file, config) = self_signed(&["api.test"]);
     let front = TlsFront::start(config, api.address()).await;
-    let onward = ParentProxy::start(&[("api.test:443", front.address())]).await;
-    let (onward_file, onward_config) = self_signed(&["localhost"]);
-    let onward_front = TlsFront::start(onward_config, onward.address()).await;
+    let parent_proxy = ParentProxy::start(&[("api.test:443", front.address())]).await;
+    let (parent_proxy_file, parent_proxy_config) = self_signed(&["localhost"]);
+    let parent_proxy_front = TlsFront::start(parent_proxy_config, parent_proxy.address()).await;
     let proxy = TestProxy::start(&format!(
         "{FORWARD}{ADMIN}{}tls = {{ ca_file = {:?} }}\nvia = {{ url = \"https://localhost:{}\", ca_file = {:?} }}\n",
         upstream("api", "https://api.test").replace("credential = \"key\"\n", ""),
         file.path().display().to_string(),
-        onward_front.address().port(),
-        onward_file.path().display().to_string(),
+        parent_proxy_front.address().port(),
+        parent_proxy_file.path().display().to_string(),
     ));
     let answer = get(proxy.address("proxy"), "api.test", "http://api.test/x").await;
     assert_eq!((answer.status, answer.text()), (200, "fine"));
@@ -475,10 +475,11 @@ async fn a_proxy_for_token_requests_is_given_a_password_that_is_a_secret() {
     let tokens = TokenServer::start().await;
     let at = tokens.server.address();
     // me:sentinel
-    let onward =
+    let parent_proxy =
         ParentProxy::asking("\r\nProxy-Authorization: Basic bWU6c2VudGluZWw=\r\n", &[(&at.to_string(), at)]).await;
     let with = |password: &str| {
-        let proxy = format!("{{ url = \"{}\", username = \"me\", password = {{ env = \"PASSWORD\" }} }}", onward.url());
+        let proxy =
+            format!("{{ url = \"{}\", username = \"me\", password = {{ env = \"PASSWORD\" }} }}", parent_proxy.url());
         let credential = format!("client_secret = {{ env = \"SECRET\" }}\nproxy = {proxy}");
         folder(&tokens.endpoint(), &credential).env("PASSWORD", password)
     };

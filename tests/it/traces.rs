@@ -87,8 +87,8 @@ async fn a_request_its_tries_and_its_token_requests_reach_the_collector() {
     let tokens_asked = spans.iter().filter(|span| span.name == "token request").count();
     assert_eq!(tokens_asked, tokens.requests());
     // The upstream goes on with it.
-    let onward = api.asked()[1].field("traceparent").unwrap().to_owned();
-    assert_eq!(onward, format!("00-{TRACE}-{}-01", hex(&server.span_id)));
+    let passed_on = api.asked()[1].field("traceparent").unwrap().to_owned();
+    assert_eq!(passed_on, format!("00-{TRACE}-{}-01", hex(&server.span_id)));
     assert_eq!(api.asked()[1].field("tracestate"), Some("vendor=1"));
     // What is no traceparent begins a trace of its own.
     let denied = spans.iter().find(|span| text(span, "attache.outcome") == Some("denied")).unwrap();

@@ -5,7 +5,7 @@
 //! Most messages have none of these fields: then one look at the names is all that it costs.
 
 mod cookie;
-mod destination;
+mod destination_field;
 mod hints;
 mod link;
 mod reference;
@@ -80,7 +80,7 @@ pub(in crate::proxy) fn tell_upstream(terms: Option<&Terms>, route: &ResolvedRou
     let Some(terms) = terms else { return };
     let mut lines = head.headers.get_all(DESTINATION).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return };
-    let told = destination::told(&terms.names(route, head), line.as_bytes());
+    let told = destination_field::told(&terms.names(route, head), line.as_bytes());
     if let Some(told) = told.and_then(|told| HeaderValue::try_from(told).ok()) {
         head.headers.insert(DESTINATION, told);
     }

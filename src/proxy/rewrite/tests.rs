@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
 
 use super::reference::Names;
-use super::{cookie, destination, link, refresh};
+use super::{cookie, destination_field, link, refresh};
 use crate::dial::{Origin, Scheme};
 
 /// An origin, and the caller's name for it.
@@ -54,7 +54,7 @@ impl Case {
     }
 
     fn destination(&self, text: &str) -> String {
-        shown(text, destination::told(&self.names(), text.as_bytes()))
+        shown(text, destination_field::told(&self.names(), text.as_bytes()))
     }
 }
 
@@ -434,7 +434,7 @@ proptest! {
                 link::told(&names, text.as_bytes()),
                 refresh::told(&names, text.as_bytes()),
                 cookie::told(&names, text.as_bytes()),
-                destination::told(&names, text.as_bytes()),
+                destination_field::told(&names, text.as_bytes()),
             ];
             for told in told.into_iter().flatten() {
                 prop_assert_ne!(&told, text.as_bytes());

@@ -6,7 +6,7 @@ use http::request::Parts;
 
 use super::exchange::{record_body, send};
 use super::retry;
-use super::sent::{Sent, SentRequest, renewals, verdict};
+use super::sent_request::{Sent, SentRequest, renewals, verdict};
 use super::trailers::{Settled, settled};
 use crate::credential::{Authorization, Credential};
 use crate::listen::Incoming;

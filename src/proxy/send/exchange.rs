@@ -4,7 +4,7 @@ use http::Method;
 use http::request::Parts;
 use http_body::Body as _;
 
-use super::sent::{ReplayHandle, Sent, SentRequest, UpstreamResponse};
+use super::sent_request::{ReplayHandle, Sent, SentRequest, UpstreamResponse};
 use crate::dial::Origin;
 use crate::listen::Incoming;
 use crate::proxy::body::replay::ReplayBody;

@@ -5,10 +5,10 @@ pub(super) mod challenge;
 mod exchange;
 mod grpc;
 mod retry;
-mod sent;
+mod sent_request;
 mod trailers;
 mod unauthorized;
 
 pub(super) use authorized::send_authorized;
 pub(super) use exchange::send_plain;
-pub(super) use sent::UpstreamResponse;
+pub(super) use sent_request::UpstreamResponse;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::challenge::{self, Verdict};
 use super::exchange::send;
-use super::sent::{ReplayHandle, Sent, UpstreamResponse, place, renewals, verdict};
+use super::sent_request::{ReplayHandle, Sent, UpstreamResponse, renewals, request_path, verdict};
 use super::trailers::{Settled, settled};
 use super::unauthorized::{count, warrant};
 use crate::credential::{Authorization, Credential};
@@ -113,7 +113,7 @@ fn may_renew(route: &ResolvedRoute, sent: &Sent<'_>, refused: &UpstreamResponse)
 }
 
 async fn another_token(route: &ResolvedRoute, sent: &Sent<'_>) -> Result<(Authorization, Option<Decision>), Outcome> {
-    let (renewals, place) = (renewals(&route.at, sent.credential), place(route, sent.request.head));
+    let (renewals, place) = (renewals(&route.at, sent.credential), request_path(route, sent.request.head));
     let mut decided = None;
     let warrant = |standing: RefusedToken| warrant(renewals, place, standing, &mut decided);
     match sent.credential.renew(&sent.authorization, warrant).await {
@@ -161,7 +161,7 @@ async fn send_again(
     let response = send(proxy, ctx, route, sent, body, fresh).await;
     // A request that fails says nothing about the token.
     let answer = response.as_ref().map_or(Answer::Neither, |response| verdict(route, response));
-    let (renewals, place) = (renewals(&route.at, sent.credential), place(route, sent.request.head));
+    let (renewals, place) = (renewals(&route.at, sent.credential), request_path(route, sent.request.head));
     renewals.sent_again(decided, answer, sent.authorization.generation(), place, Instant::now());
     if let (Some(Decision::Renew(evidence)), Answer::Taken) = (decided, answer) {
         sent.credential.renewal_helped(evidence);

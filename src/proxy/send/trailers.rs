@@ -6,7 +6,7 @@ use http::{HeaderMap, Version};
 use tokio::time::Instant;
 
 use super::grpc;
-use super::sent::{Sent, UpstreamResponse, place, renewals};
+use super::sent_request::{Sent, UpstreamResponse, renewals, request_path};
 use super::unauthorized::{count, warrant};
 use crate::credential::{Authorization, Credential};
 use crate::proxy::body::response::OnTrailers;
@@ -33,7 +33,7 @@ pub(super) fn settled(
         let watch = TrailerWatch::new(proxy, route, sent);
         return (response, Some(Box::new(move |trailers| watch.ended(trailers))));
     }
-    let place = place(route, sent.request.head);
+    let place = request_path(route, sent.request.head);
     accepted(renewals(&route.at, sent.credential), sent.credential, &sent.authorization, sent.left_at, place);
     (response, None)
 }
@@ -68,7 +68,7 @@ struct TrailerWatch {
 
 impl TrailerWatch {
     fn new(proxy: &Proxy, route: &ResolvedRoute, sent: &Sent<'_>) -> Self {
-        let place = place(route, sent.request.head);
+        let place = request_path(route, sent.request.head);
         Self {
             shared: Arc::clone(&proxy.shared),
             at: Arc::clone(&route.at),

@@ -86,6 +86,6 @@ pub(super) fn renewals<'a>(at: &'a ListenerRoute, credential: &'a Credential) ->
 }
 
 /// Where at the upstream the request went.
-pub(super) fn place<'a>(route: &'a ResolvedRoute, head: &'a Parts) -> RequestPath<'a> {
+pub(super) fn request_path<'a>(route: &'a ResolvedRoute, head: &'a Parts) -> RequestPath<'a> {
     RequestPath { host: route.host(), path: head.uri.path() }
 }
