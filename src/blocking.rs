@@ -6,9 +6,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
+
+use crate::sync::lock;
 
 /// How long a thread waits for more work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
@@ -22,6 +24,7 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(crate) struct BlockingPool {
     name: &'static str,
     most: usize,
+    /// No job runs under its lock.
     state: Mutex<State>,
     work: Condvar,
 }
@@ -45,7 +48,7 @@ impl BlockingPool {
     /// # Errors
     /// The system gives no thread, and there is none: nothing is done then.
     pub(crate) fn run(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.jobs.push_back(Box::new(job));
         if state.idle >= state.jobs.len() {
             self.work.notify_one();
@@ -76,7 +79,7 @@ impl BlockingPool {
 
     /// What is to be done next; `None` for a thread that has had nothing to do for long.
     fn next(&self) -> Option<Job> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 return Some(job);
@@ -90,11 +93,6 @@ impl BlockingPool {
                 return None;
             }
         }
-    }
-
-    /// No job runs under the lock, so that it is whole whatever happened.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,7 +126,7 @@ mod tests {
         }
         let found: Vec<i32> = (0..20).map(|_| done.recv_timeout(SOON).unwrap()).collect();
         assert_eq!(found, (0..20).collect::<Vec<_>>());
-        assert!(threads.lock().running <= 3);
+        assert!(lock(&threads.state).running <= 3);
         drop(release);
     }
 
@@ -144,6 +142,6 @@ mod tests {
         for _ in 0..50 {
             done.recv_timeout(SOON).unwrap();
         }
-        assert!(threads.lock().running <= 2);
+        assert!(lock(&threads.state).running <= 2);
     }
 }

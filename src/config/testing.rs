@@ -39,6 +39,21 @@ pub(crate) fn parse_in(dir: &Path, text: &str) -> Result<Config, ConfigErrors> {
     })
 }
 
+/// A credential named `key`.
+pub(crate) const CREDENTIAL: &str = "[credentials.key]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n";
+
+pub(crate) fn forward(rest: &str) -> String {
+    format!("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n{rest}")
+}
+
+pub(crate) fn reverse(upstreams: &str, rest: &str) -> String {
+    format!("[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstreams = {upstreams}\n{rest}")
+}
+
+pub(crate) fn upstream(name: &str, origin: &str, rest: &str) -> String {
+    format!("[upstreams.{name}]\norigin = \"{origin}\"\n{rest}")
+}
+
 /// What the readers asked for on this thread: table and key, or the whole path and what its value was read as.
 pub(crate) type Asked = BTreeSet<(String, String)>;
 

@@ -1,5 +1,7 @@
 //! Way 4 with interception: tunnels to upstreams with a credential are opened, and what is inside gets its token.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::{Request, Version};
 
@@ -26,14 +28,7 @@ impl Opened {
         let (tokens, api) = (TokenServer::start().await, Scripted::start(script).await);
         let (ca, local) = (TestCa::new(), LocalCa::new());
         let front = TlsFront::start(ca.server(&["api.test"], &["http/1.1"]), api.address()).await;
-        let config = format!(
-            "{FORWARD}{ADMIN}{}{}{}connect = \"{}\"\n{}{keys}",
-            local.intercept(),
-            credential(&tokens),
-            upstream("api", "https://api.test"),
-            front.address(),
-            ca.trusted()
-        );
+        let config = opening(&local, &tokens, &ca, front.address()) + keys;
         let proxy = TestProxy::start_with(&config, 1);
         Self { tokens, api, front, local, proxy, _ca: ca }
     }
@@ -50,6 +45,25 @@ impl Opened {
         assert_eq!(caller.answer_head().await.status, 200);
         caller
     }
+}
+
+/// A configuration with a local CA, for `https://api.test` at this address.
+fn opening(local: &LocalCa, tokens: &TokenServer, ca: &TestCa, address: SocketAddr) -> String {
+    format!(
+        "{FORWARD}{ADMIN}{}{}{}connect = \"{address}\"\n{}",
+        local.intercept(),
+        credential(tokens),
+        upstream("api", "https://api.test"),
+        ca.trusted()
+    )
+}
+
+/// attache without a local CA, in front of plain http at this address, and a connection to it.
+async fn in_front_of(tokens: &TokenServer, address: SocketAddr) -> (TestProxy, Caller) {
+    let config = format!("{FORWARD}{ADMIN}{}{}", credential(tokens), upstream("api", &format!("http://{address}")));
+    let proxy = TestProxy::start(&config);
+    let caller = Caller::connect(proxy.address("proxy")).await;
+    (proxy, caller)
 }
 
 #[tokio::test]
@@ -91,17 +105,7 @@ async fn http1_inside_goes_to_an_upstream_that_speaks_http2() {
         send.send_data(Bytes::from_static(b"by h2"), true).unwrap();
     })
     .await;
-    let proxy = TestProxy::start_with(
-        &format!(
-            "{FORWARD}{}{}{}connect = \"{}\"\n{}",
-            local.intercept(),
-            credential(&tokens),
-            upstream("api", "https://api.test"),
-            server.address(),
-            ca.trusted()
-        ),
-        1,
-    );
+    let proxy = TestProxy::start_with(&opening(&local, &tokens, &ca, server.address()), 1);
     let tls = local.tls(proxy.address("proxy"), "api.test:443", "api.test", &["http/1.1"]).await.unwrap();
     let answer = tls.ask("GET / HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n").await;
     assert!(answer.contains("by h2"), "{answer}");
@@ -158,14 +162,7 @@ async fn a_bad_certificate_of_the_upstream_is_never_made_into_a_good_one() {
     let api = Scripted::start(|_, _| Reply::ok("")).await;
     // Trusted, but for another name.
     let front = TlsFront::start(ca.server(&["other.test"], &[]), api.address()).await;
-    let proxy = TestProxy::start(&format!(
-        "{FORWARD}{}{}{}connect = \"{}\"\n{}",
-        local.intercept(),
-        credential(&tokens),
-        upstream("api", "https://api.test"),
-        front.address(),
-        ca.trusted()
-    ));
+    let proxy = TestProxy::start(&opening(&local, &tokens, &ca, front.address()));
     let mut caller = Caller::connect(proxy.address("proxy")).await;
     caller.write("CONNECT api.test:443 HTTP/1.1\r\nHost: api.test:443\r\n\r\n").await;
     let answer = caller.answer().await;
@@ -211,10 +208,8 @@ async fn plain_http_inside_of_a_tunnel_is_upgraded_and_gets_its_token() {
 #[tokio::test]
 async fn plain_http_inside_of_a_tunnel_needs_no_local_ca() {
     let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("hello")).await);
-    let config = format!("{FORWARD}{ADMIN}{}{}", credential(&tokens), upstream("api", &api.origin()));
-    let proxy = TestProxy::start(&config);
     let target = api.address();
-    let mut caller = Caller::connect(proxy.address("proxy")).await;
+    let (proxy, mut caller) = in_front_of(&tokens, target).await;
     // The request comes right behind the CONNECT, before anything was answered.
     caller
         .write(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\nGET / HTTP/1.1\r\nHost: {target}\r\n\r\n"))
@@ -255,10 +250,8 @@ async fn a_server_that_speaks_first_is_heard() {
         let _ended = tokio::io::copy(&mut read, &mut write).await;
     })
     .await;
-    let config = format!("{FORWARD}{ADMIN}{}{}", credential(&tokens), upstream("api", &server.origin()));
-    let proxy = TestProxy::start(&config);
     let target = server.address();
-    let mut caller = Caller::connect(proxy.address("proxy")).await;
+    let (proxy, mut caller) = in_front_of(&tokens, target).await;
     caller.write(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")).await;
     assert_eq!(caller.answer_head().await.status, 200);
     assert_eq!(caller.read_exact(11).await, b"220 ready\r\n");
@@ -282,17 +275,7 @@ async fn a_websocket_inside_has_its_token_on_the_handshake() {
     })
     .await;
     let front = TlsFront::start(ca.server(&["api.test"], &["http/1.1"]), server.address()).await;
-    let proxy = TestProxy::start_with(
-        &format!(
-            "{FORWARD}{}{}{}connect = \"{}\"\n{}",
-            local.intercept(),
-            credential(&tokens),
-            upstream("api", "https://api.test"),
-            front.address(),
-            ca.trusted()
-        ),
-        1,
-    );
+    let proxy = TestProxy::start_with(&opening(&local, &tokens, &ca, front.address()), 1);
     let mut tls = local.tls(proxy.address("proxy"), "api.test:443", "api.test", &[]).await.unwrap().0;
     let request = "GET /ws HTTP/1.1\r\nHost: api.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\n\r\n";
     tls.write_all(request.as_bytes()).await.unwrap();
@@ -307,10 +290,8 @@ async fn a_websocket_inside_has_its_token_on_the_handshake() {
 #[tokio::test]
 async fn a_tunnel_is_a_connection_of_its_caller_as_long_as_it_lives() {
     let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("")).await);
-    let config = format!("{FORWARD}{ADMIN}{}{}", credential(&tokens), upstream("api", &api.origin()));
-    let proxy = TestProxy::start(&config);
     let target = api.address();
-    let mut caller = Caller::connect(proxy.address("proxy")).await;
+    let (proxy, mut caller) = in_front_of(&tokens, target).await;
     caller.write(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")).await;
     assert_eq!(caller.answer_head().await.status, 200);
     assert_eq!(proxy.metric("attache_caller_connections").await, 1.0);
@@ -323,15 +304,7 @@ async fn a_tunnel_is_a_connection_of_its_caller_as_long_as_it_lives() {
 async fn a_grpc_exchange_inside_has_its_token_and_its_trailers() {
     let (tokens, ca, local) = (TokenServer::start().await, TestCa::new(), LocalCa::new());
     let server = crate::http2::echo(&ca).await;
-    let config = format!(
-        "{FORWARD}{}{}{}connect = \"{}\"\n{}",
-        local.intercept(),
-        credential(&tokens),
-        upstream("api", "https://api.test"),
-        server.address(),
-        ca.trusted()
-    );
-    let proxy = TestProxy::start_with(&config, 1);
+    let proxy = TestProxy::start_with(&opening(&local, &tokens, &ca, server.address()), 1);
     let tls = local.tls(proxy.address("proxy"), "api.test:443", "api.test", &["h2"]).await.unwrap();
     let (send, connection) = h2::client::handshake(tls.0).await.unwrap();
     tokio::spawn(connection);

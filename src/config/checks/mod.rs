@@ -172,21 +172,7 @@ fn exchanges(file: &File<'_>, tables: &Tables<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::testing::problems;
-
-    const CREDENTIAL: &str = "[credentials.key]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n";
-
-    fn forward(rest: &str) -> String {
-        format!("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n{rest}")
-    }
-
-    fn reverse(upstreams: &str, rest: &str) -> String {
-        format!("[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstreams = {upstreams}\n{rest}")
-    }
-
-    fn upstream(name: &str, origin: &str, rest: &str) -> String {
-        format!("[upstreams.{name}]\norigin = \"{origin}\"\n{rest}")
-    }
+    use crate::config::testing::{CREDENTIAL, forward, problems, reverse, upstream};
 
     #[test]
     fn names_that_lead_nowhere_are_answered_with_the_nearest() {

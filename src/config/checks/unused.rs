@@ -83,21 +83,7 @@ pub(crate) fn warn(file: &File<'_>, tables: &Tables<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::testing::config;
-
-    const CREDENTIAL: &str = "[credentials.key]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n";
-
-    fn forward(rest: &str) -> String {
-        format!("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n{rest}")
-    }
-
-    fn reverse(upstreams: &str, rest: &str) -> String {
-        format!("[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstreams = {upstreams}\n{rest}")
-    }
-
-    fn upstream(name: &str, origin: &str, rest: &str) -> String {
-        format!("[upstreams.{name}]\norigin = \"{origin}\"\n{rest}")
-    }
+    use crate::config::testing::{CREDENTIAL, config, forward, reverse, upstream};
 
     #[test]
     fn what_is_harmless_and_hardly_meant_is_a_warning() {

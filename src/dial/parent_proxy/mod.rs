@@ -7,8 +7,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::PROXY_AUTHENTICATE;
 use http::{HeaderMap, StatusCode};
 use rustls_pki_types::ServerName;
@@ -25,6 +23,7 @@ use super::maybe_tls::Transport;
 use super::names::Names;
 use super::scheme::Scheme;
 use super::tcp::{dial, own_listener, prohibited};
+use crate::http_auth::basic_credentials;
 use crate::response_head::{self, ResponseHead};
 use crate::tls::{Keys, MinVersion, TlsError, broken_reason, client_config, refused_identity};
 
@@ -173,8 +172,7 @@ impl ParentProxy {
                 Ok(Err(error)) => return Err(self.no_password(&error)),
                 Err(broken) => return Err(self.no_password(&broken)),
             };
-            let pair = Zeroizing::new(format!("{}:{}", login.username, password.expose()));
-            let basic = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+            let basic = basic_credentials(&login.username, password.expose());
             request.reserve_exact(basic.len() + 64);
             request.extend_from_slice(b"Proxy-Authorization: Basic ");
             request.extend_from_slice(basic.as_bytes());
