@@ -56,7 +56,7 @@ impl Sockets {
         let listeners = config.listeners.iter().map(|listener| (listener.name.as_str(), &listener.address));
         let admin = config.admin.iter().map(|admin| (ADMIN, &admin.address));
         let all: Vec<_> = listeners.chain(admin).collect();
-        self.inherited.unwanted(&all).map_or(Ok(()), |told| Err(StartFailure::Inherited(told)))
+        self.inherited.unwanted(&all).map_or(Ok(()), |message| Err(StartFailure::Inherited(message)))
     }
 
     /// Finds or binds the sockets of these listeners. A listener keeps its sockets under another name too, as long as its

@@ -38,9 +38,9 @@ pub(super) async fn run(once: bool) -> Result<(), DemoError> {
     config.warnings.clear();
     crate::descriptors::raise();
     let app = App::start(config).map_err(start_error)?;
-    let told = tell(&demo, &app.addresses(), once).await;
+    let outcome = tell(&demo, &app.addresses(), once).await;
     app.shutdown().await;
-    told
+    outcome
 }
 
 async fn tell(demo: &Demo, addresses: &[(String, ListenAddress)], once: bool) -> Result<(), DemoError> {

@@ -140,13 +140,13 @@ fn refuse_settings(failure: Failure, as_json: bool) -> Result<Failure, Failure> 
     if !as_json {
         return Ok(failure);
     }
-    let (message, told) = match &failure {
+    let (message, reported) = match &failure {
         Failure::Config(errors) => (errors.to_string(), Failure::ConfigTold),
         Failure::Failed(message) => (message.clone(), Failure::Told),
         Failure::Usage(_) | Failure::Command(..) | Failure::Told | Failure::ConfigTold => return Ok(failure),
     };
     refuse(&TokenError::new(TokenErrorKind::Configuration, message), true)?;
-    Ok(told)
+    Ok(reported)
 }
 
 fn from_file(path: &std::path::Path, name: &str) -> Result<CredentialSettings, Failure> {

@@ -62,25 +62,25 @@ pub(crate) struct DialError {
     /// A sentence: what happened, and what to do. It may name addresses and machines that are nobody else's business.
     pub(crate) detail: String,
     /// What the caller may know, where it is more than the kind says.
-    told: Option<String>,
+    caller_message: Option<String>,
     /// What the system said when it could not connect.
     pub(crate) system: Option<io::ErrorKind>,
 }
 
 impl DialError {
     pub(super) fn new(kind: DialErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), told: None, system: None }
+        Self { kind, detail: detail.into(), caller_message: None, system: None }
     }
 
     /// The same, with a sentence that the caller may have.
-    pub(super) fn telling(self, told: impl Into<String>) -> Self {
-        Self { told: Some(told.into()), ..self }
+    pub(super) fn with_caller_message(self, caller_message: impl Into<String>) -> Self {
+        Self { caller_message: Some(caller_message.into()), ..self }
     }
 
     /// A sentence for the caller: what happened to the host that it knows, without a word of how it is reached.
     #[must_use]
-    pub(crate) fn told(&self) -> &str {
-        self.told.as_deref().unwrap_or_else(|| self.kind.sentence())
+    pub(crate) fn caller_message(&self) -> &str {
+        self.caller_message.as_deref().unwrap_or_else(|| self.kind.sentence())
     }
 
     /// A handshake that failed, in words that the caller may have.
@@ -92,7 +92,7 @@ impl DialError {
             HandshakeFault::Protocol => DialErrorKind::TlsProtocolError,
         };
         let detail = format!("the TLS handshake failed: {}", handshake_reason(error, keys));
-        Self::new(kind, detail.clone()).telling(detail)
+        Self::new(kind, detail.clone()).with_caller_message(detail)
     }
 
     /// No answer of the name servers within this time.

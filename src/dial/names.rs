@@ -68,7 +68,7 @@ struct Known {
     answer: Option<Answer>,
     flight: Option<Flight>,
     /// It has been said that the last good answer stands in for a new one.
-    told: bool,
+    warned: bool,
 }
 
 struct Answer {
@@ -126,7 +126,7 @@ impl Names {
             Ok(Err(error)) => error.detail,
             Err(_elapsed) => format!("the name {name} is not resolved at once"),
         };
-        self.tell(name, &why);
+        self.warn_once(name, &why);
         Ok(last)
     }
 
@@ -170,7 +170,7 @@ impl Names {
             });
             if let Some(last) = last {
                 drop(all);
-                self.tell(name, &error.to_string());
+                self.warn_once(name, &error.to_string());
                 return Ok(Found::Fresh(last));
             }
             all.remove(name);
@@ -213,7 +213,7 @@ impl Names {
                 match &outcome {
                     Ok(addresses) => {
                         known.answer = Some(Answer { addresses: Arc::clone(addresses), at: asked_at });
-                        known.told = false;
+                        known.warned = false;
                     }
                     // Nothing is worth remembering of a name that has never resolved.
                     Err(_) if known.answer.is_none() => drop(all.remove(name)),
@@ -225,9 +225,9 @@ impl Names {
         landing.send_replace(Some(outcome));
     }
 
-    fn tell(&self, name: &str, why: &str) {
-        let told = self.lock().get_mut(name).is_some_and(|known| std::mem::replace(&mut known.told, true));
-        if !told {
+    fn warn_once(&self, name: &str, why: &str) {
+        let warned = self.lock().get_mut(name).is_some_and(|known| std::mem::replace(&mut known.warned, true));
+        if !warned {
             tracing::warn!(target: "attache::dial", name, "the addresses that the name had last are used: {why}");
         }
     }

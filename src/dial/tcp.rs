@@ -58,10 +58,10 @@ pub(super) fn prohibited(host: &str, policy: &AddressPolicy) -> DialError {
         let detail = format!(
             "{host} is not on this machine, although its name says so: what would go there in clear was not sent; use https"
         );
-        return DialError::new(DialErrorKind::ProxyConfiguration, detail.clone()).telling(detail);
+        return DialError::new(DialErrorKind::ProxyConfiguration, detail.clone()).with_caller_message(detail);
     }
     let detail = format!("every address of {host} is private, local or otherwise special");
-    DialError::new(DialErrorKind::DestinationIpProhibited, detail.clone()).telling(detail)
+    DialError::new(DialErrorKind::DestinationIpProhibited, detail.clone()).with_caller_message(detail)
 }
 
 pub(super) fn own_listener(host: &str, port: u16) -> DialError {

@@ -322,11 +322,11 @@ impl Connection {
         sender: Sender,
         connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'static,
     ) -> Self {
-        let (told, fault) = oneshot::channel();
+        let (ended, fault) = oneshot::channel();
         let driver = Driver(tokio::spawn(async move {
             if let Err(error) = connection.await {
                 // Nobody may be asking any more.
-                drop(told.send(error));
+                drop(ended.send(error));
             }
         }));
         Self { to, sender, driver: Arc::new(driver), fault: Some(fault), used_at: Instant::now() }
@@ -365,9 +365,9 @@ impl Connection {
                 None if error.message().is_some() => {
                     // What the connection ended of is told to a request that waits on it, or else to its driver.
                     let error = error.into_error();
-                    let told =
+                    let cause =
                         if std::error::Error::source(&error).is_some() { Some(error) } else { self.fault().await };
-                    Said::Unsaid(Unsaid::Ended(told))
+                    Said::Unsaid(Unsaid::Ended(cause))
                 }
                 None => Said::Failed(error.into_error().into()),
             },

@@ -246,7 +246,7 @@ impl ProxyError {
 
     fn no_answer(whose: &str, error: &ExchangeError) -> Self {
         use ExchangeErrorKind as Kind;
-        let detail = |advice: &str| format!("{whose}: {}{advice}", error.told());
+        let detail = |advice: &str| format!("{whose}: {}{advice}", error.caller_message());
         let detail = match error.kind {
             Kind::RequestBody
             | Kind::RequestBodyTimeout
@@ -264,7 +264,7 @@ impl ProxyError {
         let is_temporary = matches!(error.kind, Kind::ConnectionLimitReached | Kind::Unprocessed);
         let close = matches!(error.kind, Kind::RequestBody | Kind::RequestBodyTimeout | Kind::RequestBodyTooLarge);
         Self {
-            logged: error.told.as_ref().map(|_| format!("{whose}: {error}").into_boxed_str()),
+            logged: error.caller_message.as_ref().map(|_| format!("{whose}: {error}").into_boxed_str()),
             retry_after: is_temporary.then_some(Duration::from_secs(1)),
             close,
             ..Self::new(ProxyErrorKind::Upstream(error.kind), detail)

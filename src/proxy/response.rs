@@ -180,15 +180,15 @@ mod tests {
         let inner = ExchangeError {
             kind: ExchangeErrorKind::ConnectionRefused,
             detail: "cannot connect to 10.0.0.7:443: refused (os error 111)".into(),
-            told: Some("it cannot be connected to".into()),
+            caller_message: Some("it cannot be connected to".into()),
             resend: Resend::Never,
         };
         let error = ProxyError::exchange("api", &inner);
         assert!(error.detail().contains("10.0.0.7:443") && error.detail().contains("upstream \"api\""));
         let response = error_response(&error, &RequestId::random(), false);
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        let told = std::str::from_utf8(&body).unwrap();
-        assert!(told.contains("upstream \\\"api\\\": it cannot be connected to"), "{told}");
-        assert!(!told.contains("10.0.0.7") && !told.contains("111"), "{told}");
+        let text = std::str::from_utf8(&body).unwrap();
+        assert!(text.contains("upstream \\\"api\\\": it cannot be connected to"), "{text}");
+        assert!(!text.contains("10.0.0.7") && !text.contains("111"), "{text}");
     }
 }

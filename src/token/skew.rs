@@ -18,7 +18,7 @@ pub(crate) const FAR_OFF: u64 = 5;
 #[derive(Debug, Default)]
 pub(super) struct Skew {
     seconds: Option<i64>,
-    told: bool,
+    warned: bool,
 }
 
 impl Skew {
@@ -31,8 +31,8 @@ impl Skew {
     pub(super) const fn note(&mut self, seconds: i64) -> bool {
         self.seconds = Some(seconds);
         let notable = is_notable(seconds);
-        let warn = notable && !self.told;
-        self.told = notable;
+        let warn = notable && !self.warned;
+        self.warned = notable;
         warn
     }
 }

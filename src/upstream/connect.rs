@@ -54,7 +54,7 @@ async fn in_time<T>(
         let through = if via.is_empty() { "" } else { " through the parent proxy" };
         let detail = format!("no connection to {origin}{via} within {limit}");
         let error = ExchangeError::new(ExchangeErrorKind::ConnectionTimeout, detail);
-        Err(error.telling(format!("no connection{through} within {limit}")))
+        Err(error.with_caller_message(format!("no connection{through} within {limit}")))
     })
 }
 

@@ -60,7 +60,7 @@ pub(crate) struct ExchangeError {
     /// What the system or the library said. It may name addresses that are not the caller's business.
     pub(crate) detail: String,
     /// What a caller may know of it; `None`: all of it.
-    pub(crate) told: Option<String>,
+    pub(crate) caller_message: Option<String>,
     /// Whether the request may be sent again.
     pub(crate) resend: Resend,
 }
@@ -81,18 +81,18 @@ pub(crate) enum Resend {
 
 impl ExchangeError {
     pub(super) fn new(kind: ExchangeErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), told: None, resend: Resend::Never }
+        Self { kind, detail: detail.into(), caller_message: None, resend: Resend::Never }
     }
 
     /// The same, of which callers are told this alone.
-    pub(super) fn telling(self, told: impl Into<String>) -> Self {
-        Self { told: Some(told.into()), ..self }
+    pub(super) fn with_caller_message(self, caller_message: impl Into<String>) -> Self {
+        Self { caller_message: Some(caller_message.into()), ..self }
     }
 
     /// The sentence for a caller.
     #[must_use]
-    pub(crate) fn told(&self) -> &str {
-        self.told.as_deref().unwrap_or(&self.detail)
+    pub(crate) fn caller_message(&self) -> &str {
+        self.caller_message.as_deref().unwrap_or(&self.detail)
     }
 
     /// Nothing was sent: the token would have gone into the query, and there is no room for it.
@@ -129,14 +129,14 @@ impl ExchangeError {
             }
             Http2Fault::Broken => (ExchangeErrorKind::ConnectionTerminated, if_stale(stale)),
         };
-        let told = (kind == ExchangeErrorKind::ConnectionTerminated).then(|| ENDED.to_owned());
-        Self { kind, detail: error_chain(error), told, resend }
+        let caller_message = (kind == ExchangeErrorKind::ConnectionTerminated).then(|| ENDED.to_owned());
+        Self { kind, detail: error_chain(error), caller_message, resend }
     }
 
     /// The connection ended, and nothing says why but the system. `stale`: it had been used before, and not one byte came back.
     pub(super) fn ended(why: &str, stale: bool) -> Self {
         let detail = format!("{ENDED}: {why}");
-        let error = Self::new(ExchangeErrorKind::ConnectionTerminated, detail).telling(ENDED);
+        let error = Self::new(ExchangeErrorKind::ConnectionTerminated, detail).with_caller_message(ENDED);
         Self { resend: if_stale(stale), ..error }
     }
 
@@ -172,8 +172,8 @@ impl From<DialError> for ExchangeError {
             DialErrorKind::TlsAlertReceived => ExchangeErrorKind::TlsAlertReceived,
             DialErrorKind::HttpProtocolError => ExchangeErrorKind::HttpProtocolError,
         };
-        let told = error.told().to_owned();
-        Self::new(kind, error.detail).telling(told)
+        let caller_message = error.caller_message().to_owned();
+        Self::new(kind, error.detail).with_caller_message(caller_message)
     }
 }
 

@@ -63,15 +63,15 @@ impl Reloader {
     async fn reload(&mut self, cause: ReloadCause) -> Reload {
         let reload = match self.replace().await {
             Ok(changes) => {
-                tracing::info!(target: "attache::app", ?cause, "configuration reloaded: {}", told(&changes));
+                tracing::info!(target: "attache::app", ?cause, "configuration reloaded: {}", summary(&changes));
                 Reload::done(cause, changes)
             }
             Err(problems) => {
-                for Trouble { told, file, at } in &problems {
+                for Trouble { message, file, at } in &problems {
                     let (line, column) = at.unzip();
-                    tracing::error!(target: "attache::app", ?cause, file, line, column, "the configuration is not reloaded, the old one stays: {told}");
+                    tracing::error!(target: "attache::app", ?cause, file, line, column, "the configuration is not reloaded, the old one stays: {message}");
                 }
-                Reload::refused(cause, problems.into_iter().map(|trouble| trouble.told).collect())
+                Reload::refused(cause, problems.into_iter().map(|trouble| trouble.message).collect())
             }
         };
         self.metrics.reloaded(reload.ok);
@@ -88,7 +88,7 @@ impl Reloader {
             let before = self.live.current();
             let config = Arc::new(load(&path).await?);
             let plan = self.sockets.plan(&config.listeners, self.workers.count());
-            let plan = plan.map_err(|error| Trouble::one(told_of(&error)))?;
+            let plan = plan.map_err(|error| Trouble::one(message_of(&error)))?;
             let built = build(&self.live, &config, plan.slots.clone(), &before).await?;
             let changes = changes(&before.config, &config);
             let (slots, runtime) = (plan.slots.clone(), Arc::clone(&built.runtime));
@@ -111,25 +111,25 @@ impl Reloader {
 
 /// Why a configuration is not taken over, and where in its file, as far as that is to blame.
 struct Trouble {
-    told: String,
+    message: String,
     file: Option<String>,
     at: Option<(usize, usize)>,
 }
 
 impl Trouble {
-    fn one(told: impl Into<String>) -> Vec<Self> {
-        vec![Self { told: told.into(), file: None, at: None }]
+    fn one(message: impl Into<String>) -> Vec<Self> {
+        vec![Self { message: message.into(), file: None, at: None }]
     }
 
     fn of(errors: &ConfigErrors) -> Vec<Self> {
         let lines = ConfigErrors::lines(&errors.source, &errors.problems);
-        let trouble = |(told, at)| Self { told, file: Some(errors.source.clone()), at };
+        let trouble = |(message, at)| Self { message, file: Some(errors.source.clone()), at };
         lines.zip(errors.problems.iter().map(|problem| problem.at)).map(trouble).collect()
     }
 }
 
 /// An address may be in use by this very process, under another form.
-fn told_of(error: &StartFailure) -> String {
+fn message_of(error: &StartFailure) -> String {
     match error {
         StartFailure::Bind { .. } => format!(
             "{error}; an address that overlaps with one of this attache (0.0.0.0 with 127.0.0.1) is free after a restart only"
@@ -138,7 +138,7 @@ fn told_of(error: &StartFailure) -> String {
     }
 }
 
-fn told(changes: &[String]) -> String {
+fn summary(changes: &[String]) -> String {
     if changes.is_empty() { "nothing is different".to_owned() } else { changes.join(", ") }
 }
 

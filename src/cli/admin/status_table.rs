@@ -55,12 +55,12 @@ pub(super) fn render(report: &StatusReport, place: &str, now: SystemTime) -> Str
 
 /// What an upstream was asked, how long that took, and the outcome of refused tokens; nothing before the first request.
 fn served(upstream: &UpstreamStatus) -> Option<String> {
-    let requests = told(&upstream.requests)?;
+    let requests = nonzero_counts(&upstream.requests)?;
     let latency = upstream
         .latency_ms
         .as_ref()
         .map(|Latency { p50, p95, p99 }| format!("; p50 {}, p95 {}, p99 {}", millis(*p50), millis(*p95), millis(*p99)));
-    let refused = told(&upstream.unauthorized).map(|refused| format!("; refused tokens: {refused}"));
+    let refused = nonzero_counts(&upstream.unauthorized).map(|refused| format!("; refused tokens: {refused}"));
     Some(format!("{requests}{}{}", latency.unwrap_or_default(), refused.unwrap_or_default()))
 }
 
@@ -88,7 +88,7 @@ fn render_reload(reload: &Reload) -> String {
 }
 
 /// What was counted at all: `injected 5, failed 1`.
-fn told(counts: &Counts) -> Option<String> {
+fn nonzero_counts(counts: &Counts) -> Option<String> {
     let counted = counts.iter().filter(|(_, count)| **count > 0);
     let all: Vec<String> = counted.map(|(name, count)| format!("{} {count}", clean(name).replace('_', " "))).collect();
     (!all.is_empty()).then(|| all.join(", "))

@@ -131,8 +131,8 @@ impl ParentProxy {
                 Kind::DnsError | Kind::DnsTimeout => Kind::ProxyConfiguration,
                 kind => kind,
             };
-            let told = format!("the parent proxy: {}", error.told());
-            DialError::new(kind, format!("the parent proxy {}: {error}", self.name())).telling(told)
+            let message = format!("the parent proxy: {}", error.caller_message());
+            DialError::new(kind, format!("the parent proxy {}: {error}", self.name())).with_caller_message(message)
         })
     }
 
@@ -226,7 +226,8 @@ impl ParentProxy {
         };
         let (proxy, host, port) = (self.name(), target.host, target.port);
         let detail = format!("the parent proxy {proxy} answered CONNECT {host}:{port} with {status}: {advice}");
-        Err(DialError::new(kind, detail).telling(format!("the parent proxy answered CONNECT with {status}: {advice}")))
+        Err(DialError::new(kind, detail)
+            .with_caller_message(format!("the parent proxy answered CONNECT with {status}: {advice}")))
     }
 
     fn advice_on_login(&self, headers: &HeaderMap) -> String {
@@ -258,12 +259,13 @@ impl ParentProxy {
     /// An error that names the proxy by its address in the log alone.
     fn failed(&self, kind: Kind, sentence: impl Fn(&str) -> String) -> DialError {
         let named = sentence(&format!("the parent proxy {}", self.name()));
-        DialError::new(kind, named).telling(sentence("the parent proxy"))
+        DialError::new(kind, named).with_caller_message(sentence("the parent proxy"))
     }
 
     fn no_password(&self, error: &dyn std::error::Error) -> DialError {
         let detail = format!("the password for the parent proxy {} is not available: {error}", self.name());
-        DialError::new(Kind::ProxyConfiguration, detail).telling("the password for the parent proxy is not available")
+        DialError::new(Kind::ProxyConfiguration, detail)
+            .with_caller_message("the password for the parent proxy is not available")
     }
 }
 

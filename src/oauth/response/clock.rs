@@ -14,7 +14,7 @@ pub(crate) fn server_date(answer: &Answer<'_>) -> Option<SystemTime> {
 }
 
 /// The error, with the skew of this answer; and in its sentence, where that may well be why.
-pub(crate) fn told(mut error: TokenError, answer: &Answer<'_>, settings: &OAuthSettings) -> TokenError {
+pub(crate) fn with_skew(mut error: TokenError, answer: &Answer<'_>, settings: &OAuthSettings) -> TokenError {
     error.clock_skew = server_date(answer).map(|date| clock_skew(date, answer.requested_at));
     if let Some(seconds) = settings.explaining_skew(&error) {
         let skew = skew_in_words(seconds);

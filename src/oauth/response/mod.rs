@@ -40,7 +40,7 @@ pub(crate) fn parse(
         Some(members) if answer.status.is_success() => granted(answer, members, redactor, settings),
         members => Err(refusal::refused(answer, members.as_ref(), redactor)),
     };
-    read.map_err(|error| clock::told(error, answer, settings))
+    read.map_err(|error| clock::with_skew(error, answer, settings))
 }
 
 fn granted(

@@ -4,7 +4,7 @@ use super::reference::Names;
 use crate::dial::{Host, Scheme};
 
 /// The field as the caller has to read it; `None` where it keeps the cookie and sends it back as it is.
-pub(super) fn told(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn rewritten(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
     let mut pieces = text.split(|byte| *byte == b';');
     let cookie = pieces.next()?;
     let attributes: Vec<Attribute<'_>> = pieces.map(Attribute::read).collect();
@@ -13,28 +13,28 @@ pub(super) fn told(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
     let foreign_host = names.base && last("Domain").is_some_and(|domain| covers(domain.value, &names.origin.host));
     let in_clear = names.scheme == Scheme::Http && last("Secure").is_some();
 
-    let mut told = cookie.to_vec();
+    let mut rewritten = cookie.to_vec();
     for attribute in &attributes {
         let goes = (foreign_host && attribute.is("Domain"))
             || (in_clear && (attribute.is("Secure") || attribute.needs_secure()));
         if goes {
             continue;
         }
-        told.push(b';');
+        rewritten.push(b';');
         match attribute.path().filter(|_| !names.prefix.is_empty()) {
             Some((before, path)) => {
-                told.extend_from_slice(before);
-                told.extend_from_slice(&below(names.prefix, path));
+                rewritten.extend_from_slice(before);
+                rewritten.extend_from_slice(&below(names.prefix, path));
             }
-            None => told.extend_from_slice(attribute.text),
+            None => rewritten.extend_from_slice(attribute.text),
         }
     }
     // Without one, a caller takes the path up to the last slash, and the prefix alone has none behind it.
     if names.bare && !last("Path").is_some_and(|path| path.value.starts_with(b"/")) {
-        told.extend_from_slice(b"; Path=");
-        told.extend_from_slice(&below(names.prefix, b"/"));
+        rewritten.extend_from_slice(b"; Path=");
+        rewritten.extend_from_slice(&below(names.prefix, b"/"));
     }
-    (told != text).then_some(told)
+    (rewritten != text).then_some(rewritten)
 }
 
 /// One attribute: how it was written, and what it says.

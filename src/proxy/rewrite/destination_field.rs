@@ -5,7 +5,7 @@ use super::reference::{Names, Reference, cut, without_dots};
 use crate::dial::Scheme;
 
 /// The field in the origin's terms; `None` where it names something else, or already reads so.
-pub(super) fn told(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn rewritten(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
     match Reference::split(text)? {
         Reference::Absolute(scheme, authority, rest) => {
             let is_named = if names.base {

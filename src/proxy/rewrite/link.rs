@@ -6,22 +6,22 @@ use std::ops::Range;
 use super::reference::Names;
 
 /// The field as the caller has to read it; `None` where nothing in it names the origin.
-pub(super) fn told(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
-    let mut told = Told { names, text, out: Vec::new(), copied: 0 };
+pub(super) fn rewritten(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
+    let mut rewriter = Rewriter { names, text, out: Vec::new(), copied: 0 };
     let mut at = 0;
     while at < text.len() {
         at = skip(text, at, |byte| matches!(byte, b' ' | b'\t' | b','));
         if text.get(at) == Some(&b'<') {
             let Some(end) = find(text, at + 1, b'>') else { break };
-            told.reference(at + 1..end, b'>');
+            rewriter.reference(at + 1..end, b'>');
             at = end + 1;
         }
-        at = told.parameters(at);
+        at = rewriter.parameters(at);
     }
-    told.finish()
+    rewriter.finish()
 }
 
-struct Told<'a> {
+struct Rewriter<'a> {
     names: &'a Names<'a>,
     text: &'a [u8],
     out: Vec<u8>,
@@ -29,7 +29,7 @@ struct Told<'a> {
     copied: usize,
 }
 
-impl Told<'_> {
+impl Rewriter<'_> {
     /// Reads to the comma behind this link, or to the end.
     fn parameters(&mut self, mut at: usize) -> usize {
         let mut name = at..at;
@@ -76,10 +76,12 @@ impl Told<'_> {
     fn reference(&mut self, range: Range<usize>, delimiter: u8) {
         let Some(said) = self.text.get(range.clone()) else { return };
         let inner = said.trim_ascii();
-        let Some(told) = self.names.told(inner).filter(|told| !told.contains(&delimiter)) else { return };
+        let Some(rewritten) = self.names.rewritten(inner).filter(|rewritten| !rewritten.contains(&delimiter)) else {
+            return;
+        };
         let start = range.start + said.len() - said.trim_ascii_start().len();
         self.out.extend_from_slice(&self.text[self.copied..start]);
-        self.out.extend_from_slice(&told);
+        self.out.extend_from_slice(&rewritten);
         self.copied = start + inner.len();
     }
 

@@ -80,9 +80,9 @@ pub(in crate::proxy) fn tell_upstream(terms: Option<&Terms>, route: &ResolvedRou
     let Some(terms) = terms else { return };
     let mut lines = head.headers.get_all(DESTINATION).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return };
-    let told = destination_field::told(&terms.names(route, head), line.as_bytes());
-    if let Some(told) = told.and_then(|told| HeaderValue::try_from(told).ok()) {
-        head.headers.insert(DESTINATION, told);
+    let rewritten = destination_field::rewritten(&terms.names(route, head), line.as_bytes());
+    if let Some(rewritten) = rewritten.and_then(|rewritten| HeaderValue::try_from(rewritten).ok()) {
+        head.headers.insert(DESTINATION, rewritten);
     }
 }
 
@@ -115,18 +115,18 @@ impl Names<'_> {
     fn tell(&self, headers: &mut HeaderMap) {
         for (name, value) in headers.iter_mut().filter(|(name, _)| may_name_the_origin(name)) {
             let said = value.as_bytes();
-            let told = if *name == SET_COOKIE {
-                cookie::told(self, said)
+            let rewritten = if *name == SET_COOKIE {
+                cookie::rewritten(self, said)
             } else if *name == LINK {
-                link::told(self, said)
+                link::rewritten(self, said)
             } else if *name == REFRESH {
-                refresh::told(self, said)
+                refresh::rewritten(self, said)
             } else {
-                self.told(said)
+                self.rewritten(said)
             };
-            if let Some(mut told) = told.and_then(|told| HeaderValue::try_from(told).ok()) {
-                told.set_sensitive(value.is_sensitive());
-                *value = told;
+            if let Some(mut rewritten) = rewritten.and_then(|rewritten| HeaderValue::try_from(rewritten).ok()) {
+                rewritten.set_sensitive(value.is_sensitive());
+                *value = rewritten;
             }
         }
     }

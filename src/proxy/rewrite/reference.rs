@@ -62,9 +62,9 @@ impl<'a> Reference<'a> {
 
 impl Names<'_> {
     /// The reference as the caller has to read it; `None` where it already reads so, or another server's.
-    pub(super) fn told(&self, text: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn rewritten(&self, text: &[u8]) -> Option<Vec<u8>> {
         let prefixed = !self.prefix.is_empty();
-        let told = match Reference::split(text)? {
+        let rewritten = match Reference::split(text)? {
             Reference::Absolute(scheme, authority, rest) if self.is_origin(scheme, authority) => {
                 self.absolute(&[self.scheme.as_str(), "://"], rest)?
             }
@@ -76,7 +76,7 @@ impl Names<'_> {
             Reference::Relative(path) if prefixed => self.resolved(path)?,
             _ => return None,
         };
-        (told != text).then_some(told)
+        (rewritten != text).then_some(rewritten)
     }
 
     /// As requests are matched: `http://` of an https origin counts, at its own port and at that of http.

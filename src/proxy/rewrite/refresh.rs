@@ -4,18 +4,18 @@
 use super::reference::Names;
 
 /// The field as the caller has to read it; `None` where it does not name the origin.
-pub(super) fn told(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn rewritten(names: &Names<'_>, text: &[u8]) -> Option<Vec<u8>> {
     let said = reference(text)?;
     let (before, behind) = text.split_at(text.len() - said.len());
     // From its quote to the next one; what follows there is not read.
     let quote = before.last().filter(|last| matches!(last, b'"' | b'\''));
     let end = quote.and_then(|quote| behind.iter().position(|byte| byte == quote)).unwrap_or(behind.len());
     let (said, after) = behind.split_at(end);
-    let told = names.told(said)?;
-    if quote.is_some_and(|quote| told.contains(quote)) {
+    let rewritten = names.rewritten(said)?;
+    if quote.is_some_and(|quote| rewritten.contains(quote)) {
         return None;
     }
-    Some([before, &told, after].concat())
+    Some([before, &rewritten, after].concat())
 }
 
 /// What stands behind the seconds, `url=` and an opening quote.

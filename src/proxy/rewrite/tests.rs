@@ -38,28 +38,28 @@ impl Case {
     }
 
     fn reference(&self, text: &str) -> String {
-        shown(text, self.names().told(text.as_bytes()))
+        shown(text, self.names().rewritten(text.as_bytes()))
     }
 
     fn link(&self, text: &str) -> String {
-        shown(text, link::told(&self.names(), text.as_bytes()))
+        shown(text, link::rewritten(&self.names(), text.as_bytes()))
     }
 
     fn refresh(&self, text: &str) -> String {
-        shown(text, refresh::told(&self.names(), text.as_bytes()))
+        shown(text, refresh::rewritten(&self.names(), text.as_bytes()))
     }
 
     fn cookie(&self, text: &str) -> String {
-        shown(text, cookie::told(&self.names(), text.as_bytes()))
+        shown(text, cookie::rewritten(&self.names(), text.as_bytes()))
     }
 
     fn destination(&self, text: &str) -> String {
-        shown(text, destination_field::told(&self.names(), text.as_bytes()))
+        shown(text, destination_field::rewritten(&self.names(), text.as_bytes()))
     }
 }
 
-fn shown(text: &str, told: Option<Vec<u8>>) -> String {
-    told.map_or_else(|| text.to_owned(), |told| String::from_utf8(told).unwrap())
+fn shown(text: &str, rewritten: Option<Vec<u8>>) -> String {
+    rewritten.map_or_else(|| text.to_owned(), |rewritten| String::from_utf8(rewritten).unwrap())
 }
 
 /// Nobody may take these for `https://api.test`.
@@ -90,7 +90,7 @@ const FOREIGN: [&str; 21] = [
 #[test]
 fn the_origins_own_urls_become_the_callers() {
     let plain = Case::base("");
-    for (said, told) in [
+    for (said, expected) in [
         ("https://api.test/x?y=1#z", "http://127.0.0.1:9001/x?y=1#z"),
         ("https://api.test", "http://127.0.0.1:9001"),
         ("https://api.test?y", "http://127.0.0.1:9001?y"),
@@ -104,12 +104,12 @@ fn the_origins_own_urls_become_the_callers() {
         ("https://api.test//x/../y%2F", "http://127.0.0.1:9001//x/../y%2F"),
         ("https://api.test/to?u=https://api.test/x", "http://127.0.0.1:9001/to?u=https://api.test/x"),
     ] {
-        assert_eq!(plain.reference(said), told, "{said}");
+        assert_eq!(plain.reference(said), expected, "{said}");
     }
     for same in ["/x", "/", "x", "../x", "?page=2", "#top", "", "http://127.0.0.1:9001/x"] {
         assert_eq!(plain.reference(same), same);
     }
-    let not_ascii = plain.names().told(b"https://api.test/\xc3\xa4\xff");
+    let not_ascii = plain.names().rewritten(b"https://api.test/\xc3\xa4\xff");
     assert_eq!(not_ascii.as_deref(), Some(&b"http://127.0.0.1:9001/\xc3\xa4\xff"[..]));
 }
 
@@ -127,7 +127,7 @@ fn urls_of_other_origins_stay_as_they_are() {
 #[test]
 fn everything_is_told_below_the_prefix() {
     let case = Case::base("/p/q");
-    for (said, told) in [
+    for (said, expected) in [
         ("https://api.test/x?y=1", "http://127.0.0.1:9001/p/q/x?y=1"),
         ("https://api.test", "http://127.0.0.1:9001/p/q/"),
         ("https://api.test?y", "http://127.0.0.1:9001/p/q/?y"),
@@ -145,7 +145,7 @@ fn everything_is_told_below_the_prefix() {
         ("../..", "/p/q/"),
         ("../%2e./x?y", "/p/q/x?y"),
     ] {
-        assert_eq!(case.reference(said), told, "{said}");
+        assert_eq!(case.reference(said), expected, "{said}");
     }
     for same in ["x", "./x?y", "../x", "..", "?page=2", "#top", "", "...", "/\\x", "\\x"] {
         assert_eq!(case.reference(same), same);
@@ -193,7 +193,7 @@ fn an_http_origin_has_no_https_name() {
 #[test]
 fn without_a_host_to_name_the_path_is_left() {
     let case = Case { host: None, ..Case::base("") };
-    for (said, told) in [
+    for (said, expected) in [
         ("https://api.test/x", "/x"),
         ("https://api.test", "/"),
         ("https://api.test?y", "/?y"),
@@ -201,7 +201,7 @@ fn without_a_host_to_name_the_path_is_left() {
         ("https://api.test//evil/x", "https://api.test//evil/x"),
         ("https://api.test/\\evil/x", "https://api.test/\\evil/x"),
     ] {
-        assert_eq!(case.reference(said), told, "{said}");
+        assert_eq!(case.reference(said), expected, "{said}");
     }
     assert_eq!(Case { host: None, ..Case::base("/p") }.reference("https://api.test//x"), "/p//x");
 }
@@ -209,7 +209,7 @@ fn without_a_host_to_name_the_path_is_left() {
 #[test]
 fn each_link_of_a_field_is_told_and_its_parameters_stay() {
     let case = Case::base("/p");
-    for (said, told) in [
+    for (said, expected) in [
         (
             "<https://api.test/?page=2>; rel=\"next\", <https://api.test/?page=9>; rel=\"last\"",
             "<http://127.0.0.1:9001/p/?page=2>; rel=\"next\", <http://127.0.0.1:9001/p/?page=9>; rel=\"last\"",
@@ -234,14 +234,14 @@ fn each_link_of_a_field_is_told_and_its_parameters_stay() {
         ("", ""),
         (",", ","),
     ] {
-        assert_eq!(case.link(said), told, "{said}");
+        assert_eq!(case.link(said), expected, "{said}");
     }
 }
 
 #[test]
 fn refresh_is_read_as_browsers_read_it() {
     let case = Case::base("/p");
-    for (said, told) in [
+    for (said, expected) in [
         ("5; url=https://api.test/x?y", "5; url=http://127.0.0.1:9001/p/x?y"),
         ("5;URL = '/x' ignored", "5;URL = '/p/x' ignored"),
         ("0.5, \"/x\"", "0.5, \"/p/x\""),
@@ -256,7 +256,7 @@ fn refresh_is_read_as_browsers_read_it() {
         ("x; url=/x", "x; url=/x"),
         ("", ""),
     ] {
-        assert_eq!(case.refresh(said), told, "{said}");
+        assert_eq!(case.refresh(said), expected, "{said}");
     }
     assert_eq!(Case::base("/p'q").refresh("0;url='/x'"), "0;url='/x'", "nothing that would end the quotes");
 }
@@ -264,7 +264,7 @@ fn refresh_is_read_as_browsers_read_it() {
 #[test]
 fn a_cookie_is_told_for_the_callers_host_path_and_scheme() {
     let case = Case::base("/p");
-    for (said, told) in [
+    for (said, expected) in [
         ("a=b", "a=b"),
         ("a=b; Path=/; Secure; HttpOnly", "a=b; Path=/p; HttpOnly"),
         ("a=b;path=/x/;SECURE;Max-Age=5", "a=b;path=/p/x/;Max-Age=5"),
@@ -288,7 +288,7 @@ fn a_cookie_is_told_for_the_callers_host_path_and_scheme() {
         ("a=\"https://api.test/\"; Path=/", "a=\"https://api.test/\"; Path=/p"),
         ("", ""),
     ] {
-        assert_eq!(case.cookie(said), told, "{said}");
+        assert_eq!(case.cookie(said), expected, "{said}");
     }
     let said = "a=b; Domain=api.test; Path=/x; Secure; SameSite=None";
     assert_eq!(Case::base("").cookie(said), "a=b; Path=/x");
@@ -316,7 +316,7 @@ fn a_cookie_without_a_path_is_for_the_prefix_at_the_most() {
 #[test]
 fn a_destination_is_told_in_the_origins_terms() {
     let case = Case::base("/p");
-    for (said, told) in [
+    for (said, expected) in [
         ("http://127.0.0.1:9001/p/x%20y", "https://api.test/x%20y"),
         ("http://127.0.0.1:9001/p", "https://api.test/"),
         ("https://127.0.0.1:9001/p/x", "https://api.test/x"),
@@ -331,7 +331,7 @@ fn a_destination_is_told_in_the_origins_terms() {
         ("/q/x", "/q/x"),
         ("x", "x"),
     ] {
-        assert_eq!(case.destination(said), told, "{said}");
+        assert_eq!(case.destination(said), expected, "{said}");
     }
     let behind_tls = Case { host: Some("dav.test"), ..Case::base("") };
     assert_eq!(behind_tls.destination("https://DAV.test:443/x"), "https://api.test/x");
@@ -429,16 +429,16 @@ proptest! {
     fn whatever_comes_can_stand_in_a_field(text in text()) {
         for case in cases() {
             let names = case.names();
-            let told = [
-                names.told(text.as_bytes()),
-                link::told(&names, text.as_bytes()),
-                refresh::told(&names, text.as_bytes()),
-                cookie::told(&names, text.as_bytes()),
-                destination_field::told(&names, text.as_bytes()),
+            let rewritten = [
+                names.rewritten(text.as_bytes()),
+                link::rewritten(&names, text.as_bytes()),
+                refresh::rewritten(&names, text.as_bytes()),
+                cookie::rewritten(&names, text.as_bytes()),
+                destination_field::rewritten(&names, text.as_bytes()),
             ];
-            for told in told.into_iter().flatten() {
-                prop_assert_ne!(&told, text.as_bytes());
-                prop_assert!(HeaderValue::from_bytes(text.as_bytes()).is_err() || HeaderValue::try_from(told).is_ok());
+            for rewritten in rewritten.into_iter().flatten() {
+                prop_assert_ne!(&rewritten, text.as_bytes());
+                prop_assert!(HeaderValue::from_bytes(text.as_bytes()).is_err() || HeaderValue::try_from(rewritten).is_ok());
             }
         }
     }
@@ -451,16 +451,16 @@ proptest! {
         prop_assume!(!text.contains('\\'));
         let base = url::Url::parse("https://api.test/a/b").unwrap();
         for case in cases() {
-            let Some(told) = case.names().told(text.as_bytes()) else { continue };
-            let told = String::from_utf8(told).unwrap();
+            let Some(rewritten) = case.names().rewritten(text.as_bytes()) else { continue };
+            let rewritten = String::from_utf8(rewritten).unwrap();
             let Ok(meant) = base.join(text) else { continue };
             let asked = if case.base { "http://127.0.0.1:9001" } else { "http://api.test" };
             let request = format!("{asked}{}{}", case.prefix, if case.bare { "" } else { case.path });
-            let led = url::Url::parse(&request).unwrap().join(&told).unwrap();
+            let led = url::Url::parse(&request).unwrap().join(&rewritten).unwrap();
             let meant = if case.bare { url::Url::parse("https://api.test/").unwrap().join(text).unwrap() } else { meant };
-            prop_assert_eq!(meant.host_str(), Some("api.test"), "{} -> {}", text, told);
+            prop_assert_eq!(meant.host_str(), Some("api.test"), "{} -> {}", text, rewritten);
             let there = format!("{asked}{}{}", case.prefix, &meant[url::Position::BeforePath..]);
-            prop_assert_eq!(led, url::Url::parse(&there).unwrap(), "{} -> {}", text, told);
+            prop_assert_eq!(led, url::Url::parse(&there).unwrap(), "{} -> {}", text, rewritten);
         }
     }
 
@@ -468,9 +468,10 @@ proptest! {
     fn told_once_or_twice_is_the_same_where_there_is_no_prefix(text in text()) {
         for case in [Case::base(""), Case::upgraded()] {
             let names = case.names();
-            for tell in [link::told, refresh::told, cookie::told, |names: &Names<'_>, text: &[u8]| names.told(text)] {
-                if let Some(told) = tell(&names, text.as_bytes()) {
-                    prop_assert_eq!(tell(&names, &told), None, "{}", text);
+            let reference = |names: &Names<'_>, text: &[u8]| names.rewritten(text);
+            for rewrite in [link::rewritten, refresh::rewritten, cookie::rewritten, reference] {
+                if let Some(rewritten) = rewrite(&names, text.as_bytes()) {
+                    prop_assert_eq!(rewrite(&names, &rewritten), None, "{}", text);
                 }
             }
         }
