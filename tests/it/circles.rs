@@ -205,10 +205,9 @@ impl File {
 
     fn define(&mut self, words: &str) {
         const KINDS: [&str; 8] = ["struct", "enum", "trait", "type", "const", "static", "union", "fn"];
-        let mut words =
-            words.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '!').filter(|word| !word.is_empty());
+        let words = words.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '!').filter(|word| !word.is_empty());
         let mut kind = None;
-        while let Some(word) = words.next() {
+        for word in words {
             match word {
                 "async" | "unsafe" | "extern" => {}
                 "macro_rules!" => kind = Some("macro"),
