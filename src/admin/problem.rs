@@ -21,7 +21,7 @@ pub(crate) struct Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) enum ProblemType {
     /// `admin.token` is set, and the request does not have it.
-    #[serde(rename = "admin-token-required")]
+    #[serde(rename = "urn:attache:problem:admin-token-required")]
     TokenRequired,
     /// The status says all (RFC 9457 section 4.2.1).
     #[default]
@@ -67,7 +67,7 @@ mod tests {
             let document = format!(r#"{{"type":"{kind}","title":"Forbidden","status":403,"detail":"no"}}"#);
             serde_json::from_str::<Problem>(&document).unwrap().kind
         };
-        assert_eq!(read("admin-token-required"), ProblemType::TokenRequired);
+        assert_eq!(read("urn:attache:problem:admin-token-required"), ProblemType::TokenRequired);
         assert_eq!((read("about:blank"), read("of-tomorrow")), (ProblemType::Blank, ProblemType::Blank));
         let written = serde_json::to_value(Problem::new(ProblemType::Blank, StatusCode::NOT_FOUND, "no")).unwrap();
         assert_eq!((written["type"].as_str(), written.get("problems")), (Some("about:blank"), None));

@@ -39,6 +39,9 @@ pub enum ReloadCause {
     File,
     /// `POST /api/reload`.
     Api,
+    /// One of a later version.
+    #[serde(other)]
+    Other,
 }
 
 impl fmt::Display for ReloadCause {
@@ -47,6 +50,7 @@ impl fmt::Display for ReloadCause {
             Self::Signal => "signal",
             Self::File => "file",
             Self::Api => "api",
+            Self::Other => "other",
         })
     }
 }
@@ -61,8 +65,10 @@ pub struct Reload {
     /// True if the new configuration is live; otherwise the old one still is.
     pub ok: bool,
     /// What is different now, one line for each thing.
+    #[serde(default)]
     pub changes: Vec<String>,
     /// Why it was refused: all problems of the file, as `attache check` tells them.
+    #[serde(default)]
     pub problems: Vec<String>,
 }
 

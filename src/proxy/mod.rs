@@ -157,8 +157,8 @@ impl Proxy {
         let sent = outbound::send(self, ctx, route, terms, authorized.take(), sending, body).await;
         let (response, on_trailers) = sent.map_err(|error| ProxyError::exchange(settings.name(), &error))?;
 
-        ctx.count(metrics, outcome);
         let mut response = outbound::answer(self, response, switch, &settings.upstream, caller)?;
+        ctx.count(metrics, outcome);
         rewrite::tell_caller(terms, route, head, response.headers_mut());
         response::note_upstream(ctx, settings, outcome, response.headers_mut());
         if let Some(on_trailers) = on_trailers {

@@ -116,6 +116,7 @@ pub(super) async fn to_unmatched(
     let sending = (&*head, wishes.nominated.as_ref());
     let response = send::send_plain(proxy, ctx, upstream, origin, sending, body).await;
     let response = response.map_err(|error| ProxyError::unmatched_exchange(&origin.to_string(), &error))?;
+    let response = answer(proxy, response, switch, upstream, caller)?;
     ctx.count(&listener.metrics, Outcome::Passed);
-    answer(proxy, response, switch, upstream, caller)
+    Ok(response)
 }

@@ -11,8 +11,8 @@ use crate::sync::{self, lock};
 pub(crate) struct Digests {
     of: Secrets,
     known: RwLock<Known>,
-    /// When programs were run last.
-    run_at: Mutex<Instant>,
+    /// When programs were run last, where they are run again.
+    run_at: Option<Mutex<Instant>>,
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -31,7 +31,13 @@ impl Digests {
     #[must_use]
     pub(crate) fn new(of: Secrets) -> Self {
         let known = Known { printed: read(&of, SecretSource::is_command), read: read(&of, costs_nothing) };
-        Self { of, known: RwLock::new(known), run_at: Mutex::new(Instant::now()) }
+        Self { of, known: RwLock::new(known), run_at: None }
+    }
+
+    /// The same, and as long as nothing is known, a look runs the programs again.
+    #[must_use]
+    pub(crate) fn running_again(of: Secrets) -> Self {
+        Self { run_at: Some(Mutex::new(Instant::now())), ..Self::new(of) }
     }
 
     /// Where they come from.
@@ -74,11 +80,12 @@ impl Digests {
 
     /// There are programs, nothing is known, and they have had time.
     fn may_run(&self) -> bool {
+        let Some(run_at) = &self.run_at else { return false };
         let nothing = *sync::read(&self.known) == Known::default();
         if !nothing || !self.of.sources().iter().any(SecretSource::is_command) {
             return false;
         }
-        let mut run_at = lock(&self.run_at);
+        let mut run_at = lock(run_at);
         let may = run_at.elapsed() >= AGAIN;
         if may {
             *run_at = Instant::now();

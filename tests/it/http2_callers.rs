@@ -373,6 +373,11 @@ async fn a_websocket_that_its_upstream_answers_without_switching_is_none() {
         let (response, _up) = send.send_request(websocket(&format!("http://localhost{path}")), false).unwrap();
         assert_eq!(response.await.unwrap().status(), status);
     }
+    // Each is one request with one outcome.
+    for outcome in ["failed", "injected"] {
+        let counter = format!("attache_requests_total{{listener=\"base\",upstream=\"api\",outcome=\"{outcome}\"}}");
+        assert_eq!(proxy.metric(&counter).await, 1.0, "{outcome}");
+    }
 }
 
 #[tokio::test]

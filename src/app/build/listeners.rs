@@ -135,7 +135,7 @@ fn token_clients(
     let live = clients.iter().filter_map(|client| {
         let credential = find_credential(credentials, &client.credential)?;
         let secret = known(&client.secret).map(|known| Arc::clone(&known.secret));
-        let secret = secret.unwrap_or_else(|| Arc::new(Digests::new(client.secret.clone())));
+        let secret = secret.unwrap_or_else(|| Arc::new(Digests::running_again(client.secret.clone())));
         Some(TokenClientRuntime { client_id: client.client_id.clone(), secret, credential })
     });
     live.collect()
