@@ -62,6 +62,9 @@ pub(crate) struct CredentialStatus {
     pub(crate) required: bool,
     /// The remembered failure.
     pub(crate) last_error: Option<String>,
+    /// What to do about it, which it ends with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) remedy: Option<String>,
     /// There is something that may be put on a request now.
     #[serde(skip)]
     pub(crate) usable: bool,

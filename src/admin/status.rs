@@ -74,6 +74,7 @@ pub(super) fn credential(credential: &Credential) -> CredentialStatus {
         last_refresh_at: status.last_refresh_at.map(written),
         last_refresh_took_ms: status.last_refresh_took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         required: credential.required,
+        remedy: status.last_error.as_ref().and_then(|error| error.remedy.clone()),
         last_error: status.last_error.map(|error| error.message.clone()),
         usable: status.usable,
     }

@@ -301,6 +301,28 @@ mod tests {
     }
 
     #[test]
+    fn problems_between_flags_name_them_too() {
+        let said = |upstream: &str, forward: &str, reverse: &str| {
+            let single = SingleUpstream {
+                upstream: upstream.into(),
+                upstream_ca_file: None,
+                forward: forward.into(),
+                reverse: reverse.into(),
+                request: request(),
+            };
+            Config::for_one_upstream(&single).unwrap_err().to_string()
+        };
+        let (https, free) = ("https://a.test", "127.0.0.1:0");
+        for (problem, flag, what) in [
+            (said("http://a.test", free, free), "--upstream", "is plain http"),
+            (said(https, "0.0.0.0:18080", free), "--forward", "is open to other machines"),
+            (said(https, "127.0.0.1:18080", "127.0.0.1:18080"), "--reverse", "is that of"),
+        ] {
+            assert!(problem.starts_with(&format!("the command line: `{flag}` {what}")), "{problem}");
+        }
+    }
+
+    #[test]
     fn problems_name_flags_and_no_keys() {
         let told = |request: AdHocRequest| Config::ad_hoc_credential(&request).unwrap_err().to_string();
         let with_secret = |secret, method: Option<&str>| {

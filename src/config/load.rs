@@ -9,7 +9,7 @@ use crate::config::syntax::file::{Environment, File, environment, read_text};
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::section::Section;
 use crate::config::syntax::value::Spanned;
-use crate::config::tables::{admin, callers, credentials, intercept, limits, listeners, telemetry, upstreams};
+use crate::config::tables::{admin, callers, credentials, forward, intercept, limits, listeners, telemetry, upstreams};
 use crate::config::types::{Config, ConfigFile};
 
 impl Config {
@@ -108,7 +108,7 @@ impl Config {
                 .collect(),
             caller_names: callers.names,
             callers: callers.tables.into_iter().filter_map(|(name, table)| callers::caller(name, table)).collect(),
-            forward: root.table("forward").map(limits::forward).unwrap_or_default(),
+            forward: root.table("forward").map(forward::forward).unwrap_or_default(),
         };
         let limits = root.table("limits").map(limits::limits).unwrap_or_default();
         root.reserved("cache", "remove it; each process keeps its own tokens");

@@ -8,12 +8,17 @@ use crate::dial::{DialError, DialErrorKind};
 use crate::tls::{HandshakeFault, Keys, handshake_reason, refused_identity};
 use crate::token::{About, TokenError, TokenErrorKind};
 
+const CHECK_PORT: &str = "check the scheme and the port in token_endpoint";
+
 /// The error of a token request whose transport failed. Trying again can always help: machines come back, and names and
 /// certificates are mended without notice.
 pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
     let failed = |message: String| TokenError::new(TokenErrorKind::Transient, message);
     match failure {
-        Failure::Dial(error) => failed(dial_failure(host, error)),
+        Failure::Dial(error) => match dial_failure(host, error) {
+            (message, Some(remedy)) => failed(message).with_remedy(remedy),
+            (message, None) => failed(message),
+        },
         Failure::ParentProxy(error) => failed(format!("{host} cannot be reached: {error}")).about(About::ParentProxy),
         Failure::Tls(error) => {
             let failed =
@@ -27,15 +32,14 @@ pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
             failed(format!("no TLS connection to {host}: {}", identity_refused(error).unwrap_or_default()))
         }
         Failure::Http(error) if error.is_parse() => {
-            failed(format!("what {host} answers is no HTTP; check the scheme and the port in token_endpoint"))
+            failed(format!("what {host} answers is no HTTP")).with_remedy(CHECK_PORT)
         }
         Failure::Http(_) | Failure::Cut => {
             failed(format!("the connection to {host} broke before its answer was complete"))
         }
-        Failure::Unsaid => failed(format!(
-            "{host} closes each connection before it takes the token request; see what its own log says"
-        )),
-        Failure::Request => failed(format!("no request can be made to {host}; check token_endpoint")),
+        Failure::Unsaid => failed(format!("{host} closes each connection before it takes the token request"))
+            .with_remedy("see what its own log says"),
+        Failure::Request => failed(format!("no request can be made to {host}")).with_remedy("check token_endpoint"),
     }
 }
 
@@ -53,19 +57,20 @@ fn identity_refused(error: &hyper::Error) -> Option<String> {
     None
 }
 
-fn dial_failure(host: &str, error: &DialError) -> String {
-    match (error.kind, error.system) {
-        (DialErrorKind::ProxyConfiguration, _) => error.detail.clone(),
+fn dial_failure(host: &str, error: &DialError) -> (String, Option<&'static str>) {
+    let (message, remedy) = match (error.kind, error.system) {
+        (DialErrorKind::ProxyConfiguration, _) => return (error.detail.clone(), None),
         (DialErrorKind::DnsError | DialErrorKind::DnsTimeout, _) => {
-            format!("the name of {host} cannot be resolved; check token_endpoint and this machine's name servers")
+            (format!("the name of {host} cannot be resolved"), "check token_endpoint and this machine's name servers")
         }
         (_, Some(io::ErrorKind::ConnectionRefused)) => {
-            format!("{host} refuses connections; check that the authorization server runs, and the port")
+            (format!("{host} refuses connections"), "check that the authorization server runs, and the port")
         }
         (_, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)) => {
-            format!("{host} closed the connection at once; check the scheme and the port in token_endpoint")
+            (format!("{host} closed the connection at once"), CHECK_PORT)
         }
-        (_, Some(kind)) => format!("{host} cannot be reached: {kind}; check the network and its firewalls"),
-        (_, None) => format!("{host} cannot be reached; check token_endpoint, the network and its firewalls"),
-    }
+        (_, Some(kind)) => (format!("{host} cannot be reached: {kind}"), "check the network and its firewalls"),
+        (_, None) => (format!("{host} cannot be reached"), "check token_endpoint, the network and its firewalls"),
+    };
+    (message, Some(remedy))
 }

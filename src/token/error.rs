@@ -12,8 +12,10 @@ pub struct TokenError {
     pub kind: TokenErrorKind,
     /// The `error` member of an RFC 6749 section 5.2 answer, filtered to its own character set.
     pub code: Option<String>,
-    /// A sentence for a person: what happened, lower case, no full stop.
+    /// A sentence for a person: what happened, lower case, no full stop; behind a semicolon the remedy, if one is known.
     pub message: String,
+    /// What to do about it, for those who show it apart.
+    pub remedy: Option<String>,
     /// The server's own `Retry-After`, or how long the remembered failure still stands.
     pub retry_after: Option<Duration>,
     /// What did not suit, where that is known.
@@ -75,7 +77,24 @@ impl TokenError {
     /// An error of this kind with a sentence.
     #[must_use]
     pub(crate) fn new(kind: TokenErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, code: None, message: message.into(), retry_after: None, about: None, clock_skew: None }
+        Self {
+            kind,
+            code: None,
+            message: message.into(),
+            remedy: None,
+            retry_after: None,
+            about: None,
+            clock_skew: None,
+        }
+    }
+
+    /// The same error with what to do about it, which its message ends with.
+    #[must_use]
+    pub(crate) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        let remedy = remedy.into();
+        self.message = format!("{}; {remedy}", self.message);
+        self.remedy = Some(remedy);
+        self
     }
 
     /// The same error with the server's or attache's own `Retry-After`.

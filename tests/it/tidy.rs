@@ -344,6 +344,31 @@ fn the_readme_is_an_overview() {
     assert!(length <= 9 * 1024, "README.md has {length} bytes, and may have 9 KiB: details belong into docs/");
 }
 
+/// In pages and comments, `folder/file.rs` is a file whose path ends so.
+#[test]
+fn files_that_are_named_are_there() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "fuzz/fuzz_targets"] {
+        collect_all(&root().join(folder), &mut files);
+    }
+    let there: Vec<String> =
+        files.iter().map(|file| format!("/{}", file.strip_prefix(root()).unwrap().display())).collect();
+    let texts = files.iter().map(|file| file.strip_prefix(root()).unwrap().display().to_string());
+    let texts = texts.filter(|file| !file.ends_with("tidy.rs") && !file.ends_with("circles.rs"));
+    for page in pages().into_iter().chain(texts) {
+        let text = read(&page);
+        for named in text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '/' | '.' | '-' | ':'))) {
+            let named = named.trim_end_matches(['.', ':']).trim_start_matches("../");
+            let is_path = named.ends_with(".rs")
+                && named.contains('/')
+                && !named.contains("://")
+                && !named.starts_with("docs.rs");
+            let known = there.iter().any(|file| file.ends_with(&format!("/{named}")));
+            assert!(!is_path || known, "{page} names {named}, which is not there");
+        }
+    }
+}
+
 #[test]
 fn links_between_pages_lead_somewhere() {
     for page in pages() {

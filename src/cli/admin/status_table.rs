@@ -130,8 +130,11 @@ fn render_credential(credential: &CredentialStatus, out: &mut String, width: usi
         more(format!("{YELLOW}granted without the scope {}{YELLOW:#}", clean(missing)));
     }
     if let Some(error) = &credential.last_error {
-        more(format!("{RED}last error{RED:#}  {}", clean(error)));
-        more("next step   attache check --live tells the likely cause".to_owned());
+        let remedy = credential.remedy.as_deref();
+        // It ends with the remedy, which has a line of its own here.
+        let what = remedy.and_then(|remedy| error.strip_suffix(remedy)?.strip_suffix("; ")).unwrap_or(error);
+        more(format!("{RED}last error{RED:#}  {}", clean(what)));
+        more(format!("next step   {}", clean(remedy.unwrap_or("attache check --live tells the likely cause"))));
     }
 }
 
@@ -220,6 +223,11 @@ mod tests {
         assert!(shown.contains("last error  h:9 refuses connections; check the port\n"), "{shown}");
         assert!(shown.contains("next step   attache check --live") && shown.contains("nothing held"), "{shown}");
         assert!(!failed("a\\u001b[2Jb").contains('\u{1b}'));
+        // The remedy that the server gives with it is the next step, and is not said twice.
+        let shown = failed("h refuses connections; check the port\",\"remedy\":\"check the port");
+        assert!(
+            shown.contains("last error  h refuses connections\n") && shown.contains("next step   check the port\n")
+        );
     }
 
     #[test]

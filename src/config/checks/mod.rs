@@ -6,6 +6,7 @@ pub(crate) mod tables;
 mod unused;
 
 use crate::config::checks::tables::{Tables, reached};
+use crate::config::syntax::error::ProblemKind;
 use crate::config::syntax::file::File;
 use crate::config::syntax::value::Spanned;
 use crate::config::syntax::words::{listed, nearest, shortened};
@@ -79,11 +80,9 @@ fn addresses(file: &File<'_>, tables: &Tables<'_>) {
     all.sort_by_key(|(_, at, _)| *at);
     for (index, (path, at, address)) in all.iter().enumerate() {
         if let Some((other, ..)) = all.iter().take(index).find(|(.., earlier)| same_address(earlier, address)) {
-            file.problem(
-                *at,
-                format!("`{path}.address` is that of `{other}` too"),
-                "choose another port for one of them",
-            );
+            let what = format!("is that of `{other}` too");
+            let key = format!("{path}.address");
+            file.wrong(*at, (ProblemKind::Other, &key), what, "choose another port for one of them");
         }
     }
 }
@@ -107,15 +106,11 @@ fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
         let origin = connection.origin.base();
         let Some(credential) = &upstream.config.credential else { continue };
         if origin.scheme == Scheme::Http && !route.allow_plaintext && !(origin.is_loopback() && dialled_here) {
-            file.problem(
-                upstream.origin_at,
-                format!(
-                    "`upstreams.{}.origin` is plain http, which would show the token of \"{}\" to the network",
-                    connection.name,
-                    shortened(credential)
-                ),
-                "write https://…, or add allow_plaintext = true if that network is trusted",
-            );
+            let what =
+                format!("is plain http, which would show the token of \"{}\" to the network", shortened(credential));
+            let remedy = "write https://…, or add allow_plaintext = true if that network is trusted";
+            let key = format!("upstreams.{}.origin", connection.name);
+            file.wrong(upstream.origin_at, (ProblemKind::Other, &key), what, remedy);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
+use crate::config::syntax::error::ProblemKind;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::value::{Spanned, Value};
 use crate::config::tables::client_identity::pair;
@@ -90,9 +91,10 @@ pub(crate) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
         && !proven
         && open == Some(false)
     {
-        table.file.problem(
+        table.file.wrong(
             address.at,
-            format!("`{}.address` is open to other machines, and all of them would get the tokens", table.path),
+            (ProblemKind::Other, &format!("{}.address", table.path)),
+            "is open to other machines, and all of them would get the tokens",
             "write 127.0.0.1 and the port, name its `callers`, or add open = true if every machine that reaches it may have them",
         );
     }

@@ -11,6 +11,10 @@ use super::super::redact::Redactor;
 use super::members::Members;
 use crate::token::{About, TokenError, TokenErrorKind};
 
+const CHECK_CLIENT: &str = "check client_id, the client secret and client_auth";
+
+const CHECK_ENDPOINT: &str = "check token_endpoint";
+
 /// No server may put off token requests for longer.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
@@ -65,21 +69,24 @@ pub(crate) fn refused(answer: &Answer<'_>, members: Option<&Members>, redactor: 
         let message = format!("{host} cannot give a token now: it answered {status}");
         return TokenError::new(TokenErrorKind::Transient, message).with_retry_after(retry_after(&answer.headers));
     }
-    let message = match status.as_u16() {
-        300..=399 => redirect(answer, redactor),
-        200..=299 if is_json => format!("{host} answered {status} without an access_token; check token_endpoint"),
+    let (message, remedy) = match status.as_u16() {
+        300..=399 => (redirect(answer, redactor), None),
+        200..=299 if is_json => (format!("{host} answered {status} without an access_token"), Some(CHECK_ENDPOINT)),
         200..=299 => {
-            format!(
-                "{host} answered {status} with no JSON object, or with one that repeats a member; check token_endpoint"
-            )
+            let message = format!("{host} answered {status} with no JSON object, or with one that repeats a member");
+            (message, Some(CHECK_ENDPOINT))
         }
-        404 | 405 | 410 => format!("{host} answered {status} to the token request; check the path in token_endpoint"),
-        400 | 401 | 403 => {
-            format!("{host} answered {status} without saying why; check client_id, the client secret and client_auth")
+        404 | 405 | 410 => {
+            (format!("{host} answered {status} to the token request"), Some("check the path in token_endpoint"))
         }
-        _ => format!("{host} answered {status} to the token request without saying why; check token_endpoint"),
+        400 | 401 | 403 => (format!("{host} answered {status} without saying why"), Some(CHECK_CLIENT)),
+        _ => (format!("{host} answered {status} to the token request without saying why"), Some(CHECK_ENDPOINT)),
     };
     let error = TokenError::new(TokenErrorKind::InvalidResponse, message);
+    let error = match remedy {
+        Some(remedy) => error.with_remedy(remedy),
+        None => error,
+    };
     match status {
         // There it means one thing (RFC 6749 section 5.2), which asking again does not change.
         StatusCode::UNAUTHORIZED => TokenError { kind: TokenErrorKind::Permanent, ..error.about(About::Client) },
@@ -141,20 +148,24 @@ impl Refusal {
         let permanent = client || self.is_one_of(&PERMANENT);
         let code = self.code.as_deref().unwrap_or("it gave an error that cannot be shown");
         let description = self.description.map(|text| format!(" ({text})")).unwrap_or_default();
-        let hint = match code {
-            _ if client => "; check client_id, the client secret and client_auth",
-            "invalid_scope" => "; check scope",
-            "invalid_target" => "; check resource and audience",
-            "unauthorized_client" | "unsupported_grant_type" => "; allow this client the grant there",
-            _ => "",
+        let remedy = match code {
+            _ if client => Some(CHECK_CLIENT),
+            "invalid_scope" => Some("check scope"),
+            "invalid_target" => Some("check resource and audience"),
+            "unauthorized_client" | "unsupported_grant_type" => Some("allow this client the grant there"),
+            _ => None,
         };
         let kind = if permanent { TokenErrorKind::Permanent } else { TokenErrorKind::Transient };
-        let message = format!("{} refused the token request: {code}{description}{hint}", answer.host);
+        let message = format!("{} refused the token request: {code}{description}", answer.host);
+        let error = TokenError::new(kind, message);
         TokenError {
             code: self.code,
             about: client.then_some(About::Client),
             retry_after: if permanent { None } else { retry_after(&answer.headers) },
-            ..TokenError::new(kind, message)
+            ..match remedy {
+                Some(remedy) => error.with_remedy(remedy),
+                None => error,
+            }
         }
     }
 }
