@@ -362,12 +362,13 @@ fn no_subject() -> Arc<TokenError> {
 fn formatted(format: &HeaderFormat, token: HeaderToken) -> Result<HeaderToken, Arc<TokenError>> {
     let token_is_known = token.type_is_known;
     format.format(token).ok_or_else(|| {
-        let message = if token_is_known {
-            "the access token cannot be put where `inject` says"
+        let (message, remedy) = if token_is_known {
+            ("the access token cannot be put where `inject` says", None)
         } else {
-            "the token's token_type is neither Bearer nor DPoP; if the upstream takes such a token, write how with inject = { format = \"… {token}\" }"
+            let remedy = "if the upstream takes such a token, write how with inject = { format = \"… {token}\" }";
+            ("the token's token_type is neither Bearer nor DPoP", Some(remedy))
         };
-        Arc::new(TokenError::new(TokenErrorKind::InvalidResponse, message))
+        Arc::new(TokenError::new(TokenErrorKind::InvalidResponse, message).with_remedy(remedy))
     })
 }
 

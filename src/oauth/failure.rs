@@ -15,10 +15,10 @@ const CHECK_PORT: &str = "check the scheme and the port in token_endpoint";
 pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
     let failed = |message: String| TokenError::new(TokenErrorKind::Transient, message);
     match failure {
-        Failure::Dial(error) => match dial_failure(host, error) {
-            (message, Some(remedy)) => failed(message).with_remedy(remedy),
-            (message, None) => failed(message),
-        },
+        Failure::Dial(error) => {
+            let (message, remedy) = dial_failure(host, error);
+            failed(message).with_remedy(remedy)
+        }
         Failure::ParentProxy(error) => failed(format!("{host} cannot be reached: {error}")).about(About::ParentProxy),
         Failure::Tls(error) => {
             let failed =

@@ -101,7 +101,8 @@ impl Discovery {
                 _ => {}
             }
         }
-        Err(invalid(endpoint.host(), "there is none at the well-known places; check issuer, or write token_endpoint"))
+        let error = invalid(endpoint.host(), "there is none at the well-known places");
+        Err(error.with_remedy("check issuer, or write token_endpoint"))
     }
 
     fn read(&self, host: &str, body: &[u8]) -> Result<Metadata, TokenError> {
@@ -109,10 +110,8 @@ impl Discovery {
         let text = |name: &str| members.get(name).and_then(Value::as_str);
         // To the letter (RFC 8414 section 3.3): otherwise one server could speak for another.
         if text("issuer") != Some(self.issuer.as_str()) {
-            return Err(invalid(
-                host,
-                "its issuer is not the configured one to the letter; check issuer, also its last \"/\"",
-            ));
+            let error = invalid(host, "its issuer is not the configured one to the letter");
+            return Err(error.with_remedy("check issuer, also its last \"/\""));
         }
         let endpoint = |url: &str| {
             let target = EndpointUrl::new(Url::parse(url).ok()?).ok()?;

@@ -88,12 +88,16 @@ impl TokenError {
         }
     }
 
-    /// The same error with what to do about it, which its message ends with.
+    /// The same error with what to do about it, if that is known; behind what is known of it already. Its message ends with the
+    /// whole.
     #[must_use]
-    pub(crate) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
-        let remedy = remedy.into();
+    pub(crate) fn with_remedy<'a>(mut self, remedy: impl Into<Option<&'a str>>) -> Self {
+        let Some(remedy) = remedy.into() else { return self };
         self.message = format!("{}; {remedy}", self.message);
-        self.remedy = Some(remedy);
+        self.remedy = Some(match self.remedy {
+            Some(before) => format!("{before}; {remedy}"),
+            None => remedy.to_owned(),
+        });
         self
     }
 

@@ -18,9 +18,8 @@ pub(crate) fn with_skew(mut error: TokenError, answer: &Answer<'_>, settings: &O
     error.clock_skew = server_date(answer).map(|date| clock_skew(date, answer.requested_at));
     if let Some(seconds) = settings.explaining_skew(&error) {
         let skew = skew_in_words(seconds);
-        error
-            .message
-            .push_str(&format!("; {skew}, and what is signed says its time: have both set by a time server (NTP)"));
+        let remedy = format!("{skew}, and what is signed says its time: have both set by a time server (NTP)");
+        error = error.with_remedy(&*remedy);
     }
     error
 }

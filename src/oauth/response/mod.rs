@@ -65,7 +65,8 @@ fn granted(
         None => return Err(refusal::refused(answer, Some(&members), redactor)),
     };
     judge_token(access_token.expose()).map_err(|fault| invalid(&format!("{name} {fault}")))?;
-    let token_type = token_type(members.take("token_type").as_ref(), settings).map_err(invalid)?;
+    let token_type = token_type(members.take("token_type").as_ref(), settings)
+        .map_err(|(what, remedy)| invalid(what).with_remedy(remedy))?;
     if let Grant::TokenExchange(exchange) = &settings.grant {
         issued_type(members.get("issued_token_type"), exchange).map_err(invalid)?;
     }
@@ -125,8 +126,8 @@ fn member(members: &Members, name: &str, token: &str, redactor: &Redactor) -> Op
 }
 
 /// RFC 6749 section 7.1: a token of a type that is not understood must not be used, unless the configuration says how. A
-/// silent server means Bearer, and so do those that say `BearerToken` (Apigee).
-fn token_type(value: Option<&Value>, settings: &OAuthSettings) -> Result<TokenType, &'static str> {
+/// silent server means Bearer, and so do those that say `BearerToken` (Apigee). A failure is what is wrong, and the remedy.
+fn token_type(value: Option<&Value>, settings: &OAuthSettings) -> Result<TokenType, (&'static str, &'static str)> {
     let named = match value {
         None => Some(TokenType::Bearer),
         Some(Value::String(name)) if name.is_empty() || begins_with(name, "bearer") => Some(TokenType::Bearer),
@@ -135,22 +136,23 @@ fn token_type(value: Option<&Value>, settings: &OAuthSettings) -> Result<TokenTy
     };
     match (named, &settings.dpop) {
         (Some(TokenType::DPoP), Some(_)) => Ok(TokenType::DPoP),
-        (_, Some(_)) => Err(
-            "the token is not bound to attache's key (token_type is not DPoP); allow this client DPoP there, or remove dpop",
-        ),
+        (_, Some(_)) => Err((
+            "the token is not bound to attache's key (token_type is not DPoP)",
+            "allow this client DPoP there, or remove dpop",
+        )),
         (Some(TokenType::Bearer), None) => Ok(TokenType::Bearer),
         (_, None) if settings.any_token_type => Ok(TokenType::Unknown),
         (Some(_), None) => {
-            Err("token_type is DPoP, and attache has no key that it could be bound to; write dpop = true")
+            Err(("token_type is DPoP, and attache has no key that it could be bound to", "write dpop = true"))
         }
-        (None, None) if value.and_then(Value::as_str).is_some_and(|name| name.eq_ignore_ascii_case("n_a")) => Err(
-            "token_type is N_A: what was issued is no access token (RFC 8693 section 2.2.1); ask for another requested_token_type, \
-             or write how it is presented with inject = { format = \"Bearer {token}\" }",
-        ),
-        (None, None) => {
-            Err("token_type is neither Bearer nor DPoP; if the upstream takes such a token, write how with \
-             inject = { format = \"Bearer {token}\" }")
-        }
+        (None, None) if value.and_then(Value::as_str).is_some_and(|name| name.eq_ignore_ascii_case("n_a")) => Err((
+            "token_type is N_A: what was issued is no access token (RFC 8693 section 2.2.1)",
+            "ask for another requested_token_type, or write how it is presented with inject = { format = \"Bearer {token}\" }",
+        )),
+        (None, None) => Err((
+            "token_type is neither Bearer nor DPoP",
+            "if the upstream takes such a token, write how with inject = { format = \"Bearer {token}\" }",
+        )),
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn refused(answer: &Answer<'_>, members: Option<&Members>, redactor: 
         return TokenError::new(TokenErrorKind::Transient, message).with_retry_after(retry_after(&answer.headers));
     }
     let (message, remedy) = match status.as_u16() {
-        300..=399 => (redirect(answer, redactor), None),
+        300..=399 => (redirect(answer, redactor), Some("put the final address into token_endpoint")),
         200..=299 if is_json => (format!("{host} answered {status} without an access_token"), Some(CHECK_ENDPOINT)),
         200..=299 => {
             let message = format!("{host} answered {status} with no JSON object, or with one that repeats a member");
@@ -82,11 +82,7 @@ pub(crate) fn refused(answer: &Answer<'_>, members: Option<&Members>, redactor: 
         400 | 401 | 403 => (format!("{host} answered {status} without saying why"), Some(CHECK_CLIENT)),
         _ => (format!("{host} answered {status} to the token request without saying why"), Some(CHECK_ENDPOINT)),
     };
-    let error = TokenError::new(TokenErrorKind::InvalidResponse, message);
-    let error = match remedy {
-        Some(remedy) => error.with_remedy(remedy),
-        None => error,
-    };
+    let error = TokenError::new(TokenErrorKind::InvalidResponse, message).with_remedy(remedy);
     match status {
         // There it means one thing (RFC 6749 section 5.2), which asking again does not change.
         StatusCode::UNAUTHORIZED => TokenError { kind: TokenErrorKind::Permanent, ..error.about(About::Client) },
@@ -157,15 +153,11 @@ impl Refusal {
         };
         let kind = if permanent { TokenErrorKind::Permanent } else { TokenErrorKind::Transient };
         let message = format!("{} refused the token request: {code}{description}", answer.host);
-        let error = TokenError::new(kind, message);
         TokenError {
             code: self.code,
             about: client.then_some(About::Client),
             retry_after: if permanent { None } else { retry_after(&answer.headers) },
-            ..match remedy {
-                Some(remedy) => error.with_remedy(remedy),
-                None => error,
-            }
+            ..TokenError::new(kind, message).with_remedy(remedy)
         }
     }
 }
@@ -183,7 +175,7 @@ fn redirect(answer: &Answer<'_>, redactor: &Redactor) -> String {
         None => String::new(),
     };
     let host = answer.host;
-    format!("{host} answered with a redirect{place}, which is not followed; put the final address into token_endpoint")
+    format!("{host} answered with a redirect{place}, which is not followed")
 }
 
 /// RFC 9110 section 10.2.3: seconds or a date. A date is read against the answer's own `Date`, so that a wrong clock

@@ -209,6 +209,10 @@ fn a_clock_that_is_off_is_named_where_something_that_is_signed_was_refused() {
     let error = refused_by_a_clock(-90, &signs);
     assert!((-91..=-89).contains(&error.clock_skew.unwrap()), "{error:?}");
     assert!(error.message.contains(" s behind this machine's, and what is signed says its time: "), "{error}");
+    // What to do is one remedy, and the sentence ends with it.
+    let remedy = error.remedy.clone().unwrap();
+    assert!(remedy.starts_with("check client_id") && remedy.ends_with("(NTP)"), "{remedy}");
+    assert!(error.message.ends_with(&format!("; {remedy}")), "{error}");
     assert!(refused_by_a_clock(90, &signs).message.contains(" s ahead of this machine's"));
     assert!(!refused_by_a_clock(1, &signs).message.contains("clock"), "that troubles no server");
     let error = refused_by_a_clock(90, &settings("https://login.example.com/token"));
