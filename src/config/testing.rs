@@ -42,6 +42,14 @@ pub(crate) fn parse_in(dir: &Path, text: &str) -> Result<Config, ConfigErrors> {
 /// A credential named `key`.
 pub(crate) const CREDENTIAL: &str = "[credentials.key]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n";
 
+/// A file with one upstream and its credential `a`, of which these are the further lines.
+pub(crate) fn with_credential(rest: &str) -> String {
+    format!(
+        "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.a]\norigin = \"https://a.test\"\n\
+         credential = \"a\"\n[credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\n{rest}\n"
+    )
+}
+
 pub(crate) fn forward(rest: &str) -> String {
     format!("[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n{rest}")
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# HTTP libraries for tests/it/clients.rs, in .test-deps/clients, which git ignores. What cannot be had is left out, and the
+# HTTP libraries for tests/it/clients.rs, in .test-deps/clients, which git ignores. What is unavailable is left out, and the
 # tests say so.
 set -uo pipefail
 cd "$(dirname "$0")/../.."

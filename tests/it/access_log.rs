@@ -118,7 +118,7 @@ async fn every_request_of_a_caller_names_it_and_none_of_a_stranger_does() {
     };
     let json = TestProxy::start(&base("json", &path));
     let status = || crate::support::get(json.address("admin"), "127.0.0.1", "/api/status");
-    // Somebody looks at the status page.
+    // A browser looks at the status page.
     assert_eq!(status().await.status, 200);
     assert_eq!((ask(&json, "one:s3cret").await, ask(&json, "one:wrong-one").await), (200, 401));
     let text = || std::fs::read_to_string(&path).unwrap();

@@ -117,7 +117,7 @@ async fn the_token_comes_from_the_environment_or_from_where_the_configuration_sa
     let waited = Folder::new().run(&["wait", "--admin", &address.to_string()]).await;
     assert!(waited.code == Some(1) && waited.stderr.contains("set ATTACHE_ADMIN_TOKEN"), "{waited:?}");
     assert!(began.elapsed() < Duration::from_secs(20));
-    // The service has the variable; whoever asks may not.
+    // The service has the variable; the command that asks may not.
     let missing = Folder::with(&toml).run(&["status"]).await;
     assert!(missing.code == Some(78) && missing.stderr.contains("ELSEWHERE, which is not set"), "{missing:?}");
     assert!(missing.stderr.trim_end().ends_with("or set ATTACHE_ADMIN_TOKEN for this command"), "{missing:?}");

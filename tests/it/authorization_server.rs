@@ -22,7 +22,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `None`, with a loud line, where it cannot be had.
+    /// `None` where it is not installed, which is a skip.
     fn start() -> Option<Self> {
         Self::start_with(&json!({}))
     }

@@ -163,7 +163,7 @@ impl File {
                     file.bind(&mut Vec::new(), tree.split(';').next().unwrap_or_default(), exported);
                 }
             } else if let Some(name) = words.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
-                // A module of tests is no file of ours here, but its name is known.
+                // A module of tests is not among the files that are looked at.
                 if !test {
                     file.children.insert(name.to_owned());
                 }

@@ -10,7 +10,7 @@ use crate::support::{
 
 const BODY: &str = "sealing wax";
 
-/// Refuses whoever comes without a token.
+/// Refuses requests without a token.
 fn api(asked: &Asked, _: usize) -> Reply {
     let token = asked.field("authorization").unwrap_or_default();
     if !token.starts_with("Bearer token-") {
@@ -43,7 +43,7 @@ impl World {
         Self::around(api, address).await
     }
 
-    /// With a server of somebody else's behind the name.
+    /// With a stranger's server behind the name.
     pub(crate) async fn around(api: Scripted, server: std::net::SocketAddr) -> Self {
         let tokens = TokenServer::start().await;
         let ca = TestCa::new();

@@ -82,7 +82,7 @@ async fn nobody_with_a_request_in_progress_has_to_go_and_at_the_limit_accepting_
     gate.add_permits(2);
     assert_eq!(third.answer().await.status, 200);
     for mut caller in busy {
-        assert_eq!(caller.answer().await.status, 200, "nobody's request is lost");
+        assert_eq!(caller.answer().await.status, 200, "no request is lost");
     }
 }
 

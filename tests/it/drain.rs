@@ -39,7 +39,7 @@ async fn a_request_that_is_on_its_way_when_the_draining_begins_is_answered() {
 }
 
 #[tokio::test]
-async fn whoever_had_connected_when_the_draining_began_is_answered() {
+async fn callers_that_had_connected_when_the_draining_began_are_answered() {
     let tokens = TokenServer::start().await;
     let api = Scripted::start(|_, _| Reply::ok("fine")).await;
     let toml = reverse(&["api"]) + &credential(&tokens) + &upstream("api", &api.origin());

@@ -33,7 +33,7 @@ async fn a_shell_that_reads_it_goes_through_the_running_proxy() {
     let running = server.start(&["run"]);
     running.says("(admin)").await;
 
-    // Somebody else's shell, which has the configuration and no secret.
+    // Another user's shell, which has the configuration and no secret.
     let shell = Folder::with(&toml).env("PATH", &path).env("NO_PROXY", "127.0.0.1,corp.test");
     let url = format!("http://{}/orders", demo.api.address());
     let attache = env!("CARGO_BIN_EXE_attache");

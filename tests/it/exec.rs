@@ -261,7 +261,7 @@ async fn a_no_proxy_for_this_machine_does_not_keep_its_upstream_away() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn another_process_of_the_user_cannot_read_the_secret_in_our_environment() {
-    // Root reads everything; so this is about somebody else, which only root can become.
+    // Root reads everything; so this is about another user, which only root can become.
     let root = String::from_utf8(Command::new("id").arg("-u").output().unwrap().stdout).unwrap().trim() == "0";
     let folder = offline();
     let script = "cat /proc/$PPID/environ; echo $?";

@@ -59,7 +59,7 @@ async fn how_an_upstream_is_reached_is_not_told_to_callers() {
 }
 
 #[tokio::test]
-async fn the_certificate_is_from_somebody_unknown_or_for_another_name() {
+async fn the_certificate_is_from_an_unknown_authority_or_for_another_name() {
     let tokens = TokenServer::start().await;
     let api = Scripted::start(|_, _| Reply::ok("secret")).await;
     let (ca, other) = (TestCa::new(), TestCa::new());

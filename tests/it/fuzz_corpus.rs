@@ -1,4 +1,4 @@
-//! What the fuzz targets (fuzz/) have been given or have found, once more.
+//! What the fuzz targets (fuzz/) have been given or have found, again.
 
 use std::path::Path;
 

@@ -89,7 +89,7 @@ async fn never_expired_not_even_on_arrival() {
     let answer = world.get("/").await;
     answer.assert_own_failure(502, "proxy_configuration_error");
     assert!(answer.text().contains("clocks"), "{}", answer.text());
-    assert_eq!((world.tokens.requests(), world.api.requests()), (2, 0), "asked once more, and nothing was sent");
+    assert_eq!((world.tokens.requests(), world.api.requests()), (2, 0), "asked again, and nothing was sent");
 
     for said in ["0", "-1", "\"0\""] {
         let body = format!(r#"{{"access_token":"once","expires_in":{said}}}"#);
@@ -101,7 +101,7 @@ async fn never_expired_not_even_on_arrival() {
     }
 }
 
-/// G7: a caller that goes away cancels nobody's token.
+/// G7: a caller that goes away cancels no other caller's token.
 #[tokio::test]
 async fn detached_fetch() {
     let gate = Arc::new(Semaphore::new(0));

@@ -234,7 +234,7 @@ async fn a_caller_that_waits_for_100_is_told_to_go_on() {
     assert_eq!(told.await.expect("nothing was said").unwrap().unwrap().status(), 100);
     body.send_data(Bytes::from_static(b"body"), true).unwrap();
     assert_eq!(read_body(&mut response.await.unwrap().into_body()).await.unwrap(), b"fine");
-    // Who does not wait is told nothing.
+    // A caller that does not wait gets no 100.
     let (mut response, mut body) =
         send.send_request(Request::post("http://localhost/").body(()).unwrap(), false).unwrap();
     body.send_data(Bytes::from_static(b"body"), true).unwrap();

@@ -1,4 +1,4 @@
-//! The leak search for the newer ways to a token: exchanged, signed, bound, handed out.
+//! The leak search for the newer ways to a token: exchanged, signed, bound, returned to a program.
 
 use crate::support::{Answer, Folder, Reply, Scripted, TokenServer, send};
 

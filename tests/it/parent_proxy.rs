@@ -293,7 +293,7 @@ async fn a_proxy_on_this_machine_is_no_way_to_our_own_listeners() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_ourselves_is_a_loop() {
+async fn a_proxy_that_is_attache_itself_is_a_loop() {
     let it = Corporate::new().await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let proxy = TestProxy::start(&format!(

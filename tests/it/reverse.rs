@@ -249,7 +249,7 @@ async fn a_unix_socket_is_a_listener_like_any_other() {
         credential(&tokens),
         upstream("api", &api.origin())
     );
-    // What a killed process left behind is in nobody's way.
+    // What a killed process left behind is in no one's way.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let proxy = TestProxy::start(&config);
     for _ in 0..3 {
@@ -261,7 +261,7 @@ async fn a_unix_socket_is_a_listener_like_any_other() {
     }
     assert_eq!(api.asked()[2].field("authorization"), Some("Bearer token-1"));
     let second = attache::config::Config::parse("test.toml", &config).unwrap();
-    assert!(attache::app::App::start_with(second, 1).is_err(), "a socket that answers belongs to somebody");
+    assert!(attache::app::App::start_with(second, 1).is_err(), "a socket that answers is in use");
     proxy.shutdown().await;
     assert!(!path.exists(), "the socket goes with the program");
 }

@@ -216,7 +216,7 @@ async fn what_no_upstream_covers_passes_as_it_came() {
 }
 
 #[tokio::test]
-async fn what_only_looks_like_the_origin_is_somebody_elses() {
+async fn what_only_looks_like_the_origin_is_another_origin() {
     let urls = [
         "https://api.test.evil/x",
         "https://api.test@evil/x",

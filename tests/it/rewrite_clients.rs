@@ -11,7 +11,7 @@ use crate::support::{
 
 const PAGES: [&str; 3] = ["page 1: amber", "page 2: birch", "page 3: cedar"];
 
-/// `/login` begins a session; `/items?page=N` shows a page to whoever has one, and says where the next one is.
+/// `/login` begins a session; `/items?page=N` shows a page to clients that have one, and says where the next one is.
 fn api(asked: &Asked, _: usize) -> Reply {
     if asked.field("authorization") != Some("Bearer token-1") {
         return Reply::new(401, "WWW-Authenticate: Bearer\r\n", "no token");

@@ -242,7 +242,7 @@ async fn a_remembered_failure_is_answered_without_asking_again() {
 async fn a_spent_budget_is_503_with_the_time_until_the_next_token_request() {
     let refuse_all = |_: &Asked, _: usize| Reply::new(401, "", "");
     let world = World::with(TokenServer::start().await, "budget = \"1/h\"", "", refuse_all).await;
-    assert_eq!(world.get("/").await.status, 401, "no other token is to be had, so the caller sees the refusal");
+    assert_eq!(world.get("/").await.status, 401, "no other token is available, so the caller sees the refusal");
     let answer = world.get("/").await;
     answer.assert_own_failure(503, "proxy_internal_error");
     assert!(answer.text().contains("the token budget of 1/h is spent"), "{}", answer.text());

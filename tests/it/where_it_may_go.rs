@@ -13,7 +13,7 @@ const OPEN: &str = "[forward]\nunmatched = \"pass\"\nprivate_addresses = \"allow
 const HERE: [&str; 8] =
     ["127.0.0.1", "127.0.0.1.", "localhost", "LOCALHOST.", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "0.0.0.0", "[::]"];
 
-/// Spellings that resolvers read as 127.0.0.1, or somebody's URL parser does.
+/// Spellings that resolvers read as 127.0.0.1, or some URL parser does.
 const IN_DISGUISE: [&str; 9] = [
     "2130706433",
     "0x7f.1",

@@ -214,7 +214,7 @@ await proved('scopes, audiences and revocation', two, async ({ token, get, post,
   const revoked = await get('/api/x', bearer);
   assert.equal(revoked.status, 401);
   assert.match(revoked.fields['www-authenticate'], /^Bearer error="invalid_token"/);
-  assert.equal((await get('/api/x', { authorization: `Bearer ${jwt}` })).status, 401, 'a token for somebody else');
+  assert.equal((await get('/api/x', { authorization: `Bearer ${jwt}` })).status, 401, 'a token for another audience');
   const own = (await token({ ...poster, resource: RESOURCE })).body.access_token;
   assert.equal((await get('/api/x', { authorization: `Bearer ${own}` })).status, 200);
   const broken = `${own.slice(0, -8)}AAAAAAAA`;

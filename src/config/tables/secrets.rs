@@ -235,14 +235,11 @@ fn environment(value: &Value<'_>) -> Option<SecretSource> {
 #[cfg(test)]
 mod tests {
     use crate::config::Config;
-    use crate::config::testing::{config, problems, problems_in};
+    use crate::config::testing::{config, problems, problems_in, with_credential};
     use crate::secret::SecretSource;
 
     fn with_secret(secret: &str) -> String {
-        format!(
-            "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.a]\norigin = \"https://a.test\"\n\
-             credential = \"a\"\n[credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = {secret}\n"
-        )
+        with_credential(&format!("client_secret = {secret}"))
     }
 
     #[test]

@@ -318,15 +318,8 @@ pub(crate) fn assertion_audience(value: &Value<'_>) -> Option<AssertionAudience>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::testing::{parse_in, problems};
+    use crate::config::testing::{parse_in, problems, with_credential};
     use crate::oauth::OAuthSettings;
-
-    fn credential(rest: &str) -> String {
-        format!(
-            "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.a]\norigin = \"https://a.test\"\n\
-             credential = \"a\"\n[credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\n{rest}\n"
-        )
-    }
 
     /// With `key.pem` and `jwt` beside the file.
     fn oauth(rest: &str) -> OAuthSettings {
@@ -335,12 +328,12 @@ mod tests {
         let both = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
         std::fs::write(dir.path().join("key.pem"), both).unwrap();
         std::fs::write(dir.path().join("jwt"), "sentinel").unwrap();
-        let read = parse_in(dir.path(), &credential(rest)).map_err(|errors| errors.to_string()).unwrap();
+        let read = parse_in(dir.path(), &with_credential(rest)).map_err(|errors| errors.to_string()).unwrap();
         read.credentials[0].oauth().unwrap().clone()
     }
 
     fn wrong(rest: &str) -> Vec<String> {
-        problems(&credential(rest))
+        problems(&with_credential(rest))
     }
 
     const SECRET: &str = "client_secret = { env = \"SECRET\" }";

@@ -79,13 +79,10 @@ fn parameter(value: &Value<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::testing::{config, problems, token_settings};
+    use crate::config::testing::{config, problems, token_settings, with_credential};
 
     fn credential(inject: &str) -> String {
-        format!(
-            "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.a]\norigin = \"https://a.test\"\ncredential = \"a\"\n\
-             [credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = {{ env = \"SECRET\" }}\ninject = {inject}\n"
-        )
+        with_credential(&format!("client_secret = {{ env = \"SECRET\" }}\ninject = {inject}"))
     }
 
     #[test]

@@ -119,14 +119,11 @@ fn budget(value: &Value<'_>) -> Option<Budget> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::testing::{config, problems, token_settings};
+    use crate::config::testing::{config, problems, token_settings, with_credential};
     use std::time::Duration;
 
     fn credential(rest: &str) -> String {
-        format!(
-            "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.a]\norigin = \"https://a.test\"\ncredential = \"a\"\n\
-             [credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = {{ env = \"SECRET\" }}\n{rest}\n"
-        )
+        with_credential(&format!("client_secret = {{ env = \"SECRET\" }}\n{rest}"))
     }
 
     #[test]
