@@ -5,6 +5,7 @@
 //! [`TokenSource`]; `request` makes one request of it, within its `budget`.
 
 mod access_token;
+mod ask;
 mod budget;
 mod cache;
 mod clock;
@@ -15,6 +16,7 @@ mod expiry;
 mod flight;
 mod metrics;
 mod settings;
+mod shared;
 mod skew;
 mod source;
 #[cfg(test)]
@@ -22,6 +24,8 @@ mod testing;
 mod text;
 
 pub use access_token::HeaderToken;
+pub(crate) use ask::Held;
+pub use ask::{Ask, Why};
 pub use budget::Budget;
 pub(crate) use budget::Spent;
 pub(crate) use cache::{Acquired, TokenStatus};
@@ -31,6 +35,7 @@ pub use error::{About, TokenError, TokenErrorKind};
 pub(crate) use flight::{Flight, FlightResult, Flights};
 pub use metrics::TokenMetrics;
 pub use settings::RefreshSettings;
+pub(crate) use shared::{Origin, Shared};
 pub(crate) use skew::{FAR_OFF, clock_skew, is_notable, skew_in_words};
 pub use source::{Expires, FetchDetail, FetchedToken, TokenSource, TokenType};
 pub(crate) use text::{TokenFault, judge_token};

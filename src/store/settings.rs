@@ -1,0 +1,55 @@
+//! `[cache]`, as far as it is about the connection. Plain data; `config` fills it in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::secret::{SecretSource, Secrets};
+
+/// Where the store is and how it is spoken to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StoreSettings {
+    /// One server, the seeds of a cluster, or sentinels. At least one.
+    pub(crate) servers: Vec<StoreAddress>,
+    /// `rediss`, `valkeys`.
+    pub(crate) with_tls: bool,
+    /// `SELECT` after connecting; 0 is not selected.
+    pub(crate) database: u16,
+    /// The ACL user; `None` for the default one.
+    pub(crate) username: Option<String>,
+    /// Read at each dial.
+    pub(crate) password: Option<Secrets>,
+    /// `servers` are sentinels, which know the primary.
+    pub(crate) sentinel: Option<SentinelSettings>,
+    pub(crate) tls: StoreTlsSettings,
+    /// One question, from when it is sent to its answer.
+    pub(crate) timeout: Duration,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum StoreAddress {
+    /// The host as it is looked up and verified, without brackets.
+    Tcp { host: String, port: u16 },
+    /// `redis+unix://`.
+    Unix(PathBuf),
+}
+
+/// `[cache.sentinel]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SentinelSettings {
+    /// The name under which the sentinels know the primary.
+    pub(crate) master: String,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secrets>,
+}
+
+/// `[cache.tls]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct StoreTlsSettings {
+    /// Whom to trust; the system's authorities without it.
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) client_certificate: Option<SecretSource>,
+    pub(crate) client_key: Option<SecretSource>,
+    /// The name on the server's certificate, where it is not the host of the address.
+    pub(crate) server_name: Option<String>,
+}

@@ -1,0 +1,49 @@
+//! What a source is told about why it is asked.
+
+use std::time::Duration;
+
+use super::shared::Shared;
+use crate::renewal::Evidence;
+
+/// Why a token is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// The one that there is ends before long; it is still good.
+    Ahead,
+    /// There is none that can be used.
+    Cold,
+    /// An upstream refused the one that there is.
+    Refused,
+    /// Somebody wants a new one, whatever there is.
+    Forced,
+    /// Somebody wants one that nobody else sees.
+    Apart,
+}
+
+/// A question to a source.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub(crate) why: Why,
+    /// How sure it is that the token is to blame, where it was refused.
+    pub(crate) evidence: Option<Evidence>,
+    /// What the cache holds, or held last.
+    pub(crate) held: Option<Held>,
+    /// It has been put off before.
+    pub(crate) put_off: bool,
+}
+
+/// The newest token of a cache, as its source knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) shared: Shared,
+    /// How long ago it was obtained.
+    pub(crate) age: Duration,
+}
+
+impl Ask {
+    /// By one that keeps no tokens.
+    #[must_use]
+    pub const fn apart() -> Self {
+        Self { why: Why::Apart, evidence: None, held: None, put_off: false }
+    }
+}
