@@ -47,6 +47,7 @@ pub fn public_jwk(private: &Secret) -> Option<serde_json::Value> {
 /// Properties that hold for any input: each is given bytes, and says what is wrong.
 pub mod fuzzing {
     pub use crate::dial::fuzzing::authority;
+    pub use crate::fleet::fuzzing::cache_value;
     pub use crate::listen::fuzzing::{frames, heads};
     pub use crate::oauth::fuzzing::{basic, token_response};
     pub use crate::proxy::fuzzing::{challenge, first_bytes, replay, socks};

@@ -1,7 +1,12 @@
 //! A fleet of replicas that asks the authorization server once: `[cache] shared`.
 
+pub(crate) mod fuzzing;
+mod keys;
 mod names;
+mod news;
 mod protocol;
+mod seal;
 mod settings;
+mod value;
 
 pub(crate) use settings::FleetSettings;

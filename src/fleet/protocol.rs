@@ -7,6 +7,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::sync::broadcast;
+
 use super::names::{Mark, Tag};
 use crate::store::StoreError;
 use crate::token::{Budget, Why};
@@ -30,6 +32,8 @@ pub(crate) trait FleetStore: Send + Sync + 'static {
     fn beat<'a>(&'a self, instance: &'a str, gone_after: Duration) -> Answering<'a, Beat>;
     /// What is there, without a lease: for a key that is on its way out.
     fn read<'a>(&'a self, tag: &'a Tag) -> Answering<'a, Option<Stored>>;
+    /// What others have put, as it is said on the channel: see [`super::news::News`]. Some may be missed.
+    fn news(&self) -> broadcast::Receiver<String>;
 }
 
 /// A lease, by who has it and its number.
@@ -43,6 +47,9 @@ pub(crate) struct Lease {
 }
 
 /// `take`.
+///
+/// [`Why::Forced`] passes over a value, a hold and a failure, but waits for another replica that asks; who has waited asks again as
+/// [`Why::Cold`], so that any newer token will do. [`Why::Apart`] is about the budget alone: it is spent, and no lease is given.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Take {
     /// Who would lead.
@@ -70,9 +77,9 @@ pub(crate) enum Taken {
     Value(Stored),
     /// Another token because of a 401 would be one too many; not for so long.
     Hold(Duration),
-    /// A failure that counts for all, sealed; it stands for so long.
-    Failed { sealed: Vec<u8>, left: Duration },
-    /// Another replica asks; its lease ends after `left` and began `since` ago.
+    /// A failure that counts for all, sealed under this number; it stands for so long.
+    Failed { sealed: Vec<u8>, fence: u64, left: Duration },
+    /// Another replica asks; its lease ends after `left`, unless it is kept, and began `since` ago.
     Wait { left: Duration, since: Duration },
     /// The fleet's budget; there is room after so long.
     Spent(Duration),
@@ -80,9 +87,10 @@ pub(crate) enum Taken {
     Lead(Lead),
 }
 
-/// This replica leads.
+/// This replica leads; or, apart, it may ask.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Lead {
+    /// 0 for [`Why::Apart`]: nothing is put or failed under it.
     pub(crate) fence: u64,
     /// Failures in a row before this.
     pub(crate) failures: u32,

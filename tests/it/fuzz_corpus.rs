@@ -48,6 +48,11 @@ fn token_responses() {
 }
 
 #[test]
+fn values_in_a_shared_cache() {
+    replayed("cache_value", fuzzing::cache_value);
+}
+
+#[test]
 fn answers_of_http1_upstreams() {
     replayed("response_head", fuzzing::answer);
 }

@@ -55,12 +55,16 @@ const DOORS: [(&str, &[&str]); 29] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 21] = [
+const EXPOSING: [&str; 25] = [
     "cli/admin/client.rs",          // the admin token goes to the admin listener
     "cli/token.rs",                 // `attache token` prints the token: that is the command
     "config/admin_access.rs",       // the text of the file, for its [admin] table alone
     "config/load.rs",               // the text of the file may hold secrets, and is read
     "credential/fixed.rs",          // the value that is put on requests is made, once for each secret
+    "fleet/fuzzing.rs",             // a token that was opened is looked at by the fuzz target
+    "fleet/keys.rs",                // the key of the shared cache is read
+    "fleet/names.rs",               // a token has a fingerprint that takes a key to make
+    "fleet/value.rs",               // a token is sealed for the shared cache
     "jose/key.rs",                  // a key is read, once
     "oauth/request/client_auth.rs", // the client's secret goes into the token request
     "oauth/fuzzing.rs",             // a token that was taken is looked at by the fuzz targets
