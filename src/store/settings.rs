@@ -1,5 +1,6 @@
 //! `[cache]`, as far as it is about the connection. Plain data; `config` fills it in.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,4 +53,28 @@ pub(crate) struct StoreTlsSettings {
     pub(crate) client_key: Option<SecretSource>,
     /// The name on the server's certificate, where it is not the host of the address.
     pub(crate) server_name: Option<String>,
+}
+
+impl StoreAddress {
+    /// The host, of an address that has one.
+    pub(super) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { host, .. } => Some(host),
+            Self::Unix(_) => None,
+        }
+    }
+
+    pub(super) const fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+}
+
+impl fmt::Display for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }

@@ -61,6 +61,15 @@ impl Keys {
         version: "",
     };
 
+    /// The shared cache's.
+    pub(crate) const CACHE: Self = Self {
+        place: "cache.shared",
+        ca_file: "cache.tls.ca_file",
+        other_name: ", or set cache.tls.server_name",
+        identity: Some(("cache.tls.client_certificate", "cache.tls.client_key")),
+        version: "",
+    };
+
     /// A parent proxy's, which is a table of its own.
     pub(crate) const PARENT_PROXY: Self =
         Self { place: "its url", ca_file: "its ca_file", other_name: "", identity: None, version: "" };

@@ -1,0 +1,42 @@
+//! Why a dial brought no connection.
+
+use std::time::Duration;
+
+use crate::dial::DialError;
+use crate::store::error::StoreError;
+use crate::store::fault::Fault;
+use crate::store::settings::StoreAddress;
+
+/// A sentence for the operator, without a secret.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(in crate::store) enum DialFailure {
+    #[error("{0}")]
+    Dial(DialError),
+    #[error("cannot connect to {address}: {reason}")]
+    Socket { address: String, reason: String },
+    #[error("{0} is no host that can be dialled")]
+    Host(String),
+    #[error("the password is not available: {0}")]
+    Password(String),
+    /// Something that was asked on the way.
+    #[error("{address}: {error}")]
+    Answer { address: String, error: StoreError },
+    #[error("{address} is a {role}, not a primary")]
+    Role { address: String, role: String },
+    #[error("{0} is a sentinel: say so by cache.sentinel")]
+    Sentinel(String),
+    #[error("the sentinel {address} knows no primary of the name {master:?}")]
+    UnknownMaster { address: String, master: String },
+    #[error("{address} did not answer within {}", humantime::format_duration(*.within))]
+    Silent { address: String, within: Duration },
+    /// Not a failure of the node: the key is at another one.
+    #[error("{address} says that the key is elsewhere, at a place that was not understood")]
+    Moved { address: String, to: Option<StoreAddress> },
+}
+
+impl DialFailure {
+    /// What was asked on the way was not answered, or with an error.
+    pub(in crate::store) fn of(address: &StoreAddress, fault: &Fault) -> Self {
+        Self::Answer { address: address.to_string(), error: fault.error.clone() }
+    }
+}
