@@ -4,18 +4,17 @@
 //! tables` prints them only.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot be set up says why, and prints")]
 
-use std::future::Future;
 use std::hint::black_box;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use attache::bench::{
-    Budget, Clock, Expires, FetchDetail, FetchedToken, RefreshSettings, TokenCache, TokenMetrics, TokenSource,
+    Ask, Budget, Clock, Expires, FetchDetail, FetchedToken, Fetching, RefreshSettings, TokenCache, TokenMetrics,
+    TokenSource,
 };
-use attache::service::{Secret, TokenError, TokenType};
+use attache::service::{Secret, TokenType};
 use criterion::{BenchmarkId, Criterion};
 use tokio::runtime::Handle;
 
@@ -174,7 +173,7 @@ struct Scripted {
 }
 
 impl TokenSource for Scripted {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+    fn fetch(&self, _ask: Ask) -> Fetching<'_> {
         let minute = usize::try_from(self.began.elapsed().as_secs() / 60).unwrap();
         if let Some(counted) = self.minutes.as_ref().and_then(|minutes| minutes.get(minute)) {
             counted.fetch_add(1, Ordering::Relaxed);
@@ -189,6 +188,8 @@ impl TokenSource for Scripted {
                 missing_scope: Vec::new(),
                 server_date: None,
                 requested_at: tokio::time::Instant::now(),
+                age: Duration::ZERO,
+                shared: None,
                 detail: FetchDetail::default(),
             })
         })

@@ -1,17 +1,15 @@
 //! Reading the current token, which every request with a credential does, by several threads at once.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up says why")]
 
-use std::future::Future;
 use std::hint::black_box;
-use std::pin::Pin;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use attache::bench::{
-    Clock, Expires, FetchDetail, FetchedToken, RefreshSettings, TokenCache, TokenMetrics, TokenSource,
+    Ask, Clock, Expires, FetchDetail, FetchedToken, Fetching, RefreshSettings, TokenCache, TokenMetrics, TokenSource,
 };
-use attache::service::{Secret, TokenError, TokenType};
+use attache::service::{Secret, TokenType};
 use criterion::{BenchmarkId, Criterion};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -55,7 +53,7 @@ fn read(cache: &Arc<TokenCache>, threads: usize, reads: u64) -> Duration {
 struct Scripted;
 
 impl TokenSource for Scripted {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+    fn fetch(&self, _ask: Ask) -> Fetching<'_> {
         Box::pin(async {
             Ok(FetchedToken {
                 not_after: None,
@@ -66,6 +64,8 @@ impl TokenSource for Scripted {
                 missing_scope: Vec::new(),
                 server_date: None,
                 requested_at: tokio::time::Instant::now(),
+                age: Duration::ZERO,
+                shared: None,
                 detail: FetchDetail::default(),
             })
         })

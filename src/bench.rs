@@ -8,8 +8,8 @@ pub use crate::route::{Arrival, ForwardTable, Found, NoRoute, PathTable, Reverse
 pub use crate::tls::provider;
 pub use crate::tls::trust_store::pem_bundle;
 pub use crate::token::{
-    Ask, Budget, Clock, Expires, FetchDetail, FetchedToken, HeaderToken, RefreshSettings, TokenCache, TokenMetrics,
-    TokenSource, Why,
+    Ask, Budget, Clock, Expires, FetchDetail, FetchedToken, Fetching, HeaderToken, RefreshSettings, Shared, TokenCache,
+    TokenMetrics, TokenOrigin, TokenSource, Why,
 };
 
 use std::path::Path;

@@ -11,7 +11,7 @@ use super::output::{self, Failure, talk};
 use crate::app::token_source;
 use crate::config::{AdHocRequest, Config, ConfigErrors, SecretPlace};
 use crate::credential::{CredentialKind, CredentialSettings, FixedScheme, FixedSettings};
-use crate::token::{Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource as _};
+use crate::token::{Ask, Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource as _};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -129,7 +129,7 @@ pub(super) async fn token(args: TokenArgs) -> Result<(), Failure> {
         CredentialKind::Fixed(fixed) => return print_fixed(&settings.name, fixed, args.json),
     };
     let source = token_source(&settings.name, oauth).map_err(Failure::failed)?;
-    match source.fetch().await {
+    match source.fetch(Ask::apart()).await {
         Ok(token) => print(&token, args.json),
         Err(error) => Err(refuse(&error, args.json)?),
     }

@@ -104,18 +104,15 @@ impl<C> fmt::Debug for Exchange<C> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
-    use std::pin::Pin;
-
     use super::*;
     use crate::token::{
-        Clock, FetchedToken, RefreshSettings, TokenCache, TokenError, TokenErrorKind, TokenMetrics, TokenSource,
+        Ask, Clock, Fetching, RefreshSettings, TokenCache, TokenError, TokenErrorKind, TokenMetrics, TokenSource,
     };
 
     struct Never;
 
     impl TokenSource for Never {
-        fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+        fn fetch(&self, _ask: Ask) -> Fetching<'_> {
             Box::pin(async { Err(TokenError::new(TokenErrorKind::Permanent, "never")) })
         }
     }

@@ -70,7 +70,7 @@ async fn an_issuer_is_asked_where_tokens_are_and_only_once() {
     let mut settings = server.settings();
     settings.server = super::Server { token_endpoint: None, issuer: Some(format!("{}/realm", server.url)) };
     let source = source(settings);
-    assert_eq!(source.fetch().await.unwrap().access_token.expose(), "t1");
+    assert_eq!(source.fetch(Ask::apart()).await.unwrap().access_token.expose(), "t1");
     let paths = |requests: Vec<String>| -> Vec<String> {
         requests.iter().map(|request| request.split(' ').nth(1).unwrap().to_owned()).collect()
     };
@@ -78,7 +78,7 @@ async fn an_issuer_is_asked_where_tokens_are_and_only_once() {
         paths(server.requests()),
         ["/.well-known/oauth-authorization-server/realm", "/realm/.well-known/openid-configuration", "//deep/token"]
     );
-    source.fetch().await.unwrap();
+    source.fetch(Ask::apart()).await.unwrap();
     assert_eq!(paths(server.requests()), ["//deep/token"], "the document is an hour good");
 }
 
@@ -101,16 +101,16 @@ async fn a_good_document_survives_an_outage_of_its_server() {
     settings.server = super::Server { token_endpoint: None, issuer: Some(server.url.clone()) };
     let source = source(settings);
     up.store(false, Ordering::Relaxed);
-    let error = source.fetch().await.unwrap_err();
+    let error = source.fetch(Ask::apart()).await.unwrap_err();
     assert_eq!(error.kind, TokenErrorKind::Transient);
     assert!(error.message.contains("cannot give its metadata now"), "{error}");
     up.store(true, Ordering::Relaxed);
-    source.fetch().await.unwrap();
+    source.fetch(Ask::apart()).await.unwrap();
     up.store(false, Ordering::Relaxed);
     tokio::time::pause();
     tokio::time::advance(Duration::from_hours(2)).await;
     tokio::time::resume();
-    source.fetch().await.unwrap();
+    source.fetch(Ask::apart()).await.unwrap();
 }
 
 #[tokio::test]
@@ -131,13 +131,13 @@ async fn where_one_secret_is_refused_the_next_is_tried_and_remembered() {
     let mut settings = server.settings();
     settings.client_auth = ClientAuth::Basic { secrets: Secrets::new(list).unwrap(), raw: false };
     let source = source(settings);
-    let token = source.fetch().await.unwrap();
+    let token = source.fetch(Ask::apart()).await.unwrap();
     assert_eq!(token.detail.proven_by, Some(format!("the file {} (2 of 2)", path.display())));
     assert_eq!(server.requests().len(), 2);
-    source.fetch().await.unwrap();
+    source.fetch(Ask::apart()).await.unwrap();
     assert_eq!(server.requests().len(), 1, "the one that worked goes first");
     std::fs::write(&path, "three").unwrap();
-    let error = source.fetch().await.unwrap_err();
+    let error = source.fetch(Ask::apart()).await.unwrap_err();
     assert_eq!((server.requests().len(), error.code.as_deref()), (2, Some("invalid_client")));
 }
 
@@ -148,7 +148,7 @@ async fn only_a_refused_client_leads_to_the_next_secret() {
         let list = ["one", "two"].map(|text| SecretSource::Literal(literal(text)));
         let mut settings = server.settings();
         settings.client_auth = ClientAuth::Post(Secrets::new(list.into()).unwrap());
-        source(settings).fetch().await.unwrap_err();
+        source(settings).fetch(Ask::apart()).await.unwrap_err();
         assert_eq!(server.requests().len(), 1, "{status}");
     }
 }
@@ -167,14 +167,14 @@ async fn a_nonce_that_the_server_wants_is_put_into_the_next_proof() {
     let mut settings = server.settings();
     settings.dpop = Some(DpopSettings::Generated);
     let source = OAuthSource::new(settings, tls(), Some(DpopKey::generate().unwrap())).unwrap();
-    let token = source.fetch().await.unwrap();
+    let token = source.fetch(Ask::apart()).await.unwrap();
     assert_eq!(token.token_type, crate::token::TokenType::DPoP);
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
     let proof = requests[1].lines().find_map(|line| line.strip_prefix("dpop: ")).unwrap();
     let claims = claims(proof);
     assert_eq!((&claims["htm"], &claims["htu"]), (&"POST".into(), &format!("{}/token", server.url).into()));
-    source.fetch().await.unwrap();
+    source.fetch(Ask::apart()).await.unwrap();
     assert_eq!(server.requests().len(), 1, "the nonce is kept");
 }
 
@@ -210,7 +210,7 @@ async fn token_requests_take_the_configured_way_out() {
         ca_file: None,
         except: Vec::new(),
     });
-    source(settings).fetch().await.unwrap();
+    source(settings).fetch(Ask::apart()).await.unwrap();
     let (head, request) = proxy_task.await.unwrap();
     let expected = "CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\nProxy-Authorization: Basic bWU6cHc=\r\n\r\n";
     assert_eq!(head, expected);
@@ -234,8 +234,8 @@ async fn the_subject_of_an_exchange_is_the_callers_token_and_is_never_quoted() {
     });
     let source = Arc::new(source(settings));
     let of = |subject: &str| SubjectSource::new(Arc::clone(&source), literal(subject));
-    assert_eq!(of("sentinel-of-one").fetch().await.unwrap().access_token.expose(), "t1");
-    let error = of("sentinel-of-two").fetch().await.unwrap_err();
+    assert_eq!(of("sentinel-of-one").fetch(Ask::apart()).await.unwrap().access_token.expose(), "t1");
+    let error = of("sentinel-of-two").fetch(Ask::apart()).await.unwrap_err();
     assert!(!format!("{error:?}").contains("sentinel"), "{error:?}");
     assert!(!format!("{:?}", of("sentinel-of-one")).contains("sentinel"));
 }

@@ -20,8 +20,6 @@ mod response;
 mod settings;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -30,7 +28,7 @@ use tokio::sync::Semaphore;
 
 use crate::dpop::{DpopKey, Nonces};
 use crate::secret::{Secret, SecretError, SecretSource};
-use crate::token::{About, Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource};
+use crate::token::{About, Ask, Expires, FetchedToken, Fetching, TokenError, TokenErrorKind, TokenSource};
 
 pub(crate) use endpoint_url::{EndpointUrl, UnfitUrl};
 pub(crate) use identity::{Identity, assertions_fingerprint, identity, secrets_fingerprint};
@@ -264,7 +262,7 @@ struct Sent {
 }
 
 impl TokenSource for OAuthSource {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+    fn fetch(&self, _ask: Ask) -> Fetching<'_> {
         Box::pin(self.fetch_for(None))
     }
 }
@@ -301,7 +299,7 @@ impl SubjectSource {
 }
 
 impl TokenSource for SubjectSource {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+    fn fetch(&self, _ask: Ask) -> Fetching<'_> {
         Box::pin(self.exchange())
     }
 }

@@ -84,7 +84,7 @@ async fn a_token_request_is_what_the_rfc_says() {
         (http::HeaderName::from_static("x-api-key"), http::HeaderValue::from_static("k")),
         (http::header::CONTENT_LENGTH, http::HeaderValue::from_static("1")),
     ];
-    let token = source(settings).fetch().await.unwrap();
+    let token = source(settings).fetch(Ask::apart()).await.unwrap();
     assert_eq!((token.access_token.expose(), token.expires), ("t1", Expires::In(Duration::from_mins(1))));
 
     let request = server.await.unwrap();
@@ -112,26 +112,26 @@ async fn a_token_request_is_what_the_rfc_says() {
 async fn a_token_knows_what_was_asked_for_and_not_granted() {
     let (mut settings, _server) = says(ok(r#"{"access_token":"t1","scope":"b c"}"#)).await;
     settings.scope = vec!["a b".into()];
-    assert_eq!(source(settings).fetch().await.unwrap().missing_scope, ["a"]);
+    assert_eq!(source(settings).fetch(Ask::apart()).await.unwrap().missing_scope, ["a"]);
 }
 
 #[tokio::test]
 async fn more_than_64_kib_is_no_token_response() {
     let (settings, _server) = says(ok(&format!(r#"{{"access_token":"a","x":"{}"}}"#, "x".repeat(70_000)))).await;
-    let error = source(settings).fetch().await.unwrap_err();
+    let error = source(settings).fetch(Ask::apart()).await.unwrap_err();
     assert_eq!(error.kind, TokenErrorKind::InvalidResponse);
     assert!(error.message.contains("64 KiB"), "{error}");
 
     let page = format!("HTTP/1.1 503 No\r\nContent-Length: 70000\r\n\r\n{}", "x".repeat(70_000));
     let (settings, _server) = says(page).await;
-    assert_eq!(source(settings).fetch().await.unwrap_err().kind, TokenErrorKind::Transient);
+    assert_eq!(source(settings).fetch(Ask::apart()).await.unwrap_err().kind, TokenErrorKind::Transient);
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let answer = "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
     let (settings, _server) = says(answer).await;
-    let error = source(settings).fetch().await.unwrap_err();
+    let error = source(settings).fetch(Ask::apart()).await.unwrap_err();
     assert_eq!(error.kind, TokenErrorKind::InvalidResponse);
     assert!(error.message.contains("a redirect to 127.0.0.1, which is not followed"), "{error}");
 }
@@ -148,7 +148,7 @@ async fn a_silent_server_runs_into_the_timeout_even_halfway_through_its_body() {
             stream.write_all(answer.as_bytes()).await.unwrap();
             std::future::pending::<()>().await;
         });
-        let error = source(settings).fetch().await.unwrap_err();
+        let error = source(settings).fetch(Ask::apart()).await.unwrap_err();
         server.abort();
         assert_eq!(error.kind, TokenErrorKind::Timeout);
         assert!(error.message.contains("within 100ms"), "{error}");
@@ -160,16 +160,16 @@ async fn transport_failures_are_transient_and_say_what_to_check() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = source(settings(&format!("http://{address}/"))).fetch().await.unwrap_err();
+    let error = source(settings(&format!("http://{address}/"))).fetch(Ask::apart()).await.unwrap_err();
     assert_eq!(error.kind, TokenErrorKind::Transient);
     assert!(error.message.contains(&format!("{address} refuses connections; check")), "{error}");
 
-    let error = source(settings("https://no-such-name.invalid/token")).fetch().await.unwrap_err();
+    let error = source(settings("https://no-such-name.invalid/token")).fetch(Ask::apart()).await.unwrap_err();
     assert_eq!(error.kind, TokenErrorKind::Transient);
     assert!(error.message.starts_with("the name of no-such-name.invalid cannot be resolved; check"), "{error}");
 
     let (settings, _server) = says("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"access").await;
-    let error = source(settings).fetch().await.unwrap_err();
+    let error = source(settings).fetch(Ask::apart()).await.unwrap_err();
     assert_eq!(error.kind, TokenErrorKind::Transient);
     assert!(error.message.ends_with("broke before its answer was complete"), "{error}");
 }
@@ -193,14 +193,14 @@ async fn tls_failures_name_their_cause() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     });
     let source = source(settings(&format!("https://{address}/token")));
-    let error = source.fetch().await.unwrap_err();
+    let error = source.fetch(Ask::apart()).await.unwrap_err();
     assert_eq!(error.kind, TokenErrorKind::Transient);
     assert!(
         error.message.contains("the issuer of the certificate is unknown; ")
             && error.message.ends_with("name that in ca_file"),
         "{error}"
     );
-    let error = source.fetch().await.unwrap_err();
+    let error = source.fetch(Ask::apart()).await.unwrap_err();
     assert!(
         error
             .message
@@ -218,7 +218,7 @@ async fn a_secret_file_is_read_at_each_request() {
     settings.client_auth = ClientAuth::Post(Secrets::one(SecretSource::File(path.clone())));
     let source = source(settings);
     let identity = || identity(&source.settings, secrets_fingerprint(&source.settings).unwrap(), None);
-    let error = source.fetch().await.unwrap_err();
+    let error = source.fetch(Ask::apart()).await.unwrap_err();
     assert_eq!(error.kind, TokenErrorKind::Configuration);
     assert!(error.message.starts_with("the client secret cannot be read: cannot read"), "{error}");
 
@@ -226,7 +226,7 @@ async fn a_secret_file_is_read_at_each_request() {
     let first = identity();
     std::fs::write(&path, "second").unwrap();
     assert_ne!(identity(), first, "a rotated secret is another identity");
-    assert_eq!(source.fetch().await.unwrap_err().kind, TokenErrorKind::Transient);
+    assert_eq!(source.fetch(Ask::apart()).await.unwrap_err().kind, TokenErrorKind::Transient);
 }
 
 #[tokio::test]
@@ -242,9 +242,9 @@ async fn the_log_tells_of_the_request_at_every_level_without_what_is_in_it() {
     settings.client_auth = ClientAuth::Post(secrets("sentinel-secret"));
     settings.headers =
         vec![(http::HeaderName::from_static("x-api-key"), http::HeaderValue::from_static("sentinel-key"))];
-    source(settings).fetch().await.unwrap();
+    source(settings).fetch(Ask::apart()).await.unwrap();
     let (settings, _server) = says("HTTP/1.1 400 Bad\r\nContent-Length: 14\r\n\r\n{sentinel-body").await;
-    source(settings).fetch().await.unwrap_err();
+    source(settings).fetch(Ask::apart()).await.unwrap_err();
     drop(guard);
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("attache::token: token request answered") && text.contains("status=400"), "{text}");
@@ -269,7 +269,7 @@ impl std::io::Write for LogFile {
 async fn a_blank_client_id_sends_nothing() {
     let mut settings = settings("http://127.0.0.1:1/token");
     settings.client_id = " ".into();
-    assert_eq!(source(settings).fetch().await.unwrap_err().kind, TokenErrorKind::Configuration);
+    assert_eq!(source(settings).fetch(Ask::apart()).await.unwrap_err().kind, TokenErrorKind::Configuration);
 }
 
 #[test]

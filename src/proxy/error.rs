@@ -218,9 +218,11 @@ impl ProxyError {
             TokenErrorKind::Permanent => ProxyErrorKind::TokenRefused,
             TokenErrorKind::Configuration => ProxyErrorKind::CredentialUnusable,
             TokenErrorKind::InvalidResponse => ProxyErrorKind::TokenUnusable,
-            TokenErrorKind::Transient | TokenErrorKind::Timeout | TokenErrorKind::Cancelled => {
-                ProxyErrorKind::TokenUnavailable
-            }
+            TokenErrorKind::Transient
+            | TokenErrorKind::Timeout
+            | TokenErrorKind::Cancelled
+            | TokenErrorKind::Held
+            | TokenErrorKind::PutOff => ProxyErrorKind::TokenUnavailable,
         };
         let message = &error.message;
         let is_temporary = kind == ProxyErrorKind::TokenUnavailable;

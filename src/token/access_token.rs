@@ -8,6 +8,7 @@ use http::HeaderValue;
 use super::clock::Now;
 use super::control::yield_point;
 use super::expiry::Expiry;
+use super::shared::Shared;
 use super::source::{FetchDetail, FetchedToken, TokenType};
 use super::text::judge_token;
 use crate::secret::Secret;
@@ -31,6 +32,8 @@ pub(crate) struct AccessToken {
     pub(crate) fetched_at: SystemTime,
     /// What came with it.
     pub(crate) detail: FetchDetail,
+    /// Its standing among replicas.
+    pub(crate) shared: Option<Shared>,
     pub(super) header: HeaderToken,
     pub(super) used: AtomicBool,
     refresh_claimed: AtomicBool,
@@ -82,6 +85,7 @@ impl AccessToken {
             expiry,
             fetched_at: now.wall,
             detail: fetched.detail,
+            shared: fetched.shared,
             header: HeaderToken { value, generation, after_unauthorized, type_is_known },
             used: AtomicBool::new(false),
             refresh_claimed: AtomicBool::new(false),

@@ -6,9 +6,10 @@ use super::shared::Shared;
 use crate::renewal::Evidence;
 
 /// Why a token is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Why {
     /// The one that there is ends before long; it is still good.
+    #[default]
     Ahead,
     /// There is none that can be used.
     Cold,
@@ -26,6 +27,8 @@ pub struct Ask {
     pub(crate) why: Why,
     /// How sure it is that the token is to blame, where it was refused.
     pub(crate) evidence: Option<Evidence>,
+    /// A 401 is among the reasons, or was among those of a try before that failed.
+    pub(crate) after_unauthorized: bool,
     /// What the cache holds, or held last.
     pub(crate) held: Option<Held>,
     /// It has been put off before.
@@ -38,12 +41,16 @@ pub(crate) struct Held {
     pub(crate) shared: Shared,
     /// How long ago it was obtained.
     pub(crate) age: Duration,
+    /// All of its life.
+    pub(crate) lifetime: Duration,
+    /// What of it is left, short of its last moments.
+    pub(crate) usable_for: Duration,
 }
 
 impl Ask {
     /// By one that keeps no tokens.
     #[must_use]
     pub const fn apart() -> Self {
-        Self { why: Why::Apart, evidence: None, held: None, put_off: false }
+        Self { why: Why::Apart, evidence: None, after_unauthorized: false, held: None, put_off: false }
     }
 }

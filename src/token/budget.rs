@@ -52,6 +52,12 @@ impl Spent {
     pub(super) fn admit(&self, budget: Budget, now: Instant) -> Admission {
         control::lock(&self.0).admit(budget, now)
     }
+
+    /// Counts a request that has been admitted by who has the ledger of all replicas, where so many are `used`. These, if a
+    /// warning is due.
+    pub(super) fn note(&self, budget: Budget, used: u32, now: Instant) -> Option<u32> {
+        control::lock(&self.0).note(budget, used, now)
+    }
 }
 
 /// What was sent in the window that ends now. There may be thousands of these: times are nanoseconds since the first.
@@ -80,11 +86,7 @@ pub(super) enum Admission {
 impl Ledger {
     /// Counts a request that is sent now, unless it would be one too many.
     fn admit(&mut self, budget: Budget, now: Instant) -> Admission {
-        let now = nanos(now.saturating_duration_since(*self.began.get_or_insert(now)));
-        let window = nanos(budget.per);
-        while self.grains.front().is_some_and(|grain| grain.last + window <= now) {
-            self.grains.pop_front();
-        }
+        let (now, window) = self.forget(budget, now);
         let used: u32 = self.grains.iter().map(|grain| grain.requests).sum();
         if used >= budget.requests
             && let Some(oldest) = self.grains.front()
@@ -93,6 +95,22 @@ impl Ledger {
         }
         self.count(budget.requests, window, now);
         Admission::Granted { tell: self.tell(used + 1, budget.requests, window, now) }
+    }
+
+    fn note(&mut self, budget: Budget, used: u32, now: Instant) -> Option<u32> {
+        let (now, window) = self.forget(budget, now);
+        self.count(budget.requests, window, now);
+        self.tell(used, budget.requests, window, now)
+    }
+
+    /// Forgets what has left the window; this moment and the window in nanoseconds.
+    fn forget(&mut self, budget: Budget, now: Instant) -> (u64, u64) {
+        let now = nanos(now.saturating_duration_since(*self.began.get_or_insert(now)));
+        let window = nanos(budget.per);
+        while self.grains.front().is_some_and(|grain| grain.last + window <= now) {
+            self.grains.pop_front();
+        }
+        (now, window)
     }
 
     fn count(&mut self, allowed: u32, window: u64, now: u64) {
@@ -105,6 +123,10 @@ impl Ledger {
             }
             None => {
                 let most = usize::try_from(allowed.min(MAX_GRAINS)).unwrap_or_default();
+                // Only what was admitted elsewhere can be more.
+                while self.grains.len() >= most.max(1) {
+                    self.grains.pop_front();
+                }
                 self.grains.reserve_exact(most.saturating_sub(self.grains.len()));
                 self.grains.push_back(Grain { last: now, requests: 1 });
             }

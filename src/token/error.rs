@@ -33,6 +33,10 @@ pub enum About {
     Certificate,
     /// The proxy that the request was to go through.
     ParentProxy,
+    /// That it was one of too many: the server answered 429.
+    Rate,
+    /// How many may be sent: none was.
+    Budget,
 }
 
 /// The kinds of product and library interface.
@@ -50,6 +54,10 @@ pub enum TokenErrorKind {
     Cancelled,
     /// No answer in time.
     Timeout,
+    /// None was asked for: replicas that share their tokens have had as many because of 401s as may be.
+    Held,
+    /// None was asked for yet: the shared cache is away, and the token that there is lives long enough.
+    PutOff,
 }
 
 impl TokenErrorKind {
@@ -63,6 +71,8 @@ impl TokenErrorKind {
             Self::Configuration => "configuration",
             Self::Cancelled => "cancelled",
             Self::Timeout => "timeout",
+            Self::Held => "held",
+            Self::PutOff => "put_off",
         }
     }
 

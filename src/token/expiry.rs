@@ -29,24 +29,32 @@ pub(crate) struct Expiry {
 }
 
 impl Expiry {
-    /// Works out a token's life from the server's words, counted from when the request was sent. `jitter` is in 0..=1.
+    /// Works out a token's life from the server's words, counted from when the request was sent; by then it was `age` old.
+    /// (There is no moment for its beginning: that may lie before the monotonic clock's own.) `jitter` is in 0..=1.
     #[must_use]
-    pub(crate) fn new(said: Expires, requested_at: Instant, now: Now, settings: &RefreshSettings, jitter: f64) -> Self {
+    pub(crate) fn new(
+        said: Expires,
+        (requested_at, age): (Instant, Duration),
+        now: Now,
+        settings: &RefreshSettings,
+        jitter: f64,
+    ) -> Self {
         let elapsed = now.instant.saturating_duration_since(requested_at);
         let lifetime = match said {
             Expires::In(lifetime) => lifetime,
             // `exp` is on the server's wall clock; from here on only the duration counts.
-            Expires::At(at) => at.duration_since(now.wall).map_or(Duration::ZERO, |left| left + elapsed),
+            Expires::At(at) => at.duration_since(now.wall).map_or(Duration::ZERO, |left| left + elapsed + age),
             Expires::Unsaid => settings.default_lifetime,
         };
         let usable = lifetime.saturating_sub(margin(lifetime));
-        let refresh_at = settings.ahead.map(|ahead| requested_at + refresh_after(lifetime, ahead, jitter).min(usable));
+        let from_request = |life: Duration| life.saturating_sub(age);
+        let refresh_after = |ahead| refresh_after(lifetime, ahead, jitter).min(usable);
         Self {
             lifetime,
-            expires_at: requested_at + lifetime,
-            refresh_at,
-            unusable_at: requested_at + usable,
-            unusable_at_wall: now.wall - elapsed + usable,
+            expires_at: requested_at + from_request(lifetime),
+            refresh_at: settings.ahead.map(|ahead| requested_at + from_request(refresh_after(ahead))),
+            unusable_at: requested_at + from_request(usable),
+            unusable_at_wall: now.wall - elapsed + from_request(usable),
         }
     }
 
@@ -56,7 +64,7 @@ impl Expiry {
             None => fetched.expires,
             Some(end) => {
                 let elapsed = now.instant.saturating_duration_since(fetched.requested_at);
-                let left = end.duration_since(now.wall).unwrap_or_default() + elapsed;
+                let left = end.duration_since(now.wall).unwrap_or_default() + elapsed + fetched.age;
                 match fetched.expires {
                     Expires::In(lifetime) => Expires::In(lifetime.min(left)),
                     Expires::At(at) => Expires::At(at.min(end)),
@@ -64,7 +72,20 @@ impl Expiry {
                 }
             }
         };
-        Self::new(said, fetched.requested_at, now, settings, jitter)
+        Self::new(said, (fetched.requested_at, fetched.age), now, settings, jitter)
+    }
+
+    /// The same life, whose successor is asked for so much later, but while it can be used.
+    #[must_use]
+    pub(crate) fn refreshed_later(self, by: Duration) -> Self {
+        Self { refresh_at: self.refresh_at.map(|at| (at + by).min(self.unusable_at)), ..self }
+    }
+
+    /// Until the token may not be put on a request any more.
+    #[must_use]
+    pub(crate) fn usable_for(&self, now: Now) -> Duration {
+        let wall = self.unusable_at_wall.duration_since(now.wall).unwrap_or(Duration::ZERO);
+        self.unusable_at.saturating_duration_since(now.instant).min(wall)
     }
 
     /// The same life, whose successor is asked for when it is over: nobody hands one out before.
@@ -108,7 +129,7 @@ mod tests {
 
     fn expiry(said: Expires, jitter: f64) -> (Expiry, Now) {
         let now = Clock::system().now();
-        (Expiry::new(said, now.instant, now, &RefreshSettings::default(), jitter), now)
+        (Expiry::new(said, (now.instant, Duration::ZERO), now, &RefreshSettings::default(), jitter), now)
     }
 
     fn later(now: Now, seconds: f64) -> Now {
@@ -157,7 +178,8 @@ mod tests {
         let now = Clock::system().now();
         let requested_at = now.instant - Duration::from_secs(30);
         let settings = RefreshSettings::default();
-        let token = Expiry::new(Expires::In(Duration::from_secs(60)), requested_at, now, &settings, 0.0);
+        let token =
+            Expiry::new(Expires::In(Duration::from_secs(60)), (requested_at, Duration::ZERO), now, &settings, 0.0);
         assert!(token.is_usable(later(now, 27.0)));
         assert!(!token.is_usable(later(now, 29.0)));
     }
@@ -175,6 +197,18 @@ mod tests {
         assert_eq!([lives(hour, None), lives(hour, Some(60)), lives(hour, Some(7200))], [3600, 60, 3600]);
         assert_eq!([lives(Expires::At(at(600)), Some(60)), lives(Expires::At(at(60)), Some(600))], [60, 60]);
         assert_eq!([lives(Expires::Unsaid, Some(60)), lives(Expires::Unsaid, Some(7200))], [60, 300]);
+    }
+
+    #[test]
+    fn a_token_that_was_obtained_before_lives_for_what_is_left_and_is_replaced_when_the_others_replace_it() {
+        let now = Clock::system().now();
+        let (settings, hour) = (RefreshSettings::default(), Expires::In(Duration::from_secs(3600)));
+        let of = |age| Expiry::new(hour, (now.instant, Duration::from_secs(age)), now, &settings, 0.5);
+        let (new, old) = (of(0), of(1800));
+        assert!(old.is_usable(later(now, 1763.0)) && !old.is_usable(later(now, 1765.0)));
+        assert_eq!((old.lifetime, old.remaining(now).as_secs()), (new.lifetime, 1800));
+        assert_eq!(new.refresh_at.unwrap() - old.refresh_at.unwrap(), Duration::from_secs(1800));
+        assert_eq!((of(4000).refresh_at, of(4000).is_usable(now)), (Some(now.instant), false));
     }
 
     proptest! {

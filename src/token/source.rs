@@ -6,14 +6,22 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::ask::Ask;
 use super::error::TokenError;
+use super::shared::Shared;
 use crate::secret::Secret;
 
 /// Where tokens come from. A trait, because tests script it.
 pub trait TokenSource: Send + Sync + 'static {
-    /// Makes one token request. Has its own deadline; never waits for ever.
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>>;
+    /// Comes by a token, by one token request at most. Has its own deadline; never waits for ever.
+    fn fetch(&self, ask: Ask) -> Fetching<'_>;
+
+    /// An upstream has taken a token that was obtained because of a 401.
+    fn accepted(&self, _token: &Shared) {}
 }
+
+/// A token on its way.
+pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + 'a>>;
 
 /// A successful answer (RFC 6749 section 5.1), checked.
 #[derive(Debug)]
@@ -34,6 +42,10 @@ pub struct FetchedToken {
     pub server_date: Option<SystemTime>,
     /// When the request was **sent**: lifetimes count from here, so that a slow answer never extends a token.
     pub requested_at: Instant,
+    /// How old the token was then: nothing, unless it was obtained by another.
+    pub age: Duration,
+    /// Its standing among the replicas of a fleet, if it is one of theirs.
+    pub shared: Option<Shared>,
     /// What is told to people and to routes.
     pub detail: FetchDetail,
 }

@@ -1,7 +1,5 @@
 //! A scripted token source and the engine around it, for tests in paused time.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,8 +8,8 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Clock, Expires, FetchedToken, HeaderToken, RefreshSettings, TokenCache, TokenError, TokenMetrics, TokenSource,
-    TokenType,
+    Ask, Clock, Expires, FetchedToken, Fetching, HeaderToken, RefreshSettings, TokenCache, TokenError, TokenMetrics,
+    TokenSource, TokenType,
 };
 use crate::renewal::Evidence;
 use crate::secret::Secret;
@@ -62,12 +60,14 @@ pub(super) fn fetched(requested_at: Instant) -> FetchedToken {
         missing_scope: Vec::new(),
         server_date: None,
         requested_at,
+        age: Duration::ZERO,
+        shared: None,
         detail: crate::token::FetchDetail::default(),
     }
 }
 
 impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+    fn fetch(&self, _ask: Ask) -> Fetching<'_> {
         let number = self.asked.fetch_add(1, Ordering::SeqCst);
         let step = (self.script)(number);
         assert!(!matches!(step, Step::PanicAtOnce), "scripted");

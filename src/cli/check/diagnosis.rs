@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::app::token_source;
 use crate::oauth::{AssertionAudience, ClientAuth, OAuthSettings};
-use crate::token::{About, TokenError, TokenErrorKind, TokenSource as _, skew_in_words};
+use crate::token::{About, Ask, TokenError, TokenErrorKind, TokenSource as _, skew_in_words};
 
 const WANTS_POST: &str = "the server takes the secret in the form and not in the Authorization field";
 const WANTS_RAW: &str = "the server does not decode the id and the secret, as RFC 6749 section 2.3.1 would have it";
@@ -197,7 +197,9 @@ fn by_kind(error: &TokenError) -> Diagnosis {
             "compare token_endpoint with the server's metadata, or write issuer to have it looked up",
         ),
         TokenErrorKind::Permanent => unsaid_client(),
-        TokenErrorKind::Cancelled => Diagnosis::new("the request was given up", "try again"),
+        TokenErrorKind::Cancelled | TokenErrorKind::Held | TokenErrorKind::PutOff => {
+            Diagnosis::new("the request was given up", "try again")
+        }
     }
 }
 
@@ -210,7 +212,7 @@ fn unsaid_client() -> Diagnosis {
 
 async fn works(name: &str, settings: &OAuthSettings) -> bool {
     match token_source(name, settings) {
-        Ok(source) => source.fetch().await.is_ok(),
+        Ok(source) => source.fetch(Ask::apart()).await.is_ok(),
         Err(_unusable) => false,
     }
 }

@@ -16,7 +16,7 @@ use crate::cli::token;
 use crate::config::{Config, ConfigErrors, Problem};
 use crate::credential::{CredentialKind, CredentialSettings};
 use crate::oauth::Grant;
-use crate::token::{TokenError, TokenErrorKind, TokenSource as _, clock_skew, is_notable, skew_in_words};
+use crate::token::{Ask, TokenError, TokenErrorKind, TokenSource as _, clock_skew, is_notable, skew_in_words};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -130,7 +130,7 @@ async fn obtain(settings: &CredentialSettings) -> Obtained {
     }
     let began = Instant::now();
     let fetched = match token_source(&settings.name, oauth) {
-        Ok(source) => source.fetch().await,
+        Ok(source) => source.fetch(Ask::apart()).await,
         Err(error) => Err(TokenError::new(TokenErrorKind::Configuration, error.to_string())),
     };
     let took_ms = Some(began.elapsed().as_millis());

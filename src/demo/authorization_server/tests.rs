@@ -7,6 +7,7 @@ use super::*;
 use crate::demo::ask;
 use crate::oauth::{ClientAuth, OAuthSettings, OAuthSource, Server};
 use crate::secret::{Secret, SecretSource, Secrets};
+use crate::token::Ask;
 use crate::token::{Expires, FetchedToken, TokenError, TokenErrorKind, TokenSource as _};
 
 const ID: &str = "odd:id/+ &%";
@@ -28,7 +29,7 @@ async fn ask_for(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let tls = tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
-    OAuthSource::new(settings, tls, None).unwrap().fetch().await
+    OAuthSource::new(settings, tls, None).unwrap().fetch(Ask::apart()).await
 }
 
 fn basic(secret: &str) -> ClientAuth {

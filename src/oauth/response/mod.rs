@@ -102,6 +102,8 @@ fn granted(
         missing_scope,
         server_date,
         requested_at,
+        age: std::time::Duration::ZERO,
+        shared: None,
         detail,
     })
 }

@@ -59,6 +59,15 @@ const POSSESSION: [&str; 2] = ["use_dpop_nonce", "invalid_dpop_proof"];
 
 /// The error of an answer that brings no token.
 pub(crate) fn refused(answer: &Answer<'_>, members: Option<&Members>, redactor: &Redactor) -> TokenError {
+    let error = refusal(answer, members, redactor);
+    if answer.status == StatusCode::TOO_MANY_REQUESTS && error.about.is_none() {
+        error.about(About::Rate)
+    } else {
+        error
+    }
+}
+
+fn refusal(answer: &Answer<'_>, members: Option<&Members>, redactor: &Redactor) -> TokenError {
     let (host, status) = (answer.host, answer.status);
     let is_json = members.is_some();
     let refusal = members.and_then(|members| Refusal::read(members, redactor));

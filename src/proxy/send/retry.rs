@@ -20,6 +20,7 @@ use crate::proxy::outcome::UnauthorizedOutcome as Outcome;
 use crate::proxy::routing::destination::ResolvedRoute;
 use crate::proxy::state::Proxy;
 use crate::renewal::{Answer, Decision, RefusedToken};
+use crate::token::TokenErrorKind;
 use crate::upstream::{ExchangeError, ResponseBody};
 
 /// The lines about tokens that were not replaced have a measure of their own, beside the line for each outcome.
@@ -142,7 +143,7 @@ async fn another_token(route: &ResolvedRoute, sent: &Sent<'_>) -> Result<(Author
                     tracing::debug!(target: "attache::proxy", upstream, kind, "refused token not replaced: {error}");
                 }
             }
-            Err(Outcome::TokenError)
+            Err(if error.kind == TokenErrorKind::Held { Outcome::FreshToken } else { Outcome::TokenError })
         }
     }
 }

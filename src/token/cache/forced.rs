@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::TokenCache;
 use crate::token::access_token::{AccessToken, HeaderToken};
+use crate::token::ask::Why;
 use crate::token::budget::{Admission, Budget};
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::flight::FlightResult;
@@ -29,7 +30,7 @@ impl TokenCache {
         let flight = {
             let mut state = self.lock();
             state.forget_failure();
-            self.join_flight(&mut state)
+            self.join_flight(&mut state, Why::Forced)
         };
         self.wait_for(flight, wait).await
     }

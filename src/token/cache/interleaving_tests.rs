@@ -20,7 +20,8 @@ use crate::secret::Secret;
 use crate::token::control::Control;
 use crate::token::testing::{WAIT, refused_token};
 use crate::token::{
-    Acquired, Budget, CachePolicy, Clock, Expires, HeaderToken, RefreshSettings, TokenMetrics, TokenSource, TokenType,
+    Acquired, Ask, Budget, CachePolicy, Clock, Expires, Fetching, HeaderToken, RefreshSettings, TokenMetrics,
+    TokenSource, TokenType,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -50,7 +51,7 @@ struct Source {
 }
 
 impl TokenSource for Source {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<FetchedToken, TokenError>> + Send + '_>> {
+    fn fetch(&self, _ask: Ask) -> Fetching<'_> {
         Box::pin(async move {
             let number = self.asked.fetch_add(1, Ordering::SeqCst);
             let others = self.under_way.fetch_add(1, Ordering::SeqCst);
@@ -68,6 +69,8 @@ impl TokenSource for Source {
                 missing_scope: Vec::new(),
                 server_date: None,
                 requested_at,
+                age: Duration::ZERO,
+                shared: None,
                 detail: crate::token::FetchDetail::default(),
             })
         })

@@ -11,6 +11,7 @@ mod refresh;
 mod renew;
 mod repeated;
 mod request;
+mod shared;
 mod state;
 mod status;
 
@@ -30,6 +31,7 @@ use super::budget::Spent;
 use super::clock::Clock;
 use super::control::{self, Control};
 use super::metrics::TokenMetrics;
+use super::requests::TokenRequests;
 use super::settings::RefreshSettings;
 use super::source::TokenSource;
 
@@ -48,8 +50,6 @@ pub struct TokenCache {
     /// The newest token that an upstream has taken.
     accepted: AtomicU64,
     waiters: AtomicUsize,
-    /// What `budget` has been spent on.
-    spent: Spent,
     /// Refreshes that were forced lately.
     forced: Spent,
     clock: Clock,
@@ -82,6 +82,20 @@ impl TokenCache {
         control: impl Into<Control>,
         metrics: TokenMetrics,
     ) -> Arc<Self> {
+        let requests = TokenRequests::new(name, source, settings.clone(), spent, clock.clone(), metrics.clone());
+        Self::over(name, Box::new(requests), settings, clock, control, metrics)
+    }
+
+    /// The same over a source that counts its requests itself, where it sends any.
+    #[must_use]
+    pub(crate) fn over(
+        name: &str,
+        source: Box<dyn TokenSource>,
+        settings: RefreshSettings,
+        clock: Clock,
+        control: impl Into<Control>,
+        metrics: TokenMetrics,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             snapshot: ArcSwapOption::empty(),
@@ -90,7 +104,6 @@ impl TokenCache {
             always: AtomicBool::new(settings.always),
             accepted: AtomicU64::new(0),
             waiters: AtomicUsize::new(0),
-            spent,
             forced: Spent::default(),
             settings,
             clock,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::TokenCache;
 use crate::token::access_token::{AccessToken, HeaderToken};
+use crate::token::ask::Why;
 use crate::token::control::yield_point;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::flight::{Flight, FlightResult};
@@ -59,9 +60,13 @@ impl TokenCache {
             if let Some(error) = state.fail_fast(self.clock.now().instant) {
                 return Err(error);
             }
-            self.join_flight(&mut state)
+            self.join_flight(&mut state, Why::Cold)
         };
-        self.wait_for(flight, wait).await
+        match self.wait_for(flight, wait).await {
+            // Its reason was a 401, and the refused token is back.
+            Err(error) if error.kind == TokenErrorKind::Held => self.read(Arc::clone).ok_or(error),
+            result => result,
+        }
     }
 
     pub(super) async fn wait_for(
@@ -80,7 +85,7 @@ impl TokenCache {
     pub(crate) fn prime(self: &Arc<Self>) {
         if self.usable().is_none() {
             let mut state = self.lock();
-            drop(self.join_flight(&mut state));
+            drop(self.join_flight(&mut state, Why::Cold));
         }
     }
 
@@ -102,7 +107,7 @@ impl TokenCache {
         if forgets {
             state.forget_failure();
             if self.refreshes_always() {
-                drop(self.join_flight(&mut state));
+                drop(self.join_flight(&mut state, Why::Cold));
             }
         }
         forgets
@@ -112,7 +117,7 @@ impl TokenCache {
     pub(crate) fn forget_failure(self: &Arc<Self>) {
         let mut state = self.lock();
         if state.forget_failure() && self.refreshes_always() {
-            drop(self.join_flight(&mut state));
+            drop(self.join_flight(&mut state, Why::Cold));
         }
     }
 

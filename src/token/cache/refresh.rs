@@ -6,26 +6,32 @@ use std::sync::{Arc, Weak};
 use tokio::time::Instant;
 
 use super::TokenCache;
+use super::shared;
 use super::state::{LastRefresh, RefreshState};
 use crate::token::access_token::AccessToken;
+use crate::token::ask::Why;
 use crate::token::clock::Now;
 use crate::token::control::yield_point;
-use crate::token::delay::{jitter, whole_seconds};
+use crate::token::delay::whole_seconds;
 use crate::token::error::{TokenError, TokenErrorKind};
-use crate::token::expiry::Expiry;
 use crate::token::flight::{Flight, FlightResult};
 use crate::token::source::FetchedToken;
 
 impl TokenCache {
     /// Joins the token request in flight, starting it if there is none. Called under the lock: this is what makes it one.
-    pub(super) fn join_flight(self: &Arc<Self>, state: &mut RefreshState) -> Flight<Arc<AccessToken>> {
+    pub(super) fn join_flight(self: &Arc<Self>, state: &mut RefreshState, why: Why) -> Flight<Arc<AccessToken>> {
+        state.wants(why);
         state.flights.join(|completion| {
             let cache = Arc::clone(self);
             // It ends by the source's own deadline.
             self.control.spawn(async move {
                 let began = Instant::now();
-                let fetched = cache.request_token().await;
-                let result = cache.take_in(fetched, began);
+                let result = loop {
+                    let fetched = cache.request_token().await;
+                    if let Some(result) = cache.take_in(fetched, began) {
+                        break result;
+                    }
+                };
                 yield_point();
                 completion.complete(result);
             });
@@ -41,31 +47,45 @@ impl TokenCache {
             // Replaced meanwhile because of a 401: another request would be one too many.
             let replaced = state.generation() != generation;
             if !replaced && state.fail_fast(cache.clock.now().instant).is_none() {
-                drop(cache.join_flight(&mut state));
+                drop(cache.join_flight(&mut state, Why::Ahead));
             }
         });
     }
 
-    /// Takes the outcome in, and schedules what comes next.
+    /// Takes the outcome in, and schedules what comes next. `None` where the flight goes on.
     fn take_in(
         self: &Arc<Self>,
         fetched: Result<FetchedToken, TokenError>,
         began: Instant,
-    ) -> FlightResult<Arc<AccessToken>> {
+    ) -> Option<FlightResult<Arc<AccessToken>>> {
         let now = self.clock.now();
         let mut state = self.lock();
+        let fetched = match fetched {
+            Err(error) if matches!(error.kind, TokenErrorKind::Held | TokenErrorKind::PutOff) => {
+                let error = self.asked_for_nothing(&mut state, error, now)?;
+                state.flights.end();
+                if let Some(evidence) = state.cause.take() {
+                    state.renewal_helped(evidence);
+                }
+                return Some(Err(error));
+            }
+            fetched => fetched,
+        };
         state.flights.end();
         let cause = state.cause.take();
         let took = now.instant.saturating_duration_since(began);
         state.last_refresh = Some(LastRefresh { at: now.wall, took });
         let built = fetched.and_then(|fetched| {
-            let mut expiry = Expiry::of(&fetched, now, &self.settings, jitter());
+            let mut expiry = shared::expiry(self, &fetched, now);
             state.take_in(&fetched, &mut expiry, now);
-            AccessToken::new(fetched, expiry, now, state.generation + 1, state.unauthorized).ok_or_else(|| {
+            state.remember_shared(&fetched, expiry);
+            let after_unauthorized =
+                fetched.shared.as_ref().map_or(state.unauthorized, |shared| shared.after_unauthorized);
+            AccessToken::new(fetched, expiry, now, state.generation + 1, after_unauthorized).ok_or_else(|| {
                 TokenError::new(TokenErrorKind::InvalidResponse, "the access token has characters no header may hold")
             })
         });
-        match built {
+        Some(match built {
             Ok(token) => {
                 state.generation = token.generation;
                 state.unauthorized = false;
@@ -79,16 +99,24 @@ impl TokenCache {
                 }
                 Err(self.remember(&mut state, error, now))
             }
-        }
+        })
     }
 
     fn install(self: &Arc<Self>, state: &mut RefreshState, token: AccessToken, now: Now) -> Arc<AccessToken> {
         let token = Arc::new(token);
-        tracing::info!(
-            target: "attache::token", credential = %self.name, generation = token.generation,
-            expires_in = token.expiry.remaining(now).as_secs(), after_unauthorized = token.header.after_unauthorized,
-            "token obtained"
-        );
+        let expires_in = token.expiry.remaining(now).as_secs();
+        let after_unauthorized = token.header.after_unauthorized;
+        match &token.shared {
+            None => tracing::info!(
+                target: "attache::token", credential = %self.name, generation = token.generation, expires_in,
+                after_unauthorized, "token obtained"
+            ),
+            Some(shared) => tracing::info!(
+                target: "attache::token", credential = %self.name, generation = token.generation, expires_in,
+                after_unauthorized, origin = shared.origin.as_str(), shared_generation = shared.generation,
+                by = &*shared.by, "token obtained"
+            ),
+        }
         yield_point();
         // A token without any life (`still_alive`) serves those who wait for it and no one else.
         if token.expiry.is_usable(now) {
@@ -122,7 +150,7 @@ impl TokenCache {
     }
 
     /// Wakes up at `at`; a token of another generation has its own timer by then.
-    fn schedule(self: &Arc<Self>, state: &mut RefreshState, at: Instant, generation: u64) {
+    pub(super) fn schedule(self: &Arc<Self>, state: &mut RefreshState, at: Instant, generation: u64) {
         let cache = Arc::downgrade(self);
         let timer = self.control.spawn_at(at, move || on_timer(&cache, generation));
         if let Some(replaced) = state.timer.replace(timer) {
@@ -139,16 +167,16 @@ fn on_timer(cache: &Weak<TokenCache>, generation: u64) {
     if state.generation() != generation {
         return;
     }
-    let wanted = cache.refreshes_always()
-        || cache.snapshot.load().as_ref().is_some_and(|token| {
-            let used = token.used.load(Ordering::Relaxed);
-            if used {
-                token.claim_refresh();
-            }
-            used && token.expiry.is_usable(cache.clock.now())
-        });
-    if wanted {
-        drop(cache.join_flight(&mut state));
+    let (used, usable) = cache.snapshot.load().as_ref().map_or((false, false), |token| {
+        let used = token.used.load(Ordering::Relaxed);
+        if used {
+            token.claim_refresh();
+        }
+        (used, token.expiry.is_usable(cache.clock.now()))
+    });
+    if used && usable || cache.refreshes_always() {
+        let why = if usable { Why::Ahead } else { Why::Cold };
+        drop(cache.join_flight(&mut state, why));
     }
 }
 

@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::TokenCache;
+use super::state::RefreshState;
 use crate::renewal::{Evidence, RefusedToken};
 use crate::token::access_token::{AccessToken, HeaderToken};
+use crate::token::ask::Why;
 use crate::token::control::yield_point;
 use crate::token::error::TokenError;
 use crate::token::flight::Flight;
@@ -14,7 +16,13 @@ use crate::token::flight::Flight;
 impl TokenCache {
     /// Notes that an upstream has taken this token.
     pub(crate) fn accepted(&self, generation: u64) {
-        self.accepted.fetch_max(generation, Ordering::Relaxed);
+        if self.accepted.fetch_max(generation, Ordering::Relaxed) < generation
+            && let Some(token) = self.snapshot.load().as_ref()
+            && token.generation == generation
+            && let Some(shared) = token.shared.as_ref().filter(|shared| shared.after_unauthorized)
+        {
+            self.source.accepted(shared);
+        }
     }
 
     /// Notes that a renewal on this evidence has helped.
@@ -68,17 +76,20 @@ impl TokenCache {
             if let Some(error) = state.fail_fast(now.instant) {
                 return Err(error);
             }
+            if let Some(error) = state.held(now.instant) {
+                return Err(error);
+            }
             let untried = self.accepted.load(Ordering::Relaxed) < refused.generation;
             let (generation, fresh) = (refused.generation, untried && refused.after_unauthorized);
             let standing = RefusedToken { generation, fresh, allowance: state.allowance(now.instant) };
             let Some(evidence) = warrant(standing) else { return Ok(Renewal::Unwarranted) };
             // One that no upstream has taken is no loss.
             if untried || discards(evidence) {
-                self.discard(refused.generation);
+                self.discard(&mut state, refused.generation);
             }
             state.begin_renewal(evidence, now.instant);
         }
-        Ok(Renewal::Under(self.join_flight(&mut state)))
+        Ok(Renewal::Under(self.join_flight(&mut state, Why::Refused)))
     }
 
     fn newer_than(self: &Arc<Self>, generation: u64) -> Option<HeaderToken> {
@@ -86,12 +97,14 @@ impl TokenCache {
     }
 
     /// Compare and swap on the generation; called under the lock, so that no landing comes between.
-    fn discard(&self, generation: u64) {
+    fn discard(&self, state: &mut RefreshState, generation: u64) {
         yield_point();
-        if self.snapshot.load().as_ref().is_some_and(|token| token.generation == generation) {
+        let token = self.snapshot.load_full();
+        if token.as_ref().is_some_and(|token| token.generation == generation) {
             tracing::debug!(target: "attache::token", credential = %self.name, generation, "token discarded");
             yield_point();
             self.snapshot.store(None);
+            state.discarded = token.filter(|token| token.shared.is_some());
         }
     }
 }

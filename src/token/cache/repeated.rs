@@ -11,6 +11,7 @@ use super::state::RefreshState;
 use crate::token::clock::Now;
 use crate::token::error::TokenError;
 use crate::token::expiry::Expiry;
+use crate::token::requests::still_alive;
 use crate::token::source::{Expires, FetchedToken};
 
 /// Between a token that was returned again and the next token request.
@@ -78,7 +79,7 @@ impl TokenCache {
             let left = expiry.expires_at.saturating_duration_since(now.instant).clamp(DISTANCE, PATIENCE);
             tries += 1;
             if tries > TRIES || !self.lock().may_ask_again(now.instant) {
-                return self.still_alive(fetched);
+                return still_alive(fetched, &self.settings, &self.clock);
             }
             tracing::debug!(target: "attache::token", credential = %self.name, "the server returned the old token again; its end is waited for");
             self.control.sleep(left).await;

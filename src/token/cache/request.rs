@@ -1,119 +1,65 @@
 //! One token request: whether it may be sent, what comes back, and what its answer tells besides the token.
 
-use std::panic::AssertUnwindSafe;
-use std::time::Duration;
-
-use futures_util::FutureExt as _;
-use tokio::time::Instant;
-
 use super::TokenCache;
-use crate::token::budget::Admission;
-use crate::token::delay::{before_quick_retry, whole_seconds};
-use crate::token::error::{TokenError, TokenErrorKind};
-use crate::token::expiry::Expiry;
-use crate::token::skew::{FAR_OFF, clock_skew, seconds_of_skew, skew_in_words};
-use crate::token::source::{Expires, FetchedToken};
-
-/// What a server's `Retry-After` may ask for: none, or a time long past, would have us ask in a loop, and a server that
-/// asks for more patience than an hour is asked again anyway.
-const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+use crate::token::ask::{Ask, Held};
+use crate::token::delay::before_quick_retry;
+use crate::token::error::{About, TokenError, TokenErrorKind};
+use crate::token::skew::seconds_of_skew;
+use crate::token::source::FetchedToken;
 
 impl TokenCache {
     /// One token request; after a failure that may mend itself, and without `Retry-After`, one more at once, if the budget
     /// has room for it.
     pub(super) async fn request_with_retry(&self) -> Result<FetchedToken, TokenError> {
-        self.admit()?;
-        match self.send_request().await {
+        match self.ask(self.question()).await {
             Err(error) if may_mend_itself(error.kind) && error.retry_after.is_none() => {
                 self.control.sleep(before_quick_retry()).await;
-                if self.lock().may_ask_again(self.clock.now().instant) && self.admit().is_ok() {
-                    self.send_request().await
-                } else {
-                    Err(error)
+                if !self.lock().may_ask_again(self.clock.now().instant) {
+                    return Err(error);
+                }
+                match self.ask(self.question()).await {
+                    Err(withheld) if withheld.about == Some(About::Budget) => Err(error),
+                    result => result,
                 }
             }
             result => result,
         }
     }
 
-    /// A single token request, within the budget.
-    pub(super) async fn request_once(&self) -> Result<FetchedToken, TokenError> {
-        self.admit()?;
-        self.send_request().await.and_then(|fetched| self.still_alive(fetched))
-    }
-
-    /// Counts a request that is about to be sent, or says when there will be room for it.
-    fn admit(&self) -> Result<(), TokenError> {
-        let Some(budget) = self.settings.budget else { return Ok(()) };
-        let admission = self.spent.admit(budget, self.clock.now().instant);
-        match admission {
-            Admission::Granted { tell: None } => Ok(()),
-            Admission::Granted { tell: Some(used) } => {
-                let budget = budget.to_string();
-                tracing::warn!(target: "attache::token", credential = %self.name, used, budget, "four fifths of the token budget are used; no token request is sent when all of it is");
-                Ok(())
-            }
-            Admission::Spent(wait) => {
-                self.metrics.withheld(&self.name);
-                let message = format!(
-                    "the token budget of {budget} is spent, so no token request was sent; the next one may be in {} s (raise `budget` if that is too long)",
-                    whole_seconds(wait)
-                );
-                Err(TokenError::new(TokenErrorKind::Transient, message).with_retry_after(Some(wait)))
-            }
-        }
-    }
-
-    async fn send_request(&self) -> Result<FetchedToken, TokenError> {
-        let start = Instant::now();
-        // A panic in a source must not leave a flight that never lands; `fetch` itself is called inside for that reason.
-        let fetch = AssertUnwindSafe(async { self.source.fetch().await });
-        let result = fetch.catch_unwind().await.unwrap_or_else(|_| {
-            Err(TokenError::new(TokenErrorKind::Transient, "the token request ended in an internal error"))
-        });
-        if let Err(TokenError { clock_skew: Some(seconds), .. }) = &result {
-            self.note_skew(*seconds);
-        }
-        let result = result.and_then(|fetched| {
-            self.note_server_date(&fetched);
-            self.note_missing_scope(&fetched);
-            if self.lock().is_at_its_end(&fetched) { Ok(fetched) } else { self.still_alive(fetched) }
-        });
-        self.metrics.record(&self.name, start.elapsed(), result.as_ref().err());
-        result.map_err(|mut error| {
-            error.retry_after = error.retry_after.map(|asked| asked.clamp(MIN_RETRY_AFTER, MAX_RETRY_AFTER));
-            error
-        })
-    }
-
-    /// Refuses a token whose time is over when it comes. Only one that its own server gives no life (`expires_in` of zero
-    /// or less) goes to those who wait for it.
-    pub(super) fn still_alive(&self, fetched: FetchedToken) -> Result<FetchedToken, TokenError> {
+    /// Why a token is asked for now, and what there is.
+    fn question(&self) -> Ask {
         let now = self.clock.now();
-        let expiry = Expiry::of(&fetched, now, &self.settings, 0.0);
-        match fetched.expires {
-            _ if expiry.is_usable(now) => Ok(fetched),
-            Expires::In(Duration::ZERO) => Ok(fetched),
-            Expires::At(at) if at <= now.wall => {
-                let skew = fetched.server_date.map(|date| clock_skew(date, fetched.requested_at));
-                let clocks = match skew {
-                    Some(seconds) if seconds.unsigned_abs() >= FAR_OFF => skew_in_words(seconds),
-                    _ => "the clocks of this machine and of the authorization server may differ".to_owned(),
-                };
-                let message = format!("the access token that came has expired already, by its own exp; {clocks}");
-                Err(TokenError { clock_skew: skew, ..TokenError::new(TokenErrorKind::InvalidResponse, message) })
+        let state = self.lock();
+        let held = state.last.as_ref().map(|last| Held {
+            shared: last.shared.clone(),
+            age: now.instant.saturating_duration_since(last.requested_at) + last.age,
+            lifetime: last.expiry.lifetime,
+            usable_for: last.expiry.usable_for(now),
+        });
+        let (why, evidence, put_off) = (state.why, state.cause, state.put_off);
+        Ask { why, evidence, after_unauthorized: state.unauthorized, held, put_off }
+    }
+
+    /// A single token request, whose token nobody else sees.
+    pub(super) async fn request_once(&self) -> Result<FetchedToken, TokenError> {
+        self.ask(Ask::apart()).await
+    }
+
+    /// A token, by one request at most; what comes with it is noted.
+    async fn ask(&self, ask: Ask) -> Result<FetchedToken, TokenError> {
+        let result = self.source.fetch(ask).await;
+        match &result {
+            Ok(fetched) => {
+                self.note_server_date(fetched);
+                self.note_missing_scope(fetched);
             }
-            Expires::In(_) | Expires::At(_) | Expires::Unsaid => {
-                let (took, life) = (now.instant.saturating_duration_since(fetched.requested_at), expiry.lifetime);
-                let message = format!(
-                    "the access token came when its life was over or nearly so: it lives for {:.1} s, and the answer took {:.1} s",
-                    life.as_secs_f64(),
-                    took.as_secs_f64()
-                );
-                Err(TokenError::new(TokenErrorKind::Transient, message))
+            Err(error) => {
+                if let Some(seconds) = error.clock_skew {
+                    self.note_skew(seconds);
+                }
             }
         }
+        result
     }
 
     /// Tells how far the clocks are apart, before anything is made of the token: one that has expired already may be why.

@@ -5,6 +5,10 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::{advance, sleep};
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::*;
 use crate::token::testing::{Engine, Step, WAIT, captured};
 use crate::token::{Budget, RefreshSettings};

@@ -8,10 +8,13 @@ use tokio::time::Instant;
 use super::handed::Handed;
 use crate::renewal::{Allowance, Evidence, Pace};
 use crate::token::access_token::AccessToken;
+use crate::token::ask::Why;
 use crate::token::control::Task;
 use crate::token::delay::BackOff;
-use crate::token::error::TokenError;
+use crate::token::error::{TokenError, TokenErrorKind};
+use crate::token::expiry::Expiry;
 use crate::token::flight::Flights;
+use crate::token::shared::Shared;
 use crate::token::skew::Skew;
 
 /// Everything about a cache that changes outside the request path; guarded by its lock, which is never held across an
@@ -19,6 +22,8 @@ use crate::token::skew::Skew;
 #[derive(Default)]
 pub(super) struct RefreshState {
     pub(super) flights: Flights<Arc<AccessToken>>,
+    /// The best reason of all who have joined the flight.
+    pub(super) why: Why,
     /// A 401 is among the reasons of the flight, or of one before it that failed.
     pub(super) unauthorized: bool,
     /// A 401 began the flight.
@@ -29,6 +34,14 @@ pub(super) struct RefreshState {
     pub(super) back_off: BackOff,
     pub(super) timer: Option<Task>,
     pub(super) last_refresh: Option<LastRefresh>,
+    /// The newest token, as replicas know it.
+    pub(super) last: Option<Box<Last>>,
+    /// A refused token that is out of use; it comes back if there is to be no other.
+    pub(super) discarded: Option<Arc<AccessToken>>,
+    /// Until then 401s cause no token request.
+    pub(super) held_until: Option<Instant>,
+    /// The successor of the newest token has been put off.
+    pub(super) put_off: bool,
     /// What the server returned last.
     pub(super) handed: Option<Handed>,
     /// The server's clock beside ours.
@@ -44,7 +57,21 @@ pub(super) struct LastRefresh {
     pub(super) took: Duration,
 }
 
+/// The newest token of a cache whose tokens replicas share.
+pub(super) struct Last {
+    pub(super) shared: Shared,
+    pub(super) expiry: Expiry,
+    pub(super) requested_at: Instant,
+    /// How old it was then.
+    pub(super) age: Duration,
+}
+
 impl RefreshState {
+    /// Why a flight is wanted; the better reason counts.
+    pub(super) fn wants(&mut self, why: Why) {
+        self.why = if self.flights.is_under_way() { self.why.max(why) } else { why };
+    }
+
     pub(super) const fn generation(&self) -> u64 {
         self.generation
     }
@@ -94,4 +121,16 @@ impl RefreshState {
         let (error, left) = self.flights.fail_fast(now)?;
         Some(Arc::new(TokenError::clone(error).with_retry_after(Some(left))))
     }
+
+    /// The hold while it lasts, as the failure that a 401 meets.
+    pub(super) fn held(&self, now: Instant) -> Option<Arc<TokenError>> {
+        let left = self.held_until?.checked_duration_since(now).filter(|left| !left.is_zero())?;
+        Some(Arc::new(held(left)))
+    }
+}
+
+/// No token because of a 401 for so long.
+pub(crate) fn held(left: Duration) -> TokenError {
+    let message = "the replicas that share this token have renewed it because of 401s as often as may be";
+    TokenError::new(TokenErrorKind::Held, message).with_retry_after(Some(left))
 }

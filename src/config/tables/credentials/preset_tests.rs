@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use crate::config::testing::{parse_in, problems};
 use crate::credential::{CredentialKind, TokenSettings};
 use crate::oauth::{OAuthSettings, OAuthSource};
+use crate::token::Ask;
 use crate::token::{Expires, FetchedToken, TokenSource as _};
 
 fn text(rest: &str) -> String {
@@ -146,7 +147,7 @@ async fn exchange(rest: &str, answer: &str) -> (String, String, FetchedToken) {
         }
     });
     let tls = crate::tls::client_config(None, &[], None, crate::tls::MinVersion::default()).unwrap();
-    let token = OAuthSource::new(settings.oauth, tls, None).unwrap().fetch().await.unwrap();
+    let token = OAuthSource::new(settings.oauth, tls, None).unwrap().fetch(Ask::apart()).await.unwrap();
     let (head, body) = server.await.unwrap();
     (head, body, token)
 }

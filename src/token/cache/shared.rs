@@ -1,0 +1,97 @@
+//! What differs for a cache whose tokens replicas share: another one's token may be there, and a new one may have to wait.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::TokenCache;
+use super::state::{Last, RefreshState};
+use crate::token::access_token::AccessToken;
+use crate::token::ask::Why;
+use crate::token::clock::Now;
+use crate::token::delay::jitter;
+use crate::token::error::{TokenError, TokenErrorKind};
+use crate::token::expiry::Expiry;
+use crate::token::shared::{Shared, TokenOrigin};
+use crate::token::source::FetchedToken;
+
+/// Over what part of a token's life the replicas spread their questions for its successor, and the least that it is.
+const SPREAD: u32 = 20;
+const LEAST_SPREAD: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl TokenCache {
+    /// Another replica may have a newer token: looks for it, if there is one here that is in use.
+    pub(crate) fn look_for_newer(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let now = self.clock.now();
+        let in_use = self.snapshot.load().as_ref().is_some_and(|token| {
+            token.expiry.is_usable(now) && (token.used.load(Ordering::Relaxed) || self.refreshes_always())
+        });
+        if in_use && state.fail_fast(now.instant).is_none() {
+            drop(self.join_flight(&mut state, Why::Ahead));
+        }
+    }
+
+    /// True if what there is was not obtained for all replicas, or its successor has been put off: as soon as the shared cache is
+    /// back, that is asked.
+    pub(crate) fn is_on_its_own(&self) -> bool {
+        let state = self.lock();
+        state.put_off || state.last.as_ref().is_some_and(|last| last.shared.origin == TokenOrigin::Alone)
+    }
+
+    /// What replicas know of the token that is in use.
+    pub(crate) fn shared(&self) -> Option<Shared> {
+        self.snapshot.load().as_ref().and_then(|token| token.shared.clone())
+    }
+}
+
+/// The life of a token that came: all replicas that have it agree when its successor is due, and each of them adds a bit of its own.
+pub(super) fn expiry(cache: &TokenCache, fetched: &FetchedToken, now: Now) -> Expiry {
+    let Some(shared) = &fetched.shared else { return Expiry::of(fetched, now, &cache.settings, jitter()) };
+    let expiry = Expiry::of(fetched, now, &cache.settings, shared.jitter);
+    expiry.refreshed_later((expiry.lifetime / SPREAD).max(LEAST_SPREAD).mul_f64(jitter()))
+}
+
+impl RefreshState {
+    /// Remembers what replicas know of the newest token.
+    pub(super) fn remember_shared(&mut self, fetched: &FetchedToken, expiry: Expiry) {
+        (self.put_off, self.discarded, self.held_until) = (false, None, None);
+        self.last = fetched
+            .shared
+            .clone()
+            .map(|shared| Box::new(Last { shared, expiry, requested_at: fetched.requested_at, age: fetched.age }));
+    }
+}
+
+impl TokenCache {
+    /// What comes of a flight that was to ask for nothing, under the lock. `None` where somebody has joined it meanwhile who has a
+    /// better reason: then it goes on.
+    pub(super) fn asked_for_nothing(
+        self: &Arc<Self>,
+        state: &mut RefreshState,
+        error: TokenError,
+        now: Now,
+    ) -> Option<Arc<TokenError>> {
+        let wait = error.retry_after.unwrap_or_default();
+        if error.kind == TokenErrorKind::Held {
+            state.held_until = Some(now.instant + wait);
+            state.unauthorized = false;
+            if let Some(token) = state.discarded.take().filter(|token| token.expiry.is_usable(now)) {
+                self.reinstate(token);
+            }
+        } else if state.why > Why::Ahead {
+            return None;
+        } else {
+            tracing::debug!(target: "attache::token", credential = %self.name, wait = wait.as_secs(), "put off: {error}");
+            state.put_off = true;
+            self.schedule(state, now.instant + wait, state.generation());
+        }
+        Some(Arc::new(error))
+    }
+
+    /// A refused token is better than none where there is to be no other.
+    fn reinstate(&self, token: Arc<AccessToken>) {
+        if self.snapshot.load().is_none() {
+            self.snapshot.store(Some(token));
+        }
+    }
+}
