@@ -288,11 +288,14 @@ const fn written_about(about: About) -> &'static str {
         About::Client => "client",
         About::Certificate => "certificate",
         About::ParentProxy => "parent_proxy",
+        About::Rate => "rate",
+        About::Budget => "budget",
     }
 }
 
 fn read_about(word: &str) -> Option<About> {
-    [About::Client, About::Certificate, About::ParentProxy].into_iter().find(|about| written_about(*about) == word)
+    let abouts = [About::Client, About::Certificate, About::ParentProxy, About::Rate, About::Budget];
+    abouts.into_iter().find(|about| written_about(*about) == word)
 }
 
 fn read_kind(word: &str) -> Option<TokenErrorKind> {
