@@ -5,8 +5,10 @@ mod keys;
 mod names;
 mod news;
 mod protocol;
+mod scripted;
 mod seal;
 mod settings;
 mod value;
 
+pub use scripted::ScriptedStore;
 pub(crate) use settings::FleetSettings;
