@@ -23,7 +23,7 @@ pub(crate) mod dial;
 pub(crate) mod digest;
 pub(crate) mod dpop;
 pub(crate) mod exec;
-#[expect(dead_code, unused_imports, reason = "not wired in yet")]
+#[expect(dead_code, reason = "not wired in yet")]
 pub(crate) mod fleet;
 pub(crate) mod http2;
 pub(crate) mod http_auth;

@@ -9,7 +9,9 @@ use crate::config::syntax::file::{Environment, File, environment, read_text};
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::section::Section;
 use crate::config::syntax::value::Spanned;
-use crate::config::tables::{admin, callers, credentials, forward, intercept, limits, listeners, telemetry, upstreams};
+use crate::config::tables::{
+    admin, cache, callers, credentials, forward, intercept, limits, listeners, telemetry, upstreams,
+};
 use crate::config::types::{Config, ConfigFile};
 
 impl Config {
@@ -88,8 +90,12 @@ impl Config {
         let intercept = root.table("intercept");
         let intercept_at = intercept.as_ref().map(|table| table.at);
         let intercept = intercept.and_then(intercept::intercept);
+        let cache = root.table("cache");
+        let cache_at = cache.as_ref().map(|table| table.at);
+        let cache = cache.and_then(cache::cache);
         let tables = Tables {
             intercept_at,
+            cache_at,
             listeners: listeners.tables.into_iter().map(|(name, table)| listeners::listener(name, table)).collect(),
             admin: root.table("admin").and_then(admin::admin),
             upstream_names: upstreams.names,
@@ -103,7 +109,7 @@ impl Config {
                 .tables
                 .into_iter()
                 .filter_map(|(name, table)| {
-                    Some(Spanned { at: table.at, value: credentials::credential(name, table)? })
+                    Some(Spanned { at: table.at, value: credentials::credential(name, table, cache_at.is_some())? })
                 })
                 .collect(),
             caller_names: callers.names,
@@ -111,12 +117,11 @@ impl Config {
             forward: root.table("forward").map(forward::forward).unwrap_or_default(),
         };
         let limits = root.table("limits").map(limits::limits).unwrap_or_default();
-        root.reserved("cache", "remove it; each process keeps its own tokens");
         let telemetry = root.table("telemetry").map(telemetry::telemetry).unwrap_or_default();
         root.finish();
         checks::check(&file, &tables);
 
-        let config = Self { telemetry, ..resolve::settings(tables, source, limits, intercept) };
+        let config = Self { telemetry, cache, ..resolve::settings(tables, source, limits, intercept) };
         let variables = file.variables.take().into_iter().collect();
         let (problems, warnings) = file.into_findings();
         if problems.is_empty() {
@@ -166,6 +171,8 @@ mod tests {
         std::fs::write(dir.path().join("client.key"), key.signing_key.serialize_pem()).unwrap();
         std::fs::write(dir.path().join("key.pem"), key.signing_key.serialize_pem()).unwrap();
         std::fs::write(dir.path().join("workload.jwt"), "a.b.c").unwrap();
+        std::fs::write(dir.path().join("cache.key"), "0123456789abcdef".repeat(4)).unwrap();
+        std::fs::write(dir.path().join("cache.password"), "sentinel").unwrap();
         let ca = crate::tls::CertificateAuthority::generate(&[]).unwrap();
         std::fs::write(dir.path().join("ca.key"), ca.key.expose()).unwrap();
         std::fs::write(dir.path().join("ca.pem"), ca.certificate).unwrap();

@@ -62,6 +62,7 @@ pub(super) fn settings(tables: Tables<'_>, source: &str, limits: Limits, interce
         forward: tables.forward,
         limits,
         intercept,
+        cache: None,
         telemetry: TelemetrySettings::default(),
         variables: Vec::new(),
         warnings: Vec::new(),

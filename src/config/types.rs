@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::caller::CallerSettings;
 use crate::config::syntax::error::Problem;
 use crate::credential::CredentialSettings;
+use crate::fleet::FleetSettings;
 use crate::listen::{Limits, ListenAddress};
 use crate::proxy::{ForwardSettings, ListenerMode};
 use crate::route::RouteSettings;
@@ -37,6 +38,8 @@ pub struct Config {
     pub(crate) telemetry: TelemetrySettings,
     /// `[intercept]`: the local CA.
     pub(crate) intercept: Option<AuthoritySource>,
+    /// `[cache]`: what replicas share.
+    pub(crate) cache: Option<FleetSettings>,
     /// The environment variables that secrets are read from, in alphabetical order: `{ env = "NAME" }` anywhere.
     pub(crate) variables: Vec<String>,
     /// What is allowed but unwise, e.g. a secret written into the file.

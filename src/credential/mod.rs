@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 pub(crate) use binding::Binding;
 pub(crate) use fixed::Fixed;
 pub(crate) use inject::{Format, Inject, Place};
-pub(crate) use settings::{CredentialKind, CredentialSettings, FixedScheme, FixedSettings, TokenSettings};
+pub(crate) use settings::{CredentialKind, CredentialSettings, FixedScheme, FixedSettings, TokenSettings, Unshared};
 
 use self::inject::HeaderFormat;
 use crate::jose::KeyError;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::inject::Inject;
-use crate::oauth::OAuthSettings;
+use crate::oauth::{DpopSettings, Grant, OAuthSettings};
 use crate::secret::SecretSource;
 use crate::token::RefreshSettings;
 
@@ -38,6 +38,41 @@ pub(crate) struct TokenSettings {
     pub(crate) refresh: RefreshSettings,
     /// Where it goes.
     pub(crate) inject: Inject,
+    /// It takes part in `[cache] shared`, as far as it can. No part of its identity.
+    pub(crate) shared: bool,
+}
+
+/// Why tokens stay in the process that obtained them, whatever `[cache]` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unshared {
+    /// `shared = false`.
+    #[error("`shared` is false")]
+    Configured,
+    /// `dpop = true`: another process could not prove that it has the key.
+    #[error("its tokens are bound to a key of this process (set dpop.private_key)")]
+    BoundToProcess,
+    /// `token_exchange`: there is a token for each caller.
+    #[error("each caller's own token is what is exchanged")]
+    Exchanged,
+}
+
+impl TokenSettings {
+    /// Why its tokens are not shared with other replicas; `None` if they are, where there is a `[cache]`.
+    #[must_use]
+    pub(crate) const fn unshared(&self) -> Option<Unshared> {
+        if self.shared { Unshared::by_nature(&self.oauth) } else { Some(Unshared::Configured) }
+    }
+}
+
+impl Unshared {
+    /// What could not be shared even if it should be.
+    #[must_use]
+    pub(crate) const fn by_nature(oauth: &OAuthSettings) -> Option<Self> {
+        if let Grant::TokenExchange(_) = oauth.grant {
+            return Some(Self::Exchanged);
+        }
+        if let Some(DpopSettings::Generated) = oauth.dpop { Some(Self::BoundToProcess) } else { None }
+    }
 }
 
 /// A secret that is put on requests as it is.

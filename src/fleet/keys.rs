@@ -40,18 +40,18 @@ pub(crate) struct KeyId(pub(super) [u8; 4]);
 pub(crate) enum CacheKeyError {
     #[error("{0}")]
     Unreadable(#[from] SecretError),
-    #[error("{place} {fault}")]
+    #[error("{place} {fault}; make one with: openssl rand -base64 32")]
     Unsuitable { place: String, fault: KeyFault },
 }
 
 /// Why a text is no key. Never says what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyFault {
-    #[error("is shorter than 32 bytes; make one with: openssl rand -base64 32")]
+    #[error("is shorter than 32 bytes")]
     Short,
-    #[error("has fewer than 64 hex digits, which are fewer than 32 bytes; make one with: openssl rand -base64 32")]
+    #[error("has fewer than 64 hex digits, which are fewer than 32 bytes")]
     ShortHex,
-    #[error("has an odd number of hex digits, so one is missing; make one with: openssl rand -base64 32")]
+    #[error("has an odd number of hex digits, so one is missing")]
     OddHex,
     #[error("cannot be used: the cryptographic library refuses it")]
     Refused,
@@ -246,12 +246,14 @@ mod tests {
             (&"!".repeat(31), KeyFault::Short),
         ];
         for (text, fault) in cases {
-            let found = key(text).unwrap_err();
-            assert_eq!(found, fault, "{text}");
-            assert!(found.to_string().contains("openssl rand -base64 32"));
+            assert_eq!(key(text).unwrap_err(), fault, "{text}");
         }
         let error = CacheKeys::read(&Secrets::one(literal("sh0rt"))).unwrap_err().to_string();
-        assert!(error.contains("is shorter than 32 bytes") && !error.contains("sh0rt"), "{error}");
+        assert!(
+            error.contains("is shorter than 32 bytes; make one with: openssl rand -base64 32")
+                && !error.contains("sh0rt"),
+            "{error}"
+        );
     }
 
     #[test]

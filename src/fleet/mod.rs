@@ -10,5 +10,6 @@ mod seal;
 mod settings;
 mod value;
 
+pub(crate) use keys::CacheKey;
 pub use scripted::ScriptedStore;
 pub(crate) use settings::FleetSettings;

@@ -14,3 +14,10 @@ pub(crate) struct FleetSettings {
     /// Listen to what others have put.
     pub(crate) push: bool,
 }
+
+impl FleetSettings {
+    /// Everything else at its default.
+    pub(crate) fn new(store: StoreSettings, keys: Secrets) -> Self {
+        Self { store, keys, prefix: "attache".to_owned(), push: true }
+    }
+}

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::secret::{SecretSource, Secrets};
+use crate::secret::Secrets;
+use crate::tls::IdentitySource;
 
 /// Where the store is and how it is spoken to.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,11 @@ pub(crate) struct StoreSettings {
     pub(crate) tls: StoreTlsSettings,
     /// One question, from when it is sent to its answer.
     pub(crate) timeout: Duration,
+}
+
+impl StoreSettings {
+    /// Of one question, unless the configuration says another.
+    pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
 }
 
 /// Where a server listens.
@@ -49,8 +55,8 @@ pub(crate) struct SentinelSettings {
 pub(crate) struct StoreTlsSettings {
     /// Whom to trust; the system's authorities without it.
     pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) client_certificate: Option<SecretSource>,
-    pub(crate) client_key: Option<SecretSource>,
+    /// Shown to a server that asks for a certificate.
+    pub(crate) identity: Option<IdentitySource>,
     /// The name on the server's certificate, where it is not the host of the address.
     pub(crate) server_name: Option<String>,
 }

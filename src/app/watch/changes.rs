@@ -15,6 +15,9 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
     if old.intercept != new.intercept {
         lines.push("[intercept] changed".to_owned());
     }
+    if old.cache != new.cache {
+        lines.push("[cache] changed".to_owned());
+    }
     for line in needing_restart(old, new) {
         lines.push(format!("{line} changed, which takes effect with the next start"));
     }

@@ -17,6 +17,8 @@ pub(crate) struct Tables<'a> {
     pub(crate) callers: Vec<Caller>,
     /// Where `[intercept]` is.
     pub(crate) intercept_at: Option<usize>,
+    /// Where `[cache]` is.
+    pub(crate) cache_at: Option<usize>,
     pub(crate) caller_names: Vec<&'a str>,
     pub(crate) forward: ForwardSettings,
     /// Every name in the file, also of tables that could not be read.

@@ -4,6 +4,7 @@ use crate::config::checks::callers;
 use crate::config::checks::tables::{Tables, reached};
 use crate::config::syntax::file::File;
 use crate::config::tables::listeners::{Listener, Mode};
+use crate::credential::{CredentialKind, CredentialSettings};
 use crate::dial::Scheme;
 use crate::proxy::Unmatched;
 
@@ -34,6 +35,18 @@ pub(crate) fn warn(file: &File<'_>, tables: &Tables<'_>) {
             at,
             "`[intercept]` opens nothing: no forward or socks5 listener knows an upstream with a credential",
             "add one, or remove the table, and the certificate from those who trust it",
+        );
+    }
+    let shares = |credential: &CredentialSettings| match &credential.kind {
+        CredentialKind::OAuth(token) => token.unshared().is_none(),
+        CredentialKind::Fixed(_) => false,
+    };
+    if let Some(at) = tables.cache_at.filter(|_| !tables.credentials.iter().any(|credential| shares(&credential.value)))
+    {
+        file.warning(
+            at,
+            "`[cache]` shares nothing: no credential has tokens that other replicas could use",
+            "add one of kind \"oauth2\", or remove the table",
         );
     }
     for credential in &tables.credentials {

@@ -16,6 +16,8 @@ fn corpus(folder: &Path) -> Vec<String> {
     for (name, text) in [
         ("client.pem", certificate.as_str()),
         ("client.key", &key),
+        ("cache.key", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
+        ("cache.password", "sentinel"),
         ("key.pem", &key),
         ("workload.jwt", "a.b.c"),
         ("service-account.json", r#"{"private_key":"x"}"#),
@@ -154,7 +156,8 @@ fn written(form: Form) -> Option<String> {
 fn with(path: &str, key: &str, value: &str) -> String {
     let mut text = String::from(
         "[listeners.a]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.a]\norigin = \"https://*.a.test\"\ncredential = \"a\"\n\
-         [credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n",
+         [credentials.a]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n\
+         [cache]\nshared = \"rediss://127.0.0.1\"\nkey = { env = \"CACHE_KEY\" }\n",
     );
     let header = format!("[{}]\n", path.replace('*', "a"));
     let line = format!("{key} = {value}\n");
@@ -283,6 +286,10 @@ fn settings_that_differ_in_one_key_are_told_apart() {
         ("telemetry", "access_log", "\"stdout\""),
         ("telemetry", "otlp_endpoint", "\"http://collector.test\""),
         ("admin", "address", "\"127.0.0.1:1\""),
+        ("cache", "prefix", "\"x\""),
+        ("cache", "password", "{ env = \"SECRET\" }"),
+        ("cache", "sentinel", "{ master = \"x\" }"),
+        ("cache.tls", "server_name", "\"b.test\""),
     ] {
         let read = settings(path, key, value).unwrap_or_else(|| panic!("{path}.{key} = {value}"));
         assert_ne!(base, read, "{path}.{key} = {value}");

@@ -4,5 +4,6 @@ pub(super) mod error;
 pub(super) mod file;
 pub(super) mod reader;
 pub(super) mod section;
+pub(super) mod userinfo;
 pub(super) mod value;
 pub(super) mod words;

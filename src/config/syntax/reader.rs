@@ -15,13 +15,13 @@ pub(crate) struct TableReader<'a> {
     pub(crate) at: usize,
     table: &'a DeTable<'a>,
     known: Vec<&'static str>,
-    reserved: Vec<&'static str>,
+    ignored: Vec<&'static str>,
     missing: Vec<(&'static str, String)>,
 }
 
 impl<'a> TableReader<'a> {
     pub(crate) const fn new(file: &'a File<'a>, path: String, at: usize, table: &'a DeTable<'a>) -> Self {
-        Self { file, path, at, table, known: Vec::new(), reserved: Vec::new(), missing: Vec::new() }
+        Self { file, path, at, table, known: Vec::new(), ignored: Vec::new(), missing: Vec::new() }
     }
 
     /// A table that stands as a value, to be read key by key.
@@ -73,18 +73,9 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// A key that is planned but has no meaning yet: an error, so that nobody relies on it.
-    pub(crate) fn reserved(&mut self, key: &'static str, remedy: &str) {
-        self.reserved.push(key);
-        if let Some((key, _)) = self.table.get_key_value(key) {
-            let what = format!("`{}` is not supported by this version", self.dotted(key.get_ref()));
-            self.file.problem(key.span().start, what, remedy);
-        }
-    }
-
     /// Keys that are known but not looked at, because a problem with another key explains them.
     pub(crate) fn ignore(&mut self, keys: &[&'static str]) {
-        self.reserved.extend(keys);
+        self.ignored.extend(keys);
     }
 
     /// Every key with its value in the file's order, for tables whose keys are names: `(name, its place, value)`.
@@ -104,7 +95,7 @@ impl<'a> TableReader<'a> {
         for (key, at, _) in self.entries() {
             // Below a table header that could not be read, keys seem to stand at the top of the file.
             let astray = self.path.is_empty() && !self.file.is_whole();
-            if astray || self.known.contains(&key) || self.reserved.contains(&key) {
+            if astray || self.known.contains(&key) || self.ignored.contains(&key) {
                 continue;
             }
             let place = if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) };
@@ -149,14 +140,5 @@ mod tests {
         assert_eq!(found, ["proxy.toml:2:1: unknown key `addres` in [listeners.proxy]; did you mean `address`?"]);
         let found = problems("colour = 1\n[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n");
         assert!(found[0].starts_with("proxy.toml:1:1: unknown key `colour`; the keys here are `listeners`"));
-    }
-
-    #[test]
-    fn keys_of_a_later_version_are_not_swallowed() {
-        let found = problems(
-            "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[cache]\nshared = \"redis://x\"\n",
-        );
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("proxy.toml:4:2: `cache` is not supported by this version; "));
     }
 }

@@ -1,6 +1,7 @@
 //! The keys of each table, one file a table.
 
 pub(super) mod admin;
+pub(super) mod cache;
 pub(super) mod callers;
 pub(super) mod client_identity;
 pub(super) mod credentials;

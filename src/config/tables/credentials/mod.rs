@@ -17,7 +17,8 @@ use crate::config::syntax::reader::{TableReader, set};
 use crate::config::syntax::value::Value;
 use crate::config::tables::credentials::inject::inject;
 use crate::config::tables::credentials::token_request::token_request;
-use crate::credential::{CredentialKind, CredentialSettings, TokenSettings};
+use crate::credential::{CredentialKind, CredentialSettings, TokenSettings, Unshared};
+use crate::oauth::OAuthSettings;
 use crate::token::{Budget, RefreshSettings};
 
 /// `refresh_ahead` may be any fraction of the lifetime between these.
@@ -40,8 +41,8 @@ const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)
 /// More is no bound, and a slip of the finger.
 const MAX_BUDGET_REQUESTS: u32 = 1_000_000;
 
-/// Reads `[credentials.NAME]`.
-pub(crate) fn credential(name: &str, mut table: TableReader<'_>) -> Option<CredentialSettings> {
+/// Reads `[credentials.NAME]`, beside a `[cache]` or not.
+pub(crate) fn credential(name: &str, mut table: TableReader<'_>, has_cache: bool) -> Option<CredentialSettings> {
     let kind = match table.get("kind") {
         // Each kind has keys of its own: without the kind nothing can be said about them.
         Some(kind) => kind.choice(&KINDS, &[])?,
@@ -49,7 +50,7 @@ pub(crate) fn credential(name: &str, mut table: TableReader<'_>) -> Option<Crede
     };
     let required = table.get("required").and_then(|value| value.boolean()).unwrap_or_default();
     let kind = match kind {
-        Kind::OAuth2 => token(&mut table, required).map(|token| CredentialKind::OAuth(Box::new(token))),
+        Kind::OAuth2 => token(&mut table, required, has_cache).map(|token| CredentialKind::OAuth(Box::new(token))),
         Kind::Bearer => fixed::bearer(&mut table).map(CredentialKind::fixed),
         Kind::Basic => fixed::basic(&mut table).map(CredentialKind::fixed),
         Kind::Header => fixed::header(&mut table).map(CredentialKind::fixed),
@@ -58,7 +59,7 @@ pub(crate) fn credential(name: &str, mut table: TableReader<'_>) -> Option<Crede
     Some(CredentialSettings { name: name.to_owned(), kind: kind?, required })
 }
 
-fn token(table: &mut TableReader<'_>, required: bool) -> Option<TokenSettings> {
+fn token(table: &mut TableReader<'_>, required: bool, has_cache: bool) -> Option<TokenSettings> {
     let (oauth, default_lifetime) = token_request(table).unzip();
 
     let mut refresh = RefreshSettings { always: required, ..RefreshSettings::default() };
@@ -70,9 +71,26 @@ fn token(table: &mut TableReader<'_>, required: bool) -> Option<TokenSettings> {
     refresh.budget = table.get("budget").and_then(|value| budget(&value));
 
     let inject = table.table("inject").map_or_else(|| Some(crate::credential::Inject::default()), inject);
+    let shared = table.get("shared").and_then(|value| shared(&value, oauth.as_ref(), has_cache)).unwrap_or(true);
     let (mut oauth, inject) = (oauth?, inject?);
     oauth.any_token_type = inject.is_explicit();
-    Some(TokenSettings { oauth, refresh, inject })
+    Some(TokenSettings { oauth, refresh, inject, shared })
+}
+
+/// Whether it takes part in `[cache]`; a warning where that is asked for and cannot be.
+fn shared(value: &Value<'_>, oauth: Option<&OAuthSettings>, has_cache: bool) -> Option<bool> {
+    let shared = value.boolean()?;
+    let remedy = "remove it";
+    let reason = match oauth.and_then(Unshared::by_nature) {
+        _ if !shared => None,
+        Some(reason) => Some((reason.to_string(), remedy)),
+        None => (!has_cache)
+            .then(|| ("there is no [cache]".to_owned(), "add [cache] with `shared` and `key`, or remove it")),
+    };
+    if let Some((reason, remedy)) = reason {
+        value.file.warning(value.at, format!("`{}` has no effect: {reason}", value.path), remedy);
+    }
+    Some(shared)
 }
 
 /// The fraction after which a successor is asked for; `None` for never.

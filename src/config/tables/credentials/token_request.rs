@@ -7,6 +7,7 @@ use url::Url;
 use toml::de::DeValue;
 
 use crate::config::syntax::reader::{TableReader, set};
+use crate::config::syntax::userinfo::userinfo;
 use crate::config::syntax::value::Value;
 use crate::config::tables::credentials::client_auth::{assertion_audience, grant_and_client_auth, sign};
 use crate::config::tables::credentials::extra_fields::{headers, parameters};
@@ -115,11 +116,7 @@ fn proxy(value: &Value<'_>) -> Option<ParentProxySettings> {
     if url.username().is_empty() && url.password().is_none() {
         return parent_proxy::proxy(value, "proxy");
     }
-    let decoded = |text: &str| {
-        let form = format!("x={}", text.replace('+', "%2B"));
-        url::form_urlencoded::parse(form.as_bytes()).next().map(|(_, text)| text.into_owned()).unwrap_or_default()
-    };
-    let (username, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+    let (username, password) = userinfo(&url);
     let mut bare = url;
     let taken_off = bare.set_username("").is_ok() && bare.set_password(None).is_ok();
     let proxy = bare.as_str().trim_end_matches('/').parse().ok().filter(|_| taken_off);
@@ -129,7 +126,7 @@ fn proxy(value: &Value<'_>) -> Option<ParentProxySettings> {
     let what = format!("`{}`: the proxy's password is written into the file", value.path);
     let remedy = "write proxy = { url = \"http://HOST:PORT\", username = \"…\", password = { env = \"NAME\" } }";
     value.file.warning(value.at, what, remedy);
-    let password = Secrets::one(SecretSource::Literal(Secret::new(password)));
+    let password = Secrets::one(SecretSource::Literal(password.unwrap_or_else(|| Secret::new(String::new()))));
     let login = Some(ParentProxyLogin { username, password });
     Some(ParentProxySettings { key: "proxy", proxy, login, ca_file: None, except: Vec::new() })
 }
