@@ -1,13 +1,19 @@
 //! A fleet of replicas that asks the authorization server once: `[cache] shared`.
 
+mod entry;
 pub(crate) mod fuzzing;
+mod heartbeat;
 mod keys;
+mod listen;
+mod metrics;
 mod names;
 mod news;
 mod protocol;
+mod replica;
 mod scripted;
 mod seal;
 mod settings;
+mod source;
 mod value;
 
 pub(crate) use keys::CacheKey;

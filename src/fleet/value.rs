@@ -14,7 +14,7 @@ use crate::secret::Secret;
 use crate::token::{About, FetchDetail, TokenError, TokenErrorKind, TokenType, judge_token};
 
 /// By how much the clocks of two machines may differ before a token is used too long.
-const SKEW: Duration = Duration::from_secs(30);
+pub(super) const SKEW: Duration = Duration::from_secs(30);
 
 /// No failure counts for longer, whatever the store says.
 const LONGEST_FAILURE: Duration = Duration::from_secs(15 * 60);

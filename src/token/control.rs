@@ -25,7 +25,7 @@ pub(crate) enum Control {
 
 /// A spawned task, to be stopped by its owner.
 #[derive(Debug)]
-pub(super) enum Task {
+pub(crate) enum Task {
     Runtime(tokio::task::AbortHandle),
     #[cfg(test)]
     Model(shuttle::future::AbortHandle),
@@ -43,7 +43,7 @@ impl From<Handle> for Control {
 
 impl Control {
     /// Runs a future to its end, whatever becomes of the one who asked. It has to end by itself, or be stopped.
-    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task {
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Task {
         match self {
             Self::Runtime(handle) => Task::Runtime(handle.spawn(future).abort_handle()),
             #[cfg(test)]
@@ -52,7 +52,7 @@ impl Control {
     }
 
     /// Does something at `at`, unless it is stopped before.
-    pub(super) fn spawn_at(&self, at: Instant, then: impl FnOnce() + Send + 'static) -> Task {
+    pub(crate) fn spawn_at(&self, at: Instant, then: impl FnOnce() + Send + 'static) -> Task {
         match self {
             // Every cached token has such a task: no more goes into it than the timer and what it is for.
             Self::Runtime(handle) => {
@@ -78,7 +78,7 @@ impl Control {
     }
 
     /// Waits for a moment.
-    pub(super) async fn sleep(&self, moment: Duration) {
+    pub(crate) async fn sleep(&self, moment: Duration) {
         match self {
             Self::Runtime(_) => tokio::time::sleep(moment).await,
             #[cfg(test)]
@@ -98,7 +98,7 @@ impl Control {
 
 impl Task {
     /// Stops it where it waits. Nothing happens to one that has ended.
-    pub(super) fn abort(&self) {
+    pub(crate) fn abort(&self) {
         match self {
             Self::Runtime(task) => task.abort(),
             #[cfg(test)]
@@ -108,7 +108,7 @@ impl Task {
 }
 
 /// A poisoned lock means that a thread panicked between two plain assignments; the state is still whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     #[cfg(test)]
     if let Some(guard) = model_lock(mutex) {
         return guard;
@@ -118,7 +118,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Before each access to what threads share without the lock: here a model lets another thread come between.
 #[inline]
-pub(super) fn yield_point() {
+pub(crate) fn yield_point() {
     #[cfg(test)]
     if in_model() {
         shuttle::thread::sleep(Duration::ZERO);

@@ -59,7 +59,7 @@ impl Expiry {
     }
 
     /// The life of a token that came, of which `not_after` may leave less than the server's word.
-    pub(super) fn of(fetched: &FetchedToken, now: Now, settings: &RefreshSettings, jitter: f64) -> Self {
+    pub(crate) fn of(fetched: &FetchedToken, now: Now, settings: &RefreshSettings, jitter: f64) -> Self {
         let said = match fetched.not_after {
             None => fetched.expires,
             Some(end) => {

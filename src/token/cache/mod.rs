@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 pub(crate) use self::policy::Acquired;
 pub use self::policy::CachePolicy;
 use self::state::RefreshState;
+pub(crate) use self::state::held;
 pub(crate) use self::status::TokenStatus;
 use super::access_token::AccessToken;
 use super::budget::Spent;

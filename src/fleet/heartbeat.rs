@@ -1,0 +1,72 @@
+//! I am here; who else? And what is to be done when the store is back.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::replica::Replica;
+use crate::token::{Clock, jitter};
+
+/// Each replica says that it is there.
+const EACH: Duration = Duration::from_secs(30);
+/// Who has not said so for this time is not there.
+const GONE: Duration = Duration::from_secs(90);
+/// While the store takes no writes, it is tried whether it does again.
+const WHILE_REFUSING: Duration = Duration::from_secs(5);
+
+/// Beyond so much skew people are told.
+const NOTABLE_SKEW: f64 = 30.0;
+
+/// After the store is back, not all ask at one moment.
+const APART: Duration = Duration::from_secs(1);
+
+/// What the heartbeat goes by besides the time.
+pub(crate) struct Pulse {
+    /// Counts the connections that were made.
+    pub(crate) connections: watch::Receiver<u64>,
+    /// True while the store takes no writes.
+    pub(crate) refuses_writes: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Runs until it is stopped.
+pub(crate) async fn beat(replica: Arc<Replica>, mut pulse: Pulse) {
+    let mut warned = false;
+    loop {
+        if let Some(skew) = beat_once(&replica).await {
+            let notable = skew.abs() > NOTABLE_SKEW;
+            if notable && !std::mem::replace(&mut warned, notable) {
+                tracing::warn!(target: "attache::cache", clock_skew = skew.round(), "this machine's clock differs from the cache's; let both be set by a time server (NTP)");
+            }
+            warned = notable;
+        }
+        let each = if (pulse.refuses_writes)() { WHILE_REFUSING } else { EACH };
+        tokio::select! {
+            () = sleep(each.mul_f64(0.9 + 0.2 * jitter())) => {}
+            made = pulse.connections.changed() => {
+                if made.is_err() {
+                    return;
+                }
+                for entry in replica.entries() {
+                    let Some(cache) = entry.cache.upgrade().filter(|cache| cache.is_on_its_own()) else { continue };
+                    let at = Instant::now() + APART.mul_f64(jitter());
+                    entry.own(replica.control.spawn_at(at, move || cache.look_for_newer()));
+                }
+            }
+        }
+    }
+}
+
+/// By how many seconds the store's clock is ahead; `None` if it did not answer.
+async fn beat_once(replica: &Replica) -> Option<f64> {
+    let sent = Instant::now();
+    let beat = replica.store.beat(&replica.instance, GONE).await.ok()?;
+    let half = sent.elapsed() / 2;
+    let wall = Clock::system().now().wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let skew = (beat.now + half).as_secs_f64() - wall.as_secs_f64();
+    #[expect(clippy::cast_possible_truncation, reason = "a skew in milliseconds")]
+    replica.counted(beat.replicas, (skew * 1000.0) as i64);
+    replica.metrics.beat(beat.replicas, skew);
+    Some(skew)
+}

@@ -1,0 +1,133 @@
+//! One replica of a fleet: what all of its shared tokens have in common.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use arc_swap::ArcSwapOption;
+
+use super::entry::Entry;
+use super::keys::CacheKeys;
+use super::metrics::FleetMetrics;
+use super::names::{SharedIdentity, Tag};
+use super::protocol::FleetStore;
+use crate::token::{Control, TokenCache, lock};
+
+/// A replica with its connection, its keys and its name.
+pub(crate) struct Replica {
+    /// Its name, for people and on leases.
+    pub(super) instance: Arc<str>,
+    pub(super) store: Arc<dyn FleetStore>,
+    pub(super) keys: CacheKeys,
+    pub(super) prefix: String,
+    pub(super) control: Control,
+    pub(super) metrics: FleetMetrics,
+    entries: Mutex<Vec<Weak<Entry>>>,
+    made: AtomicU32,
+    replicas: AtomicU32,
+    /// In milliseconds.
+    skew: AtomicI64,
+}
+
+/// The replica that this program is, if it is one; a reload may make it another.
+#[derive(Clone, Default)]
+pub(crate) struct ReplicaHandle(Arc<ArcSwapOption<Replica>>);
+
+impl Replica {
+    /// Not in the fleet's count before its first heartbeat.
+    #[must_use]
+    pub(crate) fn new(
+        instance: &str,
+        store: Arc<dyn FleetStore>,
+        keys: CacheKeys,
+        prefix: &str,
+        control: Control,
+        metrics: FleetMetrics,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            instance: instance.into(),
+            store,
+            keys,
+            prefix: prefix.to_owned(),
+            control,
+            metrics,
+            entries: Mutex::default(),
+            made: AtomicU32::new(0),
+            replicas: AtomicU32::new(1),
+            skew: AtomicI64::new(0),
+        })
+    }
+
+    /// By the newest heartbeat; at least one.
+    pub(crate) fn replicas(&self) -> u32 {
+        self.replicas.load(Ordering::Relaxed).max(1)
+    }
+
+    /// By how many milliseconds the store's clock is ahead.
+    pub(crate) fn skew_ms(&self) -> i64 {
+        self.skew.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn counted(&self, replicas: u32, skew_ms: i64) {
+        self.replicas.store(replicas, Ordering::Relaxed);
+        self.skew.store(skew_ms, Ordering::Relaxed);
+    }
+
+    /// The key ids, the one that seals first.
+    pub(crate) fn key_ids(&self) -> Vec<String> {
+        self.keys.all().map(|key| key.id().to_string()).collect()
+    }
+
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// An entry for one cache.
+    pub(super) fn enter(&self, identity: &SharedIdentity, cache: Weak<TokenCache>) -> Arc<Entry> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let owner = format!("{}~{number}", self.instance);
+        let entry = Entry::new(&self.keys, &self.prefix, identity, owner, cache);
+        let mut entries = lock(&self.entries);
+        entries.retain(|known| known.strong_count() > 0);
+        entries.push(Arc::downgrade(&entry));
+        entry
+    }
+
+    /// Those that are in use.
+    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+        lock(&self.entries).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(super) fn entries_of(&self, tag: &Tag) -> Vec<Arc<Entry>> {
+        self.entries().into_iter().filter(|entry| entry.tag == *tag).collect()
+    }
+}
+
+impl ReplicaHandle {
+    /// Of a replica that stays.
+    #[must_use]
+    pub(crate) fn of(replica: Arc<Replica>) -> Self {
+        Self(Arc::new(ArcSwapOption::new(Some(replica))))
+    }
+
+    /// From now on the program is this replica, or none.
+    pub(crate) fn set(&self, replica: Option<Arc<Replica>>) {
+        self.0.store(replica);
+    }
+
+    pub(crate) fn current(&self) -> Option<Arc<Replica>> {
+        self.0.load_full()
+    }
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ReplicaHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReplicaHandle").field(&self.current()).finish()
+    }
+}

@@ -1,0 +1,60 @@
+//! One question for a token, on its way through the fleet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SharedCredential;
+use crate::fleet::entry::Entry;
+use crate::fleet::names::Mark;
+use crate::fleet::protocol::Take;
+use crate::fleet::replica::Replica;
+use crate::renewal::Evidence;
+use crate::token::{Ask, Clock, Shared, TokenOrigin, TokenRequests};
+
+/// A leader that is silent for so long is followed by another.
+pub(super) const LEASE: Duration = Duration::from_secs(3);
+
+/// Lent down from step to step.
+pub(super) struct Asking<'s> {
+    pub(super) replica: Arc<Replica>,
+    pub(super) entry: Arc<Entry>,
+    pub(super) requests: &'s TokenRequests,
+    pub(super) credential: &'s SharedCredential,
+    pub(super) clock: &'s Clock,
+    /// However often it is kept.
+    pub(super) longest_lease: Duration,
+    pub(super) ask: Ask,
+}
+
+impl Asking<'_> {
+    pub(super) fn question(&self) -> Take {
+        let held = self.ask.held.as_ref();
+        Take {
+            owner: self.entry.owner.clone(),
+            lease: LEASE,
+            lease_max: self.longest_lease,
+            why: self.ask.why,
+            held: held.map(|held| Mark::from(Arc::clone(&held.shared.mark))),
+            known: self.entry.known(),
+            age: held.map(|held| held.age),
+            has_taken: self
+                .ask
+                .evidence
+                .is_none_or(|evidence| !matches!(evidence, Evidence::Doubtful | Evidence::Slight)),
+            budget: self.credential.settings.budget,
+        }
+    }
+
+    /// What is known of a token besides, and counted.
+    pub(super) fn standing(&self, mark: &Mark, generation: u64, origin: TokenOrigin, by: &str) -> Shared {
+        self.replica.metrics.token(&self.credential.name, origin);
+        Shared {
+            generation,
+            mark: mark.text(),
+            origin,
+            by: by.into(),
+            after_unauthorized: self.ask.after_unauthorized,
+            jitter: mark.jitter(),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A token source that asks the fleet first: the decorator between a token cache and its token requests.
+//!
+//! The store is asked only where a token request would be sent, and once: the answer says whether there is a token already, whether
+//! another replica is asking, or whether this one is to ask (`lead`). Whatever is the matter with the store, the token is asked for
+//! as it would be without one (`alone`).
+
+mod adopt;
+mod alone;
+mod asking;
+mod lead;
+mod wait;
+
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::asking::Asking;
+use self::wait::Waiting;
+use super::entry::Entry;
+use super::metrics::WaitOutcome;
+use super::names::SharedIdentity;
+use super::protocol::Taken;
+use super::replica::{Replica, ReplicaHandle};
+use crate::token::{
+    Ask, Clock, Control, FetchedToken, Fetching, RefreshSettings, Shared, Spent, TokenCache, TokenError, TokenMetrics,
+    TokenRequests, TokenSource, Why, held, lock,
+};
+
+/// A lease is never longer than a token request may take, and a moment for what is around it.
+const AROUND: Duration = Duration::from_secs(2);
+
+/// What is asked for, and for whom.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedCredential {
+    /// Labels logs and metrics.
+    pub(crate) name: String,
+    pub(crate) identity: SharedIdentity,
+    pub(crate) settings: RefreshSettings,
+    /// A whole token request.
+    pub(crate) timeout: Duration,
+}
+
+struct FleetSource {
+    replica: ReplicaHandle,
+    credential: SharedCredential,
+    requests: TokenRequests,
+    clock: Clock,
+    entry: Mutex<Option<(Weak<Replica>, Arc<Entry>)>>,
+    cache: Arc<OnceLock<Weak<TokenCache>>>,
+}
+
+/// A cache whose tokens are those of the fleet, while the program is a replica of one. `source` sends the token requests.
+#[must_use]
+pub(crate) fn shared_cache(
+    replica: ReplicaHandle,
+    credential: SharedCredential,
+    source: Box<dyn TokenSource>,
+    clock: Clock,
+    control: impl Into<Control>,
+    metrics: TokenMetrics,
+) -> Arc<TokenCache> {
+    let (name, settings) = (credential.name.clone(), credential.settings.clone());
+    let spent = Spent::default();
+    let requests = TokenRequests::new(&name, source, settings.clone(), spent, clock.clone(), metrics.clone());
+    let link = Arc::new(OnceLock::new());
+    let (entry, cache) = (Mutex::default(), Arc::clone(&link));
+    let source = FleetSource { replica, credential, requests, clock: clock.clone(), entry, cache };
+    let cache = TokenCache::over(&name, Box::new(source), settings, clock, control, metrics);
+    link.get_or_init(|| Arc::downgrade(&cache));
+    cache
+}
+
+impl TokenSource for FleetSource {
+    fn fetch(&self, ask: Ask) -> Fetching<'_> {
+        Box::pin(async move {
+            match self.replica.current() {
+                Some(replica) => self.asking(replica, ask).token().await,
+                None => self.requests.fetch(ask).await,
+            }
+        })
+    }
+
+    fn accepted(&self, token: &Shared) {
+        let Some(replica) = self.replica.current().filter(|_| token.generation > 0) else { return };
+        let (entry, generation) = (self.entry(&replica), token.generation);
+        let of = Arc::clone(&entry);
+        // Nobody waits for it, and if it gets lost the next renewal is held for a while.
+        entry.own(replica.control.clone().spawn(async move {
+            drop(replica.store.accepted(&of.tag, generation).await);
+        }));
+    }
+}
+
+impl FleetSource {
+    fn asking(&self, replica: Arc<Replica>, ask: Ask) -> Asking<'_> {
+        let entry = self.entry(&replica);
+        let longest_lease = self.credential.timeout + AROUND;
+        Asking {
+            replica,
+            entry,
+            requests: &self.requests,
+            credential: &self.credential,
+            clock: &self.clock,
+            longest_lease,
+            ask,
+        }
+    }
+
+    /// That of this replica; another one has another store, or other keys.
+    fn entry(&self, replica: &Arc<Replica>) -> Arc<Entry> {
+        let mut known = lock(&self.entry);
+        if let Some((of, entry)) = known.as_ref()
+            && std::ptr::eq(of.as_ptr(), Arc::as_ptr(replica))
+        {
+            return Arc::clone(entry);
+        }
+        let cache = self.cache.get().cloned().unwrap_or_default();
+        let entry = replica.enter(&self.credential.identity, cache);
+        *known = Some((Arc::downgrade(replica), Arc::clone(&entry)));
+        entry
+    }
+}
+
+impl Asking<'_> {
+    /// Asks the store until it has said whose turn it is.
+    async fn token(&self) -> Result<FetchedToken, TokenError> {
+        if self.ask.why == Why::Apart && self.credential.settings.budget.is_none() {
+            return self.requests.fetch(self.ask.clone()).await;
+        }
+        if self.entry.is_alone(self.clock.now().instant) {
+            return self.alone().await;
+        }
+        let mut question = self.question();
+        let mut waiting = Waiting::none(self);
+        loop {
+            let asked_at = Instant::now();
+            let taken = match self.replica.store.take(&self.entry.tag, &question).await {
+                Ok(taken) => taken,
+                Err(error) => {
+                    waiting.ended(WaitOutcome::GaveUp);
+                    return self.without_store(&error).await;
+                }
+            };
+            match taken {
+                Taken::Value(stored) => match self.adopt(&stored, asked_at) {
+                    Ok(token) => {
+                        waiting.ended(WaitOutcome::Adopted);
+                        return Ok(token);
+                    }
+                    // What cannot be used is replaced.
+                    Err(rejected) if question.why != Why::Forced => {
+                        self.reject(rejected);
+                        question.why = Why::Forced;
+                    }
+                    Err(rejected) => {
+                        self.reject(rejected);
+                        return self.alone().await;
+                    }
+                },
+                Taken::Failed { sealed, fence, left } => match self.told_failure(&sealed, fence, left) {
+                    Ok(error) => {
+                        waiting.ended(WaitOutcome::Failed);
+                        return Err(error);
+                    }
+                    Err(rejected) => {
+                        self.reject(rejected);
+                        question.why = Why::Forced;
+                    }
+                },
+                Taken::Hold(left) => {
+                    self.replica.metrics.held(&self.credential.name);
+                    return Err(held(left));
+                }
+                Taken::Spent(left) => return Err(self.requests.withheld(left)),
+                Taken::Wait { since, .. } => {
+                    if !waiting.pause(since).await {
+                        self.entry.give_up(self.clock.now().instant);
+                        waiting.ended(WaitOutcome::GaveUp);
+                        return self.alone().await;
+                    }
+                    // Whatever comes now is newer than what was there when it was asked for.
+                    if question.why == Why::Forced {
+                        question.why = Why::Cold;
+                    }
+                }
+                Taken::Lead(lead) => {
+                    waiting.ended(WaitOutcome::TookOver);
+                    return self.lead(lead).await;
+                }
+            }
+        }
+    }
+}
