@@ -10,6 +10,7 @@ mod names;
 mod news;
 mod protocol;
 mod replica;
+mod script;
 mod scripted;
 mod seal;
 mod settings;

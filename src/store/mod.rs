@@ -137,7 +137,7 @@ impl fmt::Debug for Store {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 #[cfg(test)]
 #[path = "real_tests.rs"]

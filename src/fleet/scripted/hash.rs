@@ -89,12 +89,10 @@ impl Hash {
         let led = self.lease.as_ref().filter(|led| led.since <= now && now < led.ends(longest));
         let by_other = led.filter(|led| led.by != question.owner);
         let renews = question.why == Why::Refused && led.is_none();
-        if renews {
-            self.renewals.retain(|renewal| renewal.at <= now && now - renewal.at < RENEWALS[1].1);
-            let hold = self.hold(question, now);
-            if hold > 0 {
-                return Some(Taken::Hold(Duration::from_millis(hold)));
-            }
+        let renewals = renews.then(|| self.renewals_at(now));
+        let hold = renewals.as_ref().map_or(0, |renewals| self.hold(renewals, question, now));
+        if hold > 0 {
+            return Some(Taken::Hold(Duration::from_millis(hold)));
         }
         if let Some(failure) = self.failure.as_ref().filter(|_| !alone)
             && failure.for_all
@@ -115,13 +113,19 @@ impl Hash {
         if apart && question.budget.is_none() {
             return Some(Taken::Lead(Lead { fence: 0, failures: self.failures(), took_over_from: None, used }));
         }
-        may_write.then(|| Taken::Lead(self.lead(question, now, renews, used)))
+        may_write.then(|| Taken::Lead(self.lead(question, now, renewals, used)))
+    }
+
+    /// Those that count yet.
+    fn renewals_at(&self, now: u64) -> Vec<Renewal> {
+        let [_, (_, longest)] = RENEWALS;
+        self.renewals.iter().copied().filter(|renewal| renewal.at <= now && now - renewal.at < longest).collect()
     }
 
     /// How long no renewal is due.
-    fn hold(&self, question: &Take, now: u64) -> u64 {
+    fn hold(&self, renewals: &[Renewal], question: &Take, now: u64) -> u64 {
         let room = |(most, span): (usize, u64), of: &dyn Fn(&Renewal) -> bool| {
-            let within = self.renewals.iter().filter(|renewal| now - renewal.at < span && of(renewal));
+            let within = renewals.iter().filter(|renewal| now - renewal.at < span && of(renewal));
             let within: Vec<u64> = within.map(|renewal| renewal.at).collect();
             within.len().checked_sub(most).map_or(0, |first| within[first] + span - now)
         };
@@ -155,12 +159,13 @@ impl Hash {
         Ok(used + 1)
     }
 
-    fn lead(&mut self, question: &Take, now: u64, renews: bool, used: u32) -> Lead {
+    fn lead(&mut self, question: &Take, now: u64, renewals: Option<Vec<Renewal>>, used: u32) -> Lead {
         let before = self.value.as_ref().map_or(0, |value| value.generation);
         let left = self.value.as_ref().map_or(0, |value| value.usable_until.saturating_sub(now));
         let window = question.budget.map_or(0, |budget| millis(budget.per));
         self.forgotten_at = Some(now + left.max(window).max(FORGOTTEN_AFTER));
-        if renews {
+        if let Some(renewals) = renewals {
+            self.renewals = renewals;
             self.renewals.push(Renewal { at: now, has_taken: question.has_taken });
         }
         let failures = self.failures();

@@ -1,0 +1,19 @@
+-- fail: there is no token.
+-- KEYS 1 the identity
+-- ARGV 1 owner, 2 fence, 3 sealed failure, or '' where it is this replica's own affair, 4 nobody asks for, in ms,
+--      5 for all at once (0 1), 6 channel, 7 tag
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local names = {'lo', 'f', 'xo', 'xs', 'xn'}
+local f = {}
+for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do f[names[i]] = value end
+local function text(number) return string.format('%.0f', number) end
+if f.lo ~= ARGV[1] or f.f ~= ARGV[2] then return {'lost'} end
+redis.call('HDEL', KEYS[1], 'lo', 'ls', 'lu')
+redis.pcall('PUBLISH', ARGV[6], ARGV[7] .. ' 0')
+if ARGV[3] == '' then return {'released'} end
+-- One replica may have a broken network or an old secret; two that see the same are right.
+local all = ARGV[5] == '1' or f.xs == '1' or (f.xo and f.xo ~= ARGV[1])
+redis.call('HSET', KEYS[1], 'x', ARGV[3], 'xf', ARGV[2], 'xo', ARGV[1], 'xu', text(now + tonumber(ARGV[4])),
+  'xs', all and '1' or '0', 'xn', text((tonumber(f.xn or 0) or 0) + 1))
+return {all and 'shared' or 'noted'}
