@@ -55,6 +55,33 @@ async fn what_did_not_change_keeps_its_token_and_its_connections() {
     assert_eq!(proxy.metric("attache_config_reloads_total{outcome=\"ok\"}").await, 1.0);
 }
 
+/// Who can write the file is not always who may say where tokens go.
+#[tokio::test]
+async fn a_changed_file_waits_with_another_shared_cache() {
+    let (one, other) =
+        (Scripted::start(|_, _| Reply::ok("one")).await, Scripted::start(|_, _| Reply::ok("other")).await);
+    let text = |origin: &str| format!("{}{ADMIN}[upstreams.api]\norigin = \"{origin}\"\n", base("base", "api"));
+    let file = File::new(&text(&one.origin()));
+    let proxy = TestProxy::of_file(&file.path());
+    let base_url = proxy.address("base");
+    let cache = "[cache]\nshared = \"redis://127.0.0.1:1\"\nkey = \"a key that is long enough to be one\"\n";
+    file.write(&format!("{}{cache}", text(&other.origin())));
+    let admin = proxy.address("admin");
+    let last = || async { get(admin, "localhost", "/api/status").await.json()["reloads"][0].clone() };
+    until("the waiting file is told of", || async { !last().await.is_null() }).await;
+    let reload = last().await;
+    assert_eq!((&reload["ok"], &reload["cause"]), (&false.into(), &"file".into()));
+    assert_eq!(
+        reload["problems"][0],
+        "[cache] changed, which says where tokens go: it waits for SIGHUP or POST /api/reload"
+    );
+    assert_eq!(get(base_url, "localhost", "/").await.text(), "one", "as a whole");
+    assert_eq!(proxy.metric("attache_config_reloads_total{outcome=\"failed\"}").await, 0.0, "nothing is wrong with it");
+    let reload = proxy.reload().await;
+    assert!(reload.ok && reload.changes.contains(&"[cache] changed".to_owned()), "{reload:?}");
+    assert_eq!(get(base_url, "localhost", "/").await.text(), "other");
+}
+
 /// Paths in the file start at its folder, whether the file itself was named by a relative path or by an absolute one.
 #[tokio::test]
 async fn relative_paths_mean_the_same_at_start_and_at_a_reload() {

@@ -24,6 +24,12 @@ pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
     lines
 }
 
+/// The table for which a changed file waits as a whole: it says where tokens go, and who can write a file is not always who may
+/// decide that.
+pub(crate) fn waiting(old: &Config, new: &Config) -> Option<&'static str> {
+    (old.cache != new.cache).then_some("[cache]")
+}
+
 /// Tables that are read when the program starts, and then not again.
 fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let tables = [
@@ -65,6 +71,7 @@ mod tests {
                 .concat(),
         );
         assert_eq!(changes(&old, &old), [""; 0]);
+        assert_eq!(waiting(&old, &new), None);
         let told = changes(&old, &new);
         // The listener reaches other upstreams now.
         assert_eq!(
@@ -77,5 +84,29 @@ mod tests {
                 "[limits] changed, which takes effect with the next start",
             ]
         );
+    }
+
+    #[test]
+    fn whatever_changes_in_the_shared_cache_waits() {
+        let with = |cache: &str| {
+            config(&format!(
+                "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[cache]\nkey = \"a key that is long enough to be one\"\n{cache}"
+            ))
+        };
+        let old = with("shared = \"redis://a.test\"\n");
+        assert_eq!(waiting(&old, &with("shared = \"redis://a.test:6379\"\n")), None, "the same in other words");
+        for cache in [
+            "shared = \"redis://b.test\"",
+            "shared = \"rediss://a.test\"",
+            "shared = \"redis://a.test\"\nprefix = \"other\"",
+            "shared = \"redis://a.test\"\npassword = \"x\"",
+        ] {
+            let new = with(cache);
+            assert_eq!(
+                (waiting(&old, &new), changes(&old, &new).as_slice()),
+                (Some("[cache]"), &["[cache] changed".to_owned()][..]),
+                "{cache}"
+            );
+        }
     }
 }

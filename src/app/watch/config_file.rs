@@ -17,7 +17,7 @@ use crate::app::error::StartFailure;
 use crate::app::live::{Live, State};
 use crate::app::sockets::{ADMIN, Sockets, listening_at, tcp_addresses};
 use crate::app::sources::BuildError;
-use crate::app::watch::changes::changes;
+use crate::app::watch::changes::{changes, waiting};
 use crate::app::workers::Workers;
 use crate::config::{Config, ConfigErrors, ConfigFile};
 use crate::listen::Listening;
@@ -61,12 +61,20 @@ impl Reloader {
     }
 
     async fn reload(&mut self, cause: ReloadCause) -> Reload {
-        let reload = match self.replace().await {
+        let reload = match self.replace(cause).await {
             Ok(changes) => {
                 tracing::info!(target: "attache::app", ?cause, "configuration reloaded: {}", summary(&changes));
                 Reload::done(cause, changes)
             }
-            Err(problems) => {
+            Err(NotReplaced::Waits(table)) => {
+                let waits =
+                    format!("{table} changed, which says where tokens go: it waits for SIGHUP or POST /api/reload");
+                tracing::warn!(target: "attache::app", ?cause, "the configuration is not reloaded, the old one stays: {waits}");
+                let reload = Reload::refused(cause, vec![waits]);
+                self.reloads.remember(reload.clone());
+                return reload;
+            }
+            Err(NotReplaced::Wrong(problems)) => {
                 for Trouble { message, file, at } in &problems {
                     let (line, column) = at.unzip();
                     tracing::error!(target: "attache::app", ?cause, file, line, column, "the configuration is not reloaded, the old one stays: {message}");
@@ -79,14 +87,17 @@ impl Reloader {
         reload
     }
 
-    /// What changed, or all problems.
-    async fn replace(&mut self) -> Result<Vec<String>, Vec<Trouble>> {
+    /// What changed, or why nothing did.
+    async fn replace(&mut self, cause: ReloadCause) -> Result<Vec<String>, NotReplaced> {
         let file = self.live.current().config.file.clone();
         let ConfigFile { path, .. } =
             file.ok_or_else(|| Trouble::one("this attache was started without a configuration file"))?;
         loop {
             let before = self.live.current();
             let config = Arc::new(load(&path).await?);
+            if let (ReloadCause::File, Some(table)) = (cause, waiting(&before.config, &config)) {
+                return Err(NotReplaced::Waits(table));
+            }
             let plan = self.sockets.plan(&config.listeners, self.workers.count());
             let plan = plan.map_err(|error| Trouble::one(message_of(&error)))?;
             let built = build(&self.live, &config, plan.slots.clone(), &before).await?;
@@ -106,6 +117,19 @@ impl Reloader {
             }
             return Ok(changes);
         }
+    }
+}
+
+/// Why the old configuration stays.
+enum NotReplaced {
+    /// This table is not taken over because its file has changed and nothing else.
+    Waits(&'static str),
+    Wrong(Vec<Trouble>),
+}
+
+impl From<Vec<Trouble>> for NotReplaced {
+    fn from(problems: Vec<Trouble>) -> Self {
+        Self::Wrong(problems)
     }
 }
 
