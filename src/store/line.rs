@@ -116,10 +116,6 @@ impl Shared {
     pub(super) fn connections(&self) -> watch::Receiver<u64> {
         self.made.subscribe()
     }
-
-    pub(super) fn is_connected(&self) -> bool {
-        read(&self.line).is_some()
-    }
 }
 
 impl Line {

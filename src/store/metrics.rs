@@ -1,9 +1,12 @@
 //! What is counted about the connection to the store and what it is asked.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -11,9 +14,6 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Metric;
 
 use super::error::StoreError;
-
-/// No labels: a family of one series, which is not there before it is set.
-type NoLabels = [(&'static str, &'static str); 0];
 
 /// | metric | is |
 /// |---|---|
@@ -26,10 +26,38 @@ pub(crate) struct StoreMetrics(Arc<Families>);
 
 #[derive(Debug)]
 struct Families {
-    up: Family<NoLabels, Gauge>,
+    up: Up,
     operations: Family<OperationLabels, Counter>,
     duration: Family<OperationLabel, Histogram, fn() -> Histogram>,
     reconnects: Family<CauseLabel, Counter>,
+}
+
+/// Without a store there is nothing that could be up or down: it is not there before it is set.
+#[derive(Debug, Clone, Default)]
+struct Up {
+    gauge: Gauge,
+    is_set: Arc<AtomicBool>,
+}
+
+impl Up {
+    fn set(&self, up: bool) {
+        self.gauge.set(i64::from(up));
+        self.is_set.store(true, Ordering::Relaxed);
+    }
+}
+
+impl EncodeMetric for Up {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.gauge.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        self.gauge.metric_type()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.is_set.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,7 +79,7 @@ struct CauseLabel {
 impl Default for Families {
     fn default() -> Self {
         Self {
-            up: Family::default(),
+            up: Up::default(),
             operations: Family::default(),
             duration: Family::new_with_constructor(histogram),
             reconnects: Family::default(),
@@ -88,7 +116,7 @@ impl StoreMetrics {
     }
 
     pub(super) fn up(&self, up: bool) {
-        self.0.up.get_or_create(&[]).set(i64::from(up));
+        self.0.up.set(up);
     }
 
     pub(super) fn reconnected(&self, cause: &'static str) {

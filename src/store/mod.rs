@@ -140,5 +140,7 @@ impl fmt::Debug for Store {
 pub(crate) mod testing;
 
 #[cfg(test)]
-#[path = "real_tests.rs"]
+mod peer_tests;
+
+#[cfg(test)]
 mod real_tests;

@@ -190,7 +190,7 @@ fn spawn(kind: Kind, sentinel: bool, folder: &Path) -> Child {
 }
 
 /// One with room for the port of a cluster's own conversation, which is ten thousand higher.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         if port < 55_000 {

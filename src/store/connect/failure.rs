@@ -35,6 +35,15 @@ pub(in crate::store) enum DialFailure {
 }
 
 impl DialFailure {
+    /// Of two failures of one dial the one that says more: what a server answers, rather than that another one is not there.
+    pub(in crate::store) fn or_more_telling(self, earlier: Option<Self>) -> Self {
+        let says_little = |failure: &Self| matches!(failure, Self::Dial(_) | Self::Socket { .. } | Self::Silent { .. });
+        match earlier {
+            Some(earlier) if says_little(&self) && !says_little(&earlier) => earlier,
+            _ => self,
+        }
+    }
+
     /// What was asked on the way was not answered, or with an error.
     pub(in crate::store) fn of(address: &StoreAddress, fault: &Fault) -> Self {
         Self::Answer { address: address.to_string(), error: fault.error.clone() }

@@ -102,7 +102,7 @@ impl Dialler {
                     self.moved = Some(node);
                     return Ok(session);
                 }
-                Err(error) => failure = Some(error),
+                Err(error) => failure = Some(error.or_more_telling(failure)),
             }
             self.moved = None;
         }
@@ -117,7 +117,7 @@ impl Dialler {
                     self.moved = Some(node).filter(|node| *node != seed);
                     return Ok(session);
                 }
-                Err(error) => failure = Some(error),
+                Err(error) => failure = Some(error.or_more_telling(failure)),
             }
         }
         Err(failure.unwrap_or_else(|| DialFailure::Host("an empty list".into())))
@@ -152,7 +152,7 @@ impl Dialler {
                     self.first = index;
                     return Ok(session);
                 }
-                Err(error) => failure = Some(error),
+                Err(error) => failure = Some(error.or_more_telling(failure)),
             }
         }
         Err(failure.unwrap_or_else(|| DialFailure::Host("an empty list".into())))

@@ -1,0 +1,492 @@
+//! The store against scripted servers, which do what no real one does when it is told to.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use super::real_tests::{echo, hello, probe, settings, until};
+use super::*;
+use crate::secret::{Secret, SecretSource, Secrets};
+
+/// What a scripted server does with a command.
+enum Say {
+    Bytes(&'static str),
+    Owned(String),
+    /// Not now, and everything else meanwhile.
+    Late(Duration, &'static str),
+    Nothing,
+    Close,
+    /// A text without an end.
+    Flood,
+}
+
+/// A server that answers by a script, which is told the number of the connection and the command.
+struct Peer {
+    port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+    accepted: Arc<Mutex<Vec<Instant>>>,
+    closed: Arc<Mutex<usize>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Peer {
+    async fn start(script: impl Fn(usize, &str) -> Say + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (asked, accepted, closed): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<Instant>>>, Arc<Mutex<usize>>) =
+            (Arc::default(), Arc::default(), Arc::default());
+        let (heard, opened, ended, script) =
+            (Arc::clone(&asked), Arc::clone(&accepted), Arc::clone(&closed), Arc::new(script));
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let number = {
+                    let mut opened = opened.lock().unwrap();
+                    opened.push(Instant::now());
+                    opened.len()
+                };
+                let (heard, script, ended) = (Arc::clone(&heard), Arc::clone(&script), Arc::clone(&ended));
+                connections.spawn(async move {
+                    let _broken = converse(stream, |command| {
+                        heard.lock().unwrap().push(command.to_owned());
+                        script(number, command)
+                    })
+                    .await;
+                    *ended.lock().unwrap() += 1;
+                });
+            }
+        });
+        Self { port, asked, accepted, closed, task }
+    }
+
+    fn address(&self) -> StoreAddress {
+        StoreAddress::Tcp { host: "127.0.0.1".into(), port: self.port }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// How often a command was said that begins so.
+    fn count(&self, begin: &str) -> usize {
+        self.asked().iter().filter(|command| command.starts_with(begin)).count()
+    }
+
+    fn connections(&self) -> usize {
+        self.accepted.lock().unwrap().len()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn converse(stream: TcpStream, mut script: impl FnMut(&str) -> Say) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let mut words = Vec::new();
+        for _ in 0..line.trim_end().trim_start_matches('*').parse::<usize>().unwrap() {
+            line.clear();
+            stream.read_line(&mut line).await?;
+            let mut word = vec![0; line.trim_end().trim_start_matches('$').parse::<usize>().unwrap() + 2];
+            stream.read_exact(&mut word).await?;
+            words.push(String::from_utf8_lossy(&word[..word.len() - 2]).into_owned());
+        }
+        match script(&words.join(" ")) {
+            Say::Bytes(bytes) => stream.write_all(bytes.as_bytes()).await?,
+            Say::Owned(bytes) => stream.write_all(bytes.as_bytes()).await?,
+            Say::Late(after, bytes) => {
+                tokio::time::sleep(after).await;
+                stream.write_all(bytes.as_bytes()).await?;
+            }
+            Say::Nothing => {}
+            Say::Close => return Ok(()),
+            Say::Flood => {
+                stream.write_all(b"$4000000000\r\n").await?;
+                loop {
+                    stream.write_all(&[b'x'; 64 * 1024]).await?;
+                }
+            }
+        }
+    }
+}
+
+/// What a good server answers, to everything that is said before the first question and to the question itself.
+fn good(command: &str) -> Say {
+    Say::Bytes(match command.split(' ').next() {
+        Some("HELLO") => {
+            "%5\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n9.9.9\r\n$5\r\nproto\r\n:3\r\n$4\r\nmode\r\n\
+             $10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
+        }
+        Some("ROLE") => "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n",
+        Some("SUBSCRIBE") => ">3\r\n$9\r\nsubscribe\r\n$24\r\nattache:1:{attache}:news\r\n:1\r\n",
+        Some("EVALSHA" | "EVAL") if is_probe(command) => ":1\r\n",
+        Some("EVALSHA" | "EVAL") => "$5\r\nhello\r\n",
+        _ => "+OK\r\n",
+    })
+}
+
+fn is_probe(command: &str) -> bool {
+    command.ends_with("members one")
+}
+
+/// A question, by the test's own script.
+fn is_echo(command: &str) -> bool {
+    command.ends_with("x hello")
+}
+
+fn refused(refusal: Refusal) -> Result<Reply, StoreError> {
+    Err(StoreError::Refused(refusal))
+}
+
+fn start_with(settings: StoreSettings, metrics: &StoreMetrics) -> Store {
+    Store::start(settings, None, probe(), &Handle::current(), metrics.clone())
+}
+
+async fn connected_to(peer: &Peer) -> Store {
+    let store = start_with(settings(vec![peer.address()]), &StoreMetrics::default());
+    assert!(store.wait_connected(Duration::from_secs(30)).await, "{store:?}");
+    store
+}
+
+fn exposition(metrics: &StoreMetrics) -> String {
+    let mut registry = prometheus_client::registry::Registry::with_prefix("attache");
+    crate::telemetry::family::register(&mut registry, metrics.families());
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    text
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_costs_one_time_limit_and_then_nothing() {
+    let peer = Peer::start(|number, command| match number {
+        1 if is_echo(command) => Say::Nothing,
+        _ => good(command),
+    })
+    .await;
+    let metrics = StoreMetrics::default();
+    let store = start_with(settings(vec![peer.address()]), &metrics);
+    assert!(exposition(&metrics).contains("attache_cache_up 0"), "{}", exposition(&metrics));
+    assert!(store.wait_connected(Duration::from_secs(30)).await);
+    let (began, beside) = (Instant::now(), store.clone());
+    let other = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        echo(&beside).await
+    });
+    assert_eq!(echo(&store).await, Err(StoreError::Timeout));
+    assert!(began.elapsed() >= Duration::from_millis(250) && began.elapsed() < Duration::from_secs(5));
+    assert_eq!(echo(&store).await, Err(StoreError::Away));
+    assert_eq!(other.await.unwrap(), Err(StoreError::Broken), "who waits beside it waits no longer than it");
+    let mut made = store.connections();
+    made.wait_for(|made| *made == 2).await.unwrap();
+    assert_eq!(echo(&store).await, hello());
+    let text = exposition(&metrics);
+    for line in [
+        "attache_cache_up 1",
+        "attache_cache_operations_total{operation=\"echo\",outcome=\"timeout\"} 1",
+        "attache_cache_operations_total{operation=\"echo\",outcome=\"unavailable\"} 2",
+        "attache_cache_operations_total{operation=\"echo\",outcome=\"ok\"} 1",
+        "attache_cache_operation_duration_seconds_count{operation=\"echo\"} 3",
+        "attache_cache_reconnects_total{cause=\"timeout\"} 1",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_too_late_is_nobodys() {
+    let late = Duration::from_millis(400);
+    let peer = Peer::start(move |number, command| match number {
+        1 if is_echo(command) => Say::Late(late, "$4\r\nlate\r\n"),
+        _ => good(command),
+    })
+    .await;
+    let store = connected_to(&peer).await;
+    assert_eq!(echo(&store).await, Err(StoreError::Timeout));
+    let mut made = store.connections();
+    made.wait_for(|made| *made == 2).await.unwrap();
+    let until_then = Instant::now() + 2 * late;
+    while Instant::now() < until_then {
+        assert_eq!(echo(&store).await, hello());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(peer.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_script_that_the_server_does_not_know_is_said_whole_and_once() {
+    let peer = Peer::start(|_, command| match command {
+        command if command.starts_with("EVALSHA") => Say::Bytes("-NOSCRIPT No matching script.\r\n"),
+        command => good(command),
+    })
+    .await;
+    let store = connected_to(&peer).await;
+    assert_eq!(echo(&store).await, hello());
+    let expected = ["EVALSHA 098e0f0d1448c0a81dafe820f66d460eb09263da 1", "EVAL return ARGV[1] 1"];
+    let asked: Vec<String> = peer.asked().into_iter().filter(|command| is_echo(command)).collect();
+    for (asked, expected) in asked.iter().zip(expected) {
+        assert_eq!(*asked, format!("{expected} attache:1:{{attache}}:x hello"));
+    }
+    assert_eq!(asked.len(), 2);
+}
+
+#[tokio::test]
+async fn refusals_of_one_question_leave_the_connection_as_it_is() {
+    let peer = Peer::start(|_, command| {
+        static TURN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        if !is_echo(command) {
+            return good(command);
+        }
+        match TURN.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => Say::Bytes("-NOPERM this user has no permissions to run the 'evalsha' command\r\n"),
+            1 => Say::Bytes("-BUSY Redis is busy running a script.\r\n"),
+            2 => Say::Bytes("-ASK 866 127.0.0.1:1\r\n"),
+            3 => Say::Bytes("-TRYAGAIN Multiple keys request during rehashing of slot\r\n"),
+            4 => Say::Bytes("-ERR user_script:1: what was sent was 'hunter2'\r\n"),
+            5 => Say::Bytes("%1\r\n+a\r\n+b\r\n"),
+            _ => good(command),
+        }
+    })
+    .await;
+    let store = connected_to(&peer).await;
+    assert_eq!(echo(&store).await, refused(Refusal::NoPermission));
+    for word in ["BUSY", "ASK", "TRYAGAIN"] {
+        assert_eq!(echo(&store).await, refused(Refusal::NotReady(word.into())));
+    }
+    assert_eq!(echo(&store).await, refused(Refusal::Other("ERR".into())));
+    assert_eq!(store.status().last_error.as_deref(), Some("it refuses: ERR"));
+    assert_eq!(echo(&store).await, Err(StoreError::Unexpected));
+    assert_eq!(echo(&store).await, hello());
+    assert_eq!(peer.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_the_right_one_any_more_is_left() {
+    for (line, error) in [
+        ("-READONLY You can't write against a read only replica.\r\n", Refusal::ReadOnly),
+        ("-LOADING Redis is loading the dataset in memory\r\n", Refusal::NotReady("LOADING".into())),
+        ("-MASTERDOWN Link with MASTER is down\r\n", Refusal::NotReady("MASTERDOWN".into())),
+        ("-NOAUTH Authentication required.\r\n", Refusal::Unauthenticated),
+        ("-MOVED nonsense\r\n", Refusal::NotReady("MOVED".into())),
+    ] {
+        let peer = Peer::start(move |number, command| match number {
+            1 if is_echo(command) => Say::Bytes(line),
+            _ => good(command),
+        })
+        .await;
+        let store = connected_to(&peer).await;
+        assert_eq!(echo(&store).await, refused(error));
+        assert_eq!(echo(&store).await, Err(StoreError::Away));
+        let mut made = store.connections();
+        made.wait_for(|made| *made == 2).await.unwrap();
+        assert_eq!(echo(&store).await, hello());
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_is_followed_to_the_node_that_has_the_key_and_remembered() {
+    let node = Arc::new(Peer::start(|_, command| good(command)).await);
+    let to = node.port;
+    // On connecting.
+    let seed = Peer::start(move |_, command| match command {
+        command if is_probe(command) => Say::Owned(format!("-MOVED 866 :{to}\r\n")),
+        command => good(command),
+    })
+    .await;
+    let store = connected_to(&seed).await;
+    assert_eq!(store.status().address, Some(node.address().to_string()));
+    assert_eq!(echo(&store).await, hello());
+    assert_eq!((seed.connections(), node.connections()), (1, 1));
+    // Later.
+    let seed = Peer::start(move |_, command| match command {
+        command if is_echo(command) => Say::Owned(format!("-MOVED 866 127.0.0.1:{to}\r\n")),
+        command => good(command),
+    })
+    .await;
+    let store = connected_to(&seed).await;
+    assert_eq!(echo(&store).await, refused(Refusal::NotReady("MOVED".into())));
+    let mut made = store.connections();
+    made.wait_for(|made| *made == 2).await.unwrap();
+    assert_eq!(echo(&store).await, hello());
+    assert_eq!(seed.connections(), 1);
+}
+
+#[tokio::test]
+async fn nodes_that_send_each_other_on_are_not_followed_for_ever() {
+    let port = Arc::new(Mutex::new(0));
+    let to = Arc::clone(&port);
+    let seed = Peer::start(move |_, command| match command {
+        command if is_probe(command) => Say::Owned(format!("-MOVED 866 127.0.0.1:{}\r\n", to.lock().unwrap())),
+        command => good(command),
+    })
+    .await;
+    *port.lock().unwrap() = seed.port;
+    let store = start_with(settings(vec![seed.address()]), &StoreMetrics::default());
+    until("an error", || store.status().last_error.is_some()).await;
+    let connections = seed.connections();
+    assert!((4..=8).contains(&connections), "{connections}");
+}
+
+#[tokio::test]
+async fn a_server_without_the_newer_protocol_is_spoken_to_in_the_older_one_and_polled() {
+    for line in [
+        "-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n",
+        "-NOPROTO unsupported protocol version\r\n",
+        "-NOPERM this user has no permissions to run the 'hello' command\r\n",
+    ] {
+        let peer = Peer::start(move |_, command| match command {
+            command if command.starts_with("HELLO") => Say::Bytes(line),
+            command => good(command),
+        })
+        .await;
+        let password = Secrets::one(SecretSource::Literal(Secret::new("hunter2".into())));
+        let with_login =
+            StoreSettings { username: Some("u".into()), password: Some(password), ..settings(vec![peer.address()]) };
+        let store = start_with(with_login, &StoreMetrics::default());
+        assert!(store.wait_connected(Duration::from_secs(30)).await, "{store:?}");
+        assert_eq!(echo(&store).await, hello());
+        assert_eq!(store.status().push, Push::Refused);
+        let begun = ["HELLO 3 AUTH u hunter2", "AUTH u hunter2", "CLIENT SETNAME attache-test", "ROLE"];
+        assert_eq!(peer.asked()[..4], begun);
+        assert_eq!(peer.count("SUBSCRIBE"), 0);
+        assert!(!format!("{store:?}").contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_to_say_what_others_have_put_is_polled() {
+    let peer = Peer::start(|_, command| match command {
+        command if command.starts_with("SUBSCRIBE") => Say::Bytes("-NOPERM this user has no permissions\r\n"),
+        command => good(command),
+    })
+    .await;
+    let store = connected_to(&peer).await;
+    assert_eq!(store.status().push, Push::Refused);
+    assert_eq!(echo(&store).await, hello());
+}
+
+#[tokio::test]
+async fn what_is_no_primary_is_not_used() {
+    for (role, error) in [("$5\r\nslave", "a slave, not a primary"), ("$8\r\nsentinel", "is a sentinel")] {
+        let peer = Peer::start(move |_, command| match command {
+            command if command.starts_with("HELLO") => Say::Bytes("-ERR unknown command\r\n"),
+            "ROLE" => Say::Owned(format!("*1\r\n{role}\r\n")),
+            command => good(command),
+        })
+        .await;
+        let store = start_with(settings(vec![peer.address()]), &StoreMetrics::default());
+        until("an error", || store.status().last_error.is_some_and(|said| said.contains(error))).await;
+        assert_eq!(echo(&store).await, Err(StoreError::Away));
+    }
+}
+
+#[tokio::test]
+async fn an_acl_without_role_is_no_obstacle() {
+    let peer = Peer::start(|_, command| match command {
+        command if command.starts_with("HELLO") => Say::Bytes("-NOPERM no permissions\r\n"),
+        "ROLE" => Say::Bytes("-NOPERM no permissions\r\n"),
+        command => good(command),
+    })
+    .await;
+    let store = connected_to(&peer).await;
+    assert_eq!(echo(&store).await, hello());
+}
+
+#[tokio::test]
+async fn what_is_not_the_protocol_and_what_closes_is_no_answer() {
+    for (what, error) in [
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", StoreError::Broken),
+        ("*1\r\n:x\r\n", StoreError::Broken),
+        ("", StoreError::Broken),
+    ] {
+        let peer = Peer::start(move |number, command| match number {
+            1 if is_echo(command) && what.is_empty() => Say::Close,
+            1 if is_echo(command) => Say::Bytes(what),
+            _ => good(command),
+        })
+        .await;
+        let store = connected_to(&peer).await;
+        assert_eq!(echo(&store).await, Err(error), "{what:?}");
+        let mut made = store.connections();
+        made.wait_for(|made| *made == 2).await.unwrap();
+        assert_eq!(echo(&store).await, hello());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_breaks_the_connection() {
+    let peer = Peer::start(|number, command| match number {
+        1 if is_echo(command) => Say::Flood,
+        _ => good(command),
+    })
+    .await;
+    let patient = StoreSettings { timeout: Duration::from_secs(30), ..settings(vec![peer.address()]) };
+    let store = start_with(patient, &StoreMetrics::default());
+    assert!(store.wait_connected(Duration::from_secs(30)).await);
+    assert_eq!(echo(&store).await, Err(StoreError::Broken));
+}
+
+/// Time is paused: it passes whenever nothing else can happen.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_dialled_less_and_less_often() {
+    let peer = Peer::start(|_, _| Say::Nothing).await;
+    let store = start_with(settings(vec![peer.address()]), &StoreMetrics::default());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(echo(&store).await, Err(StoreError::Away));
+    let said = format!("127.0.0.1:{} did not answer within 5s", peer.port);
+    assert_eq!(store.status().last_error, Some(said));
+    let at = peer.accepted.lock().unwrap().clone();
+    let gaps: Vec<f64> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() - 5.0).collect();
+    for (gap, expected) in gaps.iter().zip([0.25, 0.5, 1.0, 2.0, 4.0, 5.0]) {
+        assert!((0.75 * expected..=1.25 * expected + 0.01).contains(gap), "{gaps:?}");
+    }
+    assert!(gaps.len() >= 6, "{gaps:?}");
+}
+
+#[tokio::test]
+async fn a_full_server_is_read_from_and_taken_back_with_the_first_write() {
+    let full = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_full = Arc::clone(&full);
+    let peer = Peer::start(move |_, command| {
+        let full = is_full.load(std::sync::atomic::Ordering::SeqCst);
+        if full && is_probe(command) { Say::Bytes("-OOM command not allowed\r\n") } else { good(command) }
+    })
+    .await;
+    let store = connected_to(&peer).await;
+    until("it is seen", || store.state() == StoreState::RefusingWrites).await;
+    assert_eq!(echo(&store).await, hello(), "what does not write is answered");
+    assert_eq!(store.state(), StoreState::RefusingWrites, "and says nothing of writes");
+    let beat = probe();
+    let write = || store.run(beat.script, &beat.key, beat.arguments.clone());
+    assert_eq!(write().await, refused(Refusal::OutOfMemory));
+    full.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(write().await, Ok(Reply::Integer(1)));
+    assert_eq!(store.state(), StoreState::Connected);
+    full.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(write().await, refused(Refusal::OutOfMemory));
+    assert_eq!(store.state(), StoreState::RefusingWrites);
+    assert_eq!(peer.connections(), 1);
+}
+
+#[tokio::test]
+async fn with_the_last_handle_the_connection_ends_and_nobody_dials() {
+    let peer = Peer::start(|_, command| good(command)).await;
+    let store = connected_to(&peer).await;
+    let other = store.clone();
+    drop(store);
+    assert_eq!(echo(&other).await, hello());
+    assert_eq!(*peer.closed.lock().unwrap(), 0);
+    drop(other);
+    until("it is closed", || *peer.closed.lock().unwrap() == 1).await;
+    assert_eq!(peer.connections(), 1);
+}
