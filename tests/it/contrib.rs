@@ -63,16 +63,50 @@ async fn every_configuration_in_contrib_passes_check() {
         // A template has no configuration of its own.
         found.extend(embedded.filter(|text| !text.contains("{{")).map(|text| (file.clone(), text)));
     }
-    assert_eq!(found.len(), 4, "compose, sidecar, gateway and chart: {found:?}");
+    assert_eq!(found.len(), 5, "compose and its fleet, sidecar, gateway and chart: {found:?}");
+    // What the manifests show in comments, too.
+    let code = |line: &&str| line.starts_with(|first: char| first == '[' || first.is_ascii_lowercase());
+    let bare = |line: &str| format!("{}\n", line.strip_prefix('#').filter(|rest| code(&rest)).unwrap_or(line));
+    let shown: Vec<_> =
+        found.iter().map(|(file, text)| (file.clone(), text.lines().map(bare).collect::<String>())).collect();
+    found.extend(shown.into_iter().filter(|(_, text)| text.contains("\n[cache]\nshared   = \"rediss:")));
+    assert_eq!(found.len(), 6, "that of the gateway: {found:?}");
+    found.push(("the chart's [cache]".to_owned(), chart_with_a_cache()));
     for (file, text) in found {
-        let secrets =
-            ["/var/run/secrets/attache/client-secret", "/var/run/secrets/attache/orders", "/run/secrets/orders"];
+        let secrets = [
+            "/var/run/secrets/attache/client-secret",
+            "/var/run/secrets/attache/orders",
+            "/var/run/secrets/attache/cache-key",
+            "/var/run/secrets/attache/cache-password",
+            "/run/secrets/orders",
+            "/run/secrets/cache-key",
+            "/run/secrets/cache-password",
+        ];
         let here = secrets.iter().fold(text, |text, secret| text.replace(&format!("\"{secret}\""), "\"secret\""));
         let folder = Folder::with(&here);
-        folder.write("secret", "sentinel");
+        folder.write("secret", "sentinel of thirty-two characters and more");
         let checked = folder.run(&["check"]).await;
         assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""), "{file}: {checked:?}");
     }
+}
+
+/// What the chart's template makes of its values with a cache in them.
+fn chart_with_a_cache() -> String {
+    let values = read("contrib/helm/attache/values.yaml");
+    let template = read("contrib/helm/attache/templates/_helpers.tpl");
+    let template = template.split("{{- define \"attache.config\" -}}\n").nth(1).unwrap();
+    let template = template.split("{{- end -}}").next().unwrap();
+    let secret = |key: &str| format!("\"/var/run/secrets/attache/{key}\"");
+    let one = r#"{{ printf "/var/run/secrets/attache/%s" . | toJson }}"#;
+    let made = template
+        .replacen(r#"{{ .Values.config | trimSuffix "\n" }}"#, &blocks(&values, "config")[0], 1)
+        .replacen("{{ .Values.cache.shared | toJson }}", "\"rediss://attache@cache.example.com:6379\"", 1)
+        .replacen(one, &secret("cache-key"), 1)
+        .replacen(one, &secret("cache-password"), 1)
+        .replacen("{{ .Values.cache.prefix | toJson }}", "\"attache\"", 1);
+    let made: String = made.lines().filter(|line| !line.starts_with("{{-")).map(|line| format!("{line}\n")).collect();
+    assert!(!made.contains("{{") && made.contains("[cache]"), "{made}");
+    made
 }
 
 /// What stands between brackets after this word, as its texts.
@@ -121,7 +155,7 @@ fn nobody_is_stopped_before_requests_in_flight_had_their_time() {
             found += 1;
         }
     }
-    assert_eq!(found, 5, "unit, compose, sidecar, gateway and chart");
+    assert_eq!(found, 6, "unit, compose and its fleet, sidecar, gateway and chart");
 }
 
 #[test]

@@ -468,6 +468,25 @@ fn every_configuration_in_the_page_on_egress_is_understood() {
     }
 }
 
+/// The same of `docs/fleet.md`, with a credential that shares.
+#[test]
+fn every_configuration_in_the_page_on_the_fleet_is_understood() {
+    let page = read("docs/fleet.md");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["cache.key", "new.key", "old.key", "cache.password", "sentinel.password"] {
+        std::fs::write(path(name), "a text of thirty-two characters and more").unwrap();
+    }
+    let blocks: Vec<_> = fenced(&page).into_iter().filter(|(language, _)| *language == "toml").collect();
+    assert_eq!(blocks.len(), 3);
+    for (_, block) in blocks {
+        let credential = "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[credentials.a]\ntoken_endpoint = \"https://login.test/t\"\nclient_id = \"a\"\nclient_auth = \"none\"\n[upstreams.a]\norigin = \"https://a.test\"\ncredential = \"a\"\n";
+        std::fs::write(path("proxy.toml"), format!("{credential}{block}")).unwrap();
+        let read = Config::load(&path("proxy.toml")).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+        assert_eq!(read.warnings, []);
+    }
+}
+
 /// The same of `docs/routing.md`.
 #[test]
 fn every_configuration_in_the_page_on_routing_is_understood() {

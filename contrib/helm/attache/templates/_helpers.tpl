@@ -17,3 +17,22 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
+
+{{- /* proxy.toml, with the [cache] of the values behind it. */ -}}
+{{- define "attache.config" -}}
+{{ .Values.config | trimSuffix "\n" }}
+{{- if .Values.cache.shared }}
+
+[cache]
+shared = {{ .Values.cache.shared | toJson }}
+key = [
+{{- range .Values.cache.keys }}
+  { file = {{ printf "/var/run/secrets/attache/%s" . | toJson }} },
+{{- end }}
+]
+{{- with .Values.cache.password }}
+password = { file = {{ printf "/var/run/secrets/attache/%s" . | toJson }} }
+{{- end }}
+prefix = {{ .Values.cache.prefix | toJson }}
+{{- end }}
+{{- end -}}
