@@ -23,7 +23,7 @@ pub(crate) mod dial;
 pub(crate) mod digest;
 pub(crate) mod dpop;
 pub(crate) mod exec;
-#[expect(dead_code, reason = "not wired in yet")]
+#[expect(dead_code, reason = "its status and metrics are not shown yet")]
 pub(crate) mod fleet;
 pub(crate) mod http2;
 pub(crate) mod http_auth;
@@ -39,13 +39,12 @@ pub(crate) mod route;
 pub(crate) mod runtime;
 pub(crate) mod secret;
 pub mod service;
-#[expect(dead_code, unused_imports, reason = "not wired in yet")]
+#[expect(dead_code, unused_imports, reason = "its status and metrics are not shown yet")]
 pub(crate) mod store;
 pub(crate) mod sync;
 pub(crate) mod telemetry;
 pub(crate) mod timer;
 pub(crate) mod tls;
-#[expect(dead_code, unused_imports, reason = "not wired in yet")]
 pub(crate) mod token;
 pub(crate) mod upstream;
 

@@ -45,6 +45,7 @@ impl Live {
             return false;
         }
         self.shared.swap(Arc::clone(&next.runtime));
+        self.context.replica.set(next.fleet.as_ref().map(|fleet| Arc::clone(fleet.replica())));
         *state = Arc::new(State { config, built: next });
         true
     }

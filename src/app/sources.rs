@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use crate::dpop::DpopKey;
+use crate::fleet::CacheKeyError;
 use crate::jose::KeyError;
 use crate::oauth::{
     ClientAuth, DpopSettings, Identity, InvalidSettings, OAuthSettings, OAuthSource, identity, secrets_fingerprint,
@@ -23,6 +24,9 @@ pub(crate) enum BuildError {
         /// What is wrong.
         error: TlsError,
     },
+    /// The keys of `[cache]`.
+    #[error("cache.key: {0}")]
+    CacheKey(CacheKeyError),
     /// A secret that could be read a moment ago.
     #[error("credential {name:?}: {error}")]
     Secret {

@@ -23,6 +23,7 @@ use crate::app::workers::{self, Running, Stop, WorkerParts, Workers};
 use crate::config::Config;
 use crate::descriptors::Shares;
 use crate::dial::OwnAddresses;
+use crate::fleet::{CacheMetrics, ReplicaHandle};
 use crate::listen::{
     self, Bound, Drain, Limits, ListenAddress, ListenContext, Listening, ListeningAt, PerAddress, Room,
 };
@@ -70,8 +71,11 @@ pub(super) fn start(config: Config, workers: usize, sockets: Sockets) -> Result<
         own: Arc::new(OwnAddresses::new(bound.tcp_addresses())),
         dpop_keys: DpopKeys::default(),
         names: ChosenNames::default(),
+        replica: ReplicaHandle::default(),
+        cache_metrics: telemetry.cache.clone(),
     };
     let built = build::build(&context, &config, bound.slots.clone(), None)?;
+    context.replica.set(built.fleet.as_ref().map(|fleet| Arc::clone(fleet.replica())));
     let shared = SharedRuntime::new(Arc::clone(&built.runtime));
 
     let stop = Stop::default();
@@ -166,6 +170,7 @@ impl BoundListeners {
 struct Telemetry {
     requests: RequestMetrics,
     tokens: TokenMetrics,
+    cache: CacheMetrics,
     recent: RecentRequests,
     traces: Option<Traces>,
 }
@@ -177,7 +182,8 @@ impl Telemetry {
         if let Some(traces) = traces.clone() {
             tokens.observe(move |credential, took, outcome| traces.token_request(credential, took, outcome));
         }
-        Ok(Self { requests: RequestMetrics::default(), tokens, recent: RecentRequests::default(), traces })
+        let (requests, cache, recent) = (RequestMetrics::default(), CacheMetrics::default(), RecentRequests::default());
+        Ok(Self { requests, tokens, cache, recent, traces })
     }
 }
 

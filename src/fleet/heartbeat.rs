@@ -12,7 +12,7 @@ use crate::token::{Clock, jitter};
 /// Each replica says that it is there.
 const EACH: Duration = Duration::from_secs(30);
 /// Who has not said so for this time is not there.
-const GONE: Duration = Duration::from_secs(90);
+pub(super) const GONE: Duration = Duration::from_secs(90);
 /// While the store takes no writes, it is tried whether it does again.
 const WHILE_REFUSING: Duration = Duration::from_secs(5);
 

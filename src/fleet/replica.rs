@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::entry::Entry;
-use super::keys::CacheKeys;
+use super::keys::{CacheKey, CacheKeys};
 use super::metrics::FleetMetrics;
 use super::names::{SharedIdentity, Tag};
 use super::protocol::FleetStore;
@@ -27,6 +29,14 @@ pub(crate) struct Replica {
     replicas: AtomicU32,
     /// In milliseconds.
     skew: AtomicI64,
+    connecting: Option<Connecting>,
+}
+
+/// The first connection, and how long it is waited for.
+pub(super) struct Connecting {
+    /// Counts those that were made.
+    pub(super) connections: watch::Receiver<u64>,
+    pub(super) until: Instant,
 }
 
 /// The replica that this program is, if it is one; a reload may make it another.
@@ -44,7 +54,32 @@ impl Replica {
         control: Control,
         metrics: FleetMetrics,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::connected(instance, store, keys, prefix, control, metrics))
+    }
+
+    /// The same, whose connection is being made.
+    pub(super) fn connecting(
+        instance: &str,
+        store: Arc<dyn FleetStore>,
+        keys: CacheKeys,
+        prefix: &str,
+        control: Control,
+        metrics: FleetMetrics,
+        connecting: Connecting,
+    ) -> Arc<Self> {
+        let replica = Self::connected(instance, store, keys, prefix, control, metrics);
+        Arc::new(Self { connecting: Some(connecting), ..replica })
+    }
+
+    fn connected(
+        instance: &str,
+        store: Arc<dyn FleetStore>,
+        keys: CacheKeys,
+        prefix: &str,
+        control: Control,
+        metrics: FleetMetrics,
+    ) -> Self {
+        Self {
             instance: instance.into(),
             store,
             keys,
@@ -55,7 +90,23 @@ impl Replica {
             made: AtomicU32::new(0),
             replicas: AtomicU32::new(1),
             skew: AtomicI64::new(0),
-        })
+            connecting: None,
+        }
+    }
+
+    /// Waits for the first connection, but not for long: without it each replica that starts would ask for itself.
+    pub(super) async fn first_connection(&self) {
+        let Some(Connecting { connections, until }) = &self.connecting else { return };
+        let left = until.saturating_duration_since(Instant::now());
+        let mut connections = connections.clone();
+        if !left.is_zero() {
+            drop(self.control.timeout(left, connections.wait_for(|made| *made > 0)).await);
+        }
+    }
+
+    /// True if these are its keys, in this order.
+    pub(super) fn has_keys(&self, keys: &CacheKeys) -> bool {
+        self.keys.all().map(CacheKey::id).eq(keys.all().map(CacheKey::id))
     }
 
     /// By the newest heartbeat; at least one.

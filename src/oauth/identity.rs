@@ -157,6 +157,14 @@ const fn signs(settings: &OAuthSettings) -> bool {
     client || matches!(settings.grant, Grant::JwtBearer(JwtBearer::Signed { .. }))
 }
 
+impl Identity {
+    /// For who makes a name of it.
+    #[must_use]
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))

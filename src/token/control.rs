@@ -33,7 +33,7 @@ pub(crate) enum Task {
 
 /// The time is over.
 #[derive(Debug)]
-pub(super) struct Elapsed;
+pub(crate) struct Elapsed;
 
 impl From<Handle> for Control {
     fn from(handle: Handle) -> Self {
@@ -87,7 +87,7 @@ impl Control {
     }
 
     /// What the future gives, unless it takes longer. In a model nothing takes long.
-    pub(super) async fn timeout<T>(&self, wait: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    pub(crate) async fn timeout<T>(&self, wait: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
         match self {
             Self::Runtime(_) => tokio::time::timeout(wait, future).await.map_err(|_elapsed| Elapsed),
             #[cfg(test)]

@@ -25,7 +25,6 @@ mod testing;
 mod text;
 
 pub use access_token::HeaderToken;
-pub(crate) use ask::Held;
 pub use ask::{Ask, Why};
 pub use budget::Budget;
 pub(crate) use budget::Spent;
@@ -33,7 +32,7 @@ pub(crate) use cache::{Acquired, TokenStatus, held};
 pub use cache::{CachePolicy, TokenCache};
 pub use clock::Clock;
 pub(crate) use control::{Control, Task, lock};
-pub(crate) use delay::{back_off, jitter, whole_seconds};
+pub(crate) use delay::{back_off, jitter};
 pub use error::{About, TokenError, TokenErrorKind};
 pub(crate) use expiry::Expiry;
 pub(crate) use flight::{Flight, FlightResult, Flights};

@@ -11,7 +11,8 @@ use crate::config::Config;
 use crate::credential::{
     Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
 };
-use crate::oauth::{Grant, Identity, SubjectSource};
+use crate::fleet::{SharedCredential, SharedIdentity, shared_cache};
+use crate::oauth::{Grant, Identity, OAuthSettings, SubjectSource};
 use crate::token::{Clock, RefreshSettings, Spent, TokenCache};
 
 /// One token cache for each identity: credentials with equal token requests share theirs, if they trust the same server and
@@ -59,7 +60,7 @@ pub(crate) fn providers(
             Some((_, cache, settings)) => (Arc::clone(cache), Arc::clone(settings)),
             None => match live(identity, &own) {
                 Some(cache) => (cache, own),
-                None => (cache(context, name, token)?, own),
+                None => (cache(context, name, token, identity)?, own),
             },
         };
         made.push((identity, Arc::clone(&cache), Arc::clone(&settings)));
@@ -82,11 +83,24 @@ pub(crate) fn identities(context: &BuildContext, config: &Config) -> Result<Vec<
     config.credentials.iter().map(of).collect()
 }
 
-fn cache(context: &BuildContext, name: &str, token: &TokenSettings) -> Result<Arc<TokenCache>, BuildError> {
-    let source = token_source_with(name, &token.oauth, &context.dpop_keys)?;
-    let refresh = token.refresh.clone();
+/// One whose tokens are those of the fleet, as long as the program is in one.
+fn cache(
+    context: &BuildContext,
+    name: &str,
+    token: &TokenSettings,
+    identity: Identity,
+) -> Result<Arc<TokenCache>, BuildError> {
+    let source = Box::new(token_source_with(name, &token.oauth, &context.dpop_keys)?);
+    let settings = token.refresh.clone();
     let (control, metrics) = (context.control.clone(), context.token_metrics.clone());
-    Ok(TokenCache::new(name, Box::new(source), refresh, Clock::system(), control, metrics))
+    if token.unshared().is_some() {
+        return Ok(TokenCache::new(name, source, settings, Clock::system(), control, metrics));
+    }
+    let OAuthSettings { members, any_token_type, timeout, .. } = &token.oauth;
+    let wanted = members.iter().map(String::as_str);
+    let identity = SharedIdentity::new(identity.as_bytes(), wanted, *any_token_type);
+    let credential = SharedCredential { name: name.to_owned(), identity, settings, timeout: *timeout };
+    Ok(shared_cache(context.replica.clone(), credential, source, Clock::system(), control, metrics))
 }
 
 pub(crate) fn credentials(

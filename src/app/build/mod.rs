@@ -4,6 +4,7 @@
 //! its settings and the certificate it shows, a route with its hold by all of these.
 
 pub(crate) mod credentials;
+mod fleet;
 mod listeners;
 pub(crate) mod provider;
 pub(crate) mod state;
@@ -22,6 +23,7 @@ use crate::app::build::tls::{authority, listener_identities, upstream_certificat
 use crate::app::build::upstreams::{routes, unmatched};
 use crate::app::sources::{BuildError, DpopKeys};
 use crate::config::Config;
+use crate::fleet::{CacheMetrics, Fleet, ReplicaHandle};
 use crate::oauth::Identity;
 use crate::runtime::Runtime;
 use crate::telemetry::RequestMetrics;
@@ -36,8 +38,9 @@ pub(crate) fn build(
 ) -> Result<Built, BuildError> {
     let read = config.upstreams.iter().map(|upstream| upstream_certificate(config, upstream));
     let certificates = read.collect::<Result<_, _>>()?;
+    let fleet = fleet::fleet(context, config, before)?;
     let providers = providers(context, config, &identities(context, config)?, before)?;
-    assemble(context, config, providers, certificates, slots, before)
+    assemble(context, config, Parts { fleet, providers, certificates, slots }, before)
 }
 
 /// The same configuration with its credentials' secrets as they were found now; one that cannot be read is what it was, and
@@ -49,7 +52,7 @@ pub(crate) fn with_new_secrets(
     before: &Built,
 ) -> Result<Built, BuildError> {
     let providers = providers(context, config, identities, Some(before))?;
-    assemble(context, config, providers, before.certificates.clone(), before.slots.clone(), Some(before))
+    assemble(context, config, Parts { providers, ..Parts::of(before) }, Some(before))
 }
 
 /// The same configuration with these certificates, of which each that is another one gets an upstream with new pools.
@@ -59,23 +62,41 @@ pub(crate) fn with_certificates(
     before: &Built,
     certificates: Certificates,
 ) -> Result<Built, BuildError> {
-    assemble(context, config, before.providers.clone(), certificates, before.slots.clone(), Some(before))
+    assemble(context, config, Parts { certificates, ..Parts::of(before) }, Some(before))
 }
 
 /// The same configuration with everything that files hold as they are now.
 pub(crate) fn refreshed(context: &BuildContext, config: &Config, before: &Built) -> Result<Built, BuildError> {
-    let (providers, certificates) = (before.providers.clone(), before.certificates.clone());
-    assemble(context, config, providers, certificates, before.slots.clone(), Some(before))
+    assemble(context, config, Parts::of(before), Some(before))
+}
+
+/// What is made before the rest, or taken over.
+struct Parts {
+    fleet: Option<Arc<Fleet>>,
+    providers: Vec<TokenProvider>,
+    certificates: Certificates,
+    slots: Slots,
+}
+
+impl Parts {
+    fn of(before: &Built) -> Self {
+        let Built { runtime: _, fleet, providers, certificates, listener_tls: _, slots } = before;
+        Self {
+            fleet: fleet.clone(),
+            providers: providers.clone(),
+            certificates: certificates.clone(),
+            slots: slots.clone(),
+        }
+    }
 }
 
 fn assemble(
     context: &BuildContext,
     config: &Config,
-    providers: Vec<TokenProvider>,
-    certificates: Certificates,
-    slots: Slots,
+    parts: Parts,
     before: Option<&Built>,
 ) -> Result<Built, BuildError> {
+    let Parts { fleet, providers, certificates, slots } = parts;
     let credentials = credentials::credentials(context, config, &providers, before)?;
     let routes = routes(context, config, &credentials, &certificates, before.map(|built| &*built.runtime))?;
     let listener_tls = listener_identities(config, before)?;
@@ -90,7 +111,7 @@ fn assemble(
     let unmatched = unmatched(context, config)?;
     let authority = authority(config, before)?;
     let runtime = Arc::new(Runtime { listeners, credentials, routes, unmatched, authority });
-    Ok(Built { runtime, providers, certificates, listener_tls, slots })
+    Ok(Built { runtime, fleet, providers, certificates, listener_tls, slots })
 }
 
 /// A runtime that decides like the real one and sends nothing: for `explain`.
@@ -105,8 +126,12 @@ pub(crate) fn dry_runtime(config: &Config, control: Handle) -> Result<Arc<Runtim
         own: Arc::default(),
         dpop_keys: DpopKeys::default(),
         names: ChosenNames::default(),
+        replica: ReplicaHandle::default(),
+        cache_metrics: CacheMetrics::default(),
     };
-    build(&context, config, (0..config.listeners.len()).collect(), None).map(|built| built.runtime)
+    let slots = (0..config.listeners.len()).collect();
+    let alone = Config { cache: None, ..config.clone() };
+    build(&context, &alone, slots, None).map(|built| built.runtime)
 }
 
 #[cfg(test)]
@@ -129,6 +154,8 @@ mod tests {
             own: Arc::default(),
             dpop_keys: DpopKeys::default(),
             names: ChosenNames::default(),
+            replica: ReplicaHandle::default(),
+            cache_metrics: CacheMetrics::default(),
         }
     }
 

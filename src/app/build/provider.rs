@@ -29,6 +29,7 @@ pub(crate) struct RequestSettings {
     ca_file: Option<PathBuf>,
     proxy: Option<ParentProxySettings>,
     wanted: Wanted,
+    shared: bool,
 }
 
 impl RequestSettings {
@@ -40,6 +41,7 @@ impl RequestSettings {
             timeout: oauth.timeout,
             ca_file: oauth.ca_file.clone(),
             proxy: oauth.proxy.clone(),
+            shared: token.unshared().is_none(),
             wanted: Wanted { members: oauth.members.iter().cloned().collect(), any_token_type: oauth.any_token_type },
         }
     }
@@ -47,7 +49,7 @@ impl RequestSettings {
     /// True if both trust the same server and go the same way to it: otherwise what one of them says would count for the other,
     /// and an answer that it would not have taken.
     pub(crate) fn leads_as(&self, other: &Self) -> bool {
-        self.ca_file == other.ca_file && self.proxy == other.proxy
+        self.ca_file == other.ca_file && self.proxy == other.proxy && self.shared == other.shared
     }
 }
 

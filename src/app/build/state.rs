@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use crate::app::build::provider::TokenProvider;
 use crate::app::sources::DpopKeys;
 use crate::dial::{Names, OwnAddresses};
+use crate::fleet::{CacheMetrics, Fleet, ReplicaHandle};
 use crate::runtime::Runtime;
 use crate::sync::lock;
 use crate::telemetry::RequestMetrics;
@@ -25,12 +26,17 @@ pub(crate) struct BuildContext {
     pub(crate) own: Arc<OwnAddresses>,
     pub(crate) dpop_keys: DpopKeys,
     pub(crate) names: ChosenNames,
+    /// As which replica of a fleet the program asks for tokens.
+    pub(crate) replica: ReplicaHandle,
+    pub(crate) cache_metrics: CacheMetrics,
 }
 
 /// A runtime, and what was read to make it, so that a change can be noticed.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) runtime: Arc<Runtime>,
+    /// `[cache]`, live.
+    pub(crate) fleet: Option<Arc<Fleet>>,
     /// One for each credential, in the configuration's order.
     pub(crate) providers: Vec<TokenProvider>,
     /// The certificate of each upstream that has one of its own.

@@ -131,6 +131,7 @@ impl Asking<'_> {
         if self.entry.is_alone(self.clock.now().instant) {
             return self.alone().await;
         }
+        self.replica.first_connection().await;
         let mut question = self.question();
         let mut waiting = Waiting::none(self);
         loop {

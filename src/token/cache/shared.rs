@@ -11,7 +11,7 @@ use crate::token::clock::Now;
 use crate::token::delay::jitter;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::expiry::Expiry;
-use crate::token::shared::{Shared, TokenOrigin};
+use crate::token::shared::TokenOrigin;
 use crate::token::source::FetchedToken;
 
 /// Over what part of a token's life the replicas spread their questions for its successor, and the least that it is.
@@ -36,11 +36,6 @@ impl TokenCache {
     pub(crate) fn is_on_its_own(&self) -> bool {
         let state = self.lock();
         state.put_off || state.last.as_ref().is_some_and(|last| last.shared.origin == TokenOrigin::Alone)
-    }
-
-    /// What replicas know of the token that is in use.
-    pub(crate) fn shared(&self) -> Option<Shared> {
-        self.snapshot.load().as_ref().and_then(|token| token.shared.clone())
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::TokenCache;
 use crate::token::error::TokenError;
+use crate::token::shared::Shared;
 
 /// What the status page and `/readyz` say about a credential.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,9 @@ pub(crate) struct TokenStatus {
     pub(crate) missing_scope: Option<String>,
     /// Which of several secrets the server took for the current token.
     pub(crate) secret: Option<String>,
+    /// Its standing among replicas.
+    #[expect(dead_code, reason = "shown soon")]
+    pub(crate) shared: Option<Shared>,
     /// When the current token came.
     pub(crate) fetched_at: Option<SystemTime>,
     /// When the newest token request for the cache ended, well or not.
@@ -63,6 +67,7 @@ impl TokenCache {
             scope: token.as_ref().and_then(|token| token.scope.clone()),
             missing_scope: token.as_ref().and_then(|token| token.missing_scope.clone()),
             secret: token.as_ref().and_then(|token| token.detail.proven_by.clone()),
+            shared: token.as_ref().and_then(|token| token.shared.clone()),
             fetched_at: token.map(|token| token.fetched_at),
             last_refresh_at: state.last_refresh().map(|last| last.at),
             last_refresh_took: state.last_refresh().map(|last| last.took),
