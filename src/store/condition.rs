@@ -90,10 +90,10 @@ impl Condition {
         self.about = Some(about);
     }
 
-    /// There is no connection any more, or a dial failed. `said` is false for what mends itself at once, unless it does not.
-    pub(super) fn away(&mut self, cause: &str, retry_in: Duration) {
+    /// There is no connection any more, or a dial failed: a word or a sentence for the log, a sentence for people.
+    pub(super) fn away(&mut self, cause: &str, sentence: &str, retry_in: Duration) {
         self.enter(StoreState::Away);
-        self.last_error = Some(cause.to_owned());
+        self.last_error = Some(sentence.to_owned());
         let retry_in = format!("{:.1}", retry_in.as_secs_f64());
         if self.away_since.is_some() {
             tracing::debug!(target: "attache::cache", cause, retry_in, "the shared cache is still away");

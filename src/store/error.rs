@@ -1,6 +1,6 @@
 //! Why a question to the store has no answer.
 
-/// No answer, or one that is of no use. Whoever asked goes on without the store.
+/// No answer, or one that is of no use. The task that asked goes on without the store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StoreError {
     /// There is no connection now; nothing was sent.

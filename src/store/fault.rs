@@ -86,6 +86,18 @@ impl Fault {
 }
 
 impl Loss {
+    /// For people.
+    pub(super) const fn sentence(&self) -> &'static str {
+        match self {
+            Self::Timeout => "it did not answer in time",
+            Self::Closed => "the connection to it broke",
+            Self::ReadOnly => "it is no primary any more",
+            Self::NotReady => "it is not ready",
+            Self::Unauthenticated => "the user name or password is not accepted any more",
+            Self::Moved(_) => "another node of the cluster has the key",
+        }
+    }
+
     /// For metrics and the log.
     pub(super) const fn cause(&self) -> &'static str {
         match self {

@@ -7,18 +7,22 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
 use super::condition::Condition;
 use super::connect::Allowance;
-use super::error::StoreError;
+use super::error::{Refusal, StoreError};
 use super::fault::{Fault, Loss};
 use super::metrics::StoreMetrics;
+use super::script::{PRIMARY, role};
 use crate::sync::{lock, read, write};
 
 /// So many messages may wait for one who listens; who is slower misses the oldest, and polls.
 const MESSAGES: usize = 256;
+
+/// A server is asked for its role no more often than this, and not waited for longer.
+const DOUBT: Duration = Duration::from_secs(5);
 
 /// What those who ask and the supervisor share.
 pub(super) struct Shared {
@@ -38,6 +42,8 @@ pub(super) struct Line {
     allowance: Allowance,
     pub(super) made_at: Instant,
     loss: watch::Sender<Option<Loss>>,
+    /// Told of a refusal that may have any reason.
+    doubt: Notify,
 }
 
 impl Shared {
@@ -80,8 +86,10 @@ impl Shared {
         };
         line.allowance.renew();
         self.answered(operation, began.elapsed(), Some(&fault.error), writes);
-        if let Some(loss) = fault.loss {
-            self.give_up(&line, loss);
+        match (fault.loss, &fault.error) {
+            (Some(loss), _) => self.give_up(&line, loss),
+            (None, StoreError::Refused(Refusal::Other(_))) => line.doubt.notify_one(),
+            (None, _) => {}
         }
         Err(fault.error)
     }
@@ -93,7 +101,13 @@ impl Shared {
 
     /// From here on questions go over this connection.
     pub(super) fn open(&self, connection: MultiplexedConnection, allowance: Allowance) -> Arc<Line> {
-        let line = Line { connection, allowance, made_at: Instant::now(), loss: watch::Sender::new(None) };
+        let line = Line {
+            connection,
+            allowance,
+            made_at: Instant::now(),
+            loss: watch::Sender::new(None),
+            doubt: Notify::new(),
+        };
         let line = Arc::new(line);
         *write(&self.line) = Some(Arc::clone(&line));
         self.metrics.up(true);
@@ -124,5 +138,21 @@ impl Line {
         let mut loss = self.loss.subscribe();
         let lost = loss.wait_for(Option::is_some).await;
         lost.ok().and_then(|loss| loss.clone()).unwrap_or(Loss::Closed)
+    }
+
+    /// Waits until it turns out, after a refusal that may have any reason, that the server is no primary any more: before Redis 7 a
+    /// script that may not write has failed, and no more is said than that.
+    pub(super) async fn demoted(&self) -> Loss {
+        loop {
+            self.doubt.notified().await;
+            let mut connection = self.connection.clone();
+            let asked = tokio::time::timeout(DOUBT, role(&mut connection)).await;
+            if let Ok(Ok(Some(role))) = asked
+                && role != PRIMARY
+            {
+                return Loss::ReadOnly;
+            }
+            tokio::time::sleep(DOUBT).await;
+        }
     }
 }

@@ -294,6 +294,30 @@ async fn a_server_that_is_not_the_right_one_any_more_is_left() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_may_have_any_reason_has_the_server_asked_whether_it_is_still_the_primary() {
+    let peer = Peer::start(|number, command| match number {
+        1 if is_echo(command) => Say::Bytes("-ERR Error running script (call to f_1): @user_script:1: -READONLY\r\n"),
+        1 if command == "ROLE" => Say::Bytes("*1\r\n$5\r\nslave\r\n"),
+        _ => good(command),
+    })
+    .await;
+    let store = connected_to(&peer).await;
+    assert_eq!(echo(&store).await, refused(Refusal::Other("ERR".into())));
+    let mut made = store.connections();
+    made.wait_for(|made| *made == 2).await.unwrap();
+    assert_eq!(store.status().last_error.as_deref(), Some("it is no primary any more"));
+    // One that still is is kept, and not asked at every turn.
+    let peer = Peer::start(|_, command| if is_echo(command) { Say::Bytes("-ERR no\r\n") } else { good(command) }).await;
+    let store = connected_to(&peer).await;
+    for _ in 0..5 {
+        assert_eq!(echo(&store).await, refused(Refusal::Other("ERR".into())));
+    }
+    until("it is asked", || peer.count("ROLE") == 1).await;
+    assert_eq!(echo(&store).await, refused(Refusal::Other("ERR".into())));
+    assert_eq!((peer.connections(), peer.count("ROLE")), (1, 1));
+}
+
+#[tokio::test]
 async fn a_cluster_is_followed_to_the_node_that_has_the_key_and_remembered() {
     let node = Arc::new(Peer::start(|_, command| good(command)).await);
     let to = node.port;

@@ -1,4 +1,4 @@
-//! Scripts that the server runs, and what it answers.
+//! Scripts that the server runs, and what it answers to them and to plain commands.
 
 use std::sync::OnceLock;
 
@@ -73,6 +73,23 @@ impl Script {
 /// What the server answers to one command; an error that it answers is an error.
 pub(super) async fn answer(connection: &mut MultiplexedConnection, command: &Cmd) -> RedisResult<Value> {
     connection.send_packed_command(command).await?.extract_error()
+}
+
+/// The role of a server that takes writes, in HELLO and ROLE.
+pub(super) const PRIMARY: &str = "master";
+
+/// What the server answers to ROLE; `None` for what makes no sense.
+pub(super) async fn role(connection: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+    let Value::Array(said) = answer(connection, &cmd("ROLE")).await? else { return Ok(None) };
+    Ok(said.first().and_then(text).map(str::to_owned))
+}
+
+pub(super) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
 }
 
 impl Reply {

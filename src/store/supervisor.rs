@@ -32,14 +32,15 @@ pub(super) async fn supervise(
                 if delay.is_zero() {
                     lock(&shared.condition).moves(loss.cause());
                 } else {
-                    lock(&shared.condition).away(loss.cause(), delay);
+                    lock(&shared.condition).away(loss.cause(), loss.sentence(), delay);
                 }
                 given_up = Some(loss);
                 delay
             }
             Err(failure) => {
                 let delay = back_off.failed();
-                lock(&shared.condition).away(&failure.to_string(), delay);
+                let failure = failure.to_string();
+                lock(&shared.condition).away(&failure, &failure, delay);
                 delay
             }
         };
@@ -54,6 +55,7 @@ async fn serve(shared: &Shared, session: Session) -> (Loss, Duration) {
     let line = shared.open(connection, allowance);
     let loss = tokio::select! {
         loss = line.lost() => loss,
+        loss = line.demoted() => loss,
         () = driver.ended() => Loss::Closed,
     };
     shared.give_up(&line, loss.clone());

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::store::condition::About;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::fault::{Fault, Loss};
-use crate::store::script::{Script, answer};
+use crate::store::script::{PRIMARY, Script, answer, role, text};
 use crate::store::settings::StoreAddress;
 use crate::store::status::Push;
 
@@ -234,9 +234,8 @@ async fn require_primary(
 ) -> Result<(), DialFailure> {
     let role = match &server.role {
         Some(role) => Some(role.clone()),
-        None => match answer(connection, &cmd("ROLE")).await {
-            Ok(Value::Array(said)) => said.first().and_then(text).map(shown),
-            Ok(_) => None,
+        None => match role(connection).await {
+            Ok(role) => role.as_deref().map(shown),
             Err(error) => match Fault::of(&error) {
                 Fault { loss: None | Some(Loss::Moved(_)), .. } => None,
                 fault => return Err(DialFailure::of(address, &fault)),
@@ -245,7 +244,7 @@ async fn require_primary(
     };
     match role.as_deref() {
         _ if server.is_sentinel => Err(DialFailure::Sentinel(address.to_string())),
-        None | Some("master") => Ok(()),
+        None | Some(PRIMARY) => Ok(()),
         Some("sentinel") => Err(DialFailure::Sentinel(address.to_string())),
         Some(role) => Err(DialFailure::Role { address: address.to_string(), role: role.to_owned() }),
     }
@@ -262,14 +261,6 @@ async fn try_out(
         Fault { loss: Some(Loss::Moved(to)), .. } => Err(DialFailure::Moved { address: address.to_string(), to }),
         Fault { loss: None, error: StoreError::Refused(refusal) } if refusal.is_of_writes() => Ok(Some(refusal)),
         fault => Err(DialFailure::of(address, &fault)),
-    }
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
     }
 }
 

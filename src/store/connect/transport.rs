@@ -30,7 +30,7 @@ pub(in crate::store) struct Node {
     pub(in crate::store) certificate_name: Option<String>,
 }
 
-/// How connections are made, whoever they go to.
+/// How connections are made, to whichever server.
 pub(in crate::store) struct Ways {
     pub(in crate::store) tls: Option<Arc<rustls::ClientConfig>>,
     /// None of attache's own listeners speaks this protocol; what is dialled by mistake says so itself.
