@@ -13,7 +13,7 @@ pub(crate) enum Evidence {
 }
 
 impl Evidence {
-    pub(super) const fn is_weak(self) -> bool {
+    pub(crate) const fn is_weak(self) -> bool {
         matches!(self, Self::Doubtful | Self::Slight)
     }
 }

@@ -37,10 +37,7 @@ impl Asking<'_> {
             held: held.map(|held| Mark::from(Arc::clone(&held.shared.mark))),
             known: self.entry.known(),
             age: held.map(|held| held.age),
-            has_taken: self
-                .ask
-                .evidence
-                .is_none_or(|evidence| !matches!(evidence, Evidence::Doubtful | Evidence::Slight)),
+            has_taken: !self.ask.evidence.is_some_and(Evidence::is_weak),
             budget: self.credential.settings.budget,
         }
     }

@@ -81,11 +81,16 @@ impl Asking<'_> {
             detail: fetched.detail.clone(),
             by: self.replica.instance.to_string(),
         };
-        let sealed = value.seal(keys, &self.entry.tag, lead.fence);
-        let sealed = match sealed {
-            Ok(sealed) if !usable.is_zero() => sealed,
-            not_shared => {
-                self.keep_for_itself(not_shared.err(), lead);
+        let sealed = match value.seal(keys, &self.entry.tag, lead.fence) {
+            _ if expiry.lifetime.is_zero() => {
+                self.keep_for_itself(None, lead);
+                return fetched;
+            }
+            // The server returns the old token until it ends. The lease goes on for a while, so that not all ask now.
+            _ if usable.is_zero() => return fetched,
+            Ok(sealed) => sealed,
+            Err(error) => {
+                self.keep_for_itself(Some(error), lead);
                 return fetched;
             }
         };

@@ -30,6 +30,9 @@ use crate::token::{
 /// A lease is never longer than a token request may take, and a moment for what is around it.
 const AROUND: Duration = Duration::from_secs(2);
 
+/// Longer than a token is on its way into the store.
+const PUTTING: Duration = Duration::from_secs(1);
+
 /// What is asked for, and for whom.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedCredential {
@@ -85,9 +88,14 @@ impl TokenSource for FleetSource {
         let Some(replica) = self.replica.current().filter(|_| token.generation > 0) else { return };
         let (entry, generation) = (self.entry(&replica), token.generation);
         let of = Arc::clone(&entry);
-        // Nobody waits for it, and if it gets lost the next renewal is held for a while.
+        // Nobody waits for it, and if it gets lost the next renewal is held for a while. The token may not have been put yet.
         entry.own(replica.control.clone().spawn(async move {
-            drop(replica.store.accepted(&of.tag, generation).await);
+            for _try in 0..2 {
+                if matches!(replica.store.accepted(&of.tag, generation).await, Ok(true)) {
+                    return;
+                }
+                replica.control.sleep(PUTTING).await;
+            }
         }));
     }
 }

@@ -76,9 +76,6 @@ impl TokenCache {
             if let Some(error) = state.fail_fast(now.instant) {
                 return Err(error);
             }
-            if let Some(error) = state.held(now.instant) {
-                return Err(error);
-            }
             let untried = self.accepted.load(Ordering::Relaxed) < refused.generation;
             let (generation, fresh) = (refused.generation, untried && refused.after_unauthorized);
             let standing = RefusedToken { generation, fresh, allowance: state.allowance(now.instant) };

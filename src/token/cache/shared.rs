@@ -49,7 +49,8 @@ pub(super) fn expiry(cache: &TokenCache, fetched: &FetchedToken, now: Now) -> Ex
 impl RefreshState {
     /// Remembers what replicas know of the newest token.
     pub(super) fn remember_shared(&mut self, fetched: &FetchedToken, expiry: Expiry) {
-        (self.put_off, self.discarded, self.held_until) = (false, None, None);
+        (self.put_off, self.discarded) = (false, None);
+        self.end_hold();
         self.last = fetched
             .shared
             .clone()
@@ -68,7 +69,7 @@ impl TokenCache {
     ) -> Option<Arc<TokenError>> {
         let wait = error.retry_after.unwrap_or_default();
         if error.kind == TokenErrorKind::Held {
-            state.held_until = Some(now.instant + wait);
+            state.hold(state.cause, now.instant + wait);
             state.unauthorized = false;
             if let Some(token) = state.discarded.take().filter(|token| token.expiry.is_usable(now)) {
                 self.reinstate(token);

@@ -38,8 +38,9 @@ pub(super) struct RefreshState {
     pub(super) last: Option<Box<Last>>,
     /// A refused token that is out of use; it comes back if there is to be no other.
     pub(super) discarded: Option<Arc<AccessToken>>,
-    /// Until then 401s cause no token request.
-    pub(super) held_until: Option<Instant>,
+    /// Until then 401s cause no token request, by what evidence they are; the last is for all.
+    held_weak_until: Option<Instant>,
+    held_until: Option<Instant>,
     /// The successor of the newest token has been put off.
     pub(super) put_off: bool,
     /// What the server returned last.
@@ -85,7 +86,27 @@ impl RefreshState {
 
     /// How many more token requests 401s may cause now.
     pub(super) fn allowance(&mut self, now: Instant) -> Allowance {
-        self.pace.get_or_insert_default().allowance(now)
+        let allowance = self.pace.get_or_insert_default().allowance(now);
+        let is_held = |until: Option<Instant>| until.is_some_and(|until| now < until);
+        if is_held(self.held_until) {
+            return Allowance { strong: false, doubtful: false, slight: false };
+        }
+        let weak = !is_held(self.held_weak_until);
+        Allowance { doubtful: allowance.doubtful && weak, slight: allowance.slight && weak, ..allowance }
+    }
+
+    /// All replicas together have renewed often enough for a refusal on this evidence.
+    pub(super) fn hold(&mut self, evidence: Option<Evidence>, until: Instant) {
+        if evidence.is_some_and(Evidence::is_weak) {
+            self.held_weak_until = Some(until);
+        } else {
+            self.held_until = Some(until);
+        }
+    }
+
+    /// There is another token.
+    pub(super) fn end_hold(&mut self) {
+        (self.held_weak_until, self.held_until) = (None, None);
     }
 
     /// It does not count among the renewals that do not help.
@@ -120,12 +141,6 @@ impl RefreshState {
     pub(super) fn fail_fast(&self, now: Instant) -> Option<Arc<TokenError>> {
         let (error, left) = self.flights.fail_fast(now)?;
         Some(Arc::new(TokenError::clone(error).with_retry_after(Some(left))))
-    }
-
-    /// The hold while it lasts, as the failure that a 401 meets.
-    pub(super) fn held(&self, now: Instant) -> Option<Arc<TokenError>> {
-        let left = self.held_until?.checked_duration_since(now).filter(|left| !left.is_zero())?;
-        Some(Arc::new(held(left)))
     }
 }
 
