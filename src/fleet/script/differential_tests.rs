@@ -11,8 +11,9 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::fleet::names::Mark;
-use crate::fleet::protocol::SharedFailure;
+use crate::fleet::protocol::{Lead, SharedFailure};
 use crate::fleet::scripted::ScriptedStore;
+use crate::secret::{Secret, SecretSource, Secrets};
 use crate::store::testing::{Kind, StoreServer};
 use crate::store::{StoreAddress, StoreMetrics, StoreSettings, StoreTlsSettings};
 use crate::token::{Budget, Why};
@@ -235,13 +236,15 @@ fn names() -> StoreNames {
     StoreNames::new("attache")
 }
 
-async fn connected(server: &StoreServer) -> Store {
+/// As a user of the server, or as anybody.
+async fn connected_as(user: Option<(&str, &str)>, server: &StoreServer) -> Store {
+    let literal = |password: &str| Secrets::one(SecretSource::Literal(Secret::new(password.into())));
     let settings = StoreSettings {
         servers: vec![StoreAddress::Tcp { host: "127.0.0.1".into(), port: server.port() }],
         with_tls: false,
         database: 0,
-        username: None,
-        password: None,
+        username: user.map(|(name, _)| name.to_owned()),
+        password: user.map(|(_, password)| literal(password)),
         sentinel: None,
         tls: StoreTlsSettings::default(),
         timeout: PATIENCE,
@@ -252,6 +255,10 @@ async fn connected(server: &StoreServer) -> Store {
     let store = Store::start(settings, None, probe, &Handle::current(), StoreMetrics::default());
     assert!(store.wait_connected(PATIENCE).await);
     store
+}
+
+async fn connected(server: &StoreServer) -> Store {
+    connected_as(None, server).await
 }
 
 /// How often each kind of answer was given, so that a walk that never leaves its first room is noticed.
@@ -330,6 +337,49 @@ async fn scripts_run_on_the_servers_own_clock_and_leave_nothing_behind() {
         for key in server.cli(&["KEYS", "attache:*"]).split_whitespace() {
             let left: i64 = server.cli(&["PTTL", key]).parse().unwrap();
             assert!((1..=3_600_000).contains(&left), "{key} stays for {left} ms");
+        }
+    }
+}
+
+/// What a server lets the user of a fleet do.
+const PERMISSIONS: &str = "on >s3cret resetkeys ~attache:1:* resetchannels &attache:1:* -@all +hello +auth +ping +role +client|setname \
+    +eval +evalsha +subscribe +publish +time +hmget +hget +hset +hdel +pexpire +zadd +zcard +zremrangebyscore";
+
+#[tokio::test]
+async fn scripts_need_no_more_than_the_documented_permissions_and_go_on_without_publish() {
+    for kind in Kind::installed() {
+        for (user, may_publish) in [("fleet", true), ("quiet", false)] {
+            let server = StoreServer::start(kind, &[]);
+            let mut permissions: Vec<&str> =
+                ["ACL", "SETUSER", user].into_iter().chain(PERMISSIONS.split_whitespace()).collect();
+            permissions.retain(|word| may_publish || *word != "+publish");
+            assert_eq!(server.cli(&permissions), "OK");
+            let scripts = FleetScripts::new(connected_as(Some((user, "s3cret")), &server).await, names());
+            let mut news = scripts.news();
+            let tag = Tag::scripted("abcdefghijklmnopqrstuv");
+            let mut replicas = Replicas { dice: Dice(1), led: ("a".into(), 1), newest: (0, "0".into()), tokens: 0 };
+            let budget = Some(Budget { requests: 5, per: Duration::from_secs(60) });
+            let take = Take { why: Why::Refused, budget, held: None, age: None, known: 0, ..replicas.take() };
+            assert!(matches!(scripts.take(&tag, &take).await, Ok(Taken::Lead(_))));
+            let lease = Lease { owner: take.owner.clone(), fence: 1, length: PATIENCE };
+            assert_eq!(scripts.keep(&tag, &lease).await, Ok(true));
+            let failure = SharedFailure { sealed: b"failure".to_vec(), delay: Duration::ZERO, for_all: true };
+            let fail = Fail { owner: take.owner.clone(), fence: 1, failure: Some(failure) };
+            assert_eq!(scripts.fail(&tag, &fail).await, Ok(FailAnswer::Shared));
+            assert!(matches!(
+                scripts.take(&tag, &take).await,
+                Ok(Taken::Lead(Lead { fence: 2, used: 2, failures: 1, .. }))
+            ));
+            let put = Put { after_unauthorized: true, usable: PATIENCE, ..replicas.put(2) };
+            assert_eq!(scripts.put(&tag, &put).await, Ok(PutAnswer::Put));
+            assert_eq!(scripts.accepted(&tag, 2).await, Ok(true));
+            assert!(scripts.read(&tag).await.unwrap().is_some());
+            assert!(scripts.beat("a", Duration::from_secs(90)).await.is_ok());
+            if may_publish {
+                let heard = [timeout(PATIENCE, news.recv()).await, timeout(PATIENCE, news.recv()).await];
+                let heard = heard.map(|heard| heard.unwrap().unwrap());
+                assert_eq!(heard, [format!("{} 0", tag.as_str()), format!("{} 2 refused", tag.as_str())]);
+            }
         }
     }
 }
