@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::clock::Now;
 use super::control::yield_point;
 use super::expiry::Expiry;
-use super::shared::Shared;
+use super::source::Shared;
 use super::source::{FetchDetail, FetchedToken, TokenType};
 use super::text::judge_token;
 use crate::secret::Secret;

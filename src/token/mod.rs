@@ -5,7 +5,6 @@
 //! [`TokenSource`]; `request` makes one request of it, within its `budget`.
 
 mod access_token;
-mod ask;
 mod budget;
 mod cache;
 mod clock;
@@ -17,7 +16,6 @@ mod flight;
 mod metrics;
 mod requests;
 mod settings;
-mod shared;
 mod skew;
 mod source;
 #[cfg(test)]
@@ -25,7 +23,6 @@ mod testing;
 mod text;
 
 pub use access_token::HeaderToken;
-pub use ask::{Ask, Why};
 pub use budget::Budget;
 pub(crate) use budget::Spent;
 pub(crate) use cache::{Acquired, TokenStatus, held};
@@ -39,7 +36,6 @@ pub(crate) use flight::{Flight, FlightResult, Flights};
 pub use metrics::TokenMetrics;
 pub(crate) use requests::TokenRequests;
 pub use settings::RefreshSettings;
-pub use shared::{Shared, TokenOrigin};
 pub(crate) use skew::{FAR_OFF, clock_skew, is_notable, skew_in_words};
-pub use source::{Expires, FetchDetail, FetchedToken, Fetching, TokenSource, TokenType};
+pub use source::{Ask, Expires, FetchDetail, FetchedToken, Fetching, Shared, TokenOrigin, TokenSource, TokenType, Why};
 pub(crate) use text::{TokenFault, judge_token};

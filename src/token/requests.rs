@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::ask::Ask;
 use super::budget::{Admission, Budget, Spent};
 use super::clock::Clock;
 use super::control;
@@ -17,6 +16,7 @@ use super::expiry::Expiry;
 use super::metrics::TokenMetrics;
 use super::settings::RefreshSettings;
 use super::skew::{FAR_OFF, clock_skew, skew_in_words};
+use super::source::Ask;
 use super::source::{Expires, FetchedToken, Fetching, TokenSource};
 
 /// What a server's `Retry-After` may ask for: none, or a time long past, would have us ask in a loop, and a server that

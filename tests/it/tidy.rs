@@ -24,14 +24,14 @@ const MAX_FILES: usize = 17;
 /// Where each library may be used. Exchanging one is then a change in one place.
 const DOORS: [(&str, &[&str]); 30] = [
     ("anstream::", &["cli/"]),
-    ("arc_swap::", &["credential/", "runtime.rs", "token/cache/"]),
+    ("arc_swap::", &["credential/", "fleet/", "runtime.rs", "token/cache/"]),
     ("axum::", &["admin/", "demo/"]),
     ("backon::", &["token/delay.rs"]),
     ("bytesize::", &["config/"]),
     ("clap::", &["cli/"]),
     ("clap_complete::", &["cli/"]),
     ("clap_mangen::", &["cli/man.rs"]),
-    ("fastrand::", &["store/back_off.rs", "store/connect/", "token/delay.rs"]),
+    ("fastrand::", &["fleet/live.rs", "store/back_off.rs", "store/connect/", "token/delay.rs"]),
     ("flate2::", &["oauth/coding.rs"]),
     ("h2::", &["http2/", "listen/connection/http2/", "listen/upgrade.rs", "upstream/"]),
     ("hyper::client", &["oauth/connection.rs", "cli/admin/client.rs"]),

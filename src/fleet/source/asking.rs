@@ -3,16 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SharedCredential;
 use crate::fleet::entry::Entry;
-use crate::fleet::names::Mark;
+use crate::fleet::names::{Mark, SharedIdentity};
 use crate::fleet::protocol::Take;
 use crate::fleet::replica::Replica;
 use crate::renewal::Evidence;
-use crate::token::{Ask, Clock, Shared, TokenOrigin, TokenRequests};
+use crate::token::{Ask, Clock, RefreshSettings, Shared, TokenOrigin, TokenRequests};
 
 /// A leader that is silent for so long is followed by another.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
+
+/// What is asked for, and for whom.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedCredential {
+    /// Labels logs and metrics.
+    pub(crate) name: String,
+    pub(crate) identity: SharedIdentity,
+    pub(crate) settings: RefreshSettings,
+    /// A whole token request.
+    pub(crate) timeout: Duration,
+}
 
 /// Lent down from step to step.
 pub(super) struct Asking<'s> {

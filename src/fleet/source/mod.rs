@@ -16,15 +16,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::asking::Asking;
+pub(crate) use self::asking::SharedCredential;
 use self::wait::Waiting;
 use super::entry::Entry;
 use super::metrics::WaitOutcome;
-use super::names::SharedIdentity;
 use super::protocol::Taken;
 use super::replica::{Replica, ReplicaHandle};
 use crate::token::{
-    Ask, Clock, Control, FetchedToken, Fetching, RefreshSettings, Shared, Spent, TokenCache, TokenError, TokenMetrics,
-    TokenRequests, TokenSource, Why, held, lock,
+    Ask, Clock, Control, FetchedToken, Fetching, Shared, Spent, TokenCache, TokenError, TokenMetrics, TokenRequests,
+    TokenSource, Why, held, lock,
 };
 
 /// A lease is never longer than a token request may take, and a moment for what is around it.
@@ -32,17 +32,6 @@ const AROUND: Duration = Duration::from_secs(2);
 
 /// Longer than a token is on its way into the store.
 const PUTTING: Duration = Duration::from_secs(1);
-
-/// What is asked for, and for whom.
-#[derive(Debug, Clone)]
-pub(crate) struct SharedCredential {
-    /// Labels logs and metrics.
-    pub(crate) name: String,
-    pub(crate) identity: SharedIdentity,
-    pub(crate) settings: RefreshSettings,
-    /// A whole token request.
-    pub(crate) timeout: Duration,
-}
 
 struct FleetSource {
     replica: ReplicaHandle,

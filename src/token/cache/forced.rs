@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::TokenCache;
 use crate::token::access_token::{AccessToken, HeaderToken};
-use crate::token::ask::Why;
 use crate::token::budget::{Admission, Budget};
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::flight::FlightResult;
+use crate::token::source::Why;
 
 /// How often a new token may be asked for, whatever there is.
 const FORCED: Budget = Budget { requests: 10, per: Duration::from_secs(60) };

@@ -4,7 +4,6 @@
 //! request, `repeated` makes what one flight does of it, `refresh` has one flight at a time, and `obtain` is what requests call.
 
 mod forced;
-mod handed;
 mod obtain;
 mod policy;
 mod refresh;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::TokenCache;
 use crate::token::access_token::{AccessToken, HeaderToken};
-use crate::token::ask::Why;
 use crate::token::control::yield_point;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::flight::{Flight, FlightResult};
+use crate::token::source::Why;
 
 impl TokenCache {
     /// The current token, if it may be put on a request now. The request path: one snapshot load, two clock readings, one

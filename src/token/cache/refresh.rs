@@ -9,13 +9,13 @@ use super::TokenCache;
 use super::shared;
 use super::state::{LastRefresh, RefreshState};
 use crate::token::access_token::AccessToken;
-use crate::token::ask::Why;
 use crate::token::clock::Now;
 use crate::token::control::yield_point;
 use crate::token::delay::whole_seconds;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::flight::{Flight, FlightResult};
 use crate::token::source::FetchedToken;
+use crate::token::source::Why;
 
 impl TokenCache {
     /// Joins the token request in flight, starting it if there is none. Called under the lock: this is what makes it one.

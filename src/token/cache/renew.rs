@@ -8,10 +8,10 @@ use super::TokenCache;
 use super::state::RefreshState;
 use crate::renewal::{Evidence, RefusedToken};
 use crate::token::access_token::{AccessToken, HeaderToken};
-use crate::token::ask::Why;
 use crate::token::control::yield_point;
 use crate::token::error::TokenError;
 use crate::token::flight::Flight;
+use crate::token::source::Why;
 
 impl TokenCache {
     /// Notes that an upstream has taken this token.

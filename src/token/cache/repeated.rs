@@ -6,8 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::TokenCache;
-use super::handed::Handed;
-use super::state::RefreshState;
+use super::state::{Handed, RefreshState};
 use crate::token::clock::Now;
 use crate::token::error::TokenError;
 use crate::token::expiry::Expiry;

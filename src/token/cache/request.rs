@@ -1,11 +1,11 @@
 //! One token request: whether it may be sent, what comes back, and what its answer tells besides the token.
 
 use super::TokenCache;
-use crate::token::ask::{Ask, Held};
 use crate::token::delay::before_quick_retry;
 use crate::token::error::{About, TokenError, TokenErrorKind};
 use crate::token::skew::seconds_of_skew;
 use crate::token::source::FetchedToken;
+use crate::token::source::{Ask, Held};
 
 impl TokenCache {
     /// One token request; after a failure that may mend itself, and without `Retry-After`, one more at once, if the budget

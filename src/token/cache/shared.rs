@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use super::TokenCache;
 use super::state::{Last, RefreshState};
 use crate::token::access_token::AccessToken;
-use crate::token::ask::Why;
 use crate::token::clock::Now;
 use crate::token::delay::jitter;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::expiry::Expiry;
-use crate::token::shared::TokenOrigin;
 use crate::token::source::FetchedToken;
+use crate::token::source::TokenOrigin;
+use crate::token::source::Why;
 
 /// Over what part of a token's life the replicas spread their questions for its successor, and the least that it is.
 const SPREAD: u32 = 20;
@@ -59,7 +59,7 @@ impl RefreshState {
 }
 
 impl TokenCache {
-    /// What comes of a flight that was to ask for nothing, under the lock. `None` where somebody has joined it meanwhile who has a
+    /// What comes of a flight that was to ask for nothing, under the lock. `None` where one has joined it meanwhile who has a
     /// better reason: then it goes on.
     pub(super) fn asked_for_nothing(
         self: &Arc<Self>,

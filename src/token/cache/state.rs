@@ -5,17 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::handed::Handed;
 use crate::renewal::{Allowance, Evidence, Pace};
 use crate::token::access_token::AccessToken;
-use crate::token::ask::Why;
 use crate::token::control::Task;
 use crate::token::delay::BackOff;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::expiry::Expiry;
 use crate::token::flight::Flights;
-use crate::token::shared::Shared;
 use crate::token::skew::Skew;
+use crate::token::source::Shared;
+use crate::token::source::Why;
 
 /// Everything about a cache that changes outside the request path; guarded by its lock, which is never held across an
 /// await.
@@ -49,6 +48,16 @@ pub(super) struct RefreshState {
     pub(super) skew: Skew,
     /// It has been said that the server grants less than it was asked for.
     pub(super) scope_told: bool,
+}
+
+/// The token that was returned last.
+pub(super) struct Handed {
+    pub(super) fingerprint: [u8; 32],
+    pub(super) expires_at: Instant,
+    /// It could be used when it came: not so where a server gives no token any life.
+    pub(super) lived: bool,
+    /// It has been returned before, with the same end: the next request waits until then.
+    pub(super) next_after: Option<Instant>,
 }
 
 /// When the newest flight landed, and how long it took.

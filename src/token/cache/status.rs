@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::TokenCache;
 use crate::token::error::TokenError;
-use crate::token::shared::Shared;
+use crate::token::source::Shared;
 
 /// What the status page and `/readyz` say about a credential.
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,7 @@
-//! What a token source gives: the one trait between holding tokens and obtaining them.
+//! What a token source is asked and gives: the one trait between holding tokens and obtaining them.
+
+mod ask;
+mod shared;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,9 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::ask::Ask;
+pub(super) use self::ask::Held;
+pub use self::ask::{Ask, Why};
+pub use self::shared::{Shared, TokenOrigin};
 use super::error::TokenError;
-use super::shared::Shared;
 use crate::secret::Secret;
 
 /// Where tokens come from. A trait, because tests script it.

@@ -15,9 +15,9 @@ pub enum Why {
     Cold,
     /// An upstream refused the one that there is.
     Refused,
-    /// Somebody wants a new one, whatever there is.
+    /// A new one is wanted, whatever there is.
     Forced,
-    /// Somebody wants one that nobody else sees.
+    /// One is wanted that nobody else sees.
     Apart,
 }
 
