@@ -1,8 +1,8 @@
 //! The immutable snapshot that one request works with, and the place where it is swapped.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::caller::{Callers, Guesses};
 use crate::credential::Credential;
+use crate::fleet::Fleet;
 use crate::route::{ForwardTable, ReverseTable, Route};
 use crate::secret::Digests;
 use crate::telemetry::{LogThrottle, RouteMetrics};
@@ -29,6 +30,8 @@ pub(crate) struct Runtime {
     pub(crate) unmatched: UnmatchedRuntime,
     /// `[intercept]`: without it no TLS is opened.
     pub(crate) authority: Option<Arc<CertificateAuthority>>,
+    /// `[cache]`, if there is one. Owned elsewhere: a request that goes on for long keeps no connection that is not used any more.
+    pub(crate) fleet: Weak<Fleet>,
 }
 
 impl Runtime {

@@ -9,13 +9,23 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::fleet::{CacheMetrics, Fleet};
 use crate::runtime::SharedRuntime;
+use crate::store::StoreState;
 use crate::telemetry::family::{self, Family};
 use crate::telemetry::{ProcessFigures, RequestMetrics};
 use crate::token::{TokenMetrics, TokenStatus};
 
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 pub(super) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What is counted where it happens.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counted {
+    pub(crate) requests: RequestMetrics,
+    pub(crate) tokens: TokenMetrics,
+    pub(crate) cache: CacheMetrics,
+}
 
 /// Everything that is counted, under the product's prefix.
 #[derive(Debug)]
@@ -26,10 +36,11 @@ pub(super) struct Exposition {
 }
 
 impl Exposition {
-    pub(super) fn new(requests: &RequestMetrics, tokens: &TokenMetrics, runtime: SharedRuntime) -> Self {
+    pub(super) fn new(metrics: &Counted, runtime: SharedRuntime) -> Self {
         let mut registry = Registry::with_prefix("attache");
-        family::register(&mut registry, families(requests, tokens));
-        registry.register_collector(Box::new(Lifetimes(runtime)));
+        family::register(&mut registry, families(metrics));
+        registry.register_collector(Box::new(Lifetimes(runtime.clone())));
+        registry.register_collector(Box::new(Sharing(runtime)));
         let mut process = Registry::default();
         process.register_collector(Box::new(ProcessFigures));
         Self { attache: registry, process }
@@ -46,10 +57,12 @@ impl Exposition {
     }
 }
 
-fn families(requests: &RequestMetrics, tokens: &TokenMetrics) -> Vec<Family> {
+fn families(metrics: &Counted) -> Vec<Family> {
+    let Counted { requests, tokens, cache } = metrics;
+    let cache = cache.store.families().into_iter().chain(cache.fleet.families());
     let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     let build: Family = ("build", "The running version", Box::new(version));
-    requests.families().into_iter().chain(tokens.families()).chain([build]).collect()
+    requests.families().into_iter().chain(tokens.families()).chain(cache).chain([build]).collect()
 }
 
 /// Read from the credentials when asked: nothing has to keep a gauge up to date.
@@ -77,6 +90,35 @@ impl Collector for Lifetimes {
             for credential in runtime.credentials.iter().filter(|credential| credential.is_obtained()) {
                 let labels = [("credential", credential.name.as_str())];
                 ConstGauge::new(figure(&credential.status())).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the replica stands with the others. Without `[cache]` there is nothing that could be up or down.
+#[derive(Debug)]
+struct Sharing(SharedRuntime);
+
+impl Collector for Sharing {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        type Figure = fn(&Fleet) -> f64;
+        let families: [(&str, &str, Figure); 3] = [
+            ("cache_up", "1 with a connection to the shared cache, 0 without", |fleet| {
+                if fleet.store().state == StoreState::Away { 0.0 } else { 1.0 }
+            }),
+            ("cache_replicas", "Replicas that share tokens, by the newest heartbeat", |fleet| {
+                f64::from(fleet.replica().replicas())
+            }),
+            ("cache_clock_skew_seconds", "By how much the shared cache's clock is ahead of this machine's", |fleet| {
+                fleet.replica().skew()
+            }),
+        ];
+        let fleet = self.0.current().fleet.upgrade();
+        for (name, help, figure) in families {
+            let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            if let Some(fleet) = &fleet {
+                ConstGauge::new(figure(fleet)).encode(family)?;
             }
         }
         Ok(())
@@ -143,8 +185,9 @@ mod tests {
     #[test]
     fn the_reference_page_has_every_family() {
         let mut attache = Registry::with_prefix("attache");
-        family::describe(&mut attache, families(&RequestMetrics::default(), &TokenMetrics::default()));
-        attache.register_collector(Box::new(Lifetimes(no_credentials())));
+        family::describe(&mut attache, families(&Counted::default()));
+        attache.register_collector(Box::new(Lifetimes(nothing())));
+        attache.register_collector(Box::new(Sharing(nothing())));
         let mut process = Registry::default();
         process.register_collector(Box::new(ProcessFigures));
         let text = Exposition { attache, process }.text(false);
@@ -181,13 +224,14 @@ test: `ATTACHE_WRITE_DOCS=1 cargo test --lib exposition`.
 |---|---|---|
 ";
 
-    fn no_credentials() -> SharedRuntime {
+    fn nothing() -> SharedRuntime {
         let nothing = Runtime {
             listeners: Vec::new(),
             credentials: Vec::new(),
             routes: Vec::new(),
             unmatched: UnmatchedRuntime::Deny,
             authority: None,
+            fleet: std::sync::Weak::new(),
         };
         SharedRuntime::new(Arc::new(nothing))
     }

@@ -29,6 +29,7 @@ mod state;
 mod status;
 
 pub(crate) use api::Admin;
+pub(crate) use exposition::Counted;
 pub(crate) use problem::{Problem, ProblemType};
 pub use reloads::{Reload, ReloadCause};
 pub(crate) use reloads::{ReloadRequest, Reloads};

@@ -7,7 +7,7 @@ use axum::extract::State;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::exposition::Exposition;
+use super::exposition::{Counted, Exposition};
 use super::guard::Guard;
 use super::reloads::Reloads;
 use super::report::StatusReport;
@@ -16,8 +16,7 @@ use crate::coalesce::Coalescer;
 use crate::listen::Listening;
 use crate::runtime::SharedRuntime;
 use crate::secret::{Secret, SecretError, SecretSource};
-use crate::telemetry::{RecentRequests, RequestMetrics};
-use crate::token::TokenMetrics;
+use crate::telemetry::RecentRequests;
 
 /// What the admin API knows besides the runtime.
 #[derive(Debug)]
@@ -25,8 +24,7 @@ pub(crate) struct AdminFacts {
     listening: Listening,
     pub(super) reloads: Arc<Reloads>,
     pub(super) guard: Guard,
-    metrics: RequestMetrics,
-    token_metrics: TokenMetrics,
+    counted: Counted,
     /// What is kept of requests while the status page is open.
     pub(crate) recent: RecentRequests,
     /// How many may look at the status page at a time: fewer than the listener has connections, so that it goes on answering.
@@ -43,16 +41,14 @@ impl AdminFacts {
         reloads: Arc<Reloads>,
         token: Option<&SecretSource>,
         local: bool,
-        metrics: RequestMetrics,
-        token_metrics: TokenMetrics,
+        counted: Counted,
     ) -> Result<Self, SecretError> {
         let token: Option<Secret> = token.map(SecretSource::read).transpose()?;
         Ok(Self {
             listening,
             reloads,
             guard: Guard::new(token.as_ref(), local),
-            metrics,
-            token_metrics,
+            counted,
             recent: RecentRequests::default(),
             watchers: 16,
         })
@@ -74,7 +70,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(facts: AdminFacts, runtime: SharedRuntime) -> Self {
-        let exposition = Exposition::new(&facts.metrics, &facts.token_metrics, runtime.clone());
+        let exposition = Exposition::new(&facts.counted, runtime.clone());
         let watchers = Arc::new(Semaphore::new(facts.watchers.clamp(1, Semaphore::MAX_PERMITS)));
         Self {
             facts,
@@ -95,8 +91,8 @@ impl Shared {
     }
 
     fn status(&self) -> StatusReport {
-        let AdminFacts { listening, reloads, metrics, recent, .. } = &self.facts;
-        status::report(&self.runtime.current(), listening, reloads, metrics, recent.watch())
+        let AdminFacts { listening, reloads, counted, recent, .. } = &self.facts;
+        status::report(&self.runtime.current(), listening, reloads, &counted.requests, recent.watch())
     }
 }
 

@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{Admin, AdminFacts, ReloadRequest, Reloads};
+use crate::admin::{Admin, AdminFacts, Counted, ReloadRequest, Reloads};
 use crate::app::build;
 use crate::app::build::state::{BuildContext, ChosenNames, Slots};
 use crate::app::error::StartFailure;
@@ -245,8 +245,9 @@ fn admin_facts(
 ) -> Result<AdminFacts, StartFailure> {
     let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
     let local = config.admin.as_ref().is_none_or(|admin| admin.address.is_local());
-    let (metrics, tokens) = (telemetry.requests.clone(), telemetry.tokens.clone());
-    let facts = AdminFacts::new(listening.clone(), Arc::clone(reloads), token, local, metrics, tokens);
+    let Telemetry { requests, tokens, cache, .. } = telemetry;
+    let counted = Counted { requests: requests.clone(), tokens: tokens.clone(), cache: cache.clone() };
+    let facts = AdminFacts::new(listening.clone(), Arc::clone(reloads), token, local, counted);
     let mut facts = facts.map_err(StartFailure::AdminToken)?;
     facts.recent = telemetry.recent.clone();
     facts.watchers = descriptors.admin / 4;

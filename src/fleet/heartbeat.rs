@@ -65,8 +65,6 @@ async fn beat_once(replica: &Replica) -> Option<f64> {
     let half = sent.elapsed() / 2;
     let wall = Clock::system().now().wall.duration_since(UNIX_EPOCH).unwrap_or_default();
     let skew = (beat.now + half).as_secs_f64() - wall.as_secs_f64();
-    #[expect(clippy::cast_possible_truncation, reason = "a skew in milliseconds")]
-    replica.counted(beat.replicas, (skew * 1000.0) as i64);
-    replica.metrics.beat(beat.replicas, skew);
+    replica.counted(beat.replicas, skew);
     Some(skew)
 }

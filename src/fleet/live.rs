@@ -51,6 +51,8 @@ impl Fleet {
         control: &Handle,
         metrics: &CacheMetrics,
     ) -> Arc<Self> {
+        metrics.store.begin(FleetScripts::operations());
+        metrics.fleet.begin();
         let (instance, names) = (instance(), StoreNames::new(&settings.prefix));
         let probe = FleetScripts::probe(&names, &instance, GONE, settings.push);
         let store = Store::start(settings.store.clone(), tls, probe, control, metrics.store.clone());

@@ -1,13 +1,11 @@
 //! What is counted about shared tokens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Metric;
 
@@ -23,8 +21,6 @@ use crate::token::TokenOrigin;
 /// | `attache_cache_waits_total` | what came of waiting |
 /// | `attache_cache_held_total` | renewals that 401s were not given, because the fleet had had enough of them |
 /// | `attache_cache_rejected_total` | values that were not used, by reason |
-/// | `attache_cache_replicas` | replicas, by the newest heartbeat |
-/// | `attache_cache_clock_skew_seconds` | by how much the store's clock is ahead of this machine's |
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FleetMetrics(Arc<Families>);
 
@@ -35,8 +31,6 @@ struct Families {
     waits: Family<WaitLabels, Counter>,
     held: Family<CredentialLabel, Counter>,
     rejected: Family<ReasonLabel, Counter>,
-    replicas: Gauge<i64, AtomicI64>,
-    clock_skew: Gauge<f64, AtomicU64>,
 }
 
 /// What came of waiting for another replica.
@@ -53,6 +47,8 @@ pub(super) enum WaitOutcome {
 }
 
 impl WaitOutcome {
+    const ALL: [Self; 4] = [Self::Adopted, Self::Failed, Self::TookOver, Self::GaveUp];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Adopted => "adopted",
@@ -93,8 +89,6 @@ impl Default for Families {
             waits: Family::default(),
             held: Family::default(),
             rejected: Family::default(),
-            replicas: Gauge::default(),
-            clock_skew: Gauge::default(),
         }
     }
 }
@@ -106,8 +100,8 @@ fn histogram() -> Histogram {
 
 impl FleetMetrics {
     /// Every family with its name, without the product's prefix, and what it counts.
-    pub(crate) fn families(&self) -> [(&'static str, &'static str, Box<dyn Metric>); 7] {
-        let Families { tokens, wait, waits, held, rejected, replicas, clock_skew } = &*self.0;
+    pub(crate) fn families(&self) -> [(&'static str, &'static str, Box<dyn Metric>); 5] {
+        let Families { tokens, wait, waits, held, rejected } = &*self.0;
         [
             ("cache_tokens", "Tokens by credential and by how this replica came by them", Box::new(tokens.clone())),
             (
@@ -126,13 +120,26 @@ impl FleetMetrics {
                 "Values from the shared cache that were not used, by reason",
                 Box::new(rejected.clone()),
             ),
-            ("cache_replicas", "Replicas that share tokens, by the newest heartbeat", Box::new(replicas.clone())),
-            (
-                "cache_clock_skew_seconds",
-                "By how much the shared cache's clock is ahead of this machine's",
-                Box::new(clock_skew.clone()),
-            ),
         ]
+    }
+
+    /// Each reason is there from now on, before it has happened.
+    pub(super) fn begin(&self) {
+        for reason in OpenError::REASONS {
+            drop(self.0.rejected.get_or_create(&ReasonLabel { reason }));
+        }
+    }
+
+    /// The same for all that can come of this credential's questions.
+    pub(crate) fn begin_credential(&self, credential: &str) {
+        for origin in TokenOrigin::ALL {
+            drop(self.0.tokens.get_or_create(&OriginLabels { credential: credential.into(), origin: origin.as_str() }));
+        }
+        for outcome in WaitOutcome::ALL {
+            let labels = WaitLabels { credential: credential.into(), outcome: outcome.as_str() };
+            drop(self.0.waits.get_or_create(&labels));
+        }
+        drop(self.0.held.get_or_create(&CredentialLabel { credential: credential.into() }));
     }
 
     pub(super) fn token(&self, credential: &str, origin: TokenOrigin) {
@@ -156,9 +163,32 @@ impl FleetMetrics {
     pub(super) fn too_large(&self) {
         self.rejected(OpenError::TooLarge);
     }
+}
 
-    pub(super) fn beat(&self, replicas: u32, skew: f64) {
-        self.0.replicas.set(replicas.into());
-        self.0.clock_skew.set(skew);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_come_of_a_shared_credential_is_there_before_it_has_happened() {
+        let metrics = FleetMetrics::default();
+        metrics.begin();
+        metrics.begin_credential("orders");
+        let mut registry = prometheus_client::registry::Registry::default();
+        crate::telemetry::family::register(&mut registry, metrics.families());
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for series in [
+            "cache_tokens_total{credential=\"orders\",origin=\"adopted\"} 0",
+            "cache_tokens_total{credential=\"orders\",origin=\"led\"} 0",
+            "cache_tokens_total{credential=\"orders\",origin=\"alone\"} 0",
+            "cache_waits_total{credential=\"orders\",outcome=\"took_over\"} 0",
+            "cache_waits_total{credential=\"orders\",outcome=\"gave_up\"} 0",
+            "cache_held_total{credential=\"orders\"} 0",
+            "cache_rejected_total{reason=\"unknown_key\"} 0",
+            "cache_rejected_total{reason=\"too_large\"} 0",
+        ] {
+            assert!(text.contains(series), "{series}\n{text}");
+        }
     }
 }

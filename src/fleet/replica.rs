@@ -1,7 +1,7 @@
 //! One replica of a fleet: what all of its shared tokens have in common.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwapOption;
@@ -27,8 +27,8 @@ pub(crate) struct Replica {
     entries: Mutex<Vec<Weak<Entry>>>,
     made: AtomicU32,
     replicas: AtomicU32,
-    /// In milliseconds.
-    skew: AtomicI64,
+    /// Seconds, as the bits of an `f64`.
+    skew: AtomicU64,
     connecting: Option<Connecting>,
 }
 
@@ -89,7 +89,7 @@ impl Replica {
             entries: Mutex::default(),
             made: AtomicU32::new(0),
             replicas: AtomicU32::new(1),
-            skew: AtomicI64::new(0),
+            skew: AtomicU64::new(0.0_f64.to_bits()),
             connecting: None,
         }
     }
@@ -114,14 +114,14 @@ impl Replica {
         self.replicas.load(Ordering::Relaxed).max(1)
     }
 
-    /// By how many milliseconds the store's clock is ahead.
-    pub(crate) fn skew_ms(&self) -> i64 {
-        self.skew.load(Ordering::Relaxed)
+    /// By how many seconds the store's clock is ahead.
+    pub(crate) fn skew(&self) -> f64 {
+        f64::from_bits(self.skew.load(Ordering::Relaxed))
     }
 
-    pub(super) fn counted(&self, replicas: u32, skew_ms: i64) {
+    pub(super) fn counted(&self, replicas: u32, skew: f64) {
         self.replicas.store(replicas, Ordering::Relaxed);
-        self.skew.store(skew_ms, Ordering::Relaxed);
+        self.skew.store(skew.to_bits(), Ordering::Relaxed);
     }
 
     /// The key ids, the one that seals first.

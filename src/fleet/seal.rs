@@ -52,15 +52,19 @@ pub(crate) enum OpenError {
 }
 
 impl OpenError {
+    /// Every word in metrics.
+    pub(crate) const REASONS: [&str; 6] = ["unknown_key", "forged", "expired", "older", "too_large", "malformed"];
+
     /// The word in metrics.
     pub(crate) const fn as_str(self) -> &'static str {
+        let [unknown_key, forged, expired, older, too_large, malformed] = Self::REASONS;
         match self {
-            Self::UnknownKey(_) => "unknown_key",
-            Self::Forged => "forged",
-            Self::Expired => "expired",
-            Self::Older => "older",
-            Self::TooLarge => "too_large",
-            Self::Malformed => "malformed",
+            Self::UnknownKey(_) => unknown_key,
+            Self::Forged => forged,
+            Self::Expired => expired,
+            Self::Older => older,
+            Self::TooLarge => too_large,
+            Self::Malformed => malformed,
         }
     }
 }

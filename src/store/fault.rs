@@ -86,6 +86,9 @@ impl Fault {
 }
 
 impl Loss {
+    /// Every cause.
+    pub(super) const CAUSES: [&str; 6] = ["timeout", "closed", "read_only", "not_ready", "unauthenticated", "moved"];
+
     /// For people.
     pub(super) const fn sentence(&self) -> &'static str {
         match self {
@@ -100,13 +103,14 @@ impl Loss {
 
     /// For metrics and the log.
     pub(super) const fn cause(&self) -> &'static str {
+        let [timeout, closed, read_only, not_ready, unauthenticated, moved] = Self::CAUSES;
         match self {
-            Self::Timeout => "timeout",
-            Self::Closed => "closed",
-            Self::ReadOnly => "read_only",
-            Self::NotReady => "not_ready",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Moved(_) => "moved",
+            Self::Timeout => timeout,
+            Self::Closed => closed,
+            Self::ReadOnly => read_only,
+            Self::NotReady => not_ready,
+            Self::Unauthenticated => unauthenticated,
+            Self::Moved(_) => moved,
         }
     }
 }

@@ -48,7 +48,6 @@ pub(super) struct Line {
 
 impl Shared {
     pub(super) fn new(timeout: Duration, metrics: StoreMetrics) -> Self {
-        metrics.up(false);
         Self {
             timeout,
             metrics,
@@ -110,7 +109,6 @@ impl Shared {
         };
         let line = Arc::new(line);
         *write(&self.line) = Some(Arc::clone(&line));
-        self.metrics.up(true);
         self.made.send_modify(|made| *made += 1);
         line
     }
@@ -121,7 +119,6 @@ impl Shared {
             let mut current = write(&self.line);
             if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, line)) {
                 *current = None;
-                self.metrics.up(false);
             }
         }
         line.loss.send_if_modified(|first| first.is_none().then(|| *first = Some(loss)).is_some());

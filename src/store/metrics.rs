@@ -1,23 +1,19 @@
 //! What is counted about the connection to the store and what it is asked.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Metric;
 
 use super::error::StoreError;
+use super::fault::Loss;
 
 /// | metric | is |
 /// |---|---|
-/// | `attache_cache_up` | 1 with a connection, 0 without |
 /// | `attache_cache_operations_total` | questions, by what was asked and its outcome |
 /// | `attache_cache_operation_duration_seconds` | how long those took that were sent |
 /// | `attache_cache_reconnects_total` | connections that took the place of another, by why that was given up |
@@ -26,39 +22,16 @@ pub(crate) struct StoreMetrics(Arc<Families>);
 
 #[derive(Debug)]
 struct Families {
-    up: Up,
     operations: Family<OperationLabels, Counter>,
     duration: Family<OperationLabel, Histogram, fn() -> Histogram>,
     reconnects: Family<CauseLabel, Counter>,
 }
 
-/// Without a store there is nothing that could be up or down: it is not there before it is set.
-#[derive(Debug, Clone, Default)]
-struct Up {
-    gauge: Gauge,
-    is_set: Arc<AtomicBool>,
-}
-
-impl Up {
-    fn set(&self, up: bool) {
-        self.gauge.set(i64::from(up));
-        self.is_set.store(true, Ordering::Relaxed);
-    }
-}
-
-impl EncodeMetric for Up {
-    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
-        self.gauge.encode(encoder)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        self.gauge.metric_type()
-    }
-
-    fn is_empty(&self) -> bool {
-        !self.is_set.load(Ordering::Relaxed)
-    }
-}
+const OK: &str = "ok";
+const TIMEOUT: &str = "timeout";
+const UNAVAILABLE: &str = "unavailable";
+const REFUSED: &str = "refused";
+const OUTCOMES: [&str; 4] = [OK, TIMEOUT, UNAVAILABLE, REFUSED];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OperationLabels {
@@ -79,7 +52,6 @@ struct CauseLabel {
 impl Default for Families {
     fn default() -> Self {
         Self {
-            up: Up::default(),
             operations: Family::default(),
             duration: Family::new_with_constructor(histogram),
             reconnects: Family::default(),
@@ -94,9 +66,8 @@ fn histogram() -> Histogram {
 
 impl StoreMetrics {
     /// Every family with its name, without the product's prefix, and what it counts.
-    pub(crate) fn families(&self) -> [(&'static str, &'static str, Box<dyn Metric>); 4] {
+    pub(crate) fn families(&self) -> [(&'static str, &'static str, Box<dyn Metric>); 3] {
         [
-            ("cache_up", "1 with a connection to the shared cache, 0 without", Box::new(self.0.up.clone())),
             (
                 "cache_operations",
                 "Questions to the shared cache by operation and outcome",
@@ -115,8 +86,16 @@ impl StoreMetrics {
         ]
     }
 
-    pub(super) fn up(&self, up: bool) {
-        self.0.up.set(up);
+    /// Each outcome of these questions is there from now on, before it has happened.
+    pub(crate) fn begin(&self, operations: impl IntoIterator<Item = &'static str>) {
+        for operation in operations {
+            for outcome in OUTCOMES {
+                drop(self.0.operations.get_or_create(&OperationLabels { operation, outcome }));
+            }
+        }
+        for cause in Loss::CAUSES {
+            drop(self.0.reconnects.get_or_create(&CauseLabel { cause }));
+        }
     }
 
     pub(super) fn reconnected(&self, cause: &'static str) {
@@ -126,10 +105,10 @@ impl StoreMetrics {
     /// One question; `took` is `None` for one that was not sent.
     pub(super) fn asked(&self, operation: &'static str, took: Option<Duration>, error: Option<&StoreError>) {
         let outcome = match error {
-            None => "ok",
-            Some(StoreError::Timeout) => "timeout",
-            Some(StoreError::Away | StoreError::Broken) => "unavailable",
-            Some(StoreError::Refused(_) | StoreError::Unexpected) => "refused",
+            None => OK,
+            Some(StoreError::Timeout) => TIMEOUT,
+            Some(StoreError::Away | StoreError::Broken) => UNAVAILABLE,
+            Some(StoreError::Refused(_) | StoreError::Unexpected) => REFUSED,
         };
         self.0.operations.get_or_create(&OperationLabels { operation, outcome }).inc();
         if let Some(took) = took {

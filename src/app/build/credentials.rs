@@ -66,6 +66,11 @@ pub(crate) fn providers(
         made.push((identity, Arc::clone(&cache), Arc::clone(&settings)));
         providers.push(TokenProvider::Tokens(identity, cache, settings));
     }
+    if config.cache.is_some() {
+        for name in providers.iter().filter_map(TokenProvider::shares) {
+            context.cache_metrics.fleet.begin_credential(name);
+        }
+    }
     let required = config.credentials.iter().zip(&providers).filter(|(settings, _)| settings.required);
     let required: HashSet<*const TokenCache> =
         required.filter_map(|(_, provider)| provider.tokens()).map(|(_, cache)| Arc::as_ptr(cache)).collect();

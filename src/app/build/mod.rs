@@ -110,7 +110,8 @@ fn assemble(
     }
     let unmatched = unmatched(context, config)?;
     let authority = authority(config, before)?;
-    let runtime = Arc::new(Runtime { listeners, credentials, routes, unmatched, authority });
+    let shared = fleet.as_ref().map(Arc::downgrade).unwrap_or_default();
+    let runtime = Arc::new(Runtime { listeners, credentials, routes, unmatched, authority, fleet: shared });
     Ok(Built { runtime, fleet, providers, certificates, listener_tls, slots })
 }
 

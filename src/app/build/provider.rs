@@ -62,6 +62,14 @@ impl TokenProvider {
         }
     }
 
+    /// The name that its tokens have among those of a fleet; `None` where they stay in the process.
+    pub(crate) fn shares(&self) -> Option<&str> {
+        match self {
+            Self::Tokens(_, cache, settings) if settings.shared => Some(cache.name()),
+            Self::Tokens(..) | Self::Fixed(_) | Self::Exchange(..) => None,
+        }
+    }
+
     /// What its token requests are made with.
     pub(crate) const fn identity(&self) -> Option<Identity> {
         match self {

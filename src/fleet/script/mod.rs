@@ -59,6 +59,12 @@ impl FleetScripts {
         Self { store, names, scripts: &SCRIPTS }
     }
 
+    /// The name of each question in metrics.
+    pub(crate) fn operations() -> [&'static str; 7] {
+        let Scripts { take, put, fail, keep, accepted, read, beat } = &SCRIPTS;
+        [take, put, fail, keep, accepted, read, beat].map(|script| script.name)
+    }
+
     /// What is asked on each new connection: whether it takes writes, and by the way who else is there.
     pub(crate) fn probe(names: &StoreNames, instance: &str, gone_after: Duration, push: bool) -> Probe {
         Probe {

@@ -112,6 +112,11 @@ impl TokenCache {
         })
     }
 
+    /// What it is called in logs and metrics.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn lock(&self) -> MutexGuard<'_, RefreshState> {
         control::lock(&self.refresh)
     }

@@ -31,6 +31,8 @@ pub enum TokenOrigin {
 }
 
 impl TokenOrigin {
+    pub(crate) const ALL: [Self; 3] = [Self::Adopted, Self::Led, Self::Alone];
+
     /// The word in logs, metrics and the status.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
