@@ -46,9 +46,10 @@ pub(super) async fn alive() -> &'static str {
 pub(super) async fn ready(State(shared): AdminState) -> impl IntoResponse {
     let runtime = shared.runtime.current();
     let credentials = status::credentials(&runtime);
+    let cache = runtime.fleet.upgrade().map(|fleet| fleet.store().state.as_str().into());
     let ready = credentials.iter().all(|credential| !credential.required || credential.usable);
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Readiness { ready, credentials }))
+    (code, Json(Readiness { ready, cache, credentials }))
 }
 
 pub(super) async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> Response {
@@ -113,7 +114,7 @@ pub(super) async fn refresh(State(shared): AdminState, Path(name): Path<String>)
         return problem(StatusCode::NOT_FOUND, format!("there is no credential {name:?}"));
     };
     match credential.refresh().await {
-        Ok(()) => Json(status::credential(credential)).into_response(),
+        Ok(()) => Json(status::credential(&runtime, credential)).into_response(),
         Err(error) => problem(StatusCode::BAD_GATEWAY, error.message.as_str()),
     }
 }

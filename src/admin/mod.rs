@@ -33,5 +33,8 @@ pub(crate) use exposition::Counted;
 pub(crate) use problem::{Problem, ProblemType};
 pub use reloads::{Reload, ReloadCause};
 pub(crate) use reloads::{ReloadRequest, Reloads};
-pub(crate) use report::{Counts, CredentialStatus, Latency, ListenerStatus, Readiness, StatusReport, UpstreamStatus};
+pub(crate) use report::{
+    CacheStatus, Counts, CredentialStatus, Latency, ListenerStatus, Readiness, SharedStatus, StatusReport,
+    UpstreamStatus,
+};
 pub(crate) use state::AdminFacts;

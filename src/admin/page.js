@@ -25,6 +25,8 @@ function credential(one) {
   const facts = [];
   if (one.expires_in != null) facts.push(span(one.expires_in) + " left");
   facts.push("generation " + one.generation);
+  const from = one.shared && (one.shared.why_not ? "not shared: " + one.shared.why_not : one.shared.origin === "adopted" ? "adopted from " + one.shared.by : one.shared.origin);
+  if (from) facts.push(from);
   if (one.last_refresh_took_ms != null) facts.push("last request took " + one.last_refresh_took_ms + " ms");
   if (one.scope) facts.push("scope " + one.scope);
   card.append(put("div", facts.join(" · "), "dim"));
@@ -68,6 +70,18 @@ function spark(line) {
 const took = milliseconds => milliseconds == null ? "–" : milliseconds < 10 ? milliseconds.toFixed(1) + " ms" : milliseconds < 10000 ? Math.round(milliseconds) + " ms" : Math.round(milliseconds / 1000) + " s";
 const why = one => [one.tunnels && one.tunnels.false ? one.tunnels.false + " tunnels passed unread: TLS inside, and no local CA opens it" : "", one.would_deny ? one.would_deny + " requests to hosts that no upstream covers" : ""].filter(Boolean).join(" · ") || "–";
 
+// The shared cache, and the other replicas.
+function sharing(cache) {
+  const line = at("cache");
+  line.hidden = !cache;
+  if (!cache) return;
+  const since = span(Math.max(0, Math.round((Date.now() - Date.parse(cache.since)) / 1000)));
+  const server = cache.server || cache.address, replicas = cache.replicas + (cache.replicas === 1 ? " replica" : " replicas");
+  const facts = cache.state === "away" ? ["away " + since + ", each asks for itself", cache.last_error] : cache.state === "connected" ? [server, replicas, took(cache.latency_ms)] : [server, replicas, "refuses writes for " + since];
+  line.className = { connected: "", away: "bad" }[cache.state] ?? "busy";
+  line.textContent = "shared cache: " + facts.filter(Boolean).join(" · ");
+}
+
 let shown = "";
 function show(status) {
   at("version").textContent = status.version;
@@ -77,6 +91,7 @@ function show(status) {
   const text = JSON.stringify(status) + JSON.stringify(lines);
   if (text === shown) return;
   shown = text;
+  sharing(status.cache);
   at("credentials").replaceChildren(...status.credentials.map(credential));
   if (focused) for (const button of document.querySelectorAll("#credentials button")) if (button.getAttribute("aria-label") === focused) button.focus();
   const sum = counts => Object.entries(counts || {}).filter(([, count]) => count > 0).map(([name, count]) => name.replaceAll("_", " ") + " " + count).join(" · ") || "–";

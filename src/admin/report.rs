@@ -17,6 +17,9 @@ pub(crate) type Counts = BTreeMap<Cow<'static, str>, u64>;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StatusReport {
     pub(crate) version: Cow<'static, str>,
+    /// Without `[cache]` there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cache: Option<CacheStatus>,
     #[serde(default)]
     pub(crate) credentials: Vec<CredentialStatus>,
     #[serde(default)]
@@ -29,6 +32,52 @@ pub(crate) struct StatusReport {
     /// Requests since the status page was opened, the newest first.
     #[serde(skip_deserializing)]
     pub(crate) recent: Vec<Arc<AccessRecord>>,
+}
+
+/// The shared cache, and what replicas there know of each other.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CacheStatus {
+    /// `connected`, `away` or `refusing_writes`.
+    pub(crate) state: Cow<'static, str>,
+    /// Since when (RFC 3339).
+    pub(crate) since: String,
+    /// Name and version as it says them, of the last connection.
+    pub(crate) server: Option<String>,
+    /// Where the last connection went; before the first, what is configured.
+    pub(crate) address: String,
+    #[serde(default)]
+    pub(crate) tls: bool,
+    /// Whether it says what others have put: `on`, `off` or `refused`.
+    #[serde(default)]
+    pub(crate) push: Cow<'static, str>,
+    /// This one's name among them.
+    #[serde(default)]
+    pub(crate) instance: String,
+    /// By the newest heartbeat, with this one.
+    #[serde(default)]
+    pub(crate) replicas: u32,
+    /// How long the last answer took.
+    pub(crate) latency_ms: Option<f64>,
+    pub(crate) last_error: Option<String>,
+    /// The ids of the keys, the one that seals first.
+    #[serde(default)]
+    pub(crate) keys: Vec<String>,
+    /// Seconds by which its clock is ahead of this machine's; negative: behind.
+    #[serde(default)]
+    pub(crate) clock_skew: i64,
+}
+
+/// Where a credential's token stands among those of all replicas.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SharedStatus {
+    /// Its number among them; none for one that the others do not have.
+    pub(crate) generation: Option<u64>,
+    /// `adopted`, `led` or `alone`.
+    pub(crate) origin: Option<Cow<'static, str>>,
+    /// The replica that obtained it.
+    pub(crate) by: Option<String>,
+    /// Why its tokens stay in this process.
+    pub(crate) why_not: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +114,9 @@ pub(crate) struct CredentialStatus {
     /// What to do about it, which it ends with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) remedy: Option<String>,
+    /// Without `[cache]` there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shared: Option<SharedStatus>,
     /// There is something that may be put on a request now.
     #[serde(skip)]
     pub(crate) usable: bool,
@@ -112,6 +164,9 @@ pub(crate) struct ListenerStatus {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Readiness {
     pub(crate) ready: bool,
+    /// The state of the shared cache, for which it never waits; without `[cache]` there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cache: Option<Cow<'static, str>>,
     #[serde(default)]
     pub(crate) credentials: Vec<CredentialStatus>,
 }

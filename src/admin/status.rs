@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::reloads::Reloads;
-use super::report::{Counts, CredentialStatus, Latency, ListenerStatus, StatusReport, UpstreamStatus};
+use super::report::{
+    CacheStatus, Counts, CredentialStatus, Latency, ListenerStatus, SharedStatus, StatusReport, UpstreamStatus,
+};
 use crate::credential::Credential;
+use crate::fleet::Fleet;
 use crate::listen::Listening;
 use crate::runtime::Runtime;
 use crate::telemetry::{AccessRecord, RequestMetrics};
+use crate::token::Shared;
 
 /// A reading of this moment.
 pub(super) fn report(
@@ -41,6 +45,7 @@ pub(super) fn report(
     });
     StatusReport {
         version: env!("CARGO_PKG_VERSION").into(),
+        cache: runtime.fleet.upgrade().as_deref().map(cache),
         credentials: credentials(runtime),
         upstreams: upstreams.collect(),
         listeners: listeners.collect(),
@@ -55,11 +60,12 @@ fn counts(of: BTreeMap<&'static str, u64>) -> Counts {
 
 /// Every credential, in the configuration's order.
 pub(super) fn credentials(runtime: &Runtime) -> Vec<CredentialStatus> {
-    runtime.credentials.iter().map(|one| credential(one)).collect()
+    runtime.credentials.iter().map(|one| credential(runtime, one)).collect()
 }
 
-pub(super) fn credential(credential: &Credential) -> CredentialStatus {
+pub(super) fn credential(runtime: &Runtime, credential: &Credential) -> CredentialStatus {
     let status = credential.status();
+    let is_in_fleet = runtime.fleet.strong_count() > 0;
     CredentialStatus {
         name: credential.name.clone(),
         state: status.state.into(),
@@ -76,8 +82,42 @@ pub(super) fn credential(credential: &Credential) -> CredentialStatus {
         required: credential.required,
         remedy: status.last_error.as_ref().and_then(|error| error.remedy.clone()),
         last_error: status.last_error.map(|error| error.message.clone()),
+        shared: is_in_fleet.then(|| shared(credential, status.shared.as_ref())),
         usable: status.usable,
     }
+}
+
+fn shared(credential: &Credential, standing: Option<&Shared>) -> SharedStatus {
+    SharedStatus {
+        generation: standing.map(|shared| shared.generation).filter(|generation| *generation > 0),
+        origin: standing.map(|shared| shared.origin.as_str().into()),
+        by: standing.map(|shared| shared.by.to_string()),
+        why_not: credential.unshared().map(|why| why.to_string()),
+    }
+}
+
+/// Asks nobody: it is as the connection was left by the last question.
+fn cache(fleet: &Fleet) -> CacheStatus {
+    let (store, replica) = (fleet.store(), fleet.replica());
+    CacheStatus {
+        state: store.state.as_str().into(),
+        since: written(store.since),
+        server: store.server,
+        address: store.address.unwrap_or_else(|| fleet.settings().store.places()),
+        tls: store.tls,
+        push: store.push.as_str().into(),
+        instance: replica.instance().to_owned(),
+        replicas: replica.replicas(),
+        latency_ms: store.latency.map(|took| (took.as_secs_f64() * 1e5).round() / 1e2),
+        last_error: store.last_error,
+        keys: replica.key_ids(),
+        clock_skew: whole_seconds(replica.skew()),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a skew of clocks, in seconds")]
+fn whole_seconds(skew: f64) -> i64 {
+    skew.round() as i64
 }
 
 /// To the second, in UTC.

@@ -34,6 +34,7 @@ pub(crate) struct Credential {
     /// `/readyz` waits for it.
     pub(crate) required: bool,
     source: Source,
+    unshared: Option<Unshared>,
     /// For the credential of one caller's token: callers must not be able to hold each other up.
     renewals: Renewals,
 }
@@ -81,6 +82,19 @@ impl Credential {
         self
     }
 
+    /// The same credential, whose tokens stay in the process for this reason.
+    #[must_use]
+    pub(crate) const fn keeping_to_itself(mut self, why: Option<Unshared>) -> Self {
+        self.unshared = why;
+        self
+    }
+
+    /// Why nothing of it is shared with other replicas; `None` if its tokens are, where there is a `[cache]`.
+    #[must_use]
+    pub(crate) const fn unshared(&self) -> Option<Unshared> {
+        self.unshared
+    }
+
     /// The key that its tokens are bound to.
     #[must_use]
     pub(crate) fn binding(&self) -> Option<&Arc<Binding>> {
@@ -124,7 +138,12 @@ impl Credential {
     }
 
     fn with(name: String, required: bool, source: Source) -> Self {
-        Self { name, required, source, renewals: Renewals::default() }
+        let unshared = match &source {
+            Source::Tokens { .. } => None,
+            Source::Fixed(_) => Some(Unshared::Fixed),
+            Source::Exchange(_) => Some(Unshared::Exchanged),
+        };
+        Self { name, required, source, unshared, renewals: Renewals::default() }
     }
 
     fn of_a_caller(mut self) -> Self {

@@ -54,6 +54,9 @@ pub(crate) enum Unshared {
     /// `token_exchange`: there is a token for each caller.
     #[error("each caller's own token is what is exchanged")]
     Exchanged,
+    /// `bearer`, `basic`, `header`.
+    #[error("it is a secret that is there already")]
+    Fixed,
 }
 
 impl TokenSettings {
@@ -99,6 +102,15 @@ pub(crate) enum FixedScheme {
 }
 
 impl CredentialSettings {
+    /// Why nothing of it is shared with other replicas; `None` if its tokens are, where there is a `[cache]`.
+    #[must_use]
+    pub(crate) const fn unshared(&self) -> Option<Unshared> {
+        match &self.kind {
+            CredentialKind::OAuth(token) => token.unshared(),
+            CredentialKind::Fixed(_) => Some(Unshared::Fixed),
+        }
+    }
+
     /// The token request's settings; `None` for a kind that has none.
     #[must_use]
     pub(crate) fn oauth(&self) -> Option<&OAuthSettings> {

@@ -32,9 +32,13 @@ pub(crate) struct Pulse {
 
 /// Runs until it is stopped.
 pub(crate) async fn beat(replica: Arc<Replica>, mut pulse: Pulse) {
-    let mut warned = false;
+    let (mut warned, mut said) = (false, false);
     loop {
         if let Some(skew) = beat_once(&replica).await {
+            if !std::mem::replace(&mut said, true) {
+                let (replicas, instance) = (replica.replicas(), replica.instance());
+                tracing::info!(target: "attache::cache", replicas, instance, "tokens are shared among replicas");
+            }
             let notable = skew.abs() > NOTABLE_SKEW;
             if notable && !std::mem::replace(&mut warned, notable) {
                 tracing::warn!(target: "attache::cache", clock_skew = skew.round(), "this machine's clock differs from the cache's; let both be set by a time server (NTP)");
@@ -47,6 +51,10 @@ pub(crate) async fn beat(replica: Arc<Replica>, mut pulse: Pulse) {
             made = pulse.connections.changed() => {
                 if made.is_err() {
                     return;
+                }
+                let alone = replica.take_alone();
+                if alone > 0 {
+                    tracing::info!(target: "attache::cache", alone, "while the shared cache was away, this replica asked for tokens by itself");
                 }
                 for entry in replica.entries() {
                     let Some(cache) = entry.cache.upgrade().filter(|cache| cache.is_on_its_own()) else { continue };

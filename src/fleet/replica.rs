@@ -26,6 +26,8 @@ pub(crate) struct Replica {
     pub(super) metrics: FleetMetrics,
     entries: Mutex<Vec<Weak<Entry>>>,
     made: AtomicU32,
+    /// Tokens that it has asked for by itself since that was said last.
+    alone: AtomicU32,
     replicas: AtomicU32,
     /// Seconds, as the bits of an `f64`.
     skew: AtomicU64,
@@ -88,6 +90,7 @@ impl Replica {
             metrics,
             entries: Mutex::default(),
             made: AtomicU32::new(0),
+            alone: AtomicU32::new(0),
             replicas: AtomicU32::new(1),
             skew: AtomicU64::new(0.0_f64.to_bits()),
             connecting: None,
@@ -122,6 +125,15 @@ impl Replica {
     pub(super) fn counted(&self, replicas: u32, skew: f64) {
         self.replicas.store(replicas, Ordering::Relaxed);
         self.skew.store(skew.to_bits(), Ordering::Relaxed);
+    }
+
+    pub(super) fn went_alone(&self) {
+        self.alone.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it did since this was asked last.
+    pub(super) fn take_alone(&self) -> u32 {
+        self.alone.swap(0, Ordering::Relaxed)
     }
 
     /// The key ids, the one that seals first.

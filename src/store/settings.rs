@@ -30,6 +30,16 @@ pub(crate) struct StoreSettings {
 impl StoreSettings {
     /// Of one question, unless the configuration says another.
     pub(crate) const TIMEOUT: Duration = Duration::from_millis(250);
+
+    /// As in the configuration, without a user, a password and the database: `rediss://a:6379, rediss://b:6379`.
+    pub(crate) fn places(&self) -> String {
+        let scheme = if self.with_tls { "rediss://" } else { "redis://" };
+        let place = |address: &StoreAddress| match address {
+            StoreAddress::Tcp { .. } => format!("{scheme}{address}"),
+            StoreAddress::Unix(path) => format!("redis+unix://{}", path.display()),
+        };
+        self.servers.iter().map(place).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Where a server listens.

@@ -39,6 +39,17 @@ pub(crate) enum Push {
     Refused,
 }
 
+impl Push {
+    /// As in the API.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::On => "on",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 impl StoreState {
     /// As in the API.
     pub(crate) const fn as_str(self) -> &'static str {

@@ -152,7 +152,8 @@ fn credential(
                 CredentialKind::Fixed(_) => (Inject::default(), Duration::ZERO, None),
             };
             let binding = key.map(|key| Arc::new(Binding::new(key)));
-            Credential::new(name, required, inject, Arc::clone(cache), timeout).bound_to(binding)
+            let credential = Credential::new(name, required, inject, Arc::clone(cache), timeout);
+            credential.bound_to(binding).keeping_to_itself(settings.unshared())
         }
     })
 }

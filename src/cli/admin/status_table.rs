@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::admin::{Counts, CredentialStatus, Latency, ListenerStatus, Reload, StatusReport, UpstreamStatus};
+use crate::admin::{
+    CacheStatus, Counts, CredentialStatus, Latency, ListenerStatus, Reload, SharedStatus, StatusReport, UpstreamStatus,
+};
 use crate::cli::output::{BOLD, counted};
 
 /// Cells of the bar of a token's remaining life.
@@ -18,10 +20,16 @@ const DIM: Style = Style::new().dimmed();
 /// The whole report, ending in a line end. `now` is this machine's clock: what the bars are measured by.
 pub(super) fn render(report: &StatusReport, place: &str, now: SystemTime) -> String {
     let mut out = format!("{BOLD}attache {}{BOLD:#} at {}\n", clean(&report.version), clean(place));
+    if let Some(cache) = &report.cache {
+        out += &format!("cache  {}\n", sharing(cache, now));
+    }
     section(&mut out, "credentials", report.credentials.len());
     let width = widest(report.credentials.iter().map(|credential| credential.name.as_str()));
-    for credential in &report.credentials {
-        render_credential(credential, &mut out, width, now);
+    let from: Vec<_> = report.credentials.iter().map(|credential| credential.shared.as_ref().map(origin)).collect();
+    let column = widest(from.iter().flatten().map(String::as_str));
+    for (credential, from) in report.credentials.iter().zip(from) {
+        let from = from.map_or_else(String::new, |from| format!("{from:<column$}  "));
+        render_credential(credential, &from, &mut out, width, now);
     }
     section(&mut out, "upstreams", report.upstreams.len());
     let name = widest(report.upstreams.iter().map(|upstream| upstream.name.as_str()));
@@ -103,7 +111,35 @@ fn section(out: &mut String, title: &str, entries: usize) {
     out.push_str(&format!("\n{BOLD}{title}{BOLD:#}{none}\n"));
 }
 
-fn render_credential(credential: &CredentialStatus, out: &mut String, width: usize, now: SystemTime) {
+/// `valkey 8.1.8 · 12 replicas · 0.6 ms`
+fn sharing(cache: &CacheStatus, now: SystemTime) -> String {
+    let since = ago(&cache.since, now).map_or_else(String::new, |since| format!(" {}", span(since.as_secs())));
+    let server = clean(cache.server.as_deref().unwrap_or(&cache.address));
+    let replicas = counted(cache.replicas, "replica");
+    match &*cache.state {
+        "connected" => {
+            let took = cache.latency_ms.map_or_else(String::new, |took| format!(" · {}", millis(took)));
+            format!("{server} · {replicas}{took}")
+        }
+        "away" => {
+            let why = cache.last_error.as_ref().map_or_else(String::new, |why| format!("\n       {}", clean(why)));
+            format!("{RED}away{since}, each asks for itself{RED:#}{why}")
+        }
+        state => format!("{server} · {replicas} · {YELLOW}{}{since}{YELLOW:#}", clean(state).replace('_', " ")),
+    }
+}
+
+/// How this replica came by a token.
+fn origin(shared: &SharedStatus) -> String {
+    match (shared.origin.as_deref(), shared.by.as_deref()) {
+        _ if shared.why_not.is_some() => "not shared".to_owned(),
+        (Some("adopted"), Some(by)) => format!("adopted from {}", clean(by)),
+        (Some(origin), _) => clean(origin),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+fn render_credential(credential: &CredentialStatus, from: &str, out: &mut String, width: usize, now: SystemTime) {
     let colour = match &*credential.state {
         "ready" => GREEN,
         "refreshing" => YELLOW,
@@ -114,7 +150,7 @@ fn render_credential(credential: &CredentialStatus, out: &mut String, width: usi
     let life = life(credential, now);
     let required = if credential.required { ", required" } else { "" };
     out.push_str(&format!(
-        "  {:<width$}  {colour}{state:<10}{colour:#}  {life}  generation {}{required}\n",
+        "  {:<width$}  {colour}{state:<10}{colour:#}  {life}  {from}generation {}{required}\n",
         clean(&credential.name),
         credential.generation
     ));
@@ -122,6 +158,9 @@ fn render_credential(credential: &CredentialStatus, out: &mut String, width: usi
     let mut more = |line: String| out.push_str(&format!("{indent}{line}\n"));
     if let Some(line) = last_refresh(credential, now) {
         more(format!("{DIM}{line}{DIM:#}"));
+    }
+    if let Some(why) = credential.shared.as_ref().and_then(|shared| shared.why_not.as_ref()) {
+        more(format!("{DIM}not shared: {}{DIM:#}", clean(why)));
     }
     if let Some(secret) = &credential.secret {
         more(format!("{DIM}the server takes {}{DIM:#}", clean(secret)));
@@ -237,6 +276,34 @@ mod tests {
         );
         assert!(shown.contains("█░░░░░░░░░░░░░░░░░░░        1 s"), "{shown}");
         assert!(rendered(r#"{"name":"k","state":"ready","generation":1}"#).contains("does not expire"));
+    }
+
+    #[test]
+    fn the_shared_cache_has_a_line_and_each_credential_says_whose_token_it_has() {
+        let of = |cache: &str| {
+            let document = format!(
+                r#"{{"version":"1","cache":{{"since":"2026-11-24T10:00:00Z","address":"c:6379","replicas":12,{cache}}},"credentials":[
+                {{"name":"a","state":"empty","generation":0,"shared":{{"generation":12,"origin":"adopted","by":"orders-x2","why_not":null}}}},
+                {{"name":"b","state":"empty","generation":0,"shared":{{"why_not":"`shared` is false"}}}}]}}"#
+            );
+            let report: StatusReport = serde_json::from_str(&document).unwrap();
+            let now = humantime::parse_rfc3339("2026-11-24T10:03:00Z").unwrap();
+            anstream::adapter::strip_str(&render(&report, "here", now)).to_string()
+        };
+        let shown = of(r#""state":"connected","server":"valkey 8.1.8","latency_ms":0.61"#);
+        assert!(shown.starts_with("attache 1 at here\ncache  valkey 8.1.8 · 12 replicas · 0.6 ms\n"), "{shown}");
+        assert!(shown.contains("  adopted from orders-x2  generation 0\n"), "{shown}");
+        assert!(
+            shown.contains("  not shared              generation 0\n     not shared: `shared` is false\n"),
+            "{shown}"
+        );
+        let shown = of(r#""state":"away","last_error":"it did not answer in time""#);
+        assert!(
+            shown.contains("cache  away 3 m 0 s, each asks for itself\n       it did not answer in time\n"),
+            "{shown}"
+        );
+        let shown = of(r#""state":"refusing_writes""#);
+        assert!(shown.contains("cache  c:6379 · 12 replicas · refusing writes 3 m 0 s\n"), "{shown}");
     }
 
     #[test]

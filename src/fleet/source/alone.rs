@@ -29,6 +29,7 @@ impl Asking<'_> {
     pub(super) async fn alone(&self) -> Result<FetchedToken, TokenError> {
         self.requests.admit_one_of(self.replica.replicas())?;
         let fetched = self.requests.send(self.ask.clone()).await?;
+        self.replica.went_alone();
         let mark = Mark::new(self.replica.keys.first(), &fetched.access_token);
         let shared = self.standing(&mark, 0, TokenOrigin::Alone, &self.replica.instance);
         Ok(FetchedToken { shared: Some(shared), ..fetched })

@@ -26,7 +26,6 @@ pub(crate) struct TokenStatus {
     /// Which of several secrets the server took for the current token.
     pub(crate) secret: Option<String>,
     /// Its standing among replicas.
-    #[expect(dead_code, reason = "shown soon")]
     pub(crate) shared: Option<Shared>,
     /// When the current token came.
     pub(crate) fetched_at: Option<SystemTime>,
