@@ -19,6 +19,9 @@ use crate::token::{About, Expiry, FetchedToken, TokenError, TokenErrorKind, Toke
 /// The leader says that it lives.
 const EACH: Duration = Duration::from_secs(1);
 
+/// After this a token that was obtained has landed, and is in use if it is at all.
+const LANDED: Duration = Duration::from_secs(1);
+
 /// What is known of an entry besides its token is kept at least so long.
 const KEEP: Duration = Duration::from_secs(3600);
 
@@ -183,6 +186,7 @@ async fn put_for_all(replica: &Replica, entry: &Entry, put: &Put, credential: &s
     match answer {
         Ok(PutAnswer::Put) => {}
         Ok(PutAnswer::Older(_)) => {
+            replica.control.sleep(LANDED).await;
             if let Some(cache) = entry.cache.upgrade() {
                 cache.look_for_newer();
             }
