@@ -26,6 +26,7 @@ mod environment;
 mod exec;
 mod failures;
 mod fixed_credentials;
+mod fleet;
 mod forward;
 mod framing;
 mod fuzz_corpus;
