@@ -88,12 +88,16 @@ print(len(one))
 async fn the_dashboard_and_the_alerts_ask_for_what_there_is() {
     let world = world().await;
     let there = families(&world.text("text/plain").await);
+    // Those of the shared cache have no series where there is none: the reference has them, and is held against the registry.
+    let page = std::fs::read_to_string(file("docs/metrics.md")).unwrap();
+    let of_the_cache = |name: &str| name.starts_with("attache_cache_") && page.contains(&format!("`{name}`"));
     for path in ["contrib/grafana/attache.json", "contrib/prometheus/alerts.yml", "docs/operations.md"] {
         let asked = named(&std::fs::read_to_string(file(path)).unwrap());
         assert!(asked.len() > 5, "{path}: {asked:?}");
         for name in asked {
             let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
-            assert!(there.contains_key(&name) || there.contains_key(family), "{path} names {name}, which there is not");
+            let known = [&name, family].into_iter().any(|name| there.contains_key(name) || of_the_cache(name));
+            assert!(known, "{path} names {name}, which there is not");
         }
     }
     let dashboard = std::fs::read_to_string(file("contrib/grafana/attache.json")).unwrap();
