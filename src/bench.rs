@@ -1,7 +1,7 @@
 //! What the benchmarks, the fuzz targets and the tests of whole programs reach into. No interface: it changes without notice.
 
 pub use crate::dial::{InvalidAuthority, Origin, OriginPattern, Scheme};
-pub use crate::fleet::ScriptedStore;
+pub use crate::fleet::{ScriptedStore, SimulatedReplica, SimulatedSettings};
 pub use crate::listen::Limits;
 pub use crate::proxy::{HopWishes, Nominated, ViaIdentity, rewrite_request, rewrite_response};
 pub use crate::route::pattern::{InvalidPath, PathPattern, PathPrefix};

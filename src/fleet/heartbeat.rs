@@ -56,10 +56,17 @@ pub(crate) async fn beat(replica: Arc<Replica>, mut pulse: Pulse) {
                 if alone > 0 {
                     tracing::info!(target: "attache::cache", alone, "while the shared cache was away, this replica asked for tokens by itself");
                 }
-                for entry in replica.entries() {
+                let now = Instant::now();
+                // What is asked for without the store for a while would be asked of the server.
+                for entry in replica.entries().into_iter().filter(|entry| !entry.is_alone(now)) {
                     let Some(cache) = entry.cache.upgrade().filter(|cache| cache.is_on_its_own()) else { continue };
-                    let at = Instant::now() + APART.mul_f64(jitter());
-                    entry.own(replica.control.spawn_at(at, move || cache.look_for_newer()));
+                    let at = now + APART.mul_f64(jitter());
+                    let look = move || {
+                        if cache.is_on_its_own() {
+                            cache.look_for_newer();
+                        }
+                    };
+                    entry.own(replica.control.spawn_at(at, look));
                 }
             }
         }

@@ -38,10 +38,18 @@ fn tell(replica: &Arc<Replica>, news: &News) {
         let Some(cache) = entry.cache.upgrade() else { continue };
         // Who could not get one may have this one.
         cache.forget_failure();
-        if news.after_unauthorized {
+        let now = Instant::now();
+        if news.after_unauthorized && !entry.is_alone(now) {
             let apart = Duration::from_millis(replica.replicas().into()).min(LONGEST_APART);
-            let at = Instant::now() + apart.mul_f64(jitter());
-            entry.own(replica.control.spawn_at(at, move || cache.look_for_newer()));
+            let at = now + apart.mul_f64(jitter());
+            let (of, generation) = (Arc::downgrade(&entry), news.generation);
+            // Who has it by then would ask for the one after it.
+            let look = move || {
+                if of.upgrade().is_some_and(|entry| entry.known() < generation) {
+                    cache.look_for_newer();
+                }
+            };
+            entry.own(replica.control.spawn_at(at, look));
         }
     }
 }

@@ -15,6 +15,7 @@ mod script;
 mod scripted;
 mod seal;
 mod settings;
+mod simulated;
 mod source;
 mod value;
 
@@ -24,4 +25,5 @@ pub(crate) use names::SharedIdentity;
 pub(crate) use replica::ReplicaHandle;
 pub use scripted::ScriptedStore;
 pub(crate) use settings::FleetSettings;
+pub use simulated::{SimulatedReplica, SimulatedSettings};
 pub(crate) use source::{SharedCredential, shared_cache};

@@ -58,7 +58,7 @@ pub(crate) struct Take {
     /// A lease is over so long after it was first given, however often it was kept.
     pub(crate) lease_max: Duration,
     pub(crate) why: Why,
-    /// The token that is held, or was last; it is not given again.
+    /// The token that is held, or was last; it is not given again, unless ahead where it was put again under a newer number.
     pub(crate) held: Option<Mark>,
     /// The newest generation that this replica knows; 0 for none.
     pub(crate) known: u64,

@@ -30,8 +30,7 @@ impl Clock {
         Self::default()
     }
 
-    /// A wall clock that follows the monotonic one, which tests may pause, plus a shift in seconds.
-    #[cfg(test)]
+    /// A wall clock that follows the monotonic one, which tests and simulations may pause, plus a shift in seconds.
     pub(crate) fn scripted() -> (Self, Arc<AtomicI64>) {
         let shift = Arc::new(AtomicI64::new(0));
         (Self { shift: Some(Arc::clone(&shift)) }, shift)

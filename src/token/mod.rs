@@ -38,4 +38,6 @@ pub(crate) use requests::TokenRequests;
 pub use settings::RefreshSettings;
 pub(crate) use skew::{FAR_OFF, clock_skew, is_notable, skew_in_words};
 pub use source::{Ask, Expires, FetchDetail, FetchedToken, Fetching, Shared, TokenOrigin, TokenSource, TokenType, Why};
+#[cfg(test)]
+pub(crate) use testing::explore;
 pub(crate) use text::{TokenFault, judge_token};

@@ -1,9 +1,11 @@
-//! A scripted token source and the engine around it, for tests in paused time.
+//! A scripted token source and the engine around it, for tests in paused time; and the model checker.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::{Config, Runner};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
@@ -200,4 +202,22 @@ impl std::io::Write for Log {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// Runs a scenario under the model checker, by a scheduler that chooses at random and by one that looks for rare orders (PCT).
+/// `ATTACHE_INTERLEAVINGS` is how many of each, 1000 unless it says otherwise. A failure prints the seed or schedule that replays
+/// it.
+pub(crate) fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    let set = std::env::var("ATTACHE_INTERLEAVINGS").ok();
+    let orders = set.map_or(1000, |orders| orders.parse().expect("ATTACHE_INTERLEAVINGS is a number"));
+    let scenario = Arc::new(scenario);
+    let run = |scheduler: Box<dyn Scheduler + Send>| {
+        let mut config = Config::new();
+        // Random numbers and metrics want more than the 32 KiB that a model's thread has.
+        config.stack_size = 256 * 1024;
+        let scenario = Arc::clone(&scenario);
+        Runner::new(scheduler, config).run(move || scenario());
+    };
+    run(Box::new(RandomScheduler::new(orders)));
+    run(Box::new(PctScheduler::new(3, orders)));
 }

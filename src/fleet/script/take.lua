@@ -18,7 +18,9 @@ local alone = why == 'forced' or why == 'apart'
 -- Numbers begin again after the store has lost everything; then the younger token is the newer one.
 local live = f.v and n('e') > now
 local newer = ARGV[7] == '' or n('g') > known or n('at') > now - tonumber(ARGV[7])
-if live and newer and f.mark ~= have and not alone then
+-- Where the server has returned the token that it had, who asks ahead need not be told that by the server itself.
+local again = why == 'ahead' and n('g') > known
+if live and newer and (f.mark ~= have or again) and not alone then
   return {'value', n('g'), f.v, math.max(0, now - n('at')), n('e') - now, n('k')}
 end
 

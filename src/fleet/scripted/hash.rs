@@ -81,7 +81,7 @@ impl Hash {
         if let Some(value) = self.value.as_ref().filter(|_| !alone)
             && value.usable_until > now
             && value.is_newer(question, now)
-            && question.held.as_ref() != Some(&value.mark)
+            && (question.held.as_ref() != Some(&value.mark) || value.was_put_again(question))
         {
             return Some(Taken::Value(value.stored(now)));
         }
@@ -261,6 +261,11 @@ impl Value {
     fn is_newer(&self, question: &Take, now: u64) -> bool {
         let Some(age) = question.age else { return true };
         self.generation > question.known || self.at.saturating_add(millis(age)) > now
+    }
+
+    /// The server has returned the token that it had: who asks ahead need not be told that by the server itself.
+    const fn was_put_again(&self, question: &Take) -> bool {
+        matches!(question.why, Why::Ahead) && self.generation > question.known
     }
 
     /// As long as others that were obtained because of a 401 were never taken.

@@ -3,12 +3,12 @@
 
 mod hash;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -32,6 +32,7 @@ struct Inside {
     clock: Clock,
     state: Mutex<State>,
     news: broadcast::Sender<String>,
+    connections: watch::Sender<u64>,
     /// News on their way; they end with the store.
     on_the_way: Mutex<JoinSet<()>>,
 }
@@ -39,7 +40,7 @@ struct Inside {
 #[derive(Default)]
 struct State {
     hashes: HashMap<Tag, Hash>,
-    members: HashMap<String, u64>,
+    members: Members,
     faults: Faults,
     operations: BTreeMap<&'static str, u64>,
     /// What came while it hung, to be done when it goes on.
@@ -75,12 +76,21 @@ impl ScriptedStore {
         let state = State { faults, ..State::default() };
         let (news, _) = broadcast::channel(NEWS);
         let on_the_way = Mutex::new(JoinSet::new());
-        Self(Arc::new(Inside { clock: Arc::new(clock), state: Mutex::new(state), news, on_the_way }))
+        let connections = watch::Sender::new(1);
+        Self(Arc::new(Inside { clock: Arc::new(clock), state: Mutex::new(state), news, connections, on_the_way }))
     }
 
     /// There is no connection, until it is said otherwise.
     pub fn set_away(&self, away: bool) {
-        self.state().faults.away = away;
+        let was_away = std::mem::replace(&mut self.state().faults.away, away);
+        if was_away && !away {
+            self.0.connections.send_modify(|made| *made += 1);
+        }
+    }
+
+    /// Counts the connections that were made, as if each replica made one when it is back.
+    pub(crate) fn connections(&self) -> watch::Receiver<u64> {
+        self.0.connections.subscribe()
     }
 
     /// It answers nothing for so long, by its own clock, and then does what it was asked for meanwhile.
@@ -118,7 +128,7 @@ impl ScriptedStore {
     pub fn wipe(&self) {
         let mut state = self.state();
         state.hashes.clear();
-        state.members.clear();
+        state.members = Members::default();
     }
 
     /// How often it was asked for what, whatever came of it.
@@ -238,9 +248,35 @@ impl State {
 
     fn beat(&mut self, instance: String, gone_after: u64, now: u64) -> Beat {
         self.members.insert(instance, now);
-        self.members.retain(|_, at| *at > now.saturating_sub(gone_after));
-        let replicas = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        self.members.forget_until(now.saturating_sub(gone_after));
+        let replicas = u32::try_from(self.members.when.len()).unwrap_or(u32::MAX);
         Beat { now: Duration::from_millis(now), replicas }
+    }
+}
+
+/// When each replica said last that it is there; by time as well, since there may be many.
+#[derive(Default)]
+struct Members {
+    when: HashMap<String, u64>,
+    by_time: BTreeSet<(u64, String)>,
+}
+
+impl Members {
+    fn insert(&mut self, instance: String, now: u64) {
+        if let Some(before) = self.when.insert(instance.clone(), now) {
+            self.by_time.remove(&(before, instance.clone()));
+        }
+        self.by_time.insert((now, instance));
+    }
+
+    fn forget_until(&mut self, moment: u64) {
+        while let Some((at, gone)) = self.by_time.pop_first() {
+            if at > moment {
+                self.by_time.insert((at, gone));
+                return;
+            }
+            self.when.remove(&gone);
+        }
     }
 }
 

@@ -106,6 +106,11 @@ fn holding(owner: &str, why: Why, held: &str, age: u64) -> Take {
     Take { why, held: Some(mark(held)), age: Some(Duration::from_secs(age)), ..cold(owner) }
 }
 
+/// Asks ahead for the successor of what it holds, which is the newest that it knows.
+fn ahead(owner: &str, held: &str, known: u64) -> Take {
+    Take { known, ..holding(owner, Why::Ahead, held, 0) }
+}
+
 fn seconds(taken: &Taken) -> f64 {
     match taken {
         Taken::Hold(time) | Taken::Spent(time) | Taken::Wait { left: time, .. } | Taken::Failed { left: time, .. } => {
@@ -205,7 +210,21 @@ fn numbers_rise_after_everything_was_lost() {
     assert_eq!(lead.fence, 13);
     fleet.store.wipe();
     assert_eq!(fleet.put(13, "thirteenth", false), PutAnswer::Put);
-    assert_eq!(fleet.lead(&holding("b", Why::Ahead, "thirteenth", 1)).fence, 14);
+    assert_eq!(fleet.lead(&ahead("b", "thirteenth", 13)).fence, 14);
+}
+
+#[test]
+fn who_asks_ahead_is_told_that_the_token_was_put_again_and_who_was_refused_is_not() {
+    let fleet = Fleet::new();
+    fleet.put(fleet.lead(&cold("a")).fence, "the one", false);
+    fleet.put(fleet.lead(&ahead("a", "the one", 1)).fence, "the one", false);
+    let told = fleet.take(&ahead("b", "the one", 1));
+    assert!(matches!(&told, Taken::Value(value) if value.generation == 2), "{told:?}");
+    assert_eq!(fleet.lead(&ahead("b", "the one", 2)).fence, 3, "it has been told");
+    let fleet = Fleet::new();
+    fleet.put(fleet.lead(&cold("a")).fence, "the one", false);
+    fleet.put(fleet.lead(&ahead("a", "the one", 1)).fence, "the one", false);
+    assert_eq!(fleet.lead(&Take { known: 1, ..holding("b", Why::Refused, "the one", 0) }).fence, 3);
 }
 
 #[test]
@@ -341,16 +360,16 @@ fn a_failure_counts_for_all_when_a_second_replica_has_seen_it() {
     assert_eq!(fleet.fail("c", next.fence, Some((20, false))), FailAnswer::Shared, "and so does the next");
     fleet.wait(20_000);
     fleet.put(fleet.lead(&cold("a")).fence, "first", false);
-    assert_eq!(fleet.lead(&holding("a", Why::Ahead, "first", 0)).failures, 0);
+    assert_eq!(fleet.lead(&ahead("a", "first", 9)).failures, 0);
 }
 
 #[test]
 fn a_failure_is_for_all_at_once_where_it_says_so_and_a_token_is_given_all_the_same() {
     let fleet = Fleet::new();
     fleet.put(fleet.lead(&cold("a")).fence, "first", false);
-    let lead = fleet.lead(&holding("a", Why::Ahead, "first", 0));
+    let lead = fleet.lead(&ahead("a", "first", 1));
     assert_eq!(fleet.fail("a", lead.fence, Some((5, true))), FailAnswer::Shared);
-    assert!((seconds(&fleet.take(&holding("b", Why::Ahead, "first", 0))) - 5.0).abs() < 1e-9);
+    assert!((seconds(&fleet.take(&ahead("b", "first", 1))) - 5.0).abs() < 1e-9);
     assert!(matches!(fleet.take(&cold("c")), Taken::Value(_)));
 }
 
@@ -418,10 +437,10 @@ fn a_clock_that_is_set_back_neither_hands_on_a_lease_nor_holds_for_ever() {
     let fleet = Fleet::new();
     fleet.put(fleet.lead(&cold("a")).fence, "0", false);
     fleet.renewed("a", "0", "1");
-    fleet.lead(&holding("a", Why::Ahead, "1", 0));
+    fleet.lead(&ahead("a", "1", 2));
     fleet.clock.fetch_sub(3_600_000, Ordering::Relaxed);
     assert!((seconds(&fleet.take(&holding("b", Why::Refused, "1", 0))) - 30.0).abs() < 1e-9);
-    assert_eq!(fleet.lead(&holding("b", Why::Ahead, "1", 0)).took_over_from.as_deref(), Some("a"));
+    assert_eq!(fleet.lead(&ahead("b", "1", 2)).took_over_from.as_deref(), Some("a"));
 }
 
 #[test]
@@ -430,11 +449,11 @@ fn a_full_store_gives_what_it_has_and_takes_nothing() {
     fleet.put(fleet.lead(&cold("a")).fence, "first", false);
     fleet.store.set_refusing_writes(true);
     assert!(matches!(fleet.take(&cold("b")), Taken::Value(_)));
-    let lead = fleet.store.take(&fleet.tag, &holding("b", Why::Ahead, "first", 0)).now_or_never().unwrap();
+    let lead = fleet.store.take(&fleet.tag, &ahead("b", "first", 1)).now_or_never().unwrap();
     assert_eq!(lead, Err(FULL));
     assert!(fleet.store.beat("b", LONGEST).now_or_never().unwrap().is_err());
     fleet.store.set_refusing_writes(false);
-    assert_eq!(fleet.lead(&holding("b", Why::Ahead, "first", 0)).fence, 2);
+    assert_eq!(fleet.lead(&ahead("b", "first", 1)).fence, 2);
 }
 
 #[test]

@@ -188,7 +188,7 @@ async fn put_for_all(replica: &Replica, entry: &Entry, put: &Put, credential: &s
         Ok(PutAnswer::Older(_)) => {
             replica.control.sleep(LANDED).await;
             if let Some(cache) = entry.cache.upgrade() {
-                cache.look_for_newer();
+                cache.adopt_newer();
             }
         }
         Err(error) => {

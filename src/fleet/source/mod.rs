@@ -131,6 +131,7 @@ impl Asking<'_> {
         self.replica.first_connection().await;
         let mut question = self.question();
         let mut waiting = Waiting::none(self);
+        let mut rejected_number = None;
         loop {
             let asked_at = Instant::now();
             let taken = match self.replica.store.take(&self.entry.tag, &question).await {
@@ -146,9 +147,11 @@ impl Asking<'_> {
                         waiting.ended(WaitOutcome::Adopted);
                         return Ok(token);
                     }
-                    // What cannot be used is replaced.
+                    // What cannot be used is replaced. While another replica does that, it is still there.
                     Err(rejected) if question.why != Why::Forced => {
-                        self.reject(rejected);
+                        if rejected_number.replace(stored.generation) != Some(stored.generation) {
+                            self.reject(rejected);
+                        }
                         question.why = Why::Forced;
                     }
                     Err(rejected) => {
@@ -190,3 +193,30 @@ impl Asking<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+mod one_token_tests;
+
+#[cfg(test)]
+mod refused_tests;
+
+#[cfg(test)]
+mod failure_tests;
+
+#[cfg(test)]
+mod away_tests;
+
+#[cfg(test)]
+mod rejected_tests;
+
+#[cfg(test)]
+mod life_tests;
+
+#[cfg(test)]
+mod simulation_tests;
+
+#[cfg(test)]
+mod interleaving_tests;

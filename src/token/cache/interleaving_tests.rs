@@ -1,9 +1,7 @@
 //! The cache under a model checker: its own code, lock, snapshot and channel, with threads that take turns at every access
 //! to what they share, in thousands of orders.
 //!
-//! Each scenario runs under a scheduler that chooses at random and under one that looks for rare orders (PCT).
-//! `ATTACHE_INTERLEAVINGS` is how many of each, 1000 unless it says otherwise. A failure prints the seed or schedule that
-//! replays it.
+//! Each scenario runs in as many orders as `explore` says.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,36 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
-use shuttle::{Config, Runner, future, thread};
+use shuttle::{future, thread};
 
 use super::*;
 use crate::renewal::Evidence;
 use crate::secret::Secret;
 use crate::token::control::Control;
-use crate::token::testing::{WAIT, refused_token};
+use crate::token::testing::{WAIT, explore, refused_token};
 use crate::token::{
     Acquired, Ask, Budget, CachePolicy, Clock, Expires, Fetching, HeaderToken, RefreshSettings, TokenMetrics,
     TokenSource, TokenType,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// Runs a scenario in many orders.
-fn explore(scenario: impl Fn() + Send + Sync + 'static) {
-    let set = std::env::var("ATTACHE_INTERLEAVINGS").ok();
-    let orders = set.map_or(1000, |orders| orders.parse().expect("ATTACHE_INTERLEAVINGS is a number"));
-    let scenario = Arc::new(scenario);
-    let run = |scheduler: Box<dyn Scheduler + Send>| {
-        let mut config = Config::new();
-        // Random numbers and metrics want more than the 32 KiB that a model's thread has.
-        config.stack_size = 256 * 1024;
-        let scenario = Arc::clone(&scenario);
-        Runner::new(scheduler, config).run(move || scenario());
-    };
-    run(Box::new(RandomScheduler::new(orders)));
-    run(Box::new(PctScheduler::new(3, orders)));
-}
 
 /// A source that takes its time, and sees to it that no two requests of the cache are under way at once.
 struct Source {

@@ -21,12 +21,20 @@ const LEAST_SPREAD: std::time::Duration = std::time::Duration::from_secs(1);
 impl TokenCache {
     /// Another replica may have a newer token: looks for it, if there is one here that is in use.
     pub(crate) fn look_for_newer(self: &Arc<Self>) {
+        self.look_for_newer_than(|token| token.used.load(Ordering::Relaxed) || self.refreshes_always());
+    }
+
+    /// Another replica has a newer token than the one that has just come.
+    pub(crate) fn adopt_newer(self: &Arc<Self>) {
+        self.look_for_newer_than(|_| true);
+    }
+
+    fn look_for_newer_than(self: &Arc<Self>, is_worth_it: impl FnOnce(&AccessToken) -> bool) {
         let mut state = self.lock();
         let now = self.clock.now();
-        let in_use = self.snapshot.load().as_ref().is_some_and(|token| {
-            token.expiry.is_usable(now) && (token.used.load(Ordering::Relaxed) || self.refreshes_always())
-        });
-        if in_use && state.fail_fast(now.instant).is_none() {
+        let token = self.snapshot.load();
+        let wanted = token.as_ref().is_some_and(|token| token.expiry.is_usable(now) && is_worth_it(token));
+        if wanted && state.fail_fast(now.instant).is_none() {
             drop(self.join_flight(&mut state, Why::Ahead));
         }
     }
@@ -73,6 +81,14 @@ impl TokenCache {
             state.unauthorized = false;
             if let Some(token) = state.discarded.take().filter(|token| token.expiry.is_usable(now)) {
                 self.reinstate(token);
+            }
+            if state.why > Why::Refused {
+                return None;
+            }
+            // It has ended meanwhile: 401s have no part any more in that there has to be another.
+            if !self.snapshot.load().as_ref().is_some_and(|token| token.expiry.is_usable(now)) {
+                state.why = Why::Cold;
+                return None;
             }
         } else if state.why > Why::Ahead {
             return None;
