@@ -38,7 +38,6 @@ pub(crate) mod route;
 pub(crate) mod runtime;
 pub(crate) mod secret;
 pub mod service;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "its status and metrics are not shown yet"))]
 pub(crate) mod store;
 pub(crate) mod sync;
 pub(crate) mod telemetry;

@@ -18,6 +18,7 @@ mod live;
 mod sockets;
 mod sources;
 mod start;
+mod trial;
 mod watch;
 mod workers;
 
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub(crate) use build::dry_runtime;
 pub use error::StartError;
 pub(crate) use sources::token_source;
+pub(crate) use trial::{CacheTrial, try_cache};
 
 pub use crate::admin::{Reload, ReloadCause};
 pub use crate::listen::ListenAddress;

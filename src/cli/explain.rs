@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 use super::config_arg::{ConfigArg, load};
 use super::output::{self, BOLD, Failure, data};
 use crate::app::dry_runtime;
+use crate::config::Config;
 use crate::proxy::explain;
 
 #[derive(Debug, Args)]
@@ -48,7 +49,17 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     data(format_args!("{BOLD}{:<11}{BOLD:#}{}", "outcome", answer.outcome))?;
     data(format_args!("{:<11}{}", "listener", answer.listener))?;
     data(format_args!("{:<11}{}", "upstream", answer.upstream.unwrap_or_else(none)))?;
-    data(format_args!("{:<11}{}", "credential", answer.credential.unwrap_or_else(none)))?;
+    data(format_args!("{:<11}{}", "credential", answer.credential.as_deref().unwrap_or("none")))?;
+    if let Some(cache) = answer.credential.and_then(|credential| shared_cache(&config, &credential)) {
+        data(format_args!("{:<11}from the shared cache ({cache}), else asked for", "token"))?;
+    }
     data(format_args!("{:<11}{}", "sends to", answer.sends_to.unwrap_or_else(|| "nowhere".into())))?;
     data(format_args!("{:<11}{}", "because", answer.reason))
+}
+
+/// Where tokens of this credential are looked for first, without a user and a password.
+fn shared_cache(config: &Config, credential: &str) -> Option<String> {
+    let settings = config.credentials.iter().find(|settings| settings.name == credential)?;
+    let cache = config.cache.as_ref().filter(|_| settings.unshared().is_none())?;
+    Some(cache.store.places())
 }

@@ -167,3 +167,25 @@ pub(super) fn counted(count: impl Display, what: &str) -> String {
 
 /// For what is the point of a line.
 pub(super) const BOLD: Style = Style::new().bold();
+
+/// Two units at most: `59 min`, `3 h 5 m`.
+pub(super) fn span(seconds: u64) -> String {
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds} s"),
+        (0, 0, minutes, seconds) if minutes < 10 => format!("{minutes} m {seconds} s"),
+        (0, 0, minutes, _) => format!("{minutes} min"),
+        (0, hours, minutes, _) => format!("{hours} h {minutes} m"),
+        (days, hours, ..) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_two_units_at_most() {
+        let spans: Vec<String> = [5, 65, 3599, 3600, 90_000].map(span).into();
+        assert_eq!(spans, ["5 s", "1 m 5 s", "59 min", "1 h 0 m", "1 d 1 h"]);
+    }
+}

@@ -3,6 +3,7 @@
 //! Two kinds, by where it comes from: a token that is asked for (over [`TokenCache`]), or a secret that is there already
 //! ([`Fixed`]). Both give a finished value that the request path takes by reference count.
 
+mod authorization;
 mod binding;
 mod exchange;
 mod fixed;
@@ -13,8 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
+pub(crate) use authorization::Authorization;
 pub(crate) use binding::Binding;
 pub(crate) use fixed::Fixed;
 pub(crate) use inject::{Format, Inject, Place};
@@ -56,14 +58,6 @@ enum Source {
 
 /// For each caller's token a credential of its own (RFC 8693).
 pub(crate) type Exchange = exchange::Exchange<Credential>;
-
-/// What authorizes one request, and which token it came from.
-#[derive(Debug, Clone)]
-pub(crate) struct Authorization {
-    /// `None`: it goes into the query.
-    field: Option<HeaderName>,
-    finished: HeaderToken,
-}
 
 impl Credential {
     /// A credential on top of a token cache. `timeout` is that of one token request.
@@ -389,31 +383,4 @@ fn formatted(format: &HeaderFormat, token: HeaderToken) -> Result<HeaderToken, A
         };
         Arc::new(TokenError::new(TokenErrorKind::InvalidResponse, message).with_remedy(remedy))
     })
-}
-
-impl Authorization {
-    /// The field, which goes out in place of every such field that is there: exactly one authorization leaves (RFC 6750
-    /// section 2), and no `Connection` of a caller can name it away. `None` where it goes into the query.
-    #[must_use]
-    pub(crate) fn field(&self) -> Option<(&HeaderName, &HeaderValue)> {
-        self.field.as_ref().map(|name| (name, &self.finished.value))
-    }
-
-    /// `name=token`, percent-encoded, where it goes into the query.
-    #[must_use]
-    pub(crate) fn query(&self) -> Option<&HeaderValue> {
-        self.field.is_none().then_some(&self.finished.value)
-    }
-
-    /// The token's number.
-    #[must_use]
-    pub(crate) const fn generation(&self) -> u64 {
-        self.finished.generation
-    }
-
-    /// True if the other one has the same token, or the same secret: a server may have no other.
-    #[must_use]
-    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
-        self.finished.value == other.finished.value
-    }
 }

@@ -102,7 +102,7 @@ impl Fleet {
 }
 
 /// `orders-7f6d-x2k4`: the machine's name, which in a cluster is the pod's, and a bit of chance.
-fn instance() -> String {
+pub(super) fn instance() -> String {
     let host: String =
         host().chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(40).collect();
     let suffix: String = std::iter::repeat_with(fastrand::lowercase).take(SUFFIX).collect();

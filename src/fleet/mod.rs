@@ -17,6 +17,7 @@ mod seal;
 mod settings;
 mod simulated;
 mod source;
+mod trial;
 mod value;
 
 pub(crate) use keys::{CacheKey, CacheKeyError, CacheKeys};
@@ -27,3 +28,4 @@ pub use scripted::ScriptedStore;
 pub(crate) use settings::FleetSettings;
 pub use simulated::{SimulatedReplica, SimulatedSettings};
 pub(crate) use source::{SharedCredential, shared_cache};
+pub(crate) use trial::{Publish, Round, Standing, Trial};

@@ -29,6 +29,7 @@ pub(super) struct Condition {
     about: Option<About>,
     latency: Option<Duration>,
     last_error: Option<String>,
+    remedy: Option<&'static str>,
 }
 
 impl Condition {
@@ -42,6 +43,7 @@ impl Condition {
             about: None,
             latency: None,
             last_error: None,
+            remedy: None,
         }
     }
 
@@ -55,6 +57,7 @@ impl Condition {
             tls: about.is_some_and(|about| about.tls),
             latency: self.latency,
             last_error: self.last_error.clone(),
+            remedy: self.remedy,
             push: about.filter(|_| self.state != StoreState::Away).map_or(Push::Off, |about| about.push),
         }
     }
@@ -90,9 +93,16 @@ impl Condition {
         self.about = Some(about);
     }
 
+    /// A dial failed.
+    pub(super) fn unreachable(&mut self, sentence: &str, remedy: &'static str, retry_in: Duration) {
+        self.away(sentence, sentence, retry_in);
+        self.remedy = Some(remedy);
+    }
+
     /// There is no connection any more, or a dial failed: a word or a sentence for the log, a sentence for people.
     pub(super) fn away(&mut self, cause: &str, sentence: &str, retry_in: Duration) {
         self.enter(StoreState::Away);
+        self.remedy = None;
         self.last_error = Some(sentence.to_owned());
         let retry_in = format!("{:.1}", retry_in.as_secs_f64());
         if self.away_since.is_some() {

@@ -19,7 +19,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::cmd;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
@@ -80,26 +79,6 @@ impl Store {
         let question = |mut connection| async move { script.evaluate(&mut connection, key, &arguments).await };
         let answered = self.shared.ask(script.name, script.always_writes, question).await?;
         Reply::of(answered).ok_or(StoreError::Unexpected)
-    }
-
-    /// Reads fields of a hash (HMGET), in their order.
-    ///
-    /// # Errors
-    /// As [`Store::run`].
-    pub(crate) async fn read(&self, key: &str, fields: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let question =
-            |mut connection| async move { script::answer(&mut connection, cmd("HMGET").arg(key).arg(fields)).await };
-        let answered = self.shared.ask("read", false, question).await?;
-        let Some(Reply::Array(values)) = Reply::of(answered) else { return Err(StoreError::Unexpected) };
-        if values.len() != fields.len() {
-            return Err(StoreError::Unexpected);
-        }
-        let value = |reply| match reply {
-            Reply::Nil => Ok(None),
-            Reply::Bytes(bytes) => Ok(Some(bytes)),
-            Reply::Integer(_) | Reply::Array(_) => Err(StoreError::Unexpected),
-        };
-        values.into_iter().map(value).collect()
     }
 
     /// Waits for the first connection, and not for longer than this. False if there is none by then.

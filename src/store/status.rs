@@ -17,6 +17,8 @@ pub(crate) struct StoreStatus {
     pub(crate) latency: Option<Duration>,
     /// What went wrong last; `None` while nothing has.
     pub(crate) last_error: Option<String>,
+    /// What to do about it, where that is known.
+    pub(crate) remedy: Option<&'static str>,
     pub(crate) push: Push,
 }
 

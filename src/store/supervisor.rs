@@ -39,8 +39,7 @@ pub(super) async fn supervise(
             }
             Err(failure) => {
                 let delay = back_off.failed();
-                let failure = failure.to_string();
-                lock(&shared.condition).away(&failure, &failure, delay);
+                lock(&shared.condition).unreachable(&failure.to_string(), failure.remedy(), delay);
                 delay
             }
         };

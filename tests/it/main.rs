@@ -65,6 +65,7 @@ mod rewrite;
 mod rewrite_clients;
 mod schema;
 mod service_manager;
+mod shared_cache;
 mod tidy;
 mod title_case;
 mod token_endpoint;

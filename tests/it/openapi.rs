@@ -152,6 +152,20 @@ async fn every_answer_is_as_described() {
 }
 
 #[tokio::test]
+async fn what_it_says_of_a_shared_cache_is_as_described() {
+    let tokens = TokenServer::start().await;
+    let cache = "[cache]\nshared = \"redis://127.0.0.1:1\"\nkey = \"of-a-fleet-whose-server-is-not-there\"\n";
+    let proxy = TestProxy::start(&format!("{FORWARD}{ADMIN}{}{cache}", credential(&tokens)));
+    for path in ["/readyz", "/api/status"] {
+        let answer = crate::support::get(proxy.address("admin"), "localhost", path).await;
+        assert_described(&description(), "get", path, &answer);
+        let state = answer.json()["cache"].clone();
+        assert!(state == "away" || state["state"] == "away", "{state}");
+        assert!(answer.json()["credentials"][0]["shared"].is_object(), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn the_last_requests_are_kept_while_a_page_looks() {
     let world = world().await;
     let address = world.proxy.address("proxy");

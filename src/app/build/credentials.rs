@@ -88,6 +88,21 @@ pub(crate) fn identities(context: &BuildContext, config: &Config) -> Result<Vec<
     config.credentials.iter().map(of).collect()
 }
 
+/// What each credential's tokens are among those of all replicas; `None` for those that stay in the process.
+pub(crate) fn shared_identities(config: &Config, identities: &[Option<Identity>]) -> Vec<Option<SharedIdentity>> {
+    let wanted = wanted(config, identities);
+    let of = |settings: &CredentialSettings, identity: &Option<Identity>| {
+        let CredentialKind::OAuth(token) = &settings.kind else { return None };
+        let identity = identity.filter(|_| token.unshared().is_none())?;
+        Some(shared_identity(&for_all(token, identity, &wanted).oauth, identity))
+    };
+    config.credentials.iter().zip(identities).map(|(settings, identity)| of(settings, identity)).collect()
+}
+
+fn shared_identity(oauth: &OAuthSettings, identity: Identity) -> SharedIdentity {
+    SharedIdentity::new(identity.as_bytes(), oauth.members.iter().map(String::as_str), oauth.any_token_type)
+}
+
 /// One whose tokens are those of the fleet, as long as the program is in one.
 fn cache(
     context: &BuildContext,
@@ -101,10 +116,8 @@ fn cache(
     if token.unshared().is_some() {
         return Ok(TokenCache::new(name, source, settings, Clock::system(), control, metrics));
     }
-    let OAuthSettings { members, any_token_type, timeout, .. } = &token.oauth;
-    let wanted = members.iter().map(String::as_str);
-    let identity = SharedIdentity::new(identity.as_bytes(), wanted, *any_token_type);
-    let credential = SharedCredential { name: name.to_owned(), identity, settings, timeout: *timeout };
+    let (identity, timeout) = (shared_identity(&token.oauth, identity), token.oauth.timeout);
+    let credential = SharedCredential { name: name.to_owned(), identity, settings, timeout };
     Ok(shared_cache(context.replica.clone(), credential, source, Clock::system(), control, metrics))
 }
 

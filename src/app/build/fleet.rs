@@ -28,7 +28,7 @@ pub(super) fn fleet(
     Ok(Some(Fleet::start(settings, keys, tls, &context.control, &context.cache_metrics)))
 }
 
-fn store_tls(settings: &StoreSettings) -> Result<Option<rustls::ClientConfig>, BuildError> {
+pub(crate) fn store_tls(settings: &StoreSettings) -> Result<Option<rustls::ClientConfig>, BuildError> {
     if !settings.with_tls {
         return Ok(None);
     }

@@ -4,7 +4,7 @@
 //! its settings and the certificate it shows, a route with its hold by all of these.
 
 pub(crate) mod credentials;
-mod fleet;
+pub(crate) mod fleet;
 mod listeners;
 pub(crate) mod provider;
 pub(crate) mod state;

@@ -1,5 +1,6 @@
 //! `attache check`: everything that is wrong, in one go; with `--live`, every token obtained once.
 
+mod cache;
 mod diagnosis;
 
 use std::time::Instant;
@@ -8,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
+use self::cache::{CacheCheck, Share};
 use self::diagnosis::{Diagnosis, diagnose};
 use crate::app::token_source;
 use crate::cli::config_arg::{ConfigArg, warn};
@@ -54,6 +56,9 @@ struct Obtained {
     took_ms: Option<u128>,
     error: Option<String>,
     kind: Option<&'static str>,
+    /// Without `[cache]` there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared: Option<Share>,
     /// The likely cause of the failure, and what to do.
     #[serde(flatten)]
     diagnosis: Option<Diagnosis>,
@@ -80,13 +85,22 @@ pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
             obtained.push(obtain(credential).await);
         }
     }
+    // After the tokens: what was obtained just now was not put there.
+    let (cache, shares) = cache::check(&config, args.live).await.unzip();
+    for (obtained, share) in obtained.iter_mut().zip(shares.unwrap_or_default()) {
+        obtained.shared = share;
+    }
     let ok = obtained.iter().all(|obtained| obtained.ok);
     if args.json {
         let warnings = lines(&config.source, &config.warnings);
-        output::json(&json!({ "ok": ok, "problems": [], "warnings": warnings, "credentials": obtained }))?;
+        let mut document = json!({ "ok": ok, "problems": [], "warnings": warnings, "credentials": obtained });
+        if let (Some(cache), Some(document)) = (cache, document.as_object_mut()) {
+            document.insert("cache".to_owned(), json!(cache));
+        }
+        output::json(&document)?;
     } else {
         warn(&config)?;
-        print(&config, &obtained)?;
+        print(&config, &obtained, cache.as_ref())?;
     }
     if ok { Ok(()) } else { Err(Failure::Told) }
 }
@@ -112,6 +126,7 @@ impl Obtained {
             took_ms: None,
             error: None,
             kind: None,
+            shared: None,
             diagnosis: None,
         }
     }
@@ -158,7 +173,7 @@ async fn obtain(settings: &CredentialSettings) -> Obtained {
     obtained
 }
 
-fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
+fn print(config: &Config, obtained: &[Obtained], cache: Option<&CacheCheck>) -> Result<(), Failure> {
     let summary = [
         counted(config.listeners.len(), "listener"),
         counted(config.upstreams.len(), "upstream"),
@@ -166,6 +181,14 @@ fn print(config: &Config, obtained: &[Obtained]) -> Result<(), Failure> {
     ];
     let summary = summary.join(", ");
     data(format_args!("{} is right: {summary}", config.source))?;
+    if let Some(cache) = cache {
+        cache::print(cache)?;
+    }
+    for row in obtained {
+        if let Some(share) = &row.shared {
+            cache::print_share(&row.credential, share)?;
+        }
+    }
     if obtained.is_empty() {
         return Ok(());
     }

@@ -14,6 +14,7 @@
 
 mod words;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -74,6 +75,21 @@ impl FleetScripts {
             arguments: words::beat(instance, gone_after),
             channel: push.then(|| names.channel()),
         }
+    }
+
+    /// The commands that a question needs, as an ACL names them.
+    pub(crate) fn commands(question: &str) -> Vec<String> {
+        let Scripts { take, put, fail, keep, accepted, read, beat } = &SCRIPTS;
+        let script = [take, put, fail, keep, accepted, read, beat].into_iter().find(|script| script.name == question);
+        let text = script.map_or("", |script| script.text);
+        let called = text.split("call('").skip(1).filter_map(|rest| rest.split('\'').next());
+        let commands: BTreeSet<String> = called.map(str::to_ascii_lowercase).collect();
+        commands.into_iter().collect()
+    }
+
+    /// `beat`, among those of another name: who only tries is no replica.
+    pub(crate) async fn try_beat(&self, tag: &Tag, instance: &str, gone_after: Duration) -> Result<Beat, StoreError> {
+        words::beaten(self.run(&self.scripts.beat, tag, words::beat(instance, gone_after)).await?)
     }
 
     async fn run(&self, script: &'static Script, tag: &Tag, arguments: words::Arguments) -> Result<Reply, StoreError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::dial::DialError;
-use crate::store::error::StoreError;
+use crate::store::error::{Refusal, StoreError};
 use crate::store::fault::Fault;
 use crate::store::settings::StoreAddress;
 
@@ -41,6 +41,34 @@ impl DialFailure {
         match earlier {
             Some(earlier) if says_little(&self) && !says_little(&earlier) => earlier,
             _ => self,
+        }
+    }
+
+    /// What to do about it.
+    pub(in crate::store) const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Dial(_) | Self::Socket { .. } => {
+                "see that the server runs and listens there, that no firewall stands between, and that cache.tls.ca_file names its authority"
+            }
+            Self::Host(_) => "correct the host in cache.shared",
+            Self::Password(_) => "correct cache.password",
+            Self::Answer { error: StoreError::Refused(Refusal::Unauthenticated), .. } => {
+                "compare the user in cache.shared, and cache.password, with the users of the server"
+            }
+            // Within a script some servers call a missing permission an error like any other.
+            Self::Answer { error: StoreError::Refused(Refusal::NoPermission | Refusal::Other(_)), .. } => {
+                "give the user the permissions of the ACL line in docs/fleet.md; if it has them, see what the server's own log says"
+            }
+            Self::Answer { error: StoreError::Refused(_) | StoreError::Unexpected, .. } => {
+                "see what the server's own log says"
+            }
+            Self::Answer { .. } | Self::Silent { .. } => {
+                "see whether the server wants TLS (rediss://) or none (redis://), and that no firewall stands between"
+            }
+            Self::Role { .. } => "name the primary in cache.shared, or its sentinels there with cache.sentinel",
+            Self::Sentinel(_) => "write cache.sentinel = { master = \"…\" }",
+            Self::UnknownMaster { .. } => "correct cache.sentinel.master",
+            Self::Moved { .. } => "name the servers of the cluster in cache.shared",
         }
     }
 

@@ -6,7 +6,7 @@ mod callers;
 mod replicas;
 #[path = "../../../src/store/testing.rs"]
 #[allow(dead_code, reason = "the tests of the connection itself use the rest")]
-mod store;
+pub(crate) mod store;
 
 mod failures;
 mod leader;

@@ -318,5 +318,4 @@ fn millis(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "value_tests.rs"]
 mod tests;
