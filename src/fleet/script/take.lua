@@ -51,8 +51,10 @@ if renews then
     return #within < most and 0 or within[#within - most + 1] + span - now
   end
   hold = math.max(hold, full(6, 10000), full(30, 600000))
-  -- What never took a token may be wrong about this one.
-  if ARGV[10] == '0' then hold = math.max(hold, full(2, 10000, '0')) end
+  -- What never took a token may be wrong about this one. It leaves room for what did, also in ten minutes.
+  if ARGV[10] == '0' then
+    hold = math.max(hold, full(2, 10000, '0'), full(4, 60000, '0'), full(20, 600000, '0'))
+  end
   if hold > 0 then return {'hold', hold} end
 end
 

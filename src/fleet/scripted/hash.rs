@@ -13,8 +13,8 @@ const FORGOTTEN_AFTER: u64 = 3_600_000;
 /// At most so many renewals within so long.
 const RENEWALS: [(usize, u64); 2] = [(6, 10_000), (30, 600_000)];
 
-/// Of those for an upstream that has never taken a token.
-const RENEWALS_OF_STRANGERS: (usize, u64) = (2, 10_000);
+/// Of those for an upstream that has never taken a token: as many as one process allows itself, and room is left for the others.
+const RENEWALS_OF_STRANGERS: [(usize, u64); 3] = [(2, 10_000), (4, 60_000), (20, 600_000)];
 
 /// The hash of an identity.
 #[derive(Debug, Default)]
@@ -134,7 +134,9 @@ impl Hash {
             hold = hold.max(room(bound, &|_| true));
         }
         if !question.has_taken {
-            hold = hold.max(room(RENEWALS_OF_STRANGERS, &|renewal| !renewal.has_taken));
+            for bound in RENEWALS_OF_STRANGERS {
+                hold = hold.max(room(bound, &|renewal| !renewal.has_taken));
+            }
         }
         hold
     }

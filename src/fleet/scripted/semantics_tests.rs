@@ -323,6 +323,32 @@ fn what_never_took_a_token_renews_twice_in_ten_seconds_and_a_real_revocation_sti
 }
 
 #[test]
+fn however_often_strangers_are_refused_what_took_tokens_is_healed_at_any_time() {
+    let fleet = Fleet::new();
+    fleet.put(fleet.lead(&cold("a")).fence, "0", false);
+    let (mut newest, mut in_ten_minutes, mut in_a_minute) = (0, 0, 0);
+    for second in 0..1800_u32 {
+        let stranger = Take { has_taken: false, ..holding("a", Why::Refused, &newest.to_string(), 0) };
+        if let Taken::Lead(lead) = fleet.take(&stranger) {
+            newest += 1;
+            fleet.put(lead.fence, &newest.to_string(), true);
+            assert!(fleet.accepted(lead.fence), "elsewhere");
+            in_ten_minutes += u32::from(second < 600);
+            in_a_minute += u32::from(second < 60);
+        }
+        if second % 600 == 599 {
+            fleet.renewed("b", &newest.to_string(), &(newest + 1).to_string());
+            newest += 1;
+            let taken = fleet.take(&cold("c"));
+            let Taken::Value(value) = taken else { panic!("{taken:?}") };
+            assert!(fleet.accepted(value.generation));
+        }
+        fleet.wait(1000);
+    }
+    assert_eq!((in_a_minute, in_ten_minutes), (4, 20));
+}
+
+#[test]
 fn the_quick_retry_of_a_renewal_is_the_same_renewal() {
     let fleet = Fleet::new();
     fleet.put(fleet.lead(&cold("a")).fence, "0", false);
