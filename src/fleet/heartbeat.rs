@@ -13,8 +13,8 @@ use crate::token::{Clock, jitter};
 const EACH: Duration = Duration::from_secs(30);
 /// Who has not said so for this time is not there.
 pub(super) const GONE: Duration = Duration::from_secs(90);
-/// While the store takes no writes, it is tried whether it does again.
-const WHILE_REFUSING: Duration = Duration::from_secs(5);
+/// So often it is looked whether the store takes writes; while it does not, it is tried whether it does again.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Beyond so much skew people are told.
 const NOTABLE_SKEW: f64 = 30.0;
@@ -32,7 +32,7 @@ pub(crate) struct Pulse {
 
 /// Runs until it is stopped.
 pub(crate) async fn beat(replica: Arc<Replica>, mut pulse: Pulse) {
-    let (mut warned, mut said) = (false, false);
+    let (mut warned, mut said, mut refused) = (false, false, false);
     loop {
         if let Some(skew) = beat_once(&replica).await {
             if !std::mem::replace(&mut said, true) {
@@ -45,31 +45,51 @@ pub(crate) async fn beat(replica: Arc<Replica>, mut pulse: Pulse) {
             }
             warned = notable;
         }
-        let each = if (pulse.refuses_writes)() { WHILE_REFUSING } else { EACH };
+        if until_next(&replica, &mut pulse, &mut refused).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Waits for the next beat. `None` at the store's end.
+async fn until_next(replica: &Arc<Replica>, pulse: &mut Pulse, refused: &mut bool) -> Option<()> {
+    let due = Instant::now() + EACH.mul_f64(0.9 + 0.2 * jitter());
+    loop {
+        let refuses = (pulse.refuses_writes)();
+        if std::mem::replace(refused, refuses) && !refuses {
+            ask_again(replica);
+        }
         tokio::select! {
-            () = sleep(each.mul_f64(0.9 + 0.2 * jitter())) => {}
-            made = pulse.connections.changed() => {
-                if made.is_err() {
-                    return;
+            () = sleep(LOOK.mul_f64(0.9 + 0.2 * jitter())) => {
+                if refuses || Instant::now() >= due {
+                    return Some(());
                 }
+            }
+            made = pulse.connections.changed() => {
+                made.ok()?;
                 let alone = replica.take_alone();
                 if alone > 0 {
                     tracing::info!(target: "attache::cache", alone, "while the shared cache was away, this replica asked for tokens by itself");
                 }
-                let now = Instant::now();
-                // What is asked for without the store for a while would be asked of the server.
-                for entry in replica.entries().into_iter().filter(|entry| !entry.is_alone(now)) {
-                    let Some(cache) = entry.cache.upgrade().filter(|cache| cache.is_on_its_own()) else { continue };
-                    let at = now + APART.mul_f64(jitter());
-                    let look = move || {
-                        if cache.is_on_its_own() {
-                            cache.look_for_newer();
-                        }
-                    };
-                    entry.own(replica.control.spawn_at(at, look));
-                }
+                ask_again(replica);
+                return Some(());
             }
         }
+    }
+}
+
+/// The store is back, or takes writes again: who has asked for itself meanwhile asks for what the others have.
+fn ask_again(replica: &Arc<Replica>) {
+    let now = Instant::now();
+    // What is asked for without the store for a while would be asked of the server.
+    for entry in replica.entries().into_iter().filter(|entry| !entry.is_alone(now)) {
+        let Some(cache) = entry.cache.upgrade() else { continue };
+        let look = move || {
+            if cache.is_on_its_own() {
+                cache.look_for_newer();
+            }
+        };
+        entry.own(replica.control.spawn_at(now + APART.mul_f64(jitter()), look));
     }
 }
 
