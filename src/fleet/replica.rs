@@ -107,6 +107,17 @@ impl Replica {
         }
     }
 
+    /// How many connections have been made.
+    pub(super) fn connections(&self) -> u64 {
+        self.connecting.as_ref().map_or(0, |connecting| *connecting.connections.borrow())
+    }
+
+    /// Waits for another connection than the newest of so many. `None` if there will be none.
+    pub(super) async fn connection_after(&self, made: u64) -> Option<()> {
+        let mut connections = self.connecting.as_ref()?.connections.clone();
+        connections.wait_for(|now| *now > made).await.ok().map(drop)
+    }
+
     /// True if these are its keys, in this order.
     pub(super) fn has_keys(&self, keys: &CacheKeys) -> bool {
         self.keys.all().map(CacheKey::id).eq(keys.all().map(CacheKey::id))

@@ -1,11 +1,12 @@
 //! Without the store: as if there were none, but later where that is possible.
 
+use std::sync::Weak;
 use std::time::Duration;
 
-use super::asking::Asking;
+use super::asking::{Asking, LANDED};
 use crate::fleet::names::Mark;
 use crate::store::StoreError;
-use crate::token::{FetchedToken, TokenError, TokenErrorKind, TokenOrigin, Why, jitter};
+use crate::token::{FetchedToken, TokenCache, TokenError, TokenErrorKind, TokenOrigin, Why, jitter};
 
 /// In the last moments of a token's life its successor is not put off any more: the least, and as a part of its life.
 const LAST_MOMENTS: Duration = Duration::from_secs(15);
@@ -28,8 +29,15 @@ impl Asking<'_> {
     /// A token of this replica's own. It has its part of the fleet's budget.
     pub(super) async fn alone(&self) -> Result<FetchedToken, TokenError> {
         self.requests.admit_one_of(self.replica.replicas())?;
+        let made = self.replica.connections();
         let fetched = self.requests.send(self.ask.clone()).await?;
         self.replica.went_alone();
+        if self.replica.connections() != made && !self.entry.is_alone(self.clock.now().instant) {
+            // The store has come back while this was under way, too early to be noticed by who looks at what has landed.
+            let (cache, at) = (Weak::clone(&self.entry.cache), self.clock.now().instant + LANDED);
+            let look = move || drop(cache.upgrade().inspect(TokenCache::look_for_newer));
+            self.entry.own(self.replica.control.spawn_at(at, look));
+        }
         let mark = Mark::new(self.replica.keys.first(), &fetched.access_token);
         let shared = self.standing(&mark, 0, TokenOrigin::Alone, &self.replica.instance);
         Ok(FetchedToken { shared: Some(shared), ..fetched })

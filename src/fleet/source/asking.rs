@@ -24,6 +24,9 @@ pub(crate) struct SharedCredential {
     pub(crate) timeout: Duration,
 }
 
+/// After this a token that was obtained has landed, and is in use if it is at all: before, looking for a newer one does nothing.
+pub(super) const LANDED: Duration = Duration::from_secs(1);
+
 /// Lent down from step to step.
 pub(super) struct Asking<'s> {
     pub(super) replica: Arc<Replica>,

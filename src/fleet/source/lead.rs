@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use tokio::time::Instant;
 
-use super::asking::{Asking, LEASE};
+use super::asking::{Asking, LANDED, LEASE};
 use crate::fleet::entry::Entry;
 use crate::fleet::names::{Mark, Tag};
 use crate::fleet::protocol::{Fail, Lead, Lease, Put, PutAnswer, SharedFailure, Stored};
@@ -18,9 +18,6 @@ use crate::token::{About, Expiry, FetchedToken, TokenError, TokenErrorKind, Toke
 
 /// The leader says that it lives.
 const EACH: Duration = Duration::from_secs(1);
-
-/// After this a token that was obtained has landed, and is in use if it is at all.
-const LANDED: Duration = Duration::from_secs(1);
 
 /// What is known of an entry besides its token is kept at least so long.
 const KEEP: Duration = Duration::from_secs(3600);
@@ -177,22 +174,26 @@ impl Asking<'_> {
     }
 }
 
-/// Twice if need be. Where a newer one is there, it is this replica's as well.
+/// Twice if need be. Where a newer one is there, it is this replica's as well; where it cannot be put, the others have got one of
+/// their own, and all look for the newest when the store is back.
 async fn put_for_all(replica: &Replica, entry: &Entry, put: &Put, credential: &str) {
+    let made = replica.connections();
     let mut answer = replica.store.put(&entry.tag, put).await;
     if answer.is_err() {
         answer = replica.store.put(&entry.tag, put).await;
     }
     match answer {
-        Ok(PutAnswer::Put) => {}
-        Ok(PutAnswer::Older(_)) => {
-            replica.control.sleep(LANDED).await;
-            if let Some(cache) = entry.cache.upgrade() {
-                cache.adopt_newer();
-            }
-        }
+        Ok(PutAnswer::Put) => return,
+        Ok(PutAnswer::Older(_)) => {}
         Err(error) => {
             tracing::debug!(target: "attache::cache", credential, "the token was not put into the shared cache: {error}");
+            if replica.connection_after(made).await.is_none() {
+                return;
+            }
         }
+    }
+    replica.control.sleep(LANDED).await;
+    if let Some(cache) = entry.cache.upgrade() {
+        cache.adopt_newer();
     }
 }
