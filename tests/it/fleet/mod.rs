@@ -10,9 +10,11 @@ pub(crate) mod store;
 
 mod failures;
 mod leader;
+mod permissions;
 mod refresh;
 mod server_faults;
 mod start;
+mod topologies;
 mod unauthorized;
 
 use std::collections::HashMap;

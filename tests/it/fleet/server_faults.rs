@@ -161,3 +161,12 @@ async fn the_password_is_changed_and_changed_back() {
     })
     .await;
 }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_full() {
+    on_each_server(|kind| async move {
+        let set =
+            |to: &'static str| move |server: &mut StoreServer| drop(server.cli(&["CONFIG", "SET", "maxmemory", to]));
+        through(Trial::begin(kind, &["maxmemory-policy noeviction"], "").await, set("1"), set("0")).await;
+    })
+    .await;
+}
