@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Asked, Reply, Scripted, TokenServer, real_time};
 
@@ -12,6 +12,7 @@ pub struct Around {
     pub api: Scripted,
     script: Arc<Mutex<Script>>,
     oldest: Arc<AtomicUsize>,
+    refused: Arc<AtomicUsize>,
 }
 
 /// How token requests are answered.
@@ -38,24 +39,37 @@ impl Around {
     pub async fn start(script: Script) -> Self {
         let (script, oldest) = (Arc::new(Mutex::new(script)), Arc::new(AtomicUsize::new(0)));
         let of = Arc::clone(&script);
+        let ends: Arc<Mutex<Vec<Instant>>> = Arc::default();
+        let ending = Arc::clone(&ends);
         let tokens = TokenServer::scripted(move |_, number| {
             let Script { life, delay, failure } = of.lock().unwrap().clone();
             let reply = match failure {
                 Some((status, fields)) => Reply::new(status, fields, ""),
                 None => Reply::ok(&TokenServer::granted(&format!("token-{}", number + 1), life)),
             };
+            // Some answers are refusals, and each has its number.
+            ending.lock().unwrap().resize(number + 1, Instant::now() + delay + Duration::from_secs(life));
             let Reply::Raw(bytes) = reply else { unreachable!() };
             Reply::After(Box::pin(real_time("the authorization server takes its time", delay)), bytes)
         })
         .await;
         let good_from = Arc::clone(&oldest);
+        let refused: Arc<AtomicUsize> = Arc::default();
+        let refuses = Arc::clone(&refused);
+        let is_good = move |number: &usize| {
+            let end = ends.lock().unwrap().get(number.wrapping_sub(1)).copied();
+            *number >= good_from.load(Ordering::SeqCst) && end.is_some_and(|end| Instant::now() < end)
+        };
         // Its answer is the number of the token it was asked with.
-        let api = Scripted::start(move |asked, _| match number(asked) {
-            Some(number) if number >= good_from.load(Ordering::SeqCst) => Reply::ok(&number.to_string()),
-            _ => Reply::new(401, "www-authenticate: Bearer error=\"invalid_token\"\r\n", ""),
+        let api = Scripted::start(move |asked, _| match number(asked).filter(&is_good) {
+            Some(number) => Reply::ok(&number.to_string()),
+            None => {
+                refuses.fetch_add(1, Ordering::SeqCst);
+                Reply::new(401, "www-authenticate: Bearer error=\"invalid_token\"\r\n", "")
+            }
         })
         .await;
-        Self { tokens, api, script, oldest }
+        Self { tokens, api, script, oldest, refused }
     }
 
     /// From now on.
@@ -66,6 +80,11 @@ impl Around {
     /// Every token that has been asked for so far is worth nothing.
     pub fn revoke_all(&self) {
         self.oldest.store(self.tokens.requests() + 1, Ordering::SeqCst);
+    }
+
+    /// How many requests came with a token that was revoked or had ended.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
     }
 
     /// No token is worth anything.

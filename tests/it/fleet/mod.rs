@@ -8,6 +8,7 @@ mod replicas;
 #[allow(dead_code, reason = "the tests of the connection itself use the rest")]
 pub(crate) mod store;
 
+mod budget;
 mod failures;
 mod leader;
 mod permissions;
@@ -16,6 +17,7 @@ mod server_faults;
 mod start;
 mod topologies;
 mod unauthorized;
+mod values;
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -98,6 +98,15 @@ impl Replica {
         send(self.admin, format!("{head}Content-Length: 0\r\n\r\n")).await
     }
 
+    /// Another file, and its effect.
+    pub async fn reload(&self, toml: &Toml) {
+        let reloads = || self.running.stderr().matches("configuration reloaded").count();
+        let before = reloads();
+        self.folder.write("proxy.toml", &toml.text());
+        self.running.signal("HUP");
+        until("it is reloaded", || async { reloads() > before }).await;
+    }
+
     /// A page of the admin listener.
     pub async fn page(&self, path: &str) -> Answer {
         get(self.admin, "127.0.0.1", path).await
