@@ -76,6 +76,15 @@ impl Credential {
         self
     }
 
+    /// The same credential, whose token another replica may be asking for: that may take so much longer.
+    #[must_use]
+    pub(crate) fn waiting_for_others(mut self, longer: Duration) -> Self {
+        if let Source::Tokens { wait, .. } = &mut self.source {
+            *wait += longer;
+        }
+        self
+    }
+
     /// The same credential, whose tokens stay in the process for this reason.
     #[must_use]
     pub(crate) const fn keeping_to_itself(mut self, why: Option<Unshared>) -> Self {

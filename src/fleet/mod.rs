@@ -27,5 +27,5 @@ pub(crate) use replica::ReplicaHandle;
 pub use scripted::ScriptedStore;
 pub(crate) use settings::FleetSettings;
 pub use simulated::{SimulatedReplica, SimulatedSettings};
-pub(crate) use source::{SharedCredential, shared_cache};
+pub(crate) use source::{SharedCredential, WAITING_FOR_OTHERS, shared_cache};
 pub(crate) use trial::{Publish, Round, Standing, Trial};

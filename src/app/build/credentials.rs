@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::credential::{
     Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
 };
-use crate::fleet::{SharedCredential, SharedIdentity, shared_cache};
+use crate::fleet::{SharedCredential, SharedIdentity, WAITING_FOR_OTHERS, shared_cache};
 use crate::oauth::{Grant, Identity, OAuthSettings, SubjectSource};
 use crate::token::{Clock, RefreshSettings, Spent, TokenCache};
 
@@ -166,7 +166,10 @@ fn credential(
             };
             let binding = key.map(|key| Arc::new(Binding::new(key)));
             let credential = Credential::new(name, required, inject, Arc::clone(cache), timeout);
-            credential.bound_to(binding).keeping_to_itself(settings.unshared())
+            let unshared = settings.unshared();
+            let with_others = config.cache.is_some() && unshared.is_none();
+            let longer = if with_others { WAITING_FOR_OTHERS } else { Duration::ZERO };
+            credential.bound_to(binding).waiting_for_others(longer).keeping_to_itself(unshared)
         }
     })
 }

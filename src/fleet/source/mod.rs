@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::asking::Asking;
 pub(crate) use self::asking::SharedCredential;
+use self::asking::{Asking, LEASE};
 use self::wait::Waiting;
 use super::entry::Entry;
 use super::metrics::WaitOutcome;
+use super::names::Mark;
 use super::protocol::Taken;
 use super::replica::{Replica, ReplicaHandle};
 use crate::token::{
@@ -29,6 +30,10 @@ use crate::token::{
 
 /// A lease is never longer than a token request may take, and a moment for what is around it.
 const AROUND: Duration = Duration::from_secs(2);
+
+/// What waiting for others may add to a token request of one's own: all of a longest lease is waited for, and after its leader's
+/// silence this replica asks for itself.
+pub(crate) const WAITING_FOR_OTHERS: Duration = AROUND.saturating_add(LEASE);
 
 /// Longer than a token is on its way into the store.
 const PUTTING: Duration = Duration::from_secs(1);
@@ -131,7 +136,7 @@ impl Asking<'_> {
         self.replica.first_connection().await;
         let mut question = self.question();
         let mut waiting = Waiting::none(self);
-        let mut rejected_number = None;
+        let (mut rejected_number, mut again_by_mark) = (None, false);
         loop {
             let asked_at = Instant::now();
             let taken = match self.replica.store.take(&self.entry.tag, &question).await {
@@ -143,6 +148,11 @@ impl Asking<'_> {
             };
             match taken {
                 Taken::Value(stored) => match self.adopt(&stored, asked_at) {
+                    // Marked by another key, the server could not know it again.
+                    Ok(token) if self.is_held(&token) && !again_by_mark => {
+                        question.held = token.shared.map(|shared| Mark::from(shared.mark));
+                        again_by_mark = true;
+                    }
                     Ok(token) => {
                         waiting.ended(WaitOutcome::Adopted);
                         return Ok(token);
@@ -191,6 +201,14 @@ impl Asking<'_> {
                 }
             }
         }
+    }
+}
+
+impl Asking<'_> {
+    /// The very token that is held, which came when `cache.key` was another one.
+    fn is_held(&self, token: &FetchedToken) -> bool {
+        let Some(held) = &self.ask.held else { return false };
+        self.replica.keys.all().skip(1).any(|key| Mark::new(key, &token.access_token).as_str() == &*held.shared.mark)
     }
 }
 
