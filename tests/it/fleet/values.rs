@@ -54,7 +54,9 @@ async fn a_value_that_is_not_what_it_was_is_counted_and_replaced() {
         replicas[0].ask().await;
         let place = key(&server);
         // The format's first byte; that of the key's id; the last one, which is of the seal.
-        for (at, reason) in [("1", "forged"), ("2", "unknown_key"), ("-1", "forged")] {
+        let is_put = || async { server.cli(&["HGET", &place, "g"]) == around.tokens.requests().to_string() };
+        for (at, reason) in [("1", "malformed"), ("2", "unknown_key"), ("-1", "forged")] {
+            until("it is put", is_put).await;
             let before = around.tokens.requests();
             assert_eq!(server.cli(&["EVAL", FLIP, "1", &place, at]), "0");
             let fresh = Replica::start(&toml).await;
@@ -64,6 +66,7 @@ async fn a_value_that_is_not_what_it_was_is_counted_and_replaced() {
             assert!(metrics.text().contains(&counted), "{at}: {}", rejected(metrics.text()));
             replicas.push(fresh);
         }
+        until("it is put", is_put).await;
         assert_eq!(Replica::start(&toml).await.ask().await, around.tokens.requests(), "the last one is good");
     })
     .await;
@@ -90,6 +93,7 @@ async fn a_value_of_another_identity_and_an_old_one_are_not_taken() {
         assert_eq!(server.cli(&["COPY", of_other, &place, "REPLACE"]), "1");
         let fresh = Replica::start(&toml).await;
         assert_eq!(fresh.ask().await, 3);
+        until("it is put", || async { server.cli(&["HGET", &place, "g"]) == "2" }).await;
         assert!(fresh.page("/metrics").await.text().contains("attache_cache_rejected_total{reason=\"forged\"} 1\n"));
 
         // The one of before, as if it had just been put.
