@@ -39,5 +39,5 @@ pub use settings::RefreshSettings;
 pub(crate) use skew::{FAR_OFF, clock_skew, is_notable, skew_in_words};
 pub use source::{Ask, Expires, FetchDetail, FetchedToken, Fetching, Shared, TokenOrigin, TokenSource, TokenType, Why};
 #[cfg(test)]
-pub(crate) use testing::explore;
+pub(crate) use testing::explore_part;
 pub(crate) use text::{TokenFault, judge_token};
