@@ -83,8 +83,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Ask a few questions and write a commented proxy.toml.
     Init(init::InitArgs),
-    /// See it work: an authorization server, an API and attache between them, in one process.
-    Demo(DemoArgs),
+    /// See it work: an authorization server, an API and attache between them.
+    Demo(demo::DemoArgs),
     /// Show what a running attache holds and does.
     Status(status::StatusArgs),
     /// Wait until a running attache is ready, for scripts.
@@ -99,13 +99,6 @@ enum Command {
     Man(man::ManArgs),
     /// Print the version.
     Version(VersionArgs),
-}
-
-#[derive(Debug, Args)]
-struct DemoArgs {
-    /// End after the story; 0 only if every step held.
-    #[arg(long)]
-    once: bool,
 }
 
 #[derive(Debug, Args)]
@@ -162,7 +155,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Explain(args) => explain::explain(&args),
             Command::Token(args) => token::token(args).await,
             Command::Init(args) => init::init(&args),
-            Command::Demo(args) => demo::run(args.once).await.map_err(Failure::failed),
+            Command::Demo(args) => demo::run(&args).await.map_err(Failure::failed),
             Command::Status(args) => status::status(args).await,
             Command::Wait(args) => probes::wait(args).await,
             Command::Health(args) => probes::health(args).await,

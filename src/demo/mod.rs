@@ -77,7 +77,17 @@ impl Demo {
     /// The `proxy.toml` that puts attache between callers and the API.
     #[must_use]
     pub fn proxy_toml(&self) -> String {
-        let DemoPorts { forward, reverse, admin, .. } = self.ports;
+        self.toml_at(self.ports)
+    }
+
+    /// The same for one of several proxies, whose reverse and admin listeners are on these ports.
+    #[must_use]
+    pub fn replica_toml(&self, reverse: u16, admin: u16) -> String {
+        self.toml_at(DemoPorts { reverse, admin, ..DemoPorts::default() })
+    }
+
+    fn toml_at(&self, ports: DemoPorts) -> String {
+        let DemoPorts { forward, reverse, admin, .. } = ports;
         let token_endpoint = self.authorization_server.token_endpoint();
         let [read, write] = SCOPES;
         let api = self.api.address();

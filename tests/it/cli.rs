@@ -629,7 +629,7 @@ async fn help_shows_the_way() {
         ("explain", &["--listener", "--json", "CONNECT"]),
         ("token", &["--client-secret-file", "--scope", "--audience", "--resource", "--parameter", "--ca-file"]),
         ("init", &["--config"]),
-        ("demo", &["--once"]),
+        ("demo", &["--once", "--fleet"]),
     ] {
         let finished = Folder::new().run(&[command, "--help"]).await;
         assert_eq!(finished.code, Some(0));

@@ -9,8 +9,10 @@ mod replicas;
 pub(crate) mod store;
 
 mod budget;
+mod demo;
 mod failures;
 mod leader;
+mod leaks;
 mod permissions;
 mod refresh;
 mod server_faults;

@@ -1,31 +1,13 @@
-//! `attache demo`: the story of [`crate::demo`], told on the terminal. Every line that begins with `>` or `<` was sent
-//! or received on a real socket at that moment.
+//! One proxy: the program asks by itself and is refused, and by attache it is answered, also when the token is revoked.
 
-use std::fmt::Display;
-use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
-use anstyle::{AnsiColor, Style};
-
-use super::output::{BOLD, counted};
+use super::telling::{DemoError, RED, broken, expect, heading, prefer, request, say, show, start_error};
 use crate::app::App;
+use crate::cli::output::{BOLD, counted};
 use crate::config::Config;
 use crate::demo::{Demo, DemoPorts, Reply, ask};
 use crate::listen::ListenAddress;
-
-/// Why the demo ended badly.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DemoError {
-    /// A part of it did not start.
-    #[error("the demo cannot start: {0}")]
-    Start(String),
-    /// The story did not go as it is told.
-    #[error("step {step} did not hold: expected {expected}, got {got}")]
-    Step { step: u8, expected: String, got: String },
-    /// The terminal is gone.
-    #[error("cannot write to the terminal: {0}")]
-    Output(#[from] io::Error),
-}
 
 /// Starts everything, tells the story, and serves on until Ctrl-C, or not if `once`.
 ///
@@ -149,47 +131,6 @@ impl Story<'_> {
     }
 }
 
-async fn request(step: u8, address: SocketAddr, base: &str, path: &str) -> Result<Reply, DemoError> {
-    say(format!("  > GET {base}{path}"))?;
-    ask(address, &address.to_string(), path).await.map_err(|error| broken(step, &error))
-}
-
-/// Shows an answer that should be a good one.
-fn show(step: u8, reply: &Reply) -> Result<(), DemoError> {
-    let colour = if reply.status == 200 { GREEN } else { RED };
-    say(format!("  {colour}< {}{colour:#}", reply.status_line))?;
-    for line in reply.body.lines() {
-        say(format!("  < {}", line.chars().take(96).collect::<String>()))?;
-    }
-    expect(step, 200, reply.status)
-}
-
-const GREEN: Style = AnsiColor::Green.on_default();
-const RED: Style = AnsiColor::Red.on_default();
-
-fn heading(step: u8, text: &str) -> io::Result<()> {
-    say("")?;
-    say(format!("{BOLD}{step}. {text}{BOLD:#}"))
-}
-
-/// One line on stdout; styles are left out where that is no terminal.
-fn say(line: impl Display) -> io::Result<()> {
-    writeln!(anstream::stdout(), "{line}")
-}
-
-fn expect<E: Display, G: Display>(step: u8, expected: E, got: G) -> Result<(), DemoError> {
-    let (expected, got) = (expected.to_string(), got.to_string());
-    if expected == got { Ok(()) } else { Err(DemoError::Step { step, expected, got }) }
-}
-
-fn broken(step: u8, error: &io::Error) -> DemoError {
-    DemoError::Step { step, expected: "an answer".to_owned(), got: error.to_string() }
-}
-
-fn start_error(error: impl Display) -> DemoError {
-    DemoError::Start(error.to_string())
-}
-
 fn times(number: u64) -> String {
     if number == 1 { "once".to_owned() } else { format!("{number} times") }
 }
@@ -202,12 +143,8 @@ fn find(addresses: &[(String, ListenAddress)], name: &str) -> Result<SocketAddr,
     address.ok_or_else(|| DemoError::Start(format!("attache does not listen as {name}")))
 }
 
-/// The ports of the documentation, so that its commands can be tried as they stand; others where those are taken, and
-/// for a single run, which no other program connects to.
+/// Those of the documentation, where they are free.
 fn ports(once: bool) -> DemoPorts {
-    let prefer = |port| {
-        let free = !once && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if free { port } else { 0 }
-    };
-    DemoPorts { forward: prefer(8080), reverse: prefer(9001), admin: prefer(8079), ..DemoPorts::default() }
+    let at = |port| prefer(port, once);
+    DemoPorts { forward: at(8080), reverse: at(9001), admin: at(8079), ..DemoPorts::default() }
 }
