@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(ids, [key(&new).unwrap().id(), key(&old).unwrap().id()]);
         assert!(keys.first().id() == ids[0] && keys.by_id(ids[1]).is_some());
         assert_eq!(keys.passed_over().len(), 1);
-        let none = CacheKeys::read(&Secrets::one(absent.clone())).unwrap_err();
+        let none = CacheKeys::read(&Secrets::one(absent)).unwrap_err();
         assert!(matches!(none, CacheKeyError::Unreadable(SecretError::EnvUnset(_))));
         let unsuitable = CacheKeys::read(&Secrets::new(vec![literal(&new), literal("short")]).unwrap());
         assert!(matches!(unsuitable, Err(CacheKeyError::Unsuitable { .. })));

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(Tag::new(&key, "attache", &identity).as_str(), "PNXL5jQfNqx10LbhmAzz1-");
         let mark = Mark::new(&key, &token("token-1"));
         assert_eq!(mark.as_str(), "aJ3zd6P59oj0KaZnFXnEi3");
-        assert!((mark.jitter() - 0.408660142).abs() < 1e-9, "{}", mark.jitter());
+        assert!((mark.jitter() - 0.408_660_142).abs() < 1e-9, "{}", mark.jitter());
         let names = StoreNames::new("attache");
         assert_eq!(names.identity(&Tag::scripted("TAG")), "attache:1:{attache}:TAG");
         assert_eq!(names.members(), "attache:1:{attache}:members");

@@ -169,7 +169,7 @@ mod tests {
         assert!(sealed.len() == MAX_SEALED && open(&keys, Kind::Token, &place, 1, &sealed).is_ok());
         let larger = seal(&keys, Kind::Token, &place, 1, Zeroizing::new(vec![b'x'; most + 1]));
         assert_eq!(larger, Err(SealError::TooLarge(MAX_SEALED + 1)));
-        assert_eq!(open(&keys, Kind::Token, &place, 1, &[1; MAX_SEALED + 1]), Err(OpenError::TooLarge));
+        assert_eq!(open(&keys, Kind::Token, &place, 1, &vec![1; MAX_SEALED + 1]), Err(OpenError::TooLarge));
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
             let here = tag(keys.first(), "attache", identity);
             let sealed = seal(&keys, Kind::Token, &here, fence, Zeroizing::new(content.clone())).unwrap();
             prop_assert_eq!(&*open(&keys, Kind::Token, &here, fence, &sealed).unwrap(), &content);
-            let again = seal(&keys, Kind::Token, &here, fence, Zeroizing::new(content.clone())).unwrap();
+            let again = seal(&keys, Kind::Token, &here, fence, Zeroizing::new(content)).unwrap();
             prop_assert_ne!(&again, &sealed, "a nonce is used once");
 
             let elsewhere = [tag(keys.first(), "attache", identity ^ 1), tag(keys.first(), "blue", identity)];

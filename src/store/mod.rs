@@ -119,6 +119,13 @@ impl fmt::Debug for Store {
 pub(crate) mod testing;
 
 #[cfg(test)]
+#[path = "../../tests/it/support/skipped.rs"]
+#[expect(unreachable_pub, reason = "the tests of whole programs see it from elsewhere")]
+mod skipped;
+#[cfg(test)]
+use skipped::skipped;
+
+#[cfg(test)]
 mod peer_tests;
 
 #[cfg(test)]

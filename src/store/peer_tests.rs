@@ -36,8 +36,9 @@ impl Peer {
     async fn start(script: impl Fn(usize, &str) -> Say + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (asked, accepted, closed): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<Instant>>>, Arc<Mutex<usize>>) =
-            (Arc::default(), Arc::default(), Arc::default());
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let accepted: Arc<Mutex<Vec<Instant>>> = Arc::default();
+        let closed: Arc<Mutex<usize>> = Arc::default();
         let (heard, opened, ended, script) =
             (Arc::clone(&asked), Arc::clone(&accepted), Arc::clone(&closed), Arc::new(script));
         let task = tokio::spawn(async move {
@@ -114,7 +115,7 @@ async fn converse(stream: TcpStream, mut script: impl FnMut(&str) -> Say) -> std
             Say::Flood => {
                 stream.write_all(b"$4000000000\r\n").await?;
                 loop {
-                    stream.write_all(&[b'x'; 64 * 1024]).await?;
+                    stream.write_all(&vec![b'x'; 64 * 1024]).await?;
                 }
             }
         }

@@ -9,13 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-#[path = "../../tests/it/support/skipped.rs"]
-#[allow(
-    unreachable_pub,
-    clippy::allow_attributes,
-    reason = "it is the tests' own in one place and the library's in the other"
-)]
-mod skipped;
+use super::skipped;
 
 /// No server takes longer to start or to answer, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,7 +27,7 @@ impl Kind {
         let is_there = |kind: &Self| {
             let found = kind.program().is_some();
             if !found {
-                skipped::skipped(&format!("there is no {}", kind.name()));
+                skipped(&format!("there is no {}", kind.name()));
             }
             found
         };

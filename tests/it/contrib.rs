@@ -66,7 +66,7 @@ async fn every_configuration_in_contrib_passes_check() {
     assert_eq!(found.len(), 5, "compose and its fleet, sidecar, gateway and chart: {found:?}");
     // What the manifests show in comments, too.
     let code = |line: &&str| line.starts_with(|first: char| first == '[' || first.is_ascii_lowercase());
-    let bare = |line: &str| format!("{}\n", line.strip_prefix('#').filter(|rest| code(&rest)).unwrap_or(line));
+    let bare = |line: &str| format!("{}\n", line.strip_prefix('#').filter(|rest| code(rest)).unwrap_or(line));
     let shown: Vec<_> =
         found.iter().map(|(file, text)| (file.clone(), text.lines().map(bare).collect::<String>())).collect();
     found.extend(shown.into_iter().filter(|(_, text)| text.contains("\n[cache]\nshared   = \"rediss:")));

@@ -232,7 +232,7 @@ fn a_leader_that_dies_at_any_moment_keeps_nobody_waiting_for_ever() {
             drop(future::spawn({
                 let cache = Arc::clone(&replica.cache);
                 async move { cache.obtain(WAIT).await }
-            }))
+            }));
         });
         let death = thread::spawn(move || {
             thread::yield_now();

@@ -5,7 +5,7 @@ mod around;
 mod callers;
 mod replicas;
 #[path = "../../../src/store/testing.rs"]
-#[allow(dead_code, reason = "the tests of the connection itself use the rest")]
+#[expect(dead_code, reason = "the tests of the connection itself use the rest")]
 pub(crate) mod store;
 
 mod budget;
@@ -27,6 +27,7 @@ use std::future::Future;
 use tokio::task::JoinSet;
 
 use self::store::{Kind, StoreServer};
+use crate::support::skipped;
 
 /// Plays the scenario on Redis and on Valkey, at the same time: most of it is waiting.
 async fn on_each_server<F>(scenario: impl Fn(Kind) -> F)
