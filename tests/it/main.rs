@@ -1,6 +1,10 @@
 //! Conversations with a running attache over real sockets. Each module is one area; [`support`] has the scripted peers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation is how a test fails")]
 #![allow(clippy::float_cmp, reason = "counters are whole numbers")]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the servers of the fleet's tests are those of the library's own, which say what is skipped too"
+)]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod access_log;

@@ -185,7 +185,7 @@ async fn one_whose_token_is_refused_does_not_wait_for_what_has_been_put_off() {
 
 #[tokio::test(start_paused = true)]
 async fn who_joins_a_flight_that_is_to_be_put_off_gets_what_they_came_for() {
-    // The store hangs while the refresh asks it, and somebody comes who will not have it put off.
+    // The store hangs while the refresh asks it, and a caller comes who will not have it put off.
     for kind in ["refused", "forced"] {
         let fleet = Fleet::of(1);
         let member = Arc::clone(&fleet.replicas[0]);

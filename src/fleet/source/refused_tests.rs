@@ -18,7 +18,7 @@ struct Upstream(Renewals);
 enum Met {
     Taken,
     Refused,
-    /// No other token is to be had because of 401s.
+    /// No other token is available because of 401s.
     Held,
     NoToken,
 }

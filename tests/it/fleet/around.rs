@@ -72,6 +72,18 @@ impl Around {
         Self { tokens, api, script, oldest, refused }
     }
 
+    /// Until nobody asks any more: who was on its own looks for what the others have within a second or two. How many token requests
+    /// there were.
+    pub async fn quiet(&self) -> usize {
+        loop {
+            let before = self.tokens.requests();
+            real_time("replicas look for newer tokens", Duration::from_millis(2500)).await;
+            if self.tokens.requests() == before {
+                return before;
+            }
+        }
+    }
+
     /// From now on.
     pub fn change(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script.lock().unwrap());

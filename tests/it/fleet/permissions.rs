@@ -14,7 +14,7 @@ use super::callers::Callers;
 use super::on_each_server;
 use super::replicas::{Toml, ask_all, cache, start, until_connected, until_one_fleet};
 use super::store::StoreServer;
-use crate::support::{real_time, until_still};
+use crate::support::real_time;
 
 /// What docs/fleet.md says, without these words.
 fn user_without(without: &[&str]) -> String {
@@ -62,7 +62,7 @@ async fn a_slow_way_to_the_server_costs_one_time_limit_and_then_nothing() {
         assert!(tokens.iter().all(|token| *token > 1), "{tokens:?}");
         way.delay.store(0, Ordering::SeqCst);
         until_one_fleet(&replicas).await;
-        let before = until_still(|| around.tokens.requests()).await;
+        let before = around.quiet().await;
         assert!(before <= 1 + 3 + 1, "{before}");
         around.revoke_all();
         assert_eq!((ask_all(&replicas).await, around.tokens.requests()), (vec![before + 1; 3], before + 1));

@@ -7,7 +7,6 @@ use super::callers::Callers;
 use super::on_each_server;
 use super::replicas::{Replica, Toml, ask_all, start, until_connected, until_one_fleet};
 use super::store::{Kind, StoreServer};
-use crate::support::until_still;
 
 /// Replicas with one token, which have callers all the time.
 struct Trial {
@@ -43,7 +42,7 @@ impl Trial {
         self.around.revoke_all();
         let tokens = ask_all(&self.replicas).await;
         assert!(tokens.iter().all(|token| *token > 1), "{tokens:?}");
-        let requests = until_still(|| self.around.tokens.requests()).await;
+        let requests = self.around.quiet().await;
         assert!(requests <= 1 + REPLICAS, "{requests}");
     }
 
@@ -51,7 +50,7 @@ impl Trial {
     async fn one_for_all(&self) {
         until_connected(&self.server, REPLICAS).await;
         until_one_fleet(&self.replicas).await;
-        let before = until_still(|| self.around.tokens.requests()).await;
+        let before = self.around.quiet().await;
         self.around.revoke_all();
         assert_eq!(ask_all(&self.replicas).await, [before + 1; REPLICAS]);
         assert_eq!(self.around.tokens.requests(), before + 1);

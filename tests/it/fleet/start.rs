@@ -7,7 +7,7 @@ use super::callers::Callers;
 use super::on_each_server;
 use super::replicas::{Toml, ask_all, start, until_connected, until_one_fleet, url};
 use super::store::StoreServer;
-use crate::support::{until, until_still};
+use crate::support::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_replicas_that_start_in_one_instant_make_one_token_request() {
@@ -46,7 +46,7 @@ async fn replicas_that_start_without_the_server_serve_and_join_when_it_is_there(
         server.restart();
         until_connected(&server, 3).await;
         until_one_fleet(&replicas).await;
-        let before = until_still(|| around.tokens.requests()).await;
+        let before = around.quiet().await;
         assert!(before <= 3 + 1, "{before}");
         around.revoke_all();
         assert_eq!((ask_all(&replicas).await, around.tokens.requests()), (vec![before + 1; 3], before + 1));
@@ -75,7 +75,7 @@ async fn the_cache_is_added_changed_and_removed_while_callers_are_served() {
             replica.reload(&shared).await;
         }
         until_connected(&first, 3).await;
-        let before = until_still(|| around.tokens.requests()).await;
+        let before = around.quiet().await;
         assert!(before <= 3 + 1, "{before}");
         around.revoke_all();
         assert_eq!((ask_all(&replicas).await, around.tokens.requests()), (vec![before + 1; 3], before + 1));
@@ -87,7 +87,7 @@ async fn the_cache_is_added_changed_and_removed_while_callers_are_served() {
         }
         until_connected(&second, 3).await;
         until_connected(&first, 0).await;
-        let before = until_still(|| around.tokens.requests()).await;
+        let before = around.quiet().await;
         assert!(before <= 3 + 3, "{before}");
         around.revoke_all();
         assert_eq!((ask_all(&replicas).await, around.tokens.requests()), (vec![before + 1; 3], before + 1));

@@ -100,6 +100,7 @@ async fn a_value_of_another_identity_and_an_old_one_are_not_taken() {
         assert_eq!(server.cli(&["COPY", &place, "kept", "REPLACE"]), "1");
         around.revoke_all();
         assert_eq!(fresh.ask().await, 4);
+        until("it is put", || async { server.cli(&["HGET", &place, "g"]) == "3" }).await;
         assert_eq!(server.cli(&["COPY", "kept", &place, "REPLACE"]), "1");
         let touch = "local t = redis.call('TIME') return redis.call('HSET', KEYS[1], 'at', t[1] * 1000 + 5000)";
         assert_eq!(server.cli(&["EVAL", touch, "1", &place]), "0");
