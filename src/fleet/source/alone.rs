@@ -35,7 +35,9 @@ impl Asking<'_> {
         if self.replica.connections() != made && !self.entry.is_alone(self.clock.now().instant) {
             // The store has come back while this was under way, too early to be noticed by who looks at what has landed.
             let (cache, at) = (Weak::clone(&self.entry.cache), self.clock.now().instant + LANDED);
-            let look = move || drop(cache.upgrade().inspect(TokenCache::look_for_newer));
+            // By then another look may have found what the others have.
+            let look =
+                move || drop(cache.upgrade().filter(|cache| cache.is_on_its_own()).inspect(TokenCache::look_for_newer));
             self.entry.own(self.replica.control.spawn_at(at, look));
         }
         let mark = Mark::new(self.replica.keys.first(), &fetched.access_token);

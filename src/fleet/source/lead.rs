@@ -193,7 +193,10 @@ async fn put_for_all(replica: &Replica, entry: &Entry, put: &Put, credential: &s
         }
     }
     replica.control.sleep(LANDED).await;
-    if let Some(cache) = entry.cache.upgrade() {
+    // Unless it has found a newer one meanwhile.
+    if let Some(cache) = entry.cache.upgrade()
+        && entry.newest().is_some_and(|newest| newest.generation == put.fence)
+    {
         cache.adopt_newer();
     }
 }
