@@ -1,4 +1,4 @@
-//! What somebody who may write in the server, or a clock, makes of what is there.
+//! What a program that may write in the server, or a clock, makes of what is there.
 
 use std::time::{Duration, Instant};
 
