@@ -14,7 +14,7 @@ async fn a_budget_is_that_of_all_replicas_together() {
         let replicas = start(&Toml::new(&around, &server).credential("budget = \"5/m\""), 4).await;
         until_connected(&server, 4).await;
         ask_all(&replicas).await;
-        // Whoever asks while another's token is on its way is given that one.
+        // A replica that asks while another's token is on its way is given that one.
         while around.tokens.requests() < 4 {
             assert_eq!(replicas[around.tokens.requests() - 1].refresh().await.status, 200);
         }
