@@ -36,8 +36,6 @@ pub(super) struct Entry {
 
 #[derive(Default)]
 struct State {
-    /// The highest number that was ever seen.
-    known: u64,
     newest: Option<Newest>,
     alone_until: Option<Instant>,
     gave_up: u32,
@@ -60,8 +58,9 @@ impl Entry {
         Arc::new(Self { tag, under_other_keys, owner, news, cache, state: Mutex::default() })
     }
 
+    /// The number of the newest token; 0 for none. It falls where numbers have begun again.
     pub(super) fn known(&self) -> u64 {
-        lock(&self.state).known
+        self.newest().map_or(0, |newest| newest.generation)
     }
 
     pub(super) fn newest(&self) -> Option<Newest> {
@@ -71,7 +70,6 @@ impl Entry {
     /// This is the newest token now; the store works.
     pub(super) fn note(&self, newest: Newest) {
         let mut state = lock(&self.state);
-        state.known = state.known.max(newest.generation);
         state.newest = Some(newest);
         (state.alone_until, state.gave_up) = (None, 0);
     }

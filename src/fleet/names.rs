@@ -26,6 +26,11 @@ pub(crate) struct Mark(Arc<str>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SharedIdentity([u8; 32]);
 
+/// Whose lease it is: a replica has one owner's name, with a number, for each of its caches.
+pub(super) fn replica_of(owner: &str) -> &str {
+    owner.rsplit_once('~').map_or(owner, |(replica, _number)| replica)
+}
+
 impl SharedIdentity {
     /// `identity` is which token requests are the same request. What is read from the answer, and which answers are taken, must
     /// be the same too: who wants a member that another replica did not keep cannot use its token.

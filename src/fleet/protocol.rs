@@ -13,6 +13,9 @@ use super::names::{Mark, Tag};
 use crate::store::StoreError;
 use crate::token::{Budget, Why};
 
+/// The largest generation; 1 follows it. The scripts' numbers are doubles, which are exact up to here.
+pub(crate) const LARGEST: u64 = (1 << 53) - 2;
+
 /// An answer on its way; it comes within the store's own time limit.
 pub(crate) type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 

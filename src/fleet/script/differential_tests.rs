@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::fleet::names::Mark;
-use crate::fleet::protocol::{Lead, SharedFailure};
+use crate::fleet::protocol::{LARGEST, Lead, SharedFailure};
 use crate::fleet::scripted::ScriptedStore;
 use crate::secret::{Secret, SecretSource, Secrets};
 use crate::store::testing::{Kind, StoreServer};
@@ -124,7 +124,7 @@ impl Replicas {
     }
 
     fn owner(&mut self) -> String {
-        self.dice.of(&["a", "b", "c", "d"]).to_owned()
+        self.dice.of(&["a~0", "a~1", "b~0", "c"]).to_owned()
     }
 
     fn take(&mut self) -> Take {
@@ -151,7 +151,10 @@ impl Replicas {
             ]),
             age: held.as_ref().map(|_| self.dice.time(20_000)),
             held: held.map(mark),
-            known: self.dice.of(&[0, known, known, known + 1, known + 7, 9_007_199_254_740]),
+            known: match self.dice.below(60) {
+                0 => self.dice.of(&[LARGEST - 1, LARGEST, LARGEST + 1, LARGEST + 2, u64::MAX]),
+                _ => self.dice.of(&[0, known, known, known + 1, known + 7]),
+            },
             has_taken: !self.dice.one_in(3),
             budget: budget.map(|(requests, seconds)| Budget { requests, per: Duration::from_secs(seconds) }),
         }
@@ -336,6 +339,67 @@ async fn scripts_on_a_server_answer_as_the_store_in_memory_does() {
         {
             let times: u32 = seen.iter().filter(|(shown, _)| shown.contains(kind)).map(|(_, times)| times).sum();
             assert!(times >= 10, "{kind} was answered {times} times: {seen:?}");
+        }
+    }
+}
+
+/// What a writer puts into a field, and how the life of tokens goes on: all have the same, and there is one request for each.
+#[tokio::test]
+async fn a_number_that_no_script_has_written_costs_a_request_and_no_more() {
+    let top = LARGEST.to_string();
+    let numbers =
+        ["1e18", "9.3e18", "1e308", "inf", "nan", "-5", "2.5", "x", "9007199254740993", "9007199254740989", &top];
+    for kind in Kind::installed() {
+        let server = StoreServer::start(kind, &[]);
+        let store = connected(&server).await;
+        for (place, (field, number)) in ["g", "f", "e", "at", "k", "ls", "lu", "xu", "xf", "xn"]
+            .iter()
+            .flat_map(|field| numbers.map(|number| (field, number)))
+            .enumerate()
+        {
+            let scripts = FleetScripts::new(store.clone(), names());
+            let tag = Tag::scripted(&format!("numbers-{place:0>14}"));
+            let mut replicas = Replicas { dice: Dice(1), led: ("a".into(), 1), newest: (0, "0".into()), tokens: 0 };
+            let take = Take { why: Why::Cold, budget: None, held: None, age: None, known: 0, ..replicas.take() };
+            // What two replicas know; one of them asks for the other, too.
+            let (mut known, mut held, mut written) = (0, None, false);
+            let mut requests = 0;
+            for life in 0..6 {
+                let ahead = |known: u64, held: &Option<Mark>| {
+                    let why = if held.is_some() { Why::Ahead } else { Why::Cold };
+                    Take {
+                        why,
+                        known,
+                        held: held.clone(),
+                        age: held.as_ref().map(|_| Duration::from_secs(3)),
+                        ..take.clone()
+                    }
+                };
+                let what = format!("{field} = {number}, life {life}");
+                let fence = match scripts.take(&tag, &ahead(known, &held)).await {
+                    Ok(Taken::Lead(lead)) => lead.fence,
+                    // Sealed under another number, it does not open.
+                    Ok(Taken::Value(stored)) if written && stored.generation != known => {
+                        let forced = Take { why: Why::Forced, ..ahead(known, &held) };
+                        match scripts.take(&tag, &forced).await {
+                            Ok(Taken::Lead(lead)) => lead.fence,
+                            other => panic!("{what}: {other:?}"),
+                        }
+                    }
+                    other => panic!("{what}: {other:?}"),
+                };
+                requests += 1;
+                let put = Put { usable: PATIENCE, after_unauthorized: false, ..replicas.put(fence) };
+                assert_eq!(scripts.put(&tag, &put).await, Ok(PutAnswer::Put), "{what}");
+                let other = scripts.take(&tag, &ahead(known, &held)).await;
+                assert!(matches!(&other, Ok(Taken::Value(value)) if value.generation == fence), "{what}: {other:?}");
+                (known, held, written) = (fence, Some(put.mark), false);
+                if life == 1 {
+                    server.cli(&["HSET", &names().identity(&tag), field, number]);
+                    written = true;
+                }
+            }
+            assert_eq!(requests, 6);
         }
     }
 }

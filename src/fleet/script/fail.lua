@@ -12,8 +12,9 @@ if f.lo ~= ARGV[1] or f.f ~= ARGV[2] then return {'lost'} end
 redis.call('HDEL', KEYS[1], 'lo', 'ls', 'lu')
 redis.pcall('PUBLISH', ARGV[6], ARGV[7] .. ' 0')
 if ARGV[3] == '' then return {'released'} end
--- One replica may have a broken network or an old secret; two that see the same are right.
-local all = ARGV[5] == '1' or f.xs == '1' or (f.xo and f.xo ~= ARGV[1])
+-- One replica may have a broken network or an old secret; two that see the same are right. Caches of one replica are one.
+local function replica(owner) return string.match(owner, '^(.*)~') or owner end
+local all = ARGV[5] == '1' or f.xs == '1' or (f.xo and replica(f.xo) ~= replica(ARGV[1]))
 redis.call('HSET', KEYS[1], 'x', ARGV[3], 'xf', ARGV[2], 'xo', ARGV[1], 'xu', text(now + tonumber(ARGV[4])),
   'xs', all and '1' or '0', 'xn', text((tonumber(f.xn or 0) or 0) + 1))
 return {all and 'shared' or 'noted'}

@@ -7,14 +7,19 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local names = {'g', 'v', 'mark', 'e', 'at', 'k', 'ok', 'f'}
 local f = {}
 for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do f[names[i]] = value end
-local function n(name) return tonumber(f[name] or 0) or 0 end
+-- As in take.
+local largest = 9007199254740990
+local function n(name)
+  local number = tonumber(f[name] or 0) or 0
+  return number >= 0 and number <= largest and math.floor(number) or 0
+end
 local function text(number) return string.format('%.0f', number) end
 local fence, usable = tonumber(ARGV[1]), tonumber(ARGV[4])
 
 -- Said twice, because the first answer was lost.
 if f.v and fence == n('g') and f.mark == ARGV[3] then return {'put'} end
--- The leader was slow and another one has taken over: all keep what that one has put.
-if f.v and fence <= n('g') then
+-- The leader was slow and another one has taken over: all keep what that one has put. The largest number is followed by the first.
+if f.v and fence <= n('g') and n('g') < largest then
   return {'older', n('g'), f.v, math.max(0, now - n('at')), math.max(0, n('e') - now), n('k')}
 end
 local streak = f.ok == '1' and 0 or n('k')

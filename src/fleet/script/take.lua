@@ -9,7 +9,12 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local names = {'g', 'v', 'mark', 'e', 'at', 'k', 'ok', 'f', 'lo', 'ls', 'lu', 'x', 'xf', 'xu', 'xs', 'xn', 'b', 'r'}
 local f = {}
 for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do f[names[i]] = value end
-local function n(name) return tonumber(f[name] or 0) or 0 end
+-- Numbers are doubles, of which 2^53 and the next are one. What no script has written counts as nothing; that is NaN, too.
+local largest = 9007199254740990
+local function n(name)
+  local number = tonumber(f[name] or 0) or 0
+  return number >= 0 and number <= largest and math.floor(number) or 0
+end
 -- Lua writes large numbers as 1.7e+12.
 local function text(number) return string.format('%.0f', number) end
 local me, have, why, known = ARGV[1], ARGV[4], ARGV[5], tonumber(ARGV[6])
@@ -83,7 +88,9 @@ end
 -- Apart, nobody is led: others need not wait for a token that they do not get.
 local fence = 0
 if why ~= 'apart' then
-  fence = math.max(n('g'), n('f'), known) + 1
+  -- After the largest number they begin again.
+  local function below(number) return number < largest and number or 0 end
+  fence = math.max(below(n('g')), below(n('f')), below(known)) + 1
   for _, part in ipairs({'f', text(fence), 'lo', me, 'ls', text(now), 'lu', text(now + tonumber(ARGV[2]))}) do
     writes[#writes + 1] = part
   end

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use crate::fleet::names::{StoreNames, Tag};
-use crate::fleet::protocol::{Beat, Fail, FailAnswer, Lead, Lease, Put, PutAnswer, Stored, Take, Taken};
+use crate::fleet::protocol::{Beat, Fail, FailAnswer, LARGEST, Lead, Lease, Put, PutAnswer, Stored, Take, Taken};
 use crate::store::{Reply, StoreError};
 use crate::token::Why;
 
 pub(super) type Arguments = Vec<Vec<u8>>;
+
+/// No replica is called longer.
+const LONGEST_NAME: usize = 80;
 
 pub(super) fn take(take: &Take) -> Arguments {
     let budget = take.budget;
@@ -69,15 +72,14 @@ pub(super) fn taken(reply: Reply) -> Result<Taken, StoreError> {
         b"value" => Taken::Value(said.stored()?),
         b"hold" => Taken::Hold(said.time()?),
         b"failed" => {
-            let (fence, sealed) = (said.number()?, said.bytes()?);
+            let (fence, sealed) = (said.generation()?, said.bytes()?);
             Taken::Failed { sealed, fence, left: said.time()? }
         }
         b"wait" => Taken::Wait { left: said.time()?, since: said.time()? },
         b"spent" => Taken::Spent(said.time()?),
         b"lead" => {
-            let (fence, failures) = (said.number()?, said.count()?);
-            let from = String::from_utf8(said.bytes()?).map_err(|_bytes| StoreError::Unexpected)?;
-            let took_over_from = Some(from).filter(|from| !from.is_empty());
+            let (fence, failures) = (said.generation()?, said.count()?);
+            let took_over_from = Some(name(&said.bytes()?)).filter(|from| !from.is_empty());
             Taken::Lead(Lead { fence, failures, took_over_from, used: said.count()? })
         }
         _ => return Err(StoreError::Unexpected),
@@ -149,6 +151,11 @@ impl Said {
         }
     }
 
+    /// A larger one would be another number in the next script.
+    fn generation(&mut self) -> Result<u64, StoreError> {
+        self.number().and_then(|number| if number <= LARGEST { Ok(number) } else { Err(StoreError::Unexpected) })
+    }
+
     fn count(&mut self) -> Result<u32, StoreError> {
         self.number().map(|number| u32::try_from(number).unwrap_or(u32::MAX))
     }
@@ -159,13 +166,19 @@ impl Said {
 
     fn stored(&mut self) -> Result<Stored, StoreError> {
         Ok(Stored {
-            generation: self.number()?,
+            generation: self.generation()?,
             sealed: self.bytes()?,
             age: self.time()?,
             left: self.time()?,
             renewals: self.count()?,
         })
     }
+}
+
+/// What can be a replica's name, since it is said to people: anything may stand in the store.
+fn name(bytes: &[u8]) -> String {
+    let is_of_names = |byte: &u8| byte.is_ascii_alphanumeric() || b"-~._".contains(byte);
+    bytes.iter().copied().filter(is_of_names).take(LONGEST_NAME).map(char::from).collect()
 }
 
 const fn why(why: Why) -> &'static str {
@@ -198,6 +211,42 @@ fn flag(flag: bool) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn lead(fence: i64, from: &[u8]) -> Reply {
+        let from = Reply::Bytes(from.to_vec());
+        Reply::Array(vec![
+            Reply::Bytes(b"lead".to_vec()),
+            Reply::Integer(fence),
+            Reply::Integer(0),
+            from,
+            Reply::Integer(0),
+        ])
+    }
+
+    #[test]
+    fn a_number_is_taken_up_to_the_largest() {
+        let largest = i64::try_from(LARGEST).unwrap();
+        assert!(matches!(taken(lead(largest, b"")), Ok(Taken::Lead(Lead { fence: LARGEST, .. }))));
+        assert_eq!(taken(lead(largest + 1, b"")), Err(StoreError::Unexpected));
+        let value = |generation| {
+            let (word, sealed) = (Reply::Bytes(b"older".to_vec()), Reply::Bytes(Vec::new()));
+            let [age, left, renewals] = [0, 0, 0].map(Reply::Integer);
+            Reply::Array(vec![word, Reply::Integer(generation), sealed, age, left, renewals])
+        };
+        assert!(put_answer(value(largest)).is_ok() && put_answer(value(largest + 1)).is_err());
+    }
+
+    #[test]
+    fn who_led_before_is_told_in_the_letters_of_a_name() {
+        let from = |bytes: &[u8]| match taken(lead(1, bytes)) {
+            Ok(Taken::Lead(lead)) => lead.took_over_from,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(from(b"orders-7f6d.x_2~3").as_deref(), Some("orders-7f6d.x_2~3"));
+        assert_eq!(from(b"a\r\nb \x1b[31m\xff<c>").as_deref(), Some("ab31mc"));
+        assert_eq!(from(&[b'a'; 5000]).map(|name| name.len()), Some(LONGEST_NAME));
+        assert_eq!([from(b""), from(b"\n\xff")], [None, None]);
+    }
+
     #[test]
     fn an_answer_that_is_none_is_an_error_and_no_panic() {
         let word = |word: &str| Reply::Bytes(word.as_bytes().to_vec());
@@ -210,7 +259,8 @@ mod tests {
             Reply::Array(vec![word("value"), Reply::Integer(1), Reply::Nil, Reply::Integer(0), Reply::Integer(0)]),
             Reply::Array(vec![word("wait"), Reply::Integer(i64::MIN), Reply::Integer(0)]),
             Reply::Array(vec![word("lead"), Reply::Integer(1)]),
-            Reply::Array(vec![word("lead"), Reply::Integer(1), Reply::Integer(0), Reply::Bytes(vec![0xff])]),
+            lead(1 << 53, b""),
+            lead(i64::MIN, b""),
         ] {
             assert_eq!(taken(reply.clone()), Err(StoreError::Unexpected), "{reply:?}");
             assert!(

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::fleet::names::Mark;
-use crate::fleet::protocol::{Fail, FailAnswer, Lead, Lease, Put, PutAnswer, Stored, Take, Taken};
+use crate::fleet::names::{Mark, replica_of};
+use crate::fleet::protocol::{Fail, FailAnswer, LARGEST, Lead, Lease, Put, PutAnswer, Stored, Take, Taken};
 use crate::token::{Budget, Why};
 
 /// An identity that nobody asks for is forgotten after this.
@@ -174,7 +174,9 @@ impl Hash {
         if question.why == Why::Apart {
             return Lead { fence: 0, failures, took_over_from: None, used };
         }
-        self.fence = before.max(self.fence).max(question.known) + 1;
+        // After the largest number they begin again.
+        let below = |number: u64| if number < LARGEST { number } else { 0 };
+        self.fence = below(before).max(below(self.fence)).max(below(question.known)) + 1;
         let led = Led { by: question.owner.clone(), since: now, until: now + millis(question.lease) };
         let took_over_from = self.lease.replace(led).map(|led| led.by).filter(|by| *by != question.owner);
         Lead { fence: self.fence, failures, took_over_from, used }
@@ -190,7 +192,7 @@ impl Hash {
             if value.generation == put.fence && value.mark == put.mark {
                 return (PutAnswer::Put, false);
             }
-            if put.fence <= value.generation {
+            if put.fence <= value.generation && value.generation < LARGEST {
                 return (PutAnswer::Older(value.stored(now)), false);
             }
         }
@@ -220,7 +222,8 @@ impl Hash {
         self.lease = None;
         let Some(failure) = &fail.failure else { return FailAnswer::Released };
         let before = self.failure.take();
-        let confirmed = before.as_ref().is_some_and(|before| before.for_all || before.by != fail.owner);
+        let confirmed =
+            before.as_ref().is_some_and(|before| before.for_all || replica_of(&before.by) != replica_of(&fail.owner));
         let for_all = failure.for_all || confirmed;
         self.failure = Some(Failure {
             sealed: failure.sealed.clone(),

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::fleet::names::Mark;
 use crate::fleet::news::News;
-use crate::fleet::protocol::{Lead, SharedFailure};
+use crate::fleet::protocol::{LARGEST, Lead, SharedFailure};
 use crate::token::{Budget, Why};
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -387,6 +387,33 @@ fn a_failure_counts_for_all_when_a_second_replica_has_seen_it() {
     fleet.wait(20_000);
     fleet.put(fleet.lead(&cold("a")).fence, "first", false);
     assert_eq!(fleet.lead(&ahead("a", "first", 9)).failures, 0);
+}
+
+#[test]
+fn two_caches_of_one_replica_have_not_seen_a_failure_twice() {
+    let fleet = Fleet::new();
+    for owner in ["orders-7f6d~0", "orders-7f6d~1", "orders-7f6d~12"] {
+        let lead = fleet.lead(&cold(owner));
+        assert_eq!(fleet.fail(owner, lead.fence, Some((10, false))), FailAnswer::Noted, "{owner}");
+    }
+    let lead = fleet.lead(&cold("orders-7f6e~0"));
+    assert_eq!((lead.failures, fleet.fail("orders-7f6e~0", lead.fence, Some((10, false)))), (3, FailAnswer::Shared));
+}
+
+#[test]
+fn after_the_largest_number_they_begin_again() {
+    let fleet = Fleet::new();
+    let known = LARGEST - 1;
+    assert_eq!(fleet.lead(&Take { known, ..cold("a") }).fence, LARGEST);
+    assert_eq!(fleet.put(LARGEST, "last", false), PutAnswer::Put);
+    let held = |owner: &str| Take { age: Some(Duration::from_secs(3)), ..ahead(owner, "last", LARGEST) };
+    assert_eq!(fleet.lead(&held("a")).fence, 1);
+    assert_eq!(fleet.put(1, "first", false), PutAnswer::Put);
+    let told = fleet.take(&held("b"));
+    assert!(matches!(&told, Taken::Value(value) if value.generation == 1), "{told:?}");
+    assert_eq!(fleet.lead(&ahead("b", "first", 1)).fence, 2);
+    let beyond = Fleet::new();
+    assert_eq!(beyond.lead(&Take { known: 1_000_000_000_000_000_000, ..cold("a") }).fence, 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::asking::{Asking, LANDED, LEASE};
 use crate::fleet::entry::Entry;
-use crate::fleet::names::{Mark, Tag};
+use crate::fleet::names::{Mark, Tag, replica_of};
 use crate::fleet::protocol::{Fail, Lead, Lease, Put, PutAnswer, SharedFailure, Stored};
 use crate::fleet::replica::Replica;
 use crate::fleet::seal::SealError;
@@ -24,9 +24,9 @@ const KEEP: Duration = Duration::from_secs(3600);
 
 impl Asking<'_> {
     pub(super) async fn lead(&self, lead: Lead) -> Result<FetchedToken, TokenError> {
-        if let Some(silent) = &lead.took_over_from {
-            let (credential, replica) = (&self.credential.name, silent.split('~').next().unwrap_or_default());
-            tracing::info!(target: "attache::cache", %credential, "took over from {replica}, which was silent for {:.1} s", LEASE.as_secs_f64());
+        if let Some(before) = &lead.took_over_from {
+            let (credential, replica) = (&self.credential.name, replica_of(before));
+            tracing::info!(target: "attache::cache", %credential, "took over from {replica}, whose lease had run out");
         }
         if let Some(token) = self.under_another_key(&lead).await {
             return Ok(token);
