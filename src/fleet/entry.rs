@@ -39,6 +39,8 @@ struct State {
     newest: Option<Newest>,
     alone_until: Option<Instant>,
     gave_up: u32,
+    /// A look for what others have put is due.
+    looks: bool,
     /// What has been said to people once.
     told: Vec<OpenError>,
     /// What is being said to the store; the newest last.
@@ -89,6 +91,15 @@ impl Entry {
 
     pub(super) fn is_alone(&self, now: Instant) -> bool {
         lock(&self.state).alone_until.is_some_and(|until| now < until)
+    }
+
+    /// True if no look is due already. Anybody who may write into the store may send messages.
+    pub(super) fn begins_to_look(&self) -> bool {
+        !std::mem::replace(&mut lock(&self.state).looks, true)
+    }
+
+    pub(super) fn has_looked(&self) {
+        lock(&self.state).looks = false;
     }
 
     /// True the first time.

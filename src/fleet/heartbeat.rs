@@ -84,12 +84,8 @@ fn ask_again(replica: &Arc<Replica>) {
     // What is asked for without the store for a while would be asked of the server.
     for entry in replica.entries().into_iter().filter(|entry| !entry.is_alone(now)) {
         let Some(cache) = entry.cache.upgrade() else { continue };
-        let look = move || {
-            if cache.is_on_its_own() {
-                cache.look_for_newer();
-            }
-        };
-        entry.own(replica.control.spawn_at(now + APART.mul_f64(jitter()), look));
+        let rejoin = move || cache.rejoin();
+        entry.own(replica.control.spawn_at(now + APART.mul_f64(jitter()), rejoin));
     }
 }
 

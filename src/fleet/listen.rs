@@ -36,16 +36,17 @@ fn tell(replica: &Arc<Replica>, news: &News) {
             continue;
         }
         let Some(cache) = entry.cache.upgrade() else { continue };
-        // Who could not get one may have this one.
-        cache.forget_failure();
         let now = Instant::now();
-        if news.after_unauthorized && !entry.is_alone(now) {
+        // Who could not get one may have this one.
+        if (news.after_unauthorized || cache.has_failed()) && !entry.is_alone(now) && entry.begins_to_look() {
             let apart = Duration::from_millis(replica.replicas().into()).min(LONGEST_APART);
             let at = now + apart.mul_f64(jitter());
             let (of, generation) = (Arc::downgrade(&entry), news.generation);
             // Who has it by then would ask for the one after it.
             let look = move || {
-                if of.upgrade().is_some_and(|entry| entry.known() < generation) {
+                let Some(entry) = of.upgrade() else { return };
+                entry.has_looked();
+                if entry.known() < generation {
                     cache.look_for_newer();
                 }
             };

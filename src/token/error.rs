@@ -56,7 +56,8 @@ pub enum TokenErrorKind {
     Timeout,
     /// None was asked for: replicas that share their tokens have had as many because of 401s as may be.
     Held,
-    /// None was asked for yet: the shared cache is away, and the token that there is lives long enough.
+    /// None was asked for yet, as the shared cache is away and the token that there is lives long enough; or none at all, where there
+    /// is no time to wait.
     PutOff,
 }
 

@@ -183,7 +183,7 @@ fn name(bytes: &[u8]) -> String {
 
 const fn why(why: Why) -> &'static str {
     match why {
-        Why::Ahead => "ahead",
+        Why::Look | Why::Rejoin | Why::Ahead => "ahead",
         Why::Cold => "cold",
         Why::Refused => "refused",
         Why::Forced => "forced",

@@ -131,6 +131,15 @@ impl ScriptedStore {
         state.members = Members::default();
     }
 
+    /// One who may write into it says that a 401 has brought a token of this generation, for every identity there is.
+    #[cfg(test)]
+    pub(crate) fn forge_news(&self, generation: u64) {
+        let tags: Vec<Tag> = self.state().hashes.keys().cloned().collect();
+        for tag in tags {
+            self.say(message(&tag, generation, true), Duration::ZERO);
+        }
+    }
+
     /// How often it was asked for what, whatever came of it.
     #[must_use]
     pub fn operations(&self) -> BTreeMap<&'static str, u64> {

@@ -26,8 +26,11 @@ impl Asking<'_> {
         }
     }
 
-    /// A token of this replica's own. It has its part of the fleet's budget.
+    /// A token of this replica's own, unless it was only to be looked what others have. It has its part of the fleet's budget.
     pub(super) async fn alone(&self) -> Result<FetchedToken, TokenError> {
+        if self.ask.why < Why::Ahead {
+            return Err(nothing_newer());
+        }
         self.requests.admit_one_of(self.replica.replicas())?;
         let made = self.replica.connections();
         let fetched = self.requests.send(self.ask.clone()).await?;
@@ -35,10 +38,8 @@ impl Asking<'_> {
         if self.replica.connections() != made && !self.entry.is_alone(self.clock.now().instant) {
             // The store has come back while this was under way, too early to be noticed by who looks at what has landed.
             let (cache, at) = (Weak::clone(&self.entry.cache), self.clock.now().instant + LANDED);
-            // By then another look may have found what the others have.
-            let look =
-                move || drop(cache.upgrade().filter(|cache| cache.is_on_its_own()).inspect(TokenCache::look_for_newer));
-            self.entry.own(self.replica.control.spawn_at(at, look));
+            let rejoin = move || drop(cache.upgrade().inspect(TokenCache::rejoin));
+            self.entry.own(self.replica.control.spawn_at(at, rejoin));
         }
         let mark = Mark::new(self.replica.keys.first(), &fetched.access_token);
         let shared = self.standing(&mark, 0, TokenOrigin::Alone, &self.replica.instance);
@@ -53,4 +54,9 @@ impl Asking<'_> {
         let wait = left.min(held.usable_for).mul_f64(jitter());
         (!wait.is_zero()).then_some(wait)
     }
+}
+
+/// There is nothing to be done.
+pub(super) fn nothing_newer() -> TokenError {
+    TokenError::new(TokenErrorKind::PutOff, "the other replicas have no newer token")
 }

@@ -8,7 +8,7 @@ use crate::fleet::names::{Mark, SharedIdentity};
 use crate::fleet::protocol::Take;
 use crate::fleet::replica::Replica;
 use crate::renewal::Evidence;
-use crate::token::{Ask, Clock, RefreshSettings, Shared, TokenOrigin, TokenRequests};
+use crate::token::{Ask, Clock, RefreshSettings, Shared, TokenOrigin, TokenRequests, Why};
 
 /// A leader that is silent for so long is followed by another.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
@@ -46,7 +46,8 @@ impl Asking<'_> {
             owner: self.entry.owner.clone(),
             lease: LEASE,
             lease_max: self.longest_lease,
-            why: self.ask.why,
+            // What is to be made up for is asked for as a refresh is.
+            why: self.ask.why.max(Why::Ahead),
             held: held.map(|held| Mark::from(Arc::clone(&held.shared.mark))),
             known: self.entry.known(),
             age: held.map(|held| held.age),

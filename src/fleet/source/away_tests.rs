@@ -247,3 +247,41 @@ async fn a_new_connection_makes_no_requests_where_replicas_are_on_their_own_for_
     }
     assert_eq!(fleet.server.asked(), asked + 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_comes_and_goes_costs_no_more_requests_than_none_would() {
+    let fleet = Fleet::of(5);
+    fleet.all_obtain().await;
+    let traffic = fleet.traffic();
+    for _ in 0..2 * 3600 / 7 {
+        fleet.store.set_away(true);
+        sleep(millis(6_990)).await;
+        // Too short for a question.
+        fleet.store.set_away(false);
+        sleep(millis(10)).await;
+    }
+    assert!(fleet.server.asked() <= 1 + 5 * 3, "{}", fleet.server.asked());
+    traffic.is_content();
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_are_made_up_cost_no_token_request_and_forget_no_failure() {
+    let fleet = Fleet::of(5);
+    fleet.all_obtain().await;
+    let traffic = fleet.traffic();
+    for number in 0..60 {
+        fleet.store.forge_news(1_000_000 + number);
+        sleep(seconds(1)).await;
+    }
+    assert_eq!(fleet.server.asked(), 1);
+    traffic.is_content();
+    let fleet = Fleet::of(1);
+    fleet.server.answers(|_| (millis(10), Says::Fail(super::testing::down())));
+    let failed = fleet.replicas[0].obtain().await.unwrap_err();
+    assert!(failed.retry_after.is_some());
+    let asked = fleet.server.asked();
+    fleet.store.forge_news(1_000_000);
+    sleep(millis(500)).await;
+    fleet.replicas[0].obtain().await.unwrap_err();
+    assert_eq!(fleet.server.asked(), asked, "the failure is remembered still");
+}

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::alone::nothing_newer;
 pub(crate) use self::asking::SharedCredential;
 use self::asking::{Asking, LEASE};
 use self::wait::Waiting;
@@ -23,6 +24,7 @@ use super::metrics::WaitOutcome;
 use super::names::Mark;
 use super::protocol::Taken;
 use super::replica::{Replica, ReplicaHandle};
+use crate::store::StoreError;
 use crate::token::{
     Ask, Clock, Control, FetchedToken, Fetching, Shared, Spent, TokenCache, TokenError, TokenMetrics, TokenRequests,
     TokenSource, Why, held, lock,
@@ -34,6 +36,9 @@ const AROUND: Duration = Duration::from_secs(2);
 /// What waiting for others may add to a token request of one's own: all of a longest lease is waited for, and after its leader's
 /// silence this replica asks for itself.
 pub(crate) const WAITING_FOR_OTHERS: Duration = AROUND.saturating_add(LEASE);
+
+/// However often 401s have cost the fleet a token, another one may be obtained after so long.
+const LONGEST_HOLD: Duration = Duration::from_secs(600);
 
 /// Longer than a token is on its way into the store.
 const PUTTING: Duration = Duration::from_secs(1);
@@ -133,6 +138,9 @@ impl Asking<'_> {
         if self.entry.is_alone(self.clock.now().instant) {
             return self.alone().await;
         }
+        if self.ask.why == Why::Look {
+            return self.look().await;
+        }
         self.replica.first_connection().await;
         let mut question = self.question();
         let mut waiting = Waiting::none(self);
@@ -169,21 +177,31 @@ impl Asking<'_> {
                         return self.alone().await;
                     }
                 },
-                Taken::Failed { sealed, fence, left } => match self.told_failure(&sealed, fence, left) {
-                    Ok(error) => {
-                        waiting.ended(WaitOutcome::Failed);
-                        return Err(error);
+                Taken::Failed { sealed, fence, left } if question.why != Why::Forced => {
+                    match self.told_failure(&sealed, fence, left) {
+                        Ok(error) => {
+                            waiting.ended(WaitOutcome::Failed);
+                            return Err(error);
+                        }
+                        Err(rejected) => {
+                            self.reject(rejected);
+                            question.why = Why::Forced;
+                        }
                     }
-                    Err(rejected) => {
-                        self.reject(rejected);
-                        question.why = Why::Forced;
-                    }
-                },
-                Taken::Hold(left) => {
-                    self.replica.metrics.held(&self.credential.name);
-                    return Err(held(left));
                 }
-                Taken::Spent(left) => return Err(self.requests.withheld(left)),
+                Taken::Hold(left) if question.why == Why::Refused => {
+                    self.replica.metrics.held(&self.credential.name);
+                    waiting.ended(WaitOutcome::Failed);
+                    return Err(held(left.min(LONGEST_HOLD)));
+                }
+                Taken::Spent(left) if let Some(budget) = self.credential.settings.budget => {
+                    waiting.ended(WaitOutcome::Failed);
+                    return Err(self.requests.withheld(left.min(budget.per * 2)));
+                }
+                // No answer to this question.
+                Taken::Failed { .. } | Taken::Hold(_) | Taken::Spent(_) => {
+                    return self.without_store(&StoreError::Unexpected).await;
+                }
                 Taken::Wait { since, .. } => {
                     if !waiting.pause(since).await {
                         self.entry.give_up(self.clock.now().instant);
@@ -202,9 +220,27 @@ impl Asking<'_> {
             }
         }
     }
-}
 
-impl Asking<'_> {
+    /// What others have that is newer; nothing is asked for, and nobody led.
+    async fn look(&self) -> Result<FetchedToken, TokenError> {
+        let asked_at = Instant::now();
+        let stored = match self.replica.store.read(&self.entry.tag).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Err(nothing_newer()),
+            Err(error) => return self.without_store(&error).await,
+        };
+        let held = self.ask.held.as_ref();
+        let is_held = held.is_some_and(|held| held.shared.generation == stored.generation);
+        let is_newer = stored.generation > self.entry.known() || held.is_none_or(|held| stored.age < held.age);
+        if is_held || !is_newer {
+            return Err(nothing_newer());
+        }
+        self.adopt(&stored, asked_at).map_err(|rejected| {
+            self.reject(rejected);
+            nothing_newer()
+        })
+    }
+
     /// The very token that is held, which came when `cache.key` was another one.
     fn is_held(&self, token: &FetchedToken) -> bool {
         let Some(held) = &self.ask.held else { return false };

@@ -99,6 +99,11 @@ impl TokenCache {
         self.always.load(Ordering::Relaxed)
     }
 
+    /// True while a failure is remembered.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lock().flights.failure().is_some()
+    }
+
     /// Forgets a failure that only the configuration could mend, because it has been mended: the next request asks at once.
     /// True if there was one.
     pub(crate) fn forget_misconfiguration(self: &Arc<Self>) -> bool {

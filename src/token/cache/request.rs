@@ -29,7 +29,8 @@ impl TokenCache {
     /// Why a token is asked for now, and what there is.
     fn question(&self) -> Ask {
         let now = self.clock.now();
-        let state = self.lock();
+        let mut state = self.lock();
+        state.asked = state.why;
         let held = state.last.as_ref().map(|last| Held {
             shared: last.shared.clone(),
             age: now.instant.saturating_duration_since(last.requested_at) + last.age,

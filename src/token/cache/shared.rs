@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::TokenCache;
 use super::state::{Last, RefreshState};
@@ -10,33 +11,48 @@ use crate::token::clock::Now;
 use crate::token::delay::jitter;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::expiry::Expiry;
-use crate::token::source::FetchedToken;
-use crate::token::source::TokenOrigin;
-use crate::token::source::Why;
+use crate::token::source::{FetchedToken, TokenOrigin, Why};
 
 /// Over what part of a token's life the replicas spread their questions for its successor, and the least that it is.
 const SPREAD: u32 = 20;
-const LEAST_SPREAD: std::time::Duration = std::time::Duration::from_secs(1);
+const LEAST_SPREAD: Duration = Duration::from_secs(1);
 
 impl TokenCache {
-    /// Another replica may have a newer token: looks for it, if there is one here that is in use.
+    /// Another replica has a newer token: adopts it, if there is one here that is in use, or none could be had. Costs no token
+    /// request, whoever says so.
     pub(crate) fn look_for_newer(self: &Arc<Self>) {
-        self.look_for_newer_than(|token| token.used.load(Ordering::Relaxed) || self.refreshes_always());
+        let mut state = self.lock();
+        if state.flights.failure().is_some() || self.has_token(|token| self.is_in_use(token)) {
+            drop(self.join_flight(&mut state, Why::Look));
+        }
     }
 
     /// Another replica has a newer token than the one that has just come.
     pub(crate) fn adopt_newer(self: &Arc<Self>) {
-        self.look_for_newer_than(|_| true);
+        let mut state = self.lock();
+        if self.has_token(|_| true) {
+            drop(self.join_flight(&mut state, Why::Look));
+        }
     }
 
-    fn look_for_newer_than(self: &Arc<Self>, is_worth_it: impl FnOnce(&AccessToken) -> bool) {
-        let mut state = self.lock();
-        let now = self.clock.now();
-        let token = self.snapshot.load();
-        let wanted = token.as_ref().is_some_and(|token| token.expiry.is_usable(now) && is_worth_it(token));
-        if wanted && state.fail_fast(now.instant).is_none() {
-            drop(self.join_flight(&mut state, Why::Ahead));
+    /// The shared cache is back: what this replica obtained for itself, or has put off, is asked for there.
+    pub(crate) fn rejoin(self: &Arc<Self>) {
+        if !self.is_on_its_own() {
+            return;
         }
+        let mut state = self.lock();
+        if self.has_token(|token| self.is_in_use(token)) && state.fail_fast(self.clock.now().instant).is_none() {
+            drop(self.join_flight(&mut state, Why::Rejoin));
+        }
+    }
+
+    fn has_token(&self, is_worth_it: impl FnOnce(&AccessToken) -> bool) -> bool {
+        let token = self.snapshot.load();
+        token.as_ref().is_some_and(|token| token.expiry.is_usable(self.clock.now()) && is_worth_it(token))
+    }
+
+    fn is_in_use(&self, token: &AccessToken) -> bool {
+        token.used.load(Ordering::Relaxed) || self.refreshes_always()
     }
 
     /// True if what there is was not obtained for all replicas, or its successor has been put off: as soon as the shared cache is
@@ -75,9 +91,8 @@ impl TokenCache {
         error: TokenError,
         now: Now,
     ) -> Option<Arc<TokenError>> {
-        let wait = error.retry_after.unwrap_or_default();
         if error.kind == TokenErrorKind::Held {
-            state.hold(state.cause, now.instant + wait);
+            state.hold(state.cause, now.instant + error.retry_after.unwrap_or_default());
             state.unauthorized = false;
             if let Some(token) = state.discarded.take().filter(|token| token.expiry.is_usable(now)) {
                 self.reinstate(token);
@@ -90,9 +105,9 @@ impl TokenCache {
                 state.why = Why::Cold;
                 return None;
             }
-        } else if state.why > Why::Ahead {
+        } else if state.why > state.asked {
             return None;
-        } else {
+        } else if let Some(wait) = error.retry_after {
             tracing::debug!(target: "attache::token", credential = %self.name, wait = wait.as_secs(), "put off: {error}");
             state.put_off = true;
             self.schedule(state, now.instant + wait, state.generation());

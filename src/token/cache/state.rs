@@ -23,6 +23,8 @@ pub(super) struct RefreshState {
     pub(super) flights: Flights<Arc<AccessToken>>,
     /// The best reason of all who have joined the flight.
     pub(super) why: Why,
+    /// The one that was asked for last.
+    pub(super) asked: Why,
     /// A 401 is among the reasons of the flight, or of one before it that failed.
     pub(super) unauthorized: bool,
     /// A 401 began the flight.

@@ -8,8 +8,12 @@ use crate::renewal::Evidence;
 /// Why a token is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Why {
-    /// The one that there is ends before long; it is still good.
+    /// Another replica may have a newer one; if it has none, nothing is asked for.
     #[default]
+    Look,
+    /// The shared cache is back, and there is something to be made up for. If it is away again, nothing is asked for.
+    Rejoin,
+    /// The one that there is ends before long; it is still good.
     Ahead,
     /// There is none that can be used.
     Cold,
