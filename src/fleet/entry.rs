@@ -15,7 +15,7 @@ use crate::token::{Task, TokenCache, lock};
 
 /// After waiting in vain, this replica asks for itself for so long: at first, and at most.
 const ALONE: Duration = Duration::from_secs(30);
-const LONGEST_ALONE: Duration = Duration::from_secs(600);
+pub(super) const LONGEST_ALONE: Duration = Duration::from_secs(600);
 
 /// So many are remembered of what is done in the background; the one before these has long ended, for each has its time limit.
 const UNDER_WAY: usize = 4;
@@ -85,8 +85,8 @@ impl Entry {
     }
 
     /// Its tokens cannot be shared as they are.
-    pub(super) fn stay_alone(&self, now: Instant) {
-        lock(&self.state).alone_until = Some(now + LONGEST_ALONE);
+    pub(super) fn stay_alone(&self, now: Instant, length: Duration) {
+        lock(&self.state).alone_until = Some(now + length.min(LONGEST_ALONE));
     }
 
     pub(super) fn is_alone(&self, now: Instant) -> bool {

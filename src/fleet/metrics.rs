@@ -38,7 +38,7 @@ struct Families {
 pub(super) enum WaitOutcome {
     /// Its token.
     Adopted,
-    /// Its failure.
+    /// Its failure, or that its token is not shared.
     Failed,
     /// It fell silent, and this one asks.
     TookOver,

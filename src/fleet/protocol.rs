@@ -80,7 +80,7 @@ pub(crate) enum Taken {
     Value(Stored),
     /// Another token because of a 401 would be one too many; not for so long.
     Hold(Duration),
-    /// A failure that counts for all, sealed under this number; it stands for so long.
+    /// A failure that counts for all, or that each asks for itself; sealed under this number, and it stands for so long.
     Failed { sealed: Vec<u8>, fence: u64, left: Duration },
     /// Another replica asks; its lease ends after `left`, unless it is kept, and began `since` ago.
     Wait { left: Duration, since: Duration },
@@ -152,8 +152,18 @@ pub(crate) struct SharedFailure {
     pub(crate) sealed: Vec<u8>,
     /// Nobody asks before it is over.
     pub(crate) delay: Duration,
-    /// At once, not only when a second replica has seen one.
-    pub(crate) for_all: bool,
+    pub(crate) reach: Reach,
+}
+
+/// For whom a failure counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// For all when a second replica has seen one.
+    Confirmed,
+    /// For all at once.
+    All,
+    /// For all at once, and it is none: each replica asks for itself. Failures in a row have ended with it.
+    EachForItself,
 }
 
 /// The answer to `fail`.

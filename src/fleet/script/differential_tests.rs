@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::fleet::names::Mark;
-use crate::fleet::protocol::{LARGEST, Lead, SharedFailure};
+use crate::fleet::protocol::{LARGEST, Lead, Reach, SharedFailure};
 use crate::fleet::scripted::ScriptedStore;
 use crate::secret::{Secret, SecretSource, Secrets};
 use crate::store::testing::{Kind, StoreServer};
@@ -177,7 +177,7 @@ impl Replicas {
         let failure = (!self.dice.one_in(3)).then(|| SharedFailure {
             sealed: format!("failure {}", self.dice.below(1000)).into_bytes(),
             delay: self.dice.time(30_000),
-            for_all: self.dice.one_in(4),
+            reach: self.dice.of(&[Reach::Confirmed, Reach::Confirmed, Reach::All, Reach::EachForItself]),
         });
         Fail { owner, fence, failure }
     }
@@ -450,7 +450,7 @@ async fn scripts_need_no_more_than_the_documented_permissions_and_go_on_without_
             assert!(matches!(scripts.take(&tag, &take).await, Ok(Taken::Lead(_))));
             let lease = Lease { owner: take.owner.clone(), fence: 1, length: PATIENCE };
             assert_eq!(scripts.keep(&tag, &lease).await, Ok(true));
-            let failure = SharedFailure { sealed: b"failure".to_vec(), delay: Duration::ZERO, for_all: true };
+            let failure = SharedFailure { sealed: b"failure".to_vec(), delay: Duration::ZERO, reach: Reach::All };
             let fail = Fail { owner: take.owner.clone(), fence: 1, failure: Some(failure) };
             assert_eq!(scripts.fail(&tag, &fail).await, Ok(FailAnswer::Shared));
             assert!(matches!(

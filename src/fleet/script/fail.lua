@@ -1,7 +1,7 @@
 -- fail: there is no token.
 -- KEYS 1 the identity
 -- ARGV 1 owner, 2 fence, 3 sealed failure, or '' where it is this replica's own affair, 4 nobody asks for, in ms,
---      5 for all at once (0 1), 6 channel, 7 tag
+--      5 for whom: 0 all when a second replica has seen one, 1 all at once, 2 all, who ask each for itself, 6 channel, 7 tag
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local names = {'lo', 'f', 'xo', 'xs', 'xn'}
@@ -14,7 +14,11 @@ redis.pcall('PUBLISH', ARGV[6], ARGV[7] .. ' 0')
 if ARGV[3] == '' then return {'released'} end
 -- One replica may have a broken network or an old secret; two that see the same are right. Caches of one replica are one.
 local function replica(owner) return string.match(owner, '^(.*)~') or owner end
-local all = ARGV[5] == '1' or f.xs == '1' or (f.xo and replica(f.xo) ~= replica(ARGV[1]))
+local reach = ARGV[5]
+-- That each asks for itself was no failure.
+if f.xs == '2' then f.xo, f.xn = nil, nil end
+if reach == '0' and (f.xs == '1' or (f.xo and replica(f.xo) ~= replica(ARGV[1]))) then reach = '1' end
+local failures = reach == '2' and 0 or (tonumber(f.xn or 0) or 0) + 1
 redis.call('HSET', KEYS[1], 'x', ARGV[3], 'xf', ARGV[2], 'xo', ARGV[1], 'xu', text(now + tonumber(ARGV[4])),
-  'xs', all and '1' or '0', 'xn', text((tonumber(f.xn or 0) or 0) + 1))
-return {all and 'shared' or 'noted'}
+  'xs', reach, 'xn', text(failures))
+return {reach == '0' and 'noted' or 'shared'}

@@ -7,7 +7,7 @@
 //! | `g` `v` `mark` `e` `at` | generation, sealed token, its fingerprint, usable until, put at |
 //! | `k` `ok` | tokens in a row that were obtained because of a 401 and never accepted; this one was accepted |
 //! | `f` `lo` `ls` `lu` | the newest fence that was given, who leads, since, until |
-//! | `x` `xf` `xo` `xu` `xs` `xn` | sealed failure, under which fence, who saw it, until, for all, failures in a row |
+//! | `x` `xf` `xo` `xu` `xs` `xn` | sealed failure, under which fence, who saw it, until, for whom, failures in a row |
 //! | `b` `r` | what was sent of the budget; renewals because of a 401 |
 //!
 //! The fence of a lease is the generation of what is put under it.

@@ -63,7 +63,7 @@ if renews then
   if hold > 0 then return {'hold', hold} end
 end
 
-if f.x and f.xs == '1' and n('xu') > now and not alone then return {'failed', n('xf'), f.x, n('xu') - now} end
+if f.x and (f.xs == '1' or f.xs == '2') and n('xu') > now and not alone then return {'failed', n('xf'), f.x, n('xu') - now} end
 if by_other and why ~= 'apart' then return {'wait', ends - now, now - n('ls')} end
 
 -- The budget: when requests were sent, in grains of a sixteenth of the window, each by its beginning, since another replica may

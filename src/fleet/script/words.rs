@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::fleet::names::{StoreNames, Tag};
-use crate::fleet::protocol::{Beat, Fail, FailAnswer, LARGEST, Lead, Lease, Put, PutAnswer, Stored, Take, Taken};
+use crate::fleet::protocol::{
+    Beat, Fail, FailAnswer, LARGEST, Lead, Lease, Put, PutAnswer, Reach, Stored, Take, Taken,
+};
 use crate::store::{Reply, StoreError};
 use crate::token::Why;
 
@@ -48,7 +50,7 @@ pub(super) fn fail(fail: &Fail, names: &StoreNames, tag: &Tag) -> Arguments {
         number(fail.fence),
         failure.map_or_else(Vec::new, |failure| failure.sealed.clone()),
         time(failure.map_or(Duration::ZERO, |failure| failure.delay)),
-        flag(failure.is_some_and(|failure| failure.for_all)),
+        text(failure.map_or("0", |failure| reach(failure.reach))),
         text(&names.channel()),
         text(tag.as_str()),
     ]
@@ -172,6 +174,14 @@ impl Said {
             left: self.time()?,
             renewals: self.count()?,
         })
+    }
+}
+
+const fn reach(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Confirmed => "0",
+        Reach::All => "1",
+        Reach::EachForItself => "2",
     }
 }
 

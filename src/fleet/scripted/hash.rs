@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::fleet::names::{Mark, replica_of};
-use crate::fleet::protocol::{Fail, FailAnswer, LARGEST, Lead, Lease, Put, PutAnswer, Stored, Take, Taken};
+use crate::fleet::protocol::{Fail, FailAnswer, LARGEST, Lead, Lease, Put, PutAnswer, Reach, Stored, Take, Taken};
 use crate::token::{Budget, Why};
 
 /// An identity that nobody asks for is forgotten after this.
@@ -52,7 +52,7 @@ struct Failure {
     fence: u64,
     by: String,
     until: u64,
-    for_all: bool,
+    reach: Reach,
     in_a_row: u32,
 }
 
@@ -95,7 +95,7 @@ impl Hash {
             return Some(Taken::Hold(Duration::from_millis(hold)));
         }
         if let Some(failure) = self.failure.as_ref().filter(|_| !alone)
-            && failure.for_all
+            && failure.reach != Reach::Confirmed
             && failure.until > now
         {
             let left = Duration::from_millis(failure.until - now);
@@ -221,19 +221,22 @@ impl Hash {
         }
         self.lease = None;
         let Some(failure) = &fail.failure else { return FailAnswer::Released };
-        let before = self.failure.take();
-        let confirmed =
-            before.as_ref().is_some_and(|before| before.for_all || replica_of(&before.by) != replica_of(&fail.owner));
-        let for_all = failure.for_all || confirmed;
+        // That each asks for itself was no failure.
+        let before = self.failure.take().filter(|before| before.reach != Reach::EachForItself);
+        let confirmed = before
+            .as_ref()
+            .is_some_and(|before| before.reach == Reach::All || replica_of(&before.by) != replica_of(&fail.owner));
+        let reach = if failure.reach == Reach::Confirmed && confirmed { Reach::All } else { failure.reach };
+        let ended = reach == Reach::EachForItself;
         self.failure = Some(Failure {
             sealed: failure.sealed.clone(),
             fence: fail.fence,
             by: fail.owner.clone(),
             until: now + millis(failure.delay),
-            for_all,
-            in_a_row: before.map_or(0, |before| before.in_a_row) + 1,
+            reach,
+            in_a_row: if ended { 0 } else { before.map_or(0, |before| before.in_a_row) + 1 },
         });
-        if for_all { FailAnswer::Shared } else { FailAnswer::Noted }
+        if reach == Reach::Confirmed { FailAnswer::Noted } else { FailAnswer::Shared }
     }
 
     pub(super) fn keep(&mut self, lease: &Lease, now: u64) -> bool {

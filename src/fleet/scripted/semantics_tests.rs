@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::fleet::names::Mark;
 use crate::fleet::news::News;
-use crate::fleet::protocol::{LARGEST, Lead, SharedFailure};
+use crate::fleet::protocol::{LARGEST, Lead, Reach, SharedFailure};
 use crate::token::{Budget, Why};
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -56,11 +56,11 @@ impl Fleet {
         self.store.put(&self.tag, &put).now_or_never().unwrap().unwrap()
     }
 
-    fn fail(&self, owner: &str, fence: u64, failure: Option<(u64, bool)>) -> FailAnswer {
-        let failure = failure.map(|(seconds, for_all)| SharedFailure {
+    fn fail(&self, owner: &str, fence: u64, failure: Option<(u64, Reach)>) -> FailAnswer {
+        let failure = failure.map(|(seconds, reach)| SharedFailure {
             sealed: format!("failure of {owner}").into_bytes(),
             delay: Duration::from_secs(seconds),
-            for_all,
+            reach,
         });
         let fail = Fail { owner: owner.into(), fence, failure };
         self.store.fail(&self.tag, &fail).now_or_never().unwrap().unwrap()
@@ -176,7 +176,7 @@ fn a_silent_leader_is_followed_and_what_it_puts_late_is_older() {
     assert_eq!(fleet.put(2, "of b", false), PutAnswer::Put);
     let PutAnswer::Older(stored) = fleet.put(1, "of a", false) else { panic!("it was put") };
     assert_eq!((stored.generation, stored.sealed.as_slice()), (2, b"of b".as_slice()));
-    assert_eq!(fleet.fail("a", 1, Some((10, true))), FailAnswer::Lost);
+    assert_eq!(fleet.fail("a", 1, Some((10, Reach::All))), FailAnswer::Lost);
 }
 
 #[test]
@@ -367,15 +367,15 @@ fn the_quick_retry_of_a_renewal_is_the_same_renewal() {
 fn a_failure_counts_for_all_when_a_second_replica_has_seen_it() {
     let fleet = Fleet::new();
     let first = fleet.lead(&cold("a"));
-    assert_eq!(fleet.fail("a", first.fence, Some((10, false))), FailAnswer::Noted);
+    assert_eq!(fleet.fail("a", first.fence, Some((10, Reach::Confirmed))), FailAnswer::Noted);
     let again = fleet.lead(&cold("a"));
     assert_eq!(
-        (again.failures, fleet.fail("a", again.fence, Some((10, false)))),
+        (again.failures, fleet.fail("a", again.fence, Some((10, Reach::Confirmed)))),
         (1, FailAnswer::Noted),
         "the same one"
     );
     let second = fleet.lead(&cold("b"));
-    assert_eq!(fleet.fail("b", second.fence, Some((10, false))), FailAnswer::Shared);
+    assert_eq!(fleet.fail("b", second.fence, Some((10, Reach::Confirmed))), FailAnswer::Shared);
     let failed = fleet.take(&cold("c"));
     let sealed = b"failure of b".to_vec();
     assert_eq!(failed, Taken::Failed { sealed, fence: second.fence, left: Duration::from_secs(10) });
@@ -383,7 +383,7 @@ fn a_failure_counts_for_all_when_a_second_replica_has_seen_it() {
     assert_eq!((forced.failures, fleet.fail("c", forced.fence, None)), (3, FailAnswer::Released));
     fleet.wait(10_000);
     let next = fleet.lead(&cold("c"));
-    assert_eq!(fleet.fail("c", next.fence, Some((20, false))), FailAnswer::Shared, "and so does the next");
+    assert_eq!(fleet.fail("c", next.fence, Some((20, Reach::Confirmed))), FailAnswer::Shared, "and so does the next");
     fleet.wait(20_000);
     fleet.put(fleet.lead(&cold("a")).fence, "first", false);
     assert_eq!(fleet.lead(&ahead("a", "first", 9)).failures, 0);
@@ -394,10 +394,31 @@ fn two_caches_of_one_replica_have_not_seen_a_failure_twice() {
     let fleet = Fleet::new();
     for owner in ["orders-7f6d~0", "orders-7f6d~1", "orders-7f6d~12"] {
         let lead = fleet.lead(&cold(owner));
-        assert_eq!(fleet.fail(owner, lead.fence, Some((10, false))), FailAnswer::Noted, "{owner}");
+        assert_eq!(fleet.fail(owner, lead.fence, Some((10, Reach::Confirmed))), FailAnswer::Noted, "{owner}");
     }
     let lead = fleet.lead(&cold("orders-7f6e~0"));
-    assert_eq!((lead.failures, fleet.fail("orders-7f6e~0", lead.fence, Some((10, false)))), (3, FailAnswer::Shared));
+    assert_eq!(
+        (lead.failures, fleet.fail("orders-7f6e~0", lead.fence, Some((10, Reach::Confirmed)))),
+        (3, FailAnswer::Shared)
+    );
+}
+
+#[test]
+fn that_each_asks_for_itself_is_told_to_all_and_is_no_failure() {
+    let fleet = Fleet::new();
+    let lead = fleet.lead(&cold("a"));
+    assert_eq!(fleet.fail("a", lead.fence, Some((10, Reach::Confirmed))), FailAnswer::Noted);
+    let lead = fleet.lead(&cold("b"));
+    assert_eq!(fleet.fail("b", lead.fence, Some((600, Reach::EachForItself))), FailAnswer::Shared);
+    assert!((seconds(&fleet.take(&cold("c"))) - 600.0).abs() < 1e-9);
+    fleet.wait(600_000);
+    let lead = fleet.lead(&cold("c"));
+    assert_eq!((lead.failures, fleet.fail("c", lead.fence, Some((10, Reach::Confirmed)))), (0, FailAnswer::Noted));
+    let lead = fleet.lead(&cold("c"));
+    assert_eq!(fleet.fail("c", lead.fence, Some((600, Reach::EachForItself))), FailAnswer::Shared);
+    let forced = fleet.lead(&Take { why: Why::Forced, ..cold("c") });
+    assert_eq!(fleet.put(forced.fence, "shared again", false), PutAnswer::Put);
+    assert!(matches!(fleet.take(&cold("b")), Taken::Value(_)));
 }
 
 #[test]
@@ -421,7 +442,7 @@ fn a_failure_is_for_all_at_once_where_it_says_so_and_a_token_is_given_all_the_sa
     let fleet = Fleet::new();
     fleet.put(fleet.lead(&cold("a")).fence, "first", false);
     let lead = fleet.lead(&ahead("a", "first", 1));
-    assert_eq!(fleet.fail("a", lead.fence, Some((5, true))), FailAnswer::Shared);
+    assert_eq!(fleet.fail("a", lead.fence, Some((5, Reach::All))), FailAnswer::Shared);
     assert!((seconds(&fleet.take(&ahead("b", "first", 1))) - 5.0).abs() < 1e-9);
     assert!(matches!(fleet.take(&cold("c")), Taken::Value(_)));
 }

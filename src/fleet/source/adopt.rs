@@ -8,8 +8,8 @@ use super::asking::Asking;
 use crate::fleet::names::Mark;
 use crate::fleet::protocol::Stored;
 use crate::fleet::seal::OpenError;
-use crate::fleet::value::{FailureValue, Newest, SKEW, TokenValue};
-use crate::token::{Expires, FetchedToken, Shared, TokenError, TokenOrigin, jitter};
+use crate::fleet::value::{FailureValue, Newest, NoToken, SKEW, TokenValue};
+use crate::token::{Expires, FetchedToken, Shared, TokenOrigin, jitter};
 
 impl Asking<'_> {
     /// The token of the store. Its life counts from when it was asked for there: a slow answer never extends it.
@@ -46,12 +46,20 @@ impl Asking<'_> {
     }
 
     /// What another replica was told instead of a token. They do not all ask again at one moment.
-    pub(super) fn told_failure(&self, sealed: &[u8], fence: u64, left: Duration) -> Result<TokenError, OpenError> {
-        let keys = &self.replica.keys;
-        let failure = FailureValue::open(keys, &self.entry.tag, fence, sealed, self.clock.now().wall)?;
-        tracing::debug!(target: "attache::cache", credential = %self.credential.name, by = failure.by, "another replica has no token: {}", failure.error);
+    pub(super) fn told_failure(&self, sealed: &[u8], fence: u64, left: Duration) -> Result<NoToken, OpenError> {
+        let (keys, now) = (&self.replica.keys, self.clock.now());
+        let told = FailureValue::open(keys, &self.entry.tag, fence, sealed, now.wall)?;
+        let left = told.left(left, now.wall);
+        let error = match told.why {
+            NoToken::Failed(error) => error,
+            NoToken::NotShared => {
+                self.entry.stay_alone(now.instant, left);
+                return Ok(NoToken::NotShared);
+            }
+        };
+        tracing::debug!(target: "attache::cache", credential = %self.credential.name, by = told.by, "another replica has no token: {error}");
         let apart = (left / 10).max(Duration::from_millis(200)).mul_f64(jitter());
-        Ok(failure.error.with_retry_after(Some(left + apart)))
+        Ok(NoToken::Failed(error.with_retry_after(Some(left + apart))))
     }
 
     /// Counts what cannot be used; says it once.

@@ -1,6 +1,7 @@
 //! What the fleet makes of an authorization server that gives no token.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::time::{Instant, sleep};
 
@@ -103,5 +104,46 @@ async fn in_its_back_off_a_replica_takes_the_token_that_another_has_got() {
     new.obtain().await.unwrap();
     sleep(millis(20)).await;
     assert_eq!(text(&old.obtain().await.unwrap()), "token-2");
+    assert_eq!(fleet.server.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_the_store_keeps_for_decades_ends_when_the_server_said() {
+    let limited = TokenError::new(TokenErrorKind::Transient, "too many").about(About::Rate);
+    let fleet = Fleet::of(10);
+    fleet.server.answers(move |_| (millis(50), Says::Fail(limited.clone().with_retry_after(Some(seconds(30))))));
+    let traffic = fleet.traffic();
+    sleep(seconds(5)).await;
+    // As if its clock had been set back, or its `xu` been written.
+    fleet.set_back.store(50 * 365 * 24 * HOUR, Ordering::SeqCst);
+    fleet.server.answers(|_| (millis(50), Says::Token(HOUR)));
+    sleep(seconds(15)).await;
+    assert_eq!(fleet.server.asked(), 1, "it counts for as long as the server said");
+    sleep(seconds(50)).await;
+    assert_eq!((fleet.server.asked(), fleet.tokens().len()), (2, 1));
+    assert!(fleet.tokens().iter().all(Option::is_some));
+    drop(traffic);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_late_in_the_hour_that_the_server_has_all_wait_waits_too() {
+    let mut fleet = Fleet::of(2);
+    fleet.server.answers(|_| {
+        let away = TokenError::new(TokenErrorKind::Transient, "closed for an hour");
+        (millis(50), Says::Fail(away.with_retry_after(Some(seconds(HOUR)))))
+    });
+    fleet.replicas[0].obtain().await.unwrap_err();
+    for minutes in [16, 30, 59] {
+        sleep(seconds(60 * minutes) - fleet.server.requests()[0].at.elapsed()).await;
+        let late = fleet.start();
+        let told = fleet.replicas[late].obtain().await.unwrap_err();
+        assert_eq!((told.message.as_str(), fleet.server.asked()), ("closed for an hour", 1), "{minutes}");
+        let left = seconds(HOUR - 60 * minutes);
+        assert!(told.retry_after.unwrap() <= left.mul_f64(1.1) + seconds(1), "{minutes}: {told:?}");
+    }
+    fleet.server.answers(|_| (millis(50), Says::Token(HOUR)));
+    sleep(seconds(62)).await;
+    let late = fleet.start();
+    fleet.replicas[late].obtain().await.unwrap();
     assert_eq!(fleet.server.asked(), 2);
 }

@@ -8,12 +8,12 @@ use futures_util::future::{Either, select};
 use tokio::time::Instant;
 
 use super::asking::{Asking, LANDED, LEASE};
-use crate::fleet::entry::Entry;
+use crate::fleet::entry::{Entry, LONGEST_ALONE};
 use crate::fleet::names::{Mark, Tag, replica_of};
-use crate::fleet::protocol::{Fail, Lead, Lease, Put, PutAnswer, SharedFailure, Stored};
+use crate::fleet::protocol::{Fail, Lead, Lease, Put, PutAnswer, Reach, SharedFailure, Stored};
 use crate::fleet::replica::Replica;
 use crate::fleet::seal::SealError;
-use crate::fleet::value::{FailureValue, Newest, TokenValue};
+use crate::fleet::value::{FailureValue, LONGEST_FAILURE, Newest, NoToken, TokenValue};
 use crate::token::{About, Expiry, FetchedToken, TokenError, TokenErrorKind, TokenOrigin, Why, back_off};
 
 /// The leader says that it lives.
@@ -105,14 +105,16 @@ impl Asking<'_> {
         self.credential.settings.budget.map_or(KEEP, |budget| budget.per.max(KEEP))
     }
 
-    /// A token that the server gives no life, or one that is too large: each replica asks for its own.
+    /// A token that the server gives no life, or one that is too large: each replica asks for its own. All are told, since they would
+    /// find it out one after the other.
     fn keep_for_itself(&self, error: Option<SealError>, lead: &Lead) {
         if let Some(error) = error {
             self.replica.metrics.too_large();
             tracing::warn!(target: "attache::cache", credential = %self.credential.name, "the token is not shared: {error}");
         }
-        self.entry.stay_alone(self.clock.now().instant);
-        let fail = Fail { owner: self.entry.owner.clone(), fence: lead.fence, failure: None };
+        self.entry.stay_alone(self.clock.now().instant, LONGEST_ALONE);
+        let failure = self.no_token(NoToken::NotShared, LONGEST_ALONE, Reach::EachForItself, lead);
+        let fail = Fail { owner: self.entry.owner.clone(), fence: lead.fence, failure };
         let (replica, entry) = (Arc::clone(&self.replica), Arc::clone(&self.entry));
         self.in_background(async move { drop(replica.store.fail(&entry.tag, &fail).await) });
     }
@@ -130,17 +132,20 @@ impl Asking<'_> {
     /// What others need not ask for themselves, and when this one's affairs are its own: then the lease ends and no more.
     async fn tell_failure(&self, error: &TokenError, lead: &Lead) {
         let own = matches!(error.kind, TokenErrorKind::Configuration | TokenErrorKind::Cancelled);
-        let told =
-            FailureValue { error: error.clone(), at: self.clock.now().wall, by: self.replica.instance.to_string() };
-        let sealed = told.seal(&self.replica.keys, &self.entry.tag, lead.fence).ok().filter(|_| !own);
-        let failure = sealed.map(|sealed| SharedFailure {
-            sealed,
-            delay: back_off(error, lead.failures),
-            for_all: error.retry_after.is_some() || error.about == Some(About::Rate),
-        });
+        let at_once = error.retry_after.is_some() || error.about == Some(About::Rate);
+        let reach = if at_once { Reach::All } else { Reach::Confirmed };
+        let delay = back_off(error, lead.failures);
+        let failure = (!own).then(|| self.no_token(NoToken::Failed(error.clone()), delay, reach, lead)).flatten();
         let fail = Fail { owner: self.entry.owner.clone(), fence: lead.fence, failure };
         // Without it the lease runs out by itself.
         drop(self.replica.store.fail(&self.entry.tag, &fail).await);
+    }
+
+    fn no_token(&self, why: NoToken, delay: Duration, reach: Reach, lead: &Lead) -> Option<SharedFailure> {
+        let delay = delay.min(LONGEST_FAILURE);
+        let (at, by) = (self.clock.now().wall, self.replica.instance.to_string());
+        let sealed = FailureValue { why, at, delay, by }.seal(&self.replica.keys, &self.entry.tag, lead.fence).ok()?;
+        Some(SharedFailure { sealed, delay, reach })
     }
 
     /// While `cache.key` is changed: what lies under another key is put under the first, and nobody is asked.

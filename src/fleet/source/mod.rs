@@ -24,6 +24,7 @@ use super::metrics::WaitOutcome;
 use super::names::Mark;
 use super::protocol::Taken;
 use super::replica::{Replica, ReplicaHandle};
+use super::value::NoToken;
 use crate::store::StoreError;
 use crate::token::{
     Ask, Clock, Control, FetchedToken, Fetching, Shared, Spent, TokenCache, TokenError, TokenMetrics, TokenRequests,
@@ -179,9 +180,12 @@ impl Asking<'_> {
                 },
                 Taken::Failed { sealed, fence, left } if question.why != Why::Forced => {
                     match self.told_failure(&sealed, fence, left) {
-                        Ok(error) => {
+                        Ok(told) => {
                             waiting.ended(WaitOutcome::Failed);
-                            return Err(error);
+                            return match told {
+                                NoToken::Failed(error) => Err(error),
+                                NoToken::NotShared => self.alone().await,
+                            };
                         }
                         Err(rejected) => {
                             self.reject(rejected);

@@ -1,9 +1,9 @@
 //! Replicas over one store in memory, and the authorization server that they ask, in paused time.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep};
@@ -235,6 +235,8 @@ pub(super) struct Fleet {
     pub(super) server: Server,
     pub(super) replicas: Vec<Arc<Member>>,
     pub(super) settings: SimulatedSettings,
+    /// The store's clock has been set back by so many seconds: all ends that lie there are far ahead.
+    pub(super) set_back: Arc<AtomicU64>,
 }
 
 impl Fleet {
@@ -245,7 +247,10 @@ impl Fleet {
 
     pub(super) fn with(replicas: usize, settings: SimulatedSettings) -> Self {
         fastrand::seed(7);
-        let store = ScriptedStore::new();
+        let (began, set_back) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let by = Arc::clone(&set_back);
+        let store = ScriptedStore::with_clock(move || epoch + began.elapsed() - seconds(by.load(Ordering::SeqCst)));
         store.set_latency(millis(1));
         let server = Server(Arc::new(Inside {
             began: Instant::now(),
@@ -253,7 +258,7 @@ impl Fleet {
             requests: Mutex::default(),
             ends: Mutex::default(),
         }));
-        let mut fleet = Self { store, server, replicas: Vec::new(), settings };
+        let mut fleet = Self { store, server, replicas: Vec::new(), settings, set_back };
         for _ in 0..replicas {
             fleet.start();
         }

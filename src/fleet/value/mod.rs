@@ -16,8 +16,8 @@ use crate::token::{About, FetchDetail, TokenError, TokenErrorKind, TokenType, ju
 /// By how much the clocks of two machines may differ before a token is used too long.
 pub(super) const SKEW: Duration = Duration::from_secs(30);
 
-/// No failure counts for longer, whatever the store says.
-const LONGEST_FAILURE: Duration = Duration::from_secs(15 * 60);
+/// No failure counts for longer, whatever the store says: as long as a server may have all wait.
+pub(super) const LONGEST_FAILURE: Duration = Duration::from_hours(1);
 
 /// A token, and what its successor's time and its uses are computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,12 +124,22 @@ impl TokenValue {
     }
 }
 
+/// Why there is no token for all.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum NoToken {
+    Failed(TokenError),
+    /// There is one, which is good for the replica that has it: each asks for its own.
+    NotShared,
+}
+
 /// Why there is no token, as one replica has seen it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FailureValue {
-    pub(crate) error: TokenError,
+    pub(crate) why: NoToken,
     /// By the clock of the one who has seen it.
     pub(crate) at: SystemTime,
+    /// It counts for so long from then.
+    pub(crate) delay: Duration,
     /// The replica that has seen it.
     pub(crate) by: String,
 }
@@ -140,17 +150,31 @@ impl FailureValue {
     /// # Errors
     /// An error too large to be shared.
     pub(crate) fn seal(&self, keys: &CacheKeys, tag: &Tag, fence: u64) -> Result<Vec<u8>, SealError> {
-        let TokenError { kind, code, message, remedy, retry_after, about, clock_skew } = &self.error;
-        let written = WrittenFailure {
-            k: kind.as_str(),
-            c: code.as_deref(),
-            m: message,
-            r: remedy.as_deref(),
-            ra: retry_after.map(millis),
-            ab: about.map(written_about),
-            sk: *clock_skew,
+        let none = WrittenFailure {
+            k: NOT_SHARED,
+            c: None,
+            m: None,
+            r: None,
+            ra: None,
+            ab: None,
             at: millis(since_epoch(self.at)),
+            d: millis(self.delay),
             by: &self.by,
+        };
+        let written = match &self.why {
+            NoToken::NotShared => none,
+            // By how much its clock differs from the server's says nothing of another machine's.
+            NoToken::Failed(TokenError { kind, code, message, remedy, retry_after, about, clock_skew: _ }) => {
+                WrittenFailure {
+                    k: kind.as_str(),
+                    c: code.as_deref(),
+                    m: Some(message),
+                    r: remedy.as_deref(),
+                    ra: retry_after.map(millis),
+                    ab: about.map(written_about),
+                    ..none
+                }
+            }
         };
         seal::seal(keys, Kind::Failure, tag, fence, write(&written)?)
     }
@@ -169,24 +193,24 @@ impl FailureValue {
     ) -> Result<Self, OpenError> {
         let content = seal::open(keys, Kind::Failure, tag, fence, sealed)?;
         let read: ReadFailure = read(&content)?;
-        let about = match read.ab.as_deref() {
-            Some(word) => Some(read_about(word).ok_or(OpenError::Malformed)?),
-            None => None,
-        };
-        let error = TokenError {
-            kind: read_kind(&read.k).ok_or(OpenError::Malformed)?,
-            code: read.c,
-            message: read.m,
-            remedy: read.r,
-            retry_after: read.ra.map(Duration::from_millis),
-            about,
-            clock_skew: read.sk,
-        };
         let at = at_epoch(read.at)?;
-        if wall.duration_since(at).is_ok_and(|age| age > LONGEST_FAILURE + SKEW) {
+        let delay = Duration::from_millis(read.d).min(LONGEST_FAILURE);
+        let by = read.by.clone();
+        let why = if read.k == NOT_SHARED { NoToken::NotShared } else { NoToken::Failed(read.error()?) };
+        let value = Self { why, at, delay, by };
+        if value.left_by(wall).is_zero() {
             return Err(OpenError::Expired);
         }
-        Ok(Self { error, at, by: read.by })
+        Ok(value)
+    }
+
+    /// How long it counts yet: what the store says, which may have been set back or lie, but no longer than it was said for.
+    pub(crate) fn left(&self, by_store: Duration, wall: SystemTime) -> Duration {
+        by_store.min(self.delay).min(self.left_by(wall))
+    }
+
+    fn left_by(&self, wall: SystemTime) -> Duration {
+        (self.delay + SKEW).saturating_sub(wall.duration_since(self.at).unwrap_or_default())
     }
 }
 
@@ -207,6 +231,9 @@ struct WrittenToken<'a> {
     p: Option<&'a str>,
     by: &'a str,
 }
+
+/// Where the kind of an error stands.
+const NOT_SHARED: &str = "not_shared";
 
 /// What a newer release writes besides is passed over.
 #[derive(Deserialize)]
@@ -230,16 +257,16 @@ struct WrittenFailure<'a> {
     k: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     c: Option<&'a str>,
-    m: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    m: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     r: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ra: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ab: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sk: Option<i64>,
     at: u64,
+    d: u64,
     by: &'a str,
 }
 
@@ -247,13 +274,31 @@ struct WrittenFailure<'a> {
 struct ReadFailure {
     k: String,
     c: Option<String>,
-    m: String,
+    m: Option<String>,
     r: Option<String>,
     ra: Option<u64>,
     ab: Option<String>,
-    sk: Option<i64>,
     at: u64,
+    d: u64,
     by: String,
+}
+
+impl ReadFailure {
+    fn error(self) -> Result<TokenError, OpenError> {
+        let about = match self.ab.as_deref() {
+            Some(word) => Some(read_about(word).ok_or(OpenError::Malformed)?),
+            None => None,
+        };
+        Ok(TokenError {
+            kind: read_kind(&self.k).ok_or(OpenError::Malformed)?,
+            code: self.c,
+            message: self.m.ok_or(OpenError::Malformed)?,
+            remedy: self.r,
+            retry_after: self.ra.map(Duration::from_millis),
+            about,
+            clock_skew: None,
+        })
+    }
 }
 
 /// Into memory that is zeroed and, as far as what is shared goes, never moves.

@@ -139,29 +139,79 @@ fn times_beyond_all_calendars_are_no_panic() {
     assert_eq!(early.obtained_at(), early.expires_at - early.lifetime);
 }
 
-#[test]
-fn a_failure_is_read_as_it_was_sealed_for_a_quarter_of_an_hour() {
-    let keys = keys();
-    let error = TokenError {
+fn failed(error: TokenError, delay: u64) -> FailureValue {
+    let why = NoToken::Failed(error);
+    FailureValue { why, at: wall(0), delay: Duration::from_secs(delay), by: "orders-7f6d-x2".into() }
+}
+
+fn refusal() -> TokenError {
+    TokenError {
         code: Some("invalid_client".into()),
         about: Some(About::Client),
-        clock_skew: Some(-3),
         retry_after: Some(Duration::from_secs(5)),
         ..TokenError::new(TokenErrorKind::Permanent, "login.example.com refuses the client")
             .with_remedy("is the secret right?")
-    };
+    }
+}
+
+#[test]
+fn a_failure_is_read_as_it_was_sealed_for_as_long_as_it_was_said_for() {
+    let keys = keys();
     let plain = TokenError::new(TokenErrorKind::Timeout, "no answer");
-    for error in [error, plain] {
-        let value = FailureValue { error, at: wall(0), by: "orders-7f6d-x2".into() };
+    let not_shared = FailureValue { why: NoToken::NotShared, ..failed(plain.clone(), 600) };
+    for (value, end) in [(failed(refusal(), 5), 35), (failed(plain, 3600), 3630), (not_shared, 630)] {
         let sealed = value.seal(&keys, &place(), 3).unwrap();
         let at = |seconds| FailureValue::open(&keys, &place(), 3, &sealed, wall(seconds));
         assert_eq!(at(0).as_ref(), Ok(&value));
-        assert_eq!(at(930).as_ref(), Ok(&value));
-        assert_eq!(at(931), Err(OpenError::Expired));
+        assert_eq!(at(end - 1).as_ref(), Ok(&value));
+        assert_eq!(at(end), Err(OpenError::Expired));
         assert_eq!(FailureValue::open(&keys, &place(), 4, &sealed, wall(0)), Err(OpenError::Forged));
         let as_token = TokenValue::open(&keys, &place(), &stored(sealed.clone(), 3, 0), wall(0), None);
         assert_eq!(as_token, Err(OpenError::Forged));
     }
+}
+
+#[test]
+fn no_store_makes_a_failure_count_for_longer_than_it_was_said_for() {
+    let value = failed(refusal(), 60);
+    let left = |by_store, seconds| value.left(Duration::from_secs(by_store), wall(seconds)).as_secs();
+    assert_eq!(left(10, 50), 10, "the store's clock decides");
+    assert_eq!(left(9_000_000_000_000, 0), 60);
+    assert_eq!(left(9_000_000_000_000, 80), 10, "and this machine's, with what the two may differ by");
+    assert_eq!(left(40, 90), 0);
+    let keys = keys();
+    let ages = failed(refusal(), u64::from(u32::MAX));
+    let sealed = ages.seal(&keys, &place(), 3).unwrap();
+    let opened = FailureValue::open(&keys, &place(), 3, &sealed, wall(0)).unwrap();
+    assert_eq!(opened.delay, LONGEST_FAILURE);
+}
+
+#[test]
+fn the_skew_of_one_machines_clock_is_not_told_as_anothers() {
+    let keys = keys();
+    let skewed = failed(TokenError { clock_skew: Some(-3000), ..refusal() }, 5);
+    let sealed = skewed.seal(&keys, &place(), 3).unwrap();
+    assert_eq!(FailureValue::open(&keys, &place(), 3, &sealed, wall(0)), Ok(failed(refusal(), 5)));
+}
+
+#[test]
+fn a_sealed_failure_is_written_the_same_from_release_to_release() {
+    let keys = keys();
+    let not_shared = FailureValue { why: NoToken::NotShared, ..failed(refusal(), 600) };
+    for (value, written) in [
+        (
+            failed(refusal(), 5),
+            r#"{"k":"permanent","c":"invalid_client","m":"login.example.com refuses the client; is the secret right?","r":"is the secret right?","ra":5000,"ab":"client","at":1900000000000,"d":5000,"by":"orders-7f6d-x2"}"#,
+        ),
+        (not_shared, r#"{"k":"not_shared","at":1900000000000,"d":600000,"by":"orders-7f6d-x2"}"#),
+    ] {
+        let sealed = value.seal(&keys, &place(), 3).unwrap();
+        let content = seal::open(&keys, Kind::Failure, &place(), 3, &sealed).unwrap();
+        assert_eq!(std::str::from_utf8(&content).unwrap(), written);
+    }
+    let sealed =
+        seal::seal(&keys, Kind::Failure, &place(), 3, content(r#"{"k":"timeout","at":1,"d":1,"by":"x"}"#)).unwrap();
+    assert_eq!(FailureValue::open(&keys, &place(), 3, &sealed, wall(0)), Err(OpenError::Malformed));
 }
 
 #[test]
