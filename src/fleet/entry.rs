@@ -17,7 +17,7 @@ use crate::token::{Task, TokenCache, lock};
 const ALONE: Duration = Duration::from_secs(30);
 pub(super) const LONGEST_ALONE: Duration = Duration::from_secs(600);
 
-/// So many are remembered of what is done in the background; the one before these has long ended, for each has its time limit.
+/// So many things may be under way in the background; the oldest is stopped for another one. What a newer one does makes up for it.
 const UNDER_WAY: usize = 4;
 
 /// An entry, for as long as the replica's connection and its keys are the same.
@@ -34,6 +34,9 @@ pub(super) struct Entry {
     state: Mutex<State>,
 }
 
+/// A look that is due, for as long as this is there.
+pub(super) struct Looking(Weak<Entry>);
+
 #[derive(Default)]
 struct State {
     newest: Option<Newest>,
@@ -43,7 +46,7 @@ struct State {
     looks: bool,
     /// What has been said to people once.
     told: Vec<OpenError>,
-    /// What is being said to the store; the newest last.
+    /// What is done in the background; the newest last.
     under_way: VecDeque<Task>,
 }
 
@@ -93,13 +96,10 @@ impl Entry {
         lock(&self.state).alone_until.is_some_and(|until| now < until)
     }
 
-    /// True if no look is due already. Anybody who may write into the store may send messages.
-    pub(super) fn begins_to_look(&self) -> bool {
-        !std::mem::replace(&mut lock(&self.state).looks, true)
-    }
-
-    pub(super) fn has_looked(&self) {
-        lock(&self.state).looks = false;
+    /// `None` if a look is due already. Anybody who may write into the store may send messages.
+    pub(super) fn begin_to_look(self: &Arc<Self>) -> Option<Looking> {
+        let begins = !std::mem::replace(&mut lock(&self.state).looks, true);
+        begins.then(|| Looking(Arc::downgrade(self)))
     }
 
     /// True the first time.
@@ -112,13 +112,33 @@ impl Entry {
         is_new
     }
 
-    /// Owns what is being said to the store in the background: it ends by itself, or with the entry.
+    /// Owns what is done in the background: it ends by itself, with the entry, or when there is too much of it.
     pub(super) fn own(&self, task: Task) {
-        let mut state = lock(&self.state);
-        while state.under_way.len() >= UNDER_WAY {
-            state.under_way.pop_front();
+        let oldest = {
+            let mut state = lock(&self.state);
+            state.under_way.retain(|known| !known.has_ended());
+            state.under_way.push_back(task);
+            if state.under_way.len() > UNDER_WAY { state.under_way.pop_front() } else { None }
+        };
+        // What it holds may want the lock as it ends.
+        if let Some(oldest) = oldest {
+            oldest.abort();
         }
-        state.under_way.push_back(task);
+    }
+}
+
+impl Looking {
+    /// The look is taken now; `None` if there is no entry any more.
+    pub(super) fn taken(self) -> Option<Arc<Entry>> {
+        self.0.upgrade()
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.upgrade() {
+            lock(&entry.state).looks = false;
+        }
     }
 }
 
@@ -127,5 +147,43 @@ impl Drop for Entry {
         for task in &lock(&self.state).under_way {
             task.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::{Secret, SecretSource, Secrets};
+    use crate::token::Control;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_much_is_stopped_oldest_first_and_what_has_ended_does_not_count() {
+        let key = Secret::new("the key of a fleet that is tested".to_owned());
+        let keys = CacheKeys::read(&Secrets::one(SecretSource::Literal(key))).unwrap();
+        let identity = SharedIdentity::new(&[0; 32], [], false);
+        let entry = Entry::new(&keys, "tests", &identity, "a~0".to_owned(), Weak::new());
+        let control = Control::from(tokio::runtime::Handle::current());
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let looking = entry.begin_to_look().unwrap();
+        assert!(entry.begin_to_look().is_none(), "one is due");
+        entry.own(control.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(looking);
+        }));
+        for _ in 0..2 * UNDER_WAY {
+            entry.own(control.spawn(async {}));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(alive(), 1);
+        assert!(entry.begin_to_look().is_none(), "it is still due");
+        for _ in 0..UNDER_WAY {
+            entry.own(control.spawn(std::future::pending()));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(alive(), UNDER_WAY);
+        assert!(entry.begin_to_look().is_some(), "what was stopped is not due any more");
+        drop(entry);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(alive(), 0);
     }
 }

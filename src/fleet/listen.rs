@@ -38,15 +38,16 @@ fn tell(replica: &Arc<Replica>, news: &News) {
         let Some(cache) = entry.cache.upgrade() else { continue };
         let now = Instant::now();
         // Who could not get one may have this one.
-        if (news.after_unauthorized || cache.has_failed()) && !entry.is_alone(now) && entry.begins_to_look() {
+        if (news.after_unauthorized || cache.has_failed())
+            && !entry.is_alone(now)
+            && let Some(looking) = entry.begin_to_look()
+        {
             let apart = Duration::from_millis(replica.replicas().into()).min(LONGEST_APART);
             let at = now + apart.mul_f64(jitter());
-            let (of, generation) = (Arc::downgrade(&entry), news.generation);
+            let generation = news.generation;
             // Who has it by then would ask for the one after it.
             let look = move || {
-                let Some(entry) = of.upgrade() else { return };
-                entry.has_looked();
-                if entry.known() < generation {
+                if looking.taken().is_some_and(|entry| entry.known() < generation) {
                     cache.look_for_newer();
                 }
             };

@@ -1,6 +1,6 @@
 //! What a replica and the store say to each other: the questions, the answers, and the trait between the two.
 //!
-//! The store answers each question at one moment, on its own clock. `scripts` asks a real one; a scripted one stands in for it in
+//! The store answers each question at one moment, on its own clock. `script` asks a real one; a scripted one stands in for it in
 //! tests, in the simulation and under the model checker.
 
 use std::future::Future;

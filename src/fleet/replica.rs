@@ -41,6 +41,13 @@ pub(super) struct Connecting {
     pub(super) until: Instant,
 }
 
+/// A connection that is not there yet.
+pub(super) struct NextConnection {
+    /// So many were made before it.
+    made: u64,
+    connections: Option<watch::Receiver<u64>>,
+}
+
 /// The replica that this program is, if it is one; a reload may make it another.
 #[derive(Clone, Default)]
 pub(crate) struct ReplicaHandle(Arc<ArcSwapOption<Replica>>);
@@ -112,10 +119,10 @@ impl Replica {
         self.connecting.as_ref().map_or(0, |connecting| *connecting.connections.borrow())
     }
 
-    /// Waits for another connection than the newest of so many. `None` if there will be none.
-    pub(super) async fn connection_after(&self, made: u64) -> Option<()> {
-        let mut connections = self.connecting.as_ref()?.connections.clone();
-        connections.wait_for(|now| *now > made).await.ok().map(drop)
+    /// The connection after the one that there is now; it is waited for without the replica, which may end before.
+    pub(super) fn next_connection(&self) -> NextConnection {
+        let connections = self.connecting.as_ref().map(|connecting| connecting.connections.clone());
+        NextConnection { made: self.connections(), connections }
     }
 
     /// True if these are its keys, in this order.
@@ -174,6 +181,14 @@ impl Replica {
 
     pub(super) fn entries_of(&self, tag: &Tag) -> Vec<Arc<Entry>> {
         self.entries().into_iter().filter(|entry| entry.tag == *tag).collect()
+    }
+}
+
+impl NextConnection {
+    /// Waits until it is there; `None` if it will never be.
+    pub(super) async fn made(self) -> Option<()> {
+        let mut connections = self.connections?;
+        connections.wait_for(|made| *made > self.made).await.ok().map(drop)
     }
 }
 

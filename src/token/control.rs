@@ -97,6 +97,15 @@ impl Control {
 }
 
 impl Task {
+    /// True once there is nothing left to stop.
+    pub(crate) fn has_ended(&self) -> bool {
+        match self {
+            Self::Runtime(task) => task.is_finished(),
+            #[cfg(test)]
+            Self::Model(task) => task.is_finished(),
+        }
+    }
+
     /// Stops it where it waits. Nothing happens to one that has ended.
     pub(crate) fn abort(&self) {
         match self {

@@ -14,6 +14,7 @@ use crate::fleet::protocol::{Fail, Lead, Lease, Put, PutAnswer, Reach, SharedFai
 use crate::fleet::replica::Replica;
 use crate::fleet::seal::SealError;
 use crate::fleet::value::{FailureValue, LONGEST_FAILURE, Newest, NoToken, TokenValue};
+use crate::store::StoreError;
 use crate::token::{About, Expiry, FetchedToken, TokenError, TokenErrorKind, TokenOrigin, Why, back_off};
 
 /// The leader says that it lives.
@@ -121,8 +122,7 @@ impl Asking<'_> {
 
     fn put_in_background(&self, put: Put) {
         let (replica, entry) = (Arc::clone(&self.replica), Arc::clone(&self.entry));
-        let credential = self.credential.name.clone();
-        self.in_background(async move { put_for_all(&replica, &entry, &put, &credential).await });
+        self.in_background(put_for_all(replica, entry, put, self.credential.name.clone()));
     }
 
     fn in_background(&self, saying: impl Future<Output = ()> + Send + 'static) {
@@ -179,28 +179,40 @@ impl Asking<'_> {
     }
 }
 
-/// Twice if need be. Where a newer one is there, it is this replica's as well; where it cannot be put, the others have got one of
-/// their own, and all look for the newest when the store is back.
-async fn put_for_all(replica: &Replica, entry: &Entry, put: &Put, credential: &str) {
-    let made = replica.connections();
-    let mut answer = replica.store.put(&entry.tag, put).await;
+/// Twice if need be. Where a newer one is there, it is this replica's as well; where the store is away, the others have got one of
+/// their own, and all look for the newest when it is back. Nothing is held meanwhile: a change of the configuration
+/// ends the replica and its connection.
+async fn put_for_all(replica: Arc<Replica>, entry: Arc<Entry>, put: Put, credential: String) {
+    let next = replica.next_connection();
+    let mut answer = replica.store.put(&entry.tag, &put).await;
     if answer.is_err() {
-        answer = replica.store.put(&entry.tag, put).await;
+        answer = replica.store.put(&entry.tag, &put).await;
     }
-    match answer {
-        Ok(PutAnswer::Put) => return,
-        Ok(PutAnswer::Older(_)) => {}
+    let next = match answer {
+        Ok(PutAnswer::Older(stored)) if stored.generation > put.fence => None,
+        // Who has another one of the same number meets this replica at the next refresh.
+        Ok(PutAnswer::Put | PutAnswer::Older(_)) => return,
         Err(error) => {
             tracing::debug!(target: "attache::cache", credential, "the token was not put into the shared cache: {error}");
-            if replica.connection_after(made).await.is_none() {
-                return;
+            match error {
+                StoreError::Away | StoreError::Timeout | StoreError::Broken => Some(next),
+                // The connection stays as it is, and another one brings nothing.
+                StoreError::Refused(_) | StoreError::Unexpected => return,
             }
         }
+    };
+    let (control, fence, weak) = (replica.control.clone(), put.fence, Arc::downgrade(&entry));
+    drop((replica, entry, put));
+    if let Some(next) = next
+        && next.made().await.is_none()
+    {
+        return;
     }
-    replica.control.sleep(LANDED).await;
+    control.sleep(LANDED).await;
     // Unless it has found a newer one meanwhile.
-    if let Some(cache) = entry.cache.upgrade()
-        && entry.newest().is_some_and(|newest| newest.generation == put.fence)
+    if let Some(entry) = weak.upgrade()
+        && entry.newest().is_some_and(|newest| newest.generation == fence)
+        && let Some(cache) = entry.cache.upgrade()
     {
         cache.adopt_newer();
     }

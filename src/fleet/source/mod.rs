@@ -268,6 +268,9 @@ mod failure_tests;
 mod away_tests;
 
 #[cfg(test)]
+mod replaced_tests;
+
+#[cfg(test)]
 mod rejected_tests;
 
 #[cfg(test)]

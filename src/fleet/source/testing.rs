@@ -87,6 +87,11 @@ impl Server {
         self.requests().iter().filter(|request| request.at >= moment).count()
     }
 
+    /// How a replica asks it.
+    pub(super) fn line(&self, by: usize, clock: &Clock) -> Box<dyn TokenSource> {
+        Box::new(Line { server: self.clone(), by, clock: clock.clone() })
+    }
+
     fn is_good(&self, token: &str) -> bool {
         lock(&self.0.ends).get(token).is_some_and(|end| Instant::now() < *end)
     }
@@ -269,7 +274,7 @@ impl Fleet {
     pub(super) fn start(&mut self) -> usize {
         let by = self.replicas.len();
         let (clock, ahead_by) = Clock::scripted();
-        let source = Box::new(Line { server: self.server.clone(), by, clock: clock.clone() });
+        let source = self.server.line(by, &clock);
         let way = Arc::new(Way { store: self.store.clone(), cut: AtomicBool::new(false) });
         let to_store = (Arc::clone(&way) as Arc<dyn FleetStore>, &self.store);
         let started = SimulatedReplica::over(&format!("replica-{by}"), to_store, &self.settings, source, clock);
