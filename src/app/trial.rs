@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::app::build::credentials::shared_identities;
-use crate::app::build::fleet::store_tls;
+use crate::app::build::fleet::check_store_tls;
 use crate::app::sources::{BuildError, DpopKeys, identity_of};
 use crate::config::Config;
 use crate::fleet::{CacheKeys, FleetSettings, Round, SharedIdentity, Standing, Trial};
@@ -34,7 +34,8 @@ pub(crate) async fn try_cache(
     control: &Handle,
 ) -> Result<CacheTrial, BuildError> {
     let keys = CacheKeys::read(&settings.keys).map_err(BuildError::CacheKey)?;
-    let trial = Trial::start(settings, keys, store_tls(&settings.store)?, control);
+    check_store_tls(&settings.store)?;
+    let trial = Trial::start(settings, keys, control);
     let round = trial.round(CONNECTED_WITHIN).await;
     let mut credentials = Vec::with_capacity(config.credentials.len());
     for identity in identities(config) {

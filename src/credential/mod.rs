@@ -59,11 +59,16 @@ enum Source {
 /// For each caller's token a credential of its own (RFC 8693).
 pub(crate) type Exchange = exchange::Exchange<Credential>;
 
+/// A whole token request, and its one quick retry.
+fn own_wait(timeout: Duration) -> Duration {
+    timeout * 2 + Duration::from_secs(1)
+}
+
 impl Credential {
     /// A credential on top of a token cache. `timeout` is that of one token request.
     #[must_use]
     pub(crate) fn new(name: String, required: bool, inject: Inject, cache: Arc<TokenCache>, timeout: Duration) -> Self {
-        let wait = timeout * 2 + Duration::from_secs(1);
+        let wait = own_wait(timeout);
         Self::with(name, required, Source::Tokens { cache, format: HeaderFormat::new(inject), binding: None, wait })
     }
 
@@ -83,6 +88,12 @@ impl Credential {
             *wait += longer;
         }
         self
+    }
+
+    /// True if callers wait as long as with these two.
+    #[must_use]
+    pub(crate) fn waits_for(&self, timeout: Duration, longer: Duration) -> bool {
+        matches!(&self.source, Source::Tokens { wait, .. } if *wait == own_wait(timeout) + longer)
     }
 
     /// The same credential, whose tokens stay in the process for this reason.

@@ -42,12 +42,11 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Begins to connect, on `control`. With `tls` every TCP connection is under TLS.
+    /// Begins to connect, on `control`.
     #[must_use]
     pub(crate) fn start(
         settings: &FleetSettings,
         keys: CacheKeys,
-        tls: Option<rustls::ClientConfig>,
         control: &Handle,
         metrics: &CacheMetrics,
     ) -> Arc<Self> {
@@ -55,7 +54,7 @@ impl Fleet {
         metrics.fleet.begin();
         let (instance, names) = (instance(), StoreNames::new(&settings.prefix));
         let probe = FleetScripts::probe(&names, &instance, GONE, settings.push);
-        let store = Store::start(settings.store.clone(), tls, probe, control, metrics.store.clone());
+        let store = Store::start(settings.store.clone(), probe, control, metrics.store.clone());
         let scripts = Arc::new(FleetScripts::new(store.clone(), names));
         let control_of_replica = Control::from(control.clone());
         let connecting = Connecting { connections: store.connections(), until: Instant::now() + FIRST_CONNECTION };

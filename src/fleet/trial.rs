@@ -81,12 +81,7 @@ pub(crate) struct Standing {
 
 impl Trial {
     /// Begins to connect, on `control`.
-    pub(crate) fn start(
-        settings: &FleetSettings,
-        keys: CacheKeys,
-        tls: Option<rustls::ClientConfig>,
-        control: &Handle,
-    ) -> Self {
+    pub(crate) fn start(settings: &FleetSettings, keys: CacheKeys, control: &Handle) -> Self {
         let (instance, names) = (instance(), StoreNames::new(&settings.prefix));
         let tag = |what: &str| {
             let mut name = Digest::new();
@@ -98,7 +93,7 @@ impl Trial {
         let mut probe = FleetScripts::probe(&names, &instance, STAYS, settings.push);
         // Who only tries is no replica.
         probe.key = names.identity(&members);
-        let store = Store::start(settings.store.clone(), tls, probe, control, StoreMetrics::default());
+        let store = Store::start(settings.store.clone(), probe, control, StoreMetrics::default());
         let scripts = FleetScripts::new(store.clone(), names);
         Self { store, scripts, keys, prefix: settings.prefix.clone(), instance, scratch, members }
     }

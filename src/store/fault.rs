@@ -137,7 +137,7 @@ fn word(code: &str) -> String {
 fn node(address: &str) -> Option<StoreAddress> {
     let (host, port) = address.rsplit_once(':')?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Some(StoreAddress::Tcp { host: host.to_owned(), port: port.parse().ok()? })
+    StoreAddress::named(host, port.parse().ok()?)
 }
 
 #[cfg(test)]
@@ -184,5 +184,10 @@ mod tests {
         assert_eq!(moved("::1:7001"), at("::1", 7001));
         assert_eq!(moved(":7001"), at("", 7001));
         assert_eq!(moved("nonsense"), Some(Loss::Moved(None)));
+        let (longest, longer) = ("a".repeat(255), "a".repeat(256));
+        assert_eq!(moved(&format!("{longest}:1")), at(&longest, 1));
+        for other in [&*longer, "a\u{1b}[2Jb", "a\tb", "h\u{f6}st", "a\u{202e}b"] {
+            assert_eq!(moved(&format!("{other}:1")), Some(Loss::Moved(None)), "{other:?}");
+        }
     }
 }

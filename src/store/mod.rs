@@ -51,17 +51,11 @@ impl Drop for Supervised {
 }
 
 impl Store {
-    /// Begins to connect, on `control`. With `tls` every TCP connection is under TLS. The probe is run on each new connection before
+    /// Begins to connect, on `control`. The probe is run on each new connection before
     /// it serves.
-    pub(crate) fn start(
-        settings: StoreSettings,
-        tls: Option<rustls::ClientConfig>,
-        probe: Probe,
-        control: &Handle,
-        metrics: StoreMetrics,
-    ) -> Self {
+    pub(crate) fn start(settings: StoreSettings, probe: Probe, control: &Handle, metrics: StoreMetrics) -> Self {
         let shared = Arc::new(Shared::new(settings.timeout, metrics));
-        let supervisor = supervisor::supervise(Arc::clone(&shared), settings, tls, probe);
+        let supervisor = supervisor::supervise(Arc::clone(&shared), settings, probe);
         let task = control.spawn(supervisor);
         Self { shared, _supervisor: Arc::new(Supervised(task.abort_handle())) }
     }
@@ -130,3 +124,6 @@ mod peer_tests;
 
 #[cfg(test)]
 mod real_tests;
+
+#[cfg(test)]
+mod tls_tests;

@@ -151,7 +151,7 @@ fn refused(refusal: Refusal) -> Result<Reply, StoreError> {
 }
 
 fn start_with(settings: StoreSettings, metrics: &StoreMetrics) -> Store {
-    Store::start(settings, None, probe(), &Handle::current(), metrics.clone())
+    Store::start(settings, probe(), &Handle::current(), metrics.clone())
 }
 
 async fn connected_to(peer: &Peer) -> Store {
@@ -512,4 +512,89 @@ async fn with_the_last_handle_the_connection_ends_and_nobody_dials() {
     drop(other);
     until("it is closed", || *peer.closed.lock().unwrap() == 1).await;
     assert_eq!(peer.connections(), 1);
+}
+
+/// Time is paused: it passes whenever nothing else can happen.
+#[tokio::test(start_paused = true)]
+async fn silent_servers_do_not_hide_a_good_one_however_many_there_are() {
+    let silent = Peer::start(|_, _| Say::Nothing).await;
+    let peer = Peer::start(|_, command| good(command)).await;
+    for seed in 0..8 {
+        // Wherever in the list it begins.
+        fastrand::seed(seed);
+        let mut servers = vec![silent.address(); 7];
+        servers.push(peer.address());
+        let store = start_with(settings(servers), &StoreMetrics::default());
+        assert!(store.wait_connected(Duration::from_secs(60)).await, "{store:?}");
+        assert_eq!(store.status().address, Some(peer.address().to_string()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_sentinels_do_not_hide_one_that_answers() {
+    let silent = Peer::start(|_, _| Say::Nothing).await;
+    let peer = Peer::start(|_, command| good(command)).await;
+    let to = peer.port;
+    let sentinel = Peer::start(move |_, command| match command {
+        "SENTINEL get-master-addr-by-name main" => {
+            Say::Owned(format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{to}\r\n", to.to_string().len()))
+        }
+        command => good(command),
+    })
+    .await;
+    for seed in 0..8 {
+        fastrand::seed(seed);
+        let mut servers = vec![silent.address(); 7];
+        servers.push(sentinel.address());
+        let of = SentinelSettings { master: "main".into(), username: None, password: None };
+        let by_sentinel = StoreSettings { sentinel: Some(of), ..settings(servers) };
+        let store = start_with(by_sentinel, &StoreMetrics::default());
+        assert!(store.wait_connected(Duration::from_secs(60)).await, "{store:?}");
+        assert_eq!(store.status().address, Some(peer.address().to_string()));
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_another_server_names_is_shown_only_if_it_is_fit_to_be() {
+    for host in ["a\u{1b}[2Jb".to_owned(), "a\nb".to_owned(), "x".repeat(100_000)] {
+        let (named, moved) = (host.clone(), host.replace('\n', "\t"));
+        let sentinel = Peer::start(move |_, command| match command.split(' ').next() {
+            Some("SENTINEL") => Say::Owned(format!("*2\r\n${}\r\n{named}\r\n$1\r\n1\r\n", named.len())),
+            _ => good(command),
+        })
+        .await;
+        let of = SentinelSettings { master: "main".into(), username: None, password: None };
+        let by_sentinel = StoreSettings { sentinel: Some(of), ..settings(vec![sentinel.address()]) };
+        let store = start_with(by_sentinel, &StoreMetrics::default());
+        let said = format!("{}: its answer makes no sense", sentinel.address());
+        until(&said, || store.status().last_error.as_ref() == Some(&said)).await;
+        let node = Peer::start(move |_, command| match command {
+            command if is_probe(command) => Say::Owned(format!("-MOVED 866 {moved}:1\r\n")),
+            command => good(command),
+        })
+        .await;
+        let store = start_with(settings(vec![node.address()]), &StoreMetrics::default());
+        let said = format!("{} says that the key is elsewhere, at a place that was not understood", node.address());
+        until(&said, || store.status().last_error.as_ref() == Some(&said)).await;
+    }
+}
+
+#[tokio::test]
+async fn of_what_is_said_on_the_channel_nothing_is_kept_that_is_longer_than_a_message() {
+    let message = |text: &str| {
+        format!(">3\r\n$7\r\nmessage\r\n$24\r\nattache:1:{{attache}}:news\r\n${}\r\n{text}\r\n", text.len())
+    };
+    let said: String = [65, 1_000_000, 64].map(|length| message(&"x".repeat(length))).concat();
+    let peer = Peer::start(move |_, command| match command {
+        command if is_echo(command) => Say::Owned(format!("{said}$5\r\nhello\r\n")),
+        command => good(command),
+    })
+    .await;
+    let patient = StoreSettings { timeout: Duration::from_secs(30), ..settings(vec![peer.address()]) };
+    let store = start_with(patient, &StoreMetrics::default());
+    assert!(store.wait_connected(Duration::from_secs(30)).await, "{store:?}");
+    let mut messages = store.messages();
+    assert_eq!(echo(&store).await, hello());
+    assert_eq!(messages.recv().await.unwrap().len(), 64);
+    assert!(messages.try_recv().is_err());
 }

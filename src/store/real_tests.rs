@@ -13,7 +13,7 @@ static BEAT: Script =
     Script::writing("beat", "redis.call('ZADD', KEYS[1], 1, ARGV[1]) return redis.call('ZCARD', KEYS[1])");
 
 /// Longer than anything here takes, even on a busy machine.
-const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(30);
 
 pub(super) fn settings(servers: Vec<StoreAddress>) -> StoreSettings {
     StoreSettings {
@@ -43,7 +43,7 @@ pub(super) fn probe() -> Probe {
 }
 
 fn start(settings: StoreSettings) -> Store {
-    Store::start(settings, None, probe(), &Handle::current(), StoreMetrics::default())
+    Store::start(settings, probe(), &Handle::current(), StoreMetrics::default())
 }
 
 pub(super) async fn echo(store: &Store) -> Result<Reply, StoreError> {
@@ -86,7 +86,7 @@ async fn a_store_answers_reads_listens_and_says_who_it_is() {
 }
 
 /// Asks until there is an answer, and says how long that took.
-async fn until_answered(store: &Store) -> Duration {
+pub(super) async fn until_answered(store: &Store) -> Duration {
     let began = std::time::Instant::now();
     while echo(store).await != hello() {
         assert!(began.elapsed() < SOON, "not in time: {store:?}");
@@ -225,49 +225,6 @@ async fn a_full_server_is_read_from_and_its_room_is_noticed() {
         assert_eq!(write().await, Ok(Reply::Integer(1)));
         assert_eq!(store.state(), StoreState::Connected);
     }
-}
-
-/// Debian's Redis speaks TLS; the Valkey that is unpacked for the tests does not.
-#[tokio::test]
-async fn tls_is_spoken_and_the_name_on_the_certificate_is_verified() {
-    let Some(kind) = Kind::installed().into_iter().find(|kind| *kind == Kind::Redis) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str| folder.path().join(name);
-    let (ca_key, key) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
-    let mut ca = rcgen::CertificateParams::default();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    std::fs::write(file("ca.pem"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
-    let mut leaf = rcgen::CertificateParams::new(vec!["cache.test".to_owned()]).unwrap();
-    leaf.distinguished_name.push(rcgen::DnType::CommonName, "cache.test");
-    let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(ca, ca_key)).unwrap();
-    std::fs::write(file("leaf.pem"), leaf.pem()).unwrap();
-    std::fs::write(file("leaf.key"), key.serialize_pem()).unwrap();
-    let port = testing::free_port();
-    let lines = [
-        format!("tls-port {port}"),
-        format!("tls-ca-cert-file {}", file("ca.pem").display()),
-        format!("tls-cert-file {}", file("leaf.pem").display()),
-        format!("tls-key-file {}", file("leaf.key").display()),
-        "tls-auth-clients no".to_owned(),
-    ];
-    let _server = StoreServer::start(kind, &lines.iter().map(String::as_str).collect::<Vec<_>>());
-    let start = |server_name: Option<&str>| {
-        let tls = StoreTlsSettings { server_name: server_name.map(str::to_owned), ..StoreTlsSettings::default() };
-        let address = StoreAddress::Tcp { host: "127.0.0.1".into(), port };
-        let settings = StoreSettings { with_tls: true, tls, ..settings(vec![address]) };
-        let config =
-            crate::tls::client_config(Some(&file("ca.pem")), &[], None, crate::tls::MinVersion::Tls12).unwrap();
-        Store::start(settings, Some(config), probe(), &Handle::current(), StoreMetrics::default())
-    };
-    let store = start(Some("cache.test"));
-    assert!(store.wait_connected(SOON).await, "{store:?}");
-    assert_eq!(echo(&store).await, hello());
-    assert!(store.status().tls);
-    let store = start(None);
-    until("the name is refused", || {
-        store.status().last_error.is_some_and(|said| said.contains("cache.tls.server_name"))
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::secret::Secrets;
-use crate::tls::IdentitySource;
+use crate::tls::{IdentitySource, MinVersion, TlsError, client_config};
+
+/// No name of a host is longer.
+const LONGEST_HOST: usize = 255;
 
 /// Where the store is and how it is spoken to.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +63,7 @@ pub(crate) struct SentinelSettings {
     pub(crate) password: Option<Secrets>,
 }
 
-/// `[cache.tls]`.
+/// `[cache.tls]`. The files are read at each dial.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct StoreTlsSettings {
     /// Whom to trust; the system's authorities without it.
@@ -71,7 +74,24 @@ pub(crate) struct StoreTlsSettings {
     pub(crate) server_name: Option<String>,
 }
 
+impl StoreTlsSettings {
+    /// Reads the files, blockingly.
+    ///
+    /// # Errors
+    /// One that cannot be read, or is none.
+    pub(crate) fn read(&self) -> Result<rustls::ClientConfig, TlsError> {
+        let identity = self.identity.as_ref().map(IdentitySource::read).transpose()?;
+        client_config(self.ca_file.as_deref(), &[], identity.as_ref(), MinVersion::default())
+    }
+}
+
 impl StoreAddress {
+    /// As another server names it, which may be anything; `None` for what should be neither dialled nor shown. The host may be empty.
+    pub(super) fn named(host: &str, port: u16) -> Option<Self> {
+        let is_fit = host.len() <= LONGEST_HOST && host.bytes().all(|byte| byte.is_ascii_graphic());
+        is_fit.then(|| Self::Tcp { host: host.to_owned(), port })
+    }
+
     /// The host, of an address that has one.
     pub(super) fn host(&self) -> Option<&str> {
         match self {

@@ -11,13 +11,8 @@ use super::settings::StoreSettings;
 use crate::sync::lock;
 
 /// Runs until it is stopped by its owner.
-pub(super) async fn supervise(
-    shared: Arc<Shared>,
-    settings: StoreSettings,
-    tls: Option<rustls::ClientConfig>,
-    probe: Probe,
-) {
-    let mut dialler = Dialler::new(settings, tls, probe, shared.messages.clone());
+pub(super) async fn supervise(shared: Arc<Shared>, settings: StoreSettings, probe: Probe) {
+    let mut dialler = Dialler::new(settings, probe, shared.messages.clone());
     let mut back_off = BackOff::default();
     let mut given_up = None;
     loop {

@@ -129,7 +129,9 @@ pub(crate) fn credentials(
 ) -> Result<Vec<Arc<Credential>>, BuildError> {
     let old = |settings: &CredentialSettings, provider: &TokenProvider| {
         let same = |old: &&Arc<Credential>| {
-            old.name == settings.name && old.required == settings.required && is_as_before(old, settings, provider)
+            old.name == settings.name
+                && old.required == settings.required
+                && is_as_before(old, config, settings, providers, provider)
         };
         before?.runtime.credentials.iter().find(same).cloned()
     };
@@ -156,20 +158,17 @@ fn credential(
         TokenProvider::Fixed(fixed) => Credential::fixed(name, required, Arc::clone(fixed)),
         TokenProvider::Exchange(_, exchange, _) => Credential::exchange(name, required, Arc::clone(exchange)),
         TokenProvider::Tokens(_, cache, _) => {
-            let (inject, timeout, key) = match &settings.kind {
+            let (inject, (timeout, longer), key) = match &settings.kind {
                 CredentialKind::OAuth(token) => {
-                    let timeout = shared_timeout(config, providers, cache).unwrap_or(token.oauth.timeout);
-                    (token.inject.clone(), timeout, context.dpop_keys.of(&name, &token.oauth)?)
+                    let waits = waits(config, token, providers, cache);
+                    (token.inject.clone(), waits, context.dpop_keys.of(&name, &token.oauth)?)
                 }
                 // Each was made of its credential's kind.
-                CredentialKind::Fixed(_) => (Inject::default(), Duration::ZERO, None),
+                CredentialKind::Fixed(_) => (Inject::default(), (Duration::ZERO, Duration::ZERO), None),
             };
             let binding = key.map(|key| Arc::new(Binding::new(key)));
             let credential = Credential::new(name, required, inject, Arc::clone(cache), timeout);
-            let unshared = settings.unshared();
-            let with_others = config.cache.is_some() && unshared.is_none();
-            let longer = if with_others { WAITING_FOR_OTHERS } else { Duration::ZERO };
-            credential.bound_to(binding).waiting_for_others(longer).keeping_to_itself(unshared)
+            credential.bound_to(binding).waiting_for_others(longer).keeping_to_itself(settings.unshared())
         }
     })
 }
@@ -242,15 +241,34 @@ fn for_all(token: &TokenSettings, identity: Identity, wanted: &HashMap<Identity,
     token
 }
 
-fn is_as_before(old: &Credential, settings: &CredentialSettings, provider: &TokenProvider) -> bool {
+fn is_as_before(
+    old: &Credential,
+    config: &Config,
+    settings: &CredentialSettings,
+    providers: &[TokenProvider],
+    provider: &TokenProvider,
+) -> bool {
     match (&settings.kind, provider) {
         (CredentialKind::OAuth(token), TokenProvider::Tokens(_, cache, _)) => {
-            old.is_backed_by(cache) && old.injects(&token.inject)
+            let (timeout, longer) = waits(config, token, providers, cache);
+            old.is_backed_by(cache) && old.injects(&token.inject) && old.waits_for(timeout, longer)
         }
         (_, TokenProvider::Fixed(fixed)) => old.is_fixed(fixed),
         (_, TokenProvider::Exchange(_, exchange, _)) => old.exchanges().is_some_and(|old| Arc::ptr_eq(old, exchange)),
         (CredentialKind::Fixed(_), TokenProvider::Tokens(..)) => false,
     }
+}
+
+/// What a caller may wait for: one token request, and how much longer another replica may take.
+fn waits(
+    config: &Config,
+    token: &TokenSettings,
+    providers: &[TokenProvider],
+    cache: &Arc<TokenCache>,
+) -> (Duration, Duration) {
+    let timeout = shared_timeout(config, providers, cache).unwrap_or(token.oauth.timeout);
+    let with_others = config.cache.is_some() && token.unshared().is_none();
+    (timeout, if with_others { WAITING_FOR_OTHERS } else { Duration::ZERO })
 }
 
 /// The timeout that shared token requests have: that of the first credential which makes them.

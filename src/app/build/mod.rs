@@ -137,7 +137,10 @@ pub(crate) fn dry_runtime(config: &Config, control: Handle) -> Result<Arc<Runtim
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::fleet::WAITING_FOR_OTHERS;
 
     fn built_of(credentials: &str) -> Built {
         let text = format!(
@@ -181,6 +184,48 @@ mod tests {
         assert!(Arc::ptr_eq(caches[0], caches[1]) && Arc::ptr_eq(caches[0], caches[2]));
         assert!(!Arc::ptr_eq(caches[0], caches[3]));
         assert_eq!((caches[0].refreshes_always(), caches[3].refreshes_always()), (true, false));
+    }
+
+    #[tokio::test]
+    async fn callers_wait_for_other_replicas_from_the_reload_that_adds_them_to_the_one_that_takes_them_away() {
+        let parse = |cache: &str| {
+            let listener = "[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n";
+            let text = [listener, cache, &credential("one", "same", "timeout = \"1s\"")].concat();
+            Config::parse("proxy.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let cache = "[cache]\nshared = \"redis://127.0.0.1:1\"\nkey = \"the key of a fleet that is tested\"\n";
+        let (context, mut before) = (context(), None);
+        for (cache, longer) in [("", Duration::ZERO), (cache, WAITING_FOR_OTHERS), ("", Duration::ZERO)] {
+            let built = build(&context, &parse(cache), vec![0], before.as_ref()).unwrap();
+            let [one] = built.runtime.credentials.as_slice() else { panic!("there is one") };
+            assert!(one.waits_for(Duration::from_secs(1), longer), "{longer:?}");
+            let again = build(&context, &parse(cache), vec![0], Some(&built)).unwrap();
+            assert!(Arc::ptr_eq(&again.runtime.credentials[0], one), "what did not change is kept");
+            before = Some(built);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_the_shared_cache_that_cannot_be_read_is_no_configuration_whether_that_is_live_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let certified = rcgen::generate_simple_self_signed(vec!["cache.test".to_owned()]).unwrap();
+        std::fs::write(&file, certified.cert.pem()).unwrap();
+        let text = format!(
+            "[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n\
+             [cache]\nshared = \"rediss://127.0.0.1:1\"\nkey = \"the key of a fleet that is tested\"\ntls = {{ ca_file = {file:?} }}\n{}",
+            credential("one", "same", "")
+        );
+        let config = Config::parse("proxy.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let context = context();
+        let live = build(&context, &config, vec![0], None).unwrap();
+        let again = build(&context, &config, vec![0], Some(&live)).unwrap();
+        assert!(Arc::ptr_eq(again.fleet.as_ref().unwrap(), live.fleet.as_ref().unwrap()));
+        std::fs::write(&file, "nonsense").unwrap();
+        for before in [None, Some(&live)] {
+            let error = build(&context, &config, vec![0], before).map(drop).unwrap_err();
+            assert!(matches!(&error, BuildError::Tls { place, .. } if place == "[cache]"), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -276,7 +276,7 @@ async fn connected_as(user: Option<(&str, &str)>, server: &StoreServer) -> Store
     let mut probe = FleetScripts::probe(&names(), "probe", Duration::from_secs(90), true);
     // Who is counted on the scripted clock is not mixed with who is counted on the server's own.
     probe.key = "attache:1:{probe}:members".into();
-    let store = Store::start(settings, None, probe, &Handle::current(), StoreMetrics::default());
+    let store = Store::start(settings, probe, &Handle::current(), StoreMetrics::default());
     assert!(store.wait_connected(PATIENCE).await);
     store
 }

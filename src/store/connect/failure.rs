@@ -18,6 +18,8 @@ pub(in crate::store) enum DialFailure {
     Host(String),
     #[error("the password is not available: {0}")]
     Password(String),
+    #[error("the certificates are not available: {0}")]
+    Certificates(String),
     /// Something that was asked on the way.
     #[error("{address}: {error}")]
     Answer { address: String, error: StoreError },
@@ -52,6 +54,7 @@ impl DialFailure {
             }
             Self::Host(_) => "correct the host in cache.shared",
             Self::Password(_) => "correct cache.password",
+            Self::Certificates(_) => "correct the files that cache.tls names",
             Self::Answer { error: StoreError::Refused(Refusal::Unauthenticated), .. } => {
                 "compare the user in cache.shared, and cache.password, with the users of the server"
             }

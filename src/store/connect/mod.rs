@@ -2,7 +2,7 @@
 
 mod bounded;
 mod failure;
-mod password;
+mod reading;
 mod session;
 mod transport;
 
@@ -19,10 +19,12 @@ pub(super) use failure::DialFailure;
 pub(crate) use session::Probe;
 pub(super) use session::Session;
 
+use super::error::StoreError;
 use super::fault::{Fault, Loss};
 use super::script::answer;
 use super::settings::{StoreAddress, StoreSettings};
-use password::Password;
+use crate::secret::{Secret, Secrets};
+use reading::Reading;
 use session::{Login, open, plain};
 use transport::{Node, Ways};
 
@@ -40,9 +42,10 @@ pub(super) struct Dialler {
     ways: Ways,
     probe: Probe,
     messages: broadcast::Sender<String>,
-    password: Password,
-    sentinel_password: Password,
-    /// Where in the list it begins: the one that answered last.
+    tls: Reading<rustls::ClientConfig>,
+    password: Reading<Secret>,
+    sentinel_password: Reading<Secret>,
+    /// Where in the list the next try goes: to the one that answered last, or on from one that did not, though a dial may end with it.
     first: usize,
     /// The node that a cluster has named.
     moved: Option<Node>,
@@ -51,18 +54,16 @@ pub(super) struct Dialler {
 }
 
 impl Dialler {
-    pub(super) fn new(
-        settings: StoreSettings,
-        tls: Option<rustls::ClientConfig>,
-        probe: Probe,
-        messages: broadcast::Sender<String>,
-    ) -> Self {
+    pub(super) fn new(settings: StoreSettings, probe: Probe, messages: broadcast::Sender<String>) -> Self {
         // The replicas of a fleet begin with different seeds.
         let first = fastrand::usize(..settings.servers.len().max(1));
+        let password = |from: Option<Secrets>| Reading::new(from.map(|from| move || from.first_readable()));
+        let tls = settings.with_tls.then(|| settings.tls.clone()).map(|tls| move || tls.read());
         Self {
-            ways: Ways::new(tls.map(Arc::new)),
-            password: Password::new(settings.password.clone()),
-            sentinel_password: Password::new(settings.sentinel.as_ref().and_then(|sentinel| sentinel.password.clone())),
+            ways: Ways::new(),
+            tls: Reading::new(tls),
+            password: password(settings.password.clone()),
+            sentinel_password: password(settings.sentinel.as_ref().and_then(|sentinel| sentinel.password.clone())),
             settings,
             probe,
             messages,
@@ -76,6 +77,7 @@ impl Dialler {
     pub(super) async fn dial(&mut self) -> Result<Session, DialFailure> {
         let address = self.settings.servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         within(DIAL, &address, async {
+            self.ways.tls = self.tls.now().await.map_err(DialFailure::Certificates)?.map(Arc::new);
             if self.settings.sentinel.is_some() { self.by_sentinels().await } else { self.by_list().await }
         })
         .await
@@ -106,9 +108,8 @@ impl Dialler {
             }
             self.moved = None;
         }
-        for turn in 0..self.settings.servers.len() {
-            let index = (self.first + turn) % self.settings.servers.len();
-            let Some(address) = self.settings.servers.get(index).cloned() else { break };
+        for _ in 0..self.settings.servers.len() {
+            let Some((index, address)) = self.next() else { break };
             self.seed = address.host().map(str::to_owned);
             let seed = Node { address, certificate_name: self.settings.tls.server_name.clone() };
             match self.follow(seed.clone()).await {
@@ -121,6 +122,14 @@ impl Dialler {
             }
         }
         Err(failure.unwrap_or_else(|| DialFailure::Host("an empty list".into())))
+    }
+
+    /// The server that is tried now. Another one is next whatever becomes of it: silent ones must not hide those behind them.
+    fn next(&mut self) -> Option<(usize, StoreAddress)> {
+        let index = self.first;
+        let address = self.settings.servers.get(index).cloned()?;
+        self.first = (index + 1) % self.settings.servers.len();
+        Some((index, address))
     }
 
     /// Dials a node, and where that one sends it, if it is one of a cluster.
@@ -140,9 +149,8 @@ impl Dialler {
 
     async fn by_sentinels(&mut self) -> Result<Session, DialFailure> {
         let mut failure = None;
-        for turn in 0..self.settings.servers.len() {
-            let index = (self.first + turn) % self.settings.servers.len();
-            let Some(address) = self.settings.servers.get(index).cloned() else { break };
+        for _ in 0..self.settings.servers.len() {
+            let Some((index, address)) = self.next() else { break };
             let tried = match self.ask_sentinel(address).await {
                 Ok(primary) => self.open(&primary).await,
                 Err(error) => Err(error),
@@ -164,14 +172,20 @@ impl Dialler {
         let node = Node { address, certificate_name: self.settings.tls.server_name.clone() };
         let (name, ways, password) = (node.address.to_string(), &self.ways, &mut self.sentinel_password);
         let asked = async {
-            let login = Login { username: sentinel.username.clone(), password: password.read().await? };
+            let login = Login {
+                username: sentinel.username.clone(),
+                password: password.now().await.map_err(DialFailure::Password)?,
+            };
             let (mut connection, _driver) = plain(ways, &node, &login, &Allowance::new()).await?;
             let question = cmd("SENTINEL").arg("get-master-addr-by-name").arg(&sentinel.master).to_owned();
             answer(&mut connection, &question).await.map_err(|error| DialFailure::of(&node.address, &Fault::of(&error)))
         };
         let answered = within(ONE_OF_SEVERAL, &name, asked).await?;
-        let Some(address) = primary(&answered) else {
-            return Err(DialFailure::UnknownMaster { address: name, master: sentinel.master.clone() });
+        let address = match answered {
+            Value::Nil => return Err(DialFailure::UnknownMaster { address: name, master: sentinel.master.clone() }),
+            answered => {
+                primary(&answered).ok_or(DialFailure::Answer { address: name, error: StoreError::Unexpected })?
+            }
         };
         Ok(Node { address, certificate_name: self.settings.tls.server_name.clone() })
     }
@@ -180,7 +194,10 @@ impl Dialler {
         let limit = if self.settings.servers.len() > 1 || self.moved.is_some() { ONE_OF_SEVERAL } else { DIAL };
         let (ways, settings, password) = (&self.ways, &self.settings, &mut self.password);
         let opened = async {
-            let login = Login { username: settings.username.clone(), password: password.read().await? };
+            let login = Login {
+                username: settings.username.clone(),
+                password: password.now().await.map_err(DialFailure::Password)?,
+            };
             open(ways, node, &login, settings.database, &self.probe, &self.messages).await
         };
         within(limit, &node.address.to_string(), opened).await
@@ -206,7 +223,7 @@ fn primary(answered: &Value) -> Option<StoreAddress> {
     let Value::Array(parts) = answered else { return None };
     let [Value::BulkString(host), Value::BulkString(port)] = parts.as_slice() else { return None };
     let (host, port) = (std::str::from_utf8(host).ok()?, std::str::from_utf8(port).ok()?);
-    Some(StoreAddress::Tcp { host: host.to_owned(), port: port.parse().ok()? })
+    StoreAddress::named(host, port.parse().ok()?)
 }
 
 async fn within<T>(

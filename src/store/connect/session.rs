@@ -19,6 +19,9 @@ use crate::store::script::{PRIMARY, Script, answer, role, text};
 use crate::store::settings::StoreAddress;
 use crate::store::status::Push;
 
+/// No message of a fleet's is longer. Others may say more on the channel; of that nothing is kept.
+const LONGEST_MESSAGE: usize = 64;
+
 /// What is done on each new connection before it serves.
 #[derive(Debug, Clone)]
 pub(crate) struct Probe {
@@ -32,7 +35,7 @@ pub(crate) struct Probe {
     pub(crate) channel: Option<String>,
 }
 
-/// Whom a connection is made as.
+/// Whom a connection is made as. A user has a password.
 pub(in crate::store) struct Login {
     pub(in crate::store) username: Option<String>,
     pub(in crate::store) password: Option<Secret>,
@@ -164,11 +167,11 @@ fn knows_no_hello(error: &RedisError) -> bool {
 impl Login {
     fn info(&self, protocol: ProtocolVersion) -> RedisConnectionInfo {
         // What the library would say of itself is a command that older servers and narrow ACLs refuse.
-        let mut info = RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
-        if let Some(username) = &self.username {
-            // A user may need no password; without one the library would not say who it is.
-            info = info.set_username(username).set_password("");
-        }
+        let info = RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
+        let info = match &self.username {
+            Some(username) => info.set_username(username),
+            None => info,
+        };
         match &self.password {
             Some(password) => info.set_password(password.expose()),
             None => info,
@@ -188,6 +191,7 @@ fn listener(
         if said.kind == PushKind::Message
             && let [Value::BulkString(on), Value::BulkString(payload)] = said.data.as_slice()
             && on.as_slice() == channel.as_bytes()
+            && payload.len() <= LONGEST_MESSAGE
             && let Ok(payload) = std::str::from_utf8(payload)
         {
             // Nobody may be listening.

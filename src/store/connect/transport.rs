@@ -38,8 +38,9 @@ pub(in crate::store) struct Ways {
 }
 
 impl Ways {
-    pub(in crate::store) fn new(tls: Option<Arc<rustls::ClientConfig>>) -> Self {
-        Self { tls, own: OwnAddresses::default() }
+    /// Without TLS, until there is a configuration of it.
+    pub(in crate::store) fn new() -> Self {
+        Self { tls: None, own: OwnAddresses::default() }
     }
 
     /// Connects. How long that may take is the caller's business.
