@@ -134,7 +134,7 @@ async fn who_comes_late_in_the_hour_that_the_server_has_all_wait_waits_too() {
     });
     fleet.replicas[0].obtain().await.unwrap_err();
     for minutes in [16, 30, 59] {
-        sleep(seconds(60 * minutes) - fleet.server.requests()[0].at.elapsed()).await;
+        sleep(seconds(60 * minutes).saturating_sub(fleet.server.requests()[0].at.elapsed())).await;
         let late = fleet.start();
         let told = fleet.replicas[late].obtain().await.unwrap_err();
         assert_eq!((told.message.as_str(), fleet.server.asked()), ("closed for an hour", 1), "{minutes}");

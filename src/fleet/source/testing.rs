@@ -255,7 +255,9 @@ impl Fleet {
         let (began, set_back) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let by = Arc::clone(&set_back);
-        let store = ScriptedStore::with_clock(move || epoch + began.elapsed() - seconds(by.load(Ordering::SeqCst)));
+        let store = ScriptedStore::with_clock(move || {
+            (epoch + began.elapsed()).saturating_sub(seconds(by.load(Ordering::SeqCst)))
+        });
         store.set_latency(millis(1));
         let server = Server(Arc::new(Inside {
             began: Instant::now(),

@@ -19,7 +19,7 @@ const LEAST_SPREAD: Duration = Duration::from_secs(1);
 
 impl TokenCache {
     /// Another replica has a newer token: adopts it, if there is one here that is in use, or none could be had. Costs no token
-    /// request, whoever says so.
+    /// request, even where that was made up.
     pub(crate) fn look_for_newer(self: &Arc<Self>) {
         let mut state = self.lock();
         if state.flights.failure().is_some() || self.has_token(|token| self.is_in_use(token)) {
