@@ -11,6 +11,8 @@ use crate::token::{Clock, jitter};
 
 /// Each replica says that it is there.
 const EACH: Duration = Duration::from_secs(30);
+/// After its first beat, since others may have begun at the same time.
+const FIRST: Duration = Duration::from_secs(5);
 /// Who has not said so for this time is not there.
 pub(super) const GONE: Duration = Duration::from_secs(90);
 /// So often it is looked whether the store takes writes; while it does not, it is tried whether it does again.
@@ -32,7 +34,7 @@ pub(crate) struct Pulse {
 
 /// Runs until it is stopped.
 pub(crate) async fn beat(replica: Arc<Replica>, mut pulse: Pulse) {
-    let (mut warned, mut said, mut refused) = (false, false, false);
+    let (mut warned, mut said, mut refused, mut each) = (false, false, false, FIRST);
     loop {
         if let Some(skew) = beat_once(&replica).await {
             if !std::mem::replace(&mut said, true) {
@@ -45,15 +47,16 @@ pub(crate) async fn beat(replica: Arc<Replica>, mut pulse: Pulse) {
             }
             warned = notable;
         }
-        if until_next(&replica, &mut pulse, &mut refused).await.is_none() {
+        if until_next(&replica, &mut pulse, &mut refused, each).await.is_none() {
             return;
         }
+        each = EACH;
     }
 }
 
 /// Waits for the next beat. `None` at the store's end.
-async fn until_next(replica: &Arc<Replica>, pulse: &mut Pulse, refused: &mut bool) -> Option<()> {
-    let due = Instant::now() + EACH.mul_f64(0.9 + 0.2 * jitter());
+async fn until_next(replica: &Arc<Replica>, pulse: &mut Pulse, refused: &mut bool, each: Duration) -> Option<()> {
+    let due = Instant::now() + each.mul_f64(0.9 + 0.2 * jitter());
     loop {
         let refuses = (pulse.refuses_writes)();
         if std::mem::replace(refused, refuses) && !refuses {

@@ -14,7 +14,7 @@ use super::listen;
 use super::metrics::FleetMetrics;
 use super::names::StoreNames;
 use super::protocol::FleetStore as _;
-use super::replica::{Connecting, Replica};
+use super::replica::{Connecting, Replica, ReplicaHandle};
 use super::script::FleetScripts;
 use super::settings::FleetSettings;
 use crate::store::{Store, StoreMetrics, StoreState, StoreStatus};
@@ -42,17 +42,18 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Begins to connect, on `control`.
+    /// Begins to connect, on `control`, under the name that the program has already.
     #[must_use]
     pub(crate) fn start(
         settings: &FleetSettings,
         keys: CacheKeys,
         control: &Handle,
         metrics: &CacheMetrics,
+        program: &ReplicaHandle,
     ) -> Arc<Self> {
         metrics.store.begin(FleetScripts::operations());
         metrics.fleet.begin();
-        let (instance, names) = (instance(), StoreNames::new(&settings.prefix));
+        let (instance, names) = (program.instance(instance), StoreNames::new(&settings.prefix));
         let probe = FleetScripts::probe(&names, &instance, GONE, settings.push);
         let store = Store::start(settings.store.clone(), probe, control, metrics.store.clone());
         let scripts = Arc::new(FleetScripts::new(store.clone(), names));

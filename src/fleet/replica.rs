@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
@@ -50,7 +50,14 @@ pub(super) struct NextConnection {
 
 /// The replica that this program is, if it is one; a reload may make it another.
 #[derive(Clone, Default)]
-pub(crate) struct ReplicaHandle(Arc<ArcSwapOption<Replica>>);
+pub(crate) struct ReplicaHandle(Arc<Current>);
+
+#[derive(Default)]
+struct Current {
+    replica: ArcSwapOption<Replica>,
+    /// The program's name in whatever fleet it is.
+    instance: OnceLock<Arc<str>>,
+}
 
 impl Replica {
     /// Not in the fleet's count before its first heartbeat.
@@ -196,16 +203,23 @@ impl ReplicaHandle {
     /// Of a replica that stays.
     #[must_use]
     pub(crate) fn of(replica: Arc<Replica>) -> Self {
-        Self(Arc::new(ArcSwapOption::new(Some(replica))))
+        let handle = Self::default();
+        handle.set(Some(replica));
+        handle
     }
 
     /// From now on the program is this replica, or none.
     pub(crate) fn set(&self, replica: Option<Arc<Replica>>) {
-        self.0.store(replica);
+        self.0.replica.store(replica);
+    }
+
+    /// The program's name, made once: a reload does not make it another replica.
+    pub(super) fn instance(&self, make: impl FnOnce() -> String) -> Arc<str> {
+        Arc::clone(self.0.instance.get_or_init(|| make().into()))
     }
 
     pub(crate) fn current(&self) -> Option<Arc<Replica>> {
-        self.0.load_full()
+        self.0.replica.load_full()
     }
 }
 

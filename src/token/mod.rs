@@ -37,6 +37,7 @@ pub use metrics::TokenMetrics;
 pub(crate) use requests::TokenRequests;
 pub use settings::RefreshSettings;
 pub(crate) use skew::{FAR_OFF, clock_skew, is_notable, skew_in_words};
+pub(crate) use source::Held;
 pub use source::{Ask, Expires, FetchDetail, FetchedToken, Fetching, Shared, TokenOrigin, TokenSource, TokenType, Why};
 #[cfg(test)]
 pub(crate) use testing::explore_part;

@@ -24,7 +24,7 @@ pub(super) fn fleet(
     for passed_over in keys.passed_over() {
         tracing::warn!(target: "attache::cache", "a key of the shared cache is passed over: {passed_over}");
     }
-    Ok(Some(Fleet::start(settings, keys, &context.control, &context.cache_metrics)))
+    Ok(Some(Fleet::start(settings, keys, &context.control, &context.cache_metrics, &context.replica)))
 }
 
 /// Files that cannot be read are noticed here; what they hold is read again at each dial.

@@ -20,12 +20,13 @@ local function text(number) return string.format('%.0f', number) end
 local me, have, why, known = ARGV[1], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local alone = why == 'forced' or why == 'apart'
 
--- Numbers begin again after the store has lost everything; then the younger token is the newer one.
+-- The younger token is the newer one: numbers begin again after the store has lost everything, and of two that are good who asks
+-- ahead takes what the others have.
 local live = f.v and n('e') > now
-local newer = ARGV[7] == '' or n('g') > known or n('at') > now - tonumber(ARGV[7])
+local risen = why == 'ahead' and known > 0 and n('g') > known
+local newer = ARGV[7] == '' or risen or n('at') > now - tonumber(ARGV[7])
 -- Where the server has returned the token that it had, who asks ahead need not be told that by the server itself.
-local again = why == 'ahead' and n('g') > known
-if live and newer and (f.mark ~= have or again) and not alone then
+if live and newer and (f.mark ~= have or risen) and not alone then
   return {'value', n('g'), f.v, math.max(0, now - n('at')), n('e') - now, n('k')}
 end
 

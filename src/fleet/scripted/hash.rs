@@ -265,15 +265,16 @@ impl Hash {
 }
 
 impl Value {
-    /// Numbers begin again after the store has lost everything; then the younger token is the newer one.
+    /// The younger token is the newer one: numbers begin again after the store has lost everything, and of two that are good who
+    /// asks ahead takes what the others have.
     fn is_newer(&self, question: &Take, now: u64) -> bool {
         let Some(age) = question.age else { return true };
-        self.generation > question.known || self.at.saturating_add(millis(age)) > now
+        self.was_put_again(question) || self.at.saturating_add(millis(age)) > now
     }
 
     /// The server has returned the token that it had: who asks ahead need not be told that by the server itself.
     const fn was_put_again(&self, question: &Take) -> bool {
-        matches!(question.why, Why::Ahead) && self.generation > question.known
+        matches!(question.why, Why::Ahead) && question.known > 0 && self.generation > question.known
     }
 
     /// As long as others that were obtained because of a 401 were never taken.

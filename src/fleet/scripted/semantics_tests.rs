@@ -247,10 +247,20 @@ fn a_late_401_about_a_token_that_was_replaced_gets_the_newer_one() {
     let fleet = Fleet::new();
     let lead = fleet.lead(&cold("a"));
     fleet.put(lead.fence, "first", false);
+    fleet.wait(5000);
     fleet.renewed("a", "first", "second");
-    let late = Take { known: 1, ..holding("b", Why::Refused, "first", 0) };
+    let late = Take { known: 1, ..holding("b", Why::Refused, "first", 5) };
     let Taken::Value(stored) = fleet.take(&late) else { panic!("no value") };
     assert_eq!((stored.sealed.as_slice(), stored.renewals), (b"second".as_slice(), 1));
+}
+
+#[test]
+fn who_holds_a_younger_token_that_was_refused_is_not_given_an_older_one() {
+    let fleet = Fleet::new();
+    fleet.put(fleet.lead(&cold("a")).fence, "first", false);
+    fleet.wait(60_000);
+    // Obtained 30 s ago, without the store, by a replica that has just joined.
+    assert_eq!(fleet.lead(&holding("b", Why::Refused, "own", 30)).fence, 2);
 }
 
 #[test]

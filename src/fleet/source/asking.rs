@@ -48,7 +48,7 @@ impl Asking<'_> {
             lease_max: self.longest_lease,
             // What is to be made up for is asked for as a refresh is.
             why: self.ask.why.max(Why::Ahead),
-            held: held.map(|held| Mark::from(Arc::clone(&held.shared.mark))),
+            held: held.and_then(|held| held.shared.as_ref()).map(|shared| Mark::from(Arc::clone(&shared.mark))),
             known: self.entry.known(),
             age: held.map(|held| held.age),
             has_taken: !self.ask.evidence.is_some_and(Evidence::is_weak),

@@ -15,7 +15,7 @@ use crate::fleet::replica::Replica;
 use crate::fleet::seal::SealError;
 use crate::fleet::value::{FailureValue, LONGEST_FAILURE, Newest, NoToken, TokenValue};
 use crate::store::StoreError;
-use crate::token::{About, Expiry, FetchedToken, TokenError, TokenErrorKind, TokenOrigin, Why, back_off};
+use crate::token::{About, Expiry, FetchedToken, Held, TokenError, TokenErrorKind, TokenOrigin, Why, back_off};
 
 /// The leader says that it lives.
 const EACH: Duration = Duration::from_secs(1);
@@ -159,7 +159,8 @@ impl Asking<'_> {
             let Ok(Some(stored)) = self.replica.store.read(tag).await else { continue };
             let Some(value) = self.open_under(tag, &stored) else { continue };
             let mark = Mark::new(self.replica.keys.first(), &value.token);
-            let is_newer = held.is_none_or(|held| *held.shared.mark != *mark.text() && value.age(&stored) < held.age);
+            let is_other = |held: &Held| held.shared.as_ref().is_none_or(|shared| *shared.mark != *mark.text());
+            let is_newer = held.is_none_or(|held| is_other(held) && value.age(&stored) < held.age);
             let again = TokenValue { age: value.age(&stored), ..value.clone() };
             if let Ok(sealed) = again.seal(&self.replica.keys, &self.entry.tag, lead.fence)
                 && is_newer

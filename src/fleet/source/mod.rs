@@ -234,8 +234,9 @@ impl Asking<'_> {
             Err(error) => return self.without_store(&error).await,
         };
         let held = self.ask.held.as_ref();
-        let is_held = held.is_some_and(|held| held.shared.generation == stored.generation);
-        let is_newer = stored.generation > self.entry.known() || held.is_none_or(|held| stored.age < held.age);
+        let is_held =
+            held.and_then(|held| held.shared.as_ref()).is_some_and(|held| held.generation == stored.generation);
+        let is_newer = held.is_none_or(|held| stored.age < held.age);
         if is_held || !is_newer {
             return Err(nothing_newer());
         }
@@ -247,8 +248,8 @@ impl Asking<'_> {
 
     /// The very token that is held, which came when `cache.key` was another one.
     fn is_held(&self, token: &FetchedToken) -> bool {
-        let Some(held) = &self.ask.held else { return false };
-        self.replica.keys.all().skip(1).any(|key| Mark::new(key, &token.access_token).as_str() == &*held.shared.mark)
+        let Some(held) = self.ask.held.as_ref().and_then(|held| held.shared.as_ref()) else { return false };
+        self.replica.keys.all().skip(1).any(|key| Mark::new(key, &token.access_token).as_str() == &*held.mark)
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep};
 
-use super::testing::{Fleet, WAIT, seconds};
+use super::testing::{Fleet, WAIT, seconds, text};
 use super::{SharedCredential, shared_cache};
 use crate::fleet::keys::CacheKeys;
 use crate::fleet::metrics::FleetMetrics;
@@ -17,9 +17,34 @@ use crate::fleet::protocol::{
     Answering, Beat, Fail, FailAnswer, FleetStore, Lead, Lease, Put, PutAnswer, Stored, Take, Taken,
 };
 use crate::fleet::replica::{Connecting, Replica, ReplicaHandle};
+use crate::renewal::Evidence;
 use crate::secret::{Secret, SecretSource, Secrets};
 use crate::store::{Refusal, StoreError};
 use crate::token::{Clock, RefreshSettings, TokenCache, TokenMetrics};
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_obtained_without_the_fleet_is_not_replaced_by_an_older_one_of_the_fleet() {
+    let fleet = Fleet::of(1);
+    fleet.all_obtain().await;
+    sleep(seconds(60)).await;
+    let handle = ReplicaHandle::default();
+    let credential = SharedCredential {
+        name: "joins".to_owned(),
+        identity: SharedIdentity::new(&[0; 32], [], false),
+        settings: RefreshSettings::default(),
+        timeout: seconds(10),
+    };
+    let (clock, _) = Clock::scripted();
+    let source = fleet.server.line(9, &clock);
+    let (control, metrics) = (Handle::current(), TokenMetrics::default());
+    let cache = shared_cache(handle.clone(), credential, source, clock, control, metrics);
+    let own = cache.obtain(WAIT).await.unwrap();
+    assert_eq!((text(&own).as_str(), fleet.server.asked()), ("token-2", 2));
+    sleep(seconds(5)).await;
+    handle.set(Some(Arc::clone(fleet.replicas[0].simulated.replica())));
+    let newer = cache.renew(&own, WAIT, |_| Some(Evidence::Strong)).await.unwrap().unwrap();
+    assert_eq!((text(&newer).as_str(), fleet.server.asked()), ("token-3", 3), "and not the first one");
+}
 
 /// A store that lets everybody lead and takes no token. Like a real one it counts its own connections.
 struct Unwilling {

@@ -59,7 +59,8 @@ impl TokenCache {
     /// back, that is asked.
     pub(crate) fn is_on_its_own(&self) -> bool {
         let state = self.lock();
-        state.put_off || state.last.as_ref().is_some_and(|last| last.shared.origin == TokenOrigin::Alone)
+        let last = state.last.as_ref().and_then(|last| last.shared.as_ref());
+        state.put_off || last.is_some_and(|shared| shared.origin == TokenOrigin::Alone)
     }
 }
 
@@ -75,10 +76,8 @@ impl RefreshState {
     pub(super) fn remember_shared(&mut self, fetched: &FetchedToken, expiry: Expiry) {
         (self.put_off, self.discarded) = (false, None);
         self.end_hold();
-        self.last = fetched
-            .shared
-            .clone()
-            .map(|shared| Box::new(Last { shared, expiry, requested_at: fetched.requested_at, age: fetched.age }));
+        let (shared, requested_at, age) = (fetched.shared.clone(), fetched.requested_at, fetched.age);
+        self.last = Some(Box::new(Last { shared, expiry, requested_at, age }));
     }
 }
 

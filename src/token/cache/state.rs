@@ -71,7 +71,8 @@ pub(super) struct LastRefresh {
 
 /// The newest token of a cache whose tokens replicas share.
 pub(super) struct Last {
-    pub(super) shared: Shared,
+    /// `None` where it was obtained while there was no fleet.
+    pub(super) shared: Option<Shared>,
     pub(super) expiry: Expiry,
     pub(super) requested_at: Instant,
     /// How old it was then.

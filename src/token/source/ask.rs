@@ -42,7 +42,8 @@ pub struct Ask {
 /// The newest token of a cache, as its source knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
-    pub(crate) shared: Shared,
+    /// `None` where it was obtained while there was no fleet.
+    pub(crate) shared: Option<Shared>,
     /// How long ago it was obtained.
     pub(crate) age: Duration,
     /// All of its life.

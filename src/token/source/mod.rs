@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-pub(super) use self::ask::Held;
+pub(crate) use self::ask::Held;
 pub use self::ask::{Ask, Why};
 pub use self::shared::{Shared, TokenOrigin};
 use super::error::TokenError;
