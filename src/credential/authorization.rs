@@ -1,8 +1,11 @@
 //! What one request is authorized by.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 
-use crate::token::HeaderToken;
+use super::inject::HeaderFormat;
+use crate::token::{HeaderToken, TokenError, TokenErrorKind};
 
 /// What authorizes one request, and which token it came from.
 #[derive(Debug, Clone)]
@@ -37,4 +40,18 @@ impl Authorization {
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         self.finished.value == other.finished.value
     }
+}
+
+/// A token's characters are checked when it comes, and those around it when the configuration is read.
+pub(super) fn formatted(format: &HeaderFormat, token: HeaderToken) -> Result<HeaderToken, Arc<TokenError>> {
+    let token_is_known = token.type_is_known;
+    format.format(token).ok_or_else(|| {
+        let (message, remedy) = if token_is_known {
+            ("the access token cannot be put where `inject` says", None)
+        } else {
+            let remedy = "if the upstream takes such a token, write how with inject = { format = \"… {token}\" }";
+            ("the token's token_type is neither Bearer nor DPoP", Some(remedy))
+        };
+        Arc::new(TokenError::new(TokenErrorKind::InvalidResponse, message).with_remedy(remedy))
+    })
 }

@@ -17,6 +17,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method};
 
 pub(crate) use authorization::Authorization;
+use authorization::formatted;
 pub(crate) use binding::Binding;
 pub(crate) use fixed::Fixed;
 pub(crate) use inject::{Format, Inject, Place};
@@ -389,18 +390,4 @@ impl Exchange {
 fn no_subject() -> Arc<TokenError> {
     let message = "tokens are exchanged for those of callers here: there is none without a request";
     Arc::new(TokenError::new(TokenErrorKind::Configuration, message))
-}
-
-/// A token's characters are checked when it comes, and those around it when the configuration is read.
-fn formatted(format: &HeaderFormat, token: HeaderToken) -> Result<HeaderToken, Arc<TokenError>> {
-    let token_is_known = token.type_is_known;
-    format.format(token).ok_or_else(|| {
-        let (message, remedy) = if token_is_known {
-            ("the access token cannot be put where `inject` says", None)
-        } else {
-            let remedy = "if the upstream takes such a token, write how with inject = { format = \"… {token}\" }";
-            ("the token's token_type is neither Bearer nor DPoP", Some(remedy))
-        };
-        Arc::new(TokenError::new(TokenErrorKind::InvalidResponse, message).with_remedy(remedy))
-    })
 }
