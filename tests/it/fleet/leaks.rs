@@ -96,8 +96,13 @@ async fn no_leaks_into_the_server_or_out_of_it() {
                 assert_eq!(get(replica.api, "localhost", "/").await.status, 200);
             }
         }
-        // A token, one more, and a failure that all are told.
+        // A token, one more, and a failure that all are told. Who asks for a new one while another has one on its way is given that.
+        let place = super::key(&server);
+        let generation = || server.cli(&["HGET", &place, "g"]);
+        let before = (tokens.requests(), generation());
+        assert_eq!(before.0, 2, "one token, and one more because the first was refused");
         replicas[0].refresh().await;
+        until("it is the fleet's", || async { generation() != before.1 }).await;
         replicas[1].refresh().await;
         until("all of it has happened", || async { tokens.requests() >= 4 }).await;
 
@@ -109,7 +114,6 @@ async fn no_leaks_into_the_server_or_out_of_it() {
                 assert_without("the server", &identity, &forms());
             }
         }
-        let place = super::key(&server);
         let tag = place.rsplit(':').next().unwrap().to_owned();
         let mark = server.cli(&["HGET", &place, "mark"]);
         assert!(tag.len() == 22 && mark.len() == 22 && !identity.is_empty(), "{tag} {mark}");

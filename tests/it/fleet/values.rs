@@ -90,6 +90,7 @@ async fn a_value_of_another_identity_and_an_old_one_are_not_taken() {
         assert_eq!(other.ask().await, 2, "another identity");
         let places = server.cli(&["KEYS", "attache:1:*"]);
         let of_other = places.split(' ').find(|one| *one != place && !one.ends_with(":members")).unwrap();
+        until("it is put", || async { server.cli(&["HGET", of_other, "g"]) == "1" }).await;
         assert_eq!(server.cli(&["COPY", of_other, &place, "REPLACE"]), "1");
         let fresh = Replica::start(&toml).await;
         assert_eq!(fresh.ask().await, 3);
