@@ -1,9 +1,6 @@
 -- beat: I am here; who else?
 -- KEYS 1 the members
 -- ARGV 1 instance, 2 gone after, in ms
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local function text(number) return string.format('%.0f', number) end
 redis.call('ZADD', KEYS[1], text(now), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '0', text(now - tonumber(ARGV[2])))
 redis.call('PEXPIRE', KEYS[1], text(tonumber(ARGV[2]) * 2))

@@ -26,14 +26,19 @@ use crate::store::{Probe, Reply, Script, Store, StoreError};
 /// What the server's list of clients says.
 const CLIENT_NAME: &str = "attache";
 
+/// What scripts have in common stands before them.
+macro_rules! text {
+    ($($file:literal),+) => { concat!($(include_str!($file)),+) };
+}
+
 static SCRIPTS: Scripts = Scripts {
-    take: Script::new("take", include_str!("take.lua")),
-    put: Script::new("put", include_str!("put.lua")),
-    fail: Script::new("fail", include_str!("fail.lua")),
-    keep: Script::new("keep", include_str!("keep.lua")),
-    accepted: Script::new("accepted", include_str!("accepted.lua")),
-    read: Script::new("read", include_str!("read.lua")),
-    beat: Script::writing("beat", include_str!("beat.lua")),
+    take: Script::new("take", text!("clock.lua", "fields.lua", "take.lua")),
+    put: Script::new("put", text!("clock.lua", "fields.lua", "put.lua")),
+    fail: Script::new("fail", text!("clock.lua", "fields.lua", "fail.lua")),
+    keep: Script::new("keep", text!("clock.lua", "fields.lua", "keep.lua")),
+    accepted: Script::new("accepted", text!("fields.lua", "accepted.lua")),
+    read: Script::new("read", text!("clock.lua", "fields.lua", "read.lua")),
+    beat: Script::writing("beat", text!("clock.lua", "beat.lua")),
 };
 
 #[derive(Debug)]

@@ -2,18 +2,7 @@
 -- KEYS 1 the identity
 -- ARGV 1 fence, 2 sealed token, 3 its mark, 4 usable for, in ms, 5 because of a 401 (0 1), 6 channel, 7 keep the rest for, in ms,
 --      8 tag
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local names = {'g', 'v', 'mark', 'e', 'at', 'k', 'ok', 'f'}
-local f = {}
-for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do f[names[i]] = value end
--- As in take.
-local largest = 9007199254740990
-local function n(name)
-  local number = tonumber(f[name] or 0) or 0
-  return number >= 0 and number <= largest and math.floor(number) or 0
-end
-local function text(number) return string.format('%.0f', number) end
+local f, n = fields('g', 'v', 'mark', 'e', 'at', 'k', 'ok', 'f')
 local fence, usable = tonumber(ARGV[1]), tonumber(ARGV[4])
 
 -- Said twice, because the first answer was lost.

@@ -4,19 +4,7 @@
 -- ARGV 1 owner, 2 lease in ms, 3 longest lease in ms, 4 mark of what is held or '', 5 why (ahead cold refused forced apart),
 --      6 newest generation known, 7 age of what is held in ms or '', 8 requests of the budget or 0, 9 its window in ms,
 --      10 whether what refused the token ever took one (0 1)
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local names = {'g', 'v', 'mark', 'e', 'at', 'k', 'ok', 'f', 'lo', 'ls', 'lu', 'x', 'xf', 'xu', 'xs', 'xn', 'b', 'r'}
-local f = {}
-for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do f[names[i]] = value end
--- Numbers are doubles, of which 2^53 and the next are one. What no script has written counts as nothing; that is NaN, too.
-local largest = 9007199254740990
-local function n(name)
-  local number = tonumber(f[name] or 0) or 0
-  return number >= 0 and number <= largest and math.floor(number) or 0
-end
--- Lua writes large numbers as 1.7e+12.
-local function text(number) return string.format('%.0f', number) end
+local f, n = fields('g', 'v', 'mark', 'e', 'at', 'k', 'ok', 'f', 'lo', 'ls', 'lu', 'x', 'xf', 'xu', 'xs', 'xn', 'b', 'r')
 local me, have, why, known = ARGV[1], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local alone = why == 'forced' or why == 'apart'
 
