@@ -120,7 +120,13 @@ mod skipped;
 use skipped::skipped;
 
 #[cfg(test)]
+mod scripted_peer;
+
+#[cfg(test)]
 mod peer_tests;
+
+#[cfg(test)]
+mod dial_tests;
 
 #[cfg(test)]
 mod real_tests;

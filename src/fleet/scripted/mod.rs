@@ -169,6 +169,10 @@ impl ScriptedStore {
             return Err(StoreError::Away);
         }
         pause(faults.latency / 2).await;
+        // It has gone while the question was on its way.
+        if self.state().faults.away {
+            return Err(StoreError::Broken);
+        }
         let Some(answer) = self.work(work) else {
             pause(faults.timeout).await;
             return Err(StoreError::Timeout);
@@ -348,6 +352,15 @@ impl FleetStore for ScriptedStore {
         self.0.news.subscribe()
     }
 }
+
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+mod lease_tests;
+
+#[cfg(test)]
+mod renewal_tests;
 
 #[cfg(test)]
 mod semantics_tests;

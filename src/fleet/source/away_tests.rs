@@ -253,6 +253,7 @@ async fn a_store_that_comes_and_goes_costs_no_more_requests_than_none_would() {
     let fleet = Fleet::of(5);
     fleet.all_obtain().await;
     let traffic = fleet.traffic();
+    fleet.store.set_latency(millis(50));
     for _ in 0..2 * 3600 / 7 {
         fleet.store.set_away(true);
         sleep(millis(6_990)).await;
