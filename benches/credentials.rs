@@ -11,10 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use attache::bench::{
-    Ask, Budget, Clock, Expires, FetchDetail, FetchedToken, Fetching, RefreshSettings, TokenCache, TokenMetrics,
-    TokenSource,
+    Ask, Budget, Clock, Expires, FetchedToken, Fetching, RefreshSettings, TokenCache, TokenMetrics, TokenSource,
 };
-use attache::service::{Secret, TokenType};
+use attache::service::Secret;
 use criterion::{BenchmarkId, Criterion};
 use tokio::runtime::Handle;
 
@@ -179,19 +178,11 @@ impl TokenSource for Scripted {
             counted.fetch_add(1, Ordering::Relaxed);
         }
         Box::pin(async {
-            Ok(FetchedToken {
-                not_after: None,
-                access_token: Secret::new("t".repeat(self.length)),
-                token_type: TokenType::Bearer,
-                expires: Expires::In(HOUR),
-                scope: None,
-                missing_scope: Vec::new(),
-                server_date: None,
-                requested_at: tokio::time::Instant::now(),
-                age: Duration::ZERO,
-                shared: None,
-                detail: FetchDetail::default(),
-            })
+            Ok(FetchedToken::bearer(
+                Secret::new("t".repeat(self.length)),
+                Expires::In(HOUR),
+                tokio::time::Instant::now(),
+            ))
         })
     }
 }

@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use attache::bench::{
-    Ask, Clock, Expires, FetchDetail, FetchedToken, Fetching, RefreshSettings, ScriptedStore, SimulatedReplica,
-    SimulatedSettings, TokenCache, TokenMetrics, TokenSource,
+    Ask, Clock, Expires, FetchedToken, Fetching, RefreshSettings, ScriptedStore, SimulatedReplica, SimulatedSettings,
+    TokenCache, TokenMetrics, TokenSource,
 };
-use attache::service::{Secret, TokenType};
+use attache::service::Secret;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -71,19 +71,7 @@ impl TokenSource for Line {
                 Pace::ByChance => MEDIAN.mul_f64((0.4 * chance).exp()),
             })
             .await;
-            Ok(FetchedToken {
-                access_token: Secret::new(format!("token-{number}")),
-                token_type: TokenType::Bearer,
-                expires: Expires::In(self.life),
-                not_after: None,
-                scope: None,
-                missing_scope: Vec::new(),
-                server_date: None,
-                requested_at,
-                age: Duration::ZERO,
-                shared: None,
-                detail: FetchDetail::default(),
-            })
+            Ok(FetchedToken::bearer(Secret::new(format!("token-{number}")), Expires::In(self.life), requested_at))
         })
     }
 }

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use attache::bench::{
-    Ask, Clock, Expires, FetchDetail, FetchedToken, Fetching, RefreshSettings, TokenCache, TokenMetrics, TokenSource,
+    Ask, Clock, Expires, FetchedToken, Fetching, RefreshSettings, TokenCache, TokenMetrics, TokenSource,
 };
-use attache::service::{Secret, TokenType};
+use attache::service::Secret;
 use criterion::{BenchmarkId, Criterion};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -55,19 +55,7 @@ struct Scripted;
 impl TokenSource for Scripted {
     fn fetch(&self, _ask: Ask) -> Fetching<'_> {
         Box::pin(async {
-            Ok(FetchedToken {
-                not_after: None,
-                access_token: Secret::new("t".repeat(700)),
-                token_type: TokenType::Bearer,
-                expires: Expires::In(HOUR),
-                scope: None,
-                missing_scope: Vec::new(),
-                server_date: None,
-                requested_at: tokio::time::Instant::now(),
-                age: Duration::ZERO,
-                shared: None,
-                detail: FetchDetail::default(),
-            })
+            Ok(FetchedToken::bearer(Secret::new("t".repeat(700)), Expires::In(HOUR), tokio::time::Instant::now()))
         })
     }
 }

@@ -14,7 +14,7 @@ use super::listen;
 use super::metrics::FleetMetrics;
 use super::names::StoreNames;
 use super::protocol::FleetStore as _;
-use super::replica::{Connecting, Replica, ReplicaHandle};
+use super::replica::{Connecting, Replica, ReplicaHandle, ReplicaParts};
 use super::script::FleetScripts;
 use super::settings::FleetSettings;
 use crate::store::{Store, StoreMetrics, StoreState, StoreStatus};
@@ -57,17 +57,16 @@ impl Fleet {
         let probe = FleetScripts::probe(&names, &instance, GONE, settings.push);
         let store = Store::start(settings.store.clone(), probe, control, metrics.store.clone());
         let scripts = Arc::new(FleetScripts::new(store.clone(), names));
-        let control_of_replica = Control::from(control.clone());
         let connecting = Connecting { connections: store.connections(), until: Instant::now() + FIRST_CONNECTION };
-        let replica = Replica::connecting(
-            &instance,
-            Arc::<FleetScripts>::clone(&scripts),
+        let replica = Replica::new(ReplicaParts {
+            instance,
+            store: Arc::<FleetScripts>::clone(&scripts),
             keys,
-            &settings.prefix,
-            control_of_replica,
-            metrics.fleet.clone(),
-            connecting,
-        );
+            prefix: settings.prefix.clone(),
+            control: Control::from(control.clone()),
+            metrics: metrics.fleet.clone(),
+            connecting: Some(connecting),
+        });
         let of = store.clone();
         let refuses_writes = Box::new(move || of.state() == StoreState::RefusingWrites);
         let pulse = Pulse { connections: store.connections(), refuses_writes };

@@ -34,6 +34,18 @@ pub(crate) struct Replica {
     connecting: Option<Connecting>,
 }
 
+/// What a replica is made of.
+pub(super) struct ReplicaParts {
+    pub(super) instance: Arc<str>,
+    pub(super) store: Arc<dyn FleetStore>,
+    pub(super) keys: CacheKeys,
+    pub(super) prefix: String,
+    pub(super) control: Control,
+    pub(super) metrics: FleetMetrics,
+    /// `None` for a store without connections.
+    pub(super) connecting: Option<Connecting>,
+}
+
 /// The first connection, and how long it is waited for.
 pub(super) struct Connecting {
     /// Counts those that were made.
@@ -62,44 +74,13 @@ struct Current {
 impl Replica {
     /// Not in the fleet's count before its first heartbeat.
     #[must_use]
-    pub(crate) fn new(
-        instance: &str,
-        store: Arc<dyn FleetStore>,
-        keys: CacheKeys,
-        prefix: &str,
-        control: Control,
-        metrics: FleetMetrics,
-    ) -> Arc<Self> {
-        Arc::new(Self::connected(instance, store, keys, prefix, control, metrics))
-    }
-
-    /// The same, whose connection is being made.
-    pub(super) fn connecting(
-        instance: &str,
-        store: Arc<dyn FleetStore>,
-        keys: CacheKeys,
-        prefix: &str,
-        control: Control,
-        metrics: FleetMetrics,
-        connecting: Connecting,
-    ) -> Arc<Self> {
-        let replica = Self::connected(instance, store, keys, prefix, control, metrics);
-        Arc::new(Self { connecting: Some(connecting), ..replica })
-    }
-
-    fn connected(
-        instance: &str,
-        store: Arc<dyn FleetStore>,
-        keys: CacheKeys,
-        prefix: &str,
-        control: Control,
-        metrics: FleetMetrics,
-    ) -> Self {
-        Self {
-            instance: instance.into(),
+    pub(super) fn new(parts: ReplicaParts) -> Arc<Self> {
+        let ReplicaParts { instance, store, keys, prefix, control, metrics, connecting } = parts;
+        Arc::new(Self {
+            instance,
             store,
             keys,
-            prefix: prefix.to_owned(),
+            prefix,
             control,
             metrics,
             entries: Mutex::default(),
@@ -107,8 +88,8 @@ impl Replica {
             alone: AtomicU32::new(0),
             replicas: AtomicU32::new(1),
             skew: AtomicU64::new(0.0_f64.to_bits()),
-            connecting: None,
-        }
+            connecting,
+        })
     }
 
     /// Waits for the first connection, but not for long: without it each replica that starts would ask for itself.

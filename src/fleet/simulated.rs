@@ -12,7 +12,7 @@ use super::listen::listen;
 use super::metrics::FleetMetrics;
 use super::names::SharedIdentity;
 use super::protocol::FleetStore;
-use super::replica::{Replica, ReplicaHandle};
+use super::replica::{Replica, ReplicaHandle, ReplicaParts};
 use super::scripted::ScriptedStore;
 use super::source::{SharedCredential, shared_cache};
 use crate::secret::{Secret, SecretSource, Secrets};
@@ -76,7 +76,15 @@ impl SimulatedReplica {
         let keys = Secrets::new(keys).ok_or("no key")?;
         let keys = CacheKeys::read(&keys).map_err(|error| error.to_string())?;
         let (control, metrics) = (Handle::current(), FleetMetrics::default());
-        let replica = Replica::new(instance, way, keys, "simulated", control.clone().into(), metrics);
+        let replica = Replica::new(ReplicaParts {
+            instance: instance.into(),
+            store: way,
+            keys,
+            prefix: "simulated".to_owned(),
+            control: control.clone().into(),
+            metrics,
+            connecting: None,
+        });
         let credential = SharedCredential {
             name: "simulated".to_owned(),
             identity: SharedIdentity::new(&[0; 32], [], false),

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Ask, Clock, Expires, FetchedToken, Fetching, HeaderToken, RefreshSettings, TokenCache, TokenError, TokenMetrics,
-    TokenSource, TokenType,
+    TokenSource,
 };
 use crate::renewal::Evidence;
 use crate::secret::Secret;
@@ -53,19 +53,7 @@ pub(super) struct Scripted<F> {
 
 /// A token as it may come.
 pub(super) fn fetched(requested_at: Instant) -> FetchedToken {
-    FetchedToken {
-        access_token: Secret::new("token".into()),
-        token_type: TokenType::Bearer,
-        expires: Expires::Unsaid,
-        not_after: None,
-        scope: None,
-        missing_scope: Vec::new(),
-        server_date: None,
-        requested_at,
-        age: Duration::ZERO,
-        shared: None,
-        detail: crate::token::FetchDetail::default(),
-    }
+    FetchedToken::bearer(Secret::new("token".into()), Expires::Unsaid, requested_at)
 }
 
 impl<F: Fn(usize) -> Step + Send + Sync + 'static> TokenSource for Scripted<F> {

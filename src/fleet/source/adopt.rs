@@ -30,18 +30,15 @@ impl Asking<'_> {
         let mark = Mark::new(self.replica.keys.first(), &value.token);
         let shared = self.standing(&mark, generation, TokenOrigin::Adopted, &value.by);
         FetchedToken {
-            expires: Expires::In(value.lifetime),
             not_after: value.expires_at.checked_add(SKEW),
             age: value.age(stored),
-            requested_at: asked_at,
             // Who asked first because of a 401 has begun a series, which replicas that come to it go on with.
             shared: Some(Shared { after_unauthorized: stored.renewals > 0, ..shared }),
-            access_token: value.token,
             token_type: value.token_type,
             scope: value.scope,
             missing_scope: value.missing_scope,
-            server_date: None,
             detail: value.detail,
+            ..FetchedToken::bearer(value.token, Expires::In(value.lifetime), asked_at)
         }
     }
 

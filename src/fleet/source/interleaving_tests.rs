@@ -20,13 +20,13 @@ use crate::fleet::names::{SharedIdentity, Tag};
 use crate::fleet::protocol::{
     Answering, Beat, Fail, FailAnswer, FleetStore, Lease, Put, PutAnswer, Stored, Take, Taken,
 };
-use crate::fleet::replica::{Replica, ReplicaHandle};
+use crate::fleet::replica::{Replica, ReplicaHandle, ReplicaParts};
 use crate::renewal::Evidence;
 use crate::secret::{Secret, SecretSource, Secrets};
 use crate::store::StoreError;
 use crate::token::{
-    Ask, Clock, Control, Expires, FetchDetail, FetchedToken, Fetching, HeaderToken, RefreshSettings, TokenCache,
-    TokenError, TokenErrorKind, TokenMetrics, TokenSource, TokenType, explore_part,
+    Ask, Clock, Control, Expires, FetchedToken, Fetching, HeaderToken, RefreshSettings, TokenCache, TokenError,
+    TokenErrorKind, TokenMetrics, TokenSource, explore_part,
 };
 
 /// With each question.
@@ -113,19 +113,11 @@ impl TokenSource for Line {
                 std::future::pending::<()>().await;
             }
             let life = (self.answer)(number).map_err(|kind| TokenError::new(kind, "scripted"))?;
-            Ok(FetchedToken {
-                access_token: Secret::new(format!("token-{}", number + 1)),
-                token_type: TokenType::Bearer,
-                expires: Expires::In(seconds(life)),
-                not_after: None,
-                scope: None,
-                missing_scope: Vec::new(),
-                server_date: None,
+            Ok(FetchedToken::bearer(
+                Secret::new(format!("token-{}", number + 1)),
+                Expires::In(seconds(life)),
                 requested_at,
-                age: Duration::ZERO,
-                shared: None,
-                detail: FetchDetail::default(),
-            })
+            ))
         })
     }
 }
@@ -159,7 +151,15 @@ impl World {
         let keys = CacheKeys::read(&Secrets::one(key)).unwrap();
         let control = Control::Model { far_moments_come: false };
         let instance = format!("replica-{number}");
-        let replica = Replica::new(&instance, way, keys, "model", control.clone(), FleetMetrics::default());
+        let replica = Replica::new(ReplicaParts {
+            instance: instance.into(),
+            store: way,
+            keys,
+            prefix: "model".to_owned(),
+            control: control.clone(),
+            metrics: FleetMetrics::default(),
+            connecting: None,
+        });
         let credential = SharedCredential {
             name: "model".to_owned(),
             identity: SharedIdentity::new(&[0; 32], [], false),

@@ -16,7 +16,7 @@ use crate::fleet::names::{SharedIdentity, Tag};
 use crate::fleet::protocol::{
     Answering, Beat, Fail, FailAnswer, FleetStore, Lead, Lease, Put, PutAnswer, Stored, Take, Taken,
 };
-use crate::fleet::replica::{Connecting, Replica, ReplicaHandle};
+use crate::fleet::replica::{Connecting, Replica, ReplicaHandle, ReplicaParts};
 use crate::renewal::Evidence;
 use crate::secret::{Secret, SecretSource, Secrets};
 use crate::store::{Refusal, StoreError};
@@ -99,7 +99,15 @@ impl Program {
         let connecting = Connecting { connections: store.made.subscribe(), until: Instant::now() };
         let way: Arc<dyn FleetStore> = Arc::<Unwilling>::clone(&store);
         let metrics = FleetMetrics::default();
-        let replica = Replica::connecting("a", way, keys, "tests", control.clone().into(), metrics, connecting);
+        let replica = Replica::new(ReplicaParts {
+            instance: "a".into(),
+            store: way,
+            keys,
+            prefix: "tests".to_owned(),
+            control: control.clone().into(),
+            metrics,
+            connecting: Some(connecting),
+        });
         let replica = ReplicaHandle::of(replica);
         let credential = SharedCredential {
             name: "a".to_owned(),

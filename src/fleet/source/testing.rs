@@ -17,8 +17,8 @@ use crate::renewal::Evidence;
 use crate::secret::Secret;
 use crate::store::StoreError;
 use crate::token::{
-    Ask, Clock, Expires, FetchDetail, FetchedToken, Fetching, HeaderToken, Shared, TokenCache, TokenError,
-    TokenErrorKind, TokenSource, TokenType, lock,
+    Ask, Clock, Expires, FetchedToken, Fetching, HeaderToken, Shared, TokenCache, TokenError, TokenErrorKind,
+    TokenSource, lock,
 };
 
 pub(super) const WAIT: Duration = Duration::from_secs(120);
@@ -133,19 +133,7 @@ impl TokenSource for Line {
                 Expires::Unsaid => Instant::now() + seconds(300),
             };
             lock(&server.ends).insert(token.clone(), end);
-            Ok(FetchedToken {
-                access_token: Secret::new(token),
-                token_type: TokenType::Bearer,
-                expires,
-                not_after: None,
-                scope: None,
-                missing_scope: Vec::new(),
-                server_date: None,
-                requested_at,
-                age: Duration::ZERO,
-                shared: None,
-                detail: FetchDetail::default(),
-            })
+            Ok(FetchedToken::bearer(Secret::new(token), expires, requested_at))
         })
     }
 }

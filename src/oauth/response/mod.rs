@@ -89,23 +89,10 @@ fn granted(
         .and_then(|scope| redactor.redacted(&scope, MAX_SCOPE));
     // refresh_token is not looked at: this grant should have none (RFC 6749 section 4.4.3), and asking anew is as good.
     let server_date = clock::server_date(answer);
-    let requested_at = answer.requested_at;
     let members = settings.members.iter().filter_map(|name| member(&members, name, access_token.expose(), redactor));
     let detail = FetchDetail { proven_by: None, members: members.collect() };
-    let not_after = None;
-    Ok(FetchedToken {
-        access_token,
-        token_type,
-        expires,
-        not_after,
-        scope,
-        missing_scope,
-        server_date,
-        requested_at,
-        age: std::time::Duration::ZERO,
-        shared: None,
-        detail,
-    })
+    let token = FetchedToken::bearer(access_token, expires, answer.requested_at);
+    Ok(FetchedToken { token_type, scope, missing_scope, server_date, detail, ..token })
 }
 
 /// RFC 8693 section 2.2.1: what was issued has to be usable as an access token, whatever its format.

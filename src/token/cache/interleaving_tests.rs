@@ -18,7 +18,7 @@ use crate::token::control::Control;
 use crate::token::testing::{WAIT, explore, refused_token};
 use crate::token::{
     Acquired, Ask, Budget, CachePolicy, Clock, Expires, Fetching, HeaderToken, RefreshSettings, TokenMetrics,
-    TokenSource, TokenType,
+    TokenSource,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -41,19 +41,11 @@ impl TokenSource for Source {
             future::yield_now().await;
             self.under_way.fetch_sub(1, Ordering::SeqCst);
             let seconds = (self.answer)(number).map_err(|kind| TokenError::new(kind, "scripted"))?;
-            Ok(FetchedToken {
-                not_after: None,
-                access_token: Secret::new(format!("token-{}", number + 1)),
-                token_type: TokenType::Bearer,
-                expires: Expires::In(Duration::from_secs(seconds)),
-                scope: None,
-                missing_scope: Vec::new(),
-                server_date: None,
+            Ok(FetchedToken::bearer(
+                Secret::new(format!("token-{}", number + 1)),
+                Expires::In(Duration::from_secs(seconds)),
                 requested_at,
-                age: Duration::ZERO,
-                shared: None,
-                detail: crate::token::FetchDetail::default(),
-            })
+            ))
         })
     }
 }

@@ -54,6 +54,26 @@ pub struct FetchedToken {
     pub detail: FetchDetail,
 }
 
+impl FetchedToken {
+    /// A bearer token that has just come to a request of that moment, of which nothing else was said.
+    #[must_use]
+    pub fn bearer(access_token: Secret, expires: Expires, requested_at: Instant) -> Self {
+        Self {
+            access_token,
+            token_type: TokenType::Bearer,
+            expires,
+            not_after: None,
+            scope: None,
+            missing_scope: Vec::new(),
+            server_date: None,
+            requested_at,
+            age: Duration::ZERO,
+            shared: None,
+            detail: FetchDetail::default(),
+        }
+    }
+}
+
 /// What an answer brought besides the token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchDetail {
