@@ -30,6 +30,8 @@ pub(super) struct Condition {
     latency: Option<Duration>,
     last_error: Option<String>,
     remedy: Option<&'static str>,
+    /// The remedies that have been said in this outage; there are few.
+    told: Vec<&'static str>,
 }
 
 impl Condition {
@@ -44,6 +46,7 @@ impl Condition {
             latency: None,
             last_error: None,
             remedy: None,
+            told: Vec::new(),
         }
     }
 
@@ -93,10 +96,17 @@ impl Condition {
         self.about = Some(about);
     }
 
-    /// A dial failed.
+    /// A dial failed. Within one outage each remedy is said once: a server that comes back may want another password.
     pub(super) fn unreachable(&mut self, sentence: &str, remedy: &'static str, retry_in: Duration) {
+        let is_away = self.away_since.is_some();
         self.away(sentence, sentence, retry_in);
         self.remedy = Some(remedy);
+        if !self.told.contains(&remedy) {
+            self.told.push(remedy);
+            if is_away {
+                tracing::warn!(target: "attache::cache", cause = sentence, "the shared cache is still away; {remedy}");
+            }
+        }
     }
 
     /// There is no connection any more, or a dial failed: a word or a sentence for the log, a sentence for people.
@@ -110,6 +120,7 @@ impl Condition {
             return;
         }
         self.away_since = Some(Instant::now());
+        self.told.clear();
         tracing::warn!(
             target: "attache::cache", cause, retry_in,
             "the shared cache is away; each replica asks for itself until it is back"
@@ -158,5 +169,25 @@ impl Condition {
             self.state = state;
             self.since = SystemTime::now();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_remedy_is_said_once_in_an_outage_and_again_in_the_next() {
+        let (mut condition, wait) = (Condition::new(), Duration::from_secs(1));
+        condition.away("closed", "the connection to it broke", wait);
+        for remedy in ["see that the server runs", "see that the server runs", "correct the password"] {
+            condition.unreachable("it refuses", remedy, wait);
+        }
+        assert_eq!(condition.told, ["see that the server runs", "correct the password"]);
+        let about = About { server: None, address: "cache:6379".into(), tls: false, push: Push::Off, refusal: None };
+        condition.connected(about);
+        condition.unreachable("it refuses", "correct the password", wait);
+        assert_eq!(condition.told, ["correct the password"]);
+        assert_eq!(condition.status().remedy, Some("correct the password"));
     }
 }

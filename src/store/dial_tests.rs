@@ -290,3 +290,16 @@ async fn of_what_is_said_on_the_channel_nothing_is_kept_that_is_longer_than_a_me
     assert_eq!(messages.recv().await.unwrap().len(), 64);
     assert!(messages.try_recv().is_err());
 }
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_named_with_what_to_do() {
+    let peer = Peer::start(|_, command| match command {
+        command if command.starts_with("SELECT") => Say::Bytes("-ERR DB index is out of range\r\n"),
+        command => good(command),
+    })
+    .await;
+    let store = start_with(StoreSettings { database: 99, ..settings(vec![peer.address()]) }, &StoreMetrics::default());
+    until("it is refused", || store.status().remedy.is_some_and(|remedy| remedy.contains("+select"))).await;
+    let error = store.status().last_error.unwrap();
+    assert!(error.contains("does not let database 99 be used"), "{error}");
+}

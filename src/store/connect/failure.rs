@@ -23,6 +23,8 @@ pub(in crate::store) enum DialFailure {
     /// Something that was asked on the way.
     #[error("{address}: {error}")]
     Answer { address: String, error: StoreError },
+    #[error("{address} does not let database {database} be used: {error}")]
+    Database { address: String, database: u16, error: StoreError },
     #[error("{address} is a {role}, not a primary")]
     Role { address: String, role: String },
     #[error("{0} is a sentinel: say so by cache.sentinel")]
@@ -67,6 +69,9 @@ impl DialFailure {
             }
             Self::Answer { .. } | Self::Silent { .. } => {
                 "see whether the server wants TLS (rediss://) or none (redis://), and that no firewall stands between"
+            }
+            Self::Database { .. } => {
+                "correct the number behind the host in cache.shared (Redis has 0 to 15), or add +select to what the user may do"
             }
             Self::Role { .. } => "name the primary in cache.shared, or its sentinels there with cache.sentinel",
             Self::Sentinel(_) => "write cache.sentinel = { master = \"…\" }",

@@ -78,7 +78,12 @@ pub(in crate::store) async fn open(
     let refused = |error: RedisError| DialFailure::of(&node.address, &Fault::of(&error));
     let server = introduce(&mut connection, &probe.client_name, push).await;
     if database != 0 {
-        answer(&mut connection, cmd("SELECT").arg(database)).await.map_err(refused)?;
+        answer(&mut connection, cmd("SELECT").arg(database)).await.map_err(|error| match Fault::of(&error) {
+            Fault { error: error @ StoreError::Refused(_), loss: None } => {
+                DialFailure::Database { address: node.address.to_string(), database, error }
+            }
+            fault => DialFailure::of(&node.address, &fault),
+        })?;
     }
     // In a cluster a replica says where its primary is, when it is asked for the key.
     if !server.is_cluster {
