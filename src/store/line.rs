@@ -19,7 +19,7 @@ use super::script::{PRIMARY, role};
 use crate::sync::{lock, read, write};
 
 /// So many messages may wait for one who listens; who is slower misses the oldest, and polls.
-const MESSAGES: usize = 256;
+const MESSAGES: usize = 32;
 
 /// A server is asked for its role no more often than this, and not waited for longer.
 const DOUBT: Duration = Duration::from_secs(5);

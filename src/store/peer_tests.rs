@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::real_tests::{echo, hello, settings, until};
-use super::scripted_peer::{Peer, Say, connected_to, exposition, good, is_echo, refused, start_with};
+use super::scripted_peer::{Peer, Say, connected_to, good, is_echo, refused, start_with};
 use super::*;
 
 #[tokio::test]
@@ -154,4 +154,13 @@ async fn a_refusal_that_may_have_any_reason_has_the_server_asked_whether_it_is_s
     until("it is asked", || peer.count("ROLE") == 1).await;
     assert_eq!(echo(&store).await, refused(Refusal::Other("ERR".into())));
     assert_eq!((peer.connections(), peer.count("ROLE")), (1, 1));
+}
+
+/// Metrics, as they are scraped.
+fn exposition(metrics: &StoreMetrics) -> String {
+    let mut registry = prometheus_client::registry::Registry::with_prefix("attache");
+    crate::telemetry::family::register(&mut registry, metrics.families());
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    text
 }

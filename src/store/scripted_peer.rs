@@ -158,11 +158,3 @@ pub(super) async fn connected_to(peer: &Peer) -> Store {
     assert!(store.wait_connected(Duration::from_secs(30)).await, "{store:?}");
     store
 }
-
-pub(super) fn exposition(metrics: &StoreMetrics) -> String {
-    let mut registry = prometheus_client::registry::Registry::with_prefix("attache");
-    crate::telemetry::family::register(&mut registry, metrics.families());
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    text
-}
