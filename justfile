@@ -35,6 +35,10 @@ fuzz *ARGS:
 bench FILTER="":
     cargo bench -- {{FILTER}}
 
+# attache beside other proxies, or two builds of it beside each other: `just side-by-side --help`.
+side-by-side *ARGS:
+    python3 benches/side_by_side {{ARGS}}
+
 # See it work.
 demo:
     cargo run --release -- demo

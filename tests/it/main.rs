@@ -70,6 +70,8 @@ mod rewrite_clients;
 mod schema;
 mod service_manager;
 mod shared_cache;
+#[cfg(target_os = "linux")]
+mod side_by_side;
 mod tidy;
 mod title_case;
 mod token_endpoint;

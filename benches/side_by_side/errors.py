@@ -1,0 +1,9 @@
+"""What goes wrong, by whose fault it is: the command line makes exit codes of it."""
+
+
+class Wrong(Exception):
+    """A proxy does not do what is measured: it would be a figure of something else."""
+
+
+class Missing(Exception):
+    """The machine lacks what was asked for by name."""
