@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import certificates, machine, programs, report, upstream
-from .errors import Missing, Wrong
+from .errors import Ended, Missing, Wrong
 from .figures import Samples
 from .processes import Processes
 from .proxies import Proxy
@@ -125,6 +125,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
+    except BrokenPipeError:
+        # `| head` has read enough. Python would say so once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return MEASURED
 
 
@@ -148,7 +151,10 @@ def _measure(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> int:
     attaches = _attaches(asked.attache) if wanted else []
     peers = _peers(parser, asked.proxies, found, versions)
     measured: list[Proxy] = [*attaches, *peers]
-    scale = QUICK if asked.quick else Scale()
+    wanted_scale = QUICK if asked.quick else Scale()
+    scale = wanted_scale.within(machine.raise_descriptors(wanted_scale.descriptors))
+    if scale != wanted_scale:
+        say(f"the limit on descriptors is low (ulimit -Hn): {scale.waiting:,} callers wait in place of {wanted_scale.waiting:,}")
     chosen = _chosen(parser, asked.scenarios, scenarios(scale))
     rounds, seconds, settle = (1, 1.0, 1.5) if asked.quick else (5, 3.0, 3.0)
     plan = Plan(asked.rounds or rounds, asked.seconds or seconds, scale, settle if asked.settle is None else asked.settle)
@@ -157,8 +163,6 @@ def _measure(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> int:
     cores = machine.cores(asked.proxy_core, asked.load_core)
     if cores.proxy == cores.load:
         say("there is one core only: the proxies share it with load and upstream")
-    if machine.raise_descriptors() < scale.waiting + 2_000:
-        say(f"the hard limit on descriptors is too low for {scale.waiting:,} callers: scenarios with them will fail (ulimit -Hn)")
     os.sched_setaffinity(0, {cores.load})
     # A closed terminal and a stopped job end it as ^C does: with everything that it has started.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -174,6 +178,9 @@ def _measure(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> int:
             run(world, measured, chosen, plan, outcome)
     except KeyboardInterrupt:
         interrupted = True
+    except Ended as error:
+        outcome.failures.append(str(error))
+        say(f"error: {error}")
     server = "nginx" if found.path("nginx") else "Python"
     how = {"rounds": plan.rounds, "seconds": plan.seconds, "load": _load(found), "upstream": server}
     names = [one.name for one in attaches]

@@ -7,3 +7,7 @@ class Wrong(Exception):
 
 class Missing(Exception):
     """The machine lacks what was asked for by name."""
+
+
+class Ended(Exception):
+    """What all proxies need is gone, so that nothing more can be measured."""

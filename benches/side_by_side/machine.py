@@ -27,13 +27,18 @@ def cores(proxy: int | None, load: int | None) -> Cores:
     return Cores(allowed[0] if proxy is None else proxy, allowed[-1] if load is None else load)
 
 
-def raise_descriptors() -> int:
-    """Ten thousand connections are ten thousand descriptors, in this and in each program started from here."""
+def raise_descriptors(wanted: int) -> int:
+    """So many for this and for each program started from here, or as many as it may have; says how many that are."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = 1 << 20
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        try:
+            # Root may.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+            return wanted
+        except (ValueError, OSError):
+            wanted = hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 def members(sessions: list[int]) -> list[int]:

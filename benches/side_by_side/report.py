@@ -52,10 +52,11 @@ def load(paths: list[Path]) -> dict[str, Any]:
             raise Missing(f"{path} is no file of --out, or one of another version of this program")
         for sample in one["samples"]:
             sample["run"] = run
+        one["headings"] = [_heading(one)]
         if not whole:
             whole = one
             continue
-        for name in ("attache", "peers", "scenarios", "samples", "failures"):
+        for name in ("headings", "attache", "peers", "scenarios", "samples", "failures"):
             whole[name] += [value for value in one[name] if value not in whole[name]]
         for why, names in one["left_out"].items():
             whole["left_out"].setdefault(why, []).extend(names)
@@ -67,7 +68,7 @@ def tables(document: dict[str, Any]) -> str:
     """All that was measured."""
     samples = Samples(document["samples"])
     proxies = document["attache"] + document["peers"]
-    parts = [_heading(document)]
+    parts = document.get("headings") or [_heading(document)]
     of_kind = {
         kind: [one for one in document["scenarios"] if one["kind"] == kind and samples.values(one["name"])]
         for kind in ("load", "memory", "start")
@@ -91,6 +92,8 @@ def compared(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Two runs. Their times are of two states of the machine: only ratios to a peer can be held beside each other."""
     before, after = Samples(old["samples"]), Samples(new["samples"])
     names = [one["name"] for one in new["scenarios"] if one["kind"] == "load"]
+    if not old["attache"] or not new["attache"]:
+        raise Missing("attache was not measured in both of these runs")
     first, last = old["attache"][-1], new["attache"][-1]
     rows = [["CPU for each", *(f"{last} / {peer}, {when}" for peer in new["peers"] for when in ("old", "new"))]]
     for name in names:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from . import machine, memory
 from .check import Standing, stand
-from .errors import Missing, Wrong
+from .errors import Ended, Missing, Wrong
 from .load import drive
 from .load.waiting_callers import Waiting
 from .machine import Foreign
@@ -85,7 +85,7 @@ def _loaded(world: World, proxies: list[Proxy], scenario: Scenario, plan: Plan, 
     beside = scenario.load.waiting if scenario.load else 0
     try:
         for proxy in proxies:
-            with _Failing(outcome, scenario, proxy):
+            with _Failing(world, outcome, scenario, proxy):
                 one = stand(world, proxy, scenario.setting)
                 standing.append(one)
                 if beside:
@@ -97,7 +97,7 @@ def _loaded(world: World, proxies: list[Proxy], scenario: Scenario, plan: Plan, 
         for number in range(plan.rounds):
             # There and back: who is first in a round has no advantage over all of them.
             for one in standing if number % 2 == 0 else standing[::-1]:
-                with _Failing(outcome, scenario, one.proxy):
+                with _Failing(world, outcome, scenario, one.proxy):
                     values, foreign = _turn(world, one, scenario, plan.seconds)
                     _keep(outcome, Sample(scenario.name, one.proxy.name, number, values, foreign), plan.rounds)
     finally:
@@ -133,7 +133,7 @@ def _fresh(world: World, proxies: list[Proxy], scenario: Scenario, plan: Plan, o
     rounds = min(plan.rounds, 3)
     for number in range(rounds):
         for proxy in proxies if number % 2 == 0 else proxies[::-1]:
-            with _Failing(outcome, scenario, proxy):
+            with _Failing(world, outcome, scenario, proxy):
                 foreign = Foreign(world.processes.sessions())
                 values = turn(world, proxy, scenario.setting, plan.scale, plan.settle)
                 others = foreign.cores()
@@ -150,7 +150,8 @@ def _keep(outcome: Outcome, sample: Sample, rounds: int) -> None:
 class _Failing:
     """Notes what goes wrong with one proxy, loudly, and lets the others go on."""
 
-    def __init__(self, outcome: Outcome, scenario: Scenario, proxy: Proxy) -> None:
+    def __init__(self, world: World, outcome: Outcome, scenario: Scenario, proxy: Proxy) -> None:
+        self._upstream = world.upstream
         self._outcome, self._where = outcome, f"{scenario.name}, {proxy.name}"
 
     def __enter__(self) -> None:
@@ -159,6 +160,10 @@ class _Failing:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         if not isinstance(error, (Wrong, OSError)):
             return False
+        if self._upstream and self._upstream.has_ended():
+            raise Ended(
+                f"the upstream ended by itself or was ended ({self._upstream.child.returncode}):\n{self._upstream.said()}"
+            )
         self._outcome.failures.append(f"{self._where}: {error}")
         say(f"  FAILED {self._where}: {error}")
         return True

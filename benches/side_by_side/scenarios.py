@@ -1,6 +1,6 @@
 """What is measured. Each row is one task for the proxies, and one way to ask for it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .world import LARGE
@@ -64,6 +64,16 @@ class Scale:
     waiting: int = 10_000
     beside: int = 9_000
     upstreams: int = 10_000
+
+    @property
+    def descriptors(self) -> int:
+        """A proxy that keeps one for the upstream beside each caller's needs twice as many, and has them in plenty."""
+        return 3 * (max(self.waiting, self.beside) + 2_000)
+
+    def within(self, descriptors: int) -> "Scale":
+        """No more callers than so many descriptors are enough for."""
+        most = max(100, (descriptors // 2 - 1_000) // 100 * 100)
+        return replace(self, waiting=min(self.waiting, most), beside=min(self.beside, most))
 
 
 #: For a look whether all of it works.

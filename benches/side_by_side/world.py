@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .machine import Cores
-from .processes import Processes
+from .processes import Process, Processes
 from .programs import Programs
 
 #: A small and a large answer. The small one is an API's, of which a proxy's own work is most of what it costs.
@@ -40,6 +40,8 @@ class World:
     plain_port: int = 0
     tls_port: int = 0
     token_port: int = 0
+    #: Without it all proxies would answer wrongly, and none of them would be to blame.
+    upstream: Process | None = None
 
     def write(self, name: str, text: str) -> Path:
         """A file that others on this machine cannot read."""

@@ -23,7 +23,7 @@ def start(world: World) -> None:
         made = world.certificates
         tls = [str(world.tls_port), str(made.certificate), str(made.key)] if made else []
         argv = python("upstream.server", *ports, *tls)
-    process = world.processes.start("upstream", argv, world.cores.load)
+    process = world.upstream = world.processes.start("upstream", argv, world.cores.load)
     target = Target(world.plain_port)
     until(process, "the upstream's first answer", 15, lambda: ask(target) is not None)
     _refuses_what_it_should(world)
