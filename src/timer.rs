@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
+
 /// How far apart two looks at the deadlines are.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
@@ -193,20 +195,30 @@ impl Limit {
     }
 }
 
-/// Runs a future for at most this long. The future is dropped on expiry.
-///
-/// # Errors
-/// [`Elapsed`] when the time is up first.
-pub(crate) async fn timeout<F: Future>(wait: Duration, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = std::pin::pin!(future);
-    let mut limit = Limit::after(wait);
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(output) = Pin::as_mut(&mut future).poll(cx) {
+pin_project! {
+    /// See [`timeout`]. Not an `async fn`, which would have room for the future twice: as it was given, and where it is polled.
+    pub(crate) struct Timeout<F> {
+        #[pin]
+        future: F,
+        limit: Limit,
+    }
+}
+
+/// Runs a future for at most this long: [`Elapsed`] when the time is up first. The future ends with this one.
+pub(crate) fn timeout<F: Future>(wait: Duration, future: F) -> Timeout<F> {
+    Timeout { future, limit: Limit::after(wait) }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        limit.poll(cx).map(|()| Err(Elapsed))
-    })
-    .await
+        this.limit.poll(cx).map(|()| Err(Elapsed))
+    }
 }
 
 #[cfg(test)]

@@ -57,10 +57,8 @@ pub(crate) async fn serve<H: ConnectionHandler>(
         let caller = CallerConnection::new(peer, accepted.at(), Some(permit), context.gauge.clone());
         let caller = Arc::new(caller.counted(address_guard));
         let (handler, mine) = (Rc::clone(&handler), serving.clone());
-        serving.drain.spawn(async move {
-            let panics = mine.panics.clone();
-            panics::counted(connection::serve(accepted, handler, caller, mine), &panics).await;
-        });
+        let panics = mine.panics.clone();
+        serving.drain.spawn(panics::counted(connection::serve(accepted, handler, caller, mine), panics));
     };
     // While the worker drains there is no time to wait for room.
     let begin_if_room = |accepted: Accepted| {

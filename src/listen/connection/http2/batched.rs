@@ -7,11 +7,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What may wait. Beyond this a write goes out with what waits, without being copied.
 const MAX_WAITING: usize = 32 * 1024;
+
+/// Buffers that a worker keeps for what waits next. A connection has one only while something waits.
+const MAX_SPARE: usize = 4;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A stream whose writes wait for [`Batch::poll_flush`].
 pub(super) struct Batched<S>(Rc<RefCell<Inner<S>>>);
@@ -21,57 +27,89 @@ pub(super) struct Batch<S>(Rc<RefCell<Inner<S>>>);
 
 struct Inner<S> {
     stream: S,
-    waiting: BytesMut,
+    /// What waits, behind what has been written of it.
+    buffer: Vec<u8>,
+    written: usize,
 }
 
 /// Both ends of one stream.
 pub(super) fn batched<S>(stream: S) -> (Batched<S>, Batch<S>) {
-    let inner = Rc::new(RefCell::new(Inner { stream, waiting: BytesMut::new() }));
+    let inner = Rc::new(RefCell::new(Inner { stream, buffer: Vec::new(), written: 0 }));
     (Batched(Rc::clone(&inner)), Batch(inner))
 }
 
+impl<S> Batch<S> {
+    /// How many bytes wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.borrow().waiting().len()
+    }
+}
+
 impl<S: AsyncWrite + Unpin> Batch<S> {
-    /// Ready when nothing waits any more. `rest`: nothing is expected to follow soon, so no memory is kept for it.
-    pub(super) fn poll_flush(&self, cx: &mut Context<'_>, rest: bool) -> Poll<io::Result<()>> {
+    /// Ready when nothing waits any more.
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.0.borrow_mut();
-        if inner.waiting.is_empty() {
+        if inner.waiting().is_empty() {
             return Poll::Ready(Ok(()));
         }
         ready!(inner.poll_waiting(cx))?;
-        if rest {
-            inner.waiting = BytesMut::new();
-        }
         Pin::new(&mut inner.stream).poll_flush(cx)
     }
 }
 
-impl<S: AsyncWrite + Unpin> Inner<S> {
-    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.waiting.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting))?;
-            self.take(written)?;
+impl<S> Inner<S> {
+    fn waiting(&self) -> &[u8] {
+        &self.buffer[self.written..]
+    }
+
+    fn add(&mut self, slices: &[IoSlice<'_>]) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(MAX_WAITING));
         }
-        Poll::Ready(Ok(()))
+        for slice in slices {
+            self.buffer.extend_from_slice(slice);
+        }
     }
 
     fn take(&mut self, written: usize) -> io::Result<()> {
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.waiting.advance(written);
+        self.written += written;
+        if self.waiting().is_empty() {
+            self.written = 0;
+            let mut spare = std::mem::take(&mut self.buffer);
+            spare.clear();
+            SPARE.with_borrow_mut(|kept| {
+                if kept.len() < MAX_SPARE {
+                    kept.push(spare);
+                }
+            });
+        }
         Ok(())
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Inner<S> {
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.waiting().is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.buffer[self.written..]))?;
+            self.take(written)?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what waits and these, in their order; how much of these has gone out.
     fn poll_write_all(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        while !self.waiting.is_empty() {
+        while !self.waiting().is_empty() {
             // Two slices at a time are what h2 writes: a frame's head and what is in it.
             let mut all = [IoSlice::new(&[]); 3];
-            all[0] = IoSlice::new(&self.waiting);
+            all[0] = IoSlice::new(&self.buffer[self.written..]);
             let more = slices.len().min(2);
             all[1..=more].copy_from_slice(&slices[..more]);
+            let waiting = self.waiting().len();
             let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &all[..=more]))?;
-            let of_these = written.saturating_sub(self.waiting.len());
+            let of_these = written.saturating_sub(waiting);
             self.take(written - of_these)?;
             if of_these > 0 {
                 return Poll::Ready(Ok(of_these));
@@ -99,12 +137,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Batched<S> {
     ) -> Poll<io::Result<usize>> {
         let inner = &mut *self.0.borrow_mut();
         let length = slices.iter().map(|slice| slice.len()).sum::<usize>();
-        if inner.waiting.len() + length > MAX_WAITING {
+        if inner.buffer.len() + length > MAX_WAITING {
             return inner.poll_write_all(cx, slices);
         }
-        for slice in slices {
-            inner.waiting.extend_from_slice(slice);
-        }
+        inner.add(slices);
         Poll::Ready(Ok(length))
     }
 
@@ -183,10 +219,10 @@ mod tests {
                 }
                 expected.extend(all);
                 if flush {
-                    let _later = batch.poll_flush(&mut cx, true);
+                    let _later = batch.poll_flush(&mut cx);
                 }
             }
-            while batch.poll_flush(&mut cx, false).is_pending() {}
+            while batch.poll_flush(&mut cx).is_pending() {}
             prop_assert!(batch.0.borrow().stream.taken == expected);
         }
     }

@@ -8,14 +8,15 @@ mod answer;
 mod batched;
 pub(in crate::listen) mod body;
 mod head;
+mod signal;
 mod stream;
 pub(in crate::listen) mod tunnel;
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, Stream as _};
@@ -26,11 +27,12 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::drive::Served;
-use super::state::ConnectionState;
+use super::state::{ConnectionState, InProgress};
 use crate::listen::handler::Handler;
 use crate::listen::panics;
 use crate::listen::settings::Limits;
 use batched::{Batch, Batched, batched};
+use signal::Signal;
 pub(super) use stream::Context as StreamContext;
 
 /// Streams of one caller at a time, and how much of the body of each may wait here.
@@ -43,15 +45,28 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What is kept of an answer that the caller has not taken, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// How often its streams and the connection look after each other before the rest of the worker has its turn.
+const MAX_ROUNDS: usize = 4;
+
+/// For how many turns of the worker what is to be written may wait for more.
+const MAX_PUT_OFF: u8 = 4;
+
 /// One caller's connection. Ready when it has ended.
 pub(super) struct Connection<S, G, F> {
     phase: Phase<Batched<S>>,
     batch: Batch<S>,
     state: Arc<ConnectionState>,
     begin: G,
-    streams: FuturesUnordered<F>,
+    /// Boxed: the set has room for one more than there are, which would be most of an idle connection.
+    streams: FuturesUnordered<Pin<Box<F>>>,
+    /// Who of the two has something to do: the streams, or h2's part, which reads, writes, and hands over requests.
+    streams_woken: Arc<Signal>,
+    http2_woken: Arc<Signal>,
     /// What of `CONNECTION_WINDOW` it has become.
     window: u32,
+    /// How many bytes waited after the last poll, and for how many turns.
+    waited: usize,
+    put_off: u8,
     finishing: bool,
 }
 
@@ -78,8 +93,9 @@ where
         .enable_connect_protocol()
         .handshake(io);
     let begin = move |request, respond| {
-        let (context, panics) = (Rc::clone(&context), panics.clone());
-        async move { panics::counted(stream::serve(context, request, respond), &panics).await }
+        let in_progress = InProgress::new(&context.state);
+        let serving = stream::serve(Rc::clone(&context), in_progress, request, respond);
+        panics::counted(serving, panics.clone())
     };
     Connection {
         phase: Phase::Handshake(Box::new(handshake)),
@@ -87,49 +103,12 @@ where
         state,
         begin,
         streams: FuturesUnordered::new(),
+        streams_woken: Signal::new(),
+        http2_woken: Signal::new(),
         window: CONNECTION_WINDOW,
+        waited: 0,
+        put_off: 0,
         finishing: false,
-    }
-}
-
-impl<S, G, F> Connection<S, G, F>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    G: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F,
-    F: Future<Output = ()>,
-{
-    fn poll_streams(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(())) = Pin::new(&mut self.streams).poll_next(cx) {}
-    }
-
-    fn poll_unflushed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        if let Phase::Handshake(handshake) = &mut self.phase {
-            let mut connection = ready!(Pin::new(handshake.as_mut()).poll(cx))?;
-            if self.finishing {
-                connection.graceful_shutdown();
-            }
-            self.phase = Phase::Open(Box::new(connection));
-        }
-        self.poll_open(cx)
-    }
-
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        loop {
-            // Before the connection, which then writes what they have to say.
-            self.poll_streams(cx);
-            let Phase::Open(connection) = &mut self.phase else { return Poll::Pending };
-            let Some(accepted) = ready!(connection.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
-            let (request, respond) = accepted?;
-            self.streams.push((self.begin)(request, respond));
-            // Uploads that the handler does not read must leave room for the others of this caller: a window for each stream, whether it is
-            // a request or has become a tunnel. It is never made smaller, for what has been promised may be on its way.
-            let streams = self.streams.len().max(self.state.in_progress() + 1);
-            let wanted = u32::try_from(streams).unwrap_or(MAX_STREAMS).saturating_mul(STREAM_WINDOW);
-            if wanted > self.window {
-                self.window = wanted;
-                connection.set_target_window_size(wanted);
-            }
-        }
     }
 }
 
@@ -142,10 +121,91 @@ where
     type Output = Result<(), h2::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = self.poll_unflushed(cx);
-        // What all streams have said by now leaves together. Of a connection that breaks here the next read tells.
-        let _later = self.batch.poll_flush(cx, self.streams.is_empty());
+        let polled = self.poll_rounds(cx);
+        if polled.is_pending() && self.puts_off() {
+            // Wakes this task again once the worker has looked at its sockets.
+            let _later = pin!(tokio::task::yield_now()).poll(cx);
+            return Poll::Pending;
+        }
+        // What all streams have said by now leaves together. h2's part goes on when there is room. Of a connection that breaks here the
+        // next read tells.
+        let waker = Waker::from(Arc::clone(&self.http2_woken));
+        let _later = self.batch.poll_flush(&mut Context::from_waker(&waker));
+        self.waited = self.batch.waiting();
         polled
+    }
+}
+
+impl<S, G, F> Connection<S, G, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    G: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F,
+    F: Future<Output = ()>,
+{
+    /// The streams first: h2's part then writes what they have to say.
+    fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        let (streams, http2) = (Arc::clone(&self.streams_woken), Arc::clone(&self.http2_woken));
+        streams.watch(cx.waker());
+        http2.watch(cx.waker());
+        let (for_streams, for_http2) = (Waker::from(Arc::clone(&streams)), Waker::from(Arc::clone(&http2)));
+        let mut has_begun = false;
+        for _ in 0..MAX_ROUNDS {
+            if streams.take() || has_begun {
+                let mut cx = Context::from_waker(&for_streams);
+                while let Poll::Ready(Some(())) = Pin::new(&mut self.streams).poll_next(&mut cx) {}
+                has_begun = false;
+            }
+            // One whose time is up reads its end, whether anything has come or not.
+            if http2.take() || self.state.is_expired() {
+                let before = self.streams.len();
+                if let Poll::Ready(ended) = self.poll_http2(&mut Context::from_waker(&for_http2)) {
+                    return Poll::Ready(ended);
+                }
+                has_begun = self.streams.len() > before;
+            }
+            if !has_begun && streams.rest() && http2.rest() {
+                return Poll::Pending;
+            }
+        }
+        if has_begun {
+            for_streams.wake_by_ref();
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_http2(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        if let Phase::Handshake(handshake) = &mut self.phase {
+            let mut connection = ready!(Pin::new(handshake.as_mut()).poll(cx))?;
+            if self.finishing {
+                connection.graceful_shutdown();
+            }
+            self.phase = Phase::Open(Box::new(connection));
+        }
+        let Phase::Open(connection) = &mut self.phase else { return Poll::Pending };
+        while let Some((request, respond)) = ready!(connection.poll_accept(cx)?) {
+            self.streams.push(Box::pin((self.begin)(request, respond)));
+            // Uploads that the handler does not read must leave room for the others of this caller: a window for each stream, whether it is
+            // a request or has become a tunnel. It is never made smaller, for what has been promised may be on its way.
+            let streams = u32::try_from(self.state.in_progress()).unwrap_or(MAX_STREAMS);
+            let wanted = streams.saturating_mul(STREAM_WINDOW);
+            if wanted > self.window {
+                self.window = wanted;
+                connection.set_target_window_size(wanted);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// True if what waits to be written waits for one more turn of the worker: other streams may have their answers in it. Alone, or
+    /// when the last turn has brought nothing, it leaves at once.
+    fn puts_off(&mut self) -> bool {
+        let waiting = self.batch.waiting();
+        let has_grown = waiting > self.waited;
+        self.waited = waiting;
+        let puts_off = has_grown && !self.streams.is_empty() && self.put_off < MAX_PUT_OFF;
+        self.put_off = if puts_off { self.put_off + 1 } else { 0 };
+        puts_off
     }
 }
 
@@ -163,5 +223,9 @@ where
         if let Phase::Open(connection) = &mut self.phase {
             connection.graceful_shutdown();
         }
+        Waker::from(Arc::clone(&self.http2_woken)).wake();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! One request on a stream, and its answer.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -43,15 +43,19 @@ struct Opening {
 /// Has one request answered, to the end of the answer's body or of the stream.
 pub(super) async fn serve<H: Handler>(
     context: Rc<Context<H>>,
+    in_progress: InProgress,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
-    let in_progress = InProgress::new(&context.state);
     let interims = Rc::new(Interims::default());
     let (request, opening) = received(request, &interims);
-    let handling = context.handler.handle(request, &context.caller);
+    let answer = {
+        // Pinned where it is made: handed on by value, it would have its room twice.
+        let handling = pin!(context.handler.handle(request, &context.caller));
+        answered(handling, &interims, &mut respond).await
+    };
     // There is none where the caller has given up.
-    let Some(answer) = answered(handling, &interims, &mut respond).await else { return };
+    let Some(answer) = answer else { return };
     let (head, body) = head::split(answer);
     let tunnel = opening.filter(|_| head.status().is_success());
     let ends = tunnel.is_none() && body.is_end_stream();
@@ -86,11 +90,10 @@ fn received(request: Request<RecvStream>, interims: &Rc<Interims>) -> (Request<I
 
 /// Waits for the answer; `None` if the caller gives up first, which ends what was begun for it.
 async fn answered<B>(
-    handling: impl Future<Output = Response<B>>,
+    mut handling: Pin<&mut impl Future<Output = Response<B>>>,
     interims: &Interims,
     respond: &mut SendResponse<Bytes>,
 ) -> Option<Response<B>> {
-    let mut handling = pin!(handling);
     poll_fn(|cx| {
         let polled = handling.as_mut().poll(cx);
         for interim in interims.take() {
