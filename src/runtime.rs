@@ -35,15 +35,14 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// True if this upstream is one of these.
-    #[must_use]
-    pub(crate) fn has_upstream(&self, id: u64) -> bool {
+    /// All that requests may go to.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         let unmatched = match &self.unmatched {
             UnmatchedRuntime::Deny => [None, None],
             UnmatchedRuntime::Pass { http, https, .. } => [Some(http), Some(https)],
         };
         let configured = self.routes.iter().map(|route| &route.upstream);
-        configured.chain(unmatched.into_iter().flatten()).any(|upstream| upstream.id == id)
+        configured.chain(unmatched.into_iter().flatten())
     }
 
     /// The listener that has these sockets; `None` if a reload has taken it away.

@@ -1,6 +1,7 @@
 //! `[credentials.X]` made a token source: its TLS, its keys, its identity.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::dpop::DpopKey;
@@ -11,7 +12,7 @@ use crate::oauth::{
 };
 use crate::secret::SecretError;
 use crate::sync::lock;
-use crate::tls::{IdentitySource, MinVersion, TlsError, client_config};
+use crate::tls::{ClientIdentity, ClientTls, IdentitySource, MinVersion, TlsError, client_config};
 
 /// Why a valid configuration cannot be made live.
 #[derive(Debug, thiserror::Error)]
@@ -93,23 +94,28 @@ pub(super) fn identity_of(name: &str, settings: &OAuthSettings, keys: &DpopKeys)
 /// # Errors
 /// A trust store that cannot be loaded, a key or certificate that is none, or settings no request can be made from.
 pub(crate) fn token_source(name: &str, settings: &OAuthSettings) -> Result<OAuthSource, BuildError> {
-    token_source_with(name, settings, &DpopKeys::default())
+    let made = &mut EndpointTls::default();
+    token_source_with(name, &Arc::new(settings.clone()), &DpopKeys::default(), made)
 }
 
-/// As [`token_source`], with the keys that have been made already.
+/// As [`token_source`], with the keys and the TLS that have been made already.
 pub(super) fn token_source_with(
     name: &str,
-    settings: &OAuthSettings,
+    settings: &Arc<OAuthSettings>,
     keys: &DpopKeys,
+    made: &mut EndpointTls,
 ) -> Result<OAuthSource, BuildError> {
-    let tls = token_endpoint_tls(name, settings)?;
+    let tls = token_endpoint_tls(name, settings, made)?;
     let key = keys.of(name, settings)?;
-    OAuthSource::new(settings.clone(), tls, key)
+    OAuthSource::new(Arc::clone(settings), tls, key)
         .map_err(|error| BuildError::Credential { name: name.to_owned(), error })
 }
 
+/// TLS towards token endpoints, by what is trusted and what is shown there: the same for most credentials.
+pub(super) type EndpointTls = HashMap<(Option<PathBuf>, Option<[u8; 32]>), ClientTls>;
+
 /// Trust, and the client's certificate where that is its proof (RFC 8705 section 2).
-fn token_endpoint_tls(name: &str, settings: &OAuthSettings) -> Result<rustls::ClientConfig, BuildError> {
+fn token_endpoint_tls(name: &str, settings: &OAuthSettings, made: &mut EndpointTls) -> Result<ClientTls, BuildError> {
     let failed = |error| BuildError::Tls { place: format!("credential {name:?}"), error };
     let identity = match &settings.client_auth {
         ClientAuth::Tls { certificate, key } => {
@@ -118,6 +124,13 @@ fn token_endpoint_tls(name: &str, settings: &OAuthSettings) -> Result<rustls::Cl
         }
         _ => None,
     };
-    client_config(settings.ca_file.as_deref(), &[b"h2", b"http/1.1"], identity.as_ref(), MinVersion::default())
-        .map_err(failed)
+    let key = (settings.ca_file.clone(), identity.as_ref().map(ClientIdentity::fingerprint));
+    if let Some(tls) = made.get(&key) {
+        return Ok(tls.clone());
+    }
+    let protocols: [&[u8]; 2] = [b"h2", b"http/1.1"];
+    let tls = client_config(settings.ca_file.as_deref(), &protocols, identity.as_ref(), MinVersion::default());
+    let tls = ClientTls::from(tls.map_err(failed)?);
+    made.insert(key, tls.clone());
+    Ok(tls)
 }

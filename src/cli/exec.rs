@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -151,7 +152,7 @@ fn beside(mut config: Config, listener: Option<&str>, any_user: bool) -> Result<
     }];
     // There is one caller, and it is asked nothing.
     for upstream in &mut config.upstreams {
-        upstream.route.callers = None;
+        Arc::make_mut(&mut upstream.route).callers = None;
     }
     config.admin = None;
     // What was read is what runs: a changed file must not bring the other listeners back.

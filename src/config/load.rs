@@ -6,9 +6,11 @@ use crate::config::checks::{self, tables::Tables};
 use crate::config::resolve;
 use crate::config::syntax::error::{ADD_LISTENER, ConfigErrors};
 use crate::config::syntax::file::{Environment, File, environment, read_text};
+use crate::config::syntax::named::Named;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::section::Section;
 use crate::config::syntax::value::Spanned;
+use crate::config::tables::upstreams::Upstream;
 use crate::config::tables::{
     admin, cache, callers, credentials, forward, intercept, limits, listeners, telemetry, upstreams,
 };
@@ -93,27 +95,22 @@ impl Config {
         let cache = root.table("cache");
         let cache_at = cache.as_ref().map(|table| table.at);
         let cache = cache.and_then(cache::cache);
+        let credential_tables = credentials.tables.into_iter().filter_map(|(name, table)| {
+            Some(Spanned { at: table.at, value: credentials::credential(name, table, cache_at.is_some())? })
+        });
+        let upstream_tables = upstreams.tables.into_iter().filter_map(|(name, table)| upstreams::upstream(name, table));
+        let caller_tables = callers.tables.into_iter().filter_map(|(name, table)| callers::caller(name, table));
         let tables = Tables {
             intercept_at,
             cache_at,
             listeners: listeners.tables.into_iter().map(|(name, table)| listeners::listener(name, table)).collect(),
             admin: root.table("admin").and_then(admin::admin),
             upstream_names: upstreams.names,
-            upstreams: upstreams
-                .tables
-                .into_iter()
-                .filter_map(|(name, table)| upstreams::upstream(name, table))
-                .collect(),
+            upstreams: Named::new(upstream_tables, Upstream::name),
             credential_names: credentials.names,
-            credentials: credentials
-                .tables
-                .into_iter()
-                .filter_map(|(name, table)| {
-                    Some(Spanned { at: table.at, value: credentials::credential(name, table, cache_at.is_some())? })
-                })
-                .collect(),
+            credentials: Named::new(credential_tables, |credential| &credential.value.name),
             caller_names: callers.names,
-            callers: callers.tables.into_iter().filter_map(|(name, table)| callers::caller(name, table)).collect(),
+            callers: Named::new(caller_tables, |caller| &caller.name),
             forward: root.table("forward").map(forward::forward).unwrap_or_default(),
         };
         let limits = root.table("limits").map(limits::limits).unwrap_or_default();

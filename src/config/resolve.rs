@@ -1,7 +1,11 @@
 //! From tables to settings: every name has become what it names.
 
+use std::sync::Arc;
+
 use crate::config::checks::callers;
 use crate::config::checks::tables::{Tables, reached};
+use crate::config::syntax::named::Named;
+use crate::config::syntax::value::Spanned;
 use crate::config::tables::listeners::Mode;
 use crate::config::tables::parent_proxy::Via;
 use crate::config::tables::upstreams;
@@ -11,10 +15,14 @@ use crate::listen::Limits;
 use crate::proxy::ListenerMode;
 use crate::telemetry::TelemetrySettings;
 use crate::tls::AuthoritySource;
-use crate::upstream::UpstreamSettings;
 
 /// The plain settings. Whatever could not be read is left out here, and is a problem already.
-pub(super) fn settings(tables: Tables<'_>, source: &str, limits: Limits, intercept: Option<AuthoritySource>) -> Config {
+pub(super) fn settings(
+    mut tables: Tables<'_>,
+    source: &str,
+    limits: Limits,
+    intercept: Option<AuthoritySource>,
+) -> Config {
     let listeners = tables.listeners.iter().filter_map(|listener| {
         let upstreams = reached(listener, &tables.upstreams);
         let upstreams = upstreams.iter().map(|upstream| upstream.config.connection.name.clone()).collect();
@@ -36,22 +44,21 @@ pub(super) fn settings(tables: Tables<'_>, source: &str, limits: Limits, interce
         })
     });
     let listeners = listeners.collect();
-    let mut credentials: Vec<CredentialSettings> =
-        tables.credentials.into_iter().map(|credential| credential.value).collect();
-    for upstream in &tables.upstreams {
-        keep_member(&mut credentials, &upstream.config);
+    for upstream in tables.upstreams.iter() {
+        keep_member(&mut tables.credentials, &upstream.config);
     }
+    let credentials = tables.credentials.into_tables().into_iter().map(|credential| credential.value).collect();
     let forward_via = tables.forward.via.clone();
-    let resolved = |upstream: upstreams::Upstream| {
+    let resolved = |mut upstream: upstreams::Upstream| {
         let via = match upstream.via.map(|via| via.value) {
             None | Some(Via::Direct) => None,
             Some(Via::AsForward) => forward_via.clone(),
             Some(Via::Proxy(proxy)) => Some(proxy),
         };
-        let connection = UpstreamSettings { via, ..upstream.config.connection };
-        UpstreamConfig { connection, ..upstream.config }
+        Arc::make_mut(&mut upstream.config.connection).via = via;
+        upstream.config
     };
-    let upstreams = tables.upstreams.into_iter().map(resolved).collect();
+    let upstreams = tables.upstreams.into_tables().into_iter().map(resolved).collect();
     Config {
         source: source.to_owned(),
         file: None,
@@ -70,12 +77,13 @@ pub(super) fn settings(tables: Tables<'_>, source: &str, limits: Limits, interce
 }
 
 /// `origin_from` is a wish of the upstream's, and its credential's token request has to know of it.
-fn keep_member(credentials: &mut [CredentialSettings], upstream: &UpstreamConfig) {
+fn keep_member(credentials: &mut Named<Spanned<CredentialSettings>>, upstream: &UpstreamConfig) {
     let Some(member) = &upstream.route.origin_from else { return };
-    let credential = credentials.iter_mut().find(|credential| Some(&credential.name) == upstream.credential.as_ref());
-    if let Some(CredentialKind::OAuth(token)) = credential.map(|credential| &mut credential.kind)
+    let credential = upstream.credential.as_ref().and_then(|name| credentials.named_mut(name));
+    if let Some(CredentialKind::OAuth(token)) = credential.map(|credential| &mut credential.value.kind)
         && !token.oauth.members.contains(member)
     {
-        token.oauth.members.push(member.clone());
+        let token = Arc::make_mut(token);
+        Arc::make_mut(&mut token.oauth).members.push(member.clone());
     }
 }

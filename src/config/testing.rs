@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Config, ConfigErrors};
 use crate::credential::{CredentialKind, TokenSettings};
@@ -15,7 +16,7 @@ pub(crate) fn config(text: &str) -> Config {
 /// How the first credential of a text is asked for.
 pub(crate) fn token_settings(text: &str) -> TokenSettings {
     match config(text).credentials.remove(0).kind {
-        CredentialKind::OAuth(token) => *token,
+        CredentialKind::OAuth(token) => Arc::unwrap_or_clone(token),
         CredentialKind::Fixed(_) => panic!("a fixed credential is not asked for"),
     }
 }

@@ -1,6 +1,8 @@
 //! A configuration that was read: plain settings, every default filled in.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::caller::CallerSettings;
 use crate::config::syntax::error::Problem;
@@ -44,6 +46,37 @@ pub struct Config {
     pub(crate) variables: Vec<String>,
     /// What is allowed but unwise, e.g. a secret written into the file.
     pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// The same, with what the other says as well held once for both: most of a file stays as it is.
+    #[must_use]
+    pub(crate) fn sharing(mut self, other: &Self) -> Self {
+        let known: HashMap<&str, &CredentialSettings> = other.credentials_by_name();
+        for own in &mut self.credentials {
+            if let Some(known) = known.get(own.name.as_str()).filter(|known| ***known == *own) {
+                own.clone_from(known);
+            }
+        }
+        let known: HashMap<&str, &UpstreamConfig> =
+            other.upstreams.iter().map(|upstream| (upstream.connection.name.as_str(), upstream)).collect();
+        for own in &mut self.upstreams {
+            let Some(known) = known.get(own.connection.name.as_str()) else { continue };
+            if known.connection == own.connection {
+                own.connection = Arc::clone(&known.connection);
+            }
+            if known.route == own.route {
+                own.route = Arc::clone(&known.route);
+            }
+        }
+        self
+    }
+
+    /// `[credentials.X]`, to be looked up.
+    #[must_use]
+    pub(crate) fn credentials_by_name(&self) -> HashMap<&str, &CredentialSettings> {
+        self.credentials.iter().map(|credential| (credential.name.as_str(), credential)).collect()
+    }
 }
 
 /// A file that was read, and what was in it.
@@ -97,9 +130,34 @@ pub(crate) struct AdminConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct UpstreamConfig {
     /// How it is reached.
-    pub(crate) connection: UpstreamSettings,
+    pub(crate) connection: Arc<UpstreamSettings>,
     /// What may pass, and how.
-    pub(crate) route: RouteSettings,
+    pub(crate) route: Arc<RouteSettings>,
     /// The name of its credential.
     pub(crate) credential: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{CREDENTIAL, config, forward, upstream};
+
+    #[test]
+    fn what_two_configurations_say_alike_is_held_once() {
+        let with = |rest: &str| {
+            let two =
+                upstream("a", "https://a.test", "credential = \"key\"\n") + &upstream("b", "https://b.test", rest);
+            config(&forward(&format!("{two}{CREDENTIAL}")))
+        };
+        let (old, plain) = (with(""), with("http = \"refuse\"\n"));
+        let new = plain.clone().sharing(&old);
+        assert_eq!(new, plain, "nothing else is said by it");
+        let same = |at: usize| {
+            let (old, new) = (&old.upstreams[at], &new.upstreams[at]);
+            (Arc::ptr_eq(&old.connection, &new.connection), Arc::ptr_eq(&old.route, &new.route))
+        };
+        assert_eq!((same(0), same(1)), ((true, true), (true, false)));
+        let (Some(old), Some(new)) = (old.credentials[0].oauth(), new.credentials[0].oauth()) else { panic!() };
+        assert!(std::ptr::eq(old, new));
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) struct CredentialSettings {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CredentialKind {
     /// `oauth2`: a token that is asked for.
-    OAuth(Box<TokenSettings>),
+    OAuth(Arc<TokenSettings>),
     /// `bearer`, `basic`, `header`: a secret that is there already.
     Fixed(Arc<FixedSettings>),
 }
@@ -33,7 +33,7 @@ pub(crate) enum CredentialKind {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TokenSettings {
     /// How it is obtained.
-    pub(crate) oauth: OAuthSettings,
+    pub(crate) oauth: Arc<OAuthSettings>,
     /// When it is replaced.
     pub(crate) refresh: RefreshSettings,
     /// Where it goes.
@@ -62,7 +62,7 @@ pub(crate) enum Unshared {
 impl TokenSettings {
     /// Why its tokens are not shared with other replicas; `None` if they are, where there is a `[cache]`.
     #[must_use]
-    pub(crate) const fn unshared(&self) -> Option<Unshared> {
+    pub(crate) fn unshared(&self) -> Option<Unshared> {
         if self.shared { Unshared::by_nature(&self.oauth) } else { Some(Unshared::Configured) }
     }
 }
@@ -104,7 +104,7 @@ pub(crate) enum FixedScheme {
 impl CredentialSettings {
     /// Why nothing of it is shared with other replicas; `None` if its tokens are, where there is a `[cache]`.
     #[must_use]
-    pub(crate) const fn unshared(&self) -> Option<Unshared> {
+    pub(crate) fn unshared(&self) -> Option<Unshared> {
         match &self.kind {
             CredentialKind::OAuth(token) => token.unshared(),
             CredentialKind::Fixed(_) => Some(Unshared::Fixed),

@@ -27,6 +27,7 @@ use super::endpoint_url::host_and_port;
 use crate::dial::{AddressPolicy, DialError, Host, Names, OwnAddresses, ParentProxy, Target, Transport, dial};
 use crate::http2::Http2Fault;
 use crate::sync::lock;
+use crate::tls::ClientTls;
 
 /// Token requests are minutes apart: a connection kept for long is one that the other side has closed.
 const IDLE: Duration = Duration::from_secs(20);
@@ -39,9 +40,7 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// The ways to one authorization server, and the connection that was used last.
 pub(super) struct Connections {
-    tls: TlsConnector,
-    /// The same, offering HTTP/1.1 alone.
-    tls_http1: TlsConnector,
+    tls: ClientTls,
     /// The server has said that it wants no HTTP/2.
     http1_alone: AtomicBool,
     parent_proxy: Option<ParentProxy>,
@@ -154,13 +153,10 @@ impl Unsaid {
 }
 
 impl Connections {
-    pub(super) fn new(tls: rustls::ClientConfig, parent_proxy: Option<ParentProxy>) -> Self {
+    pub(super) fn new(tls: ClientTls, parent_proxy: Option<ParentProxy>) -> Self {
         let (own, shelf) = (OwnAddresses::default(), Arc::default());
-        let mut http1 = tls.clone();
-        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let (tls, tls_http1) = (TlsConnector::from(Arc::new(tls)), TlsConnector::from(Arc::new(http1)));
         let http1_alone = AtomicBool::new(false);
-        Self { tls, tls_http1, http1_alone, parent_proxy, own, dialled: Mutex::default(), shelf }
+        Self { tls, http1_alone, parent_proxy, own, dialled: Mutex::default(), shelf }
     }
 
     /// The parent proxy that is gone through, as `host:port`, for people.
@@ -247,8 +243,8 @@ impl Connections {
         }
         let name = ServerName::try_from(host.bare().to_owned());
         let name = name.map_err(|_no_name| Failure::Request)?;
-        let tls = if self.http1_alone.load(Ordering::Relaxed) { &self.tls_http1 } else { &self.tls };
-        let stream = tls.connect(name, transport).await.map_err(Failure::Tls)?;
+        let tls = if self.http1_alone.load(Ordering::Relaxed) { &self.tls.http1 } else { &self.tls.any };
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, transport).await.map_err(Failure::Tls)?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             Connection::http2(to, stream).await
         } else {

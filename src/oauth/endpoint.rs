@@ -18,6 +18,7 @@ use super::request::{TokenRequest, grant};
 use super::settings::OAuthSettings;
 use super::{coding, failure};
 use crate::dial::ParentProxy;
+use crate::tls::ClientTls;
 use crate::token::{TokenError, TokenErrorKind};
 
 /// The largest answer that is read. A token may take 16 KiB of it.
@@ -34,7 +35,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(settings: &OAuthSettings, tls: rustls::ClientConfig) -> Result<Self, String> {
+    pub(super) fn new(settings: &OAuthSettings, tls: ClientTls) -> Result<Self, String> {
         let parent_proxy = settings.proxy.clone().map(ParentProxy::new).transpose();
         let parent_proxy =
             parent_proxy.map_err(|error| format!("the proxy for token requests cannot be used: {error}"))?;

@@ -28,6 +28,7 @@ use tokio::sync::Semaphore;
 
 use crate::dpop::{DpopKey, Nonces};
 use crate::secret::{Secret, SecretError, SecretSource};
+use crate::tls::ClientTls;
 use crate::token::{About, Ask, Expires, FetchedToken, Fetching, TokenError, TokenErrorKind, TokenSource};
 
 pub(crate) use endpoint_url::{EndpointUrl, UnfitUrl};
@@ -80,20 +81,20 @@ impl OAuthSource {
     /// When the token endpoint has no host, holds user information, or is plain `http` to another machine (RFC 6749
     /// section 3.2 requires TLS), or when the HTTP client cannot be built.
     pub(crate) fn new(
-        settings: OAuthSettings,
-        tls: rustls::ClientConfig,
+        settings: impl Into<Arc<OAuthSettings>>,
+        tls: impl Into<ClientTls>,
         dpop: Option<DpopKey>,
     ) -> Result<Self, InvalidSettings> {
-        let endpoint = Endpoint::new(&settings, tls).map_err(InvalidSettings)?;
+        let settings = settings.into();
+        let endpoint = Endpoint::new(&settings, tls.into()).map_err(InvalidSettings)?;
         let discovery = match (&settings.server.token_endpoint, &settings.server.issuer) {
             (Some(url), _) => EndpointUrl::configured("token_endpoint", url).map(|_checked| None),
             (None, Some(issuer)) => Discovery::new(issuer).map(Some),
             (None, None) => Err("there is neither a token_endpoint nor an issuer".to_owned()),
         };
         let discovery = discovery.map_err(InvalidSettings)?;
-        let (settings, working) = (Arc::new(settings), AtomicUsize::new(0));
         let (nonces, reading) = (Nonces::default(), Arc::new(Semaphore::new(READING)));
-        let exchanging = Semaphore::new(EXCHANGES);
+        let (exchanging, working) = (Semaphore::new(EXCHANGES), AtomicUsize::new(0));
         Ok(Self { settings, endpoint, discovery, dpop, nonces, reading, exchanging, working })
     }
 

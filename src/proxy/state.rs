@@ -1,5 +1,6 @@
 //! One worker's request path: what its steps have in common. The steps themselves are in `mod.rs`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
@@ -102,7 +103,8 @@ impl Proxy {
     /// Closes connections that have been idle for too long; the worker calls it every few seconds.
     pub(crate) fn sweep(&self) {
         let runtime = self.runtime.current();
-        self.pool.sweep(|upstream| runtime.has_upstream(upstream));
+        let known: HashSet<u64> = runtime.upstreams().map(|upstream| upstream.id).collect();
+        self.pool.sweep(|upstream| known.contains(&upstream));
         self.replays.sweep();
     }
 

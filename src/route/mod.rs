@@ -31,7 +31,7 @@ pub(crate) struct Route {
     /// What authorizes them; `None` passes them without.
     pub(crate) credential: Option<Arc<Credential>>,
     /// What may pass, and how.
-    pub(crate) settings: RouteSettings,
+    pub(crate) settings: Arc<RouteSettings>,
     /// What the upstream did with this credential's tokens.
     pub(crate) renewals: Arc<Renewals>,
     /// `requests_per_second`.

@@ -2,6 +2,7 @@
 //! atomics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -38,43 +39,43 @@ pub(crate) struct RequestMetrics {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    listener: String,
-    upstream: String,
+    listener: Arc<str>,
+    upstream: Arc<str>,
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct RouteLabels {
-    listener: String,
-    upstream: String,
+    listener: Arc<str>,
+    upstream: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct UnauthorizedLabels {
-    upstream: String,
+    upstream: Arc<str>,
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct TunnelLabels {
-    listener: String,
+    listener: Arc<str>,
     injected: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct ActionLabels {
-    upstream: String,
+    upstream: Arc<str>,
     action: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct ListenerLabel {
-    listener: String,
+    listener: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct AttemptLabels {
-    listener: String,
+    listener: Arc<str>,
     outcome: &'static str,
 }
 
@@ -85,7 +86,7 @@ struct OutcomeLabel {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct UpstreamLabel {
-    upstream: String,
+    upstream: Arc<str>,
 }
 
 impl RequestMetrics {
@@ -135,13 +136,16 @@ impl RequestMetrics {
     /// The counters of one listener and upstream.
     #[must_use]
     pub(crate) fn route(&self, listener: &str, upstream: &str) -> RouteMetrics {
+        // Its series have these in common.
+        let (listener, upstream): (Arc<str>, Arc<str>) = (listener.into(), upstream.into());
+        let (of_listener, of_upstream) = (|| Arc::clone(&listener), || Arc::clone(&upstream));
         let request = |outcome| {
-            let labels = RequestLabels { listener: listener.into(), upstream: upstream.into(), outcome };
+            let labels = RequestLabels { listener: of_listener(), upstream: of_upstream(), outcome };
             self.requests.get(labels)
         };
-        let action = |action| self.caller_authorization.get(ActionLabels { upstream: upstream.into(), action });
-        let tunnel = |injected| self.tunnels.get(TunnelLabels { listener: listener.into(), injected });
-        let durations = self.durations.get(RouteLabels { listener: listener.into(), upstream: upstream.into() });
+        let action = |action| self.caller_authorization.get(ActionLabels { upstream: of_upstream(), action });
+        let tunnel = |injected| self.tunnels.get(TunnelLabels { listener: of_listener(), injected });
+        let durations = self.durations.get(RouteLabels { listener: of_listener(), upstream: of_upstream() });
         RouteMetrics {
             injected: request("injected"),
             passed: request("passed"),
@@ -155,7 +159,7 @@ impl RequestMetrics {
             rejected: action("reject"),
             tunnels: tunnel("false"),
             tunnels_opened: tunnel("true"),
-            would_deny: self.would_deny.get(ListenerLabel { listener: listener.into() }),
+            would_deny: self.would_deny.get(ListenerLabel { listener: of_listener() }),
         }
     }
 
@@ -185,7 +189,7 @@ impl RequestMetrics {
     pub(crate) fn requests_of(&self, upstream: &str) -> BTreeMap<&'static str, u64> {
         let mut counts = BTreeMap::new();
         self.requests.for_each(|labels, counter| {
-            if labels.upstream == upstream {
+            if *labels.upstream == *upstream {
                 *counts.entry(labels.outcome).or_default() += counter.get();
             }
         });
@@ -196,7 +200,7 @@ impl RequestMetrics {
     pub(crate) fn unauthorized_of(&self, upstream: &str) -> BTreeMap<&'static str, u64> {
         let mut counts = BTreeMap::new();
         self.unauthorized.for_each(|labels, counter| {
-            if labels.upstream == upstream {
+            if *labels.upstream == *upstream {
                 counts.insert(labels.outcome, counter.get());
             }
         });
@@ -207,7 +211,7 @@ impl RequestMetrics {
     pub(crate) fn tunnels_of(&self, listener: &str) -> BTreeMap<&'static str, u64> {
         let mut counts = BTreeMap::new();
         self.tunnels.for_each(|labels, counter| {
-            if labels.listener == listener {
+            if *labels.listener == *listener {
                 counts.insert(labels.injected, counter.get());
             }
         });
@@ -218,7 +222,7 @@ impl RequestMetrics {
     pub(crate) fn would_deny_of(&self, listener: &str) -> u64 {
         let mut count = 0;
         self.would_deny.for_each(|labels, counter| {
-            if labels.listener == listener {
+            if *labels.listener == *listener {
                 count += counter.get();
             }
         });
@@ -229,7 +233,7 @@ impl RequestMetrics {
     pub(crate) fn latency_of(&self, upstream: &str) -> Option<Quantiles> {
         let mut all = Vec::new();
         self.durations.for_each(|labels, durations| {
-            if labels.upstream == upstream {
+            if *labels.upstream == *upstream {
                 all.push(durations.clone());
             }
         });

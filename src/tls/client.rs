@@ -13,6 +13,22 @@ use super::identity::ClientIdentity;
 use super::pinned::FileVerifier;
 use super::provider::provider;
 
+/// What a client's handshakes are made with: HTTP/2 or else HTTP/1.1, and HTTP/1.1 alone. A clone is the same, with the same
+/// sessions.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientTls {
+    pub(crate) any: Arc<ClientConfig>,
+    pub(crate) http1: Arc<ClientConfig>,
+}
+
+impl From<ClientConfig> for ClientTls {
+    fn from(any: ClientConfig) -> Self {
+        let mut http1 = any.clone();
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self { any: Arc::new(any), http1: Arc::new(http1) }
+    }
+}
+
 /// A client configuration that trusts the certificates of `ca_file`, or the system's, offers these ALPN protocols, and shows
 /// `identity` to a server that asks for a certificate. The server's name is always verified.
 ///

@@ -16,7 +16,7 @@ mod validity;
 pub(crate) use authority::CertificateAuthority;
 pub(crate) use authority_source::AuthoritySource;
 pub(crate) use certificates::certificate_thumbprint;
-pub(crate) use client::{MinVersion, client_config};
+pub(crate) use client::{ClientTls, MinVersion, client_config};
 pub(crate) use error::TlsError;
 pub(crate) use fault::{HandshakeFault, Keys, broken_reason, handshake_reason, refused_identity};
 pub(crate) use identity::{ClientIdentity, IdentitySource};

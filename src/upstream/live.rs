@@ -12,7 +12,7 @@ use rustls_pki_types::ServerName;
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::settings::UpstreamSettings;
 use crate::dial::{AddressPolicy, Names, Origin, OriginPattern, OwnAddresses, ParentProxy};
-use crate::tls::ClientIdentity;
+use crate::tls::{ClientIdentity, ClientTls};
 
 /// What a TLS handshake offers to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,16 +26,14 @@ pub(super) enum Offer {
 /// A configured upstream, live: shared by all workers, immutable.
 pub(crate) struct Upstream {
     /// What the configuration says.
-    pub(crate) settings: UpstreamSettings,
+    pub(crate) settings: Arc<UpstreamSettings>,
     /// The certificate that is shown to a server which asks for one: its own, or that of its credential.
     pub(crate) identity: Option<ClientIdentity>,
     /// Open connections of all workers.
     pub(crate) connections: Gauge,
     /// Keys the pools: two upstreams never share a connection, even to one origin.
     pub(crate) id: u64,
-    tls: Option<Arc<rustls::ClientConfig>>,
-    /// The same, offering HTTP/1.1 alone.
-    tls_http1: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<ClientTls>,
     pub(super) addresses: AddressPolicy,
     pub(super) own: Arc<OwnAddresses>,
     /// Where hosts are looked up that callers choose: of an upstream with more than one origin.
@@ -49,9 +47,9 @@ impl Upstream {
     /// An upstream without connections. `tls` is there exactly for an `https` origin, and shows `identity`.
     #[must_use]
     pub(crate) fn new(
-        settings: UpstreamSettings,
+        settings: Arc<UpstreamSettings>,
         identity: Option<ClientIdentity>,
-        tls: Option<Arc<rustls::ClientConfig>>,
+        tls: Option<ClientTls>,
         addresses: AddressPolicy,
         own: Arc<OwnAddresses>,
         connections: Gauge,
@@ -62,25 +60,8 @@ impl Upstream {
             OriginPattern::Wildcard { .. } => None,
         };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let tls_http1 = tls.as_deref().map(|tls| {
-            let mut tls = tls.clone();
-            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-            Arc::new(tls)
-        });
         let names = Names::configured().clone();
-        Self {
-            settings,
-            identity,
-            connections,
-            id,
-            tls,
-            tls_http1,
-            addresses,
-            own,
-            names,
-            parent_proxy: None,
-            authority,
-        }
+        Self { settings, identity, connections, id, tls, addresses, own, names, parent_proxy: None, authority }
     }
 
     /// The same, with the hosts that its callers choose looked up there.
@@ -119,14 +100,15 @@ impl Upstream {
         self.tls.is_some()
     }
 
-    pub(super) const fn tls(&self, offer: Offer) -> Option<&Arc<rustls::ClientConfig>> {
-        match offer {
-            Offer::Any => self.tls.as_ref(),
-            Offer::Http1 => self.tls_http1.as_ref(),
-        }
+    pub(super) fn tls(&self, offer: Offer) -> Option<&Arc<rustls::ClientConfig>> {
+        let tls = self.tls.as_ref()?;
+        Some(match offer {
+            Offer::Any => &tls.any,
+            Offer::Http1 => &tls.http1,
+        })
     }
 
-    pub(super) const fn is_single_origin(&self) -> bool {
+    pub(super) fn is_single_origin(&self) -> bool {
         matches!(self.settings.origin, OriginPattern::Exact(_))
     }
 

@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::app::build::known::Known;
 use crate::app::build::provider::{RequestSettings, TokenProvider, Wanted};
-use crate::app::build::state::{BuildContext, Built};
-use crate::app::sources::{BuildError, identity_of, token_source_with};
+use crate::app::build::state::BuildContext;
+use crate::app::sources::{BuildError, EndpointTls, identity_of, token_source_with};
 use crate::config::Config;
 use crate::credential::{
     Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
@@ -15,6 +16,9 @@ use crate::fleet::{SharedCredential, SharedIdentity, WAITING_FOR_OTHERS, shared_
 use crate::oauth::{Grant, Identity, OAuthSettings, SubjectSource};
 use crate::token::{Clock, RefreshSettings, Spent, TokenCache};
 
+/// A cache, and how its tokens are asked for.
+type Asked = (Arc<TokenCache>, Arc<RequestSettings>);
+
 /// One token cache for each identity: credentials with equal token requests share theirs, if they trust the same server and
 /// go the same way. What they say about holding the token is the first one's, but for `required`: that is said by any of
 /// them.
@@ -22,17 +26,18 @@ pub(crate) fn providers(
     context: &BuildContext,
     config: &Config,
     identities: &[Option<Identity>],
-    before: Option<&Built>,
+    known: &Known<'_>,
 ) -> Result<Vec<TokenProvider>, BuildError> {
-    let mut made: Vec<(Identity, Arc<TokenCache>, Arc<RequestSettings>)> = Vec::new();
+    let mut made: HashMap<Identity, Vec<Asked>> = HashMap::new();
     let live = |wanted: Identity, own: &Arc<RequestSettings>| {
-        before.iter().flat_map(|built| &built.providers).find_map(|provider| match provider {
-            TokenProvider::Tokens(identity, cache, settings) if *identity == wanted && settings == own => {
-                Some(Arc::clone(cache))
+        known.asking_as(wanted).find_map(|provider| match provider {
+            TokenProvider::Tokens(_, cache, settings) if settings == own => {
+                Some((Arc::clone(cache), Arc::clone(settings)))
             }
             _ => None,
         })
     };
+    let mut tls = EndpointTls::default();
     let wanted = wanted(config, identities);
     let mut providers = Vec::with_capacity(config.credentials.len());
     for (CredentialSettings { name, kind, .. }, identity) in config.credentials.iter().zip(identities) {
@@ -40,7 +45,7 @@ pub(crate) fn providers(
             (CredentialKind::OAuth(token), Some(identity)) => (token, identity),
             (CredentialKind::OAuth(token), None) => (token, identity_of(name, &token.oauth, &context.dpop_keys)?),
             (CredentialKind::Fixed(settings), _) => {
-                providers.push(TokenProvider::Fixed(fixed(context, name, settings, before)));
+                providers.push(TokenProvider::Fixed(fixed(context, name, settings, known)));
                 continue;
             }
         };
@@ -49,21 +54,24 @@ pub(crate) fn providers(
         if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
             providers.push(TokenProvider::Exchange(
                 identity,
-                exchange(context, name, token, identity, &own, before)?,
+                exchange(context, name, token, identity, (&own, known), &mut tls)?,
                 own,
             ));
             continue;
         }
         // Of several that ask in one way, the first says how the rest is done.
-        let shared = made.iter().find(|(known, _, settings)| *known == identity && settings.leads_as(&own));
+        let asking = made.entry(identity).or_default();
+        let shared = asking.iter().find(|(_, settings)| settings.leads_as(&own));
         let (cache, settings) = match shared {
-            Some((_, cache, settings)) => (Arc::clone(cache), Arc::clone(settings)),
+            Some((cache, settings)) => (Arc::clone(cache), Arc::clone(settings)),
             None => match live(identity, &own) {
-                Some(cache) => (cache, own),
-                None => (cache(context, name, token, identity)?, own),
+                Some(live) => live,
+                None => (cache(context, name, token, identity, &mut tls)?, own),
             },
         };
-        made.push((identity, Arc::clone(&cache), Arc::clone(&settings)));
+        if shared.is_none() {
+            asking.push((Arc::clone(&cache), Arc::clone(&settings)));
+        }
         providers.push(TokenProvider::Tokens(identity, cache, settings));
     }
     if config.cache.is_some() {
@@ -109,8 +117,9 @@ fn cache(
     name: &str,
     token: &TokenSettings,
     identity: Identity,
+    tls: &mut EndpointTls,
 ) -> Result<Arc<TokenCache>, BuildError> {
-    let source = Box::new(token_source_with(name, &token.oauth, &context.dpop_keys)?);
+    let source = Box::new(token_source_with(name, &token.oauth, &context.dpop_keys, tls)?);
     let settings = token.refresh.clone();
     let (control, metrics) = (context.control.clone(), context.token_metrics.clone());
     if token.unshared().is_some() {
@@ -125,21 +134,19 @@ pub(crate) fn credentials(
     context: &BuildContext,
     config: &Config,
     providers: &[TokenProvider],
-    before: Option<&Built>,
+    known: &Known<'_>,
 ) -> Result<Vec<Arc<Credential>>, BuildError> {
+    let waits = Waits::of(config, providers);
     let old = |settings: &CredentialSettings, provider: &TokenProvider| {
-        let same = |old: &&Arc<Credential>| {
-            old.name == settings.name
-                && old.required == settings.required
-                && is_as_before(old, config, settings, providers, provider)
-        };
-        before?.runtime.credentials.iter().find(same).cloned()
+        let same =
+            |old: &&Arc<Credential>| old.required == settings.required && is_as_before(old, settings, &waits, provider);
+        known.credential(&settings.name).filter(same).cloned()
     };
     let mut credentials = Vec::with_capacity(providers.len());
     for (settings, provider) in config.credentials.iter().zip(providers) {
         let credential = match old(settings, provider) {
             Some(credential) => credential,
-            None => Arc::new(credential(context, config, settings, providers, provider)?),
+            None => Arc::new(credential(context, settings, &waits, provider)?),
         };
         credentials.push(credential);
     }
@@ -148,9 +155,8 @@ pub(crate) fn credentials(
 
 fn credential(
     context: &BuildContext,
-    config: &Config,
     settings: &CredentialSettings,
-    providers: &[TokenProvider],
+    waits: &Waits,
     provider: &TokenProvider,
 ) -> Result<Credential, BuildError> {
     let (name, required) = (settings.name.clone(), settings.required);
@@ -160,8 +166,7 @@ fn credential(
         TokenProvider::Tokens(_, cache, _) => {
             let (inject, (timeout, longer), key) = match &settings.kind {
                 CredentialKind::OAuth(token) => {
-                    let waits = waits(config, token, providers, cache);
-                    (token.inject.clone(), waits, context.dpop_keys.of(&name, &token.oauth)?)
+                    (token.inject.clone(), waits.of_one(token, cache), context.dpop_keys.of(&name, &token.oauth)?)
                 }
                 // Each was made of its credential's kind.
                 CredentialKind::Fixed(_) => (Inject::default(), (Duration::ZERO, Duration::ZERO), None),
@@ -179,20 +184,16 @@ fn exchange(
     name: &str,
     token: &TokenSettings,
     identity: Identity,
-    own: &Arc<RequestSettings>,
-    before: Option<&Built>,
+    (own, known): (&Arc<RequestSettings>, &Known<'_>),
+    tls: &mut EndpointTls,
 ) -> Result<Arc<Exchange>, BuildError> {
-    let live = before.into_iter().flat_map(|built| built.runtime.credentials.iter().zip(&built.providers));
-    let live = live.filter(|(credential, _)| credential.name == name).find_map(|(_, provider)| match provider {
-        TokenProvider::Exchange(known, exchange, settings) if *known == identity && settings == own => {
-            Some(Arc::clone(exchange))
-        }
-        _ => None,
-    });
-    if let Some(exchange) = live {
-        return Ok(exchange);
+    if let Some(TokenProvider::Exchange(asked, exchange, settings)) = known.provider(name)
+        && *asked == identity
+        && settings == own
+    {
+        return Ok(Arc::clone(exchange));
     }
-    let source = Arc::new(token_source_with(name, &token.oauth, &context.dpop_keys)?);
+    let source = Arc::new(token_source_with(name, &token.oauth, &context.dpop_keys, tls)?);
     let binding = source.dpop_key().cloned().map(|key| Arc::new(Binding::new(key)));
     // A subject that is not there any more must not be asked for: its token may have expired meanwhile.
     let refresh = RefreshSettings { ahead: None, always: false, ..token.refresh.clone() };
@@ -211,8 +212,8 @@ fn exchange(
 }
 
 /// The one that is live, if this is the same configuration: then it knows already what its secret is.
-fn fixed(context: &BuildContext, name: &str, settings: &Arc<FixedSettings>, before: Option<&Built>) -> Arc<Fixed> {
-    let live = before.iter().flat_map(|built| &built.providers).find_map(|provider| match provider {
+fn fixed(context: &BuildContext, name: &str, settings: &Arc<FixedSettings>, known: &Known<'_>) -> Arc<Fixed> {
+    let live = known.provider(name).and_then(|provider| match provider {
         TokenProvider::Fixed(fixed) if fixed.is_of(name, settings) => Some(Arc::clone(fixed)),
         _ => None,
     });
@@ -234,23 +235,20 @@ fn wanted(config: &Config, identities: &[Option<Identity>]) -> HashMap<Identity,
 /// The settings of a token request whose answer serves every credential of this identity.
 fn for_all(token: &TokenSettings, identity: Identity, wanted: &HashMap<Identity, Wanted>) -> TokenSettings {
     let mut token = token.clone();
-    if let Some(Wanted { members, any_token_type }) = wanted.get(&identity) {
-        token.oauth.members = members.iter().cloned().collect();
-        token.oauth.any_token_type = *any_token_type;
+    if let Some(Wanted { members, any_token_type }) = wanted.get(&identity)
+        && (*any_token_type != token.oauth.any_token_type || !members.iter().eq(&token.oauth.members))
+    {
+        let oauth = Arc::make_mut(&mut token.oauth);
+        oauth.members = members.iter().cloned().collect();
+        oauth.any_token_type = *any_token_type;
     }
     token
 }
 
-fn is_as_before(
-    old: &Credential,
-    config: &Config,
-    settings: &CredentialSettings,
-    providers: &[TokenProvider],
-    provider: &TokenProvider,
-) -> bool {
+fn is_as_before(old: &Credential, settings: &CredentialSettings, waits: &Waits, provider: &TokenProvider) -> bool {
     match (&settings.kind, provider) {
         (CredentialKind::OAuth(token), TokenProvider::Tokens(_, cache, _)) => {
-            let (timeout, longer) = waits(config, token, providers, cache);
+            let (timeout, longer) = waits.of_one(token, cache);
             old.is_backed_by(cache) && old.injects(&token.inject) && old.waits_for(timeout, longer)
         }
         (_, TokenProvider::Fixed(fixed)) => old.is_fixed(fixed),
@@ -259,25 +257,28 @@ fn is_as_before(
     }
 }
 
-/// What a caller may wait for: one token request, and how much longer another replica may take.
-fn waits(
-    config: &Config,
-    token: &TokenSettings,
-    providers: &[TokenProvider],
-    cache: &Arc<TokenCache>,
-) -> (Duration, Duration) {
-    let timeout = shared_timeout(config, providers, cache).unwrap_or(token.oauth.timeout);
-    let with_others = config.cache.is_some() && token.unshared().is_none();
-    (timeout, if with_others { WAITING_FOR_OTHERS } else { Duration::ZERO })
+/// What callers may wait for.
+struct Waits {
+    /// The timeout that shared token requests have: that of the first credential which makes them.
+    timeouts: HashMap<*const TokenCache, Duration>,
+    in_fleet: bool,
 }
 
-/// The timeout that shared token requests have: that of the first credential which makes them.
-fn shared_timeout(config: &Config, providers: &[TokenProvider], cache: &Arc<TokenCache>) -> Option<Duration> {
-    let is_first = |provider: &TokenProvider| provider.tokens().is_some_and(|(_, other)| Arc::ptr_eq(other, cache));
-    let first = config.credentials.iter().zip(providers).find(|(_, provider)| is_first(provider));
-    first.and_then(|(settings, _)| settings.oauth()).map(|oauth| oauth.timeout)
-}
+impl Waits {
+    fn of(config: &Config, providers: &[TokenProvider]) -> Self {
+        let mut timeouts = HashMap::new();
+        for (settings, provider) in config.credentials.iter().zip(providers) {
+            if let (Some(oauth), Some((_, cache))) = (settings.oauth(), provider.tokens()) {
+                timeouts.entry(Arc::as_ptr(cache)).or_insert(oauth.timeout);
+            }
+        }
+        Self { timeouts, in_fleet: config.cache.is_some() }
+    }
 
-pub(crate) fn find_credential(credentials: &[Arc<Credential>], name: &str) -> Option<Arc<Credential>> {
-    credentials.iter().find(|credential| credential.name == name).cloned()
+    /// One token request, and how much longer another replica may take.
+    fn of_one(&self, token: &TokenSettings, cache: &Arc<TokenCache>) -> (Duration, Duration) {
+        let timeout = self.timeouts.get(&Arc::as_ptr(cache)).copied().unwrap_or(token.oauth.timeout);
+        let with_others = self.in_fleet && token.unshared().is_none();
+        (timeout, if with_others { WAITING_FOR_OTHERS } else { Duration::ZERO })
+    }
 }

@@ -1,18 +1,18 @@
 //! `[listeners.X]`, live: the tables by which requests find their way.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::app::build::credentials::find_credential;
+use crate::app::build::known::Credentials;
 use crate::app::build::state::BuildContext;
 use crate::caller::{CallerMetrics, CallerSettings, Callers};
 use crate::config::ListenerConfig;
-use crate::credential::Credential;
 use crate::listen::ListenAddress;
 use crate::proxy::{AcceptedHosts, ForwardSettings, ListenerMode, TokenClient, Unmatched};
 use crate::route::{ForwardTable, ReverseTable, Route, TunnelPorts};
 use crate::runtime::{HostRule, ListenerRoute, ListenerRuntime, ModeRuntime, TokenClientRuntime};
-use crate::secret::{Digests, Secrets};
+use crate::secret::Digests;
 use crate::telemetry::{LogThrottle, UNMATCHED};
 
 /// What a listener has besides its configuration.
@@ -29,7 +29,7 @@ pub(crate) fn listener(
     socket: ListenerSocket<'_>,
     forward: &ForwardSettings,
     routes: &[Arc<Route>],
-    credentials: &[Arc<Credential>],
+    credentials: &Credentials<'_>,
 ) -> ListenerRuntime {
     let listener_route = |route: &Arc<Route>| {
         let metrics = context.metrics.route(&config.name, route.name());
@@ -43,7 +43,8 @@ pub(crate) fn listener(
         })
     };
     let named = |names: &[String]| -> Vec<Arc<Route>> {
-        routes.iter().filter(|route| names.iter().any(|name| name == route.name())).cloned().collect()
+        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+        routes.iter().filter(|route| names.contains(route.name())).cloned().collect()
     };
     let by_target = |upstreams: &[String]| {
         let mut table = ForwardTable::default();
@@ -124,17 +125,24 @@ fn callers(
 /// What is live knows the secrets already, where they are said to be in the same places.
 fn token_clients(
     clients: &[TokenClient],
-    credentials: &[Arc<Credential>],
+    credentials: &Credentials<'_>,
     live: Option<&ListenerRuntime>,
 ) -> Vec<TokenClientRuntime> {
     let before: &[TokenClientRuntime] = match live.map(|live| &live.mode) {
         Some(ModeRuntime::Token(clients)) => clients,
         _ => &[],
     };
-    let known = |secrets: &Secrets| before.iter().find(|client| client.secret.secrets() == secrets);
+    let by_id: HashMap<&str, &TokenClientRuntime> =
+        before.iter().map(|client| (client.client_id.as_str(), client)).collect();
+    let known = |client: &TokenClient| {
+        let same = |known: &&TokenClientRuntime| *known.secret.secrets() == client.secret;
+        // Mostly the client is the one that it was.
+        let own = by_id.get(client.client_id.as_str()).copied().filter(same);
+        own.or_else(|| before.iter().find(same))
+    };
     let live = clients.iter().filter_map(|client| {
-        let credential = find_credential(credentials, &client.credential)?;
-        let secret = known(&client.secret).map(|known| Arc::clone(&known.secret));
+        let credential = Arc::clone(credentials.get(client.credential.as_str())?);
+        let secret = known(client).map(|known| Arc::clone(&known.secret));
         let secret = secret.unwrap_or_else(|| Arc::new(Digests::running_again(client.secret.clone())));
         Some(TokenClientRuntime { client_id: client.client_id.clone(), secret, credential })
     });

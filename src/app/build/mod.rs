@@ -5,6 +5,7 @@
 
 pub(crate) mod credentials;
 pub(crate) mod fleet;
+mod known;
 mod listeners;
 pub(crate) mod provider;
 pub(crate) mod state;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::app::build::credentials::{identities, providers};
+use crate::app::build::known::{Known, by_name};
 use crate::app::build::listeners::ListenerSocket;
 use crate::app::build::provider::TokenProvider;
 use crate::app::build::state::{BuildContext, Built, Certificates, ChosenNames, Slots};
-use crate::app::build::tls::{authority, listener_identities, upstream_certificate};
+use crate::app::build::tls::{authority, certificate_sources, listener_identities, upstream_certificate};
 use crate::app::build::upstreams::{routes, unmatched};
 use crate::app::sources::{BuildError, DpopKeys};
 use crate::config::Config;
@@ -36,10 +38,12 @@ pub(crate) fn build(
     slots: Slots,
     before: Option<&Built>,
 ) -> Result<Built, BuildError> {
-    let read = config.upstreams.iter().map(|upstream| upstream_certificate(config, upstream));
+    let sources = certificate_sources(config);
+    let read = config.upstreams.iter().zip(&sources);
+    let read = read.map(|(upstream, source)| upstream_certificate(upstream, source.as_ref()));
     let certificates = read.collect::<Result<_, _>>()?;
     let fleet = fleet::fleet(context, config, before)?;
-    let providers = providers(context, config, &identities(context, config)?, before)?;
+    let providers = providers(context, config, &identities(context, config)?, &Known::of(before))?;
     assemble(context, config, Parts { fleet, providers, certificates, slots }, before)
 }
 
@@ -51,7 +55,7 @@ pub(crate) fn with_new_secrets(
     identities: &[Option<Identity>],
     before: &Built,
 ) -> Result<Built, BuildError> {
-    let providers = providers(context, config, identities, Some(before))?;
+    let providers = providers(context, config, identities, &Known::of(Some(before)))?;
     assemble(context, config, Parts { providers, ..Parts::of(before) }, Some(before))
 }
 
@@ -97,8 +101,10 @@ fn assemble(
     before: Option<&Built>,
 ) -> Result<Built, BuildError> {
     let Parts { fleet, providers, certificates, slots } = parts;
-    let credentials = credentials::credentials(context, config, &providers, before)?;
-    let routes = routes(context, config, &credentials, &certificates, before.map(|built| &*built.runtime))?;
+    let known = Known::of(before);
+    let credentials = credentials::credentials(context, config, &providers, &known)?;
+    let named = by_name(&credentials);
+    let routes = routes(context, config, &named, &certificates, &known)?;
     let listener_tls = listener_identities(config, before)?;
     let mut listeners = Vec::with_capacity(config.listeners.len());
     for (listener, slot) in config.listeners.iter().zip(&slots) {
@@ -106,7 +112,7 @@ fn assemble(
         let identity = listener_tls.get(&listener.name);
         let tls = identity.map(|identity| tls::listener_tls(listener, identity, live, before)).transpose()?;
         let socket = ListenerSocket { slot: *slot, live, tls };
-        listeners.push(listeners::listener(context, listener, socket, &config.forward, &routes, &credentials));
+        listeners.push(listeners::listener(context, listener, socket, &config.forward, &routes, &named));
     }
     let unmatched = unmatched(context, config)?;
     let authority = authority(config, before)?;

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use crate::app::build::state::{Built, ListenerIdentities};
 use crate::app::sources::BuildError;
 use crate::config::{Config, ListenerConfig, UpstreamConfig};
+use crate::credential::CredentialSettings;
 use crate::dial::Scheme;
 use crate::oauth::ClientAuth;
 use crate::proxy::ListenerMode;
 use crate::runtime::ListenerRuntime;
 use crate::tls::server::ListenerIdentity;
-use crate::tls::{CertificateAuthority, ClientIdentity, IdentitySource, MinVersion, TlsError, client_config};
+use crate::tls::{
+    CertificateAuthority, ClientIdentity, ClientTls, IdentitySource, MinVersion, TlsError, client_config,
+};
 use crate::upstream::{TlsSettings, UpstreamSettings};
 
 /// TLS configurations by all that makes one: what is trusted, what is shown, the oldest version.
-pub(crate) type TlsConfigs = HashMap<(Option<PathBuf>, Option<[u8; 32]>, MinVersion), Arc<rustls::ClientConfig>>;
+pub(crate) type TlsConfigs = HashMap<(Option<PathBuf>, Option<[u8; 32]>, MinVersion), ClientTls>;
 
 /// What listeners show, as their files are now. A pair that cannot be used, perhaps because one file of it has been replaced and
 /// the other not yet, is what it was.
@@ -64,16 +67,25 @@ pub(crate) fn authority(
     Ok(Some(same.map_or_else(|| Arc::new(read), Arc::clone)))
 }
 
+/// Where each upstream's certificate comes from, in the configuration's order.
+pub(crate) fn certificate_sources(config: &Config) -> Vec<Option<IdentitySource>> {
+    let credentials = config.credentials_by_name();
+    config.upstreams.iter().map(|upstream| certificate_source(&credentials, upstream)).collect()
+}
+
 /// Where the certificate that an upstream shows comes from: its own, or that of a credential whose tokens may be bound to
 /// it, and are worth nothing without it then (RFC 8705 section 3).
-pub(crate) fn certificate_source(config: &Config, upstream: &UpstreamConfig) -> Option<IdentitySource> {
+fn certificate_source(
+    credentials: &HashMap<&str, &CredentialSettings>,
+    upstream: &UpstreamConfig,
+) -> Option<IdentitySource> {
     // Nobody asks for one over plain http.
     if upstream.connection.origin.base().scheme == Scheme::Http {
         return None;
     }
     let of_credential = || {
         let name = upstream.credential.as_ref()?;
-        let credential = config.credentials.iter().find(|credential| credential.name == *name)?;
+        let credential = credentials.get(name.as_str())?;
         match &credential.oauth()?.client_auth {
             ClientAuth::Tls { certificate, key } => {
                 Some(IdentitySource { certificate: certificate.clone(), key: key.clone() })
@@ -86,26 +98,25 @@ pub(crate) fn certificate_source(config: &Config, upstream: &UpstreamConfig) -> 
 
 /// The certificate that an upstream shows, as it is now.
 pub(crate) fn upstream_certificate(
-    config: &Config,
     upstream: &UpstreamConfig,
+    source: Option<&IdentitySource>,
 ) -> Result<Option<ClientIdentity>, BuildError> {
-    let source = certificate_source(config, upstream);
-    source.map(|source| source.read()).transpose().map_err(|error| upstream_error(&upstream.connection, error))
+    source.map(IdentitySource::read).transpose().map_err(|error| upstream_error(&upstream.connection, error))
 }
 
 pub(crate) fn upstream_tls(
     settings: &UpstreamSettings,
     identity: Option<&ClientIdentity>,
     known: &mut TlsConfigs,
-) -> Result<Arc<rustls::ClientConfig>, BuildError> {
+) -> Result<ClientTls, BuildError> {
     let TlsSettings { ca_file, min_version, .. } = &settings.tls;
     let key = (ca_file.clone(), identity.map(ClientIdentity::fingerprint), *min_version);
     if let Some(config) = known.get(&key) {
-        return Ok(Arc::clone(config));
+        return Ok(config.clone());
     }
     let made = client_config(ca_file.as_deref(), &[b"h2", b"http/1.1"], identity, *min_version);
-    let made = Arc::new(made.map_err(|error| upstream_error(settings, error))?);
-    known.insert(key, Arc::clone(&made));
+    let made = ClientTls::from(made.map_err(|error| upstream_error(settings, error))?);
+    known.insert(key, made.clone());
     Ok(made)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::app::build::credentials::find_credential;
+use crate::app::build::known::{Credentials, Known};
 use crate::app::build::state::{BuildContext, Certificates};
 use crate::app::build::tls::{TlsConfigs, upstream_tls};
 use crate::app::sources::BuildError;
@@ -12,7 +12,7 @@ use crate::dial::{AddressPolicy, Host, Origin, OriginPattern, ParentProxy, Paren
 use crate::proxy::{PrivateAddresses, Unmatched};
 use crate::rate::RateLimit;
 use crate::route::Route;
-use crate::runtime::{Runtime, UnmatchedRuntime};
+use crate::runtime::UnmatchedRuntime;
 use crate::telemetry::UNMATCHED;
 use crate::tls::ClientIdentity;
 use crate::upstream::{PoolSettings, Timeouts, TlsSettings, Upstream, UpstreamSettings};
@@ -20,16 +20,16 @@ use crate::upstream::{PoolSettings, Timeouts, TlsSettings, Upstream, UpstreamSet
 pub(crate) fn routes(
     context: &BuildContext,
     config: &Config,
-    credentials: &[Arc<Credential>],
+    credentials: &Credentials<'_>,
     certificates: &Certificates,
-    before: Option<&Runtime>,
+    known: &Known<'_>,
 ) -> Result<Vec<Arc<Route>>, BuildError> {
     let mut tls = TlsConfigs::new();
     let mut routes = Vec::with_capacity(config.upstreams.len());
     for (upstream, own) in config.upstreams.iter().zip(certificates) {
-        let credential = upstream.credential.as_ref().and_then(|name| find_credential(credentials, name));
-        let old =
-            before.and_then(|runtime| runtime.routes.iter().find(|route| route.name() == upstream.connection.name));
+        let credential = upstream.credential.as_ref().and_then(|name| credentials.get(name.as_str()));
+        let credential = credential.copied().cloned();
+        let old = known.route(&upstream.connection.name);
         let identity = own.clone();
         routes.push(route(context, upstream, credential, identity, old, &mut tls)?);
     }
@@ -65,14 +65,14 @@ fn route(
     let same_origin = |before: &&Arc<Route>| before.upstream.settings.origin == config.connection.origin;
     let known = before.filter(same_credential).filter(same_origin);
     let renewals = known.map(|before| Arc::clone(&before.renewals)).unwrap_or_default();
-    Ok(Arc::new(Route { upstream, credential, settings: config.route.clone(), renewals, rate }))
+    Ok(Arc::new(Route { upstream, credential, settings: Arc::clone(&config.route), renewals, rate }))
 }
 
 /// Upstreams with the same trust and the same certificate share a TLS configuration; connections and pools are never
 /// shared.
 fn upstream(
     context: &BuildContext,
-    settings: &UpstreamSettings,
+    settings: &Arc<UpstreamSettings>,
     identity: Option<ClientIdentity>,
     addresses: AddressPolicy,
     tls: &mut TlsConfigs,
@@ -83,7 +83,7 @@ fn upstream(
     };
     let gauge = context.metrics.upstream_connections(&settings.name);
     let parent_proxy = settings.via.as_ref().map(|via| parent_proxy(&settings.name, via)).transpose()?;
-    let upstream = Upstream::new(settings.clone(), identity, tls, addresses, Arc::clone(&context.own), gauge);
+    let upstream = Upstream::new(Arc::clone(settings), identity, tls, addresses, Arc::clone(&context.own), gauge);
     let upstream = match &settings.origin {
         OriginPattern::Exact(_) => upstream,
         OriginPattern::Wildcard { .. } => upstream.with_names(context.names.of(&settings.name)),
@@ -104,8 +104,13 @@ pub(crate) fn unmatched(context: &BuildContext, config: &Config) -> Result<Unmat
         PrivateAddresses::Networks(networks) => AddressPolicy::PublicAnd(networks.clone()),
     };
     let made = |scheme| {
-        let made =
-            upstream(context, &unmatched_settings(scheme, config), None, addresses.clone(), &mut TlsConfigs::new());
+        let made = upstream(
+            context,
+            &Arc::new(unmatched_settings(scheme, config)),
+            None,
+            addresses.clone(),
+            &mut TlsConfigs::new(),
+        );
         made.map(Arc::new).map_err(|error| match error {
             BuildError::Tls { error, .. } => BuildError::Tls { place: "[forward] unmatched".into(), error },
             other => other,

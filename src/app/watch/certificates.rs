@@ -5,33 +5,35 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::app::build::state::Certificates;
-use crate::app::build::tls::{certificate_source, listener_identities, upstream_certificate};
+use crate::app::build::tls::{certificate_sources, listener_identities, upstream_certificate};
 use crate::app::build::{refreshed, with_certificates};
 use crate::app::live::{Live, State};
 use crate::app::sources::BuildError;
 use crate::config::Config;
-use crate::tls::ClientIdentity;
+use crate::tls::{ClientIdentity, IdentitySource};
 
 /// What was said about each upstream's files.
 #[derive(Debug)]
 pub(crate) struct CertificateWatch {
-    /// Why they could not be used the last time, in the configuration's order.
+    /// Where they are, in the configuration's order.
+    sources: Arc<Vec<Option<IdentitySource>>>,
+    /// Why they could not be used the last time.
     complaints: Vec<Option<String>>,
 }
 
 impl CertificateWatch {
     pub(crate) fn of(config: &Config) -> Self {
-        Self { complaints: vec![None; config.upstreams.len()] }
+        Self { sources: Arc::new(certificate_sources(config)), complaints: vec![None; config.upstreams.len()] }
     }
 
     /// Reads all certificates and takes over what has changed. True if something has.
     pub(crate) async fn look(&mut self, live: &Arc<Live>, before: &Arc<State>) -> bool {
         let State { config, built } = &**before;
-        if config.upstreams.iter().all(|upstream| certificate_source(config, upstream).is_none()) {
+        if self.sources.iter().all(Option::is_none) {
             return false;
         }
         // Without an answer the looking itself broke off: there is another in a moment.
-        let Some(read) = read(config, built.certificates.clone()).await else { return false };
+        let Some(read) = read(config, &self.sources, built.certificates.clone()).await else { return false };
         let found = self.sort(config, &built.certificates, read);
         if found == built.certificates {
             return false;
@@ -102,14 +104,18 @@ type Read = Result<Option<ClientIdentity>, BuildError>;
 
 /// Files may be on a network that hangs: not on the control thread itself. What a program would have to print is left as it
 /// is: nobody wants it run every two seconds.
-async fn read(config: &Arc<Config>, before: Certificates) -> Option<Vec<Read>> {
-    let config = Arc::clone(config);
+async fn read(
+    config: &Arc<Config>,
+    sources: &Arc<Vec<Option<IdentitySource>>>,
+    before: Certificates,
+) -> Option<Vec<Read>> {
+    let (config, sources) = (Arc::clone(config), Arc::clone(sources));
     let all = move || {
-        let looked =
-            config.upstreams.iter().zip(before).map(|(upstream, known)| match certificate_source(&config, upstream) {
-                Some(source) if source.certificate.is_command() || source.key.is_command() => Ok(known),
-                _ => upstream_certificate(&config, upstream),
-            });
+        let upstreams = config.upstreams.iter().zip(&*sources).zip(before);
+        let looked = upstreams.map(|((upstream, source), known)| match source {
+            Some(source) if source.certificate.is_command() || source.key.is_command() => Ok(known),
+            source => upstream_certificate(upstream, source.as_ref()),
+        });
         looked.collect()
     };
     tokio::task::spawn_blocking(all).await.ok()

@@ -1,5 +1,7 @@
 //! What differs between two configurations, in lines for the log, the status page and the answer of a reload.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::config::Config;
 
 /// One line for each thing that was added, removed or changed; empty if there is no difference. What takes effect with the
@@ -41,14 +43,16 @@ fn needing_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 fn named<T: PartialEq>(lines: &mut Vec<String>, kind: &str, old: &[T], new: &[T], name: impl Fn(&T) -> &String) {
+    let known: HashMap<&String, &T> = old.iter().map(|item| (name(item), item)).collect();
     for item in new {
-        match old.iter().find(|known| name(known) == name(item)) {
+        match known.get(name(item)).copied() {
             None => lines.push(format!("{kind} {:?} added", name(item))),
             Some(known) if known != item => lines.push(format!("{kind} {:?} changed", name(item))),
             Some(_) => {}
         }
     }
-    for item in old.iter().filter(|item| !new.iter().any(|known| name(known) == name(item))) {
+    let kept: HashSet<&String> = new.iter().map(&name).collect();
+    for item in old.iter().filter(|item| !kept.contains(name(item))) {
         lines.push(format!("{kind} {:?} removed", name(item)));
     }
 }

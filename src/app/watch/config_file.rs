@@ -94,7 +94,7 @@ impl Reloader {
             file.ok_or_else(|| Trouble::one("this attache was started without a configuration file"))?;
         loop {
             let before = self.live.current();
-            let config = Arc::new(load(&path).await?);
+            let config = Arc::new(load(&path, &before).await?);
             if let (ReloadCause::File, Some(table)) = (cause, waiting(&before.config, &config)) {
                 return Err(NotReplaced::Waits(table));
             }
@@ -167,9 +167,10 @@ fn summary(changes: &[String]) -> String {
 }
 
 /// Files may be on a network that hangs, and certificates take a while: not on the control thread itself.
-async fn load(path: &Path) -> Result<Config, Vec<Trouble>> {
-    let path = path.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+async fn load(path: &Path, before: &Arc<State>) -> Result<Config, Vec<Trouble>> {
+    let (path, before) = (path.to_owned(), Arc::clone(before));
+    let load = move || Config::load(&path).map(|config| config.sharing(&before.config));
+    let loaded = tokio::task::spawn_blocking(load).await;
     match loaded {
         Ok(Ok(config)) => Ok(config),
         Ok(Err(errors)) => Err(Trouble::of(&errors)),

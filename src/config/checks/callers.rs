@@ -1,7 +1,9 @@
 //! Who may use which listener, and who may have which tokens of a token listener.
 
+use std::collections::HashSet;
+
 use crate::caller::CallerSettings;
-use crate::config::checks::tables::{Tables, reached};
+use crate::config::checks::tables::{Reached, Tables};
 use crate::config::syntax::file::File;
 use crate::config::syntax::value::Spanned;
 use crate::config::syntax::words::listed;
@@ -15,7 +17,7 @@ use crate::route::CallerAuthorization;
 /// Whom a token listener knows: the callers that it lists or, where it lists none, every credential's own client.
 pub(crate) fn clients(listener: &Listener, tables: &Tables<'_>) -> Vec<TokenClient> {
     let Some(names) = &listener.callers else { return own_clients(tables) };
-    let listed = names.iter().filter_map(|name| tables.callers.iter().find(|caller| caller.name == name.value));
+    let listed = names.iter().filter_map(|name| tables.callers.named(&name.value));
     listed
         .filter_map(|caller| {
             Some(TokenClient {
@@ -30,7 +32,7 @@ pub(crate) fn clients(listener: &Listener, tables: &Tables<'_>) -> Vec<TokenClie
 /// The callers of a listener that is no token endpoint; `None` where it asks nobody.
 pub(crate) fn of_listener(listener: &Listener, tables: &Tables<'_>) -> Option<Vec<CallerSettings>> {
     let names = listener.callers.as_ref().filter(|_| listener.mode != Some(Mode::Token))?;
-    let listed = names.iter().filter_map(|name| tables.callers.iter().find(|caller| caller.name == name.value));
+    let listed = names.iter().filter_map(|name| tables.callers.named(&name.value));
     let settings = |caller: &Caller| CallerSettings {
         name: caller.name.clone(),
         password: caller.password.clone(),
@@ -48,8 +50,8 @@ pub(crate) fn served_by_token_listeners(tables: &Tables<'_>) -> impl Iterator<It
 /// A program that has been an OAuth client goes on being one: with the id and the secret that attache has too. The name of
 /// the credential will do for the id.
 fn own_clients(tables: &Tables<'_>) -> Vec<TokenClient> {
-    let mut clients: Vec<TokenClient> = Vec::new();
-    for credential in &tables.credentials {
+    let (mut clients, mut known) = (Vec::new(), HashSet::new());
+    for credential in tables.credentials.iter() {
         let Some(oauth) = credential.value.oauth().filter(|oauth| gives_tokens(oauth)) else { continue };
         let (ClientAuth::Basic { secrets, .. } | ClientAuth::Post(secrets) | ClientAuth::SecretJwt(secrets)) =
             &oauth.client_auth
@@ -58,7 +60,7 @@ fn own_clients(tables: &Tables<'_>) -> Vec<TokenClient> {
         };
         for id in [&credential.value.name, &oauth.client_id] {
             // Of two credentials with one client id, the first stands for it; each has its name.
-            if !clients.iter().any(|known| known.client_id == *id) {
+            if known.insert(id) {
                 let (secret, credential) = (secrets.clone(), credential.value.name.clone());
                 clients.push(TokenClient { client_id: id.clone(), secret, credential });
             }
@@ -73,7 +75,7 @@ fn gives_tokens(oauth: &OAuthSettings) -> bool {
 }
 
 /// Reports token listeners that know nobody, and names that lead nowhere.
-pub(crate) fn check(file: &File<'_>, tables: &Tables<'_>) {
+pub(crate) fn check(file: &File<'_>, tables: &Tables<'_>, reached: &[Reached<'_>]) {
     warn_of_unused(file, tables);
     for listener in &tables.listeners {
         exist(file, tables, listener.callers.iter().flatten());
@@ -82,9 +84,13 @@ pub(crate) fn check(file: &File<'_>, tables: &Tables<'_>) {
             file.problem(listener.at, what, "name at least one, or remove it");
         }
     }
-    for upstream in &tables.upstreams {
+    for upstream in tables.upstreams.iter() {
         exist(file, tables, upstream.callers.iter().flatten());
-        check_upstream(file, tables, upstream);
+    }
+    for Reached { listener, upstreams } in reached.iter().filter(|reached| reached.listener.mode != Some(Mode::Token)) {
+        for upstream in upstreams {
+            check_reached(file, listener, upstream);
+        }
     }
     for listener in tables.listeners.iter().filter(|listener| listener.mode == Some(Mode::Token)) {
         if listener.callers.is_none() && own_clients(tables).is_empty() {
@@ -98,8 +104,8 @@ pub(crate) fn check(file: &File<'_>, tables: &Tables<'_>) {
 }
 
 fn exist<'n>(file: &File<'_>, tables: &Tables<'_>, names: impl Iterator<Item = &'n Spanned<String>>) {
-    for name in names.filter(|name| !tables.caller_names.contains(&name.value.as_str())) {
-        let remedy = match tables.caller_names.as_slice() {
+    for name in names.filter(|name| !tables.caller_names.has(&name.value)) {
+        let remedy = match &*tables.caller_names {
             [] => format!("add a table [callers.{}] with password = {{ env = \"NAME\" }}", name.value),
             known => format!("the callers in this file are {}", listed(known)),
         };
@@ -108,37 +114,33 @@ fn exist<'n>(file: &File<'_>, tables: &Tables<'_>, names: impl Iterator<Item = &
 }
 
 /// A list of callers is worth nothing where nobody is asked who it is; and a field that proves the caller cannot be passed on.
-fn check_upstream(file: &File<'_>, tables: &Tables<'_>, upstream: &Upstream) {
-    for listener in tables.listeners.iter().filter(|listener| listener.mode != Some(Mode::Token)) {
-        if !reached(listener, &tables.upstreams).iter().any(|known| known.name() == upstream.name()) {
-            continue;
-        }
-        if upstream.callers.is_some() && listener.callers.is_none() {
-            let what = format!(
-                "`upstreams.{}` is for certain callers, and `listeners.{}` asks nobody who it is",
-                upstream.name(),
-                listener.name
-            );
-            let remedy = "add callers = [\"NAME\"] to the listener, or list `upstreams` there without this one";
-            file.problem(upstream.at, what, remedy);
-        }
-        let keeps = upstream.config.route.caller_authorization == CallerAuthorization::Keep;
-        if keeps && listener.mode == Some(Mode::Reverse) && listener.callers.is_some() {
-            let what = format!(
-                "`upstreams.{}.caller_authorization` = \"keep\" cannot be kept on `listeners.{}`, where Authorization is the proof of its callers",
-                upstream.name(),
-                listener.name
-            );
-            file.problem(upstream.at, what, "remove it, or use a listener without callers");
-        }
+fn check_reached(file: &File<'_>, listener: &Listener, upstream: &Upstream) {
+    if upstream.callers.is_some() && listener.callers.is_none() {
+        let what = format!(
+            "`upstreams.{}` is for certain callers, and `listeners.{}` asks nobody who it is",
+            upstream.name(),
+            listener.name
+        );
+        let remedy = "add callers = [\"NAME\"] to the listener, or list `upstreams` there without this one";
+        file.problem(upstream.at, what, remedy);
+    }
+    let keeps = upstream.config.route.caller_authorization == CallerAuthorization::Keep;
+    if keeps && listener.mode == Some(Mode::Reverse) && listener.callers.is_some() {
+        let what = format!(
+            "`upstreams.{}.caller_authorization` = \"keep\" cannot be kept on `listeners.{}`, where Authorization is the proof of its callers",
+            upstream.name(),
+            listener.name
+        );
+        file.problem(upstream.at, what, "remove it, or use a listener without callers");
     }
 }
 
 /// A password that nobody is asked for gives a feeling of safety and nothing else.
 fn warn_of_unused(file: &File<'_>, tables: &Tables<'_>) {
-    for caller in &tables.callers {
-        let named = |listener: &Listener| listener.callers.iter().flatten().any(|name| name.value == caller.name);
-        if !tables.listeners.iter().any(named) {
+    let asked = tables.listeners.iter().flat_map(|listener| listener.callers.iter().flatten());
+    let asked: HashSet<&str> = asked.map(|name| name.value.as_str()).collect();
+    for caller in tables.callers.iter() {
+        if !asked.contains(caller.name.as_str()) {
             let what = format!("no listener asks for the caller \"{}\"", caller.name);
             file.warning(caller.at, what, "name it in `callers` of a listener");
         }
@@ -146,17 +148,17 @@ fn warn_of_unused(file: &File<'_>, tables: &Tables<'_>) {
 }
 
 fn check_client(file: &File<'_>, tables: &Tables<'_>, client: &TokenClient) {
-    let caller = tables.callers.iter().find(|caller| caller.name == client.client_id);
+    let caller = tables.callers.named(&client.client_id);
     let at = caller.map_or(0, |caller| caller.credential.as_ref().map_or(caller.at, |named| named.at));
     let name = &client.credential;
-    if !tables.credential_names.contains(&name.as_str()) {
+    if !tables.credential_names.has(name) {
         let known = listed(&tables.credential_names);
         let remedy =
             format!("write credential = \"NAME\" in [callers.{}]; the credentials are {known}", client.client_id);
         file.problem(at, format!("there is no credential \"{name}\" for the caller \"{}\"", client.client_id), remedy);
         return;
     }
-    let credential = tables.credentials.iter().find(|credential| credential.value.name == *name);
+    let credential = tables.credentials.named(name);
     if credential.is_some_and(|credential| !credential.value.oauth().is_some_and(gives_tokens)) {
         let what = format!("the credential \"{name}\" has no token that could be given away");
         file.problem(at, what, "name a credential that asks for tokens of its own, without dpop and token_exchange");

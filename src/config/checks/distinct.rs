@@ -25,10 +25,6 @@ pub(crate) fn check(file: &File<'_>, listener: &Listener, reached: &[&Upstream])
     for upstream in reached {
         let Some(known) = key(mode, upstream) else { return };
         let group = origins.entry(known).or_default();
-        // The same upstream listed twice has been reported as such.
-        if group.iter().any(|earlier| earlier.name() == upstream.name()) {
-            continue;
-        }
         if let Some(first) = group.first() {
             is_dialled_alike(file, listener, first, upstream);
         }

@@ -5,9 +5,12 @@ mod distinct;
 pub(crate) mod tables;
 mod unused;
 
-use crate::config::checks::tables::{Tables, reached};
+use std::collections::HashSet;
+
+use crate::config::checks::tables::{Reached, Tables};
 use crate::config::syntax::error::ProblemKind;
 use crate::config::syntax::file::File;
+use crate::config::syntax::named::Names;
 use crate::config::syntax::value::Spanned;
 use crate::config::syntax::words::{listed, nearest, shortened};
 use crate::config::tables::parent_proxy::Via;
@@ -25,41 +28,41 @@ pub(crate) fn check(file: &File<'_>, tables: &Tables<'_>) {
     }
     names(file, tables);
     addresses(file, tables);
-    for listener in &tables.listeners {
-        distinct::check(file, listener, &reached(listener, &tables.upstreams));
+    let reached = Reached::by_each(tables);
+    for Reached { listener, upstreams } in &reached {
+        distinct::check(file, listener, upstreams);
     }
     plaintext(file, &tables.upstreams);
     parent_proxies(file, tables);
     exchanges(file, tables);
     origins_from_tokens(file, tables);
-    callers::check(file, tables);
-    unused::warn(file, tables);
+    callers::check(file, tables, &reached);
+    unused::warn(file, tables, &reached);
 }
 
 fn names(file: &File<'_>, tables: &Tables<'_>) {
     for listener in &tables.listeners {
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         for name in listener.upstreams.iter().flatten() {
             exists(file, name.at, "upstream", &name.value, &tables.upstream_names);
-            if seen.contains(&name.value.as_str()) {
+            if !seen.insert(&name.value) {
                 file.problem(
                     name.at,
                     format!("the upstream \"{}\" is listed twice", shortened(&name.value)),
                     "keep one of the two",
                 );
             }
-            seen.push(&name.value);
         }
     }
-    for upstream in &tables.upstreams {
+    for upstream in tables.upstreams.iter() {
         if let Some(name) = &upstream.config.credential {
             exists(file, upstream.credential_at, "credential", name, &tables.credential_names);
         }
     }
 }
 
-fn exists(file: &File<'_>, at: usize, kind: &str, name: &str, names: &[&str]) {
-    if names.contains(&name) {
+fn exists(file: &File<'_>, at: usize, kind: &str, name: &str, names: &Names<'_>) {
+    if names.has(name) {
         return;
     }
     let remedy = match nearest(name, names.iter().copied()) {
@@ -117,7 +120,7 @@ fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
 
 /// `via = "forward"` means what `[forward]` says, so it has to say something.
 fn parent_proxies(file: &File<'_>, tables: &Tables<'_>) {
-    for upstream in &tables.upstreams {
+    for upstream in tables.upstreams.iter() {
         if let (Some(Spanned { at, value: Via::AsForward }), None) = (&upstream.via, &tables.forward.via) {
             let what = format!("`upstreams.{}.via` is \"forward\", and [forward] has no `via`", upstream.name());
             file.problem(*at, what, "add via = \"http://HOST:PORT\" to [forward], or write the proxy here");
@@ -129,7 +132,7 @@ fn parent_proxies(file: &File<'_>, tables: &Tables<'_>) {
 fn origins_from_tokens(file: &File<'_>, tables: &Tables<'_>) {
     for upstream in tables.upstreams.iter().filter(|upstream| upstream.config.route.origin_from.is_some()) {
         let name = upstream.config.credential.as_deref().unwrap_or_default();
-        let credential = tables.credentials.iter().find(|credential| credential.value.name == name);
+        let credential = tables.credentials.named(name);
         let oauth = credential.and_then(|credential| credential.value.oauth());
         let known = upstream.config.credential.is_none() || credential.is_some();
         if known && oauth.is_none_or(|oauth| matches!(oauth.grant, Grant::TokenExchange(_))) {
@@ -148,9 +151,9 @@ fn origins_from_tokens(file: &File<'_>, tables: &Tables<'_>) {
 
 /// Where the caller's own token is what is exchanged, nothing else can become of it.
 fn exchanges(file: &File<'_>, tables: &Tables<'_>) {
-    for upstream in &tables.upstreams {
+    for upstream in tables.upstreams.iter() {
         let Some(name) = &upstream.config.credential else { continue };
-        let credential = tables.credentials.iter().find(|credential| credential.value.name == *name);
+        let credential = tables.credentials.named(name);
         let grant = credential.and_then(|credential| credential.value.oauth()).map(|oauth| &oauth.grant);
         if matches!(grant, Some(Grant::TokenExchange(_)))
             && upstream.config.route.caller_authorization != CallerAuthorization::Replace

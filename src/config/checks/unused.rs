@@ -1,15 +1,17 @@
 //! What is harmless and yet hardly meant: tables and keys that have no effect.
 
+use std::collections::HashSet;
+
 use crate::config::checks::callers;
-use crate::config::checks::tables::{Tables, reached};
+use crate::config::checks::tables::{Reached, Tables};
 use crate::config::syntax::file::File;
-use crate::config::tables::listeners::{Listener, Mode};
+use crate::config::tables::listeners::Mode;
 use crate::credential::{CredentialKind, CredentialSettings};
 use crate::dial::Scheme;
 use crate::proxy::Unmatched;
 
 /// Warns of tables and keys that have no effect.
-pub(crate) fn warn(file: &File<'_>, tables: &Tables<'_>) {
+pub(crate) fn warn(file: &File<'_>, tables: &Tables<'_>, reached: &[Reached<'_>]) {
     if tables.listeners.is_empty() {
         return;
     }
@@ -24,13 +26,11 @@ pub(crate) fn warn(file: &File<'_>, tables: &Tables<'_>) {
             );
         }
     }
-    let opens = |listener: &Listener| {
+    let opens = |Reached { listener, upstreams }: &Reached<'_>| {
         matches!(listener.mode, Some(Mode::Forward | Mode::Socks5))
-            && reached(listener, &tables.upstreams)
-                .iter()
-                .any(|upstream| upstream.config.credential.is_some() && upstream.config.route.intercept)
+            && upstreams.iter().any(|upstream| upstream.config.credential.is_some() && upstream.config.route.intercept)
     };
-    if let Some(at) = tables.intercept_at.filter(|_| !tables.listeners.iter().any(opens)) {
+    if let Some(at) = tables.intercept_at.filter(|_| !reached.iter().any(opens)) {
         file.warning(
             at,
             "`[intercept]` opens nothing: no forward or socks5 listener knows an upstream with a credential",
@@ -49,25 +49,27 @@ pub(crate) fn warn(file: &File<'_>, tables: &Tables<'_>) {
             "add one of kind \"oauth2\", or remove the table",
         );
     }
-    for credential in &tables.credentials {
+    let named = tables.upstreams.iter().filter_map(|upstream| upstream.config.credential.as_deref());
+    let named: HashSet<&str> = named.collect();
+    let served: HashSet<String> = callers::served_by_token_listeners(tables).collect();
+    for credential in tables.credentials.iter() {
         let name = &credential.value.name;
-        let served = || callers::served_by_token_listeners(tables).any(|served| served == *name);
-        if !tables.upstreams.iter().any(|upstream| upstream.config.credential.as_ref() == Some(name)) && !served() {
+        if !named.contains(name.as_str()) && !served.contains(name) {
             let what = format!("no upstream uses `credentials.{name}`");
             file.warning(credential.at, what, format!("write credential = \"{name}\" in an upstream, or remove it"));
         }
     }
-    for upstream in &tables.upstreams {
+    let by = |mode| -> HashSet<&str> {
+        let those = reached.iter().filter(|reached| reached.listener.mode == Some(mode));
+        those.flat_map(|reached| reached.upstreams.iter().map(|upstream| upstream.name())).collect()
+    };
+    let (by_forward, by_reverse, by_socks5) = (by(Mode::Forward), by(Mode::Reverse), by(Mode::Socks5));
+    for upstream in tables.upstreams.iter() {
         let name = upstream.name();
-        let by = |mode| {
-            let reaches =
-                |listener: &&Listener| reached(listener, &tables.upstreams).iter().any(|known| known.name() == name);
-            tables.listeners.iter().filter(|listener| listener.mode == Some(mode)).any(|listener| reaches(&listener))
-        };
-        if !by(Mode::Forward) && !by(Mode::Reverse) && !by(Mode::Socks5) {
+        if ![&by_forward, &by_reverse, &by_socks5].iter().any(|reached| reached.contains(name)) {
             let what = format!("no listener reaches `upstreams.{name}`");
             file.warning(upstream.at, what, format!("write upstream = \"{name}\" in a listener, or remove it"));
-        } else if upstream.config.route.path_prefix.is_some() && !by(Mode::Reverse) {
+        } else if upstream.config.route.path_prefix.is_some() && !by_reverse.contains(name) {
             let what = format!("`upstreams.{name}.path_prefix` is not used on a forward listener");
             file.warning(upstream.prefix_at, what, "remove it, or name the upstream in a reverse listener");
         }

@@ -1,6 +1,6 @@
 //! The file being read: its text, what surrounds it, and the problems found so far.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,8 @@ pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// One file on its way to a `Config`. Readers share it and go on after a problem, so that all are found in one go.
 pub(crate) struct File<'a> {
     text: &'a str,
+    /// Where its lines begin, once a position is asked for.
+    lines: OnceCell<Vec<usize>>,
     /// Relative paths in the file start here.
     dir: &'a Path,
     pub(crate) environment: Environment<'a>,
@@ -37,6 +39,7 @@ impl<'a> File<'a> {
         let (tree, errors) = DeTable::parse_recoverable(text);
         let mut file = Self {
             text,
+            lines: OnceCell::new(),
             dir,
             environment,
             broken_lines: Vec::new(),
@@ -120,9 +123,11 @@ impl<'a> File<'a> {
 
     /// Line and column of a byte, both from 1; columns count characters.
     fn position(&self, at: usize) -> (usize, usize) {
-        let before = &self.text[..self.text.floor_char_boundary(at)];
-        let line = before.matches('\n').count() + 1;
-        let in_line = before.rsplit('\n').next().unwrap_or_default();
+        let at = self.text.floor_char_boundary(at);
+        let ends = || self.text.match_indices('\n').map(|(end, _)| end + 1);
+        let begins = self.lines.get_or_init(|| std::iter::once(0).chain(ends()).collect());
+        let line = begins.partition_point(|begin| *begin <= at);
+        let in_line = begins.get(line - 1).map_or("", |begin| &self.text[*begin..at]);
         (line, in_line.trim_start_matches('\u{feff}').chars().count() + 1)
     }
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod error;
 pub(super) mod file;
+pub(super) mod named;
 pub(super) mod reader;
 pub(super) mod section;
 pub(super) mod userinfo;

@@ -2,13 +2,14 @@
 
 use toml::de::DeValue;
 
+use crate::config::syntax::named::Names;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::words::shortened;
 
 /// All tables of one section, in the file's order.
 pub(crate) struct Section<'a> {
     /// Every name, also of the tables that turn out to be wrong: they exist, so references to them are no second problem.
-    pub(crate) names: Vec<&'a str>,
+    pub(crate) names: Names<'a>,
     pub(crate) tables: Vec<(&'a str, TableReader<'a>)>,
     /// True if the section is there but no table, which has been reported.
     pub(crate) broken: bool,
@@ -17,7 +18,7 @@ pub(crate) struct Section<'a> {
 impl<'a> Section<'a> {
     /// Reads the section `key` of the file; empty if it is not there.
     pub(crate) fn read(root: &mut TableReader<'a>, key: &'static str) -> Self {
-        let mut section = Self { names: Vec::new(), tables: Vec::new(), broken: false };
+        let mut section = Self { names: Names::default(), tables: Vec::new(), broken: false };
         let Some(value) = root.get(key) else { return section };
         let remedy = format!("write [{key}.NAME] above its keys, with a name of your choice");
         if !matches!(value.node, DeValue::Table(_)) {

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_proxy_is_a_url_or_a_table() {
-        let via = |text: &str| config(&upstream(text)).upstreams.remove(0).connection.via;
+        let via = |text: &str| config(&upstream(text)).upstreams.remove(0).connection.via.clone();
         let plain = via("\"http://proxy.corp:3128\"").unwrap();
         assert_eq!((plain.proxy.to_string().as_str(), plain.login), ("http://proxy.corp:3128", None));
         let known =

@@ -1,5 +1,7 @@
 //! `[upstreams.X]`.
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
 use toml::de::DeValue;
 
@@ -33,7 +35,7 @@ impl Upstream {
         &self.config.connection.name
     }
 
-    pub(crate) const fn origin(&self) -> &OriginPattern {
+    pub(crate) fn origin(&self) -> &OriginPattern {
         &self.config.connection.origin
     }
 }
@@ -106,7 +108,11 @@ pub(crate) fn upstream(name: &str, mut table: TableReader<'_>) -> Option<Upstrea
         tls_at,
         callers,
         via,
-        config: UpstreamConfig { connection, route, credential: credential.map(|credential| credential.value) },
+        config: UpstreamConfig {
+            connection: Arc::new(connection),
+            route: Arc::new(route),
+            credential: credential.map(|credential| credential.value),
+        },
     })
 }
 
@@ -264,7 +270,7 @@ mod tests {
         assert_eq!(read.connection.origin.to_string(), "https://a.test");
         assert_eq!(read.connection.timeouts, Timeouts::default());
         assert_eq!(read.connection.pool, PoolSettings::default());
-        assert_eq!(read.route, RouteSettings::default());
+        assert_eq!(*read.route, RouteSettings::default());
         let found =
             problems(&format!("{LISTENER}[upstreams.a]\n[upstreams.b]\norigin = \"https://x:sentinel@b.test\"\n"));
         assert!(found[0].starts_with("proxy.toml:4:1: `upstreams.a.origin` is missing; write origin = "), "{found:#?}");

@@ -9,6 +9,7 @@ pub(crate) mod preset;
 pub(crate) mod token_request;
 pub(crate) mod token_server;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeValue;
@@ -50,7 +51,7 @@ pub(crate) fn credential(name: &str, mut table: TableReader<'_>, has_cache: bool
     };
     let required = table.get("required").and_then(|value| value.boolean()).unwrap_or_default();
     let kind = match kind {
-        Kind::OAuth2 => token(&mut table, required, has_cache).map(|token| CredentialKind::OAuth(Box::new(token))),
+        Kind::OAuth2 => token(&mut table, required, has_cache).map(|token| CredentialKind::OAuth(Arc::new(token))),
         Kind::Bearer => fixed::bearer(&mut table).map(CredentialKind::fixed),
         Kind::Basic => fixed::basic(&mut table).map(CredentialKind::fixed),
         Kind::Header => fixed::header(&mut table).map(CredentialKind::fixed),
@@ -74,7 +75,7 @@ fn token(table: &mut TableReader<'_>, required: bool, has_cache: bool) -> Option
     let shared = table.get("shared").and_then(|value| shared(&value, oauth.as_ref(), has_cache)).unwrap_or(true);
     let (mut oauth, inject) = (oauth?, inject?);
     oauth.any_token_type = inject.is_explicit();
-    Some(TokenSettings { oauth, refresh, inject, shared })
+    Some(TokenSettings { oauth: Arc::new(oauth), refresh, inject, shared })
 }
 
 /// Whether it takes part in `[cache]`; a warning where that is asked for and cannot be.

@@ -2,6 +2,7 @@
 //! answer that it gives, read.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,7 +24,7 @@ fn text(rest: &str) -> String {
 fn read_in(dir: &Path, rest: &str) -> TokenSettings {
     let read = parse_in(dir, &text(rest)).map_err(|errors| errors.to_string()).unwrap();
     match read.credentials.into_iter().next().unwrap().kind {
-        CredentialKind::OAuth(token) => *token,
+        CredentialKind::OAuth(token) => Arc::unwrap_or_clone(token),
         CredentialKind::Fixed(_) => panic!("another kind"),
     }
 }
@@ -32,7 +33,7 @@ fn oauth(rest: &str) -> OAuthSettings {
     let dir = tempfile::tempdir().unwrap();
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     std::fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
-    read_in(dir.path(), rest).oauth
+    Arc::unwrap_or_clone(read_in(dir.path(), rest).oauth)
 }
 
 fn endpoint(rest: &str) -> String {
@@ -128,7 +129,7 @@ async fn exchange(rest: &str, answer: &str) -> (String, String, FetchedToken) {
     here.set_scheme("http").unwrap();
     here.set_host(Some("127.0.0.1")).unwrap();
     here.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
-    settings.oauth.server.token_endpoint = Some(here);
+    Arc::make_mut(&mut settings.oauth).server.token_endpoint = Some(here);
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();

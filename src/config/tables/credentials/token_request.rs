@@ -200,7 +200,7 @@ mod tests {
     }
 
     fn oauth(rest: &str) -> OAuthSettings {
-        token_settings(&credential(rest)).oauth
+        std::sync::Arc::unwrap_or_clone(token_settings(&credential(rest)).oauth)
     }
 
     fn wrong(rest: &str) -> Vec<String> {
