@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::sync::lock;
 
-/// How long a thread waits for more work before it ends.
+/// How long the one thread that waits for more work does so before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Name services and TLS stacks of plugins want more than a little, and none of them much.
@@ -77,12 +77,17 @@ impl BlockingPool {
         }
     }
 
-    /// What is to be done next; `None` for a thread that has had nothing to do for long.
+    /// What is to be done next; `None` for a thread that has had nothing to do for long. One at a time waits, and others end at
+    /// once: each keeps a stack, and what comes now and then would keep all of them, one after the other.
     fn next(&self) -> Option<Job> {
         let mut state = lock(&self.state);
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 return Some(job);
+            }
+            if state.idle > 0 {
+                state.running -= 1;
+                return None;
             }
             state.idle += 1;
             let (woken, waited) = self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
@@ -128,6 +133,32 @@ mod tests {
         assert_eq!(found, (0..20).collect::<Vec<_>>());
         assert!(lock(&threads.state).running <= 3);
         drop(release);
+    }
+
+    #[test]
+    fn of_those_that_have_nothing_more_to_do_one_waits() {
+        let threads = BlockingPool::new("test", 8);
+        let all_run = Arc::new(std::sync::Barrier::new(8));
+        let (send, done) = mpsc::channel();
+        for _ in 0..8 {
+            let (all_run, send) = (Arc::clone(&all_run), send.clone());
+            threads
+                .run(move || {
+                    all_run.wait();
+                    drop(send);
+                })
+                .unwrap();
+        }
+        drop(send);
+        assert!(done.recv_timeout(SOON).is_err());
+        let began = std::time::Instant::now();
+        let settled = |state: &State| (state.running, state.idle) == (1, 1);
+        while !settled(&lock(&threads.state)) {
+            assert!(began.elapsed() < SOON, "{threads:?}");
+            std::thread::yield_now();
+        }
+        threads.run(|| ()).unwrap();
+        assert_eq!(lock(&threads.state).running, 1);
     }
 
     #[test]

@@ -129,7 +129,8 @@ impl<'a> Value<'a> {
         crate::config::testing::note_form(&self.path, "duration");
         let DeValue::String(text) = self.node else {
             if let DeValue::Integer(number) = self.node {
-                let remedy = format!("write the unit and the quotes too, such as \"{}s\"", number.as_str());
+                let number = number.as_str();
+                let remedy = format!("write the unit and the quotes too, such as \"{number}s\" or \"{number}ms\"");
                 return self.wrong("is a number without a unit", remedy);
             }
             return self.wrong_type("a duration", REMEDY);
@@ -233,7 +234,7 @@ mod tests {
         assert_eq!(found.len(), 5, "{found:#?}");
         assert_eq!(
             found[0],
-            "proxy.toml:5:9: `limits.drain` is a number without a unit; write the unit and the quotes too, such as \"10s\""
+            "proxy.toml:5:9: `limits.drain` is a number without a unit; write the unit and the quotes too, such as \"10s\" or \"10ms\""
         );
         assert!(found[1].contains("`limits.keep_alive` is not a duration; "));
         assert!(found[2].contains("`limits.header_timeout` is zero"));
