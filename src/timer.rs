@@ -17,6 +17,9 @@ use pin_project_lite::pin_project;
 /// How far apart two looks at the deadlines are.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
+/// How many ticks a second has.
+const TICKS_PER_SECOND: u64 = 4;
+
 /// Below this a deadline is given to tokio's timer instead.
 const PRECISE_BELOW: Duration = Duration::from_secs(2);
 
@@ -63,9 +66,11 @@ impl CoarseInstant {
     /// The first tick that is at least this much later.
     #[must_use]
     pub(crate) fn after(self, wait: Duration) -> Self {
-        let ticks = wait.as_millis().div_ceil(TICK.as_millis());
+        // Not as milliseconds, which are 128 bits wide: this is asked several times for each request.
+        let ticks = wait.as_secs().saturating_mul(TICKS_PER_SECOND);
+        let of_rest = wait.subsec_nanos().div_ceil(TICK.subsec_nanos());
         // One more, because now is anywhere between the last tick and the next.
-        Self(self.0.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)).saturating_add(1))
+        Self(self.0.saturating_add(ticks).saturating_add(u64::from(of_rest) + 1))
     }
 }
 

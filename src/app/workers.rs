@@ -245,7 +245,8 @@ impl ConnectionHandler for ListenerHandler {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         if self.proxy.speaks_socks(self.listener) {
-            self.proxy.serve_socks(self.listener, stream, caller).await;
+            // Boxed: it is large, and no caller that speaks HTTP needs room for it.
+            Box::pin(self.proxy.serve_socks(self.listener, stream, caller)).await;
         } else {
             listen::serve_http(stream, BytesMut::new(), self, caller, serving).await;
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::caller::CallerSettings;
 use crate::config::syntax::error::Problem;
@@ -76,6 +77,14 @@ impl Config {
     #[must_use]
     pub(crate) fn credentials_by_name(&self) -> HashMap<&str, &CredentialSettings> {
         self.credentials.iter().map(|credential| (credential.name.as_str(), credential)).collect()
+    }
+
+    /// The same, with idle connections parked after this time. For tests: a file does not say it.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn parking_after(mut self, idle: Duration) -> Self {
+        self.limits.parks_after = idle;
+        self
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 
 use super::connection::http2::body::RequestBody;
+use super::connection::state::{ConnectionState, UnreadBody};
 use super::upgrade::Upgrade;
 use crate::interim::Interims;
 
@@ -24,7 +26,11 @@ pub(crate) struct Incoming {
 }
 
 enum Kind {
-    Http1(hyper::body::Incoming),
+    Http1 {
+        body: hyper::body::Incoming,
+        /// The connection's stays as it is until this has ended.
+        _unread: Option<UnreadBody>,
+    },
     Http2(RequestBody),
     /// What comes is the tunnel's, if there will be one.
     Connect,
@@ -40,9 +46,14 @@ impl Incoming {
         mut request: Request<hyper::body::Incoming>,
         switches: bool,
         interim: Option<Rc<Interims>>,
+        state: &Arc<ConnectionState>,
     ) -> Request<Self> {
         let upgrade = if switches { request.extensions_mut().remove::<OnUpgrade>() } else { None };
-        request.map(|body| Self { kind: Kind::Http1(body), upgrade: upgrade.map(Upgrade::of_http1), interim })
+        request.map(|body| {
+            let unread = (!body.is_end_stream()).then(|| UnreadBody::new(state));
+            let kind = Kind::Http1 { body, _unread: unread };
+            Self { kind, upgrade: upgrade.map(Upgrade::of_http1), interim }
+        })
     }
 
     pub(super) fn of_http2(body: RequestBody, interim: Rc<Interims>) -> Self {
@@ -82,7 +93,7 @@ impl Body for Incoming {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.kind {
-            Kind::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Kind::Http1 { body, .. } => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Kind::Http2(body) => body.poll(cx),
             Kind::Connect => Poll::Ready(None),
             Kind::Scripted(script) => script.as_mut().poll_frame(cx),
@@ -91,7 +102,7 @@ impl Body for Incoming {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Http1(body) => body.is_end_stream(),
+            Kind::Http1 { body, .. } => body.is_end_stream(),
             Kind::Http2(body) => body.has_ended(),
             Kind::Connect => true,
             Kind::Scripted(script) => script.is_end_stream(),
@@ -100,7 +111,7 @@ impl Body for Incoming {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Http1(body) => body.size_hint(),
+            Kind::Http1 { body, .. } => body.size_hint(),
             Kind::Http2(body) => body.size_hint(),
             Kind::Connect => SizeHint::with_exact(0),
             Kind::Scripted(script) => script.size_hint(),

@@ -49,6 +49,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a connection may wait for its next request.
     pub keep_alive: Duration,
+    /// How long an HTTP/1 connection has to be idle before its buffers are given back. Not in the file.
+    pub parks_after: Duration,
     /// Requests per second over all listeners; 429 above.
     pub requests_per_second: Option<u32>,
     /// The same for each caller; 429 above.
@@ -68,6 +70,7 @@ impl Default for Limits {
             body_bytes: None,
             header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(300),
+            parks_after: Duration::from_secs(1),
             requests_per_second: None,
             requests_per_second_per_caller: None,
             replay_memory: 64 * 1024 * 1024,

@@ -55,6 +55,7 @@ mod no_leaks_credentials;
 mod openapi;
 mod package_clients;
 mod parent_proxy;
+mod parking;
 mod paths;
 mod pool;
 mod real_servers;

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use super::drain::DrainGuard;
@@ -25,6 +25,15 @@ pub(super) trait Served: Future<Output = Result<(), <Self as Served>::Error>> {
 
     /// Takes nothing new, and ends when what has begun is finished.
     fn finish(self: Pin<&mut Self>);
+
+    /// How long it has to be idle before it gives back what it keeps for requests only. `None` if there is no such thing.
+    fn parks_after(&self, limits: &Limits) -> Option<Duration> {
+        let _ = limits;
+        None
+    }
+
+    /// Gives it back until the next request, if nothing is under way. It has to be polled after that.
+    fn park(self: Pin<&mut Self>) {}
 }
 
 /// Drives a connection, and ends it when it is timeout, has to make room, or the worker drains.
@@ -76,8 +85,22 @@ pub(super) async fn drive<C: Served>(
             (Some(deadline), None) => deadline,
             (None, None) => return Poll::Pending,
         };
+        if timeout == ConnectionTimeout::Idle
+            && !finishing
+            && draining.is_none()
+            && let Some(idle) = connection.parks_after(limits)
+            && let parks_at = state.idle_for(idle)
+            && parks_at < at
+        {
+            deadline.move_to(parks_at);
+            ready!(deadline.poll(cx));
+            connection.as_mut().park();
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+        }
         deadline.move_to(at);
-        std::task::ready!(deadline.poll(cx));
+        ready!(deadline.poll(cx));
         match timeout {
             ConnectionTimeout::Idle if !finishing => {
                 finishing = true;

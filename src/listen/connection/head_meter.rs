@@ -106,6 +106,15 @@ impl HeadMeter {
         None
     }
 
+    /// True if all that was read are whole messages, as far as that can be told.
+    pub(in crate::listen) fn is_between_messages(&self, state: &ConnectionState) -> bool {
+        match self.at {
+            At::Head => !self.head.begun && self.line.is_empty(),
+            At::Switching => state.switch() == Switch::No,
+            At::Body(_) | At::ChunkSize | At::Chunk(_) | At::Trailers | At::Over => false,
+        }
+    }
+
     /// True at the beginning of a line that says nothing of interest, by its first letter: most do.
     fn passes_over(&self, rest: &[u8]) -> bool {
         let matters = |byte: &u8| matches!(byte, b'c' | b'C' | b't' | b'T' | b'u' | b'U' | b'\r' | b'\n');

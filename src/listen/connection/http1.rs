@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::drive::Served;
 use super::interim::written_before;
 use super::monitored_io::MonitoredIo;
+use super::parking::{Parking, TakenApart};
 use super::state::{ConnectionState, InProgress, Switch};
 use crate::interim::Interims;
 use crate::listen::caller::CallerConnection;
@@ -25,15 +26,37 @@ use crate::listen::handler::Handler;
 use crate::listen::incoming::Incoming;
 use crate::listen::settings::Limits;
 
-/// Serves what comes over `io`.
+/// Serves what comes over `stream`, of which `first` has been read already.
 pub(super) fn serve<S, H>(
+    stream: S,
+    first: Bytes,
+    handler: Rc<H>,
+    caller: Arc<CallerConnection>,
+    state: Arc<ConnectionState>,
+    limits: &Limits,
+) -> impl Served + use<S, H>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    let (title_case, header_bytes) = (handler.title_case(), limits.header_bytes);
+    let of_connection = Arc::clone(&state);
+    let serve = move |stream, first| {
+        let (handler, caller, state) = (Rc::clone(&handler), Arc::clone(&caller), Arc::clone(&of_connection));
+        let io = MonitoredIo::new(stream, first, Arc::clone(&state), true, H::malformed).in_title_case(title_case);
+        serve_anew(io, handler, caller, state, title_case, header_bytes)
+    };
+    Parking::new(stream, first, serve, state)
+}
+
+fn serve_anew<S, H>(
     io: MonitoredIo<S>,
     handler: Rc<H>,
     caller: Arc<CallerConnection>,
     state: Arc<ConnectionState>,
     title_case: bool,
-    limits: &Limits,
-) -> impl Served
+    header_bytes: usize,
+) -> impl TakenApart<S> + Unpin
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
@@ -46,7 +69,7 @@ where
         let switching = Switching::of(&request, &state);
         let interims = Rc::clone(&interims);
         let taken = (request.version() == Version::HTTP_11).then(|| Rc::clone(&interims));
-        let request = Incoming::of_http1(request, switching.is_some(), taken);
+        let request = Incoming::of_http1(request, switching.is_some(), taken, in_progress.shared());
         async move {
             let answer = handler.handle(request, &caller);
             let mut answer = written_before(answer, &interims, in_progress.state(), title_case).await;
@@ -59,36 +82,46 @@ where
     let connection = http1::Builder::new()
         // `ConnectionState` has that deadline: hyper's would also count the time between requests.
         .header_read_timeout(None)
-        .max_header_size(limits.header_bytes)
+        .max_header_size(header_bytes)
         .title_case_headers(title_case)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    Connection { inner: connection, finish: http1::UpgradeableConnection::graceful_shutdown }
-}
-
-pin_project_lite::pin_project! {
-    /// hyper's connection, and how it is told to finish.
-    struct Connection<C> {
-        #[pin]
-        inner: C,
-        finish: fn(Pin<&mut C>),
+    Connection {
+        inner: connection,
+        finish: http1::UpgradeableConnection::graceful_shutdown,
+        take_apart: |connection: http1::UpgradeableConnection<TokioIo<MonitoredIo<S>>, _>| {
+            connection.into_parts().map(|parts| (parts.io.into_inner().into_inner(), parts.read_buf))
+        },
     }
 }
 
-impl<C: Future<Output = hyper::Result<()>>> Future for Connection<C> {
+/// hyper's connection, and how it is told to finish and taken apart.
+struct Connection<C, S> {
+    inner: C,
+    finish: fn(Pin<&mut C>),
+    take_apart: fn(C) -> Option<(S, Bytes)>,
+}
+
+impl<C: Future<Output = hyper::Result<()>> + Unpin, S> Future for Connection<C, S> {
     type Output = hyper::Result<()>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.inner).poll(cx)
     }
 }
 
-impl<C: Future<Output = hyper::Result<()>>> Served for Connection<C> {
+impl<C: Future<Output = hyper::Result<()>> + Unpin, S> Served for Connection<C, S> {
     type Error = hyper::Error;
 
-    fn finish(self: Pin<&mut Self>) {
-        let this = self.project();
-        (this.finish)(this.inner);
+    fn finish(mut self: Pin<&mut Self>) {
+        let this = &mut *self;
+        (this.finish)(Pin::new(&mut this.inner));
+    }
+}
+
+impl<C: Future<Output = hyper::Result<()>> + Unpin, S> TakenApart<S> for Connection<C, S> {
+    fn into_stream(self) -> Option<(S, Bytes)> {
+        (self.take_apart)(self.inner)
     }
 }
 

@@ -8,6 +8,7 @@ mod http1;
 pub(in crate::listen) mod http2;
 mod interim;
 mod monitored_io;
+mod parking;
 pub(in crate::listen) mod room;
 pub(in crate::listen) mod serving;
 pub(in crate::listen) mod state;
@@ -45,8 +46,9 @@ pub(in crate::listen) async fn serve<H: ConnectionHandler>(
         return;
     }
     match accepted {
-        Accepted::Tcp(stream, _) => serve_secured(stream, handler, caller, serving).await,
-        Accepted::Unix(stream) => serve_secured(stream, handler, caller, serving).await,
+        // Boxed: a task is as large as the largest of its states, and here is where they part.
+        Accepted::Tcp(stream, _) => Box::pin(serve_secured(stream, handler, caller, serving)).await,
+        Accepted::Unix(stream) => Box::pin(serve_secured(stream, handler, caller, serving)).await,
     }
 }
 
@@ -81,6 +83,8 @@ where
         () = grace(serving.drain.draining()) => return,
     };
     drop(guard);
+    // Boxed: it is large, and each of those who hand it on would have room for it.
+    let stream = Box::new(stream);
     if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
         caller.note_certificate(names_in(certificate));
     }
@@ -115,16 +119,16 @@ pub(crate) async fn serve_http<S, H>(
         // Closed, broken or silent before a single request: there is nothing to answer.
         return;
     };
-    let io = MonitoredIo::new(stream, prefix.freeze(), Arc::clone(&state), !http2, H::malformed);
+    let first = prefix.freeze();
     if http2 {
         state.note_http2();
+        let io = MonitoredIo::new(stream, first, Arc::clone(&state), false, H::malformed);
         let write_timeout = limits.keep_alive;
         let context = http2::StreamContext { handler, caller, state: Arc::clone(&state), write_timeout };
-        drive(pin!(http2::serve(io, context, panics, limits)), &state, limits, &guard).await;
+        // Boxed: every connection's future would have to have room for it.
+        drive(Box::pin(http2::serve(io, context, panics, limits)).as_mut(), &state, limits, &guard).await;
     } else {
-        let title_case = handler.title_case();
-        let io = io.in_title_case(title_case);
-        let connection = http1::serve(io, handler, caller, Arc::clone(&state), title_case, limits);
+        let connection = http1::serve(stream, first, handler, caller, Arc::clone(&state), limits);
         drive(pin!(connection), &state, limits, &guard).await;
     }
 }

@@ -32,6 +32,10 @@ pub(super) struct MonitoredIo<S> {
     two_lengths: bool,
     /// Of what is written in place of hyper's answer.
     title_case: bool,
+    /// hyper waits for what comes.
+    reading: bool,
+    /// It is being closed.
+    closing: bool,
 }
 
 /// Follows what is read.
@@ -66,7 +70,14 @@ impl<S> MonitoredIo<S> {
             meter,
             two_lengths: false,
             title_case: false,
+            reading: false,
+            closing: false,
         }
+    }
+
+    /// The stream by itself.
+    pub(super) fn into_inner(self) -> S {
+        self.inner
     }
 
     /// Whether names of fields are written in Title-Case here too.
@@ -76,6 +87,12 @@ impl<S> MonitoredIo<S> {
 
     const fn is_http1(&self) -> bool {
         matches!(self.meter, Meter::Heads(_))
+    }
+
+    /// hyper has taken in and written all there is, and waits for the next message.
+    fn is_at_rest(&self) -> bool {
+        let Meter::Heads(heads) = &self.meter else { return false };
+        self.reading && !self.closing && self.prefix.is_empty() && heads.is_between_messages(&self.state)
     }
 
     fn refusal(&self, why: Unreadable) -> Bytes {
@@ -91,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MonitoredIo<S> {
         if !this.prefix.is_empty() {
             let taken = this.prefix.split_to(this.prefix.len().min(buf.remaining()));
             buf.put_slice(&taken);
+            this.reading = false;
             return Poll::Ready(this.metered(buf, before));
         }
         if this.state.is_expired() {
@@ -102,6 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MonitoredIo<S> {
             return Poll::Ready(Ok(()));
         }
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
+        this.reading = polled.is_pending();
         if polled.is_ready() {
             this.state.note_read(this.is_http1());
             this.metered(buf, before)?;
@@ -196,6 +215,7 @@ impl<S: AsyncWrite + Unpin> MonitoredIo<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.state.note_at_rest(false);
         ready!(this.poll_interim(cx))?;
         if let Some(why) = this.hyper_refusal(bytes) {
             this.instead = Some(this.refusal(why));
@@ -219,6 +239,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         {
             return self.poll_write(cx, only);
         }
+        this.state.note_at_rest(false);
         ready!(this.poll_interim(cx))?;
         this.flushed = false;
         let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
@@ -236,10 +257,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         this.flushed = true;
         ready!(this.poll_interim(cx))?;
         ready!(this.poll_instead(cx))?;
-        Pin::new(&mut this.inner).poll_flush(cx)
+        let polled = Pin::new(&mut this.inner).poll_flush(cx);
+        this.state.note_at_rest(polled.is_ready() && this.is_at_rest());
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.closing = true;
+        self.state.note_at_rest(false);
         ready!(self.poll_instead(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }

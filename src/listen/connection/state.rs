@@ -33,6 +33,10 @@ pub(in crate::listen) struct ConnectionState {
     interim: Mutex<Vec<u8>>,
     /// It is asked to make room for another connection.
     asked_to_go: AtomicBool,
+    /// On HTTP/1: every message that has come is whole, and all that was written is out.
+    at_rest: AtomicBool,
+    /// Bodies of requests that a handler has not read to their end.
+    bodies: AtomicU64,
 }
 
 /// A request to switch protocols (CONNECT, `Upgrade`) decides what the bytes behind it are.
@@ -74,6 +78,8 @@ impl Default for ConnectionState {
             has_interim: AtomicBool::new(false),
             interim: Mutex::default(),
             asked_to_go: AtomicBool::new(false),
+            at_rest: AtomicBool::new(false),
+            bodies: AtomicU64::new(0),
             switch: AtomicU8::new(Switch::No as u8),
         }
     }
@@ -117,6 +123,27 @@ impl ConnectionState {
     pub(in crate::listen) fn is_idle(&self) -> bool {
         let in_head = self.phase.load(Ordering::Relaxed) == HEAD || self.head_since.load(Ordering::Relaxed) != 0;
         !self.is_busy() && !self.blocked.load(Ordering::Relaxed) && !in_head
+    }
+
+    /// Whether, as far as the bytes tell, one message has ended and no other has begun.
+    pub(in crate::listen) fn note_at_rest(&self, at_rest: bool) {
+        self.at_rest.store(at_rest, Ordering::Relaxed);
+    }
+
+    /// True if what serves an HTTP/1 connection knows nothing of it that would be missed.
+    pub(in crate::listen) fn is_at_rest(&self) -> bool {
+        self.is_idle()
+            && self.at_rest.load(Ordering::Relaxed)
+            && self.bodies.load(Ordering::Relaxed) == 0
+            && self.switch() == Switch::No
+            && !self.has_interim.load(Ordering::Relaxed)
+            && !self.is_expired()
+    }
+
+    /// When it will have been idle for so long.
+    pub(in crate::listen) fn idle_for(&self, wait: Duration) -> CoarseInstant {
+        let since = CoarseInstant::from_bits(self.since.load(Ordering::Relaxed));
+        if wait.is_zero() { since } else { since.after(wait) }
     }
 
     /// Asks it to make room for another connection; from any thread.
@@ -278,10 +305,30 @@ impl InProgress {
     pub(in crate::listen) fn state(&self) -> &ConnectionState {
         &self.0
     }
+
+    pub(in crate::listen) const fn shared(&self) -> &Arc<ConnectionState> {
+        &self.0
+    }
 }
 
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.end_request();
+    }
+}
+
+/// A request's body that has not come to its end, while the handler may read it: it may outlive the answer.
+pub(in crate::listen) struct UnreadBody(Arc<ConnectionState>);
+
+impl UnreadBody {
+    pub(in crate::listen) fn new(state: &Arc<ConnectionState>) -> Self {
+        state.bodies.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for UnreadBody {
+    fn drop(&mut self) {
+        self.0.bodies.fetch_sub(1, Ordering::Relaxed);
     }
 }

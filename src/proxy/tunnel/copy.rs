@@ -1,11 +1,12 @@
 //! Two streams joined: bytes passed both ways until both have ended, one has failed, or nothing has moved for too long.
 //!
-//! The end of one direction is passed on and the other goes on (half-close). Buffers begin small, since most tunnels are
-//! idle most of the time, and grow with what they carry: a download of a gigabyte in pieces of 8 KiB costs twice the processor
-//! time of one in pieces of 128 KiB.
+//! The end of one direction is passed on and the other goes on (half-close). Buffers begin small and grow with what they carry:
+//! a download of a gigabyte in pieces of 8 KiB costs twice the processor time of one in pieces of 128 KiB. Most tunnels are idle
+//! most of the time: they have none.
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,6 +18,12 @@ use crate::timer::{CoarseInstant, Deadline};
 /// What a direction begins with, and what it may grow to.
 const MIN_BUFFER: usize = 8 * 1024;
 const MAX_BUFFER: usize = 128 * 1024;
+
+/// How much is read where there is no buffer yet. It is on the stack.
+const FIRST_BYTES: usize = 1024;
+
+/// When nothing has moved for so long, buffers are given back.
+const KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// Joins two streams.
 pub(in crate::proxy) async fn copy_bidirectional<A, B>(mut caller: A, mut upstream: B, idle: Duration)
@@ -33,7 +40,14 @@ where
         if up_done && down_done {
             return Poll::Ready(Ok(true));
         }
-        deadline.move_to(up.moved.max(down.moved).after(idle));
+        let moved = up.moved.max(down.moved);
+        if up.can_give_back() || down.can_give_back() {
+            deadline.move_to(moved.after(idle.min(KEPT_FOR)));
+            ready!(deadline.poll(cx));
+            up.give_back();
+            down.give_back();
+        }
+        deadline.move_to(moved.after(idle));
         deadline.poll(cx).map(|()| Ok::<_, io::Error>(false))
     });
     match ended.await {
@@ -110,21 +124,37 @@ impl Direction {
     }
 
     fn poll_read<R: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, reader: &mut R) -> io::Result<Poll<()>> {
-        if self.buffer.is_empty() {
-            self.buffer.resize(MIN_BUFFER, 0);
-        }
-        let mut read = ReadBuf::new(&mut self.buffer);
+        let mut first = [MaybeUninit::uninit(); FIRST_BYTES];
+        let has_buffer = !self.buffer.is_empty();
+        let mut read = if has_buffer { ReadBuf::new(&mut self.buffer) } else { ReadBuf::uninit(&mut first) };
         match Pin::new(reader).poll_read(cx, &mut read) {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(result) => result?,
         }
         let filled = read.filled().len();
+        if !has_buffer && filled > 0 {
+            let mut buffer = vec![0; MIN_BUFFER];
+            buffer[..filled].copy_from_slice(read.filled());
+            self.buffer = buffer;
+        }
         self.moved = CoarseInstant::now();
         if filled == 0 {
             self.state = State::Closing;
         }
         (self.from, self.to) = (0, filled);
         Ok(Poll::Ready(()))
+    }
+
+    /// True if there is a buffer with nothing in it.
+    const fn can_give_back(&self) -> bool {
+        self.from == self.to && !self.buffer.is_empty()
+    }
+
+    fn give_back(&mut self) {
+        if self.can_give_back() {
+            self.buffer = Vec::new();
+            (self.from, self.to) = (0, 0);
+        }
     }
 
     /// Writes what was read, to its end. A buffer that was full is larger the next time.
@@ -206,6 +236,42 @@ mod tests {
                 panic!("it takes all")
             };
         }
-        assert_eq!(sizes, [MIN_BUFFER, 16384, 32768, 65536, MAX_BUFFER, MAX_BUFFER, MAX_BUFFER]);
+        assert_eq!(sizes, [FIRST_BYTES, MIN_BUFFER, 16384, 32768, 65536, MAX_BUFFER, MAX_BUFFER]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn buffers_are_given_back_while_nothing_moves_and_nothing_is_lost() {
+        let clock = tokio::spawn(crate::timer::drive());
+        tokio::task::yield_now().await;
+        let ((mut left, a), (b, mut right)) = (duplex(300_000), duplex(300_000));
+        let talk = async {
+            for round in 0..3_u8 {
+                let bytes = vec![round; 100_000];
+                left.write_all(&bytes).await.unwrap();
+                right.write_all(b"back").await.unwrap();
+                let (mut there, mut back) = (vec![9; bytes.len()], [0; 4]);
+                right.read_exact(&mut there).await.unwrap();
+                left.read_exact(&mut back).await.unwrap();
+                assert!(there == bytes && &back == b"back");
+                tokio::time::sleep(KEPT_FOR * 2).await;
+            }
+            drop((left, right));
+        };
+        tokio::join!(copy_bidirectional(a, b, IDLE), talk);
+        clock.abort();
+    }
+
+    #[test]
+    fn a_direction_without_bytes_has_no_buffer() {
+        let mut direction = Direction::default();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let (mut near, mut far) = duplex(64);
+        let mut sink = tokio::io::sink();
+        assert!(direction.poll(&mut cx, &mut far, &mut sink).is_ok() && direction.buffer.capacity() == 0);
+        let written = Pin::new(&mut near).poll_write(&mut cx, b"abc");
+        assert!(written.is_ready() && direction.poll(&mut cx, &mut far, &mut sink).is_ok());
+        assert!(direction.can_give_back());
+        direction.give_back();
+        assert_eq!((direction.buffer.capacity(), direction.can_give_back()), (0, false));
     }
 }

@@ -1,6 +1,7 @@
 //! A running attache on free ports.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use attache::app::App;
 use attache::app::ListenAddress;
@@ -20,14 +21,28 @@ impl TestProxy {
     /// With this many workers; on one, all requests share one pool of upstream connections.
     pub fn start_with(toml: &str, workers: usize) -> Self {
         let config = Config::parse("test.toml", toml).unwrap_or_else(|errors| panic!("{errors}"));
-        let app = App::start_with(config, workers).unwrap_or_else(|error| panic!("{error}"));
-        Self { app }
+        Self::of(config, workers)
     }
 
     /// With the configuration in this file, which may change.
     pub fn of_file(path: &std::path::Path) -> Self {
+        Self::of(Config::load(path).unwrap_or_else(|errors| panic!("{errors}")), 2)
+    }
+
+    /// As [`TestProxy::start`]; callers' connections are parked as soon as they are idle.
+    pub fn parking_at_once(toml: &str) -> Self {
+        let config = Config::parse("test.toml", toml).unwrap_or_else(|errors| panic!("{errors}"));
+        Self::of(config.parking_after(Duration::ZERO), 2)
+    }
+
+    /// As [`TestProxy::of_file`], in the same way.
+    pub fn of_file_parking_at_once(path: &std::path::Path) -> Self {
         let config = Config::load(path).unwrap_or_else(|errors| panic!("{errors}"));
-        let app = App::start_with(config, 2).unwrap_or_else(|error| panic!("{error}"));
+        Self::of(config.parking_after(Duration::ZERO), 2)
+    }
+
+    fn of(config: Config, workers: usize) -> Self {
+        let app = App::start_with(config, workers).unwrap_or_else(|error| panic!("{error}"));
         Self { app }
     }
 

@@ -95,6 +95,19 @@ impl TestCa {
         self.file.path()
     }
 
+    /// TLS over this stream, as one who trusts this authority alone.
+    pub async fn connect(&self, name: &str, stream: TcpStream) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.path()).unwrap()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(attache::bench::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = rustls_pki_types::ServerName::try_from(name.to_owned()).unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    }
+
     fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.file.path()).unwrap()).unwrap();
