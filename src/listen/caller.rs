@@ -74,7 +74,8 @@ impl CallerConnection {
         match (self.peer, self.at) {
             (Peer::User(uid), _) => uid,
             (Peer::Address(peer), Some(at)) if peer.ip().to_canonical().is_loopback() => {
-                loopback::owner(peer, at).await
+                // Boxed: few listeners ask, and every connection's future would have room for it.
+                Box::pin(loopback::owner(peer, at)).await
             }
             (Peer::Address(_), _) => None,
         }

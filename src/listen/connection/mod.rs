@@ -15,11 +15,12 @@ pub(in crate::listen) mod state;
 mod title_case;
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
@@ -46,9 +47,8 @@ pub(in crate::listen) async fn serve<H: ConnectionHandler>(
         return;
     }
     match accepted {
-        // Boxed: a task is as large as the largest of its states, and here is where they part.
-        Accepted::Tcp(stream, _) => Box::pin(serve_secured(stream, handler, caller, serving)).await,
-        Accepted::Unix(stream) => Box::pin(serve_secured(stream, handler, caller, serving)).await,
+        Accepted::Tcp(stream, _) => serve_secured(stream, handler, caller, serving).await,
+        Accepted::Unix(stream) => serve_secured(stream, handler, caller, serving).await,
     }
 }
 
@@ -58,13 +58,33 @@ async fn grace(draining: impl Future<Output = ()>) {
     tokio::time::sleep(DRAIN_GRACE).await;
 }
 
-/// TLS first, where the listener has it.
-async fn serve_secured<S, H>(stream: S, handler: Rc<H>, caller: Arc<CallerConnection>, serving: Serving)
+/// TLS first, where the listener has it. Boxed: a task is as large as the largest of its states, and here is where they part.
+fn serve_secured<S, H>(
+    stream: S,
+    handler: Rc<H>,
+    caller: Arc<CallerConnection>,
+    serving: Serving,
+) -> Pin<Box<dyn Future<Output = ()>>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: ConnectionHandler,
 {
-    let Some(config) = handler.tls() else { return handler.serve(stream, caller, serving).await };
+    match handler.tls() {
+        Some(config) => Box::pin(serve_tls(config, stream, handler, caller, serving)),
+        None => Box::pin(handler.serve(stream, caller, serving)),
+    }
+}
+
+async fn serve_tls<S, H>(
+    config: Arc<ServerConfig>,
+    stream: S,
+    handler: Rc<H>,
+    caller: Arc<CallerConnection>,
+    serving: Serving,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: ConnectionHandler,
+{
     let guard = serving.drain.guard(&Arc::default());
     let handshake = timer::timeout(serving.limits.header_timeout, TlsAcceptor::from(config).accept(stream));
     let stream = tokio::select! {

@@ -32,10 +32,18 @@ pub(super) struct MonitoredIo<S> {
     two_lengths: bool,
     /// Of what is written in place of hyper's answer.
     title_case: bool,
-    /// hyper waits for what comes.
-    reading: bool,
-    /// It is being closed.
-    closing: bool,
+    reading: Reading,
+}
+
+/// What hyper does with what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// It has asked for more, and there was nothing.
+    Waits,
+    /// It may not have asked behind what it was given.
+    Given,
+    /// It closes the connection.
+    Over,
 }
 
 /// Follows what is read.
@@ -70,8 +78,7 @@ impl<S> MonitoredIo<S> {
             meter,
             two_lengths: false,
             title_case: false,
-            reading: false,
-            closing: false,
+            reading: Reading::Given,
         }
     }
 
@@ -89,10 +96,16 @@ impl<S> MonitoredIo<S> {
         matches!(self.meter, Meter::Heads(_))
     }
 
+    fn note_reading(&mut self, reading: Reading) {
+        if self.reading != Reading::Over {
+            self.reading = reading;
+        }
+    }
+
     /// hyper has taken in and written all there is, and waits for the next message.
     fn is_at_rest(&self) -> bool {
         let Meter::Heads(heads) = &self.meter else { return false };
-        self.reading && !self.closing && self.prefix.is_empty() && heads.is_between_messages(&self.state)
+        self.reading == Reading::Waits && self.prefix.is_empty() && heads.is_between_messages(&self.state)
     }
 
     fn refusal(&self, why: Unreadable) -> Bytes {
@@ -108,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MonitoredIo<S> {
         if !this.prefix.is_empty() {
             let taken = this.prefix.split_to(this.prefix.len().min(buf.remaining()));
             buf.put_slice(&taken);
-            this.reading = false;
+            this.note_reading(Reading::Given);
             return Poll::Ready(this.metered(buf, before));
         }
         if this.state.is_expired() {
@@ -120,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MonitoredIo<S> {
             return Poll::Ready(Ok(()));
         }
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
-        this.reading = polled.is_pending();
+        this.note_reading(if polled.is_pending() { Reading::Waits } else { Reading::Given });
         if polled.is_ready() {
             this.state.note_read(this.is_http1());
             this.metered(buf, before)?;
@@ -263,7 +276,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.closing = true;
+        self.note_reading(Reading::Over);
         self.state.note_at_rest(false);
         ready!(self.poll_instead(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
