@@ -139,7 +139,7 @@ mod tests {
     fn of_those_that_have_nothing_more_to_do_one_waits() {
         let threads = BlockingPool::new("test", 8);
         let all_run = Arc::new(std::sync::Barrier::new(8));
-        let (send, done) = mpsc::channel();
+        let (send, done) = mpsc::channel::<()>();
         for _ in 0..8 {
             let (all_run, send) = (Arc::clone(&all_run), send.clone());
             threads

@@ -135,10 +135,8 @@ fn token_clients(
     let by_id: HashMap<&str, &TokenClientRuntime> =
         before.iter().map(|client| (client.client_id.as_str(), client)).collect();
     let known = |client: &TokenClient| {
-        let same = |known: &&TokenClientRuntime| *known.secret.secrets() == client.secret;
-        // Mostly the client is the one that it was.
-        let own = by_id.get(client.client_id.as_str()).copied().filter(same);
-        own.or_else(|| before.iter().find(same))
+        let own = by_id.get(client.client_id.as_str()).copied();
+        own.filter(|known| *known.secret.secrets() == client.secret)
     };
     let live = clients.iter().filter_map(|client| {
         let credential = Arc::clone(credentials.get(client.credential.as_str())?);

@@ -36,7 +36,7 @@ pub(super) trait Served: Future<Output = Result<(), <Self as Served>::Error>> {
     fn park(self: Pin<&mut Self>) {}
 }
 
-/// Drives a connection, and ends it when it is timeout, has to make room, or the worker drains.
+/// Drives a connection, and ends it when its time is up, it has to make room, or the worker drains.
 pub(super) async fn drive<C: Served>(
     mut connection: Pin<&mut C>,
     state: &ConnectionState,
@@ -79,7 +79,7 @@ pub(super) async fn drive<C: Served>(
             deadline.move_to(by);
             return deadline.poll(cx).map(Ok);
         }
-        let (at, timeout) = match (state.deadline(limits), grace_ends.filter(|_| !finishing)) {
+        let (mut at, mut timeout) = match (state.deadline(limits), grace_ends.filter(|_| !finishing)) {
             (Some((at, timeout)), Some(grace)) if at <= grace => (at, timeout),
             (_, Some(grace)) => (grace, ConnectionTimeout::Idle),
             (Some(deadline), None) => deadline,
@@ -98,6 +98,9 @@ pub(super) async fn drive<C: Served>(
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ended);
             }
+            // The next request may have come with that.
+            let Some(now) = state.deadline(limits) else { return Poll::Pending };
+            (at, timeout) = now;
         }
         deadline.move_to(at);
         ready!(deadline.poll(cx));

@@ -271,6 +271,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         ready!(this.poll_interim(cx))?;
         ready!(this.poll_instead(cx))?;
         let polled = Pin::new(&mut this.inner).poll_flush(cx);
+        // TLS has taken what the socket has not.
+        this.state.note_blocked(polled.is_pending());
         this.state.note_at_rest(polled.is_ready() && this.is_at_rest());
         polled
     }

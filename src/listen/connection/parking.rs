@@ -19,12 +19,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::drive::Served;
 use super::state::ConnectionState;
 use crate::listen::settings::Limits;
+use crate::timer::TICK;
 
 /// What a parked connection reads at first: most heads as a whole. It is on the stack, so it costs nothing until then.
 const FIRST_BYTES: usize = 1024;
 
-/// So many connections of a worker may keep their buffers while they are idle; the others are parked at once, so that thousands
-/// that come together do not take what they give back a second later.
+/// So many connections of a worker may keep their buffers while they are idle; the others are parked at the next tick, so that
+/// thousands that come together do not take what they give back a second later, and callers that ask again at once are not parked.
 const MAY_IDLE: usize = 256;
 
 thread_local! {
@@ -123,7 +124,7 @@ where
 
     fn parks_after(&self, limits: &Limits) -> Option<Duration> {
         let At::Served(_) = self.at else { return None };
-        Some(if SERVED.get() > MAY_IDLE { Duration::ZERO } else { limits.parks_after })
+        Some(if SERVED.get() > MAY_IDLE { limits.parks_after.min(TICK) } else { limits.parks_after })
     }
 
     fn park(mut self: Pin<&mut Self>) {
@@ -132,12 +133,14 @@ where
             return;
         }
         match std::mem::replace(&mut this.at, At::Ended) {
-            At::Served(served) => match served.0.into_stream() {
-                // Between messages, so this is where the next one begins.
-                Some((stream, first)) if !first.is_empty() => this.serve(stream, first),
-                Some((stream, _)) => this.at = At::Parked(stream),
-                None => {}
-            },
+            At::Served(served) => {
+                let Some((stream, first)) = served.0.into_stream() else { return };
+                // Between messages, so this is where the next one begins, but for empty lines before it (RFC 9112 section 2.2).
+                match first.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) {
+                    Some(begins) => this.serve(stream, first.slice(begins..)),
+                    None => this.at = At::Parked(stream),
+                }
+            }
             other => this.at = other,
         }
     }

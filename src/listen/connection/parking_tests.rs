@@ -203,12 +203,12 @@ async fn a_parked_connection_finishes_by_closing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_that_are_served_those_that_become_idle_are_parked_at_once() {
+async fn of_many_that_are_served_those_that_become_idle_are_parked_at_the_next_tick() {
     let mut many: Vec<_> = (0..MAY_IDLE).map(|_| by_hand(duplex(64).1)).collect();
     let (mut near, far) = duplex(4096);
     let mut one = by_hand(far);
-    assert_eq!(one.wait(), Some(Duration::ZERO));
-    assert_eq!(many[0].wait(), Some(Duration::ZERO));
+    assert_eq!(one.wait(), Some(TICK));
+    assert_eq!(many[0].wait(), Some(TICK));
     near.write_all(REQUEST).await.unwrap();
     assert!(!one.poll() && one.park());
     assert_eq!(many[0].wait(), Some(Limits::default().parks_after), "one less is served");
@@ -258,20 +258,23 @@ impl Idle {
     }
 }
 
-async fn in_virtual_time(talk: impl Future<Output = ()>) {
-    let worker = LocalSet::new();
-    worker
-        .run_until(async {
-            let clock = tokio::task::spawn_local(timer::drive());
-            tokio::task::yield_now().await;
-            talk.await;
-            clock.abort();
-        })
-        .await;
+fn in_virtual_time<'a>(talk: impl Future<Output = ()> + 'a) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+    let talk = Box::pin(talk);
+    Box::pin(async {
+        let worker = LocalSet::new();
+        worker
+            .run_until(async {
+                let clock = tokio::task::spawn_local(timer::drive());
+                tokio::task::yield_now().await;
+                talk.await;
+                clock.abort();
+            })
+            .await;
+    })
 }
 
 fn about(wait: Duration, found: Duration) {
-    assert!(found >= wait && found <= wait + 2 * timer::TICK, "{found:?} and not {wait:?}");
+    assert!(found >= wait && found <= wait + 2 * TICK, "{found:?} and not {wait:?}");
 }
 
 /// Long enough to be parked.
@@ -329,7 +332,7 @@ async fn draining_leaves_a_parked_connection_its_grace() {
         assert!(asks.answer().await.contains("connection: close"));
         asks.task.await.unwrap();
         let after = silent.since.elapsed();
-        about(Duration::from_secs(1), silent.ends_after().await - after);
+        about(Duration::from_secs(1), silent.ends_after().await.saturating_sub(after));
         about(Duration::from_secs(1), begun.elapsed());
     })
     .await;

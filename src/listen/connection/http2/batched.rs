@@ -30,11 +30,13 @@ struct Inner<S> {
     /// What waits, behind what has been written of it.
     buffer: Vec<u8>,
     written: usize,
+    /// The stream has taken bytes that it may keep until it is flushed, as TLS does.
+    unflushed: bool,
 }
 
 /// Both ends of one stream.
 pub(super) fn batched<S>(stream: S) -> (Batched<S>, Batch<S>) {
-    let inner = Rc::new(RefCell::new(Inner { stream, buffer: Vec::new(), written: 0 }));
+    let inner = Rc::new(RefCell::new(Inner { stream, buffer: Vec::new(), written: 0, unflushed: false }));
     (Batched(Rc::clone(&inner)), Batch(inner))
 }
 
@@ -46,14 +48,15 @@ impl<S> Batch<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Batch<S> {
-    /// Ready when nothing waits any more.
+    /// Ready when nothing waits any more, here or in the stream.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.0.borrow_mut();
-        if inner.waiting().is_empty() {
-            return Poll::Ready(Ok(()));
-        }
         ready!(inner.poll_waiting(cx))?;
-        Pin::new(&mut inner.stream).poll_flush(cx)
+        if inner.unflushed {
+            ready!(Pin::new(&mut inner.stream).poll_flush(cx))?;
+            inner.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -94,6 +97,7 @@ impl<S: AsyncWrite + Unpin> Inner<S> {
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.waiting().is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.buffer[self.written..]))?;
+            self.unflushed = true;
             self.take(written)?;
         }
         Poll::Ready(Ok(()))
@@ -109,12 +113,14 @@ impl<S: AsyncWrite + Unpin> Inner<S> {
             all[1..=more].copy_from_slice(&slices[..more]);
             let waiting = self.waiting().len();
             let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &all[..=more]))?;
+            self.unflushed = true;
             let of_these = written.saturating_sub(waiting);
             self.take(written - of_these)?;
             if of_these > 0 {
                 return Poll::Ready(Ok(of_these));
             }
         }
+        self.unflushed = true;
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 }
@@ -148,7 +154,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Batched<S> {
         true
     }
 
-    /// h2 flushes behind each frame that it does not copy; what waits goes out once the connection has been polled.
+    /// h2 flushes behind each frame that it does not copy; what waits goes out once the connection has been polled, and the stream is
+    /// flushed then.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -168,10 +175,12 @@ mod tests {
 
     use super::*;
 
-    /// Takes so much at a time, and now and then nothing.
+    /// Takes so much at a time, and now and then nothing. Keeps all of it until it is flushed, which takes a while now and then.
     struct Narrow {
+        kept: Vec<u8>,
         taken: Vec<u8>,
         room: Vec<usize>,
+        later: Vec<bool>,
     }
 
     impl AsyncWrite for Narrow {
@@ -180,11 +189,16 @@ mod tests {
             if room == 0 && !bytes.is_empty() {
                 return Poll::Pending;
             }
-            self.taken.extend_from_slice(&bytes[..room]);
+            self.kept.extend_from_slice(&bytes[..room]);
             Poll::Ready(Ok(room))
         }
 
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.later.pop().unwrap_or(false) {
+                return Poll::Pending;
+            }
+            let kept = std::mem::take(&mut self.kept);
+            self.taken.extend(kept);
             Poll::Ready(Ok(()))
         }
 
@@ -198,8 +212,9 @@ mod tests {
         fn every_byte_goes_out_once_and_in_its_order(
             writes in proptest::collection::vec((0_usize..40_000, 0_usize..40_000, any::<bool>()), 1..20),
             room in proptest::collection::vec(prop_oneof![Just(0), 1_usize..50_000], 0..60),
+            later in proptest::collection::vec(any::<bool>(), 0..20),
         ) {
-            let (mut batched, batch) = batched(Narrow { taken: Vec::new(), room });
+            let (mut batched, batch) = batched(Narrow { kept: Vec::new(), taken: Vec::new(), room, later });
             let mut cx = Context::from_waker(Waker::noop());
             let (mut expected, mut next) = (Vec::new(), 0_u8);
             for (first, second, flush) in writes {
