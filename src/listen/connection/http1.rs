@@ -1,7 +1,7 @@
 //! HTTP/1 towards callers, by hyper's server.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -71,7 +71,7 @@ where
         let taken = (request.version() == Version::HTTP_11).then(|| Rc::clone(&interims));
         let request = Incoming::of_http1(request, switching.is_some(), taken, in_progress.shared());
         async move {
-            let answer = handler.handle(request, &caller);
+            let answer = pin!(handler.handle(request, &caller));
             let mut answer = written_before(answer, &interims, in_progress.state(), title_case).await;
             if let Some(switching) = switching {
                 switching.decided_by(&mut answer);

@@ -1,7 +1,7 @@
 //! Interim answers over HTTP/1.1, for which hyper's server has no way: they are written where its bytes go out.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 
 use http::Response;
 
@@ -9,14 +9,14 @@ use super::state::ConnectionState;
 use super::title_case::title_cased;
 use crate::interim::Interims;
 
-/// Waits for an answer, and has what comes before it written.
+/// Waits for an answer, and has what comes before it written. The answer is pinned where it is made: taken by value, it would be
+/// copied for each request, and have its room twice.
 pub(super) async fn written_before<F: Future>(
-    answer: F,
+    mut answer: Pin<&mut F>,
     interims: &Interims,
     state: &ConnectionState,
     title_case: bool,
 ) -> F::Output {
-    let mut answer = pin!(answer);
     poll_fn(|cx| {
         let polled = answer.as_mut().poll(cx);
         for interim in interims.take() {
