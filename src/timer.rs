@@ -15,7 +15,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 /// How far apart two looks at the deadlines are.
-pub(crate) const TICK: Duration = Duration::from_millis(250);
+pub(crate) const TICK: Duration = Duration::from_millis(1000 / TICKS_PER_SECOND);
 
 /// How many ticks a second has.
 const TICKS_PER_SECOND: u64 = 4;
