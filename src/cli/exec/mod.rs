@@ -1,0 +1,73 @@
+//! `attache exec`: a proxy around one command, and nothing of it left behind.
+
+mod args;
+mod authority;
+mod beside;
+mod known;
+mod process;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use self::authority::authority;
+use self::beside::beside;
+use self::process::{hide_environment, run, withheld};
+use super::config_arg::load_without_listeners;
+use super::output::{Failure, talk};
+use super::trust;
+use crate::app::App;
+use crate::dial::OriginPattern;
+use crate::exec::{Proxy, Setup, private_folder};
+use crate::listen::ListenAddress;
+
+pub(super) use self::args::ExecArgs;
+pub(super) use self::known::known;
+pub(super) use self::process::current;
+
+/// How long what the command left running may finish its requests.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
+    let config = args.single.config_or(|| load_without_listeners(&args.config.config), "127.0.0.1:0", "127.0.0.1:0")?;
+    let mut config = beside(config, args.listener.as_deref(), args.any_user)?;
+    let (source, variables) = (config.source.clone(), config.variables.clone());
+    let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
+    let opens = config.upstreams.iter().any(|upstream| upstream.credential.is_some() && upstream.route.intercept);
+    let authority = if opens { Some(authority(&mut config)?) } else { None };
+    crate::descriptors::raise();
+    let app = App::start(config).map_err(Failure::failed)?;
+    hide_environment();
+
+    // Kept until the command has ended, and gone then.
+    let folder = private_folder().map_err(Failure::failed)?;
+    let trusted = match &authority {
+        Some(authority) => Some(trust::write(authority, folder.path(), "ca", &current)?),
+        None => None,
+    };
+    let proxy = Proxy { address: address(&app)? };
+    let setup = Setup { proxy: Some(proxy), trust: trusted.as_ref(), upstreams: &origins };
+    let environment = setup.environment(&current);
+    for note in &environment.notes {
+        talk(format_args!("attache: {note}"))?;
+    }
+    if args.verbose {
+        let names: Vec<String> = origins.iter().map(ToString::to_string).collect();
+        talk(format_args!("attache: {} with {source}, for {}", proxy.url(), names.join(", ")))?;
+    }
+    let secrets = withheld(variables);
+    let code = run(&args.command, secrets.iter().chain(&environment.changes)).await;
+    app.shutdown_within(DRAIN_TIMEOUT).await;
+    let path = folder.path().to_owned();
+    if let Err(error) = folder.close() {
+        tracing::warn!(target: "attache::exec", folder = %path.display(), %error, "a temporary folder stays behind");
+    }
+    code
+}
+
+fn address(app: &App) -> Result<SocketAddr, Failure> {
+    match app.addresses().as_slice() {
+        [(_, ListenAddress::Tcp(address))] => Ok(*address),
+        _ => Err(Failure::failed("the proxy has no address")),
+    }
+}

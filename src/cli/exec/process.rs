@@ -1,0 +1,42 @@
+//! The command itself: what it gets to see of the environment, and how it is run to its end.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::cli::output::Failure;
+use crate::exec::{Change, Child};
+
+/// What each of attache's own variables begins with.
+const OWN: &str = "ATTACHE_";
+
+/// Runs the command to its end.
+pub(super) async fn run<'c>(
+    command: &[OsString],
+    changes: impl Iterator<Item = &'c (String, Change)>,
+) -> Result<ExitCode, Failure> {
+    // clap has made sure that there is one.
+    let Some((program, arguments)) = command.split_first() else { return Err(Failure::usage("there is no command")) };
+    let child = Child::start(program, arguments, changes);
+    let child = child.map_err(|error| Failure::Command(error.to_string(), error.exit_code()))?;
+    child.wait().await.map(ExitCode::from).map_err(Failure::failed)
+}
+
+/// A variable of this process. One that is no text cannot be kept exactly, and none of those here should be.
+pub(in crate::cli) fn current(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// What the command does not get to see: secrets, and what is meant for attache alone.
+pub(super) fn withheld(variables: Vec<String>) -> Vec<(String, Change)> {
+    let own = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| name.starts_with(OWN));
+    variables.into_iter().chain(own).map(|name| (name, Change::Unset)).collect()
+}
+
+/// This process's environment still has the secrets. Other processes of the same user read it in /proc, and core dumps hold it,
+/// unless the system is told that this process is not to be looked into.
+pub(super) fn hide_environment() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = crate::exec::hide_from_others() {
+        tracing::warn!(target: "attache::exec", %error, "other processes of this user can read attache's environment");
+    }
+}
