@@ -22,6 +22,7 @@ mod trial;
 mod watch;
 mod workers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use build::dry_runtime;
@@ -36,6 +37,8 @@ use self::sockets::Sockets;
 use self::start::Started;
 use crate::config::Config;
 use crate::listen::{Inherited, ListeningAt};
+use crate::proxy::Refusals;
+use crate::token::TokenError;
 
 /// How long the last traces may take at the end.
 const TRACES_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,7 +64,7 @@ impl App {
     /// As [`App::start`]; a socket that no listener takes.
     pub(crate) fn start_inheriting(config: Config, inherited: Inherited) -> Result<Self, StartError> {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self(start::start(config, workers, Sockets::new(inherited))?))
+        Ok(Self(start::start(config, workers, Sockets::new(inherited), None)?))
     }
 
     /// As [`App::start`], with this many workers.
@@ -69,7 +72,32 @@ impl App {
     /// # Errors
     /// As [`App::start`].
     pub fn start_with(config: Config, workers: usize) -> Result<Self, StartError> {
-        Ok(Self(start::start(config, workers, Sockets::default())?))
+        Ok(Self(start::start(config, workers, Sockets::default(), None)?))
+    }
+
+    /// As [`App::start`], telling of what is refused.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub(crate) fn start_telling(config: Config, refusals: Refusals) -> Result<Self, StartError> {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self(start::start(config, workers, Sockets::default(), Some(refusals))?))
+    }
+
+    /// Obtains the tokens of these credentials, unless they are there; gives those that are unavailable.
+    pub(crate) async fn obtain(&self, names: &[&str]) -> Vec<(String, Arc<TokenError>)> {
+        let runtime = self.0.runtime.current();
+        let wanted = runtime.credentials.iter().filter(|credential| names.contains(&credential.name.as_str()));
+        let asked = wanted.map(|credential| {
+            let credential = Arc::clone(credential);
+            // Where token requests run, and the timers that bound the wait.
+            self.0
+                .handle
+                .spawn(async move { credential.obtain().await.err().map(|error| (credential.name.clone(), error)) })
+        });
+        // One that ended by a panic has been reported.
+        let ended = futures_util::future::join_all(asked).await;
+        ended.into_iter().filter_map(|outcome| outcome.ok().flatten()).collect()
     }
 
     /// Reads the configuration again, as SIGHUP does, and gives the outcome: the new one is live, or the old one stays and there

@@ -27,7 +27,7 @@ use crate::fleet::{CacheMetrics, ReplicaHandle};
 use crate::listen::{
     self, Bound, Drain, Limits, ListenAddress, ListenContext, Listening, ListeningAt, PerAddress, Room,
 };
-use crate::proxy::{Admission, ProxyShared, ReplayBudget, ViaIdentity};
+use crate::proxy::{Admission, ProxyShared, Refusals, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
 use crate::telemetry::{
     AccessLog, AccessLogSettings, RecentRequests, RequestMetrics, TelemetrySettings, Traces, traces_are_wanted,
@@ -46,6 +46,7 @@ pub(super) struct Started {
     pub(super) threads: Vec<Running>,
     pub(super) handle: Handle,
     pub(super) workers: Option<Workers>,
+    pub(super) runtime: SharedRuntime,
     pub(super) traces: Option<Traces>,
     pub(super) crowded: Option<String>,
 }
@@ -58,7 +59,12 @@ impl Drop for Started {
 }
 
 /// Binds every address, makes the configuration live, and serves. Nothing keeps running after a failure.
-pub(super) fn start(config: Config, workers: usize, sockets: Sockets) -> Result<Started, StartFailure> {
+pub(super) fn start(
+    config: Config,
+    workers: usize,
+    sockets: Sockets,
+    refusals: Option<Refusals>,
+) -> Result<Started, StartFailure> {
     let bound = BoundListeners::bind(&config, workers, sockets)?;
     let telemetry = Telemetry::start(&config)?;
     let (send_main, main) = oneshot::channel();
@@ -82,7 +88,7 @@ pub(super) fn start(config: Config, workers: usize, sockets: Sockets) -> Result<
     let descriptors = Shares::now((config.listeners.len() * workers) + 1);
     let parts = WorkerParts {
         runtime: shared.clone(),
-        shared: Arc::new(proxy_shared(&config, &telemetry)?),
+        shared: Arc::new(ProxyShared { refusals, ..proxy_shared(&config, &telemetry)? }),
         context: listen_context(&config.limits, descriptors, &telemetry.requests),
         workers,
         stop: stop.clone(),
@@ -110,6 +116,7 @@ pub(super) fn start(config: Config, workers: usize, sockets: Sockets) -> Result<
         threads: Vec::new(),
         handle: control,
         workers: None,
+        runtime: shared.clone(),
         traces: telemetry.traces,
         crowded: descriptors.beyond(config.limits.connections),
     };
@@ -218,6 +225,7 @@ fn proxy_shared(config: &Config, telemetry: &Telemetry) -> io::Result<ProxyShare
         server_timing,
         request_id,
         metrics: metrics.clone(),
+        refusals: None,
     })
 }
 

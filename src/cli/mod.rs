@@ -57,9 +57,10 @@ Exit codes: 0 done, 1 failed, 2 usage, 78 configuration; of exec those of its co
 #[derive(Debug, Args)]
 #[expect(clippy::doc_markdown, reason = "these comments are the help text")]
 struct LogArgs {
-    /// What is logged on stderr: a level, or targets such as "info,attache::token=debug".
-    #[arg(long, global = true, env = "ATTACHE_LOG", default_value = "info", value_name = "FILTER")]
-    log: String,
+    /// What is logged on stderr: a level, or targets such as "info,attache::token=debug"; by default info for run, warn for exec,
+    /// nothing for the others.
+    #[arg(long, global = true, env = "ATTACHE_LOG", value_name = "FILTER")]
+    log: Option<String>,
     /// How log lines look, and whatever else goes to stderr.
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     log_format: String,
@@ -170,7 +171,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
 
 /// `run` logs what it does, `exec` what is wrong; the other commands say it themselves. All log what was asked for.
 fn start_log(args: &LogArgs, usual: &str) -> Result<(), Failure> {
-    let filter = if args.log == "info" { usual } else { &args.log };
+    let filter = args.log.as_deref().filter(|asked| !asked.trim().is_empty()).unwrap_or(usual);
     let format = if args.log_format == "json" { LogFormat::Json } else { LogFormat::Text };
     if format == LogFormat::Json {
         output::talk_json();

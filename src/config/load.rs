@@ -100,6 +100,7 @@ impl Config {
         });
         let upstream_tables = upstreams.tables.into_iter().filter_map(|(name, table)| upstreams::upstream(name, table));
         let caller_tables = callers.tables.into_iter().filter_map(|(name, table)| callers::caller(name, table));
+        let (forward, forward_said) = root.table("forward").map(forward::forward).unwrap_or_default();
         let tables = Tables {
             intercept_at,
             cache_at,
@@ -111,7 +112,8 @@ impl Config {
             credentials: Named::new(credential_tables, |credential| &credential.value.name),
             caller_names: callers.names,
             callers: Named::new(caller_tables, |caller| &caller.name),
-            forward: root.table("forward").map(forward::forward).unwrap_or_default(),
+            forward,
+            forward_said,
         };
         let limits = root.table("limits").map(limits::limits).unwrap_or_default();
         let telemetry = root.table("telemetry").map(telemetry::telemetry).unwrap_or_default();

@@ -67,6 +67,7 @@ pub(super) fn settings(
         credentials,
         upstreams,
         forward: tables.forward,
+        forward_said: tables.forward_said,
         limits,
         intercept,
         cache: None,

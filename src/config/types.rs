@@ -10,7 +10,7 @@ use crate::config::syntax::error::Problem;
 use crate::credential::CredentialSettings;
 use crate::fleet::FleetSettings;
 use crate::listen::{Limits, ListenAddress};
-use crate::proxy::{ForwardSettings, ListenerMode};
+use crate::proxy::{ForwardSaid, ForwardSettings, ListenerMode};
 use crate::route::RouteSettings;
 use crate::secret::{Secret, SecretSource};
 use crate::telemetry::TelemetrySettings;
@@ -35,6 +35,8 @@ pub struct Config {
     pub(crate) upstreams: Vec<UpstreamConfig>,
     /// `[forward]`.
     pub(crate) forward: ForwardSettings,
+    /// Which of its keys the file has.
+    pub(crate) forward_said: ForwardSaid,
     /// `[limits]`.
     pub(crate) limits: Limits,
     /// `[telemetry]`.

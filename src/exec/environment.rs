@@ -73,6 +73,15 @@ pub(crate) struct Environment {
     pub(crate) notes: Vec<String>,
 }
 
+impl Environment {
+    /// True if programs do not go through the proxy for this name or address.
+    #[must_use]
+    pub(crate) fn goes_direct(&self, host: &str) -> bool {
+        let value = self.changes.iter().find(|(name, _)| name == "NO_PROXY").map(|(_, change)| change);
+        matches!(value, Some(Change::Set(list)) if list.split(',').any(|entry| entry.eq_ignore_ascii_case(host)))
+    }
+}
+
 impl Setup<'_> {
     /// What has to change in an environment, of which `current` tells the variables, so that programs use the proxy.
     #[must_use]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::outcome::Outcome;
+use super::refusals::{Refusals, Refused};
 use crate::runtime::ListenerRoute;
 use crate::token::{TokenError, TokenErrorKind};
 use crate::upstream::{ExchangeError, ExchangeErrorKind};
@@ -26,6 +27,8 @@ pub(crate) struct ProxyError {
     pub(super) close: bool,
     /// The route that the request was on, if it came that far.
     pub(super) route: Option<Arc<ListenerRoute>>,
+    /// What of the configuration was in the way, where somebody may want to change it.
+    refused: Option<Box<Refused>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +130,16 @@ const fn upstream_row(kind: ExchangeErrorKind) -> Row {
 impl ProxyError {
     fn new(kind: ProxyErrorKind, detail: impl Into<String>) -> Self {
         let detail = detail.into().into_boxed_str();
-        Self { kind, detail, logged: None, retry_after: None, oauth_error: None, close: false, route: None }
+        Self {
+            kind,
+            detail,
+            logged: None,
+            retry_after: None,
+            oauth_error: None,
+            close: false,
+            route: None,
+            refused: None,
+        }
     }
 
     pub(crate) fn on(self, route: &Arc<ListenerRoute>) -> Self {
@@ -136,6 +148,18 @@ impl ProxyError {
 
     pub(crate) fn on_optional(self, route: Option<&Arc<ListenerRoute>>) -> Self {
         if let Some(route) = route { self.on(route) } else { self }
+    }
+
+    /// The same, with what it is that the configuration does not allow.
+    pub(super) fn refusing(self, what: Refused) -> Self {
+        Self { refused: Some(Box::new(what)), ..self }
+    }
+
+    /// Tells of it, if it is that the configuration does not allow something.
+    pub(super) fn tell(&self, refusals: Option<&Refusals>) {
+        if let (Some(refusals), Some(what)) = (refusals, &self.refused) {
+            refusals.tell(what, &self.detail);
+        }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -243,7 +267,11 @@ impl ProxyError {
 
     /// No answer from a host that no upstream covers.
     pub(crate) fn unmatched_exchange(target: &str, error: &ExchangeError) -> Self {
-        Self::no_answer(target, error)
+        let failed = Self::no_answer(target, error);
+        match error.kind {
+            ExchangeErrorKind::DestinationIpProhibited => failed.refusing(Refused::Address(target.into())),
+            _ => failed,
+        }
     }
 
     fn no_answer(whose: &str, error: &ExchangeError) -> Self {

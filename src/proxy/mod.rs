@@ -15,6 +15,7 @@ pub(crate) mod fuzzing;
 mod head;
 mod outbound;
 mod outcome;
+mod refusals;
 mod request_id;
 mod response;
 mod rewrite;
@@ -41,8 +42,11 @@ pub(crate) use body::response::CallerBody;
 pub use head::hop_by_hop::{HopWishes, Nominated};
 pub use head::rewrite::{rewrite_request, rewrite_response};
 pub use head::via::ViaIdentity;
+pub(crate) use refusals::{Refusal, Refusals, Refused};
 pub(crate) use response::malformed;
-pub(crate) use settings::{AcceptedHosts, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched};
+pub(crate) use settings::{
+    AcceptedHosts, ForwardSaid, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched,
+};
 pub(crate) use state::{Proxy, ProxyShared};
 
 use self::admit::{callers, policy, unmatched};
@@ -89,7 +93,10 @@ impl Proxy {
         ctx.note_head(&self.shared, listener, source, &mut head);
         match self.steps(&mut ctx, (&runtime, listener), source, readable, &mut head, body).await {
             Ok(response) => response::respond(ctx, request_id, response),
-            Err(error) => response::respond_with_error(ctx, listener, &error, &RequestId::from_head(&head)),
+            Err(error) => {
+                error.tell(self.shared.refusals.as_ref());
+                response::respond_with_error(ctx, listener, &error, &RequestId::from_head(&head))
+            }
         }
     }
 

@@ -77,6 +77,30 @@ pub(crate) struct ForwardSettings {
     pub(crate) via: Option<ParentProxySettings>,
 }
 
+impl ForwardSettings {
+    /// What a proxy beside one command has instead: the command could reach other hosts itself, wherever they are, so what the
+    /// file does not say is open.
+    pub(crate) fn open(&mut self, said: ForwardSaid) {
+        if !said.unmatched {
+            self.unmatched = Unmatched::Pass;
+        }
+        if !said.private_addresses {
+            self.private_addresses = PrivateAddresses::Allow;
+        }
+        if !said.connect_ports {
+            self.connect_ports = TunnelPorts::Any;
+        }
+    }
+}
+
+/// Which keys of `[forward]` a file has: without them a proxy beside one command has other defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ForwardSaid {
+    pub(crate) unmatched: bool,
+    pub(crate) private_addresses: bool,
+    pub(crate) connect_ports: bool,
+}
+
 /// `[forward] unmatched`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Unmatched {

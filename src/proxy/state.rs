@@ -13,6 +13,7 @@ use super::admit::rate::Admission;
 use super::body::replay_memory::{ReplayBudget, ReplayMemory};
 use super::body::request::RequestBody;
 use super::head::via::ViaIdentity;
+use super::refusals::Refusals;
 use crate::listen::Serving;
 use crate::runtime::{ModeRuntime, RuntimeReader, Stranger};
 use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics, Traces};
@@ -47,6 +48,8 @@ pub(crate) struct ProxyShared {
     /// `telemetry.request_id`.
     pub(crate) request_id: bool,
     pub(crate) metrics: RequestMetrics,
+    /// Who wants to hear of what is refused.
+    pub(crate) refusals: Option<Refusals>,
 }
 
 impl Proxy {

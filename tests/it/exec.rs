@@ -234,7 +234,9 @@ async fn the_environment_names_the_proxy_and_no_secret() {
     let finished = sh(&folder, "env").await;
     assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""));
     assert!(!finished.stdout.contains(SECRET) && !finished.stdout.contains("s3cret-of-mine"), "{finished:?}");
-    assert!(!finished.stdout.contains("ATTACHE_") && !finished.stdout.contains("REQUEST_METHOD"), "{finished:?}");
+    let own: Vec<&str> = finished.stdout.lines().filter(|line| line.starts_with("ATTACHE_")).collect();
+    assert_eq!(own, ["ATTACHE_EXEC=proxy"]);
+    assert!(!finished.stdout.contains("REQUEST_METHOD"), "{finished:?}");
     let proxy = variable(&finished, "HTTP_PROXY").unwrap();
     assert!(proxy.starts_with("http://127.0.0.1:"), "{proxy}");
     for name in ["http_proxy", "HTTPS_PROXY", "https_proxy"] {

@@ -28,6 +28,7 @@ mod descriptors;
 mod drain;
 mod environment;
 mod exec;
+mod exec_whole_shell;
 mod failures;
 mod fixed_credentials;
 mod fleet;

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::app::token_source;
+use crate::cli::output::{Failure, talk};
 use crate::oauth::{AssertionAudience, ClientAuth, OAuthSettings};
 use crate::token::{About, Ask, TokenError, TokenErrorKind, TokenSource as _, skew_in_words};
 
@@ -25,6 +26,30 @@ impl Diagnosis {
     fn new(cause: impl Into<String>, next_step: impl Into<String>) -> Self {
         Self { cause: cause.into(), next_step: next_step.into() }
     }
+}
+
+/// Says why there is no token: the error, the likely cause, and what to do.
+pub(super) fn tell(credential: &str, error: &str, kind: &str, diagnosis: Option<&Diagnosis>) -> Result<(), Failure> {
+    talk(format_args!("error: credential {credential:?}: {error} ({kind})"))?;
+    match diagnosis {
+        Some(Diagnosis { cause, next_step }) => {
+            talk(format_args!("  likely cause: {cause}\n  next step:    {next_step}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The same for who has only the error; `None` in place of its settings is for a credential that asks no server.
+pub(in crate::cli) async fn tell_refusal(
+    credential: &str,
+    settings: Option<&OAuthSettings>,
+    error: &TokenError,
+) -> Result<(), Failure> {
+    let diagnosis = match settings {
+        Some(settings) => Some(diagnose(credential, settings, error).await),
+        None => None,
+    };
+    tell(credential, &error.message, error.kind.as_str(), diagnosis.as_ref())
 }
 
 /// Looks for the cause of `error`. Makes up to three more token requests where the client itself is refused, or its scope.

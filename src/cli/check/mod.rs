@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use self::cache::{CacheCheck, Share};
+pub(super) use self::diagnosis::tell_refusal;
 use self::diagnosis::{Diagnosis, diagnose};
 use crate::app::token_source;
 use crate::cli::config_arg::{ConfigArg, warn};
@@ -207,10 +208,7 @@ fn print(config: &Config, obtained: &[Obtained], cache: Option<&CacheCheck>) -> 
             talk(format_args!("warning: credential {:?}: {}", row.credential, skew_in_words(skew)))?;
         }
         if let (Some(error), Some(kind)) = (&row.error, row.kind) {
-            talk(format_args!("error: credential {:?}: {error} ({kind})", row.credential))?;
-        }
-        if let Some(Diagnosis { cause, next_step }) = &row.diagnosis {
-            talk(format_args!("  likely cause: {cause}\n  next step:    {next_step}"))?;
+            diagnosis::tell(&row.credential, error, kind, row.diagnosis.as_ref())?;
         }
     }
     Ok(())

@@ -3,31 +3,45 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use super::args::BesideArgs;
+use super::base;
 use super::known::{distinct, upstreams_of};
 use crate::cli::output::Failure;
 use crate::config::{Config, ListenerConfig};
 use crate::listen::ListenAddress;
 use crate::proxy::ListenerMode;
 
-/// The configuration with one listener, on a free port, so that it runs beside another attache.
-pub(super) fn beside(mut config: Config, listener: Option<&str>, any_user: bool) -> Result<Config, Failure> {
-    let upstreams = match listener {
+/// The name of the listener that the command has as its proxy.
+pub(super) const PROXY: &str = "exec";
+
+/// The configuration on free ports, so that it runs beside another attache: a proxy, and a listener for each base URL.
+pub(super) fn beside(mut config: Config, args: &BesideArgs) -> Result<Config, Failure> {
+    let upstreams = match &args.listener {
         None => config.upstreams.iter().map(|upstream| upstream.connection.name.clone()).collect(),
         Some(name) => upstreams_of(&config, name)?,
     };
-    config.listeners = vec![ListenerConfig {
-        name: "exec".to_owned(),
+    base::check(&args.base, &config, &upstreams)?;
+    let users = if args.any_user { None } else { users() };
+    let listener = |name: &str, mode: ListenerMode| ListenerConfig {
+        name: name.to_owned(),
         address: ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-        mode: ListenerMode::Forward { upstreams },
+        mode,
         callers: None,
-        users: if any_user { None } else { users() },
+        users: users.clone(),
         socket_mode: None,
         tls: None,
         title_case: false,
-    }];
+    };
+    config.listeners = vec![listener(PROXY, ListenerMode::Forward { upstreams })];
+    let bases = base::modes(&args.base).map(|(name, mode)| listener(&name, mode));
+    config.listeners.extend(bases);
     // There is one caller, and it is asked nothing.
     for upstream in &mut config.upstreams {
         Arc::make_mut(&mut upstream.route).callers = None;
+    }
+    config.forward.open(config.forward_said);
+    if let Some(others) = args.unmatched {
+        config.forward.unmatched = others.into();
     }
     config.admin = None;
     // What was read is what runs: a changed file must not bring the other listeners back.

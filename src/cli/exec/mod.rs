@@ -2,17 +2,20 @@
 
 mod args;
 mod authority;
+mod base;
 mod beside;
 mod known;
 mod process;
+mod refusals;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use self::authority::authority;
-use self::beside::beside;
-use self::process::{hide_environment, run, withheld};
+use self::beside::{PROXY, beside};
+use self::process::{hide_environment, mark, run, withheld};
 use super::config_arg::load_without_listeners;
 use super::output::{Failure, talk};
 use super::trust;
@@ -20,6 +23,7 @@ use crate::app::App;
 use crate::dial::OriginPattern;
 use crate::exec::{Proxy, Setup, private_folder};
 use crate::listen::ListenAddress;
+use crate::proxy::Refusals;
 
 pub(super) use self::args::ExecArgs;
 pub(super) use self::known::known;
@@ -30,14 +34,18 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let config = args.single.config_or(|| load_without_listeners(&args.config.config), "127.0.0.1:0", "127.0.0.1:0")?;
-    let mut config = beside(config, args.listener.as_deref(), args.any_user)?;
+    let mark = mark(&config);
+    let mut config = beside(config, &args.beside)?;
     let (source, variables) = (config.source.clone(), config.variables.clone());
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
     let opens = config.upstreams.iter().any(|upstream| upstream.credential.is_some() && upstream.route.intercept);
     let authority = if opens { Some(authority(&mut config)?) } else { None };
     crate::descriptors::raise();
-    let app = App::start(config).map_err(Failure::failed)?;
+    let wanted = if args.require_token { tokens::wanted(&config) } else { Vec::new() };
+    let (refusals, mut heard) = Refusals::new();
+    let app = App::start_telling(config.clone(), refusals).map_err(Failure::failed)?;
     hide_environment();
+    tokens::obtain(&app, &wanted).await?;
 
     // Kept until the command has ended, and gone then.
     let folder = private_folder().map_err(Failure::failed)?;
@@ -55,9 +63,11 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
         let names: Vec<String> = origins.iter().map(ToString::to_string).collect();
         talk(format_args!("attache: {} with {source}, for {}", proxy.url(), names.join(", ")))?;
     }
-    let secrets = withheld(variables);
-    let code = run(&args.command, secrets.iter().chain(&environment.changes)).await;
+    let (secrets, bases) = (withheld(variables), base::variables(&args.beside.base, &config, &app, &environment));
+    let changes = secrets.iter().chain(&environment.changes).chain(&bases).chain([&mark]);
+    let code = refusals::while_running(&mut heard, run(&args.command, changes)).await;
     app.shutdown_within(DRAIN_TIMEOUT).await;
+    refusals::rest(&mut heard);
     let path = folder.path().to_owned();
     if let Err(error) = folder.close() {
         tracing::warn!(target: "attache::exec", folder = %path.display(), %error, "a temporary folder stays behind");
@@ -66,8 +76,8 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
 }
 
 fn address(app: &App) -> Result<SocketAddr, Failure> {
-    match app.addresses().as_slice() {
-        [(_, ListenAddress::Tcp(address))] => Ok(*address),
+    match app.addresses().into_iter().find(|(name, _)| name == PROXY) {
+        Some((_, ListenAddress::Tcp(address))) => Ok(address),
         _ => Err(Failure::failed("the proxy has no address")),
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::cli::output::Failure;
+use crate::config::Config;
 use crate::exec::{Change, Child};
 
 /// What each of attache's own variables begins with.
@@ -24,6 +25,14 @@ pub(super) async fn run<'c>(
 /// A variable of this process. One that is no text cannot be kept exactly, and none of those here should be.
 pub(in crate::cli) fn current(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// `ATTACHE_EXEC`: by it a prompt shows, and a script knows, which configuration is around. The file's name, or the upstream's host.
+pub(super) fn mark(config: &Config) -> (String, Change) {
+    let file =
+        config.file.as_ref().and_then(|file| file.path.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
+    let host = || config.upstreams.first().map(|upstream| upstream.connection.origin.base().host.to_string());
+    (format!("{OWN}EXEC"), Change::Set(file.or_else(host).unwrap_or_else(|| "attache".to_owned())))
 }
 
 /// What the command does not get to see: secrets, and what is meant for attache alone.

@@ -9,7 +9,7 @@ use crate::config::tables::listeners::{Listener, Mode};
 use crate::config::tables::upstreams::Upstream;
 use crate::config::types::AdminConfig;
 use crate::credential::CredentialSettings;
-use crate::proxy::ForwardSettings;
+use crate::proxy::{ForwardSaid, ForwardSettings};
 
 pub(crate) struct Tables<'a> {
     pub(crate) listeners: Vec<Listener>,
@@ -24,6 +24,7 @@ pub(crate) struct Tables<'a> {
     pub(crate) cache_at: Option<usize>,
     pub(crate) caller_names: Names<'a>,
     pub(crate) forward: ForwardSettings,
+    pub(crate) forward_said: ForwardSaid,
     /// Every name in the file, also of tables that could not be read.
     pub(crate) upstream_names: Names<'a>,
     pub(crate) credential_names: Names<'a>,

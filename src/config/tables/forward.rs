@@ -8,19 +8,22 @@ use toml::de::DeValue;
 use crate::config::syntax::reader::{TableReader, set};
 use crate::config::syntax::value::Value;
 use crate::config::tables::parent_proxy;
-use crate::proxy::{ForwardSettings, PrivateAddresses, Unmatched};
+use crate::proxy::{ForwardSaid, ForwardSettings, PrivateAddresses, Unmatched};
 use crate::route::TunnelPorts;
 
 /// Reads `[forward]`.
-pub(crate) fn forward(mut table: TableReader<'_>) -> ForwardSettings {
-    let mut forward = ForwardSettings::default();
+pub(crate) fn forward(mut table: TableReader<'_>) -> (ForwardSettings, ForwardSaid) {
+    let (mut forward, mut said) = (ForwardSettings::default(), ForwardSaid::default());
     let unmatched = [("deny", Unmatched::Deny), ("pass", Unmatched::Pass), ("report", Unmatched::Report)];
-    set(&mut forward.unmatched, table.get("unmatched").and_then(|value| value.choice(&unmatched, &[])));
-    set(&mut forward.private_addresses, table.get("private_addresses").and_then(|value| private_addresses(&value)));
-    set(&mut forward.connect_ports, table.get("connect_ports").and_then(|value| connect_ports(&value)));
+    let value = table.get("unmatched").inspect(|_| said.unmatched = true);
+    set(&mut forward.unmatched, value.and_then(|value| value.choice(&unmatched, &[])));
+    let value = table.get("private_addresses").inspect(|_| said.private_addresses = true);
+    set(&mut forward.private_addresses, value.and_then(|value| private_addresses(&value)));
+    let value = table.get("connect_ports").inspect(|_| said.connect_ports = true);
+    set(&mut forward.connect_ports, value.and_then(|value| connect_ports(&value)));
     forward.via = parent_proxy::forward_via(&mut table);
     table.finish();
-    forward
+    (forward, said)
 }
 
 fn connect_ports(value: &Value<'_>) -> Option<TunnelPorts> {

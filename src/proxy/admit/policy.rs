@@ -6,6 +6,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::proxy::body::response::CallerBody;
 use crate::proxy::error::ProxyError;
+use crate::proxy::refusals::Refused;
 use crate::proxy::routing::choice;
 use crate::proxy::routing::destination::ResolvedRoute;
 use crate::route::Permission;
@@ -24,7 +25,8 @@ pub(in crate::proxy) fn check(resolved: &ResolvedRoute, head: &Parts) -> Result<
             let (name, method) = (route.name(), &head.method);
             return Err(ProxyError::denied(format!(
                 "the `allow` rules of upstream {name:?} do not cover {method} {path}"
-            )));
+            ))
+            .refusing(Refused::Rules(name.into())));
         }
         Permission::Ambiguous => return Err(choice::ambiguous()),
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::dial::{Origin, Scheme};
 use crate::proxy::error::ProxyError;
+use crate::proxy::refusals::Refused;
 use crate::runtime::{ListenerRuntime, Runtime, Stranger, UnmatchedRuntime};
 use crate::upstream::Upstream;
 
@@ -39,7 +40,8 @@ pub(in crate::proxy) fn permitted<'a>(
     match &runtime.unmatched {
         UnmatchedRuntime::Deny => Err(ProxyError::denied(format!(
             "no upstream covers {asked}; add one to the configuration, or set [forward] unmatched = \"pass\""
-        ))),
+        ))
+        .refusing(Refused::Unmatched(origin.host.as_str().into()))),
         UnmatchedRuntime::Pass { http, https, report } => {
             let upstream = match origin.scheme {
                 Scheme::Http => http,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::proxy::error::ProxyError;
+use crate::proxy::refusals::Refused;
 use crate::route::{NoRoute, PathTable};
 use crate::runtime::ListenerRoute;
 
@@ -19,7 +20,8 @@ pub(in crate::proxy) fn choose<'a>(
         Err(NoRoute::Path) => Err(ProxyError::denied(format!(
             "{path} is not among the `paths` of {}; add it to those of one, or an upstream of this origin without `paths`",
             names(routes)
-        ))),
+        ))
+        .refusing(Refused::Rules(names(routes).into()))),
     }
 }
 

@@ -10,6 +10,7 @@ use super::destination::{Destination, ResolvedRoute, Tunnel};
 use super::target::{self, Target};
 use crate::dial::{Host, Origin, Scheme};
 use crate::proxy::error::ProxyError;
+use crate::proxy::refusals::Refused;
 use crate::proxy::source::InTunnel;
 use crate::route::{Arrival, ForwardTable, HttpScheme, TunnelPorts};
 use crate::runtime::ListenerRoute;
@@ -66,7 +67,7 @@ fn check_http(at: &Arc<ListenerRoute>, arrival: Arrival, host: &str) -> Result<(
     }
     let name = at.route.name();
     let detail = format!("upstream {name:?} takes https:// only (http = \"refuse\"); request https://{host}");
-    Err(ProxyError::denied(detail).on(at))
+    Err(ProxyError::denied(detail).on(at).refusing(Refused::Rules(name.into())))
 }
 
 /// What a CONNECT to this canonical host and port asks for.
@@ -138,7 +139,8 @@ fn check_port(tunnels: &TunnelPorts, host: &str, port: u16) -> Result<(), ProxyE
                 "no upstream covers {host}:{port}, and tunnels elsewhere lead to port {} only; \
                  to open this one, write [forward] connect_ports = [{port}]",
                 known.join(", ")
-            )))
+            ))
+            .refusing(Refused::Port(format!("{host}:{port}").into())))
         }
         _ => Ok(()),
     }

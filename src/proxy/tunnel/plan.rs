@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::dial::Scheme;
 use crate::proxy::error::ProxyError;
+use crate::proxy::refusals::Refused;
 use crate::proxy::routing::destination::Tunnel;
 use crate::runtime::{ListenerRoute, Runtime};
 use crate::tls::CertificateAuthority;
@@ -54,5 +55,6 @@ pub(super) fn check_rules(at: &ListenerRoute, shared: bool) -> Result<(), ProxyE
     Err(ProxyError::denied(format!(
         "upstream {name:?} {why}, which a tunnel cannot keep apart; request http:// through this proxy instead, or have it opened, for which it takes \
          [intercept] (`attache ca init`) and a credential of the upstream"
-    )))
+    ))
+    .refusing(Refused::Rules(name.into())))
 }

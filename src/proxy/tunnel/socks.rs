@@ -124,6 +124,7 @@ async fn reach(proxy: &Proxy, request: &socks5::Request, source: &TunnelSource) 
         Err(error) => Err(error),
     };
     resolved.map_err(|error| {
+        error.tell(proxy.shared.refusals.as_ref());
         note_error(&mut RequestContext::without_head(began), listener, &error, &RequestId::random());
         reply_to(error.kind())
     })
