@@ -46,6 +46,7 @@ impl Admin {
             .route("/livez", get(endpoints::alive))
             .route("/healthz", get(endpoints::alive))
             .route("/readyz", get(endpoints::ready))
+            .route("/quitquitquit", post(endpoints::quit))
             .route("/metrics", get(endpoints::metrics))
             .route("/api/status", get(endpoints::report))
             .route("/api/explain", get(endpoints::explain_request))

@@ -22,7 +22,7 @@ pub(super) async fn index() -> &'static str {
         "attache ",
         env!("CARGO_PKG_VERSION"),
         "\n\nGET  /   the status page\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status   /api/events   /api/openapi.json\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
-         POST /api/credentials/NAME/refresh   POST /api/reload   (Content-Type: application/json)\n"
+         POST /api/credentials/NAME/refresh   POST /api/reload   POST /quitquitquit   (Content-Type: application/json)\n"
     )
 }
 
@@ -47,9 +47,10 @@ pub(super) async fn ready(State(shared): AdminState) -> impl IntoResponse {
     let runtime = shared.runtime.current();
     let credentials = status::credentials(&runtime);
     let cache = runtime.fleet.upgrade().map(|fleet| fleet.store().state.as_str().into());
-    let ready = credentials.iter().all(|credential| !credential.required || credential.usable);
+    let stopping = shared.facts.stopping.has_begun();
+    let ready = !stopping && credentials.iter().all(|credential| !credential.required || credential.usable);
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Readiness { ready, cache, credentials }))
+    (code, Json(Readiness { ready, stopping, cache, credentials }))
 }
 
 pub(super) async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> Response {
@@ -111,12 +112,20 @@ pub(super) async fn explain_request(
 pub(super) async fn refresh(State(shared): AdminState, Path(name): Path<String>) -> impl IntoResponse {
     let runtime = shared.runtime.current();
     let Some(credential) = runtime.credentials.iter().find(|credential| credential.name == name) else {
-        return problem(StatusCode::NOT_FOUND, format!("there is no credential {name:?}"));
+        let known: Vec<&str> = runtime.credentials.iter().map(|credential| credential.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return problem(StatusCode::NOT_FOUND, format!("there is no credential {name:?}; there are: {known}"));
     };
     match credential.refresh().await {
         Ok(()) => Json(status::credential(&runtime, credential)).into_response(),
         Err(error) => problem(StatusCode::BAD_GATEWAY, error.message.as_str()),
     }
+}
+
+/// The answer is on its way before the program ends, and this connection ends with it.
+pub(super) async fn quit(State(shared): AdminState) -> impl IntoResponse {
+    shared.facts.stopping.ask();
+    Json(serde_json::json!({ "stopping": true }))
 }
 
 /// 422 with all problems where the old configuration stays.

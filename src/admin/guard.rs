@@ -1,5 +1,5 @@
-//! Who may use the admin API. A web page in a browser can reach a loopback port: its Host gives a rebound name away, and it
-//! cannot send JSON across sites without asking first, which nothing here answers.
+//! Who may use the admin API. A web page in a browser can reach a loopback port, and no unix socket: its Host gives a rebound
+//! name away, and it cannot send JSON across sites without asking first, which nothing here answers.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ struct Rules {
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<&Secret>, local: bool) -> Self {
-        Self(Arc::new(Rules { token: token.map(Secret::fingerprint), loopback_only: local }))
+    pub(super) fn new(token: Option<&Secret>, loopback_only: bool) -> Self {
+        Self(Arc::new(Rules { token: token.map(Secret::fingerprint), loopback_only }))
     }
 }
 
@@ -59,7 +59,6 @@ fn has_loopback_host(request: &Request) -> bool {
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = authority.or_else(|| hosts.next()?.to_str().ok());
-    // A unix socket's caller may have nothing to say here.
     let Some(host) = host else { return request.version() == http::Version::HTTP_10 };
     let parsed = Authority::parse(host).ok().and_then(|host| crate::dial::Host::parse(&host.host).ok());
     parsed.is_some_and(|host| host.is_loopback()) && hosts.next().is_none()

@@ -7,9 +7,10 @@
 //! | `GET /api/openapi.json` | the same for programs (`OpenAPI` 3.1) |
 //! | `GET /api/events` | `/api/status` once a second, as server-sent events |
 //! | `GET /livez`, `GET /healthz` | 200 while the program runs |
-//! | `GET /readyz` | 200 once every credential with `required = true` has a token, else 503; JSON per credential |
+//! | `GET /readyz` | 200 once every credential with `required = true` has a token and until draining begins, else 503; JSON per credential |
 //! | `GET /metrics` | Prometheus text, or `OpenMetrics` where `Accept` asks for it |
 //! | `GET /api/status` | credentials, upstreams, listeners and reloads as JSON |
+//! | `POST /quitquitquit` | has the program finish what is in progress, and end |
 //! | `POST /api/reload` | reads the configuration again; 422 if the old one stays |
 //! | `GET /api/explain?method=&url=&listener=&caller=` | what would happen to a request |
 //! | `POST /api/credentials/NAME/refresh` | a new token now; 502 where there is none |
@@ -27,6 +28,7 @@ mod reloads;
 mod report;
 mod state;
 mod status;
+mod stopping;
 
 pub(crate) use api::Admin;
 pub(crate) use exposition::Counted;
@@ -38,3 +40,4 @@ pub(crate) use report::{
     UpstreamStatus,
 };
 pub(crate) use state::AdminFacts;
+pub(crate) use stopping::Stopping;

@@ -14,7 +14,7 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// Each problem of a configuration that was not taken over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 /// By what programs decide; the sentence may change.

@@ -164,6 +164,9 @@ pub(crate) struct ListenerStatus {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Readiness {
     pub(crate) ready: bool,
+    /// Requests in progress finish, and new ones are not taken.
+    #[serde(default)]
+    pub(crate) stopping: bool,
     /// The state of the shared cache, for which it never waits; without `[cache]` there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cache: Option<Cow<'static, str>>,

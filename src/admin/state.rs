@@ -12,6 +12,7 @@ use super::guard::Guard;
 use super::reloads::Reloads;
 use super::report::StatusReport;
 use super::status;
+use super::stopping::Stopping;
 use crate::coalesce::Coalescer;
 use crate::listen::Listening;
 use crate::runtime::SharedRuntime;
@@ -25,6 +26,7 @@ pub(crate) struct AdminFacts {
     pub(super) reloads: Arc<Reloads>,
     pub(super) guard: Guard,
     counted: Counted,
+    pub(crate) stopping: Stopping,
     /// What is kept of requests while the status page is open.
     pub(crate) recent: RecentRequests,
     /// How many may look at the status page at a time: fewer than the listener has connections, so that it goes on answering.
@@ -32,7 +34,7 @@ pub(crate) struct AdminFacts {
 }
 
 impl AdminFacts {
-    /// `local` says that the admin listener can only be reached from this machine.
+    /// `loopback` says that the admin listener is at an address that only programs of this machine reach, a browser among them.
     ///
     /// # Errors
     /// When `admin.token` cannot be read.
@@ -40,15 +42,16 @@ impl AdminFacts {
         listening: Listening,
         reloads: Arc<Reloads>,
         token: Option<&SecretSource>,
-        local: bool,
+        loopback: bool,
         counted: Counted,
     ) -> Result<Self, SecretError> {
         let token: Option<Secret> = token.map(SecretSource::read).transpose()?;
         Ok(Self {
             listening,
             reloads,
-            guard: Guard::new(token.as_ref(), local),
+            guard: Guard::new(token.as_ref(), loopback),
             counted,
+            stopping: Stopping::default(),
             recent: RecentRequests::default(),
             watchers: 16,
         })

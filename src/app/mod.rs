@@ -106,6 +106,12 @@ impl App {
         self.0.reloads.ask(ReloadCause::Signal).await
     }
 
+    /// Ready once the end was asked for over the admin API (`POST /quitquitquit`); the program that runs this then calls
+    /// [`App::shutdown`].
+    pub async fn asked_to_stop(&self) {
+        self.0.stopping.asked().await;
+    }
+
     /// Where every listener really listens, in the configuration's order, the admin listener (as `admin`) last.
     #[must_use]
     pub fn addresses(&self) -> Vec<(String, ListenAddress)> {
@@ -146,22 +152,23 @@ impl App {
             workers.into_iter().map(|running| (running.ended, running.thread)).unzip();
         let mut ended = futures_util::future::join_all(ended);
         let in_time = tokio::time::timeout(limit, &mut ended).await.is_ok();
-        // The control thread goes last: requests in progress may still need a token.
         self.0.stop.now.cancel();
         if !in_time {
             ended.await;
         }
-        if let Some(control) = self.0.control.take() {
-            // An error means that it ended by a panic, which was reported when it happened.
-            let _outcome = control.ended.await;
-            let _outcome = control.thread.join();
-        }
         for thread in threads {
+            // An error means that it ended by a panic, which was reported when it happened.
             let _outcome = thread.join();
         }
         if let Some(traces) = self.0.traces.take() {
             // An error means that the runtime is ending; then nobody waits for traces either.
             let _outcome = tokio::task::spawn_blocking(move || traces.shut_down(TRACES_TIMEOUT)).await;
+        }
+        // The control thread goes last: requests in progress may need a token, and probes are answered to the end.
+        self.0.stop.control.cancel();
+        if let Some(control) = self.0.control.take() {
+            let _outcome = control.ended.await;
+            let _outcome = control.thread.join();
         }
         in_time
     }

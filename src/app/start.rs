@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{Admin, AdminFacts, Counted, ReloadRequest, Reloads};
+use crate::admin::{Admin, AdminFacts, Counted, ReloadRequest, Reloads, Stopping};
 use crate::app::build;
 use crate::app::build::state::{BuildContext, ChosenNames, Slots};
 use crate::app::error::StartFailure;
@@ -35,12 +35,16 @@ use crate::telemetry::{
 use crate::tls::{MinVersion, client_config};
 use crate::token::TokenMetrics;
 
+/// How long answers of the admin API may take at the very end.
+const LAST_ANSWERS: Duration = Duration::from_millis(250);
+
 /// All that runs, and what ends it. Dropping it ends everything at once.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) listening: Listening,
     pub(super) reloads: Arc<Reloads>,
     pub(super) stop: Stop,
+    pub(super) stopping: Stopping,
     pub(super) drain: Duration,
     pub(super) control: Option<Running>,
     pub(super) threads: Vec<Running>,
@@ -55,6 +59,7 @@ impl Drop for Started {
     fn drop(&mut self) {
         self.stop.drain.cancel();
         self.stop.now.cancel();
+        self.stop.control.cancel();
     }
 }
 
@@ -97,7 +102,9 @@ pub(super) fn start(
     listening.replace(bound.listening_at(&config));
     let (reloads, requests) = Reloads::new();
     let reloads = Arc::new(reloads);
-    let facts = admin_facts(&config, &listening, &reloads, &telemetry, descriptors)?;
+    let stopping = Stopping::beginning_with(stop.drain.clone());
+    let mut facts = admin_facts(&config, &listening, &reloads, &telemetry, descriptors)?;
+    facts.stopping = stopping.clone();
     let admin = AdminListener {
         socket: bound.admin,
         admin: Admin::new(facts, shared.clone()),
@@ -111,6 +118,7 @@ pub(super) fn start(
         listening: listening.clone(),
         reloads: Arc::clone(&reloads),
         stop: stop.clone(),
+        stopping,
         drain: config.limits.drain,
         control: Some(control_thread),
         threads: Vec::new(),
@@ -252,10 +260,11 @@ fn admin_facts(
     descriptors: Shares,
 ) -> Result<AdminFacts, StartFailure> {
     let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
-    let local = config.admin.as_ref().is_none_or(|admin| admin.address.is_local());
+    let is_loopback = |address: &ListenAddress| matches!(address, ListenAddress::Tcp(_)) && address.is_local();
+    let loopback = config.admin.as_ref().is_none_or(|admin| is_loopback(&admin.address));
     let Telemetry { requests, tokens, cache, .. } = telemetry;
     let counted = Counted { requests: requests.clone(), tokens: tokens.clone(), cache: cache.clone() };
-    let facts = AdminFacts::new(listening.clone(), Arc::clone(reloads), token, local, counted);
+    let facts = AdminFacts::new(listening.clone(), Arc::clone(reloads), token, loopback, counted);
     let mut facts = facts.map_err(StartFailure::AdminToken)?;
     facts.recent = telemetry.recent.clone();
     facts.watchers = descriptors.admin / 4;
@@ -289,7 +298,9 @@ async fn control_main(
     stop.drain.cancelled().await;
     rotation.abort();
     reloading.abort();
+    // Probes are answered, and metrics read, for as long as requests are finishing.
+    stop.control.cancelled().await;
     drain.begin_drain();
-    stop.now.cancelled().await;
+    let _cut_off = tokio::time::timeout(LAST_ANSWERS, drain.drained()).await;
     clock.abort();
 }

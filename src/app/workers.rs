@@ -26,11 +26,12 @@ use crate::timer;
 /// How often idle upstream connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The two steps of ending: finish what is in progress, then stop whatever is left.
+/// The steps of ending: finish what is in progress, then stop whatever is left; at last the control thread ends too.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop {
     pub(super) drain: CancellationToken,
     pub(super) now: CancellationToken,
+    pub(super) control: CancellationToken,
 }
 
 /// What every worker is given.

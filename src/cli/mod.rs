@@ -26,7 +26,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::telemetry::{self, LogFormat};
 
-use self::admin::{probes, status};
+use self::admin::{actions, probes, status, stop};
 use self::output::Failure;
 
 /// An HTTP proxy that gives unmodified programs OAuth 2.0 access.
@@ -92,6 +92,12 @@ enum Command {
     Wait(probes::WaitArgs),
     /// Ask a running attache once whether it is alive, for container checks.
     Health(probes::HealthArgs),
+    /// Have a running attache read its configuration again, and say what is different.
+    Reload(actions::ReloadArgs),
+    /// Have a running attache obtain a new token of one credential now.
+    Refresh(actions::RefreshArgs),
+    /// Have a running attache finish what is in progress and end, and wait for that.
+    Stop(stop::StopArgs),
     /// Print the JSON schema of proxy.toml, for editors, or its reference page.
     Schema(schema::SchemaArgs),
     /// Print a script that completes commands and flags in a shell.
@@ -160,6 +166,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Status(args) => status::status(args).await,
             Command::Wait(args) => probes::wait(args).await,
             Command::Health(args) => probes::health(args).await,
+            Command::Reload(args) => actions::reload(args).await,
+            Command::Refresh(args) => actions::refresh(args).await,
+            Command::Stop(args) => stop::stop(args).await,
             Command::Schema(args) => schema::schema(&args),
             Command::Completions(args) => completions::completions(&args, Cli::command()),
             Command::Man(args) => man::man(&args, Cli::command()),

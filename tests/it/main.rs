@@ -12,6 +12,7 @@ mod socks;
 mod status_page;
 mod support;
 
+mod admin_actions;
 mod admin_commands;
 mod authorization_server;
 mod bound_tokens;

@@ -137,6 +137,8 @@ async fn every_answer_is_as_described() {
         ("/api/credentials/key/refresh", "", 415, refresh),
         ("/api/reload", json, 422, "/api/reload"),
         ("/api/reload", "Content-Type: text/plain\r\n", 415, "/api/reload"),
+        ("/quitquitquit", "Content-Type: text/plain\r\n", 415, "/quitquitquit"),
+        ("/quitquitquit", json, 200, "/quitquitquit"),
     ] {
         let answer = world.ask("POST", target, fields).await;
         assert_eq!(answer.status, status, "{target} {fields:?}: {}", answer.text());

@@ -34,7 +34,7 @@ const DOORS: [(&str, &[&str]); 30] = [
     ("fastrand::", &["fleet/live.rs", "store/back_off.rs", "store/connect/", "token/delay.rs"]),
     ("flate2::", &["oauth/coding.rs"]),
     ("h2::", &["http2/", "listen/connection/http2/", "listen/upgrade.rs", "upstream/"]),
-    ("hyper::client", &["oauth/connection.rs", "cli/admin/client.rs"]),
+    ("hyper::client", &["oauth/connection.rs", "cli/admin/session.rs"]),
     ("hyper::server", &["listen/", "demo/"]),
     ("jsonwebtoken::", &["demo/"]),
     ("rcgen::", &["tls/authority.rs"]),
@@ -57,7 +57,7 @@ const DOORS: [(&str, &[&str]); 30] = [
 
 /// Who may look into a secret, and what for.
 const EXPOSING: [&str; 26] = [
-    "cli/admin/client.rs",          // the admin token goes to the admin listener
+    "cli/admin/session.rs",         // the admin token goes to the admin listener
     "cli/token.rs",                 // `attache token` prints the token: that is the command
     "config/admin_access.rs",       // the text of the file, for its [admin] table alone
     "config/load.rs",               // the text of the file may hold secrets, and is read

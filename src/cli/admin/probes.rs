@@ -7,7 +7,8 @@ use http::StatusCode;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::client::{AdminArg, AdminClient, Answered};
+use super::answered::Answered;
+use super::client::{AdminArg, AdminClient};
 use crate::admin::{CredentialStatus, Readiness};
 use crate::cli::output::{self, Failure, data, talk};
 
@@ -107,7 +108,9 @@ async fn ready(client: &AdminClient) -> Found {
 /// A 503 has the credentials in it, anything else is a refusal.
 fn reasons(client: &AdminClient, answered: &Answered) -> Vec<String> {
     let document = answered.json().filter(|_| answered.status == StatusCode::SERVICE_UNAVAILABLE);
-    let missing = document.map_or_else(Vec::new, |Readiness { credentials, .. }| waited_for(&credentials));
+    let missing = document.map_or_else(Vec::new, |Readiness { stopping, credentials, .. }| {
+        if stopping { vec!["it is stopping".to_owned()] } else { waited_for(&credentials) }
+    });
     if missing.is_empty() { vec![answered.refusal(&client.shown())] } else { missing }
 }
 

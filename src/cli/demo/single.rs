@@ -20,12 +20,13 @@ pub(super) async fn run(once: bool) -> Result<(), DemoError> {
     config.warnings.clear();
     crate::descriptors::raise();
     let app = App::start(config).map_err(start_error)?;
-    let outcome = tell(&demo, &app.addresses(), once).await;
+    let outcome = tell(&demo, &app, once).await;
     app.shutdown().await;
     outcome
 }
 
-async fn tell(demo: &Demo, addresses: &[(String, ListenAddress)], once: bool) -> Result<(), DemoError> {
+async fn tell(demo: &Demo, app: &App, once: bool) -> Result<(), DemoError> {
+    let addresses = &app.addresses();
     let story = Story {
         demo,
         api: demo.api.address(),
@@ -41,8 +42,10 @@ async fn tell(demo: &Demo, addresses: &[(String, ListenAddress)], once: bool) ->
         return Ok(());
     }
     story.now_you(find(addresses, "admin").ok())?;
-    tokio::signal::ctrl_c().await?;
-    Ok(())
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+        () = app.asked_to_stop() => Ok(()),
+    }
 }
 
 struct Story<'a> {

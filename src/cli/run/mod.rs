@@ -21,8 +21,8 @@ Without a file, for one upstream:
       --client-id me --client-secret-env SECRET
 It listens as a proxy (--forward) and as a base URL (--reverse).
 
-A changed file is read again at once, and also after SIGHUP or POST /api/reload; a bad one leaves everything as it is.
-SIGTERM and Ctrl-C let requests in progress finish; a second one ends at once.")]
+A changed file is read again at once, and also after SIGHUP or `attache reload`; a bad one leaves everything as it is.
+SIGTERM, Ctrl-C and `attache stop` let requests in progress finish; a second signal ends at once.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
     config: ConfigArg,
@@ -57,6 +57,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     loop {
         tokio::select! {
             () = signals.next() => break,
+            () = app.asked_to_stop() => break,
             () = hangups.next() => {
                 ServiceManager::reloading();
                 // The outcome is in the log, too.
@@ -67,7 +68,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     }
     ServiceManager::stopping();
     let limit = humantime::format_duration(drain);
-    talk(format_args!("draining: requests in progress may finish within {limit}; the same signal again ends at once"))?;
+    talk(format_args!("draining: requests in progress may finish within {limit}; a signal ends at once"))?;
     tokio::select! {
         finished = app.shutdown_within(drain) => {
             talk(format_args!("{}", if finished { "stopped" } else { "stopped; some requests were cut off" }))
