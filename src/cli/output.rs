@@ -109,7 +109,8 @@ pub(super) fn problems(level: Level, source: &str, problems: &[Problem]) -> Resu
     for (problem, line) in problems.iter().zip(ConfigErrors::lines(source, problems)) {
         if talks_json() {
             let (line, column) = problem.at.unzip();
-            let fields = json!({ "file": source, "line": line, "column": column });
+            let file = problem.file.as_deref().unwrap_or(source);
+            let fields = json!({ "file": file, "line": line, "column": column });
             let message = problem.to_string();
             record(level, &message, fields.as_object().cloned().unwrap_or_default())?;
         } else {

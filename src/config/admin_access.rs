@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
+use crate::config::files;
 use crate::config::syntax::error::ConfigErrors;
-use crate::config::syntax::file::{Environment, File, environment, read_text};
+use crate::config::syntax::file::{File, environment};
 use crate::config::syntax::reader::TableReader;
+use crate::config::syntax::tree::Table;
 use crate::config::tables::listeners::address;
 use crate::config::tables::secrets::secret;
 use crate::config::types::{AdminConfig, Config};
@@ -17,21 +19,14 @@ impl Config {
     /// # Errors
     /// That the file cannot be read, or every problem of `[admin]`.
     pub(crate) fn load_admin(path: &Path, with_token: bool) -> Result<Option<AdminConfig>, ConfigErrors> {
-        let text = read_text(path)?;
-        let source = path.display().to_string();
-        read(&source, text.expose(), path.parent().unwrap_or(path), &environment, with_token)
+        let mut file = File::new(&environment, with_token);
+        let tree = files::read(&mut file, path)?;
+        admin(file, &tree, &path.display().to_string(), with_token)
     }
 }
 
-fn read(
-    source: &str,
-    text: &str,
-    dir: &Path,
-    environment: Environment<'_>,
-    with_token: bool,
-) -> Result<Option<AdminConfig>, ConfigErrors> {
-    let (file, tree) = File::parse(text, dir, environment);
-    let table = TableReader::new(&file, String::new(), 0, &tree).table("admin");
+fn admin(file: File<'_>, tree: &Table, source: &str, with_token: bool) -> Result<Option<AdminConfig>, ConfigErrors> {
+    let table = TableReader::new(&file, String::new(), 0, tree).table("admin");
     let found = table.map(|mut table| {
         let address = address(&mut table);
         let token = table.get("token").filter(|_| with_token).map(|value| secret(&value));
@@ -55,7 +50,10 @@ mod tests {
     use crate::listen::ListenAddress;
 
     fn admin(text: &str, with_token: bool) -> Result<Option<AdminConfig>, String> {
-        read("proxy.toml", text, Path::new(""), &|_| None, with_token).map_err(|errors| errors.to_string())
+        let mut file = File::new(&|_| None, with_token);
+        let text = crate::secret::Secret::new(text.to_owned());
+        let tree = files::read_whole(&mut file, "proxy.toml", text, Path::new(""), Path::new(""));
+        super::admin(file, &tree, "proxy.toml", with_token).map_err(|errors| errors.to_string())
     }
 
     #[test]

@@ -194,7 +194,7 @@ fn text(path: &Path) -> Value {
 }
 
 fn read(root: &Table, request: &AdHocRequest) -> Result<Config, ConfigErrors> {
-    Config::parse(SOURCE, &root.to_string()).map_err(|mut errors| {
+    Config::parse_as_it_is(SOURCE, &root.to_string()).map_err(|mut errors| {
         // Lines of a file that nobody wrote would only confuse.
         for problem in &mut errors.problems {
             in_flags(problem, request);

@@ -1,20 +1,23 @@
 //! Reading a file: parsed, its tables read, these held against each other, and names turned into what they name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::checks::{self, tables::Tables};
+use crate::config::files::{self, watched::ConfigFile};
 use crate::config::resolve;
 use crate::config::syntax::error::{ADD_LISTENER, ConfigErrors};
-use crate::config::syntax::file::{Environment, File, environment, read_text};
+use crate::config::syntax::file::{Environment, File, environment};
 use crate::config::syntax::named::Named;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::section::Section;
+use crate::config::syntax::tree::Table;
 use crate::config::syntax::value::Spanned;
 use crate::config::tables::upstreams::Upstream;
 use crate::config::tables::{
     admin, cache, callers, credentials, forward, intercept, limits, listeners, telemetry, upstreams,
 };
-use crate::config::types::{Config, ConfigFile};
+use crate::config::types::Config;
+use crate::secret::Secret;
 
 impl Config {
     /// Reads and checks a file that is to be served. Relative paths in it start at its directory.
@@ -43,14 +46,10 @@ impl Config {
     }
 
     fn load_with(path: &Path, needs: Needs) -> Result<Self, ConfigErrors> {
-        let source = path.display().to_string();
-        // The text may hold secrets, so it is not left behind in memory.
-        let text = read_text(path)?;
-        // A reload comes with this path, and has to find what the start has found: paths of the file are absolute, too.
-        let absolute = std::path::absolute(path).unwrap_or_else(|_nowhere| path.to_owned());
-        let dir = absolute.parent().unwrap_or(&absolute);
-        let config = Self::parse_file(&source, text.expose(), dir, &environment, needs)?;
-        Ok(Self { file: Some(ConfigFile { path: absolute, digest: text.fingerprint() }), ..config })
+        let mut file = File::new(&environment, needs.secrets);
+        let tree = files::read(&mut file, path)?;
+        let read = ConfigFile::of(path, &file);
+        Ok(Self { file: Some(read), ..Self::of(file, &tree, &path.display().to_string(), needs)? })
     }
 
     /// Checks a text. `source` is the name that problems are reported under; relative paths start at the current
@@ -62,26 +61,29 @@ impl Config {
         Self::parse_with(source, text, Path::new(""), &environment)
     }
 
+    /// As [`Config::parse`], of a text in which nothing is put in the place of variables: a shell has done that.
+    ///
+    /// # Errors
+    /// Every problem of the text.
+    pub(super) fn parse_as_it_is(source: &str, text: &str) -> Result<Self, ConfigErrors> {
+        let mut file = File::new(&environment, true);
+        let tree = file.add(source.to_owned(), Secret::new(text.to_owned()), PathBuf::new());
+        Self::of(file, &tree, source, Needs::ALL)
+    }
+
     pub(super) fn parse_with(
         source: &str,
         text: &str,
         dir: &Path,
         environment: Environment<'_>,
     ) -> Result<Self, ConfigErrors> {
-        Self::parse_file(source, text, dir, environment, Needs::ALL)
+        let mut file = File::new(environment, true);
+        let tree = files::read_whole(&mut file, source, Secret::new(text.to_owned()), dir, Path::new(""));
+        Self::of(file, &tree, source, Needs::ALL)
     }
 
-    fn parse_file(
-        source: &str,
-        text: &str,
-        dir: &Path,
-        environment: Environment<'_>,
-        needs: Needs,
-    ) -> Result<Self, ConfigErrors> {
-        let (mut file, tree) = File::parse(text, dir, environment);
-        file.secrets_matter = needs.secrets;
-        let mut root = TableReader::new(&file, String::new(), 0, &tree);
-
+    fn of(file: File<'_>, tree: &Table, source: &str, needs: Needs) -> Result<Self, ConfigErrors> {
+        let mut root = TableReader::new(&file, String::new(), 0, tree);
         let listeners = Section::read(&mut root, "listeners");
         let credentials = Section::read(&mut root, "credentials");
         let upstreams = Section::read(&mut root, "upstreams");
@@ -117,6 +119,8 @@ impl Config {
         };
         let limits = root.table("limits").map(limits::limits).unwrap_or_default();
         let telemetry = root.table("telemetry").map(telemetry::telemetry).unwrap_or_default();
+        // It was followed when the file was read.
+        let _patterns = files::include::patterns(&mut root);
         root.finish();
         checks::check(&file, &tables);
 

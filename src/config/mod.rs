@@ -3,7 +3,8 @@
 //! [`Config::load`] reads `proxy.toml`, checks all of it, and gives plain settings with every default filled in, or
 //! **all** the problems of the file at once. `load` has the steps:
 //!
-//! 1. `syntax` parses the text, takes tables and values apart, and collects problems with their place;
+//! 1. `files` reads the file and those that it includes, `syntax` takes text, tables and values apart and collects problems with
+//!    their place, and `substitution` puts in what the environment has;
 //! 2. `tables` knows the keys, one file a table;
 //! 3. `checks` holds the tables against each other, and warns of what has no effect;
 //! 4. `resolve` turns names into what they name.
@@ -14,9 +15,11 @@
 mod admin_access;
 mod checks;
 mod cli_args;
+mod files;
 mod generate;
 mod load;
 mod resolve;
+mod substitution;
 mod syntax;
 mod tables;
 #[cfg(test)]
@@ -24,6 +27,7 @@ mod testing;
 mod types;
 
 pub(crate) use cli_args::{AdHocRequest, SecretPlace, SingleUpstream};
+pub(crate) use files::watched::ConfigFile;
 pub(crate) use generate::edit::{Draft, Question};
 pub(crate) use generate::reference::markdown as reference_page;
 pub use generate::schema::json_schema;
@@ -32,4 +36,4 @@ pub use syntax::error::{ConfigErrors, Problem};
 pub(crate) use tables::credentials::preset::{PROVIDERS, Provider};
 pub(crate) use tables::intercept::InterceptPlan;
 pub use types::Config;
-pub(crate) use types::{ConfigFile, ListenerConfig, UpstreamConfig};
+pub(crate) use types::{ListenerConfig, UpstreamConfig};

@@ -1,18 +1,18 @@
 //! A configuration that was read: plain settings, every default filled in.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::caller::CallerSettings;
+use crate::config::files::watched::ConfigFile;
 use crate::config::syntax::error::Problem;
 use crate::credential::CredentialSettings;
 use crate::fleet::FleetSettings;
 use crate::listen::{Limits, ListenAddress};
 use crate::proxy::{ForwardSaid, ForwardSettings, ListenerMode};
 use crate::route::RouteSettings;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::SecretSource;
 use crate::telemetry::TelemetrySettings;
 use crate::tls::AuthoritySource;
 use crate::tls::server::ListenerTls;
@@ -87,23 +87,6 @@ impl Config {
     pub const fn parking_after(mut self, idle: Duration) -> Self {
         self.limits.parks_after = idle;
         self
-    }
-}
-
-/// A file that was read, and what was in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConfigFile {
-    /// Absolute, so that it stays the same file wherever the process goes.
-    pub(crate) path: PathBuf,
-    /// SHA-256 of its content: there may be secrets in the text itself.
-    pub(crate) digest: [u8; 32],
-}
-
-impl ConfigFile {
-    /// The digest of what a file holds now; `None` if it cannot be read.
-    #[must_use]
-    pub(crate) fn digest(path: &Path) -> Option<[u8; 32]> {
-        Some(Secret::new(std::fs::read_to_string(path).ok()?).fingerprint())
     }
 }
 

@@ -49,6 +49,12 @@ impl Schema {
         {
             problems.push(format!("{at} is none of {words:?}"));
         }
+        // Of all patterns the one that tells a text with a variable in it from any other.
+        if schema["pattern"].as_str().is_some_and(|pattern| pattern.starts_with("[$][{]"))
+            && !document.as_str().unwrap_or_default().contains("${")
+        {
+            problems.push(format!("{at} has no variable in it"));
+        }
         for (keyword, least, most) in [("anyOf", 1, usize::MAX), ("oneOf", 1, 1)] {
             if let Some(alternatives) = schema[keyword].as_array() {
                 let fitting = alternatives.iter().filter(|schema| self.fits(schema, document)).count();
@@ -140,19 +146,31 @@ async fn what_attache_refuses_does_not_fit_the_schema_either() {
     for (wrong, problem) in [
         ("[listener.a]\n", ".listener is unknown"),
         ("[limits]\ndrian = \"1s\"\n", ".limits.drian is unknown"),
-        ("[limits]\ndrain = 1\n", ".limits.drain is integer, not string"),
-        ("[limits]\nconnections = 0\n", ".limits.connections is out of range"),
+        ("[limits]\ndrain = 1\n", ".limits.drain fits 0 alternatives"),
+        ("[limits]\nconnections = 0\n", ".limits.connections fits 0 alternatives"),
         ("[listeners.b]\nmode = \"froward\"\n", ".listeners.b.address is missing"),
-        ("[listeners.b]\naddress = \"x\"\nmode = \"froward\"\n", ".listeners.b.mode is none of"),
+        ("[listeners.b]\naddress = \"x\"\nmode = \"froward\"\n", ".listeners.b.mode fits 0 alternatives"),
         (
             "[upstreams.a]\norigin = \"https://a.test\"\nretry = { on = [600] }\n",
-            ".upstreams.a.retry.on is out of range",
+            ".upstreams.a.retry.on fits 0 alternatives",
         ),
         ("[callers.a]\npassword = { env = \"A\", file = \"b\" }\n", ".callers.a.password fits 0 alternatives"),
     ] {
         let found = schema.problems(&document(&format!("{listener}{wrong}")));
         assert!(found.iter().any(|line| line.starts_with(problem)), "{wrong}: {found:?}");
     }
+}
+
+#[tokio::test]
+async fn values_from_the_environment_fit_the_schema() {
+    let schema = schema().await;
+    let text = "include = [\"conf.d/*.toml\", \"${MORE}\"]\n[listeners.a]\naddress = { env = \"ADDRESS\" }\nmode = \"${MODE:-forward}\"\nopen = \"${OPEN}\"\n\
+        [limits]\ndrain = { env = \"DRAIN\" }\nconnections = \"${CONNECTIONS}\"\nheader_bytes = \"${BYTES}\"\n\
+        [credentials.a]\ntoken_endpoint = \"${URL}\"\nclient_id = { env = \"ID\" }\nclient_secret = \"${SECRET}\"\nscope = { env = \"SCOPES\" }\n\
+        parameters = { env = \"prod\", tenant = { env = \"TENANT\" } }\nrefresh_ahead = \"${AHEAD}\"\n";
+    assert_eq!(schema.problems(&document(text)), [""; 0]);
+    let wrong = "[limits]\ndrain = { evn = \"DRAIN\" }\n[listeners]\n";
+    assert!(schema.problems(&document(wrong))[0].starts_with(".limits.drain fits 0 alternatives"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! docs/configuration.md, made of the table of keys.
 
-use crate::config::generate::schema::{Form, Key, Table, tables};
+use crate::config::generate::keys::{Form, Key, Table, tables};
 
 const HEAD: &str = "\
 # Configuration
@@ -17,6 +17,37 @@ For completion and checks while typing, in editors that have Taplo (\"Even Bette
 ```sh
 attache schema > proxy.schema.json      # and as the first line of proxy.toml: #:schema ./proxy.schema.json
 ```
+
+## One file for every stage
+
+```toml
+[listeners.proxy]
+address = \"${LISTEN:-127.0.0.1:8080}\"
+mode    = \"forward\"
+open    = { env = \"OPEN\" }                       # \"true\" or \"false\"
+
+[credentials.orders]
+token_endpoint = \"https://login.${STAGE}.example.com/token\"
+client_id      = \"${CLIENT_ID}\"
+client_secret  = \"${CLIENT_SECRET}\"              # as { env = \"CLIENT_SECRET\" }
+scope          = { env = \"SCOPES\" }              # \"orders.read orders.write\"
+```
+
+- `${NAME}` in any text is the environment variable of that name. One that is not set is a problem that names it; `${NAME:-text}` has a default for unset and empty. `$$` is a dollar sign, and any other `${` a problem.
+- `{ env = \"NAME\" }` may stand in place of any value but a table. What is no text is read from one: `\"true\"`, `\"64\"`, `\"a b\"` for a list.
+- It happens once, in texts alone, after TOML is read: a variable can bring no key and no table, and what it brings is not searched for another.
+- A secret that is written so is a secret: it is never shown, and `attache exec` keeps the variable from its command. A program's arguments are filled in too; what its shell is to fill in is written `$${NAME}`.
+- `$NAME`, `env:NAME` and `op://…` stay as they are, and are warned of.
+
+## Several files
+
+```toml
+include = [\"conf.d/*.toml\", \"local.toml\"]     # at the top of the file
+```
+
+Patterns (`*`, `?`, `[a-z]`) and names, relative to the file. Each pattern's files are taken in sorted order, without those whose names begin with a dot; a name without a pattern has to be there. Listeners, credentials, upstreams and callers may stand in
+any of them, every other table in one. The same name or table in two files is a problem that names both; nothing is overridden. Paths in an included file are relative to that, and problems name it, with line and column. Included files include
+nothing themselves. They are watched, and so is what comes to match a pattern.
 
 ## Values
 

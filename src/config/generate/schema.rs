@@ -1,121 +1,8 @@
-//! Every key of the file as data: what editors and the reference page are told. The table is `keys.txt`; a test holds it
-//! against what the readers really ask for.
+//! What editors are told of the file, made of the table of keys.
 
 use serde_json::{Map, Value, json};
 
-/// A table of the file and its keys.
-#[derive(Debug, Clone)]
-pub(crate) struct Table {
-    /// `upstreams.*.retry`; empty for the file itself.
-    pub(crate) path: &'static str,
-    pub(crate) heading: &'static str,
-    pub(crate) more: Vec<&'static str>,
-    pub(crate) keys: Vec<Key>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Key {
-    pub(crate) name: &'static str,
-    pub(crate) forms: Vec<Form>,
-    pub(crate) default: &'static str,
-    pub(crate) about: &'static str,
-}
-
-/// One of the things that a key may be.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Form {
-    Word(&'static str),
-    Boolean,
-    Integer(u32, u32),
-    Integers(u32, u32),
-    Fraction(f64, f64),
-    Text,
-    Texts,
-    List,
-    Duration,
-    Size,
-    Address,
-    Secret,
-    Secrets,
-    Pem,
-    Pems,
-    Table,
-    Tables,
-    Names,
-    Fields,
-    RepeatedFields,
-}
-
-/// All tables, in the order of the page. A line that cannot be read is left out; the tests see to it that there is none.
-pub(crate) fn tables() -> Vec<Table> {
-    let mut tables: Vec<Table> = Vec::new();
-    for line in include_str!("keys.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        if let Some((path, heading)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            tables.push(Table { path, heading: heading.trim(), more: Vec::new(), keys: Vec::new() });
-        } else if let Some(table) = tables.last_mut() {
-            match line.strip_prefix("> ") {
-                Some(more) => table.more.push(more),
-                None => table.keys.extend(key(line)),
-            }
-        }
-    }
-    tables
-}
-
-pub(crate) fn key(line: &'static str) -> Option<Key> {
-    let mut columns = line.splitn(4, '|').map(str::trim);
-    let (name, forms) = (columns.next()?, columns.next()?);
-    let forms = forms.split(" / ").map(form).collect::<Option<_>>()?;
-    Some(Key { name, forms, default: columns.next()?, about: columns.next()? })
-}
-
-fn form(text: &'static str) -> Option<Form> {
-    if let Some(word) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        return Some(Form::Word(word));
-    }
-    if let Some((kind, (first, last))) =
-        text.split_once(' ').and_then(|(kind, range)| Some((kind, range.split_once("..")?)))
-    {
-        return match kind {
-            "integer" => Some(Form::Integer(first.parse().ok()?, last.parse().ok()?)),
-            "integers" => Some(Form::Integers(first.parse().ok()?, last.parse().ok()?)),
-            "fraction" => Some(Form::Fraction(first.parse().ok()?, last.parse().ok()?)),
-            _ => None,
-        };
-    }
-    PLAIN.iter().find(|(word, _)| *word == text).map(|(_, form)| *form)
-}
-
-const PLAIN: [(&str, Form); 16] = [
-    ("boolean", Form::Boolean),
-    ("text", Form::Text),
-    ("texts", Form::Texts),
-    ("list", Form::List),
-    ("duration", Form::Duration),
-    ("size", Form::Size),
-    ("address", Form::Address),
-    ("secret", Form::Secret),
-    ("secrets", Form::Secrets),
-    ("pem", Form::Pem),
-    ("pems", Form::Pems),
-    ("table", Form::Table),
-    ("tables", Form::Tables),
-    ("names", Form::Names),
-    ("fields", Form::Fields),
-    ("repeated fields", Form::RepeatedFields),
-];
-
-impl Key {
-    /// The default, where it is a value and not words about one.
-    pub(crate) fn default_value(&self) -> Option<toml::Value> {
-        let mut table = format!("x = {}", self.default).parse::<toml::Table>().ok()?;
-        table.remove("x")
-    }
-
-    pub(crate) fn is_required(&self) -> bool {
-        self.default == "required"
-    }
-}
+use crate::config::generate::keys::{Form, Key, Table, tables};
 
 /// JSON schema, draft 2020-12, of the whole file.
 #[must_use]
@@ -157,6 +44,13 @@ fn property(tables: &[Table], path: &str, key: &Key) -> Value {
     }
     let others = key.forms.iter().filter(|form| !matches!(form, Form::Word(_)));
     forms.extend(others.map(|form| form.schema(tables, &below)));
+    // A secret has its places, and a table stands in the file itself.
+    if key.forms.iter().any(|form| form.is_value()) {
+        forms.push(json!({ "$ref": "#/$defs/variable" }));
+        if !key.forms.iter().any(|form| form.takes_text()) {
+            forms.push(json!({ "$ref": "#/$defs/substituted" }));
+        }
+    }
     let mut property = match forms.pop() {
         Some(Value::Object(only)) if forms.is_empty() => only,
         last => {
@@ -174,6 +68,27 @@ fn property(tables: &[Table], path: &str, key: &Key) -> Value {
 }
 
 impl Form {
+    /// True for what `{ env = "NAME" }` may stand in place of.
+    const fn is_value(self) -> bool {
+        !matches!(
+            self,
+            Self::Secret
+                | Self::Secrets
+                | Self::Pem
+                | Self::Pems
+                | Self::Table
+                | Self::Tables
+                | Self::Names
+                | Self::Fields
+                | Self::RepeatedFields
+        )
+    }
+
+    /// True for what is any text already, a `${NAME}` with it.
+    const fn takes_text(self) -> bool {
+        matches!(self, Self::Text | Self::Texts | Self::Address)
+    }
+
     fn schema(self, tables: &[Table], path: &str) -> Value {
         let defined = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
         let text = || json!({ "type": "string" });
@@ -203,8 +118,14 @@ impl Form {
                 let name = json!({ "pattern": "^[A-Za-z0-9_.-]{1,64}$" });
                 json!({ "type": "object", "propertyNames": name, "additionalProperties": one })
             }
-            Self::Fields => json!({ "type": "object", "additionalProperties": text() }),
-            Self::RepeatedFields => json!({ "type": "object", "additionalProperties": defined("texts") }),
+            Self::Fields => {
+                let value = json!({ "anyOf": [text(), defined("variable")] });
+                json!({ "type": "object", "additionalProperties": value })
+            }
+            Self::RepeatedFields => {
+                let value = json!({ "anyOf": [defined("texts"), defined("variable")] });
+                json!({ "type": "object", "additionalProperties": value })
+            }
         }
     }
 }
@@ -217,6 +138,18 @@ fn definitions() -> Value {
     let place = json!({ "$ref": "#/$defs/place" });
     json!({
         "texts": { "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }] },
+        "variable": {
+            "type": "object",
+            "description": "what the environment variable of this name holds",
+            "properties": { "env": { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" } },
+            "required": ["env"],
+            "additionalProperties": false,
+        },
+        "substituted": {
+            "type": "string",
+            "pattern": "[$][{][A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?[}]",
+            "description": "a text with environment variables in it: ${NAME}, ${NAME:-default}",
+        },
         "duration": {
             "type": "string",
             "pattern": "^[ ]*([0-9]+([.][0-9]+)?[ ]*[A-Za-zµ]+[ ]*)+$",

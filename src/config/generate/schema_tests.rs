@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::*;
+use crate::config::generate::keys::{Form, key, tables};
 use crate::config::generate::starter::starter;
 use crate::config::tables::credentials::preset::PROVIDERS;
 use crate::config::testing::{Asked, noted, parse_in};
@@ -206,7 +207,8 @@ fn the_schema_is_one_document_whose_references_lead_somewhere() {
         (Some(false), Some("30s"))
     );
     let retry = &schema["properties"]["upstreams"]["additionalProperties"]["properties"]["retry"]["properties"];
-    assert_eq!(retry["on"]["items"]["minimum"], 200);
+    assert_eq!(retry["on"]["anyOf"][0]["items"]["minimum"], 200);
+    assert_eq!(retry["enabled"]["anyOf"][1]["$ref"], "#/$defs/variable");
 }
 
 /// A key costs a line in keys.txt, one that reads it, and its description in proxy.toml: this one is forgotten first.

@@ -7,6 +7,8 @@ use std::fmt;
 pub struct Problem {
     /// Line and column from 1; `None` where the file as a whole is meant.
     pub at: Option<(usize, usize)>,
+    /// The file that it is in, if that is not the configuration file itself but one that it includes.
+    pub file: Option<String>,
     /// The one key that it is about, from the top of the file: `upstreams.orders.origin`.
     pub key: Option<String>,
     pub(crate) kind: ProblemKind,
@@ -35,7 +37,7 @@ pub(crate) const ADD_LISTENER: &str = "add [listeners.proxy] with address = \"12
 impl Problem {
     /// A problem of the whole file, or between its keys.
     pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { at: None, key: None, kind: ProblemKind::Other, what: what.into(), remedy: remedy.into() }
+        Self { at: None, file: None, key: None, kind: ProblemKind::Other, what: what.into(), remedy: remedy.into() }
     }
 
     /// What is unwise about a file without `[listeners]`: everything but serving goes without.
@@ -73,9 +75,12 @@ pub struct ConfigErrors {
 impl ConfigErrors {
     /// One line for each of these problems.
     pub fn lines<'a>(source: &'a str, problems: &'a [Problem]) -> impl Iterator<Item = String> + 'a {
-        problems.iter().map(move |problem| match problem.at {
-            Some((line, column)) => format!("{source}:{line}:{column}: {problem}"),
-            None => format!("{source}: {problem}"),
+        problems.iter().map(move |problem| {
+            let file = problem.file.as_deref().unwrap_or(source);
+            match problem.at {
+                Some((line, column)) => format!("{file}:{line}:{column}: {problem}"),
+                None => format!("{file}: {problem}"),
+            }
         })
     }
 }

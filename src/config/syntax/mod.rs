@@ -1,10 +1,13 @@
 //! The text of a file, taken apart: places, tables, values, and what is wrong with them. Knows no key.
 
+pub(super) mod document;
 pub(super) mod error;
 pub(super) mod file;
+pub(super) mod mistakes;
 pub(super) mod named;
 pub(super) mod reader;
 pub(super) mod section;
+pub(super) mod tree;
 pub(super) mod userinfo;
 pub(super) mod value;
 pub(super) mod words;

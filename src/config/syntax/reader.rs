@@ -1,8 +1,7 @@
 //! Reads one table of the file and notices what nobody asked for.
 
-use toml::de::{DeTable, DeValue};
-
 use crate::config::syntax::file::File;
+use crate::config::syntax::tree::{Node, Placed, Table};
 use crate::config::syntax::value::Value;
 use crate::config::syntax::words::{listed, nearest, shortened};
 
@@ -13,21 +12,21 @@ pub(crate) struct TableReader<'a> {
     pub(crate) path: String,
     /// Where the table stands.
     pub(crate) at: usize,
-    table: &'a DeTable<'a>,
+    table: &'a Table,
     known: Vec<&'static str>,
     ignored: Vec<&'static str>,
     missing: Vec<(&'static str, String)>,
 }
 
 impl<'a> TableReader<'a> {
-    pub(crate) const fn new(file: &'a File<'a>, path: String, at: usize, table: &'a DeTable<'a>) -> Self {
+    pub(crate) const fn new(file: &'a File<'a>, path: String, at: usize, table: &'a Table) -> Self {
         Self { file, path, at, table, known: Vec::new(), ignored: Vec::new(), missing: Vec::new() }
     }
 
     /// A table that stands as a value, to be read key by key.
     pub(crate) fn from_value(value: &Value<'a>) -> Option<Self> {
         match value.node {
-            DeValue::Table(table) => Some(Self::new(value.file, value.path.clone(), value.at, table)),
+            Node::Table(table) => Some(Self::new(value.file, value.path.clone(), value.at, table)),
             _ => value.wrong_type("a table", &format!("write [{}] above its keys, or {{ key = value }}", value.path)),
         }
     }
@@ -36,8 +35,8 @@ impl<'a> TableReader<'a> {
         self.known.push(key);
         #[cfg(test)]
         crate::config::testing::note_key(&self.path, key);
-        let (_, node) = self.table.get_key_value(key)?;
-        Some(self.value(key, node))
+        let entry = self.table.get(key)?;
+        Some(self.value(key, &entry.value))
     }
 
     /// The value of a key that has to be there; `remedy` says what to write.
@@ -61,14 +60,14 @@ impl<'a> TableReader<'a> {
 
     /// True if the key is in the file, whatever its value.
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
+        self.table.get(key).is_some()
     }
 
     /// True if the key is in the file with nothing in its value: a blank text, or a list without entries.
     pub(crate) fn is_blank(&self, key: &str) -> bool {
-        match self.table.get(key).map(toml::Spanned::get_ref) {
-            Some(DeValue::String(text)) => text.trim().is_empty(),
-            Some(DeValue::Array(entries)) => entries.is_empty(),
+        match self.table.get(key).map(|entry| &entry.value.node) {
+            Some(Node::String(text)) => text.trim().is_empty(),
+            Some(Node::Array(entries)) => entries.is_empty(),
             _ => false,
         }
     }
@@ -80,11 +79,8 @@ impl<'a> TableReader<'a> {
 
     /// Every key with its value in the file's order, for tables whose keys are names: `(name, its place, value)`.
     pub(crate) fn entries(&self) -> Vec<(&'a str, usize, Value<'a>)> {
-        let mut entries: Vec<_> = self
-            .table
-            .iter()
-            .map(|(key, node)| (key.get_ref().as_ref(), key.span().start, self.value(key.get_ref(), node)))
-            .collect();
+        let mut entries: Vec<_> =
+            self.table.iter().map(|(key, entry)| (key.as_str(), entry.at, self.value(key, &entry.value))).collect();
         entries.sort_by_key(|(_, at, _)| *at);
         entries
     }
@@ -114,8 +110,8 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    fn value(&self, key: &str, node: &'a toml::Spanned<DeValue<'a>>) -> Value<'a> {
-        Value { file: self.file, path: self.dotted(key), at: node.span().start, node: node.get_ref() }
+    fn value(&self, key: &str, placed: &'a Placed) -> Value<'a> {
+        Value { file: self.file, path: self.dotted(key), at: placed.at, node: &placed.node }
     }
 
     fn dotted(&self, key: &str) -> String {

@@ -1,7 +1,5 @@
 //! Sections whose keys are names: `[listeners.NAME]`, `[credentials.NAME]`, `[upstreams.NAME]`.
 
-use toml::de::DeValue;
-
 use crate::config::syntax::named::Names;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::words::shortened;
@@ -21,14 +19,14 @@ impl<'a> Section<'a> {
         let mut section = Self { names: Names::default(), tables: Vec::new(), broken: false };
         let Some(value) = root.get(key) else { return section };
         let remedy = format!("write [{key}.NAME] above its keys, with a name of your choice");
-        if !matches!(value.node, DeValue::Table(_)) {
+        if !value.node.is_table() {
             value.wrong_type::<()>("a table", &remedy);
             section.broken = true;
             return section;
         }
         for (name, at, value) in TableReader::from_value(&value).iter().flat_map(TableReader::entries) {
             section.names.push(name);
-            if !matches!(value.node, DeValue::Table(_)) {
+            if !value.node.is_table() {
                 value.wrong_type::<()>("a table", &remedy);
                 continue;
             }

@@ -5,14 +5,13 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::syntax::error::ProblemKind;
+use crate::config::syntax::file::File;
+use crate::config::syntax::tree::Node;
+use crate::config::syntax::words::{alternatives, nearest, shortened};
 use bytesize::ByteSize;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use toml::de::DeValue;
-
-use crate::config::syntax::error::ProblemKind;
-use crate::config::syntax::file::File;
-use crate::config::syntax::words::{alternatives, nearest, shortened};
 
 /// More than any sensible timeout, and little enough to be added to any clock.
 const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
@@ -30,7 +29,7 @@ pub(crate) struct Value<'a> {
     /// `upstreams.orders.timeouts.connect`
     pub(crate) path: String,
     pub(crate) at: usize,
-    pub(crate) node: &'a DeValue<'a>,
+    pub(crate) node: &'a Node,
 }
 
 impl<'a> Value<'a> {
@@ -48,10 +47,10 @@ impl<'a> Value<'a> {
     /// A text that is not blank.
     pub(crate) fn text(&self) -> Option<&'a str> {
         match self.node {
-            DeValue::String(text) if text.trim().is_empty() => {
+            Node::String(text) if text.trim().is_empty() => {
                 self.wrong_as(ProblemKind::Empty, "is empty", "write its value or leave it out")
             }
-            DeValue::String(text) => Some(text),
+            Node::String(text) => Some(text),
             _ => self.wrong_type("a string", "write it between quotes: \"…\""),
         }
     }
@@ -94,7 +93,7 @@ impl<'a> Value<'a> {
         #[cfg(test)]
         crate::config::testing::note_form(&self.path, "boolean");
         match self.node {
-            DeValue::Boolean(value) => Some(*value),
+            Node::Boolean(value) => Some(*value),
             _ => self.wrong_type("a boolean", "write true or false, without quotes"),
         }
     }
@@ -105,8 +104,8 @@ impl<'a> Value<'a> {
         #[cfg(test)]
         crate::config::testing::note_form(&self.path, &format!("integer {first}..{last}"));
         let remedy = format!("write a whole number from {first} to {last}, without quotes");
-        let DeValue::Integer(number) = self.node else { return self.wrong_type("a whole number", &remedy) };
-        match u32::from_str_radix(number.as_str(), number.radix()).ok().filter(|number| bounds.contains(number)) {
+        let Node::Integer(number, radix) = self.node else { return self.wrong_type("a whole number", &remedy) };
+        match u32::from_str_radix(number, *radix).ok().filter(|number| bounds.contains(number)) {
             None => self.wrong("is out of range", remedy),
             number => number,
         }
@@ -127,9 +126,8 @@ impl<'a> Value<'a> {
         const REMEDY: &str = "write a number and its unit between quotes, such as \"10s\", \"500ms\" or \"5m\"";
         #[cfg(test)]
         crate::config::testing::note_form(&self.path, "duration");
-        let DeValue::String(text) = self.node else {
-            if let DeValue::Integer(number) = self.node {
-                let number = number.as_str();
+        let Node::String(text) = self.node else {
+            if let Node::Integer(number, _) = self.node {
                 let remedy = format!("write the unit and the quotes too, such as \"{number}s\" or \"{number}ms\"");
                 return self.wrong("is a number without a unit", remedy);
             }
@@ -147,9 +145,9 @@ impl<'a> Value<'a> {
         const REMEDY: &str = "write a number and its unit between quotes, such as \"64KiB\" or \"1MiB\"";
         #[cfg(test)]
         crate::config::testing::note_form(&self.path, "size");
-        let DeValue::String(text) = self.node else {
-            if let DeValue::Integer(number) = self.node {
-                let remedy = format!("write the unit and the quotes too, such as \"{}B\" or \"1MiB\"", number.as_str());
+        let Node::String(text) = self.node else {
+            if let Node::Integer(number, _) = self.node {
+                let remedy = format!("write the unit and the quotes too, such as \"{number}B\" or \"1MiB\"");
                 return self.wrong("is a number without a unit", remedy);
             }
             return self.wrong_type("a size", REMEDY);
@@ -164,18 +162,13 @@ impl<'a> Value<'a> {
     /// A list, in its order; each entry is reported under its own position.
     pub(crate) fn list(&self) -> Option<Vec<Self>> {
         match self.node {
-            DeValue::Array(entries) if entries.is_empty() => {
+            Node::Array(entries) if entries.is_empty() => {
                 self.wrong("is an empty list", "list at least one entry or leave the key out")
             }
-            DeValue::Array(entries) => Some(
+            Node::Array(entries) => Some(
                 entries
                     .iter()
-                    .map(|entry| Self {
-                        file: self.file,
-                        path: self.path.clone(),
-                        at: entry.span().start,
-                        node: entry.get_ref(),
-                    })
+                    .map(|entry| Self { file: self.file, path: self.path.clone(), at: entry.at, node: &entry.node })
                     .collect(),
             ),
             _ => self.wrong_type("a list", "write it between brackets: [ … ]"),
@@ -190,7 +183,7 @@ impl<'a> Value<'a> {
     /// A file that can be read and holds at least one certificate.
     pub(crate) fn certificates(&self) -> Option<PathBuf> {
         const REMEDY: &str = "name a PEM file with at least one -----BEGIN CERTIFICATE----- block";
-        let path = self.file.path(self.text()?);
+        let path = self.file.path(self.at, self.text()?);
         let certificates = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         match certificates {
             Ok(found) if found.is_empty() => {
@@ -206,16 +199,7 @@ impl<'a> Value<'a> {
 
     /// Reports the type only: a value of the wrong type may be a secret in the wrong place.
     pub(crate) fn wrong_type<T>(&self, wanted: &str, remedy: &str) -> Option<T> {
-        let is = match self.node.type_str() {
-            "integer" => "a whole number",
-            "float" => "a fraction",
-            "boolean" => "a boolean",
-            "datetime" => "a date",
-            "array" => "a list",
-            "table" => "a table",
-            _ => "a string",
-        };
-        self.wrong(format_args!("is {is}, not {wanted}"), remedy)
+        self.wrong(format_args!("is {}, not {wanted}", self.node.kind()), remedy)
     }
 }
 

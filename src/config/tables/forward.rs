@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use toml::de::DeValue;
 
 use crate::config::syntax::reader::{TableReader, set};
+use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::Value;
 use crate::config::tables::parent_proxy;
 use crate::proxy::{ForwardSaid, ForwardSettings, PrivateAddresses, Unmatched};
@@ -27,7 +27,7 @@ pub(crate) fn forward(mut table: TableReader<'_>) -> (ForwardSettings, ForwardSa
 }
 
 fn connect_ports(value: &Value<'_>) -> Option<TunnelPorts> {
-    if let DeValue::String(_) = value.node {
+    if let Node::String(_) = value.node {
         return value.choice(&[("any", ())], &[]).map(|()| TunnelPorts::Any);
     }
     let port = |entry: &Value<'_>| entry.integer(1..=65535).and_then(|port| u16::try_from(port).ok());
@@ -35,7 +35,7 @@ fn connect_ports(value: &Value<'_>) -> Option<TunnelPorts> {
 }
 
 fn private_addresses(value: &Value<'_>) -> Option<PrivateAddresses> {
-    if let DeValue::String(_) = value.node {
+    if let Node::String(_) = value.node {
         let all = value.choice(&[("deny", false), ("allow", true)], &[])?;
         return Some(if all { PrivateAddresses::Allow } else { PrivateAddresses::Deny });
     }

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use toml::de::DeValue;
-
+use crate::config::files;
 use crate::config::syntax::error::{ConfigErrors, Problem};
+use crate::config::syntax::file::{File, environment};
 use crate::config::syntax::reader::TableReader;
+use crate::config::syntax::tree::{Node, Table};
 use crate::config::syntax::value::Value;
 use crate::config::tables::secrets::pem;
 use crate::dial::OriginPattern;
@@ -51,7 +52,7 @@ pub(crate) fn intercept(mut table: TableReader<'_>) -> Option<AuthoritySource> {
 /// A path that leads to nothing yet: that has a better remedy than other secrets that cannot be read.
 fn is_missing(value: &Value<'_>) -> bool {
     match value.node {
-        DeValue::String(text) => !text.contains("-----BEGIN") && !value.file.path(text).exists(),
+        Node::String(text) => !text.contains("-----BEGIN") && !value.file.path(value.at, text).exists(),
         _ => false,
     }
 }
@@ -76,28 +77,32 @@ impl InterceptPlan {
             source: source.clone(),
             problems: vec![Problem::new(what, remedy)],
         };
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            problem(format!("cannot be read: {error}"), "name another file with --config, or a folder with --directory")
-        })?;
-        let tree: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| problem(error.message().to_owned(), "mend it: attache check"))?;
-        let dir = path.parent().unwrap_or(path);
-        let files = match tree.get("intercept") {
+        let mut file = File::new(&environment, false);
+        let tree = files::read(&mut file, path)?;
+        if !file.is_whole() {
+            let (problems, _warnings) = file.into_findings();
+            return Err(ConfigErrors { source, problems });
+        }
+        let table = |key| tree.get(key).and_then(|entry| entry.value.node.as_table());
+        let files = match table("intercept") {
             None => None,
             Some(table) => {
-                let file = |key| Some(dir.join(table.get(key)?.as_str()?));
-                let both = file("ca_certificate").zip(file("ca_key"));
+                let named = |key| {
+                    let value = &table.get(key)?.value;
+                    Some(file.path(value.at, value.node.as_str()?))
+                };
+                let both = named("ca_certificate").zip(named("ca_key"));
                 Some(both.ok_or_else(|| {
                     let what = "`[intercept]` does not name two files".to_owned();
                     problem(what, "write ca_certificate = \"ca.pem\" and ca_key = \"ca.key\"")
                 })?)
             }
         };
-        let upstreams = tree.get("upstreams").and_then(toml::Value::as_table);
-        let hosts = upstreams.into_iter().flat_map(toml::Table::values).filter_map(|upstream| {
+        let upstreams = table("upstreams").into_iter().flat_map(Table::iter);
+        let hosts = upstreams.filter_map(|(_, entry)| {
+            let upstream = entry.value.node.as_table()?;
             upstream.get("credential")?;
-            let origin: OriginPattern = upstream.get("origin")?.as_str()?.parse().ok()?;
+            let origin: OriginPattern = upstream.get("origin")?.value.node.as_str()?.parse().ok()?;
             Some(origin.base().host.to_string())
         });
         let mut hosts: Vec<String> = hosts.collect();

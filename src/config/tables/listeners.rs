@@ -3,10 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use toml::de::DeValue;
-
 use crate::config::syntax::error::ProblemKind;
 use crate::config::syntax::reader::TableReader;
+use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::{Spanned, Value};
 use crate::config::tables::client_identity::pair;
 use crate::dial::Host;
@@ -195,7 +194,7 @@ fn upstreams(table: &mut TableReader<'_>) -> Option<Vec<Spanned<String>>> {
 }
 
 fn accepted_hosts(value: &Value<'_>) -> Option<AcceptedHosts> {
-    if let DeValue::String(_) = value.node {
+    if let Node::String(_) = value.node {
         return value.choice(&[("any", ())], &[]).map(|()| AcceptedHosts::Any);
     }
     let host = |entry: &Value<'_>| {

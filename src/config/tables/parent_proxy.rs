@@ -1,8 +1,7 @@
 //! `via` and `no_proxy`: the proxy of a network that has one.
 
-use toml::de::DeValue;
-
 use crate::config::syntax::reader::TableReader;
+use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::Value;
 use crate::config::tables::secrets::secrets;
 use crate::dial::{NoProxyRule, Origin, ParentProxyLogin, ParentProxySettings};
@@ -24,8 +23,8 @@ pub(crate) enum Via {
 /// Reads `via` of an upstream.
 pub(crate) fn upstream_via(value: &Value<'_>) -> Option<Via> {
     match value.node {
-        DeValue::String(text) if text == "none" => Some(Via::Direct),
-        DeValue::String(text) if text == "forward" => Some(Via::AsForward),
+        Node::String(text) if text.as_str() == "none" => Some(Via::Direct),
+        Node::String(text) if text.as_str() == "forward" => Some(Via::AsForward),
         _ => proxy(value, "via").map(Via::Proxy),
     }
 }
@@ -41,7 +40,7 @@ pub(crate) fn forward_via(table: &mut TableReader<'_>) -> Option<ParentProxySett
     let rules = rules.iter().filter_map(rule);
     let except = [NoProxyRule::Loopback].into_iter().chain(rules).collect();
     let via = via?;
-    if matches!(via.node, DeValue::String(text) if text == "none") {
+    if matches!(via.node, Node::String(text) if text.as_str() == "none") {
         return None;
     }
     Some(ParentProxySettings { except, ..proxy(&via, "via")? })
@@ -49,11 +48,11 @@ pub(crate) fn forward_via(table: &mut TableReader<'_>) -> Option<ParentProxySett
 
 /// A proxy, by the key that names it.
 pub(crate) fn proxy(value: &Value<'_>, key: &'static str) -> Option<ParentProxySettings> {
-    if let DeValue::String(_) = value.node {
+    if let Node::String(_) = value.node {
         let proxy = url(value)?;
         return Some(ParentProxySettings { key, proxy, login: None, ca_file: None, except: Vec::new() });
     }
-    let DeValue::Table(_) = value.node else { return value.wrong_type("a proxy", REMEDY) };
+    let Node::Table(_) = value.node else { return value.wrong_type("a proxy", REMEDY) };
     let mut table = TableReader::from_value(value)?;
     let proxy = table.required("url", "write url = \"http://HOST:PORT\"").and_then(|value| url(&value));
     let username = table.get("username");

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use crate::config::syntax::error::ProblemKind;
 use crate::config::syntax::reader::TableReader;
+use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::Value;
 use crate::config::syntax::words::listed;
 use crate::secret::{Secret, SecretSource, Secrets};
@@ -49,7 +48,7 @@ enum Plain {
 }
 
 fn one_or_several(value: &Value<'_>, plain: Plain) -> Option<Secrets> {
-    if !matches!(value.node, DeValue::Array(_)) {
+    if !matches!(value.node, Node::Array(_)) {
         return readable(value, read(value, plain)?, plain).map(Secrets::one);
     }
     let entries = value.list()?;
@@ -74,22 +73,24 @@ fn one_or_several(value: &Value<'_>, plain: Plain) -> Option<Secrets> {
 
 fn read(value: &Value<'_>, plain: Plain) -> Option<SecretSource> {
     match (value.node, plain) {
-        (DeValue::String(text), _) if text.trim().is_empty() => value.wrong("is an empty secret", REMEDY),
+        (Node::String(text), _) if text.trim().is_empty() => value.wrong("is an empty secret", REMEDY),
         // A key that was written here: as a path it would be repeated in the message that there is no such file.
-        (DeValue::String(text), Plain::PathOrPem) if is_no_path(text) => value.wrong(
+        (Node::String(text), Plain::PathOrPem) if is_no_path(text) => value.wrong(
             "holds a key itself, in a form that is not read here",
             "write it into a file and name that, or write { env = \"NAME\" }; a PEM begins with -----BEGIN",
         ),
-        (DeValue::String(text), Plain::PathOrPem) if !text.trim_start().starts_with("-----BEGIN") => {
-            Some(SecretSource::File(value.file.path(text)))
+        (Node::String(text), Plain::PathOrPem) if !text.trim_start().starts_with("-----BEGIN") => {
+            Some(SecretSource::File(value.file.path(value.at, text)))
         }
-        (DeValue::String(text), _) => {
-            let what = format!("`{}`: the secret is written into the file", value.path);
-            value.file.warning(value.at, what, "write { env = \"NAME\" } or { file = \"path\" } instead");
-            Some(SecretSource::Literal(Secret::new(text.as_ref().to_owned())))
+        (Node::String(text), _) => {
+            if !value.file.substituted.borrow().contains(&value.at) {
+                let what = format!("`{}`: the secret is written into the file", value.path);
+                value.file.warning(value.at, what, "write { env = \"NAME\" } or { file = \"path\" } instead");
+            }
+            Some(SecretSource::Literal(Secret::new(text.as_str().to_owned())))
         }
-        (DeValue::Table(_), _) => named(value),
-        (DeValue::Array(_), _) => value.wrong("is a list of secrets where one has to stand", REMEDY),
+        (Node::Table(_), _) => named(value),
+        (Node::Array(_), _) => value.wrong("is a list of secrets where one has to stand", REMEDY),
         _ => value.wrong_type("a secret", REMEDY),
     }
 }
@@ -192,7 +193,7 @@ fn named(value: &Value<'_>) -> Option<SecretSource> {
             let timeout = beside("timeout").map_or(Some(COMMAND_TIMEOUT), Value::duration)?;
             SecretSource::Command { argv: words(inner)?, timeout }
         }
-        _ => SecretSource::File(inner.file.path(inner.text()?)),
+        _ => SecretSource::File(inner.file.path(inner.at, inner.text()?)),
     };
     match beside("field") {
         None => Some(source),
@@ -203,13 +204,13 @@ fn named(value: &Value<'_>) -> Option<SecretSource> {
 /// The program and its arguments; a path to it starts at the file's directory.
 fn words(value: &Value<'_>) -> Option<Vec<String>> {
     const FORM: &str = "write [\"program\", \"argument\"]; no shell reads it";
-    let DeValue::Array(_) = value.node else { return value.wrong_type("a list", FORM) };
+    let Node::Array(_) = value.node else { return value.wrong_type("a list", FORM) };
     let mut words: Vec<String> =
         value.list()?.iter().map(|word| word.text().map(str::to_owned)).collect::<Option<_>>()?;
     if let Some(program) = words.first_mut()
         && program.contains('/')
     {
-        *program = value.file.path(program).display().to_string();
+        *program = value.file.path(value.at, program).display().to_string();
     }
     Some(words)
 }

@@ -13,7 +13,7 @@ pub(crate) fn telemetry(mut table: TableReader<'_>) -> TelemetrySettings {
         settings.access_log.to = match text {
             "off" => None,
             "stdout" => Some(AccessLogTarget::Stdout),
-            path if path.contains(['/', '.']) => Some(AccessLogTarget::File(value.file.path(path))),
+            path if path.contains(['/', '.']) => Some(AccessLogTarget::File(value.file.path(value.at, path))),
             _ => value
                 .wrong("is neither a word nor a path", "write \"stdout\", \"off\" or a path such as \"access.log\""),
         };

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use toml::de::DeValue;
 
 use crate::config::syntax::reader::{TableReader, set};
+use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::{Spanned, Value};
 use crate::config::tables::client_identity::client_identity;
 use crate::config::tables::parent_proxy::{self, Via};
@@ -194,8 +194,8 @@ fn retry(mut table: TableReader<'_>) -> RetrySettings {
 
 fn status(value: &Value<'_>) -> Option<StatusCode> {
     const REMEDY: &str = "write statuses that mean a refused token, such as [401]";
-    let DeValue::Integer(number) = value.node else { return value.wrong_type("a status", REMEDY) };
-    match number.as_str().parse().ok().and_then(|number| StatusCode::from_u16(number).ok()) {
+    let Node::Integer(number, _) = value.node else { return value.wrong_type("a status", REMEDY) };
+    match number.parse().ok().and_then(|number| StatusCode::from_u16(number).ok()) {
         Some(status) if (200..600).contains(&status.as_u16()) => Some(status),
         _ => value.wrong("has a status outside 200 to 599", REMEDY),
     }

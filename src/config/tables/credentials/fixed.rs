@@ -1,8 +1,7 @@
 //! `[credentials.X]` of the kinds that ask nobody for a token: `bearer`, `basic`, `header`.
 
-use toml::de::DeValue;
-
 use crate::config::syntax::reader::TableReader;
+use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::Value;
 use crate::config::tables::credentials::inject::{field_name, inject};
 use crate::config::tables::secrets::secret;
@@ -37,13 +36,13 @@ pub(crate) fn header(table: &mut TableReader<'_>) -> Option<FixedSettings> {
 /// RFC 7617 section 2: everything before the first colon is the user name.
 fn username(value: &Value<'_>) -> Option<String> {
     match value.node {
-        DeValue::String(text) if text.contains(':') => {
+        Node::String(text) if text.contains(':') => {
             value.wrong("has a colon, which would end it (RFC 7617 section 2)", "write the name alone")
         }
-        DeValue::String(text) if text.chars().any(char::is_control) => {
+        Node::String(text) if text.chars().any(char::is_control) => {
             value.wrong("has a control character (RFC 7617 section 2)", "write it without line ends and tabs")
         }
-        DeValue::String(text) => Some(text.as_ref().to_owned()),
+        Node::String(text) => Some(text.as_str().to_owned()),
         _ => value.wrong_type("a string", "write it between quotes: \"…\""),
     }
 }

@@ -12,9 +12,8 @@ pub(crate) mod token_server;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use crate::config::syntax::reader::{TableReader, set};
+use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::Value;
 use crate::config::tables::credentials::inject::inject;
 use crate::config::tables::credentials::token_request::token_request;
@@ -98,8 +97,8 @@ fn shared(value: &Value<'_>, oauth: Option<&OAuthSettings>, has_cache: bool) -> 
 fn refresh_ahead(value: &Value<'_>) -> Option<f64> {
     const REMEDY: &str = "write a fraction of the lifetime from 0.1 to 0.95, or \"off\"";
     match value.node {
-        DeValue::String(text) if text == "off" => None,
-        DeValue::Float(number) => match number.as_str().parse() {
+        Node::String(text) if text.as_str() == "off" => None,
+        Node::Float(number) => match number.parse() {
             Ok(fraction) if AHEAD.contains(&fraction) => Some(fraction),
             _ => value.wrong("is out of range", REMEDY),
         },
@@ -110,9 +109,9 @@ fn refresh_ahead(value: &Value<'_>) -> Option<f64> {
 /// `"60/h"`: at most so many token requests in any stretch of a second, minute, hour or day.
 fn budget(value: &Value<'_>) -> Option<Budget> {
     const REMEDY: &str = "write how many token requests in which time, such as \"60/h\"; the time is s, m, h or d";
-    let DeValue::String(text) = value.node else {
-        if let DeValue::Integer(number) = value.node {
-            let remedy = format!("write the time and the quotes too, such as \"{}/h\"", number.as_str());
+    let Node::String(text) = value.node else {
+        if let Node::Integer(number, _) = value.node {
+            let remedy = format!("write the time and the quotes too, such as \"{number}/h\"");
             return value.wrong("is a number without a time", remedy);
         }
         return value.wrong_type("a number of token requests in a time", REMEDY);

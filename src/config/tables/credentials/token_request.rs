@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use toml::de::DeValue;
-
 use crate::config::syntax::reader::{TableReader, set};
+use crate::config::syntax::tree::Node;
 use crate::config::syntax::userinfo::userinfo;
 use crate::config::syntax::value::Value;
 use crate::config::tables::credentials::client_auth::{assertion_audience, grant_and_client_auth, sign};
@@ -134,9 +133,9 @@ fn proxy(value: &Value<'_>) -> Option<ParentProxySettings> {
 /// `true`, `false` or `{ private_key = … }`.
 fn dpop(value: &Value<'_>) -> Option<DpopSettings> {
     match value.node {
-        DeValue::Boolean(true) => Some(DpopSettings::Generated),
-        DeValue::Boolean(false) => None,
-        DeValue::Table(_) => {
+        Node::Boolean(true) => Some(DpopSettings::Generated),
+        Node::Boolean(false) => None,
+        Node::Table(_) => {
             let mut table = TableReader::from_value(value)?;
             let key = table.required("private_key", "write private_key = \"key.pem\"").and_then(|value| {
                 let source = pem(&value)?;
@@ -158,7 +157,7 @@ fn scope(value: Value<'_>) -> Vec<String> {
     let one_string = value.node.is_str();
     let mut scope = Vec::new();
     for entry in value.one_or_list().unwrap_or_default() {
-        if matches!(entry.node, DeValue::String(text) if text.trim().is_empty()) {
+        if matches!(entry.node, Node::String(text) if text.trim().is_empty()) {
             continue;
         }
         let Some(text) = entry.text() else { continue };
