@@ -34,7 +34,7 @@ pub(crate) use api::Admin;
 pub(crate) use exposition::Counted;
 pub(crate) use problem::{Problem, ProblemType};
 pub use reloads::{Reload, ReloadCause};
-pub(crate) use reloads::{ReloadRequest, Reloads};
+pub(crate) use reloads::{ReloadRequest, Reloads, TAKE_IT};
 pub(crate) use report::{
     CacheStatus, Counts, CredentialStatus, Latency, ListenerStatus, Readiness, SharedStatus, StatusReport,
     UpstreamStatus,

@@ -17,6 +17,7 @@ const MAX_HISTORY: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Reloads {
     history: Mutex<VecDeque<Reload>>,
+    waiting: Mutex<Option<WaitingFile>>,
     asked: mpsc::Sender<ReloadRequest>,
 }
 
@@ -28,6 +29,21 @@ pub(crate) struct ReloadRequest {
     /// Where the outcome goes.
     pub answer: oneshot::Sender<Reload>,
 }
+
+/// A changed file that is not taken over by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WaitingFile {
+    /// Since when (RFC 3339).
+    pub(crate) since: String,
+    /// What in it decides where or how secrets are sent, one line for each thing.
+    pub(crate) because: Vec<String>,
+    /// How it is taken over.
+    pub(crate) next_step: String,
+}
+
+/// How a file that waits is taken over.
+pub(crate) const TAKE_IT: &str =
+    "a changed file alone does not decide where secrets go: take it with SIGHUP, `attache reload` or a restart";
 
 /// Why the configuration is read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +111,7 @@ impl Reloads {
     #[must_use]
     pub(crate) fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
         let (asked, requests) = mpsc::channel(4);
-        (Self { history: Mutex::default(), asked }, requests)
+        (Self { history: Mutex::default(), waiting: Mutex::default(), asked }, requests)
     }
 
     /// Has the configuration read again, and waits for the outcome.
@@ -113,6 +129,17 @@ impl Reloads {
         let mut history = lock(&self.history);
         history.push_front(reload);
         history.truncate(MAX_HISTORY);
+    }
+
+    /// Remembers why a changed file is not taken over by itself; nothing, if there is no such file any more.
+    pub(crate) fn wait(&self, because: Vec<String>) {
+        *lock(&self.waiting) =
+            (!because.is_empty()).then(|| WaitingFile { since: now(), because, next_step: TAKE_IT.to_owned() });
+    }
+
+    #[must_use]
+    pub(crate) fn waiting(&self) -> Option<WaitingFile> {
+        lock(&self.waiting).clone()
     }
 
     /// The last ones, the newest first.

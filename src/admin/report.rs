@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::reloads::Reload;
+use super::reloads::{Reload, WaitingFile};
 use crate::telemetry::AccessRecord;
 
 /// By outcome.
@@ -26,6 +26,9 @@ pub(crate) struct StatusReport {
     pub(crate) upstreams: Vec<UpstreamStatus>,
     #[serde(default)]
     pub(crate) listeners: Vec<ListenerStatus>,
+    /// A changed configuration file that waits to be taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waiting_file: Option<WaitingFile>,
     /// The last ones, the newest first.
     #[serde(default)]
     pub(crate) reloads: Vec<Reload>,

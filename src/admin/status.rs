@@ -49,6 +49,7 @@ pub(super) fn report(
         credentials: credentials(runtime),
         upstreams: upstreams.collect(),
         listeners: listeners.collect(),
+        waiting_file: reloads.waiting(),
         reloads: reloads.history(),
         recent,
     }

@@ -84,6 +84,7 @@ mod tokens;
 mod traces;
 mod tunnel;
 mod unprocessed;
+mod watch;
 mod watchers;
 mod websocket;
 mod websocket_clients;

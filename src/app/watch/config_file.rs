@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::admin::{Reload, ReloadCause, ReloadRequest, Reloads};
+use crate::admin::{Reload, ReloadCause, ReloadRequest, Reloads, TAKE_IT};
 use crate::app::build;
 use crate::app::build::state::Built;
 use crate::app::error::StartFailure;
@@ -19,7 +19,7 @@ use crate::app::sockets::{ADMIN, Sockets, listening_at, tcp_addresses};
 use crate::app::sources::BuildError;
 use crate::app::watch::changes::{changes, waiting};
 use crate::app::workers::Workers;
-use crate::config::{Config, ConfigErrors, ConfigFile};
+use crate::config::{Config, ConfigErrors, ConfigFile, Problem};
 use crate::listen::Listening;
 
 /// How often the file is looked at. Its content is what counts: editors and Kubernetes replace files and folders in ways that
@@ -66,12 +66,12 @@ impl Reloader {
                 tracing::info!(target: "attache::app", ?cause, "configuration reloaded: {}", summary(&changes));
                 Reload::done(cause, changes)
             }
-            Err(NotReplaced::Waits(table)) => {
-                let waits =
-                    format!("{table} changed, which says where tokens go: it waits for SIGHUP or POST /api/reload");
-                tracing::warn!(target: "attache::app", ?cause, "the configuration is not reloaded, the old one stays: {waits}");
+            Err(NotReplaced::Waits(because)) => {
+                let waits = format!("{}; {TAKE_IT}", because.join(", "));
+                tracing::warn!(target: "attache::app", ?cause, "the changed configuration waits, the old one stays: {waits}");
                 let reload = Reload::refused(cause, vec![waits]);
                 self.reloads.remember(reload.clone());
+                self.reloads.wait(because);
                 return reload;
             }
             Err(NotReplaced::Wrong(problems)) => {
@@ -84,6 +84,7 @@ impl Reloader {
         };
         self.metrics.reloaded(reload.ok);
         self.reloads.remember(reload.clone());
+        self.reloads.wait(Vec::new());
         reload
     }
 
@@ -95,8 +96,11 @@ impl Reloader {
         loop {
             let before = self.live.current();
             let config = Arc::new(load(&path, &before).await?);
-            if let (ReloadCause::File, Some(table)) = (cause, waiting(&before.config, &config)) {
-                return Err(NotReplaced::Waits(table));
+            if cause == ReloadCause::File {
+                let because = waiting(&before.config, &config);
+                if !because.is_empty() {
+                    return Err(NotReplaced::Waits(because));
+                }
             }
             let plan = self.sockets.plan(&config.listeners, self.workers.count());
             let plan = plan.map_err(|error| Trouble::one(message_of(&error)))?;
@@ -122,8 +126,8 @@ impl Reloader {
 
 /// Why the old configuration stays.
 enum NotReplaced {
-    /// This table is not taken over because its file has changed and nothing else.
-    Waits(&'static str),
+    /// It says where or how secrets are sent, one line each, and nobody but a changed file has asked for it.
+    Waits(Vec<String>),
     Wrong(Vec<Trouble>),
 }
 
@@ -147,8 +151,11 @@ impl Trouble {
 
     fn of(errors: &ConfigErrors) -> Vec<Self> {
         let lines = ConfigErrors::lines(&errors.source, &errors.problems);
-        let trouble = |(message, at)| Self { message, file: Some(errors.source.clone()), at };
-        lines.zip(errors.problems.iter().map(|problem| problem.at)).map(trouble).collect()
+        let trouble = |(message, problem): (String, &Problem)| {
+            let file = problem.file.clone().unwrap_or_else(|| errors.source.clone());
+            Self { message, file: Some(file), at: problem.at }
+        };
+        lines.zip(&errors.problems).map(trouble).collect()
     }
 }
 

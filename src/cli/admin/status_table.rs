@@ -54,6 +54,15 @@ pub(super) fn render(report: &StatusReport, place: &str, now: SystemTime) -> Str
             out += &format!("  {:<name$}  {YELLOW}{line}{YELLOW:#}\n", "");
         }
     }
+    if let Some(waiting) = &report.waiting_file {
+        let because: Vec<String> = waiting.because.iter().map(|line| clean(line)).collect();
+        out += &format!(
+            "\n{YELLOW}a changed configuration waits{YELLOW:#} since {}: {}\n",
+            clean(&waiting.since),
+            because.join(", ")
+        );
+        out += &format!("  {}\n", clean(&waiting.next_step));
+    }
     if let Some(reload) = report.reloads.first() {
         section(&mut out, "last reload", 1);
         out += &render_reload(reload);

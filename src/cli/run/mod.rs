@@ -22,6 +22,7 @@ Without a file, for one upstream:
 It listens as a proxy (--forward) and as a base URL (--reverse).
 
 A changed file is read again at once, and also after SIGHUP or `attache reload`; a bad one leaves everything as it is.
+One that says where or how secrets are sent waits for one of these, or a restart, and says so.
 SIGTERM, Ctrl-C and `attache stop` let requests in progress finish; a second signal ends at once.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
