@@ -38,8 +38,7 @@ impl Admin {
         let shared = Arc::new(Shared::new(facts, runtime));
         let router = Router::new()
             .route("/", get(page::page))
-            .route("/page.js", get(page::script))
-            .route("/page.css", get(page::style))
+            .route("/page/{file}", get(page::file))
             .route("/api", get(endpoints::index))
             .route("/api/openapi.json", get(endpoints::description))
             .route("/api/events", get(page::events))
@@ -49,6 +48,8 @@ impl Admin {
             .route("/quitquitquit", post(endpoints::quit))
             .route("/metrics", get(endpoints::metrics))
             .route("/api/status", get(endpoints::report))
+            .route("/api/requests", get(endpoints::requests))
+            .route("/api/history", get(endpoints::history))
             .route("/api/explain", get(endpoints::explain_request))
             .route("/api/credentials/{name}/refresh", post(endpoints::refresh))
             .route("/api/reload", post(endpoints::reload))

@@ -21,7 +21,7 @@ pub(super) async fn index() -> &'static str {
     concat!(
         "attache ",
         env!("CARGO_PKG_VERSION"),
-        "\n\nGET  /   the status page\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status   /api/events   /api/openapi.json\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
+        "\n\nGET  /   the status page\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status   /api/events   /api/requests   /api/history   /api/openapi.json\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
          POST /api/credentials/NAME/refresh   POST /api/reload   POST /quitquitquit   (Content-Type: application/json)\n"
     )
 }
@@ -78,6 +78,37 @@ fn made(content_type: &'static str, content: Option<Bytes>) -> Response {
             problem(StatusCode::SERVICE_UNAVAILABLE, "too many ask for this at the same time; ask again in a moment")
         }
     }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Since {
+    since: Option<u64>,
+}
+
+pub(super) async fn requests(State(shared): AdminState, since: Result<Query<Since>, QueryRejection>) -> Response {
+    match since {
+        Ok(Query(Since { since })) => Json(shared.facts.recent.watch(since)).into_response(),
+        Err(_) => problem(StatusCode::BAD_REQUEST, "since is the number `next` of the answer before"),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Of {
+    upstream: Option<String>,
+    credential: Option<String>,
+}
+
+pub(super) async fn history(State(shared): AdminState, of: Result<Query<Of>, QueryRejection>) -> Response {
+    let Ok(Query(Of { upstream, credential })) = of else {
+        return problem(StatusCode::BAD_REQUEST, "ask with ?upstream=NAME or ?credential=NAME, or for all");
+    };
+    let make = {
+        let shared = Arc::clone(&shared);
+        move || shared.history(upstream.as_deref(), credential.as_deref())
+    };
+    // Thousands of events are written elsewhere than on the thread of the token requests.
+    let made_elsewhere = tokio::task::spawn_blocking(make).await.ok();
+    made("application/json", made_elsewhere)
 }
 
 #[derive(Deserialize)]

@@ -2,14 +2,16 @@
 //!
 //! | endpoint | answers |
 //! |---|---|
-//! | `GET /` | the status page, with `/page.js` and `/page.css` |
+//! | `GET /` | the status page, with its files under `/page/` |
 //! | `GET /api` | this list |
 //! | `GET /api/openapi.json` | the same for programs (`OpenAPI` 3.1) |
 //! | `GET /api/events` | `/api/status` once a second, as server-sent events |
 //! | `GET /livez`, `GET /healthz` | 200 while the program runs |
 //! | `GET /readyz` | 200 once every credential with `required = true` has a token and until draining begins, else 503; JSON per credential |
 //! | `GET /metrics` | Prometheus text, or `OpenMetrics` where `Accept` asks for it |
-//! | `GET /api/status` | credentials, upstreams, listeners and reloads as JSON |
+//! | `GET /api/status` | credentials, upstreams, listeners, reloads and what needs attention, as JSON |
+//! | `GET /api/requests?since=` | the last requests; they are kept while a page or a command asks |
+//! | `GET /api/history?upstream=&credential=` | samples of upstreams, and what happened to credentials' tokens |
 //! | `POST /quitquitquit` | has the program finish what is in progress, and end |
 //! | `POST /api/reload` | reads the configuration again; 422 if the old one stays |
 //! | `GET /api/explain?method=&url=&listener=&caller=` | what would happen to a request |
@@ -19,9 +21,11 @@
 //! a blocking thread, once for all who ask at the same time. Guarded by `guard`.
 
 mod api;
+mod attention;
 mod endpoints;
 mod exposition;
 mod guard;
+mod history;
 mod page;
 mod problem;
 mod reloads;
@@ -32,12 +36,13 @@ mod stopping;
 
 pub(crate) use api::Admin;
 pub(crate) use exposition::Counted;
+pub(crate) use history::{HistoryReport, UpstreamSamples};
 pub(crate) use problem::{Problem, ProblemType};
 pub use reloads::{Reload, ReloadCause};
 pub(crate) use reloads::{ReloadRequest, Reloads, TAKE_IT};
 pub(crate) use report::{
-    CacheStatus, Counts, CredentialStatus, Latency, ListenerStatus, Readiness, SharedStatus, StatusReport,
-    UpstreamStatus,
+    Attention, CacheStatus, Counts, CredentialStatus, Latency, ListenerStatus, Readiness, RefusedHost, SharedStatus,
+    StatusReport, UpstreamStatus,
 };
 pub(crate) use state::AdminFacts;
 pub(crate) use stopping::Stopping;

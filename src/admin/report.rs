@@ -3,12 +3,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::reloads::{Reload, WaitingFile};
-use crate::telemetry::AccessRecord;
 
 /// By outcome.
 pub(crate) type Counts = BTreeMap<Cow<'static, str>, u64>;
@@ -32,9 +30,41 @@ pub(crate) struct StatusReport {
     /// The last ones, the newest first.
     #[serde(default)]
     pub(crate) reloads: Vec<Reload>,
-    /// Requests since the status page was opened, the newest first.
-    #[serde(skip_deserializing)]
-    pub(crate) recent: Vec<Arc<AccessRecord>>,
+    /// Hosts that no upstream covers, the one that was asked for last first.
+    #[serde(default)]
+    pub(crate) refused_hosts: Vec<RefusedHost>,
+    /// What a person should see first, the worst first.
+    #[serde(default)]
+    pub(crate) attention: Vec<Attention>,
+}
+
+/// Requests that had no upstream.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RefusedHost {
+    /// Scheme, host and port, as it was asked for.
+    pub(crate) origin: String,
+    pub(crate) count: u64,
+    /// Where the newest one came in.
+    pub(crate) listener: String,
+    /// When (RFC 3339).
+    pub(crate) last: String,
+    /// `false` where `unmatched = "report"` let them pass.
+    pub(crate) refused: bool,
+}
+
+/// Something that does not work, in a sentence, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attention {
+    /// `failing`: requests fail because of it; `warning`: they will, or something is not as it was meant.
+    pub(crate) level: Cow<'static, str>,
+    /// `credential`, `upstream`, `configuration`, `cache`, `listener` or `hosts`.
+    pub(crate) about: Cow<'static, str>,
+    /// Of that; none where there is only one.
+    pub(crate) name: Option<String>,
+    pub(crate) sentence: String,
+    pub(crate) next_step: String,
+    /// Since when, or when it happened last (RFC 3339).
+    pub(crate) at: Option<String>,
 }
 
 /// The shared cache, and what replicas there know of each other.
@@ -140,6 +170,25 @@ pub(crate) struct UpstreamStatus {
     pub(crate) unauthorized: Counts,
     /// Of all requests since the start.
     pub(crate) latency_ms: Option<Latency>,
+    /// The newest request that got no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_failure: Option<FailureStatus>,
+}
+
+impl Attention {
+    pub(crate) fn is_about_credential(&self, name: &str) -> bool {
+        self.about == "credential" && self.name.as_deref() == Some(name)
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FailureStatus {
+    /// RFC 3339.
+    pub(crate) at: String,
+    /// What the caller was answered.
+    pub(crate) status: u16,
+    pub(crate) sentence: String,
 }
 
 /// Read off the buckets of `attache_request_duration_seconds`: each is where a bucket ends.

@@ -11,13 +11,13 @@ use super::exposition::{Counted, Exposition};
 use super::guard::Guard;
 use super::reloads::Reloads;
 use super::report::StatusReport;
-use super::status;
 use super::stopping::Stopping;
+use super::{history, status};
 use crate::coalesce::Coalescer;
 use crate::listen::Listening;
 use crate::runtime::SharedRuntime;
 use crate::secret::{Secret, SecretError, SecretSource};
-use crate::telemetry::RecentRequests;
+use crate::telemetry::{History, RecentRequests};
 
 /// What the admin API knows besides the runtime.
 #[derive(Debug)]
@@ -27,8 +27,10 @@ pub(crate) struct AdminFacts {
     pub(super) guard: Guard,
     counted: Counted,
     pub(crate) stopping: Stopping,
-    /// What is kept of requests while the status page is open.
+    /// What is kept of requests while a page or a command looks.
     pub(crate) recent: RecentRequests,
+    /// What is kept of upstreams whether anybody looks or not.
+    pub(crate) history: History,
     /// How many may look at the status page at a time: fewer than the listener has connections, so that it goes on answering.
     pub(crate) watchers: usize,
 }
@@ -53,6 +55,7 @@ impl AdminFacts {
             counted,
             stopping: Stopping::default(),
             recent: RecentRequests::default(),
+            history: History::default(),
             watchers: 16,
         })
     }
@@ -88,14 +91,20 @@ impl Shared {
         }
     }
 
+    /// `/api/history` of one upstream, one credential, or all, written.
+    pub(super) fn history(&self, upstream: Option<&str>, credential: Option<&str>) -> Bytes {
+        let report = history::report(&self.runtime.current(), &self.facts.history, upstream, credential);
+        serde_json::to_vec(&report).map(Bytes::from).unwrap_or_default()
+    }
+
     /// `/api/status`, written.
     pub(super) fn report(&self) -> Bytes {
         serde_json::to_vec(&self.status()).map(Bytes::from).unwrap_or_default()
     }
 
     fn status(&self) -> StatusReport {
-        let AdminFacts { listening, reloads, counted, recent, .. } = &self.facts;
-        status::report(&self.runtime.current(), listening, reloads, &counted.requests, recent.watch())
+        let AdminFacts { listening, reloads, counted, .. } = &self.facts;
+        status::report(&self.runtime.current(), listening, reloads, &counted.requests)
     }
 }
 

@@ -1,18 +1,20 @@
 //! Takes a reading of what is running.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::attention;
 use super::reloads::Reloads;
 use super::report::{
-    CacheStatus, Counts, CredentialStatus, Latency, ListenerStatus, SharedStatus, StatusReport, UpstreamStatus,
+    CacheStatus, Counts, CredentialStatus, FailureStatus, Latency, ListenerStatus, RefusedHost, SharedStatus,
+    StatusReport, UpstreamStatus,
 };
 use crate::credential::Credential;
 use crate::fleet::Fleet;
 use crate::listen::Listening;
-use crate::runtime::Runtime;
-use crate::telemetry::{AccessRecord, RequestMetrics};
+use crate::route::Route;
+use crate::runtime::{Runtime, UnmatchedRuntime};
+use crate::telemetry::{RequestMetrics, UpstreamFigures};
 use crate::token::Shared;
 
 /// A reading of this moment.
@@ -21,21 +23,10 @@ pub(super) fn report(
     listening: &Listening,
     reloads: &Reloads,
     metrics: &RequestMetrics,
-    recent: Vec<Arc<AccessRecord>>,
 ) -> StatusReport {
-    let upstreams = runtime.routes.iter().map(|route| UpstreamStatus {
-        name: route.name().to_owned(),
-        origin: route.upstream.settings.origin.to_string(),
-        credential: route.credential.as_ref().map(|credential| credential.name.clone()),
-        connections: route.upstream.connections.get(),
-        requests: counts(metrics.requests_of(route.name())),
-        unauthorized: counts(metrics.unauthorized_of(route.name())),
-        latency_ms: metrics.latency_of(route.name()).map(|seconds| Latency {
-            p50: seconds.p50 * 1e3,
-            p95: seconds.p95 * 1e3,
-            p99: seconds.p99 * 1e3,
-        }),
-    });
+    let mut figures = metrics.upstreams();
+    let upstreams =
+        runtime.routes.iter().map(|route| upstream(route, figures.remove(route.name()).unwrap_or_default()));
     let listeners = listening.all().into_iter().map(|listener| ListenerStatus {
         tunnels: counts(metrics.tunnels_of(&listener.name)),
         would_deny: metrics.would_deny_of(&listener.name),
@@ -43,7 +34,7 @@ pub(super) fn report(
         address: listener.address.to_string(),
         mode: listener.mode.into(),
     });
-    StatusReport {
+    let mut report = StatusReport {
         version: env!("CARGO_PKG_VERSION").into(),
         cache: runtime.fleet.upgrade().as_deref().map(cache),
         credentials: credentials(runtime),
@@ -51,8 +42,47 @@ pub(super) fn report(
         listeners: listeners.collect(),
         waiting_file: reloads.waiting(),
         reloads: reloads.history(),
-        recent,
+        refused_hosts: refused_hosts(runtime, metrics),
+        attention: Vec::new(),
+    };
+    report.attention = attention::of(&report, SystemTime::now());
+    report
+}
+
+fn upstream(route: &Route, figures: UpstreamFigures) -> UpstreamStatus {
+    let millis = |seconds: f64| seconds * 1e3;
+    let latency = figures.latency().map(|latency| Latency {
+        p50: millis(latency.p50),
+        p95: millis(latency.p95),
+        p99: millis(latency.p99),
+    });
+    UpstreamStatus {
+        name: route.name().to_owned(),
+        origin: route.upstream.settings.origin.to_string(),
+        credential: route.credential.as_ref().map(|credential| credential.name.clone()),
+        connections: route.upstream.connections.get(),
+        requests: counts(figures.requests),
+        unauthorized: counts(figures.unauthorized),
+        latency_ms: latency,
+        last_failure: figures.last_failure.map(|failure| FailureStatus {
+            at: written(failure.at),
+            status: failure.status,
+            sentence: failure.sentence,
+        }),
     }
+}
+
+fn refused_hosts(runtime: &Runtime, metrics: &RequestMetrics) -> Vec<RefusedHost> {
+    let refused = matches!(runtime.unmatched, UnmatchedRuntime::Deny);
+    let all = metrics.refused_hosts.all().into_iter();
+    all.map(|(origin, of)| RefusedHost {
+        origin,
+        count: of.count,
+        listener: of.listener,
+        last: written(of.last),
+        refused,
+    })
+    .collect()
 }
 
 fn counts(of: BTreeMap<&'static str, u64>) -> Counts {
@@ -122,6 +152,6 @@ fn whole_seconds(skew: f64) -> i64 {
 }
 
 /// To the second, in UTC.
-fn written(at: SystemTime) -> String {
+pub(super) fn written(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }

@@ -30,7 +30,7 @@ use crate::listen::{
 use crate::proxy::{Admission, ProxyShared, Refusals, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
 use crate::telemetry::{
-    AccessLog, AccessLogSettings, RecentRequests, RequestMetrics, TelemetrySettings, Traces, traces_are_wanted,
+    AccessLog, AccessLogSettings, History, RecentRequests, RequestMetrics, TelemetrySettings, Traces, traces_are_wanted,
 };
 use crate::tls::{MinVersion, client_config};
 use crate::token::TokenMetrics;
@@ -109,6 +109,7 @@ pub(super) fn start(
         socket: bound.admin,
         admin: Admin::new(facts, shared.clone()),
         context: admin_context(&parts.context, descriptors),
+        history: telemetry.history.clone(),
     };
     for credential in built.runtime.credentials.iter().filter(|credential| credential.required) {
         credential.prime();
@@ -187,6 +188,7 @@ struct Telemetry {
     tokens: TokenMetrics,
     cache: CacheMetrics,
     recent: RecentRequests,
+    history: History,
     traces: Option<Traces>,
 }
 
@@ -197,8 +199,9 @@ impl Telemetry {
         if let Some(traces) = traces.clone() {
             tokens.observe(move |credential, took, outcome| traces.token_request(credential, took, outcome));
         }
-        let (requests, cache, recent) = (RequestMetrics::default(), CacheMetrics::default(), RecentRequests::default());
-        Ok(Self { requests, tokens, cache, recent, traces })
+        let (requests, cache) = (RequestMetrics::default(), CacheMetrics::default());
+        let (recent, history) = (RecentRequests::default(), History::default());
+        Ok(Self { requests, tokens, cache, recent, history, traces })
     }
 }
 
@@ -267,6 +270,7 @@ fn admin_facts(
     let facts = AdminFacts::new(listening.clone(), Arc::clone(reloads), token, loopback, counted);
     let mut facts = facts.map_err(StartFailure::AdminToken)?;
     facts.recent = telemetry.recent.clone();
+    facts.history = telemetry.history.clone();
     facts.watchers = descriptors.admin / 4;
     Ok(facts)
 }
@@ -276,6 +280,7 @@ struct AdminListener {
     socket: Option<Bound>,
     admin: Admin,
     context: ListenContext,
+    history: History,
 }
 
 /// The control thread's work: the admin API, reloads, and the watch on secrets. Token requests are spawned onto it from
@@ -287,12 +292,16 @@ async fn control_main(
     admin: AdminListener,
     stop: Stop,
 ) {
-    let AdminListener { socket, admin, context } = admin;
+    let AdminListener { socket, admin, context, history } = admin;
+    let metrics = reloader.metrics.clone();
     let clock = tokio::task::spawn_local(crate::timer::drive());
     let rotation = tokio::task::spawn_local(watch::secrets::watch(live));
     let reloading = tokio::task::spawn_local(reloader.serve(requests));
     let drain = Drain::new(&context.room);
+    let mut sampling = None;
     if let Some(socket) = socket {
+        // Without a listener nobody can look.
+        sampling = Some(tokio::task::spawn_local(history.drive(metrics)));
         drain.spawn(listen::serve(socket, Rc::new(admin), context, Rc::clone(&drain)));
     }
     stop.drain.cancelled().await;
@@ -302,5 +311,8 @@ async fn control_main(
     stop.control.cancelled().await;
     drain.begin_drain();
     let _cut_off = tokio::time::timeout(LAST_ANSWERS, drain.drained()).await;
+    if let Some(sampling) = sampling {
+        sampling.abort();
+    }
     clock.abort();
 }

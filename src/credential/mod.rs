@@ -9,6 +9,7 @@ mod exchange;
 mod fixed;
 mod inject;
 mod settings;
+mod standing;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -27,7 +28,7 @@ use self::inject::HeaderFormat;
 use crate::jose::KeyError;
 use crate::renewal::{Evidence, RefusedToken, Renewals};
 use crate::secret::Secret;
-use crate::token::{Acquired, CachePolicy, HeaderToken, TokenCache, TokenError, TokenErrorKind, TokenStatus};
+use crate::token::{Acquired, CachePolicy, HeaderToken, TokenCache, TokenError, TokenErrorKind};
 
 /// A configured credential, live. Several may share one [`TokenCache`], when their token requests are equal.
 #[derive(Debug)]
@@ -341,22 +342,6 @@ impl Credential {
             Source::Fixed(fixed) => fixed.prime(),
             Source::Exchange(_) => {}
         }
-    }
-
-    /// For people and scripts.
-    #[must_use]
-    pub(crate) fn status(&self) -> TokenStatus {
-        match &self.source {
-            Source::Tokens { cache, .. } => cache.status(),
-            Source::Fixed(fixed) => fixed.status(),
-            Source::Exchange(exchange) => exchange.status(),
-        }
-    }
-
-    /// It expires, and is asked for again: not so a fixed one.
-    #[must_use]
-    pub(crate) const fn is_obtained(&self) -> bool {
-        matches!(self.source, Source::Tokens { .. })
     }
 
     fn authorization(&self, finished: HeaderToken) -> Authorization {

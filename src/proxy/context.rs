@@ -15,12 +15,11 @@ use super::outcome::{Outcome, UnauthorizedOutcome};
 use super::request_id::RequestId;
 use super::source::RequestSource;
 use super::state::ProxyShared;
+use super::watched::{Attempt, Tried, Watched};
 use crate::listen::Incoming;
 use crate::route::Route;
 use crate::runtime::ListenerRuntime;
-use crate::telemetry::{
-    AccessLog, AccessRecord, Attempt, Durations, RecentRequests, RequestSpan, RouteMetrics, UNMATCHED,
-};
+use crate::telemetry::{AccessLog, AccessRecord, Durations, RequestSpan, RouteMetrics, UNMATCHED};
 use crate::upstream::Upstream;
 
 #[derive(Debug)]
@@ -37,7 +36,8 @@ pub(crate) struct RequestContext {
 #[derive(Debug)]
 struct Details {
     log: Option<AccessLog>,
-    recent: Option<RecentRequests>,
+    /// For the status page, while it is open.
+    watched: Option<Watched>,
     span: Option<RequestSpan>,
     server_timing: bool,
     record: AccessRecord,
@@ -69,8 +69,8 @@ impl RequestContext {
         source: RequestSource<'_>,
         head: &mut Parts,
     ) {
-        let recent = shared.recent.is_watched().then(|| shared.recent.clone());
-        let is_recorded = shared.access_log.is_some() || shared.traces.is_some() || recent.is_some();
+        let watched = shared.recent.is_watched().then(|| Watched::new(shared.recent.clone(), &head.headers));
+        let is_recorded = shared.access_log.is_some() || shared.traces.is_some() || watched.is_some();
         if !is_recorded && !shared.server_timing {
             return;
         }
@@ -79,7 +79,7 @@ impl RequestContext {
         let wants_query = shared.access_log.as_ref().is_some_and(AccessLog::wants_query);
         self.details = Some(Box::new(Details {
             log: shared.access_log.clone(),
-            recent,
+            watched,
             span,
             server_timing: shared.server_timing,
             record,
@@ -95,6 +95,13 @@ impl RequestContext {
     pub(crate) fn note_caller(&mut self, name: Option<&str>) {
         if let Some(details) = &mut self.details {
             details.record.caller = name.map(str::to_owned);
+        }
+    }
+
+    /// A tunnel to this upstream; the requests inside have lines of their own.
+    pub(crate) fn note_tunnel(&mut self, upstream: &str) {
+        if let Some(details) = &mut self.details {
+            upstream.clone_into(&mut details.record.upstream);
         }
     }
 
@@ -114,10 +121,24 @@ impl RequestContext {
         }
     }
 
-    /// Begins the span of one try at the upstream.
-    pub(crate) fn begin_attempt(&self, head: &Parts, upstream: &Upstream) -> Option<Box<Attempt>> {
-        let span = self.details.as_ref()?.span.as_ref()?;
-        Some(Box::new(span.attempt(&upstream.settings.name, &head.method)))
+    /// Begins one try at the upstream; `None` where nobody wants to know of it.
+    pub(super) fn begin_attempt(&self, head: &Parts, upstream: &Upstream) -> Option<Box<Attempt>> {
+        let details = self.details.as_ref()?;
+        if details.span.is_none() && details.watched.is_none() {
+            return None;
+        }
+        let span = details.span.as_ref().map(|span| span.attempt(&upstream.settings.name, &head.method));
+        Some(Box::new(Attempt { began: Instant::now(), span }))
+    }
+
+    pub(super) fn end_attempt(&mut self, attempt: Box<Attempt>, tried: Tried) {
+        let Attempt { began, span } = *attempt;
+        if let Some(watched) = self.details.as_mut().and_then(|details| details.watched.as_mut()) {
+            watched.note_try(self.began, began, &tried);
+        }
+        if let Some(span) = span {
+            span.end(tried.map(|(status, _)| status));
+        }
     }
 
     /// How long the try waited for a connection, where it had to.
@@ -137,6 +158,14 @@ impl RequestContext {
     pub(crate) fn count(&mut self, metrics: &RouteMetrics, outcome: Outcome) {
         outcome.counter(metrics).inc();
         self.durations = Some(metrics.durations.clone());
+    }
+
+    /// The same for an upstream's answer.
+    pub(crate) fn count_answer(&mut self, metrics: &RouteMetrics, outcome: Outcome, status: StatusCode) {
+        self.count(metrics, outcome);
+        if status.is_server_error() {
+            metrics.server_errors.inc();
+        }
     }
 
     /// The head of a configured upstream's answer is there. What `Server-Timing` says of it, where that is wanted.
@@ -178,6 +207,9 @@ impl RequestContext {
         if let Some(at) = &error.route {
             at.route.name().clone_into(&mut record.upstream);
         }
+        if let Some(watched) = &mut details.watched {
+            watched.note_reason(error.sentence());
+        }
     }
 
     /// Bytes of the answer have gone.
@@ -214,8 +246,8 @@ impl Details {
         if let Some(span) = &self.span {
             span.finish(&self.record);
         }
-        if let Some(recent) = &self.recent {
-            recent.keep(self.record.clone());
+        if let Some(watched) = self.watched.take() {
+            watched.finish(self.record.clone());
         }
         if let Some(log) = &self.log {
             if let Some(query) = self.query.take() {

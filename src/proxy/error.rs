@@ -301,6 +301,12 @@ impl ProxyError {
         }
     }
 
+    /// True if the upstream of its route could not be reached, or did not answer as it should.
+    pub(super) fn is_of_upstream(&self) -> bool {
+        let upstreams = matches!(self.kind, ProxyErrorKind::Upstream(_) | ProxyErrorKind::BadResponse);
+        upstreams && self.route.is_some() && self.outcome() == Outcome::Failed
+    }
+
     pub(crate) const fn kind(&self) -> ProxyErrorKind {
         self.kind
     }

@@ -26,6 +26,7 @@ mod source;
 mod state;
 mod token_endpoint;
 mod tunnel;
+mod watched;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -128,6 +129,9 @@ impl Proxy {
                 answer.map_err(|error| error.on(&route.at))
             }
             Destination::Tunnel(tunnel) => {
+                if let Some(at) = &tunnel.at {
+                    ctx.note_tunnel(at.route.name());
+                }
                 let (source, handler) = (caller.tunnel_source(), self.in_tunnel(source.listener));
                 Box::pin(tunnel::open::open(self, (runtime, listener), source, tunnel, body, handler)).await
             }
@@ -165,7 +169,7 @@ impl Proxy {
         let (response, on_trailers) = sent.map_err(|error| ProxyError::exchange(settings.name(), &error))?;
 
         let mut response = outbound::answer(self, response, switch, &settings.upstream, caller)?;
-        ctx.count(metrics, outcome);
+        ctx.count_answer(metrics, outcome, response.status());
         rewrite::tell_caller(terms, route, head, response.headers_mut());
         response::note_upstream(ctx, settings, outcome, response.headers_mut());
         if let Some(on_trailers) = on_trailers {

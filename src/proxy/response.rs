@@ -69,7 +69,12 @@ pub(crate) fn note_error(
 ) {
     ctx.note_error(error, request_id);
     let at = error.route.as_deref();
-    ctx.count(at.map_or(&listener.metrics, |at| &at.metrics), error.outcome());
+    let metrics = at.map_or(&listener.metrics, |at| &at.metrics);
+    ctx.count(metrics, error.outcome());
+    // Why there is no token is told of the credential.
+    if error.is_of_upstream() {
+        metrics.last_failure.note(error.status().as_u16(), error.detail());
+    }
     let upstream = at.map_or(UNMATCHED, |at| at.route.name());
     let status = error.status().as_u16();
     let shown = at.map_or(&listener.refusals, |at| &at.refusals).take(status);

@@ -35,35 +35,47 @@ impl Durations {
     }
 }
 
+/// What has been counted up to a moment, in one or several of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally([u64; BOUNDS.len() + 1]);
+
+impl Tally {
+    /// Adds what these have counted.
+    pub(super) fn add(&mut self, durations: &Durations) {
+        for (sum, count) in self.0.iter_mut().zip(durations.counts()) {
+            *sum += count;
+        }
+    }
+
+    /// What has come since another one of the same.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        Self(std::array::from_fn(|bucket| self.0[bucket].saturating_sub(before.0[bucket])))
+    }
+
+    /// `None` where nothing was counted.
+    #[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 2^52")]
+    pub(super) fn quantiles(&self) -> Option<Quantiles> {
+        let total = self.0.iter().sum::<u64>();
+        let at = |share: f64| {
+            let mut below = 0;
+            for (bound, count) in BOUNDS.iter().zip(self.0) {
+                below += count;
+                if below as f64 >= share * total as f64 {
+                    return *bound;
+                }
+            }
+            BOUNDS[BOUNDS.len() - 1]
+        };
+        (total > 0).then(|| Quantiles { p50: at(0.5), p95: at(0.95), p99: at(0.99) })
+    }
+}
+
 /// In seconds. Each is where a bucket ends: of what took longer than the last bound, only that is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Quantiles {
     pub(crate) p50: f64,
     pub(crate) p95: f64,
     pub(crate) p99: f64,
-}
-
-/// Over all of these together; `None` where nothing was counted.
-#[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 2^52")]
-pub(super) fn quantiles(all: &[Durations]) -> Option<Quantiles> {
-    let mut counts = [0; BOUNDS.len() + 1];
-    for durations in all {
-        for (sum, count) in counts.iter_mut().zip(durations.counts()) {
-            *sum += count;
-        }
-    }
-    let total = counts.iter().sum::<u64>();
-    let at = |share: f64| {
-        let mut below = 0;
-        for (bound, count) in BOUNDS.iter().zip(counts) {
-            below += count;
-            if below as f64 >= share * total as f64 {
-                return *bound;
-            }
-        }
-        BOUNDS[BOUNDS.len() - 1]
-    };
-    (total > 0).then(|| Quantiles { p50: at(0.5), p95: at(0.95), p99: at(0.99) })
 }
 
 impl fmt::Debug for Durations {
@@ -98,7 +110,7 @@ mod tests {
     #[test]
     fn quantiles_are_where_their_buckets_end() {
         let (one, other) = (Durations::default(), Durations::default());
-        assert_eq!(quantiles(&[one.clone(), other.clone()]), None);
+        assert_eq!(Tally::default().quantiles(), None);
         for _ in 0..50 {
             one.observe(Duration::from_millis(80));
         }
@@ -108,7 +120,16 @@ mod tests {
         for _ in 0..5 {
             other.observe(Duration::from_mins(2));
         }
-        let both = quantiles(&[one, other]);
-        assert_eq!(both, Some(Quantiles { p50: 0.1, p95: 0.5, p99: 30.0 }), "beyond the last bucket nothing is known");
+        let mut both = Tally::default();
+        both.add(&one);
+        let before = both.clone();
+        both.add(&other);
+        let p50 = |tally: &Tally| tally.quantiles().map(|quantiles| quantiles.p50);
+        assert_eq!((p50(&before), p50(&both.since(&before))), (Some(0.1), Some(0.5)), "of those in between alone");
+        assert_eq!(
+            both.quantiles(),
+            Some(Quantiles { p50: 0.1, p95: 0.5, p99: 30.0 }),
+            "beyond the last bucket nothing is known"
+        );
     }
 }

@@ -8,9 +8,12 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::durations::{Durations, Quantiles, quantiles};
+use super::durations::Durations;
 use super::family::Family;
+use super::last_failure::LastFailure;
+use super::refused_hosts::RefusedHosts;
 use super::series::Series;
+use super::totals::{Totals, UpstreamFigures};
 
 /// The label of requests that no upstream covers.
 pub(crate) const UNMATCHED: &str = "-";
@@ -27,6 +30,10 @@ pub(crate) struct RequestMetrics {
     reloads: Series<OutcomeLabel, Counter>,
     caller_authentication: Series<AttemptLabels, Counter>,
     upstream_connections: Series<UpstreamLabel, Gauge>,
+    server_errors: Series<UpstreamLabel, Counter>,
+    failures: Series<UpstreamLabel, LastFailure>,
+    /// Hosts that no upstream covers.
+    pub(crate) refused_hosts: RefusedHosts,
     /// Open connections of callers.
     pub(crate) caller_connections: Gauge,
     /// Bytes in replay buffers.
@@ -91,7 +98,7 @@ struct UpstreamLabel {
 
 impl RequestMetrics {
     /// Every family with its name, without the product's prefix, and what it counts.
-    pub(crate) fn families(&self) -> [Family; 13] {
+    pub(crate) fn families(&self) -> [Family; 14] {
         // From zero on, so that the first failure is an increase.
         for outcome in ["ok", "failed"] {
             drop(self.reloads.get(OutcomeLabel { outcome }));
@@ -121,6 +128,11 @@ impl RequestMetrics {
                 Box::new(self.caller_authentication.clone()),
             ),
             ("config_reloads", "Reloads of the configuration", Box::new(self.reloads.clone())),
+            (
+                "upstream_server_errors",
+                "Answers of upstreams with a status of 500 or above",
+                Box::new(self.server_errors.clone()),
+            ),
             ("upstream_connections", "Open connections to upstreams", Box::new(self.upstream_connections.clone())),
             ("caller_connections", "Open connections of callers", Box::new(self.caller_connections.clone())),
             ("replay_buffer_bytes", "Bytes kept for replays", Box::new(self.replay_bytes.clone())),
@@ -160,6 +172,9 @@ impl RequestMetrics {
             tunnels: tunnel("false"),
             tunnels_opened: tunnel("true"),
             would_deny: self.would_deny.get(ListenerLabel { listener: of_listener() }),
+            server_errors: self.server_errors.get(UpstreamLabel { upstream: of_upstream() }),
+            last_failure: self.failures.get(UpstreamLabel { upstream: of_upstream() }),
+            refused_hosts: self.refused_hosts.clone(),
         }
     }
 
@@ -185,26 +200,24 @@ impl RequestMetrics {
         self.upstream_connections.get(UpstreamLabel { upstream: upstream.into() })
     }
 
-    /// Requests to one upstream over all listeners, by outcome.
-    pub(crate) fn requests_of(&self, upstream: &str) -> BTreeMap<&'static str, u64> {
-        let mut counts = BTreeMap::new();
+    /// What is known of each upstream, over all listeners: read in one go, for there may be thousands.
+    pub(crate) fn upstreams(&self) -> BTreeMap<Arc<str>, UpstreamFigures> {
+        let mut all: BTreeMap<Arc<str>, UpstreamFigures> = BTreeMap::new();
         self.requests.for_each(|labels, counter| {
-            if *labels.upstream == *upstream {
-                *counts.entry(labels.outcome).or_default() += counter.get();
-            }
+            let of = all.entry(Arc::clone(&labels.upstream)).or_default();
+            *of.requests.entry(labels.outcome).or_default() += counter.get();
         });
-        counts
-    }
-
-    /// Refused tokens of one upstream, by what was done about them.
-    pub(crate) fn unauthorized_of(&self, upstream: &str) -> BTreeMap<&'static str, u64> {
-        let mut counts = BTreeMap::new();
         self.unauthorized.for_each(|labels, counter| {
-            if *labels.upstream == *upstream {
-                counts.insert(labels.outcome, counter.get());
-            }
+            let of = all.entry(Arc::clone(&labels.upstream)).or_default();
+            of.unauthorized.insert(labels.outcome, counter.get());
         });
-        counts
+        self.durations.for_each(|labels, durations| {
+            all.entry(Arc::clone(&labels.upstream)).or_default().durations.add(durations);
+        });
+        self.failures.for_each(|labels, failure| {
+            all.entry(Arc::clone(&labels.upstream)).or_default().last_failure = failure.get();
+        });
+        all
     }
 
     /// Tunnels through one listener, by whether they were opened.
@@ -229,15 +242,28 @@ impl RequestMetrics {
         count
     }
 
-    /// How long requests to one upstream took, over all listeners; `None` before the first.
-    pub(crate) fn latency_of(&self, upstream: &str) -> Option<Quantiles> {
-        let mut all = Vec::new();
-        self.durations.for_each(|labels, durations| {
-            if *labels.upstream == *upstream {
-                all.push(durations.clone());
+    /// What has been counted of each upstream that had a request, over all listeners.
+    pub(super) fn totals(&self) -> BTreeMap<Arc<str>, Totals> {
+        let mut totals: BTreeMap<Arc<str>, Totals> = BTreeMap::new();
+        self.requests.for_each(|labels, counter| {
+            let count = counter.get();
+            if count > 0 && &*labels.upstream != UNMATCHED {
+                let of = totals.entry(Arc::clone(&labels.upstream)).or_default();
+                of.requests += count;
+                of.errors += if labels.outcome == "failed" { count } else { 0 };
             }
         });
-        quantiles(&all)
+        self.server_errors.for_each(|labels, counter| {
+            if let Some(of) = totals.get_mut(&labels.upstream) {
+                of.errors += counter.get();
+            }
+        });
+        self.durations.for_each(|labels, durations| {
+            if let Some(of) = totals.get_mut(&labels.upstream) {
+                of.durations.add(durations);
+            }
+        });
+        totals
     }
 }
 
@@ -270,4 +296,10 @@ pub(crate) struct RouteMetrics {
     pub(crate) tunnels_opened: Counter,
     /// Requests that `deny` would have refused.
     pub(crate) would_deny: Counter,
+    /// Answers with a status of 500 or above.
+    pub(crate) server_errors: Counter,
+    /// The newest failure.
+    pub(crate) last_failure: LastFailure,
+    /// Hosts that no upstream covers.
+    pub(crate) refused_hosts: RefusedHosts,
 }

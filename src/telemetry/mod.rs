@@ -3,19 +3,25 @@
 mod access_log;
 mod durations;
 pub(crate) mod family;
+mod history;
+mod last_failure;
 mod log_throttle;
 mod metrics;
 mod process;
 mod recent;
+mod refused_hosts;
 mod series;
+mod totals;
 mod traces;
 
 pub(crate) use access_log::{AccessLog, AccessLogSettings, AccessLogTarget, AccessRecord};
-pub(crate) use durations::Durations;
+pub(crate) use durations::{Durations, Quantiles};
+pub(crate) use history::{History, SAMPLE_INTERVAL, UpstreamHistory};
 pub(crate) use log_throttle::LogThrottle;
 pub(crate) use metrics::{RequestMetrics, RouteMetrics, UNMATCHED};
 pub(crate) use process::ProcessFigures;
-pub(crate) use recent::RecentRequests;
+pub(crate) use recent::{RecentRequest, RecentRequests, Try};
+pub(crate) use totals::UpstreamFigures;
 pub(crate) use traces::{Attempt, RequestSpan, Traces, are_wanted as traces_are_wanted};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};

@@ -65,6 +65,8 @@ async def use(socket):
     if token:
         seen["asked"] = await until("!document.getElementById('login').hidden")
         seen["shown_before"] = await value("document.querySelectorAll('#credentials .card').length")
+        await value("document.getElementById('token').value = 'not-this-one'; document.querySelector('#login button').click()")
+        seen["wrong_token_told"] = await until("document.getElementById('refused').textContent.includes('not the right one')")
         await value(f"document.getElementById('token').value = {json.dumps(token[0])}; document.querySelector('#login button').click()")
     seen["live"] = await until("document.getElementById('live').textContent === 'live'")
     before = await value("document.querySelector('#credentials .card').textContent")
@@ -75,10 +77,25 @@ async def use(socket):
     await value("document.getElementById('reload').click()")
     seen["reload_answered"] = await until("document.getElementById('reloaded').textContent !== ''")
     seen["recent"] = await until("document.querySelectorAll('#recent tr').length > 0")
+    # Requests are filtered and sorted, and one is shown in detail.
+    await value("filter = document.getElementById('filter'); filter.value = 'nobody 403'; filter.dispatchEvent(new Event('input'))")
+    seen["filtered"] = await until("(found = [...document.querySelectorAll('#recent tr')]).length > 0 && found.every(row => row.textContent.includes('no upstream covers'))")
+    await value("filter.value = ''; filter.dispatchEvent(new Event('input')); document.querySelector('th[data-column=status] button').click()")
+    seen["sorted"] = await value("document.querySelector('th[data-column=status]').getAttribute('aria-sort') === 'ascending'")
+    await value("document.querySelector('#recent button').click()")
+    seen["detail"] = await value("document.getElementById('detail').open && document.querySelectorAll('.waterfall tr').length >= 2 && document.getElementById('detail').textContent.includes('request id')")
+    await value("document.getElementById('close').click()")
+    seen["timeline"] = await until("document.querySelectorAll('.timeline .life').length > 0")
+    seen["chart"] = await until("document.querySelectorAll('.chart rect').length > 0")
+    await value("chart = document.querySelector('.chart'); chart.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowLeft' }))")
+    seen["pointed"] = await value("document.querySelector('.values').textContent.includes(': requests ')")
+    seen["hosts"] = await until("document.getElementById('hosts').textContent.includes('nobody.test')")
+    seen["attention"] = await until("document.getElementById('attention').textContent.includes('unmatched')")
     for name, width in (("desktop", 1280), ("phone", 390)):
         await call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=name == "phone")
         seen[f"{name}_fits"] = await value("document.documentElement.scrollWidth <= innerWidth")
     seen["unlabelled"] = await value("[...document.querySelectorAll('button, input, select')].filter(one => !one.textContent.trim() && !one.getAttribute('aria-label') && !document.querySelector('label[for=' + one.id + ']')).length")
+    seen["text"] = await value("document.body.innerText")
     # What the reload button was told is no fault of the page: this attache has no file.
     seen["complaints"] = [one for one in seen["complaints"] if "422" not in one]
     return seen

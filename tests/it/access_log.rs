@@ -117,7 +117,7 @@ async fn every_request_of_a_caller_names_it_and_none_of_a_stranger_does() {
         send(proxy.address("base"), request).await.status
     };
     let json = TestProxy::start(&base("json", &path));
-    let status = || crate::support::get(json.address("admin"), "127.0.0.1", "/api/status");
+    let status = || crate::support::get(json.address("admin"), "127.0.0.1", "/api/requests");
     // A browser looks at the status page.
     assert_eq!(status().await.status, 200);
     assert_eq!((ask(&json, "one:s3cret").await, ask(&json, "one:wrong-one").await), (200, 401));
@@ -130,8 +130,7 @@ async fn every_request_of_a_caller_names_it_and_none_of_a_stranger_does() {
     };
     let named = [(200, Some("one".to_owned())), (401, None)];
     assert_eq!(callers(text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()), named);
-    let mut recent = callers(status().await.json()["recent"].as_array().unwrap().clone());
-    recent.reverse();
+    let recent = callers(status().await.json()["requests"].as_array().unwrap().clone());
     assert_eq!(recent, named, "on the page too");
 
     let plain = folder.path().join("plain.log");

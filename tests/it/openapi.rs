@@ -119,9 +119,23 @@ async fn every_answer_is_as_described() {
     let world = world().await;
     let all = description();
     assert_eq!(world.ask("GET", "/api/openapi.json", "").await.json(), all, "it is served as it is");
-    for path in ["/", "/page.js", "/page.css", "/api", "/livez", "/healthz", "/readyz", "/metrics", "/api/status"] {
+    for path in ["/", "/api", "/livez", "/healthz", "/readyz", "/metrics", "/api/status"] {
         let answer = world.ask("GET", path, "").await;
         assert_eq!(answer.status, 200, "{path}");
+        assert_described(&all, "get", path, &answer);
+    }
+    for (target, status, path) in [
+        ("/page/main.js", 200, "/page/{file}"),
+        ("/page/page.css", 200, "/page/{file}"),
+        ("/page/nothing", 404, "/page/{file}"),
+        ("/api/requests", 200, "/api/requests"),
+        ("/api/requests?since=x", 400, "/api/requests"),
+        ("/api/history", 200, "/api/history"),
+        ("/api/history?credential=key", 200, "/api/history"),
+        ("/api/history?upstream=%ff", 200, "/api/history"),
+    ] {
+        let answer = world.ask("GET", target, "").await;
+        assert_eq!(answer.status, status, "{target}: {}", answer.text());
         assert_described(&all, "get", path, &answer);
     }
     for (target, status) in [("/api/explain?url=http://x.test/", 200), ("/api/explain?method=GET", 400)] {
@@ -174,14 +188,17 @@ async fn the_last_requests_are_kept_while_a_page_looks() {
     let request =
         |path: &str| format!("GET {}{path} HTTP/1.1\r\nHost: {}\r\n\r\n", world.api.origin(), world.api.address());
     assert_eq!(send(address, request("/before?sentinel")).await.status, 200);
-    assert_eq!(world.ask("GET", "/api/status", "").await.json()["recent"], serde_json::json!([]), "nobody had looked");
+    let looked = world.ask("GET", "/api/requests", "").await.json();
+    assert_eq!((&looked["requests"], &looked["next"]), (&serde_json::json!([]), &0.into()), "nobody had looked");
     assert_eq!(send(address, request("/after?sentinel")).await.status, 200);
-    let status = world.ask("GET", "/api/status", "").await;
-    assert_described(&description(), "get", "/api/status", &status);
-    let recent = &status.json()["recent"];
+    let answer = world.ask("GET", "/api/requests?since=0", "").await;
+    assert_described(&description(), "get", "/api/requests", &answer);
+    let recent = &answer.json()["requests"];
     assert_eq!((recent.as_array().unwrap().len(), &recent[0]["path"]), (1, &"/after".into()), "{recent}");
     assert_eq!((&recent[0]["outcome"], &recent[0]["generation"]), (&"injected".into(), &1.into()), "{recent}");
-    assert!(!status.text().contains("sentinel") && !status.text().contains("token-1"));
+    assert_eq!((&recent[0]["tries"][0]["status"], &recent[0]["id"]), (&200.into(), &1.into()), "{recent}");
+    assert!(!answer.text().contains("sentinel") && !answer.text().contains("token-1"));
+    assert_eq!(world.ask("GET", "/api/requests?since=1", "").await.json()["requests"], serde_json::json!([]));
 }
 
 #[tokio::test]
@@ -243,4 +260,32 @@ async fn nothing_that_is_sent_makes_it_fail() {
     }
     assert_eq!(world.ask("GET", "/livez", "").await.status, 200);
     assert_eq!(world.proxy.metric("attache_panics_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn what_does_not_work_is_told_with_its_next_step() {
+    let world = world().await;
+    let caller = world.proxy.address("proxy");
+    assert_eq!(send(caller, "GET http://nobody.test/x HTTP/1.1\r\nHost: nobody.test\r\n\r\n").await.status, 403);
+    let away = format!("GET {}/ HTTP/1.1\r\nHost: {}\r\n\r\n", world.api.origin(), world.api.address());
+    assert_eq!(send(caller, away.as_str()).await.status, 200);
+    let answer = world.ask("GET", "/api/status", "").await;
+    assert_described(&description(), "get", "/api/status", &answer);
+    let status = answer.json();
+    let host = &status["refused_hosts"][0];
+    assert_eq!((&host["origin"], &host["count"]), (&"http://nobody.test".into(), &1.into()), "{host}");
+    let told = &status["attention"][0];
+    assert!(told["next_step"].as_str().unwrap().contains("origin = \"http://nobody.test"), "{told}");
+    let request = world.ask("GET", "/api/requests", "").await;
+    assert_described(&description(), "get", "/api/requests", &request);
+
+    let history = world.ask("GET", "/api/history", "").await;
+    assert_described(&description(), "get", "/api/history", &history);
+    let events = &history.json()["credentials"][0];
+    assert_eq!((&events["name"], &events["events"][0]["event"]), (&"key".into(), &"obtained".into()), "{events}");
+    crate::support::until("a sample of the request", || async {
+        let history = world.ask("GET", "/api/history?upstream=api", "").await.json();
+        history["upstreams"][0]["requests"].as_array().is_some_and(|counts| counts.contains(&1.into()))
+    })
+    .await;
 }

@@ -2,10 +2,13 @@
 
 pub(super) mod actions;
 mod answered;
+mod attention;
 mod client;
 mod place;
 pub(super) mod probes;
 mod session;
+mod sparkline;
 pub(super) mod status;
 mod status_table;
 pub(super) mod stop;
+mod text;

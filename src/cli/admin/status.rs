@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::client::{AdminArg, AdminClient};
 use super::status_table;
-use crate::admin::StatusReport;
+use crate::admin::{HistoryReport, StatusReport};
 use crate::cli::output::{self, Failure, data, talk, text};
 
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ async fn watch(client: &AdminClient, as_json: bool) -> Result<(), Failure> {
         ticks.tick().await;
         if drawn {
             match read(client).await {
-                Ok(document) => redraw(&render(client, &document)?)?,
+                Ok(document) => redraw(&render(client, &document, history(client).await.as_ref())?)?,
                 // It may be starting again: that is what a person watches for.
                 Err(error) => redraw(&format!("{error}\n"))?,
             }
@@ -68,7 +68,7 @@ async fn show(client: &AdminClient, as_json: bool) -> Result<Result<(), String>,
     if as_json {
         output::json(&document)?;
     } else {
-        text(render(client, &document)?.as_bytes())?;
+        text(render(client, &document, history(client).await.as_ref())?.as_bytes())?;
     }
     Ok(Ok(()))
 }
@@ -77,10 +77,20 @@ async fn read(client: &AdminClient) -> Result<serde_json::Value, String> {
     client.get("/api/status").await?.document(&client.shown())
 }
 
-fn render(client: &AdminClient, document: &serde_json::Value) -> Result<String, Failure> {
+/// An older attache has none.
+async fn history(client: &AdminClient) -> Option<HistoryReport> {
+    let document = client.get("/api/history").await.ok()?.document(&client.shown()).ok()?;
+    serde_json::from_value(document).ok()
+}
+
+fn render(
+    client: &AdminClient,
+    document: &serde_json::Value,
+    history: Option<&HistoryReport>,
+) -> Result<String, Failure> {
     let report: StatusReport = serde_json::from_value(document.clone())
         .map_err(|_other| Failure::failed("the status has another form than this version knows; ask with --json"))?;
-    Ok(status_table::render(&report, &client.shown(), std::time::SystemTime::now()))
+    Ok(status_table::render(&report, history, &client.shown(), std::time::SystemTime::now()))
 }
 
 /// Over what was there before, line by line, so that nothing flickers.

@@ -4,8 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 
+use super::attention::{attention, refused};
+use super::sparkline::sparkline;
+use super::text::clean;
 use crate::admin::{
-    CacheStatus, Counts, CredentialStatus, Latency, ListenerStatus, Reload, SharedStatus, StatusReport, UpstreamStatus,
+    CacheStatus, Counts, CredentialStatus, HistoryReport, Latency, ListenerStatus, Reload, SharedStatus, StatusReport,
+    UpstreamStatus,
 };
 use crate::cli::output::{BOLD, counted, span};
 
@@ -18,10 +22,14 @@ const RED: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
 /// The whole report, ending in a line end. `now` is this machine's clock: what the bars are measured by.
-pub(super) fn render(report: &StatusReport, place: &str, now: SystemTime) -> String {
+pub(super) fn render(report: &StatusReport, history: Option<&HistoryReport>, place: &str, now: SystemTime) -> String {
     let mut out = format!("{BOLD}attache {}{BOLD:#} at {}\n", clean(&report.version), clean(place));
     if let Some(cache) = &report.cache {
         out += &format!("cache  {}\n", sharing(cache, now));
+    }
+    if !report.attention.is_empty() {
+        section(&mut out, "needs attention", report.attention.len());
+        out += &attention(&report.attention);
     }
     section(&mut out, "credentials", report.credentials.len());
     let width = widest(report.credentials.iter().map(|credential| credential.name.as_str()));
@@ -29,7 +37,8 @@ pub(super) fn render(report: &StatusReport, place: &str, now: SystemTime) -> Str
     let column = widest(from.iter().flatten().map(String::as_str));
     for (credential, from) in report.credentials.iter().zip(from) {
         let from = from.map_or_else(String::new, |from| format!("{from:<column$}  "));
-        render_credential(credential, &from, &mut out, width, now);
+        let is_told = report.attention.iter().any(|one| one.is_about_credential(&credential.name));
+        render_credential(credential, &from, &mut out, width, now, is_told);
     }
     section(&mut out, "upstreams", report.upstreams.len());
     let name = widest(report.upstreams.iter().map(|upstream| upstream.name.as_str()));
@@ -44,7 +53,13 @@ pub(super) fn render(report: &StatusReport, place: &str, now: SystemTime) -> Str
         if let Some(line) = served(upstream) {
             out += &format!("  {:<name$}  {DIM}{line}{DIM:#}\n", "");
         }
+        let samples =
+            history.and_then(|history| history.upstreams.iter().find(|samples| samples.name == upstream.name));
+        if let Some(line) = samples.zip(history).and_then(|(samples, history)| sparkline(samples, history.interval)) {
+            out += &format!("  {:<name$}  {line}\n", "");
+        }
     }
+    out += &refused(&report.refused_hosts);
     section(&mut out, "listeners", report.listeners.len());
     let name = widest(report.listeners.iter().map(|listener| listener.name.as_str()));
     for listener in &report.listeners {
@@ -53,15 +68,6 @@ pub(super) fn render(report: &StatusReport, place: &str, now: SystemTime) -> Str
         if let Some(line) = without_token(listener) {
             out += &format!("  {:<name$}  {YELLOW}{line}{YELLOW:#}\n", "");
         }
-    }
-    if let Some(waiting) = &report.waiting_file {
-        let because: Vec<String> = waiting.because.iter().map(|line| clean(line)).collect();
-        out += &format!(
-            "\n{YELLOW}a changed configuration waits{YELLOW:#} since {}: {}\n",
-            clean(&waiting.since),
-            because.join(", ")
-        );
-        out += &format!("  {}\n", clean(&waiting.next_step));
     }
     if let Some(reload) = report.reloads.first() {
         section(&mut out, "last reload", 1);
@@ -73,10 +79,9 @@ pub(super) fn render(report: &StatusReport, place: &str, now: SystemTime) -> Str
 /// What an upstream was asked, how long that took, and the outcome of refused tokens; nothing before the first request.
 fn served(upstream: &UpstreamStatus) -> Option<String> {
     let requests = nonzero_counts(&upstream.requests)?;
-    let latency = upstream
-        .latency_ms
-        .as_ref()
-        .map(|Latency { p50, p95, p99 }| format!("; p50 {}, p95 {}, p99 {}", millis(*p50), millis(*p95), millis(*p99)));
+    let latency = upstream.latency_ms.as_ref().map(|Latency { p50, p95, p99 }| {
+        format!("; p50 ≤ {}, p95 ≤ {}, p99 ≤ {}", millis(*p50), millis(*p95), millis(*p99))
+    });
     let refused = nonzero_counts(&upstream.unauthorized).map(|refused| format!("; refused tokens: {refused}"));
     Some(format!("{requests}{}{}", latency.unwrap_or_default(), refused.unwrap_or_default()))
 }
@@ -148,7 +153,14 @@ fn origin(shared: &SharedStatus) -> String {
     }
 }
 
-fn render_credential(credential: &CredentialStatus, from: &str, out: &mut String, width: usize, now: SystemTime) {
+fn render_credential(
+    credential: &CredentialStatus,
+    from: &str,
+    out: &mut String,
+    width: usize,
+    now: SystemTime,
+    is_told: bool,
+) {
     let colour = match &*credential.state {
         "ready" => GREEN,
         "refreshing" => YELLOW,
@@ -177,7 +189,7 @@ fn render_credential(credential: &CredentialStatus, from: &str, out: &mut String
     if let Some(missing) = &credential.missing_scope {
         more(format!("{YELLOW}granted without the scope {}{YELLOW:#}", clean(missing)));
     }
-    if let Some(error) = &credential.last_error {
+    if let Some(error) = credential.last_error.as_ref().filter(|_| !is_told) {
         let remedy = credential.remedy.as_deref();
         // It ends with the remedy, which has a line of its own here.
         let what = remedy.and_then(|remedy| error.strip_suffix(remedy)?.strip_suffix("; ")).unwrap_or(error);
@@ -216,11 +228,6 @@ fn widest<'a>(words: impl Iterator<Item = &'a str>) -> usize {
     words.map(|word| word.chars().count()).max().unwrap_or(0)
 }
 
-/// What came over the wire draws nothing on the terminal.
-fn clean(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,7 +239,7 @@ mod tests {
         );
         let report: StatusReport = serde_json::from_str(&document).unwrap();
         let now = humantime::parse_rfc3339("2026-11-24T10:10:00Z").unwrap();
-        anstream::adapter::strip_str(&render(&report, "unix:/a.sock", now)).to_string()
+        anstream::adapter::strip_str(&render(&report, None, "unix:/a.sock", now)).to_string()
     }
 
     #[test]
@@ -286,7 +293,7 @@ mod tests {
             );
             let report: StatusReport = serde_json::from_str(&document).unwrap();
             let now = humantime::parse_rfc3339("2026-11-24T10:03:00Z").unwrap();
-            anstream::adapter::strip_str(&render(&report, "here", now)).to_string()
+            anstream::adapter::strip_str(&render(&report, None, "here", now)).to_string()
         };
         let shown = of(r#""state":"connected","server":"valkey 8.1.8","latency_ms":0.61"#);
         assert!(shown.starts_with("attache 1 at here\ncache  valkey 8.1.8 · 12 replicas · 0.6 ms\n"), "{shown}");
@@ -313,10 +320,10 @@ mod tests {
             "reloads":[{"at":"2026-01-01T00:00:00Z","cause":"file","ok":false,"changes":[],"problems":["proxy.toml:1:1: wrong"]}]}"#,
         )
         .unwrap();
-        let shown = anstream::adapter::strip_str(&render(&report, "here", SystemTime::UNIX_EPOCH)).to_string();
+        let shown = anstream::adapter::strip_str(&render(&report, None, "here", SystemTime::UNIX_EPOCH)).to_string();
         assert!(
             shown.contains(
-                "injected 5, passed without token 1; p50 1.0 ms, p95 25 ms, p99 50 ms; refused tokens: retried ok 2"
+                "injected 5, passed without token 1; p50 ≤ 1.0 ms, p95 ≤ 25 ms, p99 ≤ 50 ms; refused tokens: retried ok 2"
             ),
             "{shown}"
         );

@@ -16,7 +16,11 @@ pub(in crate::proxy) fn admit<'a>(
     origin: &Origin,
     asked: &dyn Display,
 ) -> Result<&'a Arc<Upstream>, ProxyError> {
-    let (upstream, report) = permitted(runtime, origin, asked)?;
+    let permitted = permitted(runtime, origin, asked);
+    if !matches!(permitted, Ok((_, false))) {
+        listener.metrics.refused_hosts.note(&listener.name, origin.to_string());
+    }
+    let (upstream, report) = permitted?;
     if report {
         listener.metrics.would_deny.inc();
         match listener.strangers.take(Stranger::WouldBeDenied(asked.to_string())) {

@@ -90,8 +90,8 @@ async fn exchange(
     let attempt = ctx.begin_attempt(request.head, upstream);
     let exchanged = proxy.pool.exchange(upstream, origin, outbound, body).await;
     if let Some(attempt) = attempt {
-        attempt
-            .end(exchanged.as_ref().map(|exchanged| exchanged.response.status().as_u16()).map_err(ToString::to_string));
+        let answered = exchanged.as_ref().map(|exchanged| (exchanged.response.status().as_u16(), exchanged.connecting));
+        ctx.end_attempt(attempt, answered.map_err(ToString::to_string));
     }
     let Exchanged { response, connecting } = limit.judge(exchanged)?;
     ctx.note_connecting(connecting);

@@ -14,6 +14,7 @@ use crate::token::control::yield_point;
 use crate::token::delay::whole_seconds;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::flight::{Flight, FlightResult};
+use crate::token::journal::TokenEventKind;
 use crate::token::source::FetchedToken;
 use crate::token::source::Why;
 
@@ -87,6 +88,10 @@ impl TokenCache {
         });
         Some(match built {
             Ok(token) => {
+                let expires_at = now.wall + token.expiry.remaining(now);
+                state
+                    .journal
+                    .note(now.wall, TokenEventKind::Obtained { generation: token.generation, expires_at, took });
                 state.generation = token.generation;
                 state.unauthorized = false;
                 state.forget_failure();
@@ -97,7 +102,9 @@ impl TokenCache {
                     // Whether it would have helped is not known.
                     state.renewal_helped(evidence);
                 }
-                Err(self.remember(&mut state, error, now))
+                let error = self.remember(&mut state, error, now);
+                state.journal.note(now.wall, TokenEventKind::Failed { error: Arc::clone(&error), took });
+                Err(error)
             }
         })
     }

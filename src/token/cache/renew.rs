@@ -68,6 +68,10 @@ impl TokenCache {
         discards: impl FnOnce(Evidence) -> bool,
     ) -> Result<Renewal, Arc<TokenError>> {
         let mut state = self.lock();
+        // A late 401 about an older one tells nothing new.
+        if refused.generation == state.generation {
+            state.journal.note_refusal(self.clock.now().wall, refused.generation);
+        }
         if let Some(newer) = self.newer_than(refused.generation) {
             return Ok(Renewal::Newer(newer));
         }

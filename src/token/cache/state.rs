@@ -12,6 +12,7 @@ use crate::token::delay::BackOff;
 use crate::token::error::{TokenError, TokenErrorKind};
 use crate::token::expiry::Expiry;
 use crate::token::flight::Flights;
+use crate::token::journal::Journal;
 use crate::token::skew::Skew;
 use crate::token::source::Shared;
 use crate::token::source::Why;
@@ -35,6 +36,7 @@ pub(super) struct RefreshState {
     pub(super) back_off: BackOff,
     pub(super) timer: Option<Task>,
     pub(super) last_refresh: Option<LastRefresh>,
+    pub(super) journal: Journal,
     /// The newest token, as replicas know it.
     pub(super) last: Option<Box<Last>>,
     /// A refused token that is out of use; it comes back if there is to be no other.

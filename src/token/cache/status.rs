@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::TokenCache;
 use crate::token::error::TokenError;
+use crate::token::journal::TokenEvent;
 use crate::token::source::Shared;
 
 /// What the status page and `/readyz` say about a credential.
@@ -44,6 +45,13 @@ pub(crate) struct TokenStatus {
 }
 
 impl TokenCache {
+    /// What happened to its tokens in the last hour, the oldest first.
+    #[must_use]
+    pub(crate) fn events(&self) -> Vec<TokenEvent> {
+        let now = self.clock.now().wall;
+        self.lock().journal.events(now)
+    }
+
     /// A reading for people and scripts.
     #[must_use]
     pub(crate) fn status(&self) -> TokenStatus {

@@ -1,0 +1,121 @@
+//! What people who look at the status page are told of a request: why it was refused, each try, and the caller's fields.
+
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use super::request_id::REQUEST_ID;
+use crate::telemetry::{AccessRecord, Attempt as Span, RecentRequest, RecentRequests, Try};
+
+/// How many fields of a request are told, and how much of a value.
+const MAX_FIELDS: usize = 64;
+const MAX_VALUE_CHARS: usize = 200;
+
+/// A request goes out a few times at the most; more are not told.
+const MAX_TRIES: usize = 32;
+
+/// Fields whose values say what a request wants. Anything else could be a key, a cookie or a token.
+const SHOWN: [HeaderName; 22] = [
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::EXPECT,
+    header::HOST,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::USER_AGENT,
+    header::VIA,
+    REQUEST_ID,
+];
+
+/// Noted while the request is on its way.
+#[derive(Debug)]
+pub(super) struct Watched {
+    ring: RecentRequests,
+    reason: Option<String>,
+    tries: Vec<Try>,
+    fields: Vec<(String, String)>,
+}
+
+/// One try that is under way.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) began: Instant,
+    /// `None` where there are no traces.
+    pub(super) span: Option<Span>,
+}
+
+/// What became of a try: the status, with the wait for a connection if there was one; or why there is no answer.
+pub(super) type Tried = Result<(u16, Option<Duration>), String>;
+
+impl Watched {
+    pub(super) fn new(ring: RecentRequests, headers: &HeaderMap) -> Self {
+        let fields = headers.iter().take(MAX_FIELDS).map(|(name, value)| {
+            let shown =
+                if SHOWN.contains(name) { String::from_utf8_lossy(value.as_bytes()) } else { "•••".into() };
+            (name.to_string(), shown.chars().take(MAX_VALUE_CHARS).collect())
+        });
+        Self { ring, reason: None, tries: Vec::new(), fields: fields.collect() }
+    }
+
+    pub(super) fn note_reason(&mut self, reason: &str) {
+        self.reason = Some(reason.to_owned());
+    }
+
+    /// `request_began` is when its head was there.
+    pub(super) fn note_try(&mut self, request_began: Instant, began: Instant, tried: &Tried) {
+        if self.tries.len() == MAX_TRIES {
+            return;
+        }
+        let millis = |part: Duration| part.as_secs_f64() * 1e3;
+        self.tries.push(Try {
+            began_ms: millis(began - request_began),
+            took_ms: millis(began.elapsed()),
+            connect_ms: tried.as_ref().ok().and_then(|(_, connecting)| *connecting).map(millis),
+            status: tried.as_ref().ok().map(|(status, _)| *status),
+            failure: tried.as_ref().err().cloned(),
+        });
+    }
+
+    pub(super) fn finish(self, record: AccessRecord) {
+        let Self { ring, reason, tries, fields } = self;
+        ring.keep(RecentRequest { id: 0, record, reason, tries, fields });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_values_that_cannot_be_secrets_are_told() {
+        let headers: HeaderMap = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/plain")),
+            (header::AUTHORIZATION, HeaderValue::from_static("Bearer s3cret")),
+            (header::COOKIE, HeaderValue::from_static("session=s3cret")),
+            (HeaderName::from_static("x-api-key"), HeaderValue::from_static("s3cret")),
+            (header::USER_AGENT, HeaderValue::from_str(&"a".repeat(900)).unwrap()),
+        ]
+        .into_iter()
+        .collect();
+        let watched = Watched::new(RecentRequests::default(), &headers);
+        let of = |name: &str| watched.fields.iter().find(|(field, _)| field == name).unwrap().1.clone();
+        assert_eq!((of("content-type").as_str(), of("authorization").as_str()), ("text/plain", "•••"));
+        assert_eq!((of("cookie").as_str(), of("x-api-key").as_str()), ("•••", "•••"));
+        assert_eq!(of("user-agent").len(), MAX_VALUE_CHARS);
+    }
+}
