@@ -143,6 +143,8 @@ struct Shown {
     key: Option<String>,
     subject: String,
     fingerprint_sha256: String,
+    /// By which browsers are told to trust it.
+    spki_sha256: Option<String>,
     not_after: String,
     constrained_to: Vec<String>,
 }
@@ -154,6 +156,7 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
         key: path(&source.key),
         subject: authority.subject(),
         fingerprint_sha256: authority.fingerprint(),
+        spki_sha256: authority.key_pin(),
         not_after: humantime::format_rfc3339_seconds(authority.not_after()).to_string(),
         constrained_to: authority.constrained_to(),
     };
@@ -165,6 +168,7 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     data(format_args!("certificate  {}", shown.certificate.clone().unwrap_or_else(unknown)))?;
     data(format_args!("key          {}", shown.key.unwrap_or_else(unknown)))?;
     data(format_args!("sha256       {}", shown.fingerprint_sha256))?;
+    data(format_args!("spki sha256  {}", shown.spki_sha256.as_deref().unwrap_or("-")))?;
     data(format_args!("valid until  {}", shown.not_after))?;
     let hosts = if shown.constrained_to.is_empty() { "any host".to_owned() } else { shown.constrained_to.join(", ") };
     data(format_args!("signs for    {hosts}"))?;
@@ -233,6 +237,8 @@ fn instructions(certificate: &str) -> Result<(), Failure> {
          \n  macOS              security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {certificate}\
          \n  Windows            certutil -addstore Root {certificate}\
          \n  Firefox, NSS       certutil -A -d sql:$HOME/.pki/nssdb -n attache -t C,, -i {certificate}\
+         \n  Chromium, Electron --ignore-certificate-errors-spki-list=… with the spki sha256 of `attache ca show`; so does\
+         \n                     Playwright: launch({{ args: [\"--ignore-certificate-errors-spki-list=…\"] }})\
          \n  Java               attache ca export --format pkcs12 --bundle -o trust.p12, then\
          \n                     -Djavax.net.ssl.trustStore=trust.p12 -Djavax.net.ssl.trustStorePassword={JAVA_PASSWORD}\
          \n  Node.js            NODE_EXTRA_CA_CERTS={certificate}\

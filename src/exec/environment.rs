@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::setup::Setup;
+use super::client_files;
+use super::setup::{Proxy, Setup};
 use super::{java, no_proxy};
 
 /// Where requests go through. Both spellings: curl and wget read `http_proxy` in small letters only, because a server
@@ -31,19 +32,25 @@ const PROXY_IF_SET: [&str; 12] = [
 const SWITCHES: [&str; 2] = ["NODE_USE_ENV_PROXY", "PERL_LWP_ENV_PROXY"];
 
 /// Files of trusted certificates. Most of them replace what a program trusts, so all name a bundle with the system's.
-const BUNDLE: [&str; 13] = [
+const BUNDLE: [&str; 19] = [
     "AWS_CA_BUNDLE",
+    "BUNDLE_SSL_CA_CERT",
     "CARGO_HTTP_CAINFO",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "COMPOSER_CAFILE",
     "CURL_CA_BUNDLE",
     "DENO_CERT",
     "GIT_SSL_CAINFO",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "HEX_CACERTS_PATH",
+    "HTTPLIB2_CA_CERTS",
     "NIX_SSL_CERT_FILE",
     "NODE_EXTRA_CA_CERTS",
     "PERL_LWP_SSL_CA_FILE",
     "PIP_CERT",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
+    "YARN_HTTPS_CA_FILE_PATH",
     // npm reads NODE_EXTRA_CA_CERTS, but not where an npmrc names a cafile, and many a machine's does.
     "npm_config_cafile",
 ];
@@ -91,14 +98,17 @@ impl Setup<'_> {
             changes.extend(names.iter().map(|name| ((*name).to_owned(), Change::Set(value.to_owned()))));
         };
         let is_set = |name: &&str| current(name).is_some_and(|value| !value.trim().is_empty());
-        if let Some(url) = self.proxy.map(|proxy| proxy.url()) {
-            set(&PROXY, &url);
-            set(&PROXY_IF_SET.into_iter().filter(is_set).collect::<Vec<_>>(), &url);
+        if let Some(url) = self.proxy.as_ref().map(Proxy::url) {
+            set(&PROXY, url);
+            set(&PROXY_IF_SET.into_iter().filter(is_set).collect::<Vec<_>>(), url);
             set(&SWITCHES, "1");
         }
         if let Some(trust) = self.trust {
             set(&BUNDLE, &trust.bundle);
             set(&BUNDLE_IF_SET.into_iter().filter(is_set).collect::<Vec<_>>(), &trust.bundle);
+            for (name, value) in &trust.variables {
+                set(&[name], value);
+            }
         }
         let before = ["no_proxy", "NO_PROXY"].map(|name| current(name).unwrap_or_default());
         let direct = no_proxy::merge(&before, self.upstreams);
@@ -116,10 +126,23 @@ impl Setup<'_> {
             }
             changes.extend(UNWANTED.map(|name| (name.to_owned(), Change::Unset)));
             notes = direct.notes;
+            if self.proxy.as_ref().is_some_and(Proxy::has_password) {
+                notes.push(
+                    "Java takes no password for a proxy from its options: give such programs a base URL, or a listener \
+                     without callers"
+                        .to_owned(),
+                );
+            }
         }
         changes.sort_by(|one, other| one.0.cmp(&other.0));
         Environment { changes, notes }
     }
+}
+
+/// Every variable that may be changed, for who takes it all back.
+pub(crate) fn all_variables() -> impl Iterator<Item = &'static str> {
+    let plain = PROXY.into_iter().chain(PROXY_IF_SET).chain(SWITCHES).chain(BUNDLE).chain(BUNDLE_IF_SET);
+    plain.chain(client_files::VARIABLES).chain(["JAVA_TOOL_OPTIONS", "NO_PROXY", "no_proxy"])
 }
 
 /// The variables that name files of trusted certificates, for a bundle that has what they had.

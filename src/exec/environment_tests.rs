@@ -5,7 +5,7 @@ use crate::dial::OriginPattern;
 const PROXY_AT: &str = "127.0.0.1:3128";
 
 fn setup<'a>(trust: Option<&'a Trust>, upstreams: &'a [OriginPattern]) -> Setup<'a> {
-    Setup { proxy: Some(Proxy { address: PROXY_AT.parse().unwrap() }), trust, upstreams }
+    Setup { proxy: Some(Proxy::at(PROXY_AT.parse().unwrap())), trust, upstreams }
 }
 
 fn changed(setup: &Setup<'_>, current: &[(&str, &str)]) -> Environment {
@@ -29,7 +29,7 @@ fn both_spellings_name_the_proxy_for_both_schemes() {
     assert_eq!(value(&environment, "NODE_USE_ENV_PROXY"), Some("1"));
     assert_eq!(value(&environment, "PERL_LWP_ENV_PROXY"), Some("1"));
     assert_eq!(environment.notes, [""; 0]);
-    let v6 = Proxy { address: "[::1]:80".parse().unwrap() };
+    let v6 = Proxy::at("[::1]:80".parse().unwrap());
     assert_eq!(v6.url(), "http://[::1]:80");
 }
 
@@ -75,13 +75,15 @@ fn trust_is_set_only_where_there_is_something_to_trust() {
     assert!(!value(&without, "JAVA_TOOL_OPTIONS").unwrap().contains("trustStore"));
 
     let java = Some(TrustStore { path: "/run/a b/trust.p12".into(), kind: "PKCS12", password: "changeit".into() });
-    let trust = Trust { bundle: "/run/bundle.pem".into(), java };
+    let trust =
+        Trust { bundle: "/run/bundle.pem".into(), java, variables: vec![("APT_CONFIG", "/run/apt.conf".into())] };
     let with = changed(&setup(Some(&trust), &[]), &[("npm_config_cafile", "/corp.pem")]);
     for name in BUNDLE {
         assert_eq!(value(&with, name), Some("/run/bundle.pem"), "{name}");
     }
     assert_eq!(value(&with, "npm_config_cafile"), Some("/run/bundle.pem"));
     assert_eq!(value(&with, "NPM_CONFIG_CAFILE"), None);
+    assert_eq!(value(&with, "APT_CONFIG"), Some("/run/apt.conf"));
     let options = value(&with, "JAVA_TOOL_OPTIONS").unwrap();
     assert!(options.contains(" \"-Djavax.net.ssl.trustStore=/run/a b/trust.p12\" "), "{options}");
 }
@@ -100,11 +102,14 @@ fn options_of_java_are_put_behind_those_that_are_there() {
 
 #[test]
 fn no_variable_is_changed_twice() {
-    let trust = Trust { bundle: "/b".into(), java: None };
+    let trust = Trust { bundle: "/b".into(), java: None, variables: Vec::new() };
     let everything: Vec<(&str, &str)> = PROXY_IF_SET.iter().chain(&BUNDLE_IF_SET).map(|name| (*name, "x")).collect();
     let environment = changed(&setup(Some(&trust), &[]), &everything);
     let mut names: Vec<&String> = environment.changes.iter().map(|(name, _)| name).collect();
     let before = names.len();
+    for name in &names {
+        assert!(all_variables().chain(UNWANTED).any(|known| known == *name), "{name} is not taken back");
+    }
     names.dedup();
     assert_eq!((names.len(), before), (before, before));
     assert!(names.is_sorted());

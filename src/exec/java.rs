@@ -14,7 +14,7 @@ pub(super) fn options(setup: &Setup<'_>, direct: &[String], before: Option<&str>
         }
         options.push_str(&quoted(&format!("-D{name}={value}")));
     };
-    if let Some(proxy) = setup.proxy {
+    if let Some(proxy) = &setup.proxy {
         for scheme in ["http", "https"] {
             add(&format!("{scheme}.proxyHost"), &proxy.address.ip().to_string());
             add(&format!("{scheme}.proxyPort"), &proxy.address.port().to_string());

@@ -3,24 +3,32 @@
 //! - `environment`: the variables by which programs find a proxy and trust a certificate authority, as plain data;
 //! - `no_proxy`: the hosts that programs go to directly, without those that they are to reach through the proxy;
 //! - `java`: the same for programs that read no environment, as options;
+//! - `node`: a script by which Node.js goes through a proxy;
 //! - `shell`: the variables written down, so that a shell reads exactly them;
-//! - `trust`: the files that some of the variables name, and `folders` where they are;
+//! - `before`: what they were, for who takes it all back;
+//! - `trust`: the files that some of the variables name (`client_files`: in programs' own formats), and `folders` where they are;
 //! - `child`: a program as it would be without the proxy: terminal, signals, exit code.
 
+mod before;
 mod child;
+mod client_files;
 mod environment;
+mod files;
 mod folders;
 mod java;
 mod no_proxy;
+mod node;
 mod setup;
 mod shell;
 mod trust;
 
+pub(crate) use before::Before;
 pub(crate) use child::Child;
 #[cfg(target_os = "linux")]
 pub(crate) use child::{hide_from_others, users};
 pub(crate) use environment::{Change, Environment};
 pub(crate) use folders::{cache_folder, kept_from_others, private_folder};
+pub(crate) use node::preload as node_preload;
 pub(crate) use setup::{Proxy, Setup, Trust};
 pub(crate) use shell::Notation;
 pub(crate) use trust::{JavaStore, Trusted};

@@ -1,13 +1,15 @@
 //! The files by which programs trust a certificate authority. What is in them is public.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
+use super::client_files;
 use super::environment::trusted_before;
+use super::files::{put, text};
 use super::setup::{Trust, TrustStore};
 
 /// The largest file of trusted certificates that is read; those of systems have a quarter of a megabyte.
@@ -56,27 +58,10 @@ impl Trusted<'_> {
                 Some(TrustStore { path: text(&path)?, kind: store.kind, password: store.password.to_owned() })
             }
         };
-        Ok(Trust { bundle: text(&bundle)?, java })
+        let bundle = text(&bundle)?;
+        let variables = client_files::write(folder, name, &bundle, current)?;
+        Ok(Trust { bundle, java, variables })
     }
-}
-
-/// A whole file or the one before: a program may be reading it. What lies under the name in between is never written to, whatever it
-/// is.
-fn put(path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = path.with_added_extension(format!("{}.new", std::process::id()));
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = std::fs::File::create_new(&new)?;
-    file.write_all(content)?;
-    drop(file);
-    std::fs::rename(&new, path)
-}
-
-fn text(path: &Path) -> io::Result<String> {
-    let none = || io::Error::new(io::ErrorKind::InvalidInput, format!("the path {} is not UTF-8 text", path.display()));
-    path.to_str().map(str::to_owned).ok_or_else(none)
 }
 
 /// A bundle with the certificates of the environment's files that it has not yet.
@@ -149,19 +134,7 @@ mod tests {
         let java = trust.java.unwrap();
         assert!(java.path.ends_with("trust.pkcs12") && java.kind == "PKCS12", "{java:?}");
         assert_eq!(std::fs::read(&java.path).unwrap(), b"store");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4, "nothing half done is left");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn what_another_left_under_the_name_is_not_written_through() {
-        let folder = private_folder().unwrap();
-        let (victim, path) = (folder.path().join("victim"), folder.path().join("ca.pem"));
-        std::fs::write(&victim, "theirs").unwrap();
-        let between = path.with_added_extension(format!("{}.new", std::process::id()));
-        std::os::unix::fs::symlink(&victim, between).unwrap();
-        put(&path, b"ours").unwrap();
-        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "theirs");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "ours");
+        let half_done = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap).filter(half_done).count(), 0);
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct ProxyError {
     pub(super) close: bool,
     /// The route that the request was on, if it came that far.
     pub(super) route: Option<Arc<ListenerRoute>>,
-    /// What of the configuration was in the way, where somebody may want to change it.
+    /// What of the configuration was in the way, for the person who may change it.
     refused: Option<Box<Refused>>,
 }
 

@@ -1,4 +1,4 @@
-//! Refusals by the configuration, told once each to whoever asked to hear of them: behind `attache exec` a person sits who cannot
+//! Refusals by the configuration, told once each to the task that asked to hear of them: behind `attache exec` a person sits who cannot
 //! know why a program was turned away.
 
 use std::collections::HashSet;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use quick_cache::sync::Cache;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -237,6 +239,19 @@ impl CertificateAuthority {
         let digest = digest::digest(&digest::SHA256, &self.certificate);
         let pairs: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
         pairs.join(":")
+    }
+
+    /// The beginning of the fingerprint, for names of files: enough to tell one from another.
+    #[must_use]
+    pub(crate) fn short_fingerprint(&self) -> String {
+        self.fingerprint().split(':').take(8).collect::<String>().to_ascii_lowercase()
+    }
+
+    /// SHA-256 of its public key in base64, by which browsers are told to trust what it signs (RFC 7469 section 2.4).
+    #[must_use]
+    pub(crate) fn key_pin(&self) -> Option<String> {
+        let facts = AuthorityFacts::of(&self.certificate).ok()?;
+        Some(STANDARD.encode(digest::digest(&digest::SHA256, &facts.public_key)))
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(api).await
     }
 

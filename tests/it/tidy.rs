@@ -56,8 +56,9 @@ const DOORS: [(&str, &[&str]); 30] = [
 ];
 
 /// Who may look into a secret, and what for.
-const EXPOSING: [&str; 25] = [
+const EXPOSING: [&str; 26] = [
     "cli/admin/session.rs",         // the admin token goes to the admin listener
+    "cli/env/caller.rs",            // the caller's password goes into the URL that its programs are given
     "cli/token.rs",                 // `attache token` prints the token: that is the command
     "config/syntax/document.rs",    // the text of a file may hold secrets, and is read
     "credential/fixed.rs",          // the value that is put on requests is made, once for each secret

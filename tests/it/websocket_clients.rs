@@ -77,7 +77,13 @@ async def main():
 asyncio.run(main())
 "#;
 
-async fn server(python: &str) -> (Child, u16) {
+/// With what the server needs; without it that is said.
+pub(crate) fn python_of_the_tests() -> Option<String> {
+    let python = python();
+    there_is(&python, &["-c", "import websockets.asyncio.client"]).then_some(python)
+}
+
+pub(crate) async fn server(python: &str) -> (Child, u16) {
     let mut child =
         Command::new(python).args(["-c", SERVER]).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut line = String::new();
@@ -88,10 +94,7 @@ async fn server(python: &str) -> (Child, u16) {
 
 #[tokio::test]
 async fn python_websockets_with_every_kind_of_message() {
-    let python = python();
-    if !there_is(&python, &["-c", "import websockets.asyncio.client"]) {
-        return;
-    }
+    let Some(python) = python_of_the_tests() else { return };
     let (_server, port) = server(&python).await;
     let world = World::around(Scripted::start(|_, _| Reply::ok("")).await, ([127, 0, 0, 1], port).into()).await;
     for scheme in ["ws", "wss"] {

@@ -23,7 +23,8 @@ Other hosts are reached as without, unless [forward] of the configuration or --u
 otherwise; the first refusal of each is told on stderr.
 
 A program that reads no proxy variables mostly takes a base URL, which needs no CA either:
-  attache exec --base ORDERS_URL=orders -- node job.mjs
+  attache exec --base ORDERS_URL=orders -- ./job
+  attache exec --node-preload -- node job.mjs        # Node.js, unmodified
 
 https:// gets its tokens too: unless [intercept] names a CA, one is made that lives as long as the
 command and that only the command trusts (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS and so on).
@@ -48,6 +49,10 @@ pub(in crate::cli) struct ExecArgs {
     /// Obtain every token first; if one is unavailable, say why, and do not start the command.
     #[arg(long)]
     pub(super) require_token: bool,
+    /// Bring every HTTP request of Node.js programs through the proxy, by a script that is loaded before them: for Node.js before
+    /// 22.21, and for libraries with an Agent of their own.
+    #[arg(long)]
+    pub(super) node_preload: bool,
     /// Say on stderr where the proxy is and what it knows.
     #[arg(short, long)]
     pub(super) verbose: bool,

@@ -15,15 +15,16 @@ use std::time::Duration;
 
 use self::authority::authority;
 use self::beside::{PROXY, beside};
-use self::process::{hide_environment, mark, run, withheld};
+use self::process::{hide_environment, mark, pin, run, withheld};
 use super::config_arg::load_without_listeners;
 use super::output::{Failure, talk};
 use super::trust;
 use crate::app::App;
 use crate::dial::OriginPattern;
-use crate::exec::{Proxy, Setup, private_folder};
+use crate::exec::{Proxy, Setup, node_preload, private_folder};
 use crate::listen::ListenAddress;
 use crate::proxy::Refusals;
+use crate::tls::CertificateAuthority;
 
 pub(super) use self::args::ExecArgs;
 pub(super) use self::known::known;
@@ -34,12 +35,13 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let config = args.single.config_or(|| load_without_listeners(&args.config.config), "127.0.0.1:0", "127.0.0.1:0")?;
-    let mark = mark(&config);
+    let mut marks = vec![mark(&config)];
     let mut config = beside(config, &args.beside)?;
     let (source, variables) = (config.source.clone(), config.variables.clone());
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
     let opens = config.upstreams.iter().any(|upstream| upstream.credential.is_some() && upstream.route.intercept);
     let authority = if opens { Some(authority(&mut config)?) } else { None };
+    marks.extend(authority.as_ref().and_then(CertificateAuthority::key_pin).map(pin));
     crate::descriptors::raise();
     let wanted = if args.require_token { tokens::wanted(&config) } else { Vec::new() };
     let (refusals, mut heard) = Refusals::new();
@@ -53,8 +55,11 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
         Some(authority) => Some(trust::write(authority, folder.path(), "ca", &current)?),
         None => None,
     };
-    let proxy = Proxy { address: address(&app)? };
-    let setup = Setup { proxy: Some(proxy), trust: trusted.as_ref(), upstreams: &origins };
+    if args.node_preload {
+        marks.push(node_preload(folder.path(), &current).map_err(Failure::failed)?);
+    }
+    let proxy = Proxy::at(address(&app)?);
+    let setup = Setup { proxy: Some(proxy.clone()), trust: trusted.as_ref(), upstreams: &origins };
     let environment = setup.environment(&current);
     for note in &environment.notes {
         talk(format_args!("attache: {note}"))?;
@@ -64,7 +69,7 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
         talk(format_args!("attache: {} with {source}, for {}", proxy.url(), names.join(", ")))?;
     }
     let (secrets, bases) = (withheld(variables), base::variables(&args.beside.base, &config, &app, &environment));
-    let changes = secrets.iter().chain(&environment.changes).chain(&bases).chain([&mark]);
+    let changes = secrets.iter().chain(&environment.changes).chain(&bases).chain(&marks);
     let code = refusals::while_running(&mut heard, run(&args.command, changes)).await;
     app.shutdown_within(DRAIN_TIMEOUT).await;
     refusals::rest(&mut heard);

@@ -35,6 +35,11 @@ pub(super) fn mark(config: &Config) -> (String, Change) {
     (format!("{OWN}EXEC"), Change::Set(file.or_else(host).unwrap_or_else(|| "attache".to_owned())))
 }
 
+/// `ATTACHE_CA_SPKI`: browsers read no variable for a CA, and take this as an argument.
+pub(super) fn pin(pin: String) -> (String, Change) {
+    (format!("{OWN}CA_SPKI"), Change::Set(pin))
+}
+
 /// What the command does not get to see: secrets, and what is meant for attache alone.
 pub(super) fn withheld(variables: Vec<String>) -> Vec<(String, Change)> {
     let own = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| name.starts_with(OWN));
