@@ -88,6 +88,8 @@ pub(crate) enum Stranger {
     Greeting,
     /// A TLS handshake in a tunnel that came to nothing.
     Handshake,
+    /// TLS where callers speak in clear.
+    Tls,
     /// No HTTP in a tunnel that is for HTTP alone.
     NoHttp,
     /// Something for this origin would be denied.

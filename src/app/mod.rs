@@ -28,7 +28,7 @@ use std::time::Duration;
 pub(crate) use build::dry_runtime;
 pub use error::StartError;
 pub(crate) use sources::token_source;
-pub(crate) use trial::{CacheTrial, try_cache};
+pub(crate) use trial::{CacheTrial, UpstreamTrial, try_cache, try_upstreams};
 
 pub use crate::admin::{Reload, ReloadCause};
 pub use crate::listen::ListenAddress;

@@ -1,15 +1,23 @@
-//! `[cache]`, tried once, for `attache check --live`.
+//! `[cache]` and upstreams, tried once, for `attache check --live`.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
 
 use tokio::runtime::Handle;
 
+use crate::app::build;
 use crate::app::build::credentials::shared_identities;
 use crate::app::build::fleet::check_store_tls;
 use crate::app::sources::{BuildError, DpopKeys, identity_of};
 use crate::config::Config;
+use crate::dial::OriginPattern;
 use crate::fleet::{CacheKeys, FleetSettings, Round, SharedIdentity, Standing, Trial};
+use crate::route::Route;
 use crate::store::{StoreError, StoreStatus};
+use crate::tls::{ClientTls, MinVersion, client_config};
+use crate::upstream::{ExchangeError, Reached};
 
 /// One dial, with all that is asked on the way.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
@@ -46,6 +54,53 @@ pub(crate) async fn try_cache(
         credentials.push(standing);
     }
     Ok(CacheTrial { round, credentials })
+}
+
+/// So many upstreams are tried at a time.
+const AT_A_TIME: usize = 8;
+
+/// What an upstream did.
+#[derive(Debug)]
+pub(crate) struct UpstreamTrial {
+    pub(crate) name: String,
+    pub(crate) origin: String,
+    /// The parent proxy that it is reached through.
+    pub(crate) via: Option<String>,
+    /// `None`: only a request says which host is meant.
+    pub(crate) outcome: Option<Result<Reached, ExchangeError>>,
+    pub(crate) took: Duration,
+}
+
+/// Resolves, dials and shakes hands with each upstream, in the configuration's order, and sends nothing.
+///
+/// # Errors
+/// A certificate that cannot be read.
+pub(crate) async fn try_upstreams(config: &Config, control: &Handle) -> Result<Vec<UpstreamTrial>, BuildError> {
+    let runtime = build::dry_runtime(config, control.clone())?;
+    let probe = client_config(None, &[b"http/1.1"], None, MinVersion::default());
+    let probe = probe.map_err(|error| BuildError::Tls { place: "the system's certificates".to_owned(), error })?;
+    let probe = &ClientTls::from(probe);
+    let trials = runtime.routes.iter().map(|route| try_upstream(route, probe));
+    let all = futures_util::stream::iter(trials).buffered(AT_A_TIME).collect();
+    // The limits of a dial are kept by a clock that a worker has running.
+    tokio::select! {
+        all = all => Ok(all),
+        () = crate::timer::drive() => Ok(Vec::new()),
+    }
+}
+
+async fn try_upstream(route: &Arc<Route>, probe: &ClientTls) -> UpstreamTrial {
+    let upstream = &route.upstream;
+    let pattern = &upstream.settings.origin;
+    let began = Instant::now();
+    let (via, outcome) = match pattern {
+        OriginPattern::Exact(origin) => {
+            (upstream.parent_proxy_for(origin), Some(upstream.try_out(origin, probe).await))
+        }
+        OriginPattern::Wildcard { .. } => (None, None),
+    };
+    let (name, origin) = (route.name().to_owned(), pattern.to_string());
+    UpstreamTrial { name, origin, via, outcome, took: began.elapsed() }
 }
 
 fn identities(config: &Config) -> Vec<Option<SharedIdentity>> {

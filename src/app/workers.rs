@@ -265,6 +265,10 @@ impl Handler for ListenerHandler {
         self.proxy.title_case(self.listener)
     }
 
+    fn began_with_tls(&self, caller: &CallerConnection) {
+        self.proxy.note_tls(self.listener, caller);
+    }
+
     fn malformed(why: Unreadable) -> Bytes {
         malformed(why)
     }

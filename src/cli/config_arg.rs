@@ -10,7 +10,7 @@ use crate::config::{Config, ConfigErrors};
 #[derive(Debug, Args)]
 pub(super) struct ConfigArg {
     /// The configuration file.
-    #[arg(short, long, env = "ATTACHE_CONFIG", default_value = "proxy.toml", value_name = "FILE")]
+    #[arg(short, long, global = true, env = "ATTACHE_CONFIG", default_value = "proxy.toml", value_name = "FILE")]
     pub(super) config: PathBuf,
 }
 

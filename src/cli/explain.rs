@@ -10,17 +10,19 @@ use crate::config::Config;
 use crate::proxy::explain;
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "attache explain [OPTIONS] [METHOD] URL",
+    after_help = "\
 Examples:
-  attache explain GET http://orders.example.com/v1/orders    through a proxy (HTTP_PROXY)
+  attache explain http://orders.example.com/v1/orders        through a proxy (HTTP_PROXY)
   attache explain CONNECT orders.example.com:443             how https:// arrives with HTTPS_PROXY
   attache explain GET /v1/orders --listener orders           through a base URL
-  attache explain GET /v1/orders --caller billing            as one of the listener's callers")]
+  attache explain GET /v1/orders --caller billing            as one of the listener's callers"
+)]
 pub(super) struct ExplainArgs {
-    /// The method.
-    method: String,
-    /// A URL, a path on a base URL, or HOST:PORT for CONNECT.
-    url: String,
+    /// The method, GET if it is left out, and a URL, a path on a base URL, or HOST:PORT for CONNECT.
+    #[arg(required = true, num_args = 1..=2, value_names = ["METHOD", "URL"])]
+    request: Vec<String>,
     #[command(flatten)]
     config: ConfigArg,
     /// The listener that is asked; by default the one that does something with the request.
@@ -35,12 +37,20 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
+    let (method, url) = match args.request.as_slice() {
+        [word] if is_method(word) => {
+            return Err(Failure::usage(format!("a URL is missing after {word}; see --help")));
+        }
+        [url] => ("GET", url),
+        [method, url, ..] => (method.as_str(), url),
+        [] => return Err(Failure::usage("name a URL; see --help")),
+    };
+    let method = http::Method::from_bytes(method.to_ascii_uppercase().as_bytes())
+        .map_err(|_invalid| Failure::usage(format!("{method:?} is no method")))?;
     let config = load(&args.config.config)?;
-    let method = http::Method::from_bytes(args.method.to_ascii_uppercase().as_bytes())
-        .map_err(|_invalid| Failure::usage(format!("{:?} is no method", args.method)))?;
     let runtime = dry_runtime(&config, Handle::current()).map_err(Failure::failed)?;
     let (listener, caller) = (args.listener.as_deref(), args.caller.as_deref());
-    let question = explain::Question { listener, caller, method: &method, target: &args.url };
+    let question = explain::Question { listener, caller, method: &method, target: url };
     let answer = explain::answer(&runtime, &question).map_err(Failure::failed)?;
     if args.json {
         return output::json(&answer);
@@ -55,6 +65,11 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     }
     data(format_args!("{:<11}{}", "sends to", answer.sends_to.unwrap_or_else(|| "nowhere".into())))?;
     data(format_args!("{:<11}{}", "because", answer.reason))
+}
+
+/// A word in capitals: no host is asked about in this way.
+fn is_method(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 /// Where tokens of this credential are looked for first, without a user and a password.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use clap_mangen::Man;
 
+use super::man_sections;
 use super::output::{Failure, talk, text};
 
 #[derive(Debug, Args)]
@@ -48,14 +49,22 @@ pub(super) fn pages(commands: Command) -> std::io::Result<Vec<Page>> {
     let mut pages = Vec::new();
     while let Some(command) = commands.pop() {
         commands.extend(command.get_subcommands().filter(|below| !below.is_hide_set()).cloned());
-        pages.push(page(command)?);
+        pages.push(page(&command)?);
     }
     Ok(pages)
 }
 
-fn page(command: Command) -> std::io::Result<Page> {
-    let man = Man::new(command).manual("attache").source(concat!("attache ", env!("CARGO_PKG_VERSION")));
+fn page(command: &Command) -> std::io::Result<Page> {
+    let man = Man::new(command.clone()).manual("attache").source(concat!("attache ", env!("CARGO_PKG_VERSION")));
     let mut roff = Vec::new();
-    man.render(&mut roff)?;
+    man.render_title(&mut roff)?;
+    man.render_name_section(&mut roff)?;
+    man.render_synopsis_section(&mut roff)?;
+    man.render_description_section(&mut roff)?;
+    man.render_options_section(&mut roff)?;
+    if command.get_subcommands().any(|below| !below.is_hide_set()) {
+        man.render_subcommands_section(&mut roff)?;
+    }
+    man_sections::render(command, &mut roff)?;
     Ok(Page { name: man.get_filename(), roff })
 }

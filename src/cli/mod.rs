@@ -11,6 +11,7 @@ mod exec;
 mod explain;
 mod init;
 mod man;
+mod man_sections;
 mod output;
 mod run;
 mod schema;
@@ -38,6 +39,9 @@ use self::output::Failure;
 struct Cli {
     #[command(flatten)]
     log: LogArgs,
+    /// Before the command too: each reads its own.
+    #[command(flatten)]
+    _config: config_arg::ConfigArg,
     #[command(subcommand)]
     command: Command,
 }
@@ -78,7 +82,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Say what would happen to a request, and why.
     Explain(explain::ExplainArgs),
-    /// Make, show or export the local CA, by which https:// through a proxy gets its tokens.
+    /// Make, show, export or trust the local CA, by which https:// through a proxy gets its tokens.
     Ca(ca::CaArgs),
     /// Obtain one access token and print it.
     Token(token::TokenArgs),
@@ -157,7 +161,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Run(args) => run::run(args).await,
             Command::Exec(args) => return exec::exec(args).await,
             Command::Env(args) => env::env(&args),
-            Command::Ca(args) => ca::ca(&args),
+            Command::Ca(args) => ca::ca(args).await,
             Command::Check(args) => check::check(args).await,
             Command::Explain(args) => explain::explain(&args),
             Command::Token(args) => token::token(args).await,

@@ -1,6 +1,6 @@
 //! `attache token`: one token request, by the code that the proxy uses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
@@ -17,6 +17,7 @@ use crate::token::{Ask, Expires, FetchedToken, TokenError, TokenErrorKind, Token
 #[command(after_help = "\
 Examples:
   attache token orders                                       a credential of the configuration
+  attache token                                              the only one
   attache token --token-endpoint https://login.example.com/token --client-id me \\
       --client-secret-env SECRET --scope orders.read         ad hoc
 
@@ -25,7 +26,7 @@ stdout holds the token and nothing else: curl -H \"Authorization: Bearer $(attac
 pub(super) struct TokenArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// The credential, by its name in the configuration.
+    /// The credential, by its name in the configuration; may be left out where there is one.
     #[arg(value_name = "NAME", conflicts_with_all = [
         "token_endpoint", "client_id", "client_secret_env", "client_secret_file", "scope", "audience", "resource", "parameter",
         "client_auth", "private_key", "key_id", "ca_file",
@@ -44,7 +45,7 @@ pub(super) struct TokenArgs {
 pub(super) struct RequestArgs {
     /// Where tokens are issued.
     #[arg(long, value_name = "URL")]
-    token_endpoint: Option<String>,
+    pub(super) token_endpoint: Option<String>,
     /// Who asks for them.
     #[arg(long, value_name = "ID", requires = "token_endpoint")]
     client_id: Option<String>,
@@ -111,18 +112,16 @@ impl RequestArgs {
 }
 
 pub(super) async fn token(args: TokenArgs) -> Result<(), Failure> {
-    let settings = match &args.name {
-        Some(name) => match from_file(&args.config.config, name) {
-            Ok(settings) => settings,
-            Err(failure) => return Err(refuse_settings(failure, args.json)?),
-        },
-        None if args.request.token_endpoint.is_none() => {
-            return Err(Failure::usage("name a credential, or give --token-endpoint and --client-id; see --help"));
-        }
-        None => match Config::ad_hoc_credential(&args.request.into_settings()?) {
+    let settings = if args.request.token_endpoint.is_some() {
+        match Config::ad_hoc_credential(&args.request.into_settings()?) {
             Ok(settings) => settings,
             Err(errors) => return Err(refuse_ad_hoc(&errors, args.json)?),
-        },
+        }
+    } else {
+        match from_file(&args.config.config, args.name.as_deref()) {
+            Ok(settings) => settings,
+            Err(failure) => return Err(refuse_settings(failure, args.json)?),
+        }
     };
     let oauth = match &settings.kind {
         CredentialKind::OAuth(token) => &token.oauth,
@@ -149,9 +148,21 @@ fn refuse_settings(failure: Failure, as_json: bool) -> Result<Failure, Failure> 
     Ok(reported)
 }
 
-fn from_file(path: &std::path::Path, name: &str) -> Result<CredentialSettings, Failure> {
-    let config = load_without_listeners(path)?;
+/// The credential of this name; without a name, the only one.
+fn from_file(path: &Path, name: Option<&str>) -> Result<CredentialSettings, Failure> {
+    const OR: &str = "or give --token-endpoint and --client-id; see --help";
+    if name.is_none() && !path.exists() {
+        return Err(Failure::usage(format!("name a credential of a configuration file, {OR}")));
+    }
+    let mut config = load_without_listeners(path)?;
     let known = config.credentials.iter().map(|credential| credential.name.clone()).collect::<Vec<_>>().join(", ");
+    let Some(name) = name else {
+        return match (config.credentials.pop(), config.credentials.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (None, _) => Err(Failure::usage(format!("{} has no credential; add one, {OR}", path.display()))),
+            (Some(_), false) => Err(Failure::usage(format!("name one of the credentials {known}, {OR}"))),
+        };
+    };
     config.credentials.into_iter().find(|credential| credential.name == name).ok_or_else(|| {
         Failure::failed(format!("there is no credential {name:?} in {}; there are: {known}", path.display()))
     })

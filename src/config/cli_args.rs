@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use crate::config::syntax::error::{ConfigErrors, Problem, ProblemKind};
+use crate::config::syntax::words::shortened;
 use crate::config::types::Config;
 use crate::credential::CredentialSettings;
+use crate::dial::OriginPattern;
 
 /// The name that problems are reported under.
 const SOURCE: &str = "the command line";
@@ -24,6 +26,8 @@ pub(crate) struct SingleUpstream {
     pub(crate) forward: String,
     /// The base URL.
     pub(crate) reverse: String,
+    /// The admin listener, if there is one.
+    pub(crate) admin: Option<String>,
     /// How its token is obtained.
     pub(crate) request: AdHocRequest,
 }
@@ -81,9 +85,10 @@ impl Config {
     /// # Errors
     /// Every problem of the arguments.
     pub(crate) fn for_one_upstream(single: &SingleUpstream) -> Result<Self, ConfigErrors> {
+        let name = &name_of(&single.upstream);
         let mut upstream = Table::new();
         put(&mut upstream, "origin", single.upstream.clone());
-        put(&mut upstream, "credential", "upstream");
+        put(&mut upstream, "credential", name);
         if let Some(path) = &single.upstream_ca_file {
             upstream.insert("tls".into(), one("ca_file", text(path)));
         }
@@ -94,15 +99,18 @@ impl Config {
             listener
         };
         let mut reverse = listener(&single.reverse, "reverse");
-        put(&mut reverse, "upstream", "upstream");
+        put(&mut reverse, "upstream", name);
         let mut listeners = Table::new();
         listeners.insert("forward".into(), Value::Table(listener(&single.forward, "forward")));
         listeners.insert("reverse".into(), Value::Table(reverse));
         let mut root = Table::new();
         root.insert("listeners".into(), Value::Table(listeners));
-        root.insert("credentials".into(), one("upstream", Value::Table(single.request.table())));
-        root.insert("upstreams".into(), one("upstream", Value::Table(upstream)));
-        read(&root, &single.request)
+        if let Some(address) = &single.admin {
+            root.insert("admin".into(), one("address", Value::String(address.clone())));
+        }
+        root.insert("credentials".into(), one(name, Value::Table(single.request.table())));
+        root.insert("upstreams".into(), one(name, Value::Table(upstream)));
+        read(&root, name, &single.request)
     }
 
     /// The credential of `attache token --token-endpoint …`.
@@ -116,6 +124,7 @@ impl Config {
             upstream_ca_file: None,
             forward: "127.0.0.1:0".into(),
             reverse: "127.0.0.1:0".into(),
+            admin: None,
             request: request.clone(),
         };
         let config = Self::for_one_upstream(&single)?;
@@ -193,18 +202,29 @@ fn text(path: &Path) -> Value {
     Value::String(path.display().to_string())
 }
 
-fn read(root: &Table, request: &AdHocRequest) -> Result<Config, ConfigErrors> {
-    Config::parse_as_it_is(SOURCE, &root.to_string()).map_err(|mut errors| {
-        // Lines of a file that nobody wrote would only confuse.
-        for problem in &mut errors.problems {
-            in_flags(problem, request);
+/// What upstream and credential are called in messages: the host, as far as the origin can be read.
+fn name_of(origin: &str) -> String {
+    let host = origin.parse::<OriginPattern>().map(|pattern| pattern.base().host.bare().to_owned());
+    host.unwrap_or_else(|_problem| "upstream".to_owned())
+}
+
+fn read(root: &Table, name: &str, request: &AdHocRequest) -> Result<Config, ConfigErrors> {
+    // Lines of a file that nobody wrote would only confuse.
+    let in_flags = |problems: &mut Vec<Problem>| problems.iter_mut().for_each(|one| in_flags(one, name, request));
+    match Config::parse_as_it_is(SOURCE, &root.to_string()) {
+        Ok(mut config) => {
+            in_flags(&mut config.warnings);
+            Ok(config)
         }
-        errors
-    })
+        Err(mut errors) => {
+            in_flags(&mut errors.problems);
+            Err(errors)
+        }
+    }
 }
 
 /// The flag that each key was made of.
-const FLAGS: [(&str, &str); 17] = [
+const FLAGS: [(&str, &str); 18] = [
     ("credentials.upstream.token_endpoint", "--token-endpoint"),
     ("credentials.upstream.client_id", "--client-id"),
     ("credentials.upstream.client_secret.env", "--client-secret-env"),
@@ -222,12 +242,17 @@ const FLAGS: [(&str, &str); 17] = [
     ("upstreams.upstream.tls.ca_file", "--upstream-ca-file"),
     ("listeners.forward.address", "--forward"),
     ("listeners.reverse.address", "--reverse"),
+    ("admin.address", "--admin"),
 ];
 
 /// Says a problem in the words of the command line.
-fn in_flags(problem: &mut Problem, request: &AdHocRequest) {
+fn in_flags(problem: &mut Problem, name: &str, request: &AdHocRequest) {
     problem.at = None;
     let Some(key) = &problem.key else { return };
+    let key = [name, &shortened(name)].iter().fold(key.clone(), |key, name| {
+        let named = format!(".{name}.");
+        key.replacen(&named, ".upstream.", 1)
+    });
     let flag = FLAGS.iter().find_map(|(of, flag)| match key.strip_prefix(of)? {
         "" => Some((*flag).to_owned()),
         below => below.strip_prefix('.').map(|name| format!("{flag} {name}")),
@@ -257,6 +282,15 @@ fn remedy(kind: ProblemKind, flag: &str) -> Option<String> {
         (ProblemKind::Empty, _) => "give its value",
         (ProblemKind::Unused, _) => "leave it out, or leave out --client-auth",
         (ProblemKind::Unreadable, SECRET) => "set it before attache starts, or give --client-secret-file FILE",
+        (ProblemKind::OpenToOthers, "--admin") => {
+            "write 127.0.0.1 and the port; with a token it takes a file, which `attache init` writes"
+        }
+        (ProblemKind::OpenToOthers, _) => {
+            "write 127.0.0.1 and the port; with `callers` or `open` it takes a file, which `attache init` writes"
+        }
+        (ProblemKind::Plaintext, _) => {
+            "write https://…; with `allow_plaintext` it takes a file, which `attache init` writes"
+        }
         (ProblemKind::Unreadable | ProblemKind::Other, _) => return None,
     };
     Some(remedy.to_owned())
@@ -308,6 +342,7 @@ mod tests {
                 upstream_ca_file: None,
                 forward: forward.into(),
                 reverse: reverse.into(),
+                admin: None,
                 request: request(),
             };
             Config::for_one_upstream(&single).unwrap_err().to_string()
@@ -319,6 +354,7 @@ mod tests {
             (said(https, "127.0.0.1:18080", "127.0.0.1:18080"), "--reverse", "is that of"),
         ] {
             assert!(problem.starts_with(&format!("the command line: `{flag}` {what}")), "{problem}");
+            assert!(!problem.contains("= true"), "a key is no flag: {problem}");
         }
     }
 

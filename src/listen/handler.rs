@@ -51,6 +51,11 @@ pub(crate) trait Handler: 'static {
         false
     }
 
+    /// A caller begins with a TLS handshake where none is expected.
+    fn began_with_tls(&self, caller: &CallerConnection) {
+        let _ = caller;
+    }
+
     /// The whole HTTP/1.1 answer to a head that could not be read. hyper's own has no body and no explanation.
     fn malformed(why: Unreadable) -> Bytes;
 }

@@ -169,7 +169,8 @@ fn explain_route(explanation: &mut Explanation, resolved: &ResolvedRoute, head: 
         }
         None => format!("{}{path}", resolved.origin()),
     });
-    let covers = covers(resolved, head, caller);
+    let port = by_default_port(resolved, head).unwrap_or_default();
+    let covers = format!("{}{port}", covers(resolved, head, caller));
     match &route.credential {
         Some(credential) => {
             explanation.outcome = "inject";
@@ -197,6 +198,16 @@ fn explain_route(explanation: &mut Explanation, resolved: &ResolvedRoute, head: 
             explanation.reason = format!("{covers} and has no credential");
         }
     }
+}
+
+/// What has to be said of a URL without the port that the request goes to: `http://host` also stands for an https origin of it.
+fn by_default_port(resolved: &ResolvedRoute, head: &Parts) -> Option<String> {
+    let (scheme, authority) = (head.uri.scheme_str()?, head.uri.authority()?);
+    let origin = resolved.origin();
+    let written = authority.port_u16().unwrap_or_else(|| Scheme::Http.default_port());
+    let stands_for = scheme == "http" && written == Scheme::Http.default_port() && origin.scheme == Scheme::Https;
+    (stands_for && origin.port != Scheme::Https.default_port())
+        .then(|| format!(" by its default port, which stands for port {}", origin.port))
 }
 
 /// Which upstream covers it, and by what: its origin alone, or one of its `paths` and `callers`.

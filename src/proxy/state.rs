@@ -14,7 +14,7 @@ use super::body::replay_memory::{ReplayBudget, ReplayMemory};
 use super::body::request::RequestBody;
 use super::head::via::ViaIdentity;
 use super::refusals::Refusals;
-use crate::listen::Serving;
+use crate::listen::{CallerConnection, Serving};
 use crate::runtime::{ModeRuntime, RuntimeReader, Stranger};
 use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics, Traces};
 use crate::upstream::Pool;
@@ -82,6 +82,22 @@ impl Proxy {
     /// The number of lines that were held back, if one about what strangers do at this listener is to be shown now.
     pub(super) fn may_log(&self, listener: usize, what: Stranger) -> Option<u64> {
         self.runtime.current().listener(listener)?.strangers.take(what)
+    }
+
+    /// A caller of a listener in clear spoke TLS: mostly its proxy URL, or its base URL, begins with https.
+    pub(crate) fn note_tls(&self, listener: usize, caller: &CallerConnection) {
+        let runtime = self.runtime.current();
+        let Some(listener) = runtime.listener(listener) else { return };
+        if let Some(suppressed) = listener.strangers.take(Stranger::Tls) {
+            let url = match listener.mode {
+                ModeRuntime::Forward(_) => "the proxy's URL",
+                _ => "its base URL",
+            };
+            tracing::warn!(
+                target: "attache::proxy", listener = %listener.name, peer = %caller.peer, suppressed,
+                "a caller spoke TLS, and this listener does not; write http:// in {url}, or give the listener `tls`"
+            );
+        }
     }
 
     /// The TLS of a listener towards its callers.

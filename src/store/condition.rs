@@ -30,6 +30,8 @@ pub(super) struct Condition {
     latency: Option<Duration>,
     last_error: Option<String>,
     remedy: Option<&'static str>,
+    /// The last dial failed for what the configuration says.
+    pub(super) misconfigured: bool,
     /// The remedies that have been said in this outage; there are few.
     told: Vec<&'static str>,
 }
@@ -46,6 +48,7 @@ impl Condition {
             latency: None,
             last_error: None,
             remedy: None,
+            misconfigured: false,
             told: Vec::new(),
         }
     }
@@ -61,6 +64,7 @@ impl Condition {
             latency: self.latency,
             last_error: self.last_error.clone(),
             remedy: self.remedy,
+            misconfigured: self.misconfigured && self.state == StoreState::Away,
             push: about.filter(|_| self.state != StoreState::Away).map_or(Push::Off, |about| about.push),
         }
     }
@@ -113,6 +117,7 @@ impl Condition {
     pub(super) fn away(&mut self, cause: &str, sentence: &str, retry_in: Duration) {
         self.enter(StoreState::Away);
         self.remedy = None;
+        self.misconfigured = false;
         self.last_error = Some(sentence.to_owned());
         let retry_in = format!("{:.1}", retry_in.as_secs_f64());
         if self.away_since.is_some() {

@@ -19,6 +19,8 @@ pub(crate) struct StoreStatus {
     pub(crate) last_error: Option<String>,
     /// What to do about it, where that is known.
     pub(crate) remedy: Option<&'static str>,
+    /// The server is there and refuses what the configuration says: waiting mends nothing.
+    pub(crate) misconfigured: bool,
     pub(crate) push: Push,
 }
 

@@ -34,7 +34,9 @@ pub(super) async fn supervise(shared: Arc<Shared>, settings: StoreSettings, prob
             }
             Err(failure) => {
                 let delay = back_off.failed();
-                lock(&shared.condition).unreachable(&failure.to_string(), failure.remedy(), delay);
+                let mut condition = lock(&shared.condition);
+                condition.unreachable(&failure.to_string(), failure.remedy(), delay);
+                condition.misconfigured = failure.is_misconfigured();
                 delay
             }
         };

@@ -20,6 +20,7 @@ mod send;
 mod settings;
 mod slots;
 mod timeouts;
+mod trial;
 
 pub(crate) use error::{ExchangeError, ExchangeErrorKind, Resend};
 pub(crate) use exchange::Exchanged;
@@ -31,3 +32,4 @@ pub(crate) use outgoing::BodyError;
 pub(crate) use pool::Pool;
 pub(crate) use response_body::ResponseBody;
 pub(crate) use settings::{ConnectTo, PoolSettings, Timeouts, TlsSettings, UpstreamSettings};
+pub(crate) use trial::Reached;

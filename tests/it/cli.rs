@@ -179,7 +179,9 @@ async fn check_live_obtains_every_token_once_and_shows_what_came() {
         Reply::new(200, &format!("date: {date}\r\n"), body)
     })
     .await;
-    let folder = folder(&tokens.endpoint(), "https://api.example.com");
+    // What only requests name is not tried.
+    let toml = configuration(&tokens.endpoint(), "https://*.api.example.com").replace("://open.", "://*.open.");
+    let folder = Folder::with(&toml).env("SECRET", "s3cret-of-mine");
     let finished = folder.run(&["check", "--live"]).await;
     assert_eq!(finished.code, Some(0), "{finished:?}");
     for shown in ["api", "client_secret_basic", "77 s", "orders.read"] {

@@ -197,7 +197,8 @@ async fn the_admin_can_have_a_secret_read_again() {
 async fn commands_say_that_nothing_is_asked_for() {
     let text = World::toml_of("kind = \"bearer\"\ntoken = { env = \"TOKEN\" }", "http://127.0.0.1:1", "");
     let more = "[credentials.key]\nkind = \"header\"\nheader = \"X-Key\"\nvalue = { env = \"TOKEN\" }\n";
-    let folder = Folder::with(&(text + more)).env("TOKEN", "abc");
+    let text = text + more;
+    let folder = Folder::with(&text).env("TOKEN", "abc");
     let token = folder.run(&["token", "api"]).await;
     assert_eq!((token.code, token.stdout.as_str()), (Some(0), "abc\n"));
     assert!(token.stderr.contains("has no token request"), "{token:?}");
@@ -210,6 +211,9 @@ async fn commands_say_that_nothing_is_asked_for() {
     assert!(key.stderr.contains("credential \"key\" has no token request: it is kind = \"header\""), "{key:?}");
     let key = folder.run(&["token", "key", "--json"]).await;
     assert_eq!((key.code, &key.json()["kind"]), (Some(1), &"configuration".into()));
+    let explained = folder.run(&["explain", "GET", "http://127.0.0.1:1/", "--json"]).await.json();
+    assert_eq!(explained["reason"], "upstream \"api\" covers it; credential \"api\" goes on it");
+    folder.write("proxy.toml", &text.replace("http://127.0.0.1:1", "https://*.example.com"));
     let check = folder.run(&["check", "--live"]).await;
     assert_eq!(check.code, Some(0), "{check:?}");
     assert!(check.stdout.lines().any(|line| line.starts_with("api") && line.contains("fixed")), "{check:?}");
@@ -218,6 +222,4 @@ async fn commands_say_that_nothing_is_asked_for() {
         (&check["credentials"][0]["client_auth"], &check["credentials"][0]["ok"]),
         (&"fixed".into(), &true.into())
     );
-    let explained = folder.run(&["explain", "GET", "http://127.0.0.1:1/", "--json"]).await.json();
-    assert_eq!(explained["reason"], "upstream \"api\" covers it; credential \"api\" goes on it");
 }

@@ -9,7 +9,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{ADMIN, Reply, Scripted, TestCa, TestProxy, until};
+use crate::support::{ADMIN, Caller, FORWARD, Folder, Reply, Scripted, TestCa, TestProxy, until};
 
 struct Files {
     folder: tempfile::TempDir,
@@ -177,4 +177,26 @@ async fn callers_that_show_no_certificate_resume_their_sessions() {
     let first = ask(&config, proxy.address("base")).await.unwrap();
     let second = ask(&config, proxy.address("base")).await.unwrap();
     assert_eq!((first.0, second.0), (false, true));
+}
+
+/// A proxy URL with https, or a base URL with https, by the most common of all mistakes.
+#[tokio::test]
+async fn tls_on_a_listener_in_clear_is_said_once_with_what_to_write() {
+    let toml = format!(
+        "{FORWARD}[listeners.base]\naddress = \"127.0.0.1:0\"\nmode = \"reverse\"\nupstream = \"api\"\n[upstreams.api]\norigin = \"https://api.example.com\"\n"
+    );
+    let folder = Folder::with(&toml);
+    let running = folder.start(&["run"]);
+    for (listener, said) in [("proxy", "write http:// in the proxy's URL"), ("base", "write http:// in its base URL")] {
+        for _again in 0..2 {
+            let mut caller = Caller::connect(running.address(listener).await).await;
+            // The beginning of a ClientHello (RFC 8446 section 4.1.2).
+            caller
+                .write([0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00, 0x00, 0x01, 0x03, b'\r', b'\n', b'\r', b'\n'])
+                .await;
+            assert_eq!(caller.answer_head().await.status, 400);
+        }
+        running.says(said).await;
+    }
+    assert_eq!(running.stderr().matches("a caller spoke TLS").count(), 2, "{}", running.stderr());
 }

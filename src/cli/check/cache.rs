@@ -36,6 +36,9 @@ struct Asked {
     /// Seconds by which its clock is ahead.
     clock_skew: Option<i64>,
     error: Option<String>,
+    /// No waiting mends it: what the configuration says is refused.
+    #[serde(skip)]
+    misconfigured: bool,
     #[serde(flatten)]
     diagnosis: Option<Diagnosis>,
 }
@@ -52,6 +55,13 @@ pub(super) struct Share {
     why_not: Option<String>,
     /// Why what is there cannot be used.
     error: Option<String>,
+}
+
+impl CacheCheck {
+    /// True if the server is there and refuses what the configuration says, such as its password.
+    pub(super) fn is_misconfigured(&self) -> bool {
+        self.live.as_ref().is_some_and(|asked| asked.misconfigured)
+    }
 }
 
 /// Of each credential, in the configuration's order.
@@ -94,7 +104,8 @@ impl Asked {
                 let next_step =
                     status.remedy.unwrap_or("see that the server runs, and that no firewall stands between");
                 let diagnosis = Some(Diagnosis { cause, next_step: next_step.to_owned() });
-                return Self { error: Some("it is away".to_owned()), diagnosis, ..Self::default() };
+                let misconfigured = status.misconfigured;
+                return Self { error: Some("it is away".to_owned()), misconfigured, diagnosis, ..Self::default() };
             }
         };
         let failed = round.failed.as_ref();
@@ -116,6 +127,7 @@ impl Asked {
             publish: round.publish.works(),
             clock_skew: Some(whole_seconds(round.skew)),
             error: failed.map(|failed| failed.error.to_string()),
+            misconfigured: false,
             diagnosis,
         }
     }
@@ -162,7 +174,8 @@ pub(super) fn print(check: &CacheCheck) -> Result<(), Failure> {
     };
     data(format_args!("\n{BOLD}cache{BOLD:#}  {address}  {}", asked.facts().join(", ")))?;
     if let Some(error) = &asked.error {
-        talk(format_args!("warning: the shared cache: {error}; until that is mended each replica asks for itself"))?;
+        let level = if asked.misconfigured { "error" } else { "warning" };
+        talk(format_args!("{level}: the shared cache: {error}; until that is mended each replica asks for itself"))?;
     }
     if asked.publish == Some(false) {
         talk(format_args!(

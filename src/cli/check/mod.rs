@@ -1,8 +1,10 @@
-//! `attache check`: everything that is wrong, in one go; with `--live`, every token obtained once.
+//! `attache check`: everything that is wrong, in one go; with `--live`, every token obtained once and every upstream reached.
 
 mod cache;
 mod diagnosis;
+mod upstreams;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
@@ -25,7 +27,10 @@ use crate::token::{Ask, TokenError, TokenErrorKind, TokenSource as _, clock_skew
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// Also obtain every token once, and show what came.
+    /// The configuration file, in place of --config.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Also obtain every token once, and dial and shake hands with every upstream; no request is sent there.
     #[arg(long)]
     live: bool,
     /// As JSON.
@@ -66,7 +71,7 @@ struct Obtained {
 }
 
 pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
-    let path = &args.config.config;
+    let path = args.file.as_ref().unwrap_or(&args.config.config);
     let config = match Config::load_without_listeners(path) {
         Ok(mut config) => {
             if config.listeners.is_empty() {
@@ -80,28 +85,33 @@ pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
         }
         Err(errors) => return Err(Failure::Config(errors)),
     };
-    let mut obtained = Vec::new();
+    let (mut obtained, mut upstreams) = (Vec::new(), Vec::new());
     if args.live {
         for credential in &config.credentials {
             obtained.push(obtain(credential).await);
         }
+        upstreams = upstreams::check(&config).await?;
     }
     // After the tokens: what was obtained just now was not put there.
     let (cache, shares) = cache::check(&config, args.live).await.unzip();
     for (obtained, share) in obtained.iter_mut().zip(shares.unwrap_or_default()) {
         obtained.shared = share;
     }
-    let ok = obtained.iter().all(|obtained| obtained.ok);
+    let ok = obtained.iter().all(|obtained| obtained.ok)
+        && upstreams.iter().all(|upstream| upstream.ok)
+        && !cache.as_ref().is_some_and(CacheCheck::is_misconfigured);
     if args.json {
         let warnings = lines(&config.source, &config.warnings);
         let mut document = json!({ "ok": ok, "problems": [], "warnings": warnings, "credentials": obtained });
-        if let (Some(cache), Some(document)) = (cache, document.as_object_mut()) {
-            document.insert("cache".to_owned(), json!(cache));
+        if let Some(document) = document.as_object_mut() {
+            document.extend(args.live.then(|| ("upstreams".to_owned(), json!(upstreams))));
+            document.extend(cache.map(|cache| ("cache".to_owned(), json!(cache))));
         }
         output::json(&document)?;
     } else {
         warn(&config)?;
         print(&config, &obtained, cache.as_ref())?;
+        upstreams::print(&upstreams)?;
     }
     if ok { Ok(()) } else { Err(Failure::Told) }
 }

@@ -2,15 +2,13 @@
 
 mod service_manager;
 
-use std::net::SocketAddr;
-
 use clap::Args;
 
 use self::service_manager::ServiceManager;
 use crate::app::App;
 use crate::cli::config_arg::{ConfigArg, load};
 use crate::cli::output::{BOLD, Failure, counted, talk, tell};
-use crate::cli::single::SingleArgs;
+use crate::cli::single::{Addresses, SingleArgs};
 use crate::listen::{Inherited, ListenAddress, ListeningAt};
 
 #[derive(Debug, Args)]
@@ -19,7 +17,8 @@ Without a file, for one upstream:
   export SECRET=…
   attache run --upstream https://api.example.com --token-endpoint https://login.example.com/token \\
       --client-id me --client-secret-env SECRET
-It listens as a proxy (--forward) and as a base URL (--reverse).
+It listens as a proxy (--forward) and as a base URL (--reverse); with --admin 127.0.0.1:8079
+`attache status --admin 127.0.0.1:8079` shows what it does.
 
 A changed file is read again at once, and also after SIGHUP or `attache reload`; a bad one leaves everything as it is.
 One that says where or how secrets are sent waits for one of these, or a restart, and says so.
@@ -29,17 +28,20 @@ pub(super) struct RunArgs {
     config: ConfigArg,
     #[command(flatten)]
     single: SingleArgs,
-    /// Where programs with HTTP_PROXY connect, with --upstream.
+    /// Where programs with HTTP_PROXY connect, with --upstream: an address, or a socket, as the file takes it.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS", requires = "upstream")]
-    forward: SocketAddr,
+    forward: String,
     /// The base URL, with --upstream.
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS", requires = "upstream")]
-    reverse: SocketAddr,
+    reverse: String,
+    /// The status page, metrics and the admin API, with --upstream; without it there are none.
+    #[arg(long, value_name = "ADDRESS", requires = "upstream")]
+    admin: Option<String>,
 }
 
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
-    let (forward, reverse) = (args.forward.to_string(), args.reverse.to_string());
-    let config = args.single.config_or(|| load(&args.config.config), &forward, &reverse)?;
+    let addresses = Addresses { forward: args.forward, reverse: args.reverse, admin: args.admin };
+    let config = args.single.config_at(|| load(&args.config.config), addresses)?;
     no_core_dumps();
     crate::descriptors::raise();
     // Before the first announcement, so that a signal that comes right after it drains.

@@ -113,7 +113,7 @@ fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
                 format!("is plain http, which would show the token of \"{}\" to the network", shortened(credential));
             let remedy = "write https://…, or add allow_plaintext = true if that network is trusted";
             let key = format!("upstreams.{}.origin", connection.name);
-            file.wrong(upstream.origin_at, (ProblemKind::Other, &key), what, remedy);
+            file.wrong(upstream.origin_at, (ProblemKind::Plaintext, &key), what, remedy);
         }
     }
 }

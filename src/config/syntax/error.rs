@@ -28,6 +28,10 @@ pub(crate) enum ProblemKind {
     Unused,
     /// The secret that it names cannot be read now.
     Unreadable,
+    /// A listener that other machines reach, without anything that keeps them out.
+    OpenToOthers,
+    /// A secret would go out in clear.
+    Plaintext,
     Other,
 }
 

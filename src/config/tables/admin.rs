@@ -1,5 +1,6 @@
 //! `[admin]`.
 
+use crate::config::syntax::error::ProblemKind;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::value::Spanned;
 use crate::config::tables::listeners::address;
@@ -11,9 +12,10 @@ pub(crate) fn admin(mut table: TableReader<'_>) -> Option<Spanned<AdminConfig>> 
     let address = address(&mut table);
     let token = table.get("token");
     if let Some(address) = address.as_ref().filter(|address| token.is_none() && !address.value.is_local()) {
-        table.file.problem(
+        table.file.wrong(
             address.at,
-            "`admin.address` is open to other machines without a token",
+            (ProblemKind::OpenToOthers, "admin.address"),
+            "is open to other machines without a token",
             "write 127.0.0.1 and the port, or add token = { env = \"NAME\" }",
         );
     }

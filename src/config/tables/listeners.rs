@@ -92,7 +92,7 @@ pub(crate) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
     {
         table.file.wrong(
             address.at,
-            (ProblemKind::Other, &format!("{}.address", table.path)),
+            (ProblemKind::OpenToOthers, &format!("{}.address", table.path)),
             "is open to other machines, and all of them would get the tokens",
             "write 127.0.0.1 and the port, name its `callers`, or add open = true if every machine that reaches it may have them",
         );

@@ -37,6 +37,9 @@ use crate::tls::server::names_in;
 /// RFC 9113 section 3.4: how an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// RFC 8446 section 5.1: how a TLS handshake begins, in a record of any version since SSL 3.
+const HANDSHAKE: &[u8] = &[0x16, 0x03];
+
 pub(in crate::listen) async fn serve<H: ConnectionHandler>(
     accepted: Accepted,
     handler: Rc<H>,
@@ -140,6 +143,9 @@ pub(crate) async fn serve_http<S, H>(
         return;
     };
     let first = prefix.freeze();
+    if first.starts_with(HANDSHAKE) {
+        handler.began_with_tls(&caller);
+    }
     if http2 {
         state.note_http2();
         let io = MonitoredIo::new(stream, first, Arc::clone(&state), false, H::malformed);

@@ -80,6 +80,17 @@ impl DialFailure {
         }
     }
 
+    /// True if the server is there and refuses what the configuration says, its password above all.
+    pub(in crate::store) const fn is_misconfigured(&self) -> bool {
+        matches!(
+            self,
+            Self::Answer { error: StoreError::Refused(Refusal::Unauthenticated), .. }
+                | Self::Database { .. }
+                | Self::Sentinel(_)
+                | Self::UnknownMaster { .. }
+        )
+    }
+
     /// What was asked on the way was not answered, or with an error.
     pub(in crate::store) fn of(address: &StoreAddress, fault: &Fault) -> Self {
         Self::Answer { address: address.to_string(), error: fault.error.clone() }

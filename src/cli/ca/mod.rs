@@ -1,15 +1,21 @@
 //! `attache ca`: the local CA is made, shown, and handed to those who are to trust it.
 
+mod configured;
+mod stores;
+mod trust;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+pub(super) use self::configured::configured;
+use self::stores::Wish;
 use super::config_arg::ConfigArg;
 use super::output::{BOLD, Failure, data, json, talk};
 use super::trust::JAVA_PASSWORD;
-use crate::config::{Config, InterceptPlan};
+use crate::config::InterceptPlan;
 use crate::secret::SecretSource;
 use crate::tls::{AuthoritySource, CertificateAuthority, trust_store};
 
@@ -27,6 +33,10 @@ enum CaCommand {
     Show(ShowArgs),
     /// Print the CA's certificate, in the form that a system or program takes.
     Export(ExportArgs),
+    /// Have the system and the browsers of this user trust the CA; every step is printed.
+    Trust(trust::TrustArgs),
+    /// Take the CA out of the stores that `ca trust` put it into.
+    Untrust(trust::TrustArgs),
 }
 
 #[derive(Debug, Args)]
@@ -83,11 +93,13 @@ enum Format {
     Jks,
 }
 
-pub(super) fn ca(args: &CaArgs) -> Result<(), Failure> {
-    match &args.command {
-        CaCommand::Init(args) => init(args),
-        CaCommand::Show(args) => show(args),
-        CaCommand::Export(args) => export(args),
+pub(super) async fn ca(args: CaArgs) -> Result<(), Failure> {
+    match args.command {
+        CaCommand::Init(args) => init(&args),
+        CaCommand::Show(args) => show(&args),
+        CaCommand::Export(args) => export(&args),
+        CaCommand::Trust(args) => trust::change(args, Wish::Trust).await,
+        CaCommand::Untrust(args) => trust::change(args, Wish::Untrust).await,
     }
 }
 
@@ -200,20 +212,6 @@ fn export(args: &ExportArgs) -> Result<(), Failure> {
     std::io::stdout().write_all(&bytes).map_err(|_closed| Failure::Told)
 }
 
-/// The CA that the configuration names. What else is wrong with the file does not matter here.
-pub(super) fn configured(config: &Path) -> Result<(AuthoritySource, CertificateAuthority), Failure> {
-    let source = match Config::load_without_secrets(config) {
-        Ok(config) => config.intercept,
-        Err(errors) => return Err(Failure::Config(errors)),
-    };
-    let source = source.ok_or_else(|| {
-        let shown = config.display();
-        Failure::failed(format!("{shown} has no [intercept] table; make a CA with `attache ca init --config {shown}`"))
-    })?;
-    let authority = source.read().map_err(Failure::failed)?;
-    Ok((source, authority))
-}
-
 fn path(source: &SecretSource) -> Option<String> {
     match source {
         SecretSource::File(path) => Some(absolute(path)),
@@ -231,6 +229,7 @@ fn instructions(certificate: &str) -> Result<(), Failure> {
         "\n{BOLD}How programs come to trust it{BOLD:#} (only those that go through attache need to)\n\
          \n  one command        attache exec -- CMD        sets all of this for that command alone\
          \n  this shell         eval \"$(attache env)\"\
+         \n  system, browsers   attache ca trust           each step is printed; attache ca untrust undoes it\
          \n  Debian, Ubuntu     cp {certificate} /usr/local/share/ca-certificates/attache.crt && update-ca-certificates\
          \n  Fedora, RHEL       cp {certificate} /etc/pki/ca-trust/source/anchors/ && update-ca-trust\
          \n  Alpine             cp {certificate} /usr/local/share/ca-certificates/attache.crt && update-ca-certificates\
