@@ -95,10 +95,12 @@ impl ForwardSettings {
 
 /// Which keys of `[forward]` a file has: without them a proxy beside one command has other defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each key of the table, and none depends on another")]
 pub(crate) struct ForwardSaid {
     pub(crate) unmatched: bool,
     pub(crate) private_addresses: bool,
     pub(crate) connect_ports: bool,
+    pub(crate) via: bool,
 }
 
 /// `[forward] unmatched`.

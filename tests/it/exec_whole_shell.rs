@@ -3,7 +3,7 @@
 
 use attache::demo::{CLIENT_SECRET, Demo, DemoPorts};
 
-use crate::support::{Finished, Folder, Reply, Scripted};
+use crate::support::{Finished, Folder, ParentProxy, Reply, Scripted};
 
 /// What only a caller with a token gets to read.
 const ORDERS: &str = "sealing wax";
@@ -204,4 +204,27 @@ async fn the_command_knows_by_a_variable_what_it_runs_in() {
     shell.folder.write("inner.toml", &shell.folder.read("proxy.toml"));
     let finished = shell.exec(&[], &format!("echo $ATTACHE_EXEC; {inner}")).await;
     assert_eq!(finished.stdout, "proxy\ninner\n", "{finished:?}");
+}
+
+#[tokio::test]
+async fn other_hosts_are_reached_through_the_proxy_that_the_network_has() {
+    let shell = Shell::with("").await;
+    let known = [("other.test:80", shell.other.address()), ("outside.test:80", shell.other.address())];
+    let parent = ParentProxy::start(&known).await;
+    let asks = format!("curl -sS http://other.test/; curl -sS http://outside.test/; curl -sSf {}", shell.orders());
+    let url = parent.url();
+    let shell = Shell { folder: shell.folder.env("HTTP_PROXY", &url).env("NO_PROXY", "outside.test"), ..shell };
+    let finished = shell.exec(&[], &format!("NO_PROXY=; no_proxy=; export NO_PROXY no_proxy; {asks}")).await;
+    assert_eq!(hellos(&finished), 1, "outside.test is reached directly, where it is unknown: {finished:?}");
+    assert!(finished.stdout.contains(ORDERS), "upstreams go their own way: {finished:?}");
+    let heads = parent.heads();
+    assert!(heads.len() == 1 && heads[0].starts_with("CONNECT other.test:80 "), "{heads:?}");
+    let toml = shell.folder.read("proxy.toml");
+    shell.folder.write("proxy.toml", &format!("{toml}[forward]\nvia = \"none\"\n"));
+    assert_eq!(hellos(&shell.exec(&[], &asks).await), 0, "the file goes before");
+    shell.folder.write("proxy.toml", &toml);
+    let shell = Shell { folder: shell.folder.env("HTTP_PROXY", "socks5://me:s3cret-of-mine@proxy.test"), ..shell };
+    let finished = shell.exec(&[], "true").await;
+    assert!(finished.code == Some(0) && finished.stderr.contains("HTTP_PROXY names no http:// proxy"), "{finished:?}");
+    assert!(!finished.stderr.contains("s3cret-of-mine"), "{finished:?}");
 }

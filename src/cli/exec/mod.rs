@@ -8,6 +8,7 @@ mod known;
 mod process;
 mod refusals;
 mod tokens;
+mod way_out;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let config = args.single.config_or(|| load_without_listeners(&args.config.config), "127.0.0.1:0", "127.0.0.1:0")?;
     let mut marks = vec![mark(&config)];
     let mut config = beside(config, &args.beside)?;
+    way_out::keep(&mut config, &current)?;
     let (source, variables) = (config.source.clone(), config.variables.clone());
     let origins: Vec<OriginPattern> = known(&config).map(|upstream| upstream.connection.origin.clone()).collect();
     let opens = config.upstreams.iter().any(|upstream| upstream.credential.is_some() && upstream.route.intercept);

@@ -21,7 +21,7 @@ pub(crate) fn forward(mut table: TableReader<'_>) -> (ForwardSettings, ForwardSa
     set(&mut forward.private_addresses, value.and_then(|value| private_addresses(&value)));
     let value = table.get("connect_ports").inspect(|_| said.connect_ports = true);
     set(&mut forward.connect_ports, value.and_then(|value| connect_ports(&value)));
-    forward.via = parent_proxy::forward_via(&mut table);
+    (forward.via, said.via) = parent_proxy::forward_via(&mut table);
     table.finish();
     (forward, said)
 }

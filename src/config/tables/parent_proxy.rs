@@ -29,8 +29,9 @@ pub(crate) fn upstream_via(value: &Value<'_>) -> Option<Via> {
     }
 }
 
-/// Reads `via` and `no_proxy` of `[forward]`. Loopback names and addresses mean this machine, and never go to a proxy.
-pub(crate) fn forward_via(table: &mut TableReader<'_>) -> Option<ParentProxySettings> {
+/// Reads `via` and `no_proxy` of `[forward]`, and whether there is a `via`. Loopback names and addresses mean this machine, and
+/// never go to a proxy.
+pub(crate) fn forward_via(table: &mut TableReader<'_>) -> (Option<ParentProxySettings>, bool) {
     let via = table.get("via");
     let no_proxy = table.get("no_proxy");
     if let (None, Some(no_proxy)) = (&via, &no_proxy) {
@@ -39,11 +40,11 @@ pub(crate) fn forward_via(table: &mut TableReader<'_>) -> Option<ParentProxySett
     let rules = no_proxy.and_then(|value| value.list()).unwrap_or_default();
     let rules = rules.iter().filter_map(rule);
     let except = [NoProxyRule::Loopback].into_iter().chain(rules).collect();
-    let via = via?;
+    let Some(via) = via else { return (None, false) };
     if matches!(via.node, Node::String(text) if text.as_str() == "none") {
-        return None;
+        return (None, true);
     }
-    Some(ParentProxySettings { except, ..proxy(&via, "via")? })
+    (proxy(&via, "via").map(|proxy| ParentProxySettings { except, ..proxy }), true)
 }
 
 /// A proxy, by the key that names it.
