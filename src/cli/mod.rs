@@ -27,7 +27,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::telemetry::{self, LogFormat};
 
-use self::admin::{actions, probes, status, stop};
+use self::admin::{actions, probes, status, stop, tail};
 use self::output::Failure;
 
 /// An HTTP proxy that gives unmodified programs OAuth 2.0 access.
@@ -92,6 +92,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Show what a running attache holds and does.
     Status(status::StatusArgs),
+    /// Show the requests of a running attache as they end, a line each.
+    Tail(tail::TailArgs),
     /// Wait until a running attache is ready, for scripts.
     Wait(probes::WaitArgs),
     /// Ask a running attache once whether it is alive, for container checks.
@@ -168,6 +170,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Init(args) => init::init(&args),
             Command::Demo(args) => demo::run(&args).await.map_err(Failure::failed),
             Command::Status(args) => status::status(args).await,
+            Command::Tail(args) => tail::tail(args).await,
             Command::Wait(args) => probes::wait(args).await,
             Command::Health(args) => probes::health(args).await,
             Command::Reload(args) => actions::reload(args).await,

@@ -178,8 +178,8 @@ impl RequestContext {
         route.name().clone_into(&mut record.upstream);
         record.credential = credential.map(|credential| credential.name.clone());
         record.generation = details.generation;
-        record.outcome = outcome.label();
-        record.unauthorized = details.unauthorized.map(UnauthorizedOutcome::label);
+        record.outcome = outcome.label().into();
+        record.unauthorized = details.unauthorized.map(|unauthorized| unauthorized.label().into());
         (record.token_ms, record.upstream_ms) = (Some(token), Some(upstream));
         record.connect_ms = details.connecting.map(millis);
         if !details.server_timing {
@@ -193,7 +193,7 @@ impl RequestContext {
         if let Some(details) = &mut self.details {
             details.record.status = status.as_u16();
             if details.record.method == "CONNECT" {
-                details.record.outcome = Outcome::Tunneled.label();
+                details.record.outcome = Outcome::Tunneled.label().into();
             }
         }
     }
@@ -202,7 +202,7 @@ impl RequestContext {
     pub(crate) fn note_error(&mut self, error: &ProxyError, request_id: &RequestId) {
         let Some(details) = &mut self.details else { return };
         let record = &mut details.record;
-        (record.status, record.outcome) = (error.status().as_u16(), error.outcome().label());
+        (record.status, record.outcome) = (error.status().as_u16(), error.outcome().label().into());
         request_id.text().clone_into(&mut record.request_id);
         if let Some(at) = &error.route {
             at.route.name().clone_into(&mut record.upstream);
@@ -272,7 +272,7 @@ fn record(listener: &ListenerRuntime, source: RequestSource<'_>, head: &Parts) -
         method: head.method.to_string(),
         host: host.unwrap_or_default(),
         path: if head.method == Method::CONNECT { String::new() } else { head.uri.path().to_owned() },
-        outcome: Outcome::Passed.label(),
+        outcome: Outcome::Passed.label().into(),
         ..AccessRecord::default()
     }
 }

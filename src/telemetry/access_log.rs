@@ -1,5 +1,6 @@
 //! One line for each request, written by a thread of its own: a disk that is slow or full holds up no request.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::time::{Duration, SystemTime};
 
 use prometheus_client::metrics::counter::Counter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Lines that wait to be written; beyond that they are dropped and counted.
 const WAITING: usize = 8192;
@@ -37,7 +38,8 @@ pub(crate) enum AccessLogTarget {
 }
 
 /// What is told of a request. Never a field or a body, and a query only if asked for: they may hold secrets.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct AccessRecord {
     /// When its head was there (RFC 3339).
     pub(crate) time: String,
@@ -63,11 +65,11 @@ pub(crate) struct AccessRecord {
     /// What the caller was answered.
     pub(crate) status: u16,
     /// `injected`, `passed`, `passed_without_token`, `tunneled`, `denied`, `failed`.
-    pub(crate) outcome: &'static str,
+    pub(crate) outcome: Cow<'static, str>,
     /// Of the response body.
     pub(crate) bytes: u64,
     /// What was done where the upstream refused the token (`attache_unauthorized_total`).
-    pub(crate) unauthorized: Option<&'static str>,
+    pub(crate) unauthorized: Option<Cow<'static, str>>,
     /// Until there was a token; milliseconds, as the following.
     pub(crate) token_ms: Option<f64>,
     /// Of what follows, the wait for a connection to the upstream; `None` where one was there.
@@ -107,31 +109,36 @@ impl AccessLog {
 
     /// Hands a record over; never waits.
     pub(crate) fn write(&self, record: &AccessRecord) {
-        let line = if self.json { serde_json::to_string(record).unwrap_or_default() } else { text(record) };
+        let line = if self.json { serde_json::to_string(record).unwrap_or_default() } else { record.line() };
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.dropped.inc();
         }
     }
 }
 
-/// For people, and for programs that take it apart at blanks and quotes:
-/// `time listener peer caller "GET host/path" 200 1234B 3.2ms injected upstream credential id`.
-fn text(record: &AccessRecord) -> String {
-    let AccessRecord { time, request_id, status, bytes, duration_ms, outcome, .. } = record;
-    let [listener, peer, caller, method, host, path, upstream, credential] = [
-        Escaped::of(&record.listener),
-        Escaped::of(&record.peer),
-        Escaped::optional(record.caller.as_deref()),
-        Escaped::of(&record.method),
-        Escaped::host(&record.host),
-        Escaped::of(&record.path),
-        Escaped::of(&record.upstream),
-        Escaped::optional(record.credential.as_deref()),
-    ];
-    let refused = record.unauthorized.map(|outcome| format!(" 401:{outcome}")).unwrap_or_default();
-    format!(
-        "{time} {listener} {peer} {caller} \"{method} {host}{path}\" {status} {bytes}B {duration_ms:.1}ms {outcome} {upstream} {credential} {request_id}{refused}"
-    )
+impl AccessRecord {
+    /// For people, and for programs that take it apart at blanks and quotes:
+    /// `time listener peer caller "GET host/path" 200 1234B 3.2ms injected upstream credential id`.
+    #[must_use]
+    pub(crate) fn line(&self) -> String {
+        let Self { status, bytes, duration_ms, .. } = self;
+        let [time, outcome, request_id] = [&*self.time, &*self.outcome, &*self.request_id].map(Escaped::of);
+        let [listener, peer, caller, method, host, path, upstream, credential] = [
+            Escaped::of(&self.listener),
+            Escaped::of(&self.peer),
+            Escaped::optional(self.caller.as_deref()),
+            Escaped::of(&self.method),
+            Escaped::host(&self.host),
+            Escaped::of(&self.path),
+            Escaped::of(&self.upstream),
+            Escaped::optional(self.credential.as_deref()),
+        ];
+        let refused =
+            self.unauthorized.as_deref().map(|outcome| format!(" 401:{}", Escaped::of(outcome))).unwrap_or_default();
+        format!(
+            "{time} {listener} {peer} {caller} \"{method} {host}{path}\" {status} {bytes}B {duration_ms:.1}ms {outcome} {upstream} {credential} {request_id}{refused}"
+        )
+    }
 }
 
 /// A field of a line. Callers choose what is in it: what would end the field, or the line, and what a
@@ -256,7 +263,7 @@ mod tests {
             host: "api.test".into(),
             path: path.into(),
             status: 200,
-            outcome: "injected",
+            outcome: "injected".into(),
             bytes: 3,
             duration_ms: 1.25,
             ..AccessRecord::default()
@@ -316,7 +323,7 @@ mod tests {
         let (status, bytes, took) =
             (of.status.to_string(), format!("{}B", of.bytes), format!("{:.1}ms", of.duration_ms));
         let begin = [of.time.clone(), of.listener.clone(), of.peer.clone(), or_none(&of.caller)];
-        let asked = [of.method.clone(), of.host.clone(), of.path.clone(), status, bytes, took, of.outcome.to_owned()];
+        let asked = [of.method.clone(), of.host.clone(), of.path.clone(), status, bytes, took, of.outcome.to_string()];
         let end = [of.upstream.clone(), or_none(&of.credential), of.request_id.clone()];
         begin.into_iter().chain(asked).chain(end).collect()
     }
@@ -327,7 +334,7 @@ mod tests {
             host in ".{0,40}", path in "(/.{0,40})?", method in "[!-~]{1,9}", caller in "[^ ].{0,20}", peer in "[!-~]{1,20}",
         ) {
             let record = AccessRecord { host, method, caller: Some(caller), peer, ..record(&path) };
-            prop_assert_eq!(taken_apart(&text(&record)), fields(&record));
+            prop_assert_eq!(taken_apart(&record.line()), fields(&record));
         }
     }
 
@@ -335,10 +342,10 @@ mod tests {
     fn no_field_of_a_request_forges_a_line() {
         let mut record = record("/x\u{2028}\r\n2026-01-01 \u{1b}[2J");
         record.host = "good\" 200 0B 0.1ms injected orders orders deadbeef \"".into();
-        let line = text(&record);
+        let line = record.line();
         assert_eq!(taken_apart(&line), fields(&record));
         assert!(
-            line.is_ascii() && line.matches(' ').count() == text(&self::record("/x")).matches(' ').count(),
+            line.is_ascii() && line.matches(' ').count() == self::record("/x").line().matches(' ').count(),
             "{line}"
         );
     }

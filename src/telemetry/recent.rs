@@ -100,7 +100,7 @@ impl RecentRequests {
         self.0.watched_until.store(self.elapsed() + attention, Ordering::Relaxed);
         let ring = self.ring();
         let oldest = ring.count - ring.requests.len() as u64;
-        // A number from before a restart is none of ours.
+        // A number from before a restart belongs to another process.
         let since = since.filter(|since| *since <= ring.count);
         let from = since.unwrap_or(oldest).max(oldest);
         let known = usize::try_from(from - oldest).unwrap_or(usize::MAX);

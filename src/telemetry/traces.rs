@@ -169,15 +169,15 @@ impl RequestSpan {
             ("attache.caller", record.caller.clone()),
             ("attache.listener", Some(record.listener.clone())),
             ("attache.upstream", Some(record.upstream.clone())),
-            ("attache.outcome", Some(record.outcome.to_owned())),
+            ("attache.outcome", Some(record.outcome.to_string())),
             ("attache.credential", record.credential.clone()),
-            ("attache.unauthorized", record.unauthorized.map(str::to_owned)),
+            ("attache.unauthorized", record.unauthorized.as_deref().map(str::to_owned)),
         ];
         span.set_attributes(texts.into_iter().filter_map(|(name, text)| Some(KeyValue::new(name, text?))));
         span.set_attribute(KeyValue::new("http.response.status_code", i64::from(record.status)));
         span.set_attribute(KeyValue::new("http.response.body.size", bytes));
         if record.status >= 500 {
-            span.set_status(Status::error(record.outcome));
+            span.set_status(Status::error(record.outcome.clone()));
         }
         span.end();
     }

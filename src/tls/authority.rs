@@ -370,7 +370,7 @@ fn authority_error(what: &str, remedy: &'static str) -> TlsError {
 }
 
 fn authority_key_error(what: &'static str) -> TlsError {
-    TlsError::AuthorityKey { what, remedy: "name the two files that `attache ca init` made together" }
+    TlsError::AuthorityKey { what, remedy: "name the two files that `attache ca init` made together".into() }
 }
 
 #[cfg(test)]

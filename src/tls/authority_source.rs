@@ -27,7 +27,7 @@ impl AuthoritySource {
         {
             return Err(TlsError::AuthorityKey {
                 what: "can be read by other users of this machine",
-                remedy: "give the file the mode 0600: chmod 600",
+                remedy: format!("give the file the mode 0600: chmod 600 {}", path.display()).into(),
             });
         }
         CertificateAuthority::from_pem(self.certificate.read()?.pem().expose(), &self.key.read()?)

@@ -1,5 +1,7 @@
 //! Why TLS cannot be set up.
 
+use std::borrow::Cow;
+
 use crate::secret::SecretError;
 
 /// Why a TLS configuration cannot be made.
@@ -27,7 +29,7 @@ pub(crate) enum TlsError {
     Authority { what: String, remedy: &'static str },
     /// The private key of the local CA.
     #[error("the CA key {what}; {remedy}")]
-    AuthorityKey { what: &'static str, remedy: &'static str },
+    AuthorityKey { what: &'static str, remedy: Cow<'static, str> },
     /// The place of the client certificate or of its key.
     #[error(transparent)]
     Secret(#[from] SecretError),

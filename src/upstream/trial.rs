@@ -9,6 +9,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_rustls::TlsConnector;
 
 use super::error::{ExchangeError, ExchangeErrorKind};
+use super::http1::SPEAKS_TLS;
 use super::live::{Offer, Upstream};
 use crate::dial::{DialError, Origin};
 use crate::tls::{ClientTls, HandshakeFault, Keys, refused_identity};
@@ -40,8 +41,7 @@ impl Upstream {
         let address = transport.peer_addr();
         let Some(tls) = self.tls(Offer::Any) else {
             if self.speaks_tls(origin, probe).await {
-                let detail = "what answers there speaks TLS; write https:// in origin, or check its port";
-                return Err(ExchangeError::new(ExchangeErrorKind::TlsProtocolError, detail));
+                return Err(ExchangeError::new(ExchangeErrorKind::TlsProtocolError, SPEAKS_TLS));
             }
             return Ok(Reached { address, tls: None, http2: false });
         };

@@ -36,6 +36,7 @@ async fn a_ca_is_made_where_the_configuration_says_and_never_over_another() {
     let refused = folder.run(&["check"]).await;
     assert_eq!(refused.code, Some(78));
     assert!(refused.stderr.contains("proxy.toml:6:10: `intercept.ca_key` can be read by other users"), "{refused:?}");
+    assert!(refused.stderr.trim_end().ends_with("ca.key"), "the file is named: {refused:?}");
 }
 
 #[tokio::test]
@@ -51,6 +52,16 @@ async fn without_a_configuration_a_folder_will_do() {
     let nothing = folder.run(&["ca", "init"]).await;
     assert_eq!(nothing.code, Some(78));
     assert!(nothing.stderr.contains("or a folder with --directory"), "{nothing:?}");
+    // What has been made and is not named yet is found, and not sent round in a circle.
+    folder.write("proxy.toml", "");
+    let shown = folder.run(&["ca", "show"]).await;
+    assert!(shown.code == Some(1) && shown.stderr.contains("make a CA with `attache ca init"), "{shown:?}");
+    assert_eq!(folder.run(&["ca", "init"]).await.code, Some(0));
+    let shown = folder.run(&["ca", "show"]).await;
+    assert!(
+        shown.code == Some(1) && shown.stderr.contains("add [intercept] with ca_certificate = \"ca.pem\""),
+        "{shown:?}"
+    );
 }
 
 #[tokio::test]
@@ -70,8 +81,13 @@ async fn what_is_shown_is_what_openssl_shows() {
     }
     let der = folder.run(&["ca", "export", "--format", "der", "--output", "ca.der"]).await;
     assert_eq!((der.code, der.stdout.as_str()), (Some(0), ""), "{der:?}");
+    let again = ["ca", "export", "--output", "ca.der"];
+    let refused = folder.run(&again).await;
+    assert!(refused.code == Some(1) && refused.stderr.contains("stays as it is; --force overwrites it"), "{refused:?}");
     assert!(openssl(&["x509", "-inform", "der", "-in", "ca.der", "-noout", "-subject"]).contains("attache local CA"));
+    assert_eq!(folder.run(&[&again[..], &["--force"]].concat()).await.code, Some(0));
     let pem = folder.run(&["ca", "export"]).await.stdout;
+    assert_eq!(folder.read("ca.der"), pem);
     assert_eq!(pem.matches("BEGIN CERTIFICATE").count(), 1);
     assert!(!pem.contains("PRIVATE"));
     let bundle = folder.run(&["ca", "export", "--bundle"]).await.stdout;

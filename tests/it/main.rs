@@ -80,6 +80,7 @@ mod service_manager;
 mod shared_cache;
 #[cfg(target_os = "linux")]
 mod side_by_side;
+mod tail;
 mod tidy;
 mod title_case;
 mod token_endpoint;

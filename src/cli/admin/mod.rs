@@ -11,4 +11,5 @@ mod sparkline;
 pub(super) mod status;
 mod status_table;
 pub(super) mod stop;
+pub(super) mod tail;
 mod text;

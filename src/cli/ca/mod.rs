@@ -4,7 +4,7 @@ mod configured;
 mod stores;
 mod trust;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -15,7 +15,7 @@ use self::stores::Wish;
 use super::config_arg::ConfigArg;
 use super::output::{BOLD, Failure, data, json, talk};
 use super::trust::JAVA_PASSWORD;
-use crate::config::InterceptPlan;
+use crate::config::{ConfigErrors, InterceptPlan};
 use crate::secret::SecretSource;
 use crate::tls::{AuthoritySource, CertificateAuthority, trust_store};
 
@@ -77,6 +77,9 @@ struct ExportArgs {
     /// Write into this file instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Overwrite that file, if it is there.
+    #[arg(long, requires = "output")]
+    force: bool,
     /// What a pkcs12 or jks store is opened with.
     #[arg(long, default_value = JAVA_PASSWORD, value_name = "TEXT")]
     password: String,
@@ -107,7 +110,7 @@ fn init(args: &InitArgs) -> Result<(), Failure> {
     let file = &args.config.config;
     let plan = match &args.directory {
         Some(_) => InterceptPlan::default(),
-        None => InterceptPlan::read(file).map_err(Failure::Config)?,
+        None => InterceptPlan::read(file).map_err(|errors| Failure::Config(or_directory(file, errors)))?,
     };
     let (certificate, key) = match (&args.directory, plan.files.clone()) {
         (Some(directory), _) => (directory.join("ca.pem"), directory.join("ca.key")),
@@ -147,6 +150,14 @@ fn init(args: &InitArgs) -> Result<(), Failure> {
         ))?;
     }
     instructions(&absolute(&certificate))
+}
+
+/// A CA can be made before there is a configuration.
+fn or_directory(file: &Path, mut errors: ConfigErrors) -> ConfigErrors {
+    if let Some(problem) = errors.problems.first_mut().filter(|_| !file.exists()) {
+        problem.remedy.push_str(", or a folder with --directory");
+    }
+    errors
 }
 
 #[derive(Serialize)]
@@ -201,8 +212,16 @@ fn export(args: &ExportArgs) -> Result<(), Failure> {
         Format::Jks => trust_store::jks(all(), &args.password),
     };
     if let Some(path) = &args.output {
-        std::fs::write(path, bytes)
-            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+        let cannot = |error: std::io::Error| match error.kind() {
+            ErrorKind::AlreadyExists => {
+                format!("{} is there already and stays as it is; --force overwrites it", path.display())
+            }
+            _ => format!("cannot write {}: {error}", path.display()),
+        };
+        let mut options = std::fs::OpenOptions::new();
+        let options = if args.force { options.create(true).truncate(true) } else { options.create_new(true) };
+        let written = options.write(true).open(path).and_then(|mut file| file.write_all(&bytes));
+        written.map_err(|error| Failure::failed(cannot(error)))?;
         return talk(format_args!("{} is written", path.display()));
     }
     if args.format != Format::Pem && std::io::stdout().is_terminal() {

@@ -15,10 +15,20 @@ pub(super) struct Parsed {
     pub(super) persistent: bool,
 }
 
+/// RFC 8446 section 5.1: what a server of TLS answers to a request in clear.
+const ALERT: &[u8] = &[0x15, 0x03];
+
+/// What is wrong with such an answer, and what helps.
+pub(in crate::upstream) const SPEAKS_TLS: &str =
+    "what answers there speaks TLS; write https:// in origin, or check its port";
+
 /// Takes a whole head out of the buffer; `None` until there is one.
 pub(super) fn parse(buffer: &mut BytesMut, head_request: bool) -> Result<Option<Parsed>, Fault> {
     if buffer.is_empty() {
         return Ok(None);
+    }
+    if buffer.starts_with(ALERT) {
+        return Err(Fault::Protocol(SPEAKS_TLS));
     }
     let Some(head) = response_head::parse(buffer).map_err(Fault::Protocol)? else { return Ok(None) };
     let ResponseHead { version, status, mut headers, length } = head;
@@ -162,6 +172,8 @@ mod tests {
         assert!(read("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", true).is_err(), "to HEAD");
         assert!(read("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false).is_err());
         assert!(read("ICY 200 OK\r\n\r\n", false).is_err());
+        let alert = parse(&mut BytesMut::from(&b"\x15\x03\x03\x00\x02\x02\x46"[..]), false);
+        assert!(matches!(alert, Err(Fault::Protocol(SPEAKS_TLS))));
     }
 
     #[test]
