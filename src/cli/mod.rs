@@ -9,7 +9,10 @@ mod demo;
 mod env;
 mod exec;
 mod explain;
+mod hidden;
 mod init;
+#[cfg(target_os = "linux")]
+mod isolated;
 mod man;
 mod man_sections;
 mod output;
@@ -112,6 +115,14 @@ enum Command {
     Man(man::ManArgs),
     /// Print the version.
     Version(VersionArgs),
+    /// What `exec --isolate` starts in the network of its command.
+    #[cfg(target_os = "linux")]
+    #[command(name = isolated::INSIDE, hide = true)]
+    Isolated(isolated::InsideArgs),
+    /// What waits until its user namespace is ready, and becomes the command then.
+    #[cfg(target_os = "linux")]
+    #[command(name = isolated::GATE, hide = true)]
+    IsolatedGate(isolated::GateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +173,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         match cli.command {
             Command::Run(args) => run::run(args).await,
             Command::Exec(args) => return exec::exec(args).await,
+            #[cfg(target_os = "linux")]
+            Command::Isolated(args) => return isolated::inside(args).await,
+            #[cfg(target_os = "linux")]
+            Command::IsolatedGate(args) => return isolated::gate(&args),
             Command::Env(args) => env::env(&args),
             Command::Ca(args) => ca::ca(args).await,
             Command::Check(args) => check::check(args).await,

@@ -77,7 +77,7 @@ pub(super) fn talk_json() {
     TALKS_JSON.store(true, Ordering::Relaxed);
 }
 
-fn talks_json() -> bool {
+pub(super) fn talks_json() -> bool {
     TALKS_JSON.load(Ordering::Relaxed)
 }
 

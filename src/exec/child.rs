@@ -34,9 +34,22 @@ pub(crate) enum StartError {
     /// The system's own trouble.
     #[error("signals cannot be listened to: {0}")]
     Signals(io::Error),
+    /// It waited in a user namespace, and was not let on.
+    #[cfg(target_os = "linux")]
+    #[error("--isolate: the command's user namespace: {0}")]
+    Gate(io::Error),
 }
 
 impl StartError {
+    /// Why this program was not started.
+    pub(super) fn of(program: &OsStr, reason: io::Error) -> Self {
+        let program = program.to_string_lossy().into_owned();
+        match reason.kind() {
+            io::ErrorKind::NotFound => Self::NotFound { program },
+            _ => Self::NotExecutable { program, reason },
+        }
+    }
+
     /// What a shell answers in this case (POSIX.1 section 2.8.2).
     #[must_use]
     pub(crate) const fn exit_code(&self) -> u8 {
@@ -44,6 +57,8 @@ impl StartError {
             Self::NotFound { .. } => 127,
             Self::NotExecutable { .. } => 126,
             Self::Signals(_) => 1,
+            #[cfg(target_os = "linux")]
+            Self::Gate(_) => 1,
         }
     }
 }
@@ -69,14 +84,15 @@ impl Child {
                 Change::Unset => command.env_remove(name),
             };
         }
-        let child = descriptors::as_at_the_beginning(|| command.spawn()).map_err(|reason| {
-            let program = program.to_string_lossy().into_owned();
-            match reason.kind() {
-                io::ErrorKind::NotFound => StartError::NotFound { program },
-                _ => StartError::NotExecutable { program, reason },
-            }
-        })?;
+        let child = descriptors::as_at_the_beginning(|| command.spawn());
+        let child = child.map_err(|reason| StartError::of(program, reason))?;
         Ok(Self { child, signals })
+    }
+
+    /// Its number among processes, until it has ended.
+    #[cfg(target_os = "linux")]
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Waits for its end, passing signals on, and gives its exit code: 128 and the signal's number if one ended it.

@@ -21,6 +21,30 @@ pub(crate) fn private_folder() -> io::Result<TempDir> {
     folder.tempdir()
 }
 
+/// Lets other users read the files in a private folder, for programs that become one. They can neither list nor change it, and
+/// sockets stay this user's.
+///
+/// # Errors
+/// When permissions cannot be changed.
+#[cfg(unix)]
+pub(crate) fn let_others_read(folder: &Path) -> io::Result<()> {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            set_permissions(entry.path(), Permissions::from_mode(0o644))?;
+        }
+    }
+    set_permissions(folder, Permissions::from_mode(0o711))
+}
+
+/// Permissions are of another kind there.
+#[cfg(not(unix))]
+pub(crate) fn let_others_read(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// A folder for files that outlive this process, made if need be: `attache` among the user's caches. What is written there
 /// may be named in files that are read after the next login, so it is not `$XDG_RUNTIME_DIR` unless there is no home.
 ///

@@ -7,7 +7,8 @@
 //! - `shell`: the variables written down, so that a shell reads exactly them;
 //! - `before`: what they were, for who takes it all back;
 //! - `trust`: the files that some of the variables name (`client_files`: in programs' own formats), and `folders` where they are;
-//! - `child`: a program as it would be without the proxy: terminal, signals, exit code.
+//! - `child`: a program as it would be without the proxy: terminal, signals, exit code;
+//! - `isolate`: the same in a network of its own, in which nothing else is.
 
 mod before;
 mod child;
@@ -15,6 +16,8 @@ mod client_files;
 mod environment;
 mod files;
 mod folders;
+#[cfg(target_os = "linux")]
+pub(crate) mod isolate;
 mod java;
 mod no_proxy;
 mod node;
@@ -27,7 +30,7 @@ pub(crate) use child::Child;
 #[cfg(target_os = "linux")]
 pub(crate) use child::{hide_from_others, users};
 pub(crate) use environment::{Change, Environment};
-pub(crate) use folders::{cache_folder, kept_from_others, private_folder};
+pub(crate) use folders::{cache_folder, kept_from_others, let_others_read, private_folder};
 pub(crate) use node::preload as node_preload;
 pub(crate) use setup::{Proxy, Setup, Trust};
 pub(crate) use shell::Notation;

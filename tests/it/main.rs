@@ -44,12 +44,16 @@ mod guarantees;
 mod guarantees_tokens;
 mod h2_conformance;
 mod h2load;
+#[cfg(target_os = "linux")]
+mod hidden;
 mod http2;
 mod http2_abuse;
 mod http2_callers;
 mod http2_upstreams;
 mod inject;
 mod intercept;
+#[cfg(target_os = "linux")]
+mod isolate;
 mod isolation;
 mod library;
 mod limits;

@@ -22,7 +22,7 @@ const MAX_LINES_WITH_TESTS: usize = 500;
 const MAX_FILES: usize = 17;
 
 /// Where each library may be used. Exchanging one is then a change in one place.
-const DOORS: [(&str, &[&str]); 30] = [
+const DOORS: [(&str, &[&str]); 31] = [
     ("anstream::", &["cli/"]),
     ("arc_swap::", &["credential/", "fleet/", "runtime.rs", "token/cache/"]),
     ("axum::", &["admin/", "demo/"]),
@@ -46,7 +46,8 @@ const DOORS: [(&str, &[&str]); 30] = [
     ("sd_notify::", &["cli/run/service_manager.rs"]),
     ("secrecy::", &["secret/"]),
     ("shuttle::", &["token/control.rs"]),
-    ("socket2::", &["listen/", "store/connect/transport.rs"]),
+    ("simple_dns::", &["exec/isolate/resolver.rs"]),
+    ("socket2::", &["exec/isolate/strays.rs", "listen/", "store/connect/transport.rs"]),
     ("toml::", &["config/"]),
     ("toml_edit::", &["config/generate/"]),
     ("tracing_subscriber::", &["telemetry/"]),

@@ -29,6 +29,10 @@ A program that reads no proxy variables mostly takes a base URL, which needs no 
 https:// gets its tokens too: unless [intercept] names a CA, one is made that lives as long as the
 command and that only the command trusts (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS and so on).
 
+A program that knows no proxy, or that must not go anywhere else, runs in a network of its own, where
+names of upstreams lead to attache and nothing else leads anywhere:
+  attache exec --isolate -- ./vendor-binary
+
 The command runs as it would without: terminal, stdin and stdout are its own, signals reach
 it, and attache exits with its code. On Linux the proxy is for programs of this user alone.
 
@@ -73,6 +77,10 @@ pub(super) struct BesideArgs {
     /// Give the command an upstream's base URL in this variable; may be given several times.
     #[arg(long, value_name = "VAR=UPSTREAM", value_parser = Base::parse)]
     pub(super) base: Vec<Base>,
+    /// Run the command in a network of its own, in which only attache is (Linux). Hosts that no upstream covers are refused
+    /// then, unless --unmatched pass or [forward] lets them.
+    #[arg(long)]
+    pub(super) isolate: bool,
     /// Let programs of other users use the proxy too, for a command that becomes another user.
     #[arg(long)]
     pub(super) any_user: bool,

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::args::Base;
-use crate::app::App;
 use crate::cli::output::Failure;
 use crate::config::Config;
 use crate::dial::OriginPattern;
@@ -55,13 +54,12 @@ fn listener(upstream: &str) -> String {
 pub(super) fn variables(
     bases: &[Base],
     config: &Config,
-    app: &App,
+    listening: &[(String, ListenAddress)],
     environment: &Environment,
 ) -> Vec<(String, Change)> {
-    let addresses = app.addresses();
     let direct = |name: &str| environment.goes_direct(name);
     let variable = |base: &Base| {
-        let (_, address) = addresses.iter().find(|(name, _)| *name == listener(&base.upstream))?;
+        let (_, address) = listening.iter().find(|(name, _)| *name == listener(&base.upstream))?;
         let ListenAddress::Tcp(address) = address else { return None };
         let ip = address.ip().to_string();
         let host = if direct(&ip) || !direct("localhost") { ip } else { "localhost".to_owned() };

@@ -39,7 +39,9 @@ pub(super) fn beside(mut config: Config, args: &BesideArgs) -> Result<Config, Fa
     for upstream in &mut config.upstreams {
         Arc::make_mut(&mut upstream.route).callers = None;
     }
-    config.forward.open(config.forward_said);
+    if !args.isolate {
+        config.forward.open(config.forward_said);
+    }
     if let Some(others) = args.unmatched {
         config.forward.unmatched = others.into();
     }

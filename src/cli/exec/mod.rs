@@ -4,6 +4,7 @@ mod args;
 mod authority;
 mod base;
 mod beside;
+mod isolate;
 mod known;
 mod process;
 mod refusals;
@@ -16,13 +17,15 @@ use std::time::Duration;
 
 use self::authority::authority;
 use self::beside::{PROXY, beside};
-use self::process::{hide_environment, mark, pin, run, withheld};
+use self::isolate::Isolation;
+use self::process::{mark, pin, run, withheld};
 use super::config_arg::load_without_listeners;
+use super::hidden::hide;
 use super::output::{Failure, talk};
 use super::trust;
 use crate::app::App;
 use crate::dial::OriginPattern;
-use crate::exec::{Proxy, Setup, node_preload, private_folder};
+use crate::exec::{Proxy, Setup, let_others_read, node_preload, private_folder};
 use crate::listen::ListenAddress;
 use crate::proxy::Refusals;
 use crate::tls::CertificateAuthority;
@@ -44,15 +47,19 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     let opens = config.upstreams.iter().any(|upstream| upstream.credential.is_some() && upstream.route.intercept);
     let authority = if opens { Some(authority(&mut config)?) } else { None };
     marks.extend(authority.as_ref().and_then(CertificateAuthority::key_pin).map(pin));
-    crate::descriptors::raise();
     let wanted = if args.require_token { tokens::wanted(&config) } else { Vec::new() };
-    let (refusals, mut heard) = Refusals::new();
-    let app = App::start_telling(config.clone(), refusals).map_err(Failure::failed)?;
-    hide_environment();
-    tokens::obtain(&app, &wanted).await?;
-
     // Kept until the command has ended, and gone then.
     let folder = private_folder().map_err(Failure::failed)?;
+    let mut isolation = None;
+    if args.beside.isolate {
+        isolation = Some(Isolation::prepare(&mut config, folder.path()).await?);
+    }
+    crate::descriptors::raise();
+    let (refusals, mut heard) = Refusals::new();
+    let app = App::start_telling(config.clone(), refusals).map_err(Failure::failed)?;
+    hide();
+    tokens::obtain(&app, &wanted).await?;
+
     let trusted = match &authority {
         Some(authority) => Some(trust::write(authority, folder.path(), "ca", &current)?),
         None => None,
@@ -60,7 +67,14 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     if args.node_preload {
         marks.push(node_preload(folder.path(), &current).map_err(Failure::failed)?);
     }
-    let proxy = Proxy::at(address(&app)?);
+    if args.beside.any_user {
+        let_others_read(folder.path()).map_err(Failure::failed)?;
+    }
+    let listening = match &isolation {
+        Some(isolation) => isolation.inside(app.addresses()),
+        None => app.addresses(),
+    };
+    let proxy = Proxy::at(address(&listening)?);
     let setup = Setup { proxy: Some(proxy.clone()), trust: trusted.as_ref(), upstreams: &origins };
     let environment = setup.environment(&current);
     for note in &environment.notes {
@@ -70,9 +84,13 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
         let names: Vec<String> = origins.iter().map(ToString::to_string).collect();
         talk(format_args!("attache: {} with {source}, for {}", proxy.url(), names.join(", ")))?;
     }
-    let (secrets, bases) = (withheld(variables), base::variables(&args.beside.base, &config, &app, &environment));
+    let (secrets, bases) = (withheld(variables), base::variables(&args.beside.base, &config, &listening, &environment));
     let changes = secrets.iter().chain(&environment.changes).chain(&bases).chain(&marks);
-    let code = refusals::while_running(&mut heard, run(&args.command, changes)).await;
+    let command = match &isolation {
+        Some(isolation) => isolation.around(&args.command)?,
+        None => args.command,
+    };
+    let code = refusals::while_running(&mut heard, run(&command, changes)).await;
     app.shutdown_within(DRAIN_TIMEOUT).await;
     refusals::rest(&mut heard);
     let path = folder.path().to_owned();
@@ -82,9 +100,9 @@ pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
     code
 }
 
-fn address(app: &App) -> Result<SocketAddr, Failure> {
-    match app.addresses().into_iter().find(|(name, _)| name == PROXY) {
-        Some((_, ListenAddress::Tcp(address))) => Ok(address),
+fn address(listening: &[(String, ListenAddress)]) -> Result<SocketAddr, Failure> {
+    match listening.iter().find(|(name, _)| name == PROXY) {
+        Some((_, ListenAddress::Tcp(address))) => Ok(*address),
         _ => Err(Failure::failed("the proxy has no address")),
     }
 }

@@ -45,12 +45,3 @@ pub(super) fn withheld(variables: Vec<String>) -> Vec<(String, Change)> {
     let own = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| name.starts_with(OWN));
     variables.into_iter().chain(own).map(|name| (name, Change::Unset)).collect()
 }
-
-/// This process's environment still has the secrets. Other processes of the same user read it in /proc, and core dumps hold it,
-/// unless the system is told that this process is not to be looked into.
-pub(super) fn hide_environment() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = crate::exec::hide_from_others() {
-        tracing::warn!(target: "attache::exec", %error, "other processes of this user can read attache's environment");
-    }
-}

@@ -7,6 +7,7 @@ use clap::Args;
 use self::service_manager::ServiceManager;
 use crate::app::App;
 use crate::cli::config_arg::{ConfigArg, load};
+use crate::cli::hidden::{hide, no_core_dumps};
 use crate::cli::output::{BOLD, Failure, counted, talk, tell};
 use crate::cli::single::{Addresses, SingleArgs};
 use crate::listen::{Inherited, ListenAddress, ListeningAt};
@@ -43,6 +44,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let addresses = Addresses { forward: args.forward, reverse: args.reverse, admin: args.admin };
     let config = args.single.config_at(|| load(&args.config.config), addresses)?;
     no_core_dumps();
+    hide();
     crate::descriptors::raise();
     // Before the first announcement, so that a signal that comes right after it drains.
     let mut signals = Signals::listen()?;
@@ -79,16 +81,6 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
         () = signals.next() => talk(format_args!("stopped at once")),
     }
 }
-
-/// A core dump would hold every secret and token. Without the right to refuse one, the system's setting stands.
-#[cfg(unix)]
-fn no_core_dumps() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let _best_effort = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-}
-
-#[cfg(not(unix))]
-const fn no_core_dumps() {}
 
 /// Which configuration was read, and every address it really listens on.
 fn announce(source: &str, upstreams: usize, app: &App) -> Result<(), Failure> {

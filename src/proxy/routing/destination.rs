@@ -32,6 +32,8 @@ pub(in crate::proxy) struct Tunnel {
     pub(in crate::proxy) alias: bool,
     /// Several upstreams share its origin: only what is inside says which one is meant.
     pub(in crate::proxy) shared: bool,
+    /// A request of plain HTTP has no other way (SOCKS); after CONNECT it could have been sent to the proxy itself.
+    pub(in crate::proxy) only_way: bool,
 }
 
 /// A configured upstream, at one concrete origin.

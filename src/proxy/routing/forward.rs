@@ -81,7 +81,13 @@ pub(in crate::proxy) fn tunnel(
         let at = choice::for_tunnel(routes, caller)?;
         let origin = origin(at.route.upstream.settings.origin.base().scheme, host, port)?;
         let shared = choice::is_shared(routes);
-        return Ok(Destination::Tunnel(Tunnel { at: Some(Arc::clone(at)), origin, alias: false, shared }));
+        return Ok(Destination::Tunnel(Tunnel {
+            at: Some(Arc::clone(at)),
+            origin,
+            alias: false,
+            shared,
+            only_way: false,
+        }));
     }
     match table.find(Scheme::Http, host, port) {
         // Programs that tunnel http too (undici, websockets, curl -p) open one to port 80.
@@ -90,12 +96,12 @@ pub(in crate::proxy) fn tunnel(
             check_http(at, arrival, host)?;
             let origin = origin(Scheme::Http, host, port)?;
             let shared = choice::is_shared(routes);
-            Ok(Destination::Tunnel(Tunnel { at: Some(Arc::clone(at)), origin, alias: true, shared }))
+            Ok(Destination::Tunnel(Tunnel { at: Some(Arc::clone(at)), origin, alias: true, shared, only_way: false }))
         }
         None => {
             check_port(table.tunnels(), host, port)?;
             let origin = origin(Scheme::Https, host, port)?;
-            Ok(Destination::Tunnel(Tunnel { at: None, origin, alias: false, shared: false }))
+            Ok(Destination::Tunnel(Tunnel { at: None, origin, alias: false, shared: false, only_way: false }))
         }
     }
 }

@@ -15,7 +15,8 @@ pub(in crate::proxy) enum Plan {
     Unread,
     /// Plain HTTP; anything else passes unread.
     PlainHttp,
-    /// Plain HTTP, and nothing else may pass: it is an `http` name of an https upstream.
+    /// Plain HTTP, and nothing else may pass: it is an `http` name of an https upstream, or an `http` origin
+    /// with rules.
     PlainHttpAlone,
     /// Plain HTTP and TLS.
     Intercept(Arc<CertificateAuthority>),
@@ -28,15 +29,21 @@ pub(in crate::proxy) fn plan(runtime: &Runtime, at: &ListenerRoute, tunnel: &Tun
     if let Some(authority) = authority(runtime, at) {
         return Ok(Plan::Intercept(authority));
     }
-    check_rules(at, tunnel.shared)?;
+    if let Err(refused) = check_rules(at, tunnel.shared) {
+        // Plain HTTP can be read, so that rules are kept; nothing else passes there.
+        return if tunnel.only_way && is_plain(at) { Ok(Plan::PlainHttpAlone) } else { Err(refused) };
+    }
     Ok(if at.route.credential.is_some() { Plan::PlainHttp } else { Plan::Unread })
 }
 
 /// The local CA, where this route's TLS is to be opened: a credential that goes into it, and nothing against it.
 fn authority(runtime: &Runtime, at: &ListenerRoute) -> Option<Arc<CertificateAuthority>> {
     let wanted = at.route.credential.is_some() && at.route.settings.intercept;
-    let https = at.route.upstream.settings.origin.base().scheme == Scheme::Https;
-    runtime.authority.as_ref().filter(|_| wanted && https).cloned()
+    runtime.authority.as_ref().filter(|_| wanted && !is_plain(at)).cloned()
+}
+
+fn is_plain(at: &ListenerRoute) -> bool {
+    at.route.upstream.settings.origin.base().scheme == Scheme::Http
 }
 
 /// A tunnel cannot keep rules about methods and paths.

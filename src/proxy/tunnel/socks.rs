@@ -17,7 +17,7 @@ use crate::proxy::context::RequestContext;
 use crate::proxy::error::{ProxyError, ProxyErrorKind};
 use crate::proxy::request_id::RequestId;
 use crate::proxy::response::note_error;
-use crate::proxy::routing::destination::Destination;
+use crate::proxy::routing::destination::{Destination, Tunnel};
 use crate::proxy::routing::forward;
 use crate::proxy::source::{InTunnel, TunnelSource};
 use crate::proxy::state::Proxy;
@@ -118,7 +118,9 @@ async fn reach(proxy: &Proxy, request: &socks5::Request, source: &TunnelSource) 
         forward::tunnel(table, host.as_str(), request.port, caller)
     });
     let resolved = match destination {
-        Ok(Destination::Tunnel(tunnel)) => resolve(proxy, &runtime, listener, tunnel).await,
+        Ok(Destination::Tunnel(tunnel)) => {
+            resolve(proxy, &runtime, listener, Tunnel { only_way: true, ..tunnel }).await
+        }
         // `forward::tunnel` finds tunnels and nothing else.
         Ok(_) => return Err(Reply::GeneralFailure),
         Err(error) => Err(error),
