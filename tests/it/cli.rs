@@ -370,63 +370,6 @@ async fn a_wrong_command_line_exits_with_2() {
 }
 
 #[tokio::test]
-async fn init_writes_a_file_that_passes_check_and_never_overwrites_one() {
-    let folder = Folder::new().env("ORDERS_CLIENT_SECRET", "x");
-    let finished = folder.run(&["init"]).await;
-    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), ""), "{finished:?}");
-    let written = folder.read("proxy.toml");
-    assert!(written.contains("[upstreams.orders]"));
-    let finished = folder.run(&["check"]).await;
-    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{finished:?}");
-
-    folder.write("proxy.toml", "mine");
-    let finished = folder.run(&["init"]).await;
-    assert_eq!(finished.code, Some(1));
-    assert!(finished.stderr.contains("proxy.toml is there already"), "{finished:?}");
-    assert_eq!(folder.read("proxy.toml"), "mine");
-    assert_eq!(folder.run(&["init", "--config", "other.toml"]).await.code, Some(0));
-    assert_eq!(folder.read("other.toml"), written);
-}
-
-#[tokio::test]
-async fn init_takes_its_answers_from_flags() {
-    let folder = Folder::new().env("THINGS", "x");
-    let told = ["init", "--issuer", "https://id.example.com", "--client-id", "me", "--client-secret-env", "THINGS"];
-    let more =
-        ["--upstream", "https://api.things.example.com", "--scope", "a", "--scope", "b", "--listen", "127.0.0.1:3128"];
-    let finished = folder.run(&[&told[..], &more].concat()).await;
-    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), ""), "{finished:?}");
-    assert!(finished.stderr.contains("proxy.toml is written. Now: attache check"), "{finished:?}");
-    let written = folder.read("proxy.toml");
-    for shown in ["[credentials.things]", "= \"a b\"", "{ env = \"THINGS\" }", "127.0.0.1:3128"] {
-        assert!(written.contains(shown), "{shown}: {written}");
-    }
-    let checked = folder.run(&["check"]).await;
-    assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""), "{checked:?}");
-
-    let folder = Folder::new();
-    let preset = ["init", "--preset", "keycloak", "--preset-key", "realm=r", "--preset-key", "domain=k.example.com"];
-    assert_eq!(folder.run(&preset).await.code, Some(0));
-    assert!(folder.read("proxy.toml").contains("= \"k.example.com\""));
-    assert_eq!(
-        folder.run(&["init", "--config", "b.toml", "--preset", "okta", "--preset-key", "colour=r"]).await.code,
-        Some(2)
-    );
-}
-
-#[tokio::test]
-async fn init_writes_nothing_that_check_would_refuse() {
-    let folder = Folder::new();
-    let finished = folder.run(&["init", "--token-endpoint", "http://login.example.com/token"]).await;
-    assert_eq!((finished.code, finished.stdout.as_str()), (Some(78), ""), "{finished:?}");
-    assert!(
-        finished.stderr.starts_with("the answers: `credentials.orders.token_endpoint` is plain http"),
-        "{finished:?}"
-    );
-    assert!(!folder.path().join("proxy.toml").exists());
-}
-
-#[tokio::test]
 async fn run_says_what_it_read_and_where_it_really_listens() {
     let folder = folder("https://login.example.com/token", "https://api.example.com");
     let running = folder.start(&["run"]);

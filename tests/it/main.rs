@@ -50,6 +50,7 @@ mod http2;
 mod http2_abuse;
 mod http2_callers;
 mod http2_upstreams;
+mod init;
 mod inject;
 mod intercept;
 #[cfg(target_os = "linux")]
@@ -60,6 +61,7 @@ mod limits;
 mod listener_tls;
 mod local_ca;
 mod metrics;
+
 mod no_leaks;
 mod no_leaks_credentials;
 mod node_preload;

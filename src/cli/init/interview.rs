@@ -1,10 +1,14 @@
-//! The questions of `attache init`. They are the marked values of the starter; an answer that `check` would refuse is asked
-//! for again.
+//! The questions of `attache init`. They are the values of the starter that only the user knows; an answer that `check`
+//! would refuse is asked for again.
 
 use std::io::BufRead;
 
-use crate::cli::output::{BOLD, Failure, ask, talk};
-use crate::config::{Draft, PROVIDERS, Provider, Question, SecretPlace};
+use url::Url;
+
+use super::prompt::{line, yes};
+use super::secret_place::{Told, told};
+use crate::cli::output::{Failure, talk};
+use crate::config::{Draft, Enter, KEY_FILE, PROVIDERS, Provider, Question, SecretPlace};
 
 /// Asks on stderr, reads the answers from `input`.
 ///
@@ -12,25 +16,24 @@ use crate::config::{Draft, PROVIDERS, Provider, Question, SecretPlace};
 /// When the input ends before the last answer.
 pub(super) fn interview(preset: Option<Provider>, input: &mut impl BufRead) -> Result<Draft, Failure> {
     talk(format_args!(
-        "A few questions. Enter keeps what stands in brackets; Ctrl-C ends it, and nothing is written."
+        "A few questions, which whoever runs the API can answer. Enter takes what stands in brackets; Ctrl-C ends it, and \
+         nothing is written."
     ))?;
     let preset = if preset.is_some() { preset } else { provider(input)? };
     let mut draft = Draft::new(preset);
     for question in draft.questions() {
         answered(&mut draft, &question, input)?;
     }
-    let name = named(&mut draft, input)?;
-    secret(&mut draft, preset, &name, input)?;
-    until_right(input, "Where programs with HTTP_PROXY connect", "127.0.0.1:8080", &mut draft, |draft, answer| {
-        draft.answer_address(answer);
-    })?;
+    named(&mut draft, input)?;
+    secret(&mut draft, input)?;
+    address(&mut draft, input)?;
     Ok(draft)
 }
 
 fn provider(input: &mut impl BufRead) -> Result<Option<Provider>, Failure> {
     let known = PROVIDERS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     loop {
-        let answer = line(input, &format!("The provider: {known}, or another"), "another")?;
+        let answer = line(input, &format!("Who issues the tokens: {known}, or another"), "another")?;
         match answer.map(|answer| answer.to_ascii_lowercase()).as_deref() {
             None | Some("another" | "other" | "none") => return Ok(None),
             Some(answer) => match PROVIDERS.iter().find(|(name, _)| *name == answer) {
@@ -41,19 +44,30 @@ fn provider(input: &mut impl BufRead) -> Result<Option<Provider>, Failure> {
     }
 }
 
-/// One of the starter's marked values. Kept as it is, it stays marked.
+/// One of the starter's values. An example that is kept stays marked.
 fn answered(draft: &mut Draft, question: &Question, input: &mut impl BufRead) -> Result<(), Failure> {
-    let Question { table, key, about, example } = question;
+    let Question { table, key, about, .. } = question;
     let is_endpoint = key == "token_endpoint";
-    let words = if is_endpoint { "the token endpoint, or the issuer".to_owned() } else { about.clone() };
+    let about = if is_endpoint { "the URL that issues tokens, or the server's own (the issuer)" } else { about };
     loop {
-        let Some(answer) = line(input, &format!("{key}: {words}"), example)? else { return Ok(()) };
+        let enter = draft.enter(question);
+        let shown = match &enter {
+            Enter::Example(text) | Enter::Value(text) => text.as_str(),
+            Enter::Nothing => "none",
+        };
+        let answer = match (line(input, &format!("{key}: {about}"), shown)?, enter) {
+            (None, Enter::Example(_) | Enter::Nothing) => return Ok(()),
+            (None, Enter::Value(value)) => value,
+            (Some(answer), Enter::Nothing) if answer == "none" => return Ok(()),
+            (Some(answer), _) => answer,
+        };
         let mut changed = draft.clone();
-        // Both are URLs; most token endpoints say what they are.
-        let is_issuer = is_endpoint
-            && !answer.contains("token")
-            && yes(input, "Is that the issuer, so that the endpoint is looked up there?")?;
-        changed.answer(table, if is_issuer { "issuer" } else { key }, &answer);
+        match issuer_in(&answer).filter(|_| is_endpoint) {
+            Some((issuer, is_likely)) if yes(input, "Is the token endpoint to be looked up there?", is_likely)? => {
+                changed.answer(table, "issuer", issuer);
+            }
+            _ => changed.answer(table, key, &answer),
+        }
         if accepted(&changed)? {
             *draft = changed;
             return Ok(());
@@ -61,14 +75,26 @@ fn answered(draft: &mut Draft, question: &Question, input: &mut impl BufRead) ->
     }
 }
 
-fn named(draft: &mut Draft, input: &mut impl BufRead) -> Result<String, Failure> {
+/// The issuer that a URL may be, and whether it hardly can be a token endpoint.
+fn issuer_in(url: &str) -> Option<(&str, bool)> {
+    const METADATA: [&str; 2] = ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];
+    if let Some(issuer) = METADATA.iter().find_map(|path| url.strip_suffix(path)) {
+        return Some((issuer, true));
+    }
+    let parsed = Url::parse(url).ok()?;
+    let has_no_path = matches!(parsed.path(), "" | "/");
+    // Most token endpoints say what they are.
+    (has_no_path || !parsed.path().contains("token")).then_some((url, has_no_path))
+}
+
+fn named(draft: &mut Draft, input: &mut impl BufRead) -> Result<(), Failure> {
     loop {
-        let default = draft.name_by_origin();
-        let answer = line(input, "A name for it, in metrics and messages", &default)?.unwrap_or(default);
+        let enter = draft.name();
+        let answer = line(input, "A name for it, in metrics and messages", &enter)?.unwrap_or(enter);
         match name(&answer) {
             Ok(name) => {
                 draft.answer_name(&name);
-                return Ok(name);
+                return Ok(());
             }
             Err(remedy) => talk(format_args!("  {remedy}"))?,
         }
@@ -84,33 +110,52 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     Err("write 1 to 64 letters (a to z), digits, \"_\" or \"-\"".to_owned())
 }
 
-fn secret(draft: &mut Draft, preset: Option<Provider>, name: &str, input: &mut impl BufRead) -> Result<(), Failure> {
-    if preset == Some(Provider::Google) {
-        let answer = line(input, "The key file of the service account", "service-account.json")?;
-        draft.answer_secret(&SecretPlace::File(answer.unwrap_or_else(|| "service-account.json".to_owned()).into()));
-        return Ok(());
-    }
-    // Never the secret itself: it would stand in the terminal's history.
-    let variable = format!("{}_CLIENT_SECRET", name.to_ascii_uppercase().replace('-', "_"));
-    let answer =
-        line(input, "Where the client's secret is: the name of an environment variable, or a file", &variable)?;
-    let answer = answer.unwrap_or(variable);
-    let is_name = answer.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
-    draft.answer_secret(&if is_name { SecretPlace::Env(answer) } else { SecretPlace::File(answer.into()) });
+/// Never the secret itself: it would stand in the file.
+fn secret(draft: &mut Draft, input: &mut impl BufRead) -> Result<(), Failure> {
+    let variable = draft.variable();
+    let (question, enter, way_out) = if draft.takes_key_file() {
+        let way_out = "name the key file that Google made (./NAME for one that will be there later)".to_owned();
+        ("The key file of the service account", SecretPlace::File(KEY_FILE.into()), way_out)
+    } else {
+        let question = "Where the client's secret is: the name of an environment variable, or a file";
+        let way_out = format!(
+            "put it into {variable}, or into a file, and write that name (./NAME for a file that will be there later)"
+        );
+        (question, SecretPlace::Env(variable.clone()), way_out)
+    };
+    let shown = if draft.takes_key_file() { KEY_FILE } else { variable.as_str() };
+    let place = loop {
+        let Some(answer) = line(input, question, shown)? else { break enter };
+        match told(&answer) {
+            Told::NoFileYet(path) => {
+                if yes(input, "There is no such file yet. Is it the path of one that will hold the secret?", false)? {
+                    break SecretPlace::File(path);
+                }
+            }
+            Told::Unknown => talk(format_args!(
+                "  there is no variable and no file of that name. If that is the secret itself, it does not belong here: \
+                 {way_out}"
+            ))?,
+            known => match known.place() {
+                Some(SecretPlace::Env(_)) if draft.takes_key_file() => {
+                    talk(format_args!("  there is no file of that name; {way_out}"))?;
+                }
+                Some(place) => break place,
+                None => {}
+            },
+        }
+    };
+    draft.answer_secret(&place);
     Ok(())
 }
 
-fn until_right(
-    input: &mut impl BufRead,
-    question: &str,
-    default: &str,
-    draft: &mut Draft,
-    put: impl Fn(&mut Draft, &str),
-) -> Result<(), Failure> {
+fn address(draft: &mut Draft, input: &mut impl BufRead) -> Result<(), Failure> {
     loop {
-        let Some(answer) = line(input, question, default)? else { return Ok(()) };
+        let Some(answer) = line(input, "Where programs with HTTP_PROXY connect", "127.0.0.1:8080")? else {
+            return Ok(());
+        };
         let mut changed = draft.clone();
-        put(&mut changed, &answer);
+        changed.answer_address(&answer);
         if accepted(&changed)? {
             *draft = changed;
             return Ok(());
@@ -127,65 +172,6 @@ fn accepted(draft: &Draft) -> Result<bool, Failure> {
     Ok(false)
 }
 
-fn yes(input: &mut impl BufRead, question: &str) -> Result<bool, Failure> {
-    let answer = line(input, question, "no")?;
-    Ok(answer.is_some_and(|answer| matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes")))
-}
-
-/// One answer; `None` for the default.
-fn line(input: &mut impl BufRead, question: &str, default: &str) -> Result<Option<String>, Failure> {
-    ask(format_args!("{question} {BOLD}[{default}]{BOLD:#}: "))?;
-    let mut text = String::new();
-    if input.read_line(&mut text).map_err(Failure::failed)? == 0 {
-        return Err(Failure::failed("the answers end here; nothing is written"));
-    }
-    let text = text.trim();
-    Ok((!text.is_empty() && text != default).then(|| text.to_owned()))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn drafted(preset: Option<Provider>, answers: &str) -> Result<String, Failure> {
-        interview(preset, &mut answers.as_bytes()).map(|draft| draft.text())
-    }
-
-    #[test]
-    fn a_whole_interview_leaves_nothing_to_change() {
-        let text =
-            drafted(None, "\nhttps://id.test/t/token\nme\nhttps://api.things.test\n\nTHE_SECRET\nlocalhost:3128\n")
-                .unwrap();
-        for shown in
-            ["[upstreams.things]", "\"https://id.test/t/token\"", "{ env = \"THE_SECRET\" }", "\"localhost:3128\""]
-        {
-            assert!(text.contains(shown), "{shown}: {text}");
-        }
-        assert!(!text.contains("<--"), "{text}");
-    }
-
-    #[test]
-    fn a_wrong_answer_is_asked_for_again_and_an_issuer_is_told_apart() {
-        let text = drafted(None, "wrong\n\nhttp://id.test/token\nhttps://id.test\nyes\nme\nnot an origin\nhttps://a.test\nb b\nb\n./the secret\n\n")
-            .unwrap();
-        for shown in
-            ["issuer         = \"https://id.test\"", "[credentials.b]", "{ file = \"./the secret\" }", "127.0.0.1:8080"]
-        {
-            assert!(text.contains(shown), "{shown}: {text}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_answered_stays_marked() {
-        let text = drafted(Some(Provider::Okta), "\n\n\n\n\n\n\n").unwrap();
-        assert_eq!(text.matches("# <--").count(), 4, "{text}");
-        assert!(text.contains("Change the values marked with <--, then:"), "{text}");
-    }
-
-    #[test]
-    fn answers_that_end_too_early_write_nothing() {
-        assert!(
-            matches!(drafted(None, "\nhttps://id.test/token\n"), Err(Failure::Failed(message)) if message.contains("nothing is written"))
-        );
-    }
-}
+#[path = "interview_tests.rs"]
+mod tests;

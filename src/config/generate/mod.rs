@@ -1,6 +1,6 @@
 //! What is made for people and editors: the schema, the reference, and a file to begin with.
 
-pub(super) mod edit;
+pub(super) mod draft;
 pub(super) mod keys;
 pub(super) mod reference;
 pub(super) mod schema;

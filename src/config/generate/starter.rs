@@ -33,10 +33,11 @@ pub(crate) fn starter(provider: Option<Provider>) -> DocumentMut {
     document
 }
 
-const SECRET_LINE: &str = "#   export ORDERS_CLIENT_SECRET=…        the client's secret\n";
-const KEY_LINE: &str = "#   (put the key file of the service account beside this file)\n";
+const SECRET_LINE: &str = "#   export ORDERS_CLIENT_SECRET='…'      the client's secret\n";
+const KEY_LINE: &str = "#   (put the key file of the service account at service-account.json)\n";
 
-const API: &str = "origin     = \"https://orders.example.com\"   # <-- the only place where the token may go\n";
+const API: &str =
+    "origin     = \"https://orders.example.com\"   # <-- the API: scheme, host and port; the token goes nowhere else\n";
 
 /// The keys of `[credentials.orders]`, and the origin.
 const fn block(provider: Provider) -> (&'static str, &'static str) {
@@ -44,7 +45,7 @@ const fn block(provider: Provider) -> (&'static str, &'static str) {
         Provider::Entra => (
             r#"preset        = "entra"
 tenant        = "contoso.onmicrosoft.com"                  # <-- the directory: its id or one of its domains
-client_id     = "00000000-0000-0000-0000-000000000000"     # <-- the application's id
+client_id     = "00000000-0000-0000-0000-000000000000"     # <-- the application's (client) id
 client_secret = { env = "ORDERS_CLIENT_SECRET" }           # or private_key = "key.pem" with client_certificate = "cert.pem"
 scope         = "api://orders/.default"                    # <-- the API's application ID URI and "/.default"
 "#,
@@ -52,38 +53,38 @@ scope         = "api://orders/.default"                    # <-- the API's appli
         ),
         Provider::Auth0 => (
             r#"preset        = "auth0"
-domain        = "your-tenant.eu.auth0.com"                 # <-- the tenant
-client_id     = "orders-batch"                             # <-- the machine-to-machine application
+domain        = "your-tenant.eu.auth0.com"                 # <-- the tenant's host
+client_id     = "orders-batch"                             # <-- the client id of the machine-to-machine application
 client_secret = { env = "ORDERS_CLIENT_SECRET" }
-audience      = "https://orders.example.com"               # <-- the API's identifier
+audience      = "https://orders.example.com"               # <-- the API's identifier, as Auth0 shows it
 "#,
             API,
         ),
         Provider::Okta => (
-            r#"preset        = "okta"
-domain        = "your-org.okta.com"                        # <-- the organization
-#authorization_server = "default"                          # or the id of another, or "org"
-client_id     = "orders-batch"                             # <-- the API services app
-client_secret = { env = "ORDERS_CLIENT_SECRET" }           # or private_key = "key.pem" with key_id
-scope         = "orders.read"                              # <-- Okta gives no token without a scope
+            r#"preset               = "okta"
+domain               = "your-org.okta.com"                 # <-- the organization's host
+authorization_server = "default"                           # or the id of another, or "org"
+client_id            = "orders-batch"                      # <-- the id of the API services app
+client_secret        = { env = "ORDERS_CLIENT_SECRET" }    # or private_key = "key.pem" with key_id
+scope                = "orders.read"                       # <-- what the token allows; Okta gives none without
 "#,
             API,
         ),
         Provider::Keycloak => (
             r#"preset        = "keycloak"
-domain        = "keycloak.example.com"                     # <-- its host; with a path: "https://example.com/auth"
+domain        = "keycloak.example.com"                     # <-- Keycloak's host; with a path: "https://example.com/auth"
 realm         = "orders"                                   # <-- the realm that the client is in
-client_id     = "orders-batch"                             # <-- a confidential client with service accounts
+client_id     = "orders-batch"                             # <-- the id of a confidential client with service accounts
 client_secret = { env = "ORDERS_CLIENT_SECRET" }
 "#,
             API,
         ),
         Provider::Cognito => (
             r#"preset        = "cognito"
-domain        = "your-app.auth.eu-west-1.amazoncognito.com"    # <-- the user pool's domain
-client_id     = "orders-batch"                             # <-- the app client
+domain        = "your-app.auth.eu-west-1.amazoncognito.com"    # <-- the host of the user pool's domain
+client_id     = "orders-batch"                             # <-- the id of the app client
 client_secret = { env = "ORDERS_CLIENT_SECRET" }
-scope         = "orders/read"                              # <-- resource server and scope
+scope         = "orders/read"                              # <-- what the token allows: resource server, "/", scope
 "#,
             API,
         ),
@@ -91,9 +92,9 @@ scope         = "orders/read"                              # <-- resource server
             r#"preset      = "google"
 client_id   = "orders@your-project.iam.gserviceaccount.com"    # <-- client_email of the key file
 private_key = { file = "service-account.json", field = "private_key" }     # <-- the key file
-scope       = "https://www.googleapis.com/auth/pubsub"     # <-- what the API's documentation says
+scope       = "https://www.googleapis.com/auth/pubsub"     # <-- what the token allows, as the API's documentation says
 "#,
-            "origin     = \"https://pubsub.googleapis.com\"  # <-- the only place where the token may go\n",
+            "origin     = \"https://pubsub.googleapis.com\"  # <-- the API: scheme, host and port; the token goes nowhere else\n",
         ),
         Provider::Salesforce => (
             r#"preset        = "salesforce"
@@ -101,15 +102,15 @@ domain        = "your-company.my.salesforce.com"           # <-- the My Domain h
 client_id     = "orders-batch"                             # <-- the connected app's consumer key
 client_secret = { env = "ORDERS_CLIENT_SECRET" }           # the consumer secret
 "#,
-            "origin     = \"https://your-company.my.salesforce.com\"  # <-- the only place where the token may go\n",
+            "origin     = \"https://your-company.my.salesforce.com\"  # <-- the API: scheme, host and port; the token goes nowhere else\n",
         ),
         Provider::Paypal => (
             r#"preset        = "paypal"
-environment   = "sandbox"                                  # or "live"
+environment   = "sandbox"                                  # or "live", and then origin = "https://api-m.paypal.com"
 client_id     = "orders-batch"                             # <-- the app's client id
 client_secret = { env = "ORDERS_CLIENT_SECRET" }
 "#,
-            "origin     = \"https://api-m.sandbox.paypal.com\"  # <-- \"https://api-m.paypal.com\" for \"live\"\n",
+            "origin     = \"https://api-m.sandbox.paypal.com\"  # <-- the API: scheme, host and port; the token goes nowhere else\n",
         ),
     }
 }
