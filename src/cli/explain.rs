@@ -47,7 +47,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     };
     let method = http::Method::from_bytes(method.to_ascii_uppercase().as_bytes())
         .map_err(|_invalid| Failure::usage(format!("{method:?} is no method")))?;
-    let config = load(&args.config.config)?;
+    let config = load(&args.config)?;
     let runtime = dry_runtime(&config, Handle::current()).map_err(Failure::failed)?;
     let (listener, caller) = (args.listener.as_deref(), args.caller.as_deref());
     let question = explain::Question { listener, caller, method: &method, target: url };

@@ -18,6 +18,13 @@ const EXIT_STATUS: [(&str, &str); 4] = [
 const FILES: [(&str, &str); 1] =
     [("./proxy.toml", "The configuration, unless --config or ATTACHE_CONFIG names another.")];
 
+const CONFIG: (&str, &str) = ("ATTACHE_CONFIG", "The configuration file, where no flag names one.");
+
+const PROFILES: (&str, &str) = (
+    "~/.config/attache/",
+    "Profiles, NAME.toml for -p NAME, and proxy.toml, which is read where ./proxy.toml is not there. XDG_CONFIG_HOME stands for ~/.config.",
+);
+
 /// The sections behind the options.
 pub(super) fn render(command: &Command, to: &mut impl Write) -> io::Result<()> {
     if let Some(words) = command.get_after_long_help().or_else(|| command.get_after_help()) {
@@ -34,9 +41,12 @@ pub(super) fn render(command: &Command, to: &mut impl Write) -> io::Result<()> {
     if environment.iter().any(|(name, _)| name == "ATTACHE_ADMIN") {
         environment.push((ADMIN_TOKEN.0.to_owned(), ADMIN_TOKEN.1.to_owned()));
     }
+    if asks("profile") {
+        environment.push((CONFIG.0.to_owned(), CONFIG.1.to_owned()));
+    }
     list("ENVIRONMENT", environment.iter().map(|(name, what)| (name.as_str(), what.as_str())), to)?;
     if asks("config") {
-        list("FILES", FILES.into_iter(), to)?;
+        list("FILES", FILES.into_iter().chain(asks("profile").then_some(PROFILES)), to)?;
     }
     // A command that runs another says its own codes among its notes.
     if !asks("command") {

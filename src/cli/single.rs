@@ -20,7 +20,7 @@ pub(super) struct Addresses {
 #[derive(Debug, Args)]
 pub(super) struct SingleArgs {
     /// Serve one upstream without a file: its origin.
-    #[arg(long, value_name = "ORIGIN", requires_all = ["token_endpoint", "client_id"], conflicts_with = "config")]
+    #[arg(long, value_name = "ORIGIN", requires_all = ["token_endpoint", "client_id"], conflicts_with_all = ["config", "profile"])]
     upstream: Option<String>,
     #[command(flatten)]
     request: RequestArgs,

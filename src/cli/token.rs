@@ -1,6 +1,6 @@
 //! `attache token`: one token request, by the code that the proxy uses.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
@@ -118,7 +118,7 @@ pub(super) async fn token(args: TokenArgs) -> Result<(), Failure> {
             Err(errors) => return Err(refuse_ad_hoc(&errors, args.json)?),
         }
     } else {
-        match from_file(&args.config.config, args.name.as_deref()) {
+        match from_file(&args.config, args.name.as_deref()) {
             Ok(settings) => settings,
             Err(failure) => return Err(refuse_settings(failure, args.json)?),
         }
@@ -149,23 +149,26 @@ fn refuse_settings(failure: Failure, as_json: bool) -> Result<Failure, Failure> 
 }
 
 /// The credential of this name; without a name, the only one.
-fn from_file(path: &Path, name: Option<&str>) -> Result<CredentialSettings, Failure> {
+fn from_file(config: &ConfigArg, name: Option<&str>) -> Result<CredentialSettings, Failure> {
     const OR: &str = "or give --token-endpoint and --client-id; see --help";
-    if name.is_none() && !path.exists() {
+    if name.is_none() && config.names_nothing() {
         return Err(Failure::usage(format!("name a credential of a configuration file, {OR}")));
     }
-    let mut config = load_without_listeners(path)?;
+    let mut config = load_without_listeners(config)?;
+    let source = config.source.clone();
     let known = config.credentials.iter().map(|credential| credential.name.clone()).collect::<Vec<_>>().join(", ");
     let Some(name) = name else {
         return match (config.credentials.pop(), config.credentials.is_empty()) {
             (Some(only), true) => Ok(only),
-            (None, _) => Err(Failure::usage(format!("{} has no credential; add one, {OR}", path.display()))),
+            (None, _) => Err(Failure::usage(format!("{source} has no credential; add one, {OR}"))),
             (Some(_), false) => Err(Failure::usage(format!("name one of the credentials {known}, {OR}"))),
         };
     };
-    config.credentials.into_iter().find(|credential| credential.name == name).ok_or_else(|| {
-        Failure::failed(format!("there is no credential {name:?} in {}; there are: {known}", path.display()))
-    })
+    config
+        .credentials
+        .into_iter()
+        .find(|credential| credential.name == name)
+        .ok_or_else(|| Failure::failed(format!("there is no credential {name:?} in {source}; there are: {known}")))
 }
 
 fn print(token: &FetchedToken, as_json: bool) -> Result<(), Failure> {

@@ -41,6 +41,12 @@ pub(crate) fn parse_in(dir: &Path, text: &str) -> Result<Config, ConfigErrors> {
     })
 }
 
+/// Keeps a test's folder to its user: secrets in it are read by nobody else.
+pub(crate) fn keep(folder: &Path) {
+    #[cfg(unix)]
+    std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+}
+
 /// A credential named `key`.
 pub(crate) const CREDENTIAL: &str = "[credentials.key]\ntoken_endpoint = \"https://login.test/token\"\nclient_id = \"a\"\nclient_secret = { env = \"SECRET\" }\n";
 

@@ -35,6 +35,12 @@ impl Secret {
         }
     }
 
+    /// True for a PEM with a private key in it.
+    #[must_use]
+    pub(crate) fn has_private_key(&self) -> bool {
+        self.expose().contains("PRIVATE KEY-----")
+    }
+
     /// The text of a PEM. A variable of one line holds its line ends as `\n`, and a tool may have put quotes around it: a PEM
     /// has no backslash and no quote of its own.
     #[must_use]

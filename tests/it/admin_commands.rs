@@ -96,7 +96,10 @@ async fn nothing_that_listens_is_said_with_what_to_do() {
     let finished = folder.run(&["status", "--admin", "https://127.0.0.1:1"]).await;
     assert_eq!(finished.code, Some(2), "{finished:?}");
     let finished = folder.run(&["status"]).await;
-    assert!(finished.code == Some(78) && finished.stderr.contains("cannot be read"), "{finished:?}");
+    assert!(
+        finished.code == Some(78) && finished.stderr.ends_with("or name an admin listener with --admin\n"),
+        "{finished:?}"
+    );
     folder.write("proxy.toml", FORWARD);
     let finished = folder.run(&["health"]).await;
     assert!(finished.code == Some(1) && finished.stderr.contains("no [admin] listener"), "{finished:?}");

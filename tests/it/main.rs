@@ -71,6 +71,7 @@ mod parent_proxy;
 mod parking;
 mod paths;
 mod pool;
+mod profiles;
 mod real_servers;
 mod reload;
 mod removed_callers;

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use attache::config::Config;
 
+use crate::support::Folder;
+
 /// What opens the inside to others.
 const SHOWING: [&str; 2] = ["bench.rs", "lib.rs"];
 
@@ -340,7 +342,7 @@ fn the_configuration_in_the_readme_and_that_of_the_examples_are_one_valid_file_e
         let blocks: Vec<_> = fenced(&text).into_iter().filter(|(language, _)| *language == "toml").collect();
         assert!(!blocks.is_empty());
         let file = blocks.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Folder::new();
         let secret = dir.path().join("secret");
         std::fs::write(&secret, "sentinel").unwrap();
         let file = file.replace("/run/secrets/billing", secret.to_str().unwrap());
@@ -478,7 +480,7 @@ fn every_configuration_in_the_page_on_egress_is_understood() {
 #[test]
 fn every_configuration_in_the_page_on_the_fleet_is_understood() {
     let page = read("docs/fleet.md");
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let path = |name: &str| folder.path().join(name);
     for name in ["cache.key", "new.key", "old.key", "cache.password", "sentinel.password"] {
         std::fs::write(path(name), "a text of thirty-two characters and more").unwrap();

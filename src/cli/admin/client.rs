@@ -43,7 +43,7 @@ impl AdminArg {
             // The configuration's token is meant for the configuration's listener, and goes nowhere else.
             return Ok(AdminClient { place: Place::parse(url).map_err(Failure::usage)?, token: given });
         }
-        let path = &self.config.config;
+        let path = &self.config.find().map_err(|errors| Failure::Config(or_named(errors)))?;
         let admin =
             Config::load_admin(path, given.is_none()).map_err(|errors| Failure::Config(with_variable(errors)))?;
         let Some(admin) = admin else { return Err(no_admin(path)) };
@@ -53,6 +53,14 @@ impl AdminArg {
         };
         Ok(AdminClient { place: Place::of(&admin.address)?, token })
     }
+}
+
+/// Without a configuration there is another way to say where to ask.
+fn or_named(mut errors: ConfigErrors) -> ConfigErrors {
+    for problem in &mut errors.problems {
+        problem.remedy = format!("{}; or name an admin listener with --admin", problem.remedy);
+    }
+    errors
 }
 
 /// The service has its token; the person who asks may have it only as a text.

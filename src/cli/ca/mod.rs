@@ -51,7 +51,7 @@ struct InitArgs {
     #[command(flatten)]
     config: ConfigArg,
     /// Write ca.pem and ca.key into this folder instead of what the configuration names.
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "profile"])]
     directory: Option<PathBuf>,
     /// Let it sign only for the hosts of upstreams that have a credential (name constraints, RFC 5280).
     #[arg(long, conflicts_with = "directory")]
@@ -107,18 +107,16 @@ pub(super) async fn ca(args: CaArgs) -> Result<(), Failure> {
 }
 
 fn init(args: &InitArgs) -> Result<(), Failure> {
-    let file = &args.config.config;
-    let plan = match &args.directory {
-        Some(_) => InterceptPlan::default(),
-        None => InterceptPlan::read(file).map_err(|errors| Failure::Config(or_directory(file, errors)))?,
-    };
-    let (certificate, key) = match (&args.directory, plan.files.clone()) {
-        (Some(directory), _) => (directory.join("ca.pem"), directory.join("ca.key")),
-        (None, Some(files)) => files,
-        (None, None) => {
-            let directory = file.parent().unwrap_or(file);
-            (directory.join("ca.pem"), directory.join("ca.key"))
-        }
+    let in_folder = |folder: &Path| (folder.join("ca.pem"), folder.join("ca.key"));
+    let mut shown = "proxy.toml".to_owned();
+    let (plan, (certificate, key)) = if let Some(directory) = &args.directory {
+        (InterceptPlan::default(), in_folder(directory))
+    } else {
+        let file = args.config.find().map_err(|errors| Failure::Config(or_a_folder(errors)))?;
+        shown = file.display().to_string();
+        let plan = InterceptPlan::read(&file).map_err(|errors| Failure::Config(or_directory(&file, errors)))?;
+        let files = plan.files.clone().unwrap_or_else(|| in_folder(file.parent().unwrap_or(&file)));
+        (plan, files)
     };
     if args.constrain && plan.hosts.is_empty() {
         return Err(Failure::failed(
@@ -140,7 +138,6 @@ fn init(args: &InitArgs) -> Result<(), Failure> {
     written.map_err(|(path, error)| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
     talk(format_args!("{} and {} are written.", certificate.display(), key.display()))?;
     if plan.files.is_none() {
-        let shown = if args.directory.is_some() { "proxy.toml".to_owned() } else { file.display().to_string() };
         let (certificate, key) = match &args.directory {
             Some(_) => (absolute(&certificate), absolute(&key)),
             None => ("ca.pem".to_owned(), "ca.key".to_owned()),
@@ -173,7 +170,7 @@ struct Shown {
 }
 
 fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let (source, authority) = configured(&args.config.config)?;
+    let (source, authority) = configured(&args.config.path()?)?;
     let shown = Shown {
         certificate: path(&source.certificate),
         key: path(&source.key),
@@ -199,7 +196,7 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
 }
 
 fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let (_, authority) = configured(&args.config.config)?;
+    let (_, authority) = configured(&args.config.path()?)?;
     let roots = if args.bundle { trust_store::system_roots().map_err(Failure::failed)? } else { Vec::new() };
     let all = || roots.iter().map(AsRef::as_ref).chain([authority.certificate_der()]);
     let bytes = match args.format {
@@ -229,6 +226,14 @@ fn export(args: &ExportArgs) -> Result<(), Failure> {
     }
     // A reader that has gone away is no error worth a message.
     std::io::stdout().write_all(&bytes).map_err(|_closed| Failure::Told)
+}
+
+/// Without a configuration there is another place for the files.
+fn or_a_folder(mut errors: ConfigErrors) -> ConfigErrors {
+    for problem in &mut errors.problems {
+        problem.remedy = format!("{}, or a folder with --directory", problem.remedy);
+    }
+    errors
 }
 
 fn path(source: &SecretSource) -> Option<String> {

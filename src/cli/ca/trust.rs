@@ -47,7 +47,7 @@ pub(super) struct TrustArgs {
 
 /// Changes every store that is there. One that cannot be changed keeps no other back, and is a failure in the end.
 pub(super) async fn change(args: TrustArgs, wish: Wish) -> Result<(), Failure> {
-    let (_, authority) = configured(&args.config.config)?;
+    let (_, authority) = configured(&args.config.path()?)?;
     let short: String = authority.fingerprint().chars().filter(char::is_ascii_alphanumeric).take(12).collect();
     let short = short.to_ascii_lowercase();
     let changes = changes(&args, wish, &short)?;

@@ -71,8 +71,8 @@ struct Obtained {
 }
 
 pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
-    let path = args.file.as_ref().unwrap_or(&args.config.config);
-    let config = match Config::load_without_listeners(path) {
+    let named = args.file.clone().map_or_else(|| args.config.find(), Ok);
+    let config = match named.and_then(|path| Config::load_without_listeners(&path)) {
         Ok(mut config) => {
             if config.listeners.is_empty() {
                 config.warnings.push(Problem::no_listeners());

@@ -61,7 +61,7 @@ pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
     if args.unset {
         return unset(args, before);
     }
-    let mut config = Config::load_without_secrets(&args.config.config).map_err(Failure::Config)?;
+    let mut config = Config::load_without_secrets(&args.config.path()?).map_err(Failure::Config)?;
     let listener = listener(&config, args.listener.as_deref())?.cloned();
     let address = listener.as_ref().map(address).transpose()?;
     let proxy = match (&listener, address) {

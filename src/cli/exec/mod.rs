@@ -38,7 +38,7 @@ pub(super) use self::process::current;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn exec(args: ExecArgs) -> Result<ExitCode, Failure> {
-    let config = args.single.config_or(|| load_without_listeners(&args.config.config), "127.0.0.1:0", "127.0.0.1:0")?;
+    let config = args.single.config_or(|| load_without_listeners(&args.config), "127.0.0.1:0", "127.0.0.1:0")?;
     let mut marks = vec![mark(&config)];
     let mut config = beside(config, &args.beside)?;
     way_out::keep(&mut config, &current)?;

@@ -44,7 +44,7 @@ fn provider(name: &str) -> Result<Provider, String> {
 
 /// Nothing is overwritten: the file is made or the command fails.
 pub(super) fn init(args: &InitArgs) -> Result<(), Failure> {
-    let path = &args.config.config;
+    let path = &args.config.to_write()?;
     // Said before anybody has answered anything.
     if path.exists() {
         return Err(there_already(path));
@@ -57,8 +57,10 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Failure> {
         args.told.answer(&mut draft)?;
         draft
     };
-    if !is_found(path) {
-        draft.in_file(path);
+    match args.config.profile() {
+        Some(name) => draft.in_profile(name),
+        None if is_found(path) => {}
+        None => draft.in_file(path),
     }
     write(path, &draft.text())?;
     let examples = draft.has_examples();

@@ -42,7 +42,7 @@ pub(super) struct RunArgs {
 
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let addresses = Addresses { forward: args.forward, reverse: args.reverse, admin: args.admin };
-    let config = args.single.config_at(|| load(&args.config.config), addresses)?;
+    let config = args.single.config_at(|| load(&args.config), addresses)?;
     no_core_dumps();
     hide();
     crate::descriptors::raise();

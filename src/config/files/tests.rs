@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use crate::config::testing::keep;
 use crate::config::{Config, ConfigFile, STARTER};
 
 struct Folder(tempfile::TempDir);
@@ -7,6 +8,7 @@ struct Folder(tempfile::TempDir);
 impl Folder {
     fn with(files: &[(&str, &str)]) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
+        keep(folder.path());
         for (name, text) in files {
             folder.write(name, text);
         }

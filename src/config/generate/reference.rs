@@ -9,7 +9,8 @@ Every key of `proxy.toml`. This page is made by `attache schema --format markdow
 comes from too, and a test holds that against what attache reads; to change it, change `src/config/generate/keys.txt`.
 An annotated file to copy from is [proxy.toml](../proxy.toml).
 
-The file is `--config FILE`, else `$ATTACHE_CONFIG`, else `./proxy.toml`. `attache check` says everything that is wrong with it in
+The file is `-p NAME` (`~/.config/attache/NAME.toml`) or `--config FILE`, else `$ATTACHE_CONFIG`, else `./proxy.toml`, else
+`~/.config/attache/proxy.toml`. `attache check` says everything that is wrong with it in
 one go, with line and column. Paths in it are relative to it. An unknown key is an error.
 
 For completion and checks while typing, in editors that have Taplo (\"Even Better TOML\"):

@@ -3,6 +3,7 @@
 pub(super) mod document;
 pub(super) mod error;
 pub(super) mod file;
+pub(super) mod hosts;
 pub(super) mod mistakes;
 pub(super) mod named;
 pub(super) mod reader;

@@ -67,7 +67,7 @@ fn present(file: &File<'_>, source: &SecretSource) -> Option<Secret> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::testing::{parse_in, problems_in};
+    use crate::config::testing::{keep, parse_in, problems_in};
     use crate::secret::SecretSource;
     use crate::tls::MinVersion;
     use rcgen::{CertificateParams, KeyPair};
@@ -76,6 +76,7 @@ mod tests {
     /// `a.pem` and `b.pem` with keys in `a.key` and `b.key`, `old.pem` for `a.key`, and `both.pem`.
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
+        keep(folder.path());
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         let mut params = CertificateParams::new(["client".to_owned()]).unwrap();
         let [a, b] = [(); 2].map(|()| KeyPair::generate().unwrap());

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::config::syntax::error::ProblemKind;
+use crate::config::syntax::hosts::{nearly_right, with_host};
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::{Spanned, Value};
@@ -161,6 +162,9 @@ pub(crate) fn address(table: &mut TableReader<'_>) -> Option<Spanned<ListenAddre
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Some(Spanned { at, value: ListenAddress::Tcp(address) });
     }
+    if nearly_right(&value) {
+        return None;
+    }
     match text.rsplit_once(':') {
         Some((host, port)) if host.eq_ignore_ascii_case("localhost") => match port.parse() {
             // Not looked up: a name that resolves to two addresses would be two sockets.
@@ -198,8 +202,7 @@ fn accepted_hosts(value: &Value<'_>) -> Option<AcceptedHosts> {
         return value.choice(&[("any", ())], &[]).map(|()| AcceptedHosts::Any);
     }
     let host = |entry: &Value<'_>| {
-        entry
-            .parsed(Host::parse, "write a host name or an IP address, without scheme, port or \"*\"")
+        with_host(entry, Host::parse, "write a host name or an IP address, without scheme, port or \"*\"")
             .map(|host| host.to_string())
     };
     Some(AcceptedHosts::Listed(value.list()?.iter().filter_map(host).collect()))

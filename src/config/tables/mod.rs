@@ -10,6 +10,7 @@ pub(super) mod intercept;
 pub(super) mod limits;
 pub(super) mod listeners;
 pub(super) mod parent_proxy;
+mod secret_file;
 pub(super) mod secrets;
 pub(super) mod telemetry;
 pub(super) mod upstreams;

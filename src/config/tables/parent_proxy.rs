@@ -1,5 +1,6 @@
 //! `via` and `no_proxy`: the proxy of a network that has one.
 
+use crate::config::syntax::hosts::with_host;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::Value;
@@ -75,7 +76,7 @@ pub(crate) fn proxy(value: &Value<'_>, key: &'static str) -> Option<ParentProxyS
 
 /// Other programs write a proxy's URL with a slash at its end.
 fn url(value: &Value<'_>) -> Option<Origin> {
-    value.parsed(|text| text.strip_suffix('/').unwrap_or(text).parse(), REMEDY)
+    with_host(value, |text| text.strip_suffix('/').unwrap_or(text).parse(), REMEDY)
 }
 
 /// RFC 7617 section 2: a colon ends the user name. No control character may stand in it.

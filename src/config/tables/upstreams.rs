@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 
+use crate::config::syntax::hosts::with_host;
 use crate::config::syntax::reader::{TableReader, set};
 use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::{Spanned, Value};
@@ -125,7 +126,8 @@ const ON_TOKEN_ERROR: [(&str, OnTokenError); 2] = [("fail", OnTokenError::Fail),
 const HTTP: [(&str, HttpScheme); 2] = [("upgrade", HttpScheme::Upgrade), ("refuse", HttpScheme::Refuse)];
 
 fn origin(value: &Value<'_>) -> Option<OriginPattern> {
-    value.parsed(
+    with_host(
+        value,
         str::parse,
         "write scheme, host and perhaps port, such as \"https://api.example.com\" or \"https://*.example.com\"",
     )
@@ -144,7 +146,7 @@ fn origin_from(value: &Value<'_>, origin: Option<&OriginPattern>) -> Option<Stri
 
 fn connect(value: &Value<'_>) -> Option<ConnectTo> {
     const REMEDY: &str = "write the host and the port to dial, such as \"10.0.0.5:8443\"";
-    let authority = value.parsed(Authority::parse, REMEDY)?;
+    let authority = with_host(value, Authority::parse, REMEDY)?;
     let Some(port) = authority.port else { return value.wrong("has no port", REMEDY) };
     let host = value.parsed(|_text| Host::parse(&authority.host), REMEDY)?;
     Some(ConnectTo { host, port })
@@ -203,8 +205,9 @@ fn status(value: &Value<'_>) -> Option<StatusCode> {
 
 fn tls_settings(mut table: TableReader<'_>) -> TlsSettings {
     let ca_file = table.get("ca_file").and_then(|value| value.certificates());
-    let name =
-        |value: Value<'_>| value.parsed(Host::parse, "write the host name in the server's certificate, without a port");
+    let name = |value: Value<'_>| {
+        with_host(&value, Host::parse, "write the host name in the server's certificate, without a port")
+    };
     let server_name = table.get("server_name").and_then(name).map(|host| host.bare().to_owned());
     let identity = client_identity(&mut table);
     let mut min_version = MinVersion::default();

@@ -34,7 +34,11 @@ impl Finished {
 impl Folder {
     /// An empty folder.
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), env: Vec::new() }
+        let folder = tempfile::tempdir().unwrap();
+        // A secret in it is read by nobody else, and that is not warned of.
+        #[cfg(unix)]
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        Self { folder, env: Vec::new() }
     }
 
     /// With this `proxy.toml`.

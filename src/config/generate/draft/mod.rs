@@ -137,6 +137,11 @@ impl Draft {
         self.places.file = Some(path.to_owned());
     }
 
+    /// The profile that it will be.
+    pub(crate) fn in_profile(&mut self, name: &str) {
+        self.places.profile = Some(name.to_owned());
+    }
+
     /// A name that fits: the provider's where it is one API, else the origin's first label that says something.
     pub(crate) fn name(&self) -> String {
         match self.provider {

@@ -29,13 +29,22 @@ pub(super) struct Places {
     pub(super) address: Option<String>,
     pub(super) secret: Option<SecretPlace>,
     pub(super) file: Option<PathBuf>,
+    pub(super) profile: Option<String>,
     /// The secret is a key file of the provider's.
     pub(super) key_file: bool,
 }
 
 impl Default for Places {
     fn default() -> Self {
-        Self { name: NAME.into(), origin: ORIGIN.into(), address: None, secret: None, file: None, key_file: false }
+        Self {
+            name: NAME.into(),
+            origin: ORIGIN.into(),
+            address: None,
+            secret: None,
+            file: None,
+            profile: None,
+            key_file: false,
+        }
     }
 }
 
@@ -53,7 +62,9 @@ impl Places {
     }
 
     pub(super) fn steps(&self) -> [(String, &'static str); 3] {
-        let config = self.file.as_deref().map(|path| format!(" --config {}", in_shell(path))).unwrap_or_default();
+        let file = self.file.as_deref().map(|path| format!(" --config {}", in_shell(path)));
+        let profile = self.profile.as_deref().map(|name| format!(" -p {name}"));
+        let config = profile.or(file).unwrap_or_default();
         let secret = match &self.secret {
             Some(SecretPlace::File(path)) if self.key_file => (key_file_step(&path.display().to_string()), ""),
             None if self.key_file => (key_file_step(KEY_FILE), ""),

@@ -5,6 +5,7 @@ mod servers;
 use std::time::Duration;
 
 use crate::config::syntax::error::ProblemKind;
+use crate::config::syntax::hosts::with_host;
 use crate::config::syntax::reader::{TableReader, set};
 use crate::config::syntax::value::Value;
 use crate::config::tables::client_identity::client_identity;
@@ -122,8 +123,9 @@ fn sentinel(mut table: TableReader<'_>) -> Option<SentinelSettings> {
 fn tls(value: &Value<'_>, servers: Option<&Servers>) -> Option<StoreTlsSettings> {
     let mut table = TableReader::from_value(value)?;
     let ca_file = table.get("ca_file").and_then(|value| value.certificates());
-    let name =
-        |value: Value<'_>| value.parsed(Host::parse, "write the host name in the server's certificate, without a port");
+    let name = |value: Value<'_>| {
+        with_host(&value, Host::parse, "write the host name in the server's certificate, without a port")
+    };
     let server_name = table.get("server_name").and_then(name).map(|host| host.bare().to_owned());
     let identity = client_identity(&mut table);
     table.finish();

@@ -2,13 +2,14 @@
 
 use url::Url;
 
+use crate::config::syntax::hosts::with_host;
 use crate::config::syntax::value::Value;
 use crate::oauth::{EndpointUrl, UnfitUrl};
 
 /// RFC 6749 section 3.2. The URL is never repeated: it may hold a password.
 pub(crate) fn endpoint_url(value: &Value<'_>) -> Option<Url> {
     const REMEDY: &str = "write the URL that issues tokens, beginning with https://";
-    let url = value.parsed(Url::parse, REMEDY)?;
+    let url = with_host(value, Url::parse, REMEDY)?;
     match EndpointUrl::new(url.clone()) {
         Ok(_fit) => {}
         Err(UnfitUrl::NoHost) => return value.wrong("has no host that can be called", REMEDY),
