@@ -102,7 +102,9 @@ function throughAgent(agent, secure) {
   const own = agent.prototype.createConnection;
   agent.prototype.createConnection = function createConnection(...args) {
     const [options, done] = args;
-    const to = typeof options === 'object' && typeof done === 'function' ? route(options, secure) : null;
+    // Newer versions read the variables for this Agent (NODE_USE_ENV_PROXY, or the program asked for it).
+    const itself = this.options && this.options.proxyEnv;
+    const to = !itself && typeof options === 'object' && typeof done === 'function' ? route(options, secure) : null;
     if (!to) return own.apply(this, args);
     tunnel(to, (error, socket) => {
       if (error) return done(error);

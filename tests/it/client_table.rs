@@ -1,6 +1,8 @@
 //! The table of docs/clients.md, row by row: each program, unmodified, on each of four ways to attache. What the table says does
 //! not work must not work either: programs get better, and then the table has to.
 
+use std::process::Command;
+
 use crate::clients::{World, installed, python, there_is};
 use crate::support::Finished;
 
@@ -38,6 +40,12 @@ const BASE_URL: Marks = [No, No, No, Yes];
 /// Node.js 20.
 const BY_PRELOAD: Marks = [Preload, Preload, No, Yes];
 
+/// A version that reads no variable: those from 22.21 on do.
+fn is_node_20() -> bool {
+    let version = Command::new("node").arg("--version").output();
+    version.is_ok_and(|version| version.stdout.starts_with(b"v20.") || version.stdout.starts_with(b"v18."))
+}
+
 /// A row: what the first cell begins with, what tells whether the program is there, and how it gets a URL, which comes last.
 struct Row<'a> {
     name: &'a str,
@@ -58,7 +66,9 @@ impl Row<'_> {
 
     async fn goes(&self, world: &World, way: usize, mark: Mark) {
         let plain = self.go(world, way, &[]).await;
-        assert_eq!(came(&plain), mark == Yes, "{} on way {way}: {plain:?}", self.name);
+        // Newer versions of Node.js read the variables, for some of these.
+        let by_itself = mark == Preload && !is_node_20();
+        assert!(by_itself || came(&plain) == (mark == Yes), "{} on way {way}: {plain:?}", self.name);
         if mark == Preload {
             let loaded = self.go(world, way, &["--node-preload"]).await;
             assert!(came(&loaded), "{} on way {way}, preloaded: {loaded:?}", self.name);
@@ -216,11 +226,6 @@ async fn python_and_its_libraries() {
 
 #[tokio::test]
 async fn node_and_its_libraries() {
-    // From 22.21 on it reads the variables itself.
-    let twenty = "process.exit(process.versions.node.startsWith('20.') ? 0 : 1)";
-    if !there_is("node", &["-e", twenty]) {
-        return;
-    }
     let modules = installed("node_modules").display().to_string();
     let s3 = "const {S3Client,GetObjectCommand:G}=require(process.argv[1]+'/@aws-sdk/client-s3');\
               new S3Client({endpoint:process.argv[2],region:'x',forcePathStyle:true,credentials:{accessKeyId:'a',secretAccessKey:'b'}})\
@@ -263,7 +268,7 @@ async fn node_and_its_libraries() {
         ("undici", "undici", undici, EVERYWHERE),
     ] {
         let require = format!("require('{modules}/{library}')");
-        let check: &[&str] = if library.is_empty() { &["node", "-e", "1"] } else { &["node", "-e", &require] };
+        let check: &[&str] = if library.is_empty() { &["node", "--version"] } else { &["node", "-e", &require] };
         hold(&[Row { name, check, command: &["node", "-e", script, &modules], marks }]).await;
     }
 }

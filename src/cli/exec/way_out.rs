@@ -62,6 +62,7 @@ fn except(rules: &str) -> Vec<NoProxyRule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dial::Host;
 
     #[test]
     fn a_proxy_is_read_as_other_programs_read_it() {
@@ -86,7 +87,7 @@ mod tests {
     fn this_machine_and_what_is_named_goes_past_it() {
         let rules = except("corp.test, 10.0.0.0/8,,nonsense?");
         assert_eq!(rules.len(), 3, "{rules:?}");
-        let covers = |host: &str| rules.iter().any(|rule| rule.covers(&host.parse().unwrap(), 443));
+        let covers = |host: &str| rules.iter().any(|rule| rule.covers(&Host::parse(host).unwrap(), 443));
         assert!(covers("localhost") && covers("127.0.0.1") && covers("a.corp.test") && covers("10.1.2.3"));
         assert!(!covers("example.test"));
     }
