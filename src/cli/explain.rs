@@ -20,8 +20,8 @@ Examples:
   attache explain GET /v1/orders --caller billing            as one of the listener's callers"
 )]
 pub(super) struct ExplainArgs {
-    /// The method, GET if it is left out, and a URL, a path on a base URL, or HOST:PORT for CONNECT.
-    #[arg(required = true, num_args = 1..=2, value_names = ["METHOD", "URL"])]
+    /// The method, GET if it is left out; then a URL, a path on a base URL, or HOST:PORT for CONNECT.
+    #[arg(required = true, num_args = 1..=2, value_name = "[METHOD] URL")]
     request: Vec<String>,
     #[command(flatten)]
     config: ConfigArg,

@@ -113,7 +113,7 @@ mod tests {
             page(&command),
             ".SH \"EXAMPLES\"\n.nf\n  x \\-\\-go \\e\n      .y\n\nMore.\n.fi\n\
              .SH \"ENVIRONMENT\"\n.TP\n\\fBX_CONFIG\\fR\nA file.\n\
-             .SH \"FILES\"\n.TP\n\\fB./proxy.toml\\fR\nThe configuration, unless \\-\\-config or ATTACHE_CONFIG names another.\n\
+             .SH \"FILES\"\n.TP\n\\fB\\&./proxy.toml\\fR\nThe configuration, unless \\-\\-config or ATTACHE_CONFIG names another.\n\
              .SH \"EXIT STATUS\"\n"
                 .to_owned()
                 + ".TP\n\\fB0\\fR\nDone.\n.TP\n\\fB1\\fR\nFailed: stderr says of what, or with \\-\\-json stdout.\n\

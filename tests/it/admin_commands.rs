@@ -57,7 +57,10 @@ async fn a_failed_credential_is_shown_with_its_next_step() {
 
     let status = folder.run(&["status", "--admin", &admin]).await;
     assert_eq!(status.code, Some(0));
-    assert!(status.stdout.contains("failed") && status.stdout.contains("last error"), "{status:?}");
+    assert!(
+        status.stdout.contains("failed") && status.stdout.contains("needs attention\n  credential key"),
+        "{status:?}"
+    );
     assert!(status.stdout.contains("next step"), "{status:?}");
     let ready = folder.run(&["health", "--ready", "--admin", &admin]).await;
     assert_eq!(ready.code, Some(1), "{ready:?}");
