@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::clients::there_is;
+use crate::clients::{python, there_is};
 use crate::support::{
     Asked, Finished, Folder, Reply, Running, Scripted, TestCa, TlsFront, TokenServer, credential, namespace, real_time,
     skipped, until, upstream,
@@ -113,6 +113,9 @@ fn everybody() -> Vec<Who> {
 #[tokio::test]
 async fn programs_that_know_no_proxy_get_their_tokens() {
     let everybody = everybody();
+    if everybody.is_empty() {
+        return;
+    }
     let world = World::new().await;
     let local = world.api.origin();
     let plain = "import socket, sys\ns = socket.create_connection((sys.argv[1], 80), timeout=9)\n\
@@ -124,7 +127,8 @@ async fn programs_that_know_no_proxy_get_their_tokens() {
                print(b''.join(iter(lambda: s.recv(999), b'')).decode())";
     let node = "const url = process.argv[1]; require(url.split(':')[0])\
                 .get(url, { agent: false }, answer => answer.pipe(process.stdout)).on('error', console.error)";
-    let clients: [&[&str]; 9] = [
+    let php = "echo file_get_contents($argv[1]);";
+    let clients: [&[&str]; 11] = [
         &["curl", "-sS", "--noproxy", "*", "http://api.test/v1"],
         &["curl", "-sS", "--noproxy", "*", "https://api.test/v1"],
         &["curl", "-sS", "https://api.test/v1"],
@@ -132,9 +136,20 @@ async fn programs_that_know_no_proxy_get_their_tokens() {
         &["curl", "-sS", "--noproxy", "*", &local],
         &["python3", "-c", plain, "api.test"],
         &["python3", "-c", tls, "api.test"],
+        &["php", "-r", php, "http://api.test/v1"],
+        &["php", "-r", php, "https://api.test/v1"],
         &["node", "-e", node, "http://api.test/v1"],
         &["node", "-e", node, "https://api.test/v1"],
     ];
+    // Another user may not come to where it is installed.
+    let (python, tornado) =
+        (python(), "import sys, tornado.httpclient as t\nprint(t.HTTPClient().fetch(sys.argv[1]).body.decode())");
+    if there_is(&python, &["-c", "import tornado"]) {
+        for url in ["http://api.test/v1", "https://api.test/v1"] {
+            let finished = world.run(Who::Us, &[&python, "-c", tornado, url]).await;
+            assert!(finished.code == Some(0) && finished.stdout.contains(BODY), "tornado {url}: {finished:?}");
+        }
+    }
     for who in everybody {
         for client in clients.iter().filter(|client| there_is(client[0], &["--version"])) {
             let finished = world.run(who, client).await;
@@ -290,6 +305,53 @@ async fn signals_reach_the_command_and_its_end_is_ours() {
             assert_eq!(finished.code, Some(code), "{who:?} {signal}: {finished:?}");
         }
     }
+}
+
+/// Plays a terminal, at which a person types Ctrl-Z, `fg`, an answer, and Ctrl-C.
+const TERMINAL: &str = r#"
+import os, pty, sys
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp("env", ["env", "PS1=$ ", "bash", "--norc", "--noediting", "-i"])
+said = b""
+def until(text):
+    global said
+    while text not in said:
+        said += os.read(terminal, 1000)
+    said = said.split(text, 1)[1]
+until(b"$ ")
+os.write(terminal, b"./attache exec --isolate -- sh asking\n")
+until(b"ready")
+os.write(terminal, b"\x1a")
+until(b"topped")
+until(b"$ ")
+os.write(terminal, b"fg\n")
+until(b"asking")
+os.write(terminal, b"word\n")
+until(b"got word")
+os.write(terminal, b"\x03")
+until(b"heard 1")
+until(b"$ ")
+os.write(terminal, b"exit $?\n")
+while True:
+    try:
+        if not os.read(terminal, 1000): break
+    except OSError:
+        break
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+
+#[tokio::test]
+async fn a_person_at_the_terminal_notices_nothing() {
+    if everybody().is_empty() || !there_is("python3", &["--version"]) {
+        return;
+    }
+    let world = World::new().await;
+    let asking =
+        "trap 'n=$((n+1)); echo heard $n; exit 4' INT\necho ready; read x; echo got $x; while :; do sleep 0.05; done";
+    world.folder.write("asking", asking);
+    let finished = world.folder.start_program("python3", &["-c", TERMINAL], "").finish().await;
+    assert_eq!(finished.code, Some(4), "{finished:?}");
 }
 
 #[tokio::test]
