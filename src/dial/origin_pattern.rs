@@ -67,6 +67,9 @@ impl FromStr for OriginPattern {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (scheme, authority) = split_origin(text)?;
         let Some(suffix) = authority.strip_prefix("*.") else {
+            if authority.contains('*') {
+                return Err(InvalidAuthority("\"*.\" in front of a domain is the only wildcard, for one label"));
+            }
             return Origin::from_str(text).map(Self::Exact);
         };
         let authority = Authority::parse(suffix)?;
@@ -90,6 +93,8 @@ mod tests {
             assert!(!pattern.covers_host(host), "{host}");
         }
         assert!("https://*.com".parse::<OriginPattern>().is_err());
-        assert!("https://a.*.com".parse::<OriginPattern>().is_err());
+        for wrong in ["https://a.*.com", "https://api-*.example.com", "https://*"] {
+            assert!(wrong.parse::<OriginPattern>().unwrap_err().to_string().contains("the only wildcard"), "{wrong}");
+        }
     }
 }

@@ -80,7 +80,8 @@ impl Endpoint {
     ) -> Result<Answer<'h>, TokenError> {
         let requested_at = Instant::now();
         let received = self.connections.exchange(outgoing, MAX_ANSWER).await;
-        let Received { head, body, whole } = received.map_err(|failure| failed(host, &failure, requested_at))?;
+        let Received { head, body, whole } =
+            received.map_err(|failure| failed(host, outgoing.url, &failure, requested_at))?;
         let (status, headers) = (head.status, head.headers);
         tracing::debug!(
             target: "attache::token",
@@ -129,8 +130,8 @@ impl Endpoint {
     }
 }
 
-fn failed(host: &str, failure: &Failure, requested_at: Instant) -> TokenError {
-    let error = failure::explain(host, failure);
+fn failed(host: &str, url: &Url, failure: &Failure, requested_at: Instant) -> TokenError {
+    let error = failure::explain(host, url.scheme() == "http", failure);
     tracing::debug!(
         target: "attache::token",
         endpoint = %host,

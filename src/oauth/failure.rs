@@ -10,9 +10,13 @@ use crate::token::{About, TokenError, TokenErrorKind};
 
 const CHECK_PORT: &str = "check the scheme and the port in token_endpoint";
 
+/// For an endpoint that is asked in clear.
+const PERHAPS_TLS: &str = "perhaps it speaks TLS: write https:// in token_endpoint, or check the port";
+
 /// The error of a token request whose transport failed. Trying again can always help: machines come back, and names and
 /// certificates are mended without notice.
-pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
+pub(super) fn explain(host: &str, in_clear: bool, failure: &Failure) -> TokenError {
+    let port = if in_clear { PERHAPS_TLS } else { CHECK_PORT };
     let failed = |message: String| TokenError::new(TokenErrorKind::Transient, message);
     match failure {
         Failure::Dial(error) => {
@@ -31,11 +35,10 @@ pub(super) fn explain(host: &str, failure: &Failure) -> TokenError {
         Failure::Http(error) if identity_refused(error).is_some() => {
             failed(format!("no TLS connection to {host}: {}", identity_refused(error).unwrap_or_default()))
         }
-        Failure::Http(error) if error.is_parse() => {
-            failed(format!("what {host} answers is no HTTP")).with_remedy(CHECK_PORT)
-        }
+        Failure::Http(error) if error.is_parse() => failed(format!("what {host} answers is no HTTP")).with_remedy(port),
         Failure::Http(_) | Failure::Cut => {
             failed(format!("the connection to {host} broke before its answer was complete"))
+                .with_remedy(in_clear.then_some(PERHAPS_TLS))
         }
         Failure::Unsaid => failed(format!("{host} closes each connection before it takes the token request"))
             .with_remedy("see what its own log says"),

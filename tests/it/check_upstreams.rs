@@ -53,11 +53,11 @@ async fn what_a_request_would_fail_of_is_a_failure_with_its_cause_and_next_step(
     let (plain, silent, tls) = (answers.address().port(), api.address().port(), front.address().port());
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for (upstream, error, next_step) in [
-        (format!("origin = \"https://localhost:{tls}\"\n"), "is unknown; if it comes from", "write tls.ca_file"),
+        (format!("origin = \"https://localhost:{tls}\"\n"), "is unknown; if it comes from", "tls.ca_file takes"),
         (
             format!("origin = \"https://127.0.0.1:{tls}\"\n{}", ca.trusted()),
             "the certificate is for localhost, not for 127.0.0.1",
-            "correct the host in origin",
+            "origin a name of the certificate",
         ),
         (
             format!("origin = \"https://localhost:{plain}\"\n"),

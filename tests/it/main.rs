@@ -61,6 +61,7 @@ mod limits;
 mod listener_tls;
 mod local_ca;
 mod metrics;
+mod mistakes;
 
 mod no_leaks;
 mod no_leaks_credentials;

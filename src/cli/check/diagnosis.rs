@@ -29,8 +29,8 @@ impl Diagnosis {
 }
 
 /// Says why there is no token: the error, the likely cause, and what to do.
-pub(super) fn tell(credential: &str, error: &str, kind: &str, diagnosis: Option<&Diagnosis>) -> Result<(), Failure> {
-    talk(format_args!("error: credential {credential:?}: {error} ({kind})"))?;
+pub(super) fn tell(credential: &str, error: &str, diagnosis: Option<&Diagnosis>) -> Result<(), Failure> {
+    talk(format_args!("error: credential {credential:?}: {error}"))?;
     match diagnosis {
         Some(Diagnosis { cause, next_step }) => {
             talk(format_args!("  likely cause: {cause}\n  next step:    {next_step}"))
@@ -49,7 +49,7 @@ pub(in crate::cli) async fn tell_refusal(
         Some(settings) => Some(diagnose(credential, settings, error).await),
         None => None,
     };
-    tell(credential, &error.message, error.kind.as_str(), diagnosis.as_ref())
+    tell(credential, &error.message, diagnosis.as_ref())
 }
 
 /// Looks for the cause of `error`. Makes up to three more token requests where the client itself is refused, or its scope.
@@ -71,7 +71,7 @@ pub(super) async fn diagnose(name: &str, settings: &OAuthSettings, error: &Token
         (Some(About::Client), Some(_)) => client(settings),
         (_, Some("invalid_scope")) => scope(name, settings).await,
         (_, Some(code)) if error.kind == TokenErrorKind::Permanent => by_code(code, settings),
-        _ => by_kind(error),
+        _ => by_kind(error, settings),
     }
 }
 
@@ -149,7 +149,10 @@ async fn scope(name: &str, settings: &OAuthSettings) -> Diagnosis {
         return Diagnosis::new(cause, "have the scope granted to this client there, or correct scope");
     }
     if asked.is_empty() {
-        return Diagnosis::new("the server gives no token without a scope", "write scope = \"…\"");
+        return Diagnosis::new(
+            "the server gives no token without a scope",
+            "write scope = \"…\": what the API's documentation calls its scope, or permission",
+        );
     }
     Diagnosis::new("the server does not know this scope, or not for this client", "correct scope")
 }
@@ -181,6 +184,12 @@ fn by_code(code: &str, settings: &OAuthSettings) -> Diagnosis {
             format!("the grant {} is not allowed for this client", settings.grant.name()),
             "allow it in the client's settings at the authorization server",
         ),
+        "invalid_target" | "access_denied" if settings.audience.is_none() && settings.resource.is_empty() => {
+            Diagnosis::new(
+                "the server wants to be told which API the token is for",
+                "write audience = \"…\" (with some servers resource = \"…\"): the API's identifier there",
+            )
+        }
         "invalid_target" | "access_denied" => Diagnosis::new(
             "the server does not know the audience or resource, or not for this client",
             "compare audience and resource, letter by letter, with the API's identifier there",
@@ -193,12 +202,15 @@ fn by_code(code: &str, settings: &OAuthSettings) -> Diagnosis {
     }
 }
 
-fn by_kind(error: &TokenError) -> Diagnosis {
+fn by_kind(error: &TokenError, settings: &OAuthSettings) -> Diagnosis {
     match error.kind {
         TokenErrorKind::InvalidResponse if error.about == Some(About::Client) => unsaid_client(),
         TokenErrorKind::Transient if error.code.is_some() => Diagnosis::new(
-            "the server says that it is not able to just now, or says it in a word of its own that is not registered",
-            "try again; if it stays so, see what the server's own log says about it",
+            "the server says that it is not able to just now, or says in a word of its own what does not suit it",
+            format!(
+                "try again; if it stays so, look {} up in the server's documentation or log",
+                error.code.as_deref().unwrap_or("it")
+            ),
         ),
         TokenErrorKind::Configuration => Diagnosis::new("nothing was sent", "correct what the message names"),
         TokenErrorKind::Timeout => Diagnosis::new(
@@ -207,19 +219,28 @@ fn by_kind(error: &TokenError) -> Diagnosis {
         ),
         TokenErrorKind::Transient if error.about == Some(About::Certificate) => Diagnosis::new(
             "the server's certificate is not acceptable here: another issuer, another name, or another time",
-            "write ca_file with the issuer's PEM file, or the server's own certificate, or correct the host in token_endpoint; never switch verification off",
+            "do what the message says: ca_file takes the issuer's PEM file or the server's own certificate, token_endpoint a name of the certificate; an expired one is renewed there, by who runs the server",
         ),
         TokenErrorKind::Transient if error.about == Some(About::ParentProxy) => Diagnosis::new(
             "token requests do not get through the proxy that is configured for them",
             "correct proxy in this credential, or ask who runs it; proxy = { url = …, username = …, password = { env = … } } says who asks",
         ),
-        TokenErrorKind::Transient => Diagnosis::new(
-            "the server cannot be reached, or is overloaded",
-            "try again, or follow what the message says",
+        TokenErrorKind::Transient => match &error.remedy {
+            Some(remedy) => {
+                Diagnosis::new("there is no token endpoint at that address, or no way to it", remedy.clone())
+            }
+            None => Diagnosis::new(
+                "the server is down or overloaded just now",
+                "try again later; if it stays so, ask who runs the server",
+            ),
+        },
+        TokenErrorKind::InvalidResponse if settings.server.token_endpoint.is_none() => Diagnosis::new(
+            "what answers there is not the issuer, or something stands before it",
+            "compare issuer with what the server's documentation says, letter by letter, or write token_endpoint in its place",
         ),
         TokenErrorKind::InvalidResponse => Diagnosis::new(
             "what answers there is no token endpoint, or something stands before it",
-            "compare token_endpoint with the server's metadata, or write issuer to have it looked up",
+            "compare token_endpoint with what the server's documentation says, letter by letter, or write issuer to have it looked up",
         ),
         TokenErrorKind::Permanent => unsaid_client(),
         TokenErrorKind::Cancelled | TokenErrorKind::Held | TokenErrorKind::PutOff => {

@@ -217,8 +217,8 @@ fn print(config: &Config, obtained: &[Obtained], cache: Option<&CacheCheck>) -> 
         if let Some(skew) = row.clock_skew.filter(|skew| is_notable(*skew)) {
             talk(format_args!("warning: credential {:?}: {}", row.credential, skew_in_words(skew)))?;
         }
-        if let (Some(error), Some(kind)) = (&row.error, row.kind) {
-            diagnosis::tell(&row.credential, error, kind, row.diagnosis.as_ref())?;
+        if let Some(error) = &row.error {
+            diagnosis::tell(&row.credential, error, row.diagnosis.as_ref())?;
         }
     }
     Ok(())

@@ -96,7 +96,7 @@ fn diagnosis(kind: Kind, through_proxy: bool) -> Diagnosis {
         ),
         Kind::TlsCertificateError => (
             "its certificate is not acceptable here: another issuer, another name, or another time",
-            "write tls.ca_file with the issuer's PEM file, or the server's own certificate, or correct the host in origin; never switch verification off",
+            "do what the message says: tls.ca_file takes the issuer's PEM file or the server's own certificate, origin a name of the certificate; an expired one is renewed there, by who runs the API",
         ),
         Kind::TlsAlertReceived => (
             "the server speaks TLS, and refuses attache's",

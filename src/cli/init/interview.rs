@@ -16,7 +16,7 @@ use crate::config::{Draft, Enter, KEY_FILE, PROVIDERS, Provider, Question, Secre
 /// When the input ends before the last answer.
 pub(super) fn interview(preset: Option<Provider>, input: &mut impl BufRead) -> Result<Draft, Failure> {
     talk(format_args!(
-        "A few questions, which whoever runs the API can answer. Enter takes what stands in brackets; Ctrl-C ends it, and \
+        "A few questions; the people who run the API know the answers. Enter takes what stands in brackets; Ctrl-C ends it, and \
          nothing is written."
     ))?;
     let preset = if preset.is_some() { preset } else { provider(input)? };

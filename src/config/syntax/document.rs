@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use crate::config::syntax::mistakes::Mistake;
+use crate::config::syntax::duplicates::table_at;
+use crate::config::syntax::mistakes::{DUPLICATE, Mistake};
 use crate::config::syntax::tree::Table;
 use crate::secret::Secret;
 
@@ -40,6 +41,7 @@ impl Document {
         let text = self.text.clone();
         let (tree, errors) = DeTable::parse_recoverable(text.expose());
         let mut mistakes = Vec::new();
+        let mut twice = 0..0;
         for error in errors {
             let at = error.span().map(|span| self.base + span.start);
             let line = at.map_or(0, |at| self.position(at).0);
@@ -49,6 +51,13 @@ impl Document {
             }
             self.broken_lines.push(line);
             let offset = error.span().map_or(0, |span| span.start);
+            if error.message() == DUPLICATE {
+                // The keys of a table that stands twice do so, too.
+                if twice.contains(&offset) {
+                    continue;
+                }
+                twice = table_at(text.expose(), offset).unwrap_or(0..0);
+            }
             mistakes.push((at, Mistake::of(error.message(), text.expose(), offset)));
         }
         (Table::of(tree.get_ref(), self.base), mistakes)

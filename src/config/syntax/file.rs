@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::config::syntax::document::Document;
 use crate::config::syntax::error::{ConfigErrors, Problem, ProblemKind};
 use crate::config::syntax::tree::Table;
@@ -168,7 +170,11 @@ impl<'a> File<'a> {
 /// The text of a file. It may hold secrets, so it is not left behind in memory.
 pub(crate) fn read_text(path: &Path) -> Result<Secret, ConfigErrors> {
     use std::io::ErrorKind;
-    std::fs::read_to_string(path).map(Secret::new).map_err(|error| {
+    let failed = |what: String, remedy: &str| ConfigErrors {
+        source: path.display().to_string(),
+        problems: vec![Problem::new(what, remedy)],
+    };
+    let bytes = std::fs::read(path).map_err(|error| {
         let what = format!("the configuration file cannot be read: {error}");
         let remedy = match error.kind() {
             ErrorKind::NotFound => "name a file with --config or ATTACHE_CONFIG, or write one with `attache init`",
@@ -176,10 +182,20 @@ pub(crate) fn read_text(path: &Path) -> Result<Secret, ConfigErrors> {
                 "let this user read the file and enter its folders, or name another with --config"
             }
             ErrorKind::IsADirectory => "name a file in it with --config",
-            ErrorKind::InvalidData => "save it as UTF-8",
             _ => "name another file with --config or ATTACHE_CONFIG",
         };
-        ConfigErrors { source: path.display().to_string(), problems: vec![Problem::new(what, remedy)] }
+        failed(what, remedy)
+    })?;
+    String::from_utf8(bytes).map(Secret::new).map_err(|error| {
+        let bytes = Zeroizing::new(error.into_bytes());
+        // PowerShell's `>` and editors that call it "Unicode" begin so.
+        let is_wide = [[0xff, 0xfe], [0xfe, 0xff]].iter().any(|mark| bytes.starts_with(mark));
+        let what = if is_wide {
+            "the configuration file is UTF-16, which some editors call Unicode"
+        } else {
+            "the configuration file is no text in UTF-8"
+        };
+        failed(what.to_owned(), "save it as UTF-8, or name another with --config")
     })
 }
 

@@ -1,9 +1,8 @@
 //! What is no TOML, in words that a person mends it by. Never the text itself: it may hold a secret.
 
-use toml::de::{DeTable, DeValue};
-
 use crate::config::generate::keys::{Form, tables};
-use crate::config::syntax::words::shortened;
+use crate::config::syntax::duplicates::duplicate;
+use crate::config::syntax::lines::{around, line_at};
 
 /// A mistake in the syntax: what is wrong, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,10 +15,13 @@ impl Mistake {
     /// The parser's sentence about the text at this byte, with what the line tells besides.
     pub(crate) fn of(message: &str, text: &str, offset: usize) -> Self {
         let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-        if what == "duplicate key" {
-            return duplicate(text, offset);
+        if what == DUPLICATE {
+            let (what, remedy) = (duplicate(text, offset), "keep one of the two".to_owned());
+            return Self { what, remedy };
         }
-        if let Some(mistake) = unquoted(line_at(text, offset)) {
+        let line = line_at(text, offset);
+        let another = around(text, offset).and_then(|(before, after)| closed_or_escaped(before, after));
+        if let Some(mistake) = unquoted(line).or_else(|| another_language(line)).or(another) {
             return mistake;
         }
         let remedy = match (what, expected) {
@@ -36,16 +38,10 @@ impl Mistake {
     }
 }
 
-const QUOTES: &str = "put a text between quotes: \"…\"";
+/// What the parser calls a key or table that is there already.
+pub(crate) const DUPLICATE: &str = "duplicate key";
 
-/// The line that holds this byte.
-fn line_at(text: &str, offset: usize) -> &str {
-    let offset = text.floor_char_boundary(offset);
-    // What is not closed is noticed at the line's end.
-    let begin = text[..offset].rfind('\n').map_or(0, |end| end + 1);
-    let end = text[offset..].find('\n').map_or(text.len(), |end| offset + end);
-    &text[begin..end]
-}
+const QUOTES: &str = "put a text between quotes: \"…\"";
 
 /// `key = value` whose value is a text without quotes. The value is shown if it is one of the words that the key knows: any
 /// other may be a secret.
@@ -80,61 +76,50 @@ fn unquoted(line: &str) -> Option<Mistake> {
     Some(Mistake { what: "text stands between quotes".to_owned(), remedy })
 }
 
-/// The key or table that is there already, and where.
-fn duplicate(text: &str, offset: usize) -> Mistake {
-    let mistake = |what: String| Mistake { what, remedy: "keep one of the two".to_owned() };
-    let Some(path) = path_at(text, offset) else { return mistake("duplicate key".to_owned()) };
-    let shown = shortened(&path.join("."));
-    // Of two the parser keeps the later one, so what stands before it is read by itself.
-    let offset = text.floor_char_boundary(offset);
-    let before = &text[..text[..offset].rfind('\n').map_or(0, |end| end + 1)];
-    let (tree, _errors) = DeTable::parse_recoverable(before);
-    match first_place(tree.get_ref(), &path) {
-        Some(first) => mistake(format!("duplicate key: `{shown}` stands in line {} already", line_number(text, first))),
-        None => mistake(format!("duplicate key: `{shown}` stands here twice")),
+/// A line as other formats have it.
+fn another_language(line: &str) -> Option<Mistake> {
+    let mistake = |what: &str, remedy: String| Some(Mistake { what: what.to_owned(), remedy });
+    let line = line.trim_start_matches('\u{feff}').trim();
+    if line.starts_with('{') {
+        return mistake(
+            "this is JSON, and the file has to be TOML",
+            "write [listeners.NAME] and key = \"value\", as `attache init` does".to_owned(),
+        );
+    }
+    let end = line.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_' && letter != '-')?;
+    let (key, rest) = line.split_at_checked(end)?;
+    let rest = rest.trim_start();
+    match rest.strip_prefix('=').map(str::trim_start) {
+        Some(value) if value.starts_with(['“', '”', '„', '«', '‘', '’']) => {
+            mistake("these quotes are typographic ones", format!("write {key} = \"…\", with plain ones"))
+        }
+        Some(_) => None,
+        None if key.is_empty() => None,
+        None if rest == ":" => mistake(
+            "a table has its name in brackets, and this is as YAML has it",
+            "write [listeners.NAME] and key = \"value\", as `attache init` does".to_owned(),
+        ),
+        None => mistake("a key and its value have \"=\" between them", format!("write {key} = \"…\"")),
     }
 }
 
-/// The whole path of the key that a line writes, from the header above it.
-fn path_at(text: &str, offset: usize) -> Option<Vec<String>> {
-    let line = line_at(text, offset);
-    if line.trim_start().starts_with('[') {
-        return keys_of(&format!("{line}\n"));
+/// A text between quotes that does not end, or whose backslashes are taken for something else.
+fn closed_or_escaped(before: &str, after: &str) -> Option<Mistake> {
+    let value = before.split_once('=').map_or(before, |(_, value)| value);
+    let in_text = value.matches('"').count() % 2 == 1;
+    // The parser stops at most a letter behind the backslash.
+    let escapes = after.starts_with('\\') || before.chars().rev().take(2).any(|letter| letter == '\\');
+    if in_text && escapes {
+        return Some(Mistake {
+            what: "a backslash between double quotes stands for something else".to_owned(),
+            remedy: "write single quotes instead ('C:\\folder\\file'), or each backslash twice".to_owned(),
+        });
     }
-    let above = text[..text.floor_char_boundary(offset)].lines().rev();
-    let header = above.map(str::trim_start).find(|line| line.starts_with('['));
-    let mut path = header.map_or_else(|| Some(Vec::new()), |header| keys_of(&format!("{header}\n")))?;
-    path.extend(keys_of(&format!("{} = 0\n", line.split_once('=')?.0))?);
-    Some(path)
-}
-
-/// The keys of a text with one path in it, by the parser.
-fn keys_of(text: &str) -> Option<Vec<String>> {
-    let (tree, errors) = DeTable::parse_recoverable(text);
-    let mut path = Vec::new();
-    let mut table = errors.is_empty().then_some(tree.get_ref());
-    while let Some((key, value)) = table.and_then(|table| table.iter().next()) {
-        path.push(key.get_ref().as_ref().to_owned());
-        table = value.get_ref().as_table();
-    }
-    Some(path).filter(|path| !path.is_empty())
-}
-
-/// Where a path was written first.
-fn first_place(tree: &DeTable<'_>, path: &[String]) -> Option<usize> {
-    let (last, tables) = path.split_last()?;
-    let mut table = tree;
-    for name in tables {
-        table = match table.get(name.as_str())?.get_ref() {
-            DeValue::Table(table) => table,
-            _ => return None,
-        };
-    }
-    table.get_key_value(last.as_str()).map(|(key, _)| key.span().start)
-}
-
-fn line_number(text: &str, offset: usize) -> usize {
-    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+    let quote = ['"', '\''].into_iter().find(|quote| value.trim_start().starts_with(*quote))?;
+    (after.is_empty() && value.matches(quote).count() == 1).then(|| Mistake {
+        what: "the text has no quote at its end".to_owned(),
+        remedy: format!("write {quote} there"),
+    })
 }
 
 #[cfg(test)]
@@ -169,18 +154,20 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_twice_is_named_with_its_first_place() {
-        let found = first("[admin]\naddress = \"127.0.0.1:1\"\naddress = \"127.0.0.1:2\"\n");
-        assert_eq!(
-            found,
-            "proxy.toml:3:1: duplicate key: `admin.address` stands in line 2 already; keep one of the two"
-        );
-        let found = first("[upstreams.a]\norigin = \"https://a.test\"\n\n[upstreams.a]\norigin = \"https://b.test\"\n");
-        assert!(
-            found.starts_with("proxy.toml:4:") && found.contains("`upstreams.a` stands in line 1 already; "),
-            "{found}"
-        );
-        let found = first("[limits]\n[admin]\n[limits]\n");
-        assert!(found.contains("`limits` stands in line 1 already; "), "{found}");
+    fn other_formats_and_open_texts_are_told_apart() {
+        for (text, remedy) in [
+            ("mode: \"forward\"\n", "have \"=\" between them; write mode = \"…\""),
+            ("mode \"forward\"\n", "have \"=\" between them; write mode = \"…\""),
+            ("listeners:\n", "as YAML has it; write [listeners.NAME] and key = \"value\", as `attache init` does"),
+            ("{ \"a\": 1 }\n", "has to be TOML; write [listeners.NAME] and key = \"value\", as `attache init` does"),
+            ("mode = “forward”\n", "typographic ones; write mode = \"…\", with plain ones"),
+            ("mode = \"forward\n", "has no quote at its end; write \" there"),
+            ("mode = 'forward\n", "has no quote at its end; write ' there"),
+            ("a = \"C:\\Users\"\n", "('C:\\folder\\file'), or each backslash twice"),
+            ("a = { b = \"C:\\me\" }\n", "('C:\\folder\\file'), or each backslash twice"),
+        ] {
+            let found = first(text);
+            assert!(found.ends_with(remedy), "{found}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Words in messages: the nearest to a misspelt one, and lists of them.
 
 /// The candidate that a misspelt word is most likely meant to be, if one is near enough.
-pub(crate) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str> + Clone) -> Option<&'c str> {
     let word = word.to_lowercase().replace('-', "_");
     let letters = word.chars().count();
     candidates
+        .clone()
         .map(|candidate| {
             let part =
                 letters >= 4 && (candidate.contains(&word) || (candidate.len() >= 4 && word.contains(candidate)));
@@ -14,6 +15,29 @@ pub(crate) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>)
         .filter(|(distance, _)| *distance <= (letters / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+        .or_else(|| of_other_programs(&word, candidates))
+}
+
+/// What other programs call it.
+const ELSEWHERE: [(&str, &str); 14] = [
+    ("url", "origin"),
+    ("uri", "origin"),
+    ("base_url", "origin"),
+    ("host", "origin"),
+    ("target", "origin"),
+    ("server", "origin"),
+    ("url", "token_endpoint"),
+    ("token_url", "token_endpoint"),
+    ("token_uri", "token_endpoint"),
+    ("id", "client_id"),
+    ("app_id", "client_id"),
+    ("password", "client_secret"),
+    ("listen", "address"),
+    ("port", "address"),
+];
+
+fn of_other_programs<'c>(word: &str, mut candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    candidates.find(|candidate| ELSEWHERE.contains(&(word, *candidate)))
 }
 
 /// `a`, `b`, `c`
@@ -49,6 +73,8 @@ mod tests {
         assert_eq!(suggestion("client-id"), Some("client_id"));
         assert_eq!(suggestion("secret"), Some("client_secret"));
         assert_eq!(suggestion("token_endpiont"), Some("token_endpoint"));
+        assert_eq!(suggestion("token_url"), Some("token_endpoint"));
+        assert_eq!(suggestion("id"), Some("client_id"));
         assert_eq!(suggestion("colour"), None);
         assert_eq!(suggestion("x"), None);
     }

@@ -233,7 +233,10 @@ fn environment(value: &Value<'_>) -> Option<SecretSource> {
     let name = value.text()?;
     let usual = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !usual || name.starts_with(|first: char| first.is_ascii_digit()) {
-        return value.wrong("is not the name of an environment variable", "write a name of letters, digits and _");
+        return value.wrong(
+            "is not the name of an environment variable",
+            "write a name of letters, digits and _; the secret itself belongs into that variable, and not here",
+        );
     }
     value.file.variables.borrow_mut().insert(name.to_owned());
     Some(SecretSource::Env(name.to_owned()))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The texts of one folder below `tests/snapshots`, each in a file of its own. With `UPDATE_SNAPSHOTS=1` what is different
-/// is written, and the test fails all the same: somebody has to read it first.
+/// is written, and the test fails all the same: a person has to read it first.
 pub struct Snapshots {
     folder: PathBuf,
     seen: BTreeSet<String>,

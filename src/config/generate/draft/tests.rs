@@ -93,7 +93,7 @@ fn a_preset_with_another_environment_has_its_origin() {
     let mut draft = Draft::new(Some(Provider::Paypal));
     draft.answer("credentials", "environment", "live");
     assert!(draft.text().contains("= \"https://api-m.paypal.com\""), "{}", draft.text());
-    // What is only likely stays marked until somebody has taken it.
+    // What is only likely stays marked until a person has taken it.
     let mut draft = Draft::new(Some(Provider::Auth0));
     draft.answer("credentials", "audience", "https://api.things.test/");
     let text = draft.text();

@@ -220,8 +220,8 @@ mod tests {
             ("https://sentinel:sentinel@login.test/token", "has a user name or password"),
             ("https://login.test/token#sentinel", "has a fragment"),
             ("ftp://login.test/sentinel", "is not an https URL"),
-            ("login.test/sentinel", "is not valid: "),
-            ("mailto:sentinel", "has no host"),
+            ("login.test/sentinel", "does not begin with https://"),
+            ("mailto:sentinel", "does not begin with https://"),
         ] {
             let found = wrong(&format!("token_endpoint = \"{url}\"\n{SECRET}"));
             assert_eq!(found.len(), 1, "{found:#?}");

@@ -9,6 +9,9 @@ use crate::oauth::{EndpointUrl, UnfitUrl};
 /// RFC 6749 section 3.2. The URL is never repeated: it may hold a password.
 pub(crate) fn endpoint_url(value: &Value<'_>) -> Option<Url> {
     const REMEDY: &str = "write the URL that issues tokens, beginning with https://";
+    if value.node.as_str().is_some_and(|text| !text.contains("://")) {
+        return value.wrong("does not begin with https://", REMEDY);
+    }
     let url = with_host(value, Url::parse, REMEDY)?;
     match EndpointUrl::new(url.clone()) {
         Ok(_fit) => {}
