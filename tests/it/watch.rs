@@ -48,7 +48,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_rewritten_token_endpoint_gets_nothing_until_somebody_asks_for_it() {
+async fn a_rewritten_token_endpoint_gets_nothing_until_a_reload_is_asked_for() {
     let world = World::start().await;
     assert_eq!(world.answer().await, 200);
     let thief = TokenServer::start().await;

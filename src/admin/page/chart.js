@@ -2,10 +2,11 @@
 
 import { draw, put } from "./elements.js";
 
-const WIDTH = 480, HEIGHT = 110, LEFT = 44, BOTTOM = 18, TOP = 8;
+const WIDTH = 480, HEIGHT = 110, LEFT = 48, BOTTOM = 18, TOP = 8;
 
-/// `series`: [{ name, className, values, bars }], each as long as `times` (seconds since 1970). `show` writes a value.
-export function chart({ label, times, series, show, seconds }) {
+/// `series`: [{ name, className, values, bars }], each as long as `times` (seconds since 1970). `show` writes a value, `axis` one
+/// on the axis.
+export function chart({ label, times, series, show, axis, seconds }) {
   const most = Math.max(...series.flatMap(one => one.values.map(value => value ?? 0)), 0);
   const top = roundUp(most);
   const last = times.at(-1) ?? 0;
@@ -15,7 +16,7 @@ export function chart({ label, times, series, show, seconds }) {
   svg.dataset.key = label;
   for (const value of [0, top / 2, top]) {
     svg.append(draw("line", { class: "grid", x1: LEFT, x2: WIDTH, y1: y(value), y2: y(value) }));
-    svg.append(text(LEFT - 4, y(value) + 3, "end", show(value)));
+    svg.append(text(LEFT - 4, y(value) + 3, "end", axis(value)));
   }
   for (let minutes = 0; minutes <= seconds / 60; minutes += seconds / 180) {
     const anchor = minutes === 0 ? "end" : minutes * 60 === seconds ? "start" : "middle";

@@ -42,14 +42,14 @@ function charts(name, samples, history) {
   const second = counted => counted.map(count => count / history.interval);
   return [
     chart({
-      label: "Requests a second to " + name, times, seconds: SECONDS, show: perSecond,
+      label: "Requests a second to " + name, times, seconds: SECONDS, show: perSecond, axis: perSecond,
       series: [
         { name: "requests", className: "rate", values: second(samples.requests), bars: true },
         { name: "errors", className: "errors", values: second(samples.errors), bars: true },
       ],
     }),
     chart({
-      label: "Time to the last byte from " + name, times, seconds: SECONDS, show: value => "≤ " + millis(value),
+      label: "Time to the last byte from " + name, times, seconds: SECONDS, show: value => "≤ " + millis(value), axis: millis,
       series: ["p50", "p95", "p99"].map(quantile => ({ name: quantile, className: quantile, values: samples[quantile] })),
     }),
   ];
