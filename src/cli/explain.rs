@@ -21,7 +21,7 @@ Examples:
 )]
 pub(super) struct ExplainArgs {
     /// The method, GET if it is left out; then a URL, a path on a base URL, or HOST:PORT for CONNECT.
-    #[arg(required = true, num_args = 1..=2, value_name = "[METHOD] URL")]
+    #[arg(num_args = 0..=2, value_name = "[METHOD] URL")]
     request: Vec<String>,
     #[command(flatten)]
     config: ConfigArg,
@@ -43,7 +43,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
         }
         [url] => ("GET", url),
         [method, url, ..] => (method.as_str(), url),
-        [] => return Err(Failure::usage("name a URL; see --help")),
+        [] => return Err(Failure::usage("name a URL, as in attache explain http://orders.example.com/v1; see --help")),
     };
     let method = http::Method::from_bytes(method.to_ascii_uppercase().as_bytes())
         .map_err(|_invalid| Failure::usage(format!("{method:?} is no method")))?;

@@ -221,7 +221,7 @@ fn refuse(error: &TokenError, as_json: bool) -> Result<Failure, Failure> {
         output::json(&json!({ "error": code, "error_description": error.message, "kind": error.kind.as_str() }))?;
         return Ok(Failure::Told);
     }
-    Ok(Failure::failed(format!("no token: {} ({})", error.message, error.kind.as_str())))
+    Ok(Failure::failed(format!("no token: {}", error.message)))
 }
 
 /// Arguments that make no token request are a failure of kind `configuration`, with every problem named.

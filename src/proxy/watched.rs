@@ -57,7 +57,7 @@ pub(super) struct Attempt {
     pub(super) span: Option<Span>,
 }
 
-/// What became of a try: the status, with the wait for a connection if there was one; or why there is no answer.
+/// How a try ended: the status, with the wait for a connection if there was one; or why there is no answer.
 pub(super) type Tried = Result<(u16, Option<Duration>), String>;
 
 impl Watched {

@@ -110,7 +110,7 @@ async fn the_flag_goes_before_the_file_and_the_file_before_the_default() {
 }
 
 #[tokio::test]
-async fn the_rules_of_an_upstream_are_told_likewise() {
+async fn the_rules_of_an_upstream_are_told_in_the_same_way() {
     let shell = Shell::with("allow = [{ methods = [\"GET\"], paths = [\"/orders\"] }]\n").await;
     let url = shell.orders();
     let script = format!("curl -sS {url}; curl -sS -X DELETE {url}; curl -sS {url}/7; curl -sS {url}/8");

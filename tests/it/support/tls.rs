@@ -97,6 +97,15 @@ impl TestCa {
 
     /// TLS over this stream, as one who trusts this authority alone.
     pub async fn connect(&self, name: &str, stream: TcpStream) -> tokio_rustls::client::TlsStream<TcpStream> {
+        self.try_connect(name, stream).await.unwrap()
+    }
+
+    /// The same where it may fail.
+    pub async fn try_connect(
+        &self,
+        name: &str,
+        stream: TcpStream,
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path()).unwrap()).unwrap();
         let config = rustls::ClientConfig::builder_with_provider(attache::bench::provider())
@@ -105,7 +114,7 @@ impl TestCa {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let name = rustls_pki_types::ServerName::try_from(name.to_owned()).unwrap();
-        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
     fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
