@@ -262,19 +262,19 @@ impl ProxyError {
 
     /// No answer from an upstream.
     pub(crate) fn exchange(upstream: &str, error: &ExchangeError) -> Self {
-        Self::no_answer(&format!("upstream {upstream:?}"), error)
+        Self::no_answer(&format!("upstream {upstream:?}"), "; `attache check --live` shows why", error)
     }
 
     /// No answer from a host that no upstream covers.
     pub(crate) fn unmatched_exchange(target: &str, error: &ExchangeError) -> Self {
-        let failed = Self::no_answer(target, error);
+        let failed = Self::no_answer(target, "", error);
         match error.kind {
             ExchangeErrorKind::DestinationIpProhibited => failed.refusing(Refused::Address(target.into())),
             _ => failed,
         }
     }
 
-    fn no_answer(whose: &str, error: &ExchangeError) -> Self {
+    fn no_answer(whose: &str, shown_by: &str, error: &ExchangeError) -> Self {
         use ExchangeErrorKind as Kind;
         let detail = |advice: &str| format!("{whose}: {}{advice}", error.caller_message());
         let detail = match error.kind {
@@ -284,6 +284,7 @@ impl ProxyError {
             | Kind::TargetTooLong
             | Kind::ProofFailed => error.to_string(),
             Kind::DnsError => detail("; check the name in its origin"),
+            Kind::ConnectionRefused => detail(shown_by),
             Kind::ConnectionLimitReached => detail("; raise pool.max"),
             Kind::Unprocessed => detail("; it has not processed the request, which can be sent again"),
             Kind::DestinationIpProhibited => detail(
