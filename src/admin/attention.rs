@@ -3,10 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::report::{Attention, CredentialStatus, ListenerStatus, StatusReport, UpstreamStatus};
+use super::report::{Attention, CredentialStatus, RefusedHost, StatusReport, UpstreamStatus};
 
-/// A failure of an upstream that is older is history.
+/// What is older is history.
 const RECENT: Duration = Duration::from_mins(15);
+
+/// A failure after which requests have been answered.
+const RECOVERED: Duration = Duration::from_mins(1);
 
 const FAILING: &str = "failing";
 const WARNING: &str = "warning";
@@ -18,8 +21,8 @@ pub(super) fn of(report: &StatusReport, now: SystemTime) -> Vec<Attention> {
     all.extend(waiting(report));
     all.extend(report.upstreams.iter().filter_map(|upstream| failure(upstream, now)));
     all.extend(cache(report));
-    all.extend(report.listeners.iter().filter_map(tunnels));
-    all.extend(hosts(report));
+    all.extend(report.upstreams.iter().filter_map(|upstream| tunnel(upstream, now)));
+    all.extend(hosts(report, now));
     all.sort_by_key(|one| one.level != FAILING);
     all
 }
@@ -48,7 +51,8 @@ fn credential(one: &CredentialStatus) -> Vec<Attention> {
 }
 
 fn reload(report: &StatusReport) -> Option<Attention> {
-    let newest = report.reloads.first().filter(|reload| !reload.ok)?;
+    // That it was not taken is told as what it is.
+    let newest = report.reloads.first().filter(|reload| !reload.ok && report.waiting_file.is_none())?;
     let more = newest.problems.len().saturating_sub(1);
     let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
     let first = newest.problems.first().map_or("", String::as_str);
@@ -76,18 +80,24 @@ fn waiting(report: &StatusReport) -> Option<Attention> {
 
 fn failure(upstream: &UpstreamStatus, now: SystemTime) -> Option<Attention> {
     let failure = upstream.last_failure.as_ref()?;
-    let at = humantime::parse_rfc3339(&failure.at).ok()?;
-    if now.duration_since(at).is_ok_and(|age| age > RECENT) {
+    let limit = if failure.recovered { RECOVERED } else { RECENT };
+    if !is_within(&failure.at, limit, now) {
         return None;
     }
+    let since = if failure.recovered { "; later ones were answered" } else { "" };
     Some(Attention {
-        level: FAILING.into(),
+        level: if failure.recovered { WARNING } else { FAILING }.into(),
         about: "upstream".into(),
         name: Some(upstream.name.clone()),
-        sentence: format!("a request was answered {}: {}", failure.status, failure.sentence),
+        sentence: format!("a request was answered {}: {}{since}", failure.status, failure.sentence),
         next_step: "attache check --live".to_owned(),
         at: Some(failure.at.clone()),
     })
+}
+
+fn is_within(at: &str, limit: Duration, now: SystemTime) -> bool {
+    let age = humantime::parse_rfc3339(at).ok().map(|at| now.duration_since(at).unwrap_or_default());
+    age.is_some_and(|age| age <= limit)
 }
 
 fn cache(report: &StatusReport) -> Option<Attention> {
@@ -104,21 +114,21 @@ fn cache(report: &StatusReport) -> Option<Attention> {
     })
 }
 
-fn tunnels(listener: &ListenerStatus) -> Option<Attention> {
-    let unread = listener.tunnels.get("false").copied().filter(|unread| *unread > 0)?;
-    let tunnels = if unread == 1 { "1 tunnel".to_owned() } else { format!("{unread} tunnels") };
+fn tunnel(upstream: &UpstreamStatus, now: SystemTime) -> Option<Attention> {
+    let at = upstream.last_unread_tunnel.as_ref().filter(|at| is_within(at, RECENT, now))?;
     Some(Attention {
         level: WARNING.into(),
-        about: "listener".into(),
-        name: Some(listener.name.clone()),
-        sentence: format!("{tunnels} passed unread, without a token: TLS inside, and no local CA opens it"),
+        about: "upstream".into(),
+        name: Some(upstream.name.clone()),
+        sentence: "a tunnel passed unread, without a token: TLS inside, and no local CA opens it".to_owned(),
         next_step: "attache ca init and [intercept], or let the program ask for http://".to_owned(),
-        at: None,
+        at: Some(at.clone()),
     })
 }
 
-fn hosts(report: &StatusReport) -> Option<Attention> {
-    let newest = report.refused_hosts.first().filter(|newest| newest.refused)?;
+fn hosts(report: &StatusReport, now: SystemTime) -> Option<Attention> {
+    let is_told = |newest: &&RefusedHost| newest.refused && is_within(&newest.last, RECENT, now);
+    let newest = report.refused_hosts.first().filter(is_told)?;
     let count: u64 = report.refused_hosts.iter().map(|host| host.count).sum();
     let requests = if count == 1 { "1 request".to_owned() } else { format!("{count} requests") };
     Some(Attention {
@@ -151,7 +161,7 @@ mod tests {
     fn what_fails_requests_comes_before_what_may() {
         let all = told(
             r#"{"version":"1","credentials":[{"name":"a","state":"failed","generation":0,"last_error":"h refuses; check the port","remedy":"check the port"}],
-            "listeners":[{"name":"proxy","address":"127.0.0.1:1","mode":"forward","tunnels":{"false":2}}],
+            "upstreams":[{"name":"api","origin":"https://a.test","credential":"a","last_unread_tunnel":"2026-01-01T00:01:00Z"}],
             "refused_hosts":[{"origin":"https://x.test","count":3,"listener":"proxy","last":"2026-01-01T00:00:00Z","refused":true}],
             "reloads":[{"at":"2026-01-01T00:00:00Z","cause":"file","ok":false,"changes":[],"problems":["p:1:1: wrong","p:2:1: too"]}]}"#,
         );
@@ -160,7 +170,7 @@ mod tests {
         assert_eq!(all[0].2, "check the port");
         assert_eq!(first(1).0, "warning configuration");
         assert!(all[1].1.ends_with("p:1:1: wrong (and 1 more)"), "{all:?}");
-        assert!(all[2].1.starts_with("2 tunnels passed unread"), "{all:?}");
+        assert!(all[2].1.starts_with("a tunnel passed unread"), "{all:?}");
         assert!(
             all[3].1.starts_with("3 requests refused") && all[3].2.contains("origin = \"https://x.test\""),
             "{all:?}"
@@ -168,13 +178,29 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_waits_is_told_once() {
+        let all = told(
+            r#"{"version":"1","waiting_file":{"since":"2026-01-01T00:00:00Z","because":["credential a is new"],"next_step":"attache reload"},
+            "reloads":[{"at":"2026-01-01T00:00:00Z","cause":"file","ok":false,"changes":[],"problems":["it waits"]}]}"#,
+        );
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert_eq!(
+            (all[0].1.as_str(), all[0].2.as_str()),
+            ("the changed file waits: credential a is new", "attache reload")
+        );
+    }
+
+    #[test]
     fn an_old_failure_of_an_upstream_is_not_told_and_nothing_is_told_of_a_sound_one() {
-        let at = |at: &str| {
+        let at = |at: &str, recovered: bool| {
             told(&format!(
-                r#"{{"version":"1","upstreams":[{{"name":"api","origin":"https://a.test","credential":null,"last_failure":{{"at":"{at}","status":502,"sentence":"it is gone"}}}}]}}"#
+                r#"{{"version":"1","upstreams":[{{"name":"api","origin":"https://a.test","credential":null,
+                "last_failure":{{"at":"{at}","status":502,"sentence":"it is gone","recovered":{recovered}}}}}]}}"#
             ))
         };
-        assert_eq!(at("2026-01-01T00:05:00Z")[0].1, "a request was answered 502: it is gone");
-        assert!(at("2025-12-31T23:00:00Z").is_empty());
+        assert_eq!(at("2026-01-01T00:05:00Z", false)[0].1, "a request was answered 502: it is gone");
+        assert!(at("2025-12-31T23:00:00Z", false).is_empty());
+        assert!(at("2026-01-01T00:05:00Z", true).is_empty(), "it is over");
+        assert!(at("2026-01-01T00:09:30Z", true)[0].0.starts_with("warning"));
     }
 }

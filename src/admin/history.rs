@@ -91,7 +91,7 @@ pub(super) fn report(
 
 fn columns(history: &UpstreamHistory) -> UpstreamSamples {
     let latency = |of: fn(&crate::telemetry::Quantiles) -> f64| {
-        history.samples.iter().map(|sample| sample.latency.as_ref().map(|latency| of(latency) * 1e3)).collect()
+        history.samples.iter().map(|sample| sample.latency.unpack().as_ref().map(|latency| of(latency) * 1e3)).collect()
     };
     UpstreamSamples {
         name: history.name.to_string(),

@@ -173,6 +173,9 @@ pub(crate) struct UpstreamStatus {
     /// The newest request that got no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_failure: Option<FailureStatus>,
+    /// When a tunnel into which a token belongs passed unread (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_unread_tunnel: Option<String>,
 }
 
 impl Attention {
@@ -189,6 +192,9 @@ pub(crate) struct FailureStatus {
     /// What the caller was answered.
     pub(crate) status: u16,
     pub(crate) sentence: String,
+    /// Requests have been answered since.
+    #[serde(default)]
+    pub(crate) recovered: bool,
 }
 
 /// Read off the buckets of `attache_request_duration_seconds`: each is where a bucket ends.

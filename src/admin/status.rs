@@ -64,11 +64,13 @@ fn upstream(route: &Route, figures: UpstreamFigures) -> UpstreamStatus {
         requests: counts(figures.requests),
         unauthorized: counts(figures.unauthorized),
         latency_ms: latency,
-        last_failure: figures.last_failure.map(|failure| FailureStatus {
+        last_failure: figures.last_failure.map(|(failure, recovered)| FailureStatus {
             at: written(failure.at),
             status: failure.status,
             sentence: failure.sentence,
+            recovered,
         }),
+        last_unread_tunnel: figures.last_unread_tunnel.map(written),
     }
 }
 

@@ -110,6 +110,7 @@ pub(super) fn start(
         admin: Admin::new(facts, shared.clone()),
         context: admin_context(&parts.context, descriptors),
         history: telemetry.history.clone(),
+        recent: telemetry.recent.clone(),
     };
     for credential in built.runtime.credentials.iter().filter(|credential| credential.required) {
         credential.prime();
@@ -281,6 +282,7 @@ struct AdminListener {
     admin: Admin,
     context: ListenContext,
     history: History,
+    recent: RecentRequests,
 }
 
 /// The control thread's work: the admin API, reloads, and the watch on secrets. Token requests are spawned onto it from
@@ -292,7 +294,7 @@ async fn control_main(
     admin: AdminListener,
     stop: Stop,
 ) {
-    let AdminListener { socket, admin, context, history } = admin;
+    let AdminListener { socket, admin, context, history, recent } = admin;
     let metrics = reloader.metrics.clone();
     let clock = tokio::task::spawn_local(crate::timer::drive());
     let rotation = tokio::task::spawn_local(watch::secrets::watch(live));
@@ -301,7 +303,7 @@ async fn control_main(
     let mut sampling = None;
     if let Some(socket) = socket {
         // Without a listener nobody can look.
-        sampling = Some(tokio::task::spawn_local(history.drive(metrics)));
+        sampling = Some(tokio::task::spawn_local(history.drive(metrics, recent)));
         drain.spawn(listen::serve(socket, Rc::new(admin), context, Rc::clone(&drain)));
     }
     stop.drain.cancelled().await;

@@ -73,7 +73,7 @@ pub(crate) fn note_error(
     ctx.count(metrics, error.outcome());
     // Why there is no token is told of the credential.
     if error.is_of_upstream() {
-        metrics.last_failure.note(error.status().as_u16(), error.detail());
+        metrics.note_failure(error.status().as_u16(), error.detail());
     }
     let upstream = at.map_or(UNMATCHED, |at| at.route.name());
     let status = error.status().as_u16();

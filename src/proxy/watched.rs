@@ -7,9 +7,11 @@ use http::header::{self, HeaderMap, HeaderName};
 use super::request_id::REQUEST_ID;
 use crate::telemetry::{AccessRecord, Attempt as Span, RecentRequest, RecentRequests, Try};
 
-/// How many fields of a request are told, and how much of a value.
+/// How many fields of a request are told, and how much of a name, a value, and the target.
 const MAX_FIELDS: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 const MAX_VALUE_CHARS: usize = 200;
+const MAX_TARGET_CHARS: usize = 1024;
 
 /// A request goes out a few times at the most; more are not told.
 const MAX_TRIES: usize = 32;
@@ -65,7 +67,7 @@ impl Watched {
         let fields = headers.iter().take(MAX_FIELDS).map(|(name, value)| {
             let shown =
                 if SHOWN.contains(name) { String::from_utf8_lossy(value.as_bytes()) } else { "•••".into() };
-            (name.to_string(), shown.chars().take(MAX_VALUE_CHARS).collect())
+            (cut(name.as_str(), MAX_NAME_CHARS), cut(&shown, MAX_VALUE_CHARS))
         });
         Self { ring, reason: None, tries: Vec::new(), fields: fields.collect() }
     }
@@ -89,10 +91,16 @@ impl Watched {
         });
     }
 
-    pub(super) fn finish(self, record: AccessRecord) {
+    pub(super) fn finish(self, mut record: AccessRecord) {
+        record.path = cut(&record.path, MAX_TARGET_CHARS);
+        record.host = cut(&record.host, MAX_TARGET_CHARS);
         let Self { ring, reason, tries, fields } = self;
         ring.keep(RecentRequest { id: 0, record, reason, tries, fields });
     }
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
 }
 
 #[cfg(test)]

@@ -70,6 +70,27 @@ impl Tally {
     }
 }
 
+/// Quantiles in three bytes: which bucket each is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PackedQuantiles([u8; 3]);
+
+impl PackedQuantiles {
+    /// Nothing was counted.
+    const NONE: u8 = u8::MAX;
+
+    pub(super) fn pack(quantiles: Option<Quantiles>) -> Self {
+        let Some(Quantiles { p50, p95, p99 }) = quantiles else { return Self([Self::NONE; 3]) };
+        let bucket = |value: f64| BOUNDS.iter().position(|bound| *bound >= value).and_then(|at| u8::try_from(at).ok());
+        Self([p50, p95, p99].map(|value| bucket(value).unwrap_or(Self::NONE)))
+    }
+
+    pub(crate) fn unpack(self) -> Option<Quantiles> {
+        let bound = |bucket: u8| BOUNDS.get(usize::from(bucket)).copied();
+        let [p50, p95, p99] = self.0;
+        Some(Quantiles { p50: bound(p50)?, p95: bound(p95)?, p99: bound(p99)? })
+    }
+}
+
 /// In seconds. Each is where a bucket ends: of what took longer than the last bound, only that is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Quantiles {
@@ -126,6 +147,8 @@ mod tests {
         both.add(&other);
         let p50 = |tally: &Tally| tally.quantiles().map(|quantiles| quantiles.p50);
         assert_eq!((p50(&before), p50(&both.since(&before))), (Some(0.1), Some(0.5)), "of those in between alone");
+        assert_eq!(PackedQuantiles::pack(both.quantiles()).unpack(), both.quantiles());
+        assert_eq!(PackedQuantiles::pack(None).unpack(), None);
         assert_eq!(
             both.quantiles(),
             Some(Quantiles { p50: 0.1, p95: 0.5, p99: 30.0 }),

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use super::durations::Quantiles;
+use super::durations::PackedQuantiles;
 use super::metrics::RequestMetrics;
+use super::recent::RecentRequests;
 use super::totals::Totals;
 use crate::sync::lock;
 
@@ -42,12 +43,11 @@ struct Line {
 }
 
 /// What happened between one sample and the one before.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sample {
     pub(crate) requests: u32,
     pub(crate) errors: u32,
-    /// `None` where nothing ended.
-    pub(crate) latency: Option<Quantiles>,
+    pub(crate) latency: PackedQuantiles,
 }
 
 /// One upstream's samples; the last ones of `times`.
@@ -58,13 +58,14 @@ pub(crate) struct UpstreamHistory {
 }
 
 impl History {
-    /// Takes a sample every few seconds, for ever.
-    pub(crate) async fn drive(self, metrics: RequestMetrics) {
+    /// Takes a sample every few seconds, for ever; and lets go of recent requests that nothing looks at any more.
+    pub(crate) async fn drive(self, metrics: RequestMetrics, recent: RecentRequests) {
         let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             self.sample(metrics.totals(), SystemTime::now());
+            recent.forget_unwatched();
         }
     }
 
@@ -108,7 +109,7 @@ impl Line {
         let sample = Sample {
             requests: since(counted.requests, self.counted.requests),
             errors: since(counted.errors, self.counted.errors),
-            latency: counted.durations.since(&self.counted.durations).quantiles(),
+            latency: PackedQuantiles::pack(counted.durations.since(&self.counted.durations).quantiles()),
         };
         self.counted = counted;
         self.quiet = if sample.requests == 0 { self.quiet.saturating_add(1) } else { 0 };
@@ -139,6 +140,11 @@ mod tests {
 
     fn of(name: &str, requests: u64, errors: u64) -> (Arc<str>, Totals) {
         (name.into(), Totals { requests, errors, durations: Tally::default() })
+    }
+
+    #[test]
+    fn a_sample_takes_twelve_bytes() {
+        assert_eq!(size_of::<Sample>(), 12);
     }
 
     #[test]

@@ -17,12 +17,14 @@ pub(crate) struct Failure {
     pub(crate) status: u16,
     /// As the log has it.
     pub(crate) sentence: String,
+    /// How many requests had been answered on its route by then: more of them now, and it is over.
+    pub(crate) answered_before: u64,
 }
 
 impl LastFailure {
     /// Replaces the one before.
-    pub(crate) fn note(&self, status: u16, sentence: &str) {
-        let failure = Failure { at: SystemTime::now(), status, sentence: sentence.to_owned() };
+    pub(crate) fn note(&self, status: u16, sentence: &str, answered_before: u64) {
+        let failure = Failure { at: SystemTime::now(), status, sentence: sentence.to_owned(), answered_before };
         *lock(&self.0) = Some(Box::new(failure));
     }
 

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::durations::Durations;
 use super::family::Family;
 use super::last_failure::LastFailure;
+use super::last_time::LastTime;
 use super::refused_hosts::RefusedHosts;
 use super::series::Series;
 use super::totals::{Totals, UpstreamFigures};
@@ -31,7 +32,8 @@ pub(crate) struct RequestMetrics {
     caller_authentication: Series<AttemptLabels, Counter>,
     upstream_connections: Series<UpstreamLabel, Gauge>,
     server_errors: Series<UpstreamLabel, Counter>,
-    failures: Series<UpstreamLabel, LastFailure>,
+    failures: Series<RouteLabels, LastFailure>,
+    unread_tunnels: Series<UpstreamLabel, LastTime>,
     /// Hosts that no upstream covers.
     pub(crate) refused_hosts: RefusedHosts,
     /// Open connections of callers.
@@ -173,7 +175,8 @@ impl RequestMetrics {
             tunnels_opened: tunnel("true"),
             would_deny: self.would_deny.get(ListenerLabel { listener: of_listener() }),
             server_errors: self.server_errors.get(UpstreamLabel { upstream: of_upstream() }),
-            last_failure: self.failures.get(UpstreamLabel { upstream: of_upstream() }),
+            last_failure: self.failures.get(RouteLabels { listener: of_listener(), upstream: of_upstream() }),
+            unread_tunnel: self.unread_tunnels.get(UpstreamLabel { upstream: of_upstream() }),
             refused_hosts: self.refused_hosts.clone(),
         }
     }
@@ -215,9 +218,23 @@ impl RequestMetrics {
             all.entry(Arc::clone(&labels.upstream)).or_default().durations.add(durations);
         });
         self.failures.for_each(|labels, failure| {
-            all.entry(Arc::clone(&labels.upstream)).or_default().last_failure = failure.get();
+            if let Some(failure) = failure.get() {
+                let recovered = self.answered(labels) > failure.answered_before;
+                all.entry(Arc::clone(&labels.upstream)).or_default().note_failure(failure, recovered);
+            }
+        });
+        self.unread_tunnels.for_each(|labels, last| {
+            all.entry(Arc::clone(&labels.upstream)).or_default().last_unread_tunnel = last.get();
         });
         all
+    }
+
+    fn answered(&self, route: &RouteLabels) -> u64 {
+        let of = |outcome| {
+            let (listener, upstream) = (Arc::clone(&route.listener), Arc::clone(&route.upstream));
+            self.requests.get(RequestLabels { listener, upstream, outcome }).get()
+        };
+        of("injected") + of("passed")
     }
 
     /// Tunnels through one listener, by whether they were opened.
@@ -300,6 +317,15 @@ pub(crate) struct RouteMetrics {
     pub(crate) server_errors: Counter,
     /// The newest failure.
     pub(crate) last_failure: LastFailure,
+    /// When a tunnel into which a token belongs passed unread.
+    pub(crate) unread_tunnel: LastTime,
     /// Hosts that no upstream covers.
     pub(crate) refused_hosts: RefusedHosts,
+}
+
+impl RouteMetrics {
+    /// The upstream could not be reached, or did not answer as it should.
+    pub(crate) fn note_failure(&self, status: u16, sentence: &str) {
+        self.last_failure.note(status, sentence, self.injected.get() + self.passed.get());
+    }
 }

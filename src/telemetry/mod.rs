@@ -5,6 +5,7 @@ mod durations;
 pub(crate) mod family;
 mod history;
 mod last_failure;
+mod last_time;
 mod log_throttle;
 mod metrics;
 mod process;

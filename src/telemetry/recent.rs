@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::AccessRecord;
 use crate::sync::lock;
 
-/// How many are kept: a second of a busy proxy, in about a megabyte.
+/// How many are kept: a second of a busy proxy, in about a megabyte; fewer where they are long.
 const MAX_REQUESTS: usize = 1000;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long a page or a command counts as looking after it has asked.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +65,7 @@ struct Ring {
     /// How many there have been.
     count: u64,
     requests: VecDeque<Arc<RecentRequest>>,
+    bytes: usize,
 }
 
 /// What has come since the last question.
@@ -75,6 +77,18 @@ pub(crate) struct Batch {
     pub(crate) next: u64,
     /// Some that came in between are not kept any more.
     pub(crate) missed: u64,
+}
+
+impl RecentRequest {
+    /// About what it takes.
+    fn size(&self) -> usize {
+        let AccessRecord { host, path, method, request_id, .. } = &self.record;
+        let texts = host.len() + path.len() + method.len() + request_id.len();
+        let fields: usize =
+            self.fields.iter().map(|(name, value)| name.len() + value.len() + size_of::<(String, String)>()).sum();
+        let failures = self.tries.iter().map(|one| one.failure.as_ref().map_or(0, String::len) + size_of::<Try>());
+        size_of::<Self>() + texts + fields + failures.sum::<usize>() + self.reason.as_ref().map_or(0, String::len)
+    }
 }
 
 impl Default for RecentRequests {
@@ -111,12 +125,22 @@ impl RecentRequests {
     /// Keeps one more, and forgets the oldest.
     pub(crate) fn keep(&self, request: RecentRequest) {
         let mut ring = self.ring();
-        if ring.requests.len() == MAX_REQUESTS {
-            ring.requests.pop_front();
+        ring.bytes += request.size();
+        while ring.requests.len() == MAX_REQUESTS || (ring.bytes > MAX_BYTES && !ring.requests.is_empty()) {
+            let oldest = ring.requests.pop_front();
+            ring.bytes -= oldest.map_or(0, |oldest| oldest.size());
         }
         ring.count += 1;
         let id = ring.count;
         ring.requests.push_back(Arc::new(RecentRequest { id, ..request }));
+    }
+
+    /// Lets go of what is kept, unless a page or a command looks.
+    pub(super) fn forget_unwatched(&self) {
+        if !self.is_watched() {
+            let mut ring = self.ring();
+            (ring.requests, ring.bytes) = (VecDeque::new(), 0);
+        }
     }
 
     fn elapsed(&self) -> u64 {
@@ -141,6 +165,20 @@ mod tests {
         let kept = recent.watch(None);
         assert_eq!((kept.requests.len(), kept.requests[0].id, kept.requests[999].id), (1000, 501, 1500));
         assert_eq!((kept.next, kept.missed), (1500, 0));
+    }
+
+    #[test]
+    fn long_requests_are_kept_within_a_bound_of_bytes_and_none_while_nothing_looks() {
+        let recent = RecentRequests::default();
+        let long = || RecentRequest { reason: Some("x".repeat(64 * 1024)), ..RecentRequest::default() };
+        (0..100).for_each(|_| recent.keep(long()));
+        let kept = recent.watch(None).requests.len();
+        assert!((50..64).contains(&kept), "{kept}");
+        recent.forget_unwatched();
+        assert_eq!(recent.watch(None).requests.len(), kept, "a page looks");
+        recent.0.watched_until.store(0, Ordering::Relaxed);
+        recent.forget_unwatched();
+        assert!(recent.watch(None).requests.is_empty());
     }
 
     #[test]

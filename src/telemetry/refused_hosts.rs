@@ -24,9 +24,9 @@ pub(crate) struct Refusals {
 }
 
 impl RefusedHosts {
-    /// Counts one more.
+    /// Counts one more, unless another worker is counting just then: no request waits for this.
     pub(crate) fn note(&self, listener: &str, origin: String) {
-        let mut hosts = lock(&self.0);
+        let Ok(mut hosts) = self.0.try_lock() else { return };
         if hosts.len() >= MAX_HOSTS && !hosts.contains_key(&origin) {
             let oldest = hosts.iter().min_by_key(|(_, refused)| refused.last).map(|(origin, _)| origin.clone());
             oldest.and_then(|oldest| hosts.remove(&oldest));

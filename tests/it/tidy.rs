@@ -89,7 +89,8 @@ const EXPOSING: [&str; 26] = [
 ];
 
 /// What lies in the root of the repository, besides what `.gitignore` names there.
-const ROOT: [&str; 26] = [
+const ROOT: [&str; 27] = [
+    ".cargo",
     ".ci",
     ".editorconfig",
     ".git",

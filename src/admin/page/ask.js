@@ -18,6 +18,8 @@ export function say(text, className) {
   at("live").className = className;
 }
 
+const later = milliseconds => new Promise(done => setTimeout(done, milliseconds));
+
 /// Waits until a person has said a token; `refused` is whether one was said before.
 function tokenSaid(refused) {
   at("login").hidden = false;
@@ -45,6 +47,11 @@ export async function listen(show) {
         await tokenSaid(token !== "");
         continue;
       }
+      if (!answer.ok) {
+        say((await answer.json()).detail, "bad");
+        await later(5000);
+        continue;
+      }
       at("login").hidden = true;
       at("main").hidden = false;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -63,6 +70,6 @@ export async function listen(show) {
       // Told below, and tried again.
     }
     say("no connection; trying again", "bad");
-    await new Promise(later => setTimeout(later, 2000));
+    await later(2000);
   }
 }

@@ -34,6 +34,16 @@ export function rows(id, all, cells, none) {
   }))));
 }
 
+/// A `details` element that a person opened stays open when it is made anew.
+const opened = new Set();
+
+export function details(key, summary, ...children) {
+  const made = put("details", {}, put("summary", { "data-key": key }, summary), ...children);
+  made.open = opened.has(key);
+  made.ontoggle = () => (made.open ? opened.add(key) : opened.delete(key));
+  return made;
+}
+
 /// Replaces what is inside, and leaves the keyboard where it was: `key` finds an element again.
 export function replace(parent, children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement.dataset.key : null;

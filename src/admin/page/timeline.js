@@ -1,6 +1,6 @@
 // The last hour of a credential: the lives of its tokens, token requests that failed, and tokens that upstreams refused.
 
-import { clock, draw, millis, plural, put } from "./elements.js";
+import { clock, details, draw, millis, plural, put } from "./elements.js";
 
 const WIDTH = 480, HEIGHT = 46, HOUR = 3600, MIDDLE = 16;
 
@@ -29,7 +29,7 @@ export function timeline(name, events) {
     svg.append(label);
   }
   const list = put("ol", {}, ...events.slice(-20).reverse().map(event => put("li", {}, told(event))));
-  return put("figure", {}, put("figcaption", {}, "Last hour ", put("span", { class: "key life" }, "token"), put("span", { class: "key failed" }, "failed"), put("span", { class: "key refused" }, "refused (401)")), svg, put("details", {}, put("summary", { "data-key": "events " + name }, plural(events.length, "event")), list));
+  return put("figure", {}, put("figcaption", {}, "Last hour ", put("span", { class: "key life" }, "token"), put("span", { class: "key failed" }, "failed"), put("span", { class: "key refused" }, "refused (401)")), svg, details("events " + name, plural(events.length, "event"), list));
 }
 
 function told(event) {

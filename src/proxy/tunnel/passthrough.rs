@@ -9,6 +9,9 @@ use crate::runtime::ListenerRoute;
 pub(super) fn passes_unread(at: &ListenerRoute, origin: &Origin) {
     at.metrics.tunnels.inc();
     at.metrics.tunneled.inc();
+    if at.route.credential.is_some() {
+        at.metrics.unread_tunnel.note();
+    }
     if at.route.credential.is_none() || at.tunnel_warned.swap(true, Ordering::Relaxed) {
         return;
     }
