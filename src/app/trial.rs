@@ -16,7 +16,6 @@ use crate::dial::OriginPattern;
 use crate::fleet::{CacheKeys, FleetSettings, Round, SharedIdentity, Standing, Trial};
 use crate::route::Route;
 use crate::store::{StoreError, StoreStatus};
-use crate::tls::{ClientTls, MinVersion, client_config};
 use crate::upstream::{ExchangeError, Reached};
 
 /// One dial, with all that is asked on the way.
@@ -71,16 +70,13 @@ pub(crate) struct UpstreamTrial {
     pub(crate) took: Duration,
 }
 
-/// Resolves, dials and shakes hands with each upstream, in the configuration's order, and sends nothing.
+/// Resolves and dials each upstream, in the configuration's order, and shakes hands where its origin has TLS. No request is sent.
 ///
 /// # Errors
 /// A certificate that cannot be read.
 pub(crate) async fn try_upstreams(config: &Config, control: &Handle) -> Result<Vec<UpstreamTrial>, BuildError> {
     let runtime = build::dry_runtime(config, control.clone())?;
-    let probe = client_config(None, &[b"http/1.1"], None, MinVersion::default());
-    let probe = probe.map_err(|error| BuildError::Tls { place: "the system's certificates".to_owned(), error })?;
-    let probe = &ClientTls::from(probe);
-    let trials = runtime.routes.iter().map(|route| try_upstream(route, probe));
+    let trials = runtime.routes.iter().map(try_upstream);
     let all = futures_util::stream::iter(trials).buffered(AT_A_TIME).collect();
     // The limits of a dial are kept by a clock that a worker has running.
     tokio::select! {
@@ -89,14 +85,12 @@ pub(crate) async fn try_upstreams(config: &Config, control: &Handle) -> Result<V
     }
 }
 
-async fn try_upstream(route: &Arc<Route>, probe: &ClientTls) -> UpstreamTrial {
+async fn try_upstream(route: &Arc<Route>) -> UpstreamTrial {
     let upstream = &route.upstream;
     let pattern = &upstream.settings.origin;
     let began = Instant::now();
     let (via, outcome) = match pattern {
-        OriginPattern::Exact(origin) => {
-            (upstream.parent_proxy_for(origin), Some(upstream.try_out(origin, probe).await))
-        }
+        OriginPattern::Exact(origin) => (upstream.parent_proxy_for(origin), Some(upstream.try_out(origin).await)),
         OriginPattern::Wildcard { .. } => (None, None),
     };
     let (name, origin) = (route.name().to_owned(), pattern.to_string());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::environment::{Change, Environment, all_variables};
+use super::environment::{Change, Environment, all_variables, may_be_changed};
 
 /// Where they are kept: a JSON object of values, `null` for what was not set.
 const VARIABLE: &str = "ATTACHE_ENV_BEFORE";
@@ -16,7 +16,11 @@ impl Before {
     /// What an earlier `attache env` has kept in this environment; nothing if there was none, or it is no longer readable.
     #[must_use]
     pub(crate) fn read(current: &dyn Fn(&str) -> Option<String>) -> Self {
-        current(VARIABLE).and_then(|kept| serde_json::from_str(&kept).ok()).map(Self).unwrap_or_default()
+        let kept = current(VARIABLE).and_then(|kept| serde_json::from_str(&kept).ok());
+        let mut kept: BTreeMap<String, Option<String>> = kept.unwrap_or_default();
+        // A program that could set this variable is not to have a shell set any other, nor take a name for a command.
+        kept.retain(|name, _| may_be_changed(name));
+        Self(kept)
     }
 
     /// A variable as it was before attache.
@@ -111,6 +115,18 @@ mod tests {
         assert!(!variables.contains_key("NO_PROXY"), "what only the first had set");
         let current = |name: &str| variables.get(name).cloned();
         assert_eq!(after(variables.clone(), &Before::read(&current).restored()), at_first);
+    }
+
+    #[test]
+    fn what_attache_never_sets_is_not_taken_from_the_variable() {
+        let kept = r#"{"X;touch pwned;Y":"1","PATH":"/tmp/bin","LD_PRELOAD":null,"HTTP_PROXY":"http://corp.test","REQUEST_METHOD":"GET"}"#;
+        let before = Before::read(&|name| (name == VARIABLE).then(|| kept.to_owned()));
+        let names = |environment: Environment| -> Vec<String> {
+            environment.changes.into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(before.remembering(of(Vec::new()), &|_| None)), ["HTTP_PROXY", "REQUEST_METHOD", VARIABLE]);
+        let before = Before::read(&|name| (name == VARIABLE).then(|| kept.to_owned()));
+        assert_eq!(names(before.restored()), ["HTTP_PROXY", "REQUEST_METHOD", VARIABLE]);
     }
 
     #[test]

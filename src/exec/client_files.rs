@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use super::files::{put, text};
+use super::files::{Readers, put, put_for, text};
+use crate::secret::access::is_open_to_all;
 
 /// The variables that are set here.
 pub(super) const VARIABLES: [&str; 3] = [APT, PHP, WGET];
@@ -46,13 +47,19 @@ pub(super) fn write(
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
+    #[cfg(unix)]
+    std::fs::set_permissions(&php, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     put(&php.join("attache.ini"), format!("curl.cainfo = '{bundle}'\nopenssl.cafile = '{bundle}'\n").as_bytes())?;
     variables.push((PHP, format!("{}{LISTED}{}", before(PHP).unwrap_or_default(), text(&php)?)));
 
     if cfg!(unix) {
         let wget = folder.join(format!("{name}.wgetrc"));
-        let machine = std::fs::read_to_string(before(WGET).unwrap_or_else(|| WGETRC.to_owned())).unwrap_or_default();
-        put(&wget, format!("{machine}\nca_certificate = {bundle}\n").as_bytes())?;
+        let machine = before(WGET).unwrap_or_else(|| WGETRC.to_owned());
+        let machine = Path::new(&machine);
+        // It may have a password in it.
+        let readers = if is_open_to_all(machine) || !machine.exists() { Readers::Everybody } else { Readers::Owner };
+        let settings = std::fs::read_to_string(machine).unwrap_or_default();
+        put_for(readers, &wget, format!("{settings}\nca_certificate = {bundle}\n").as_bytes())?;
         variables.push((WGET, text(&wget)?));
     }
     Ok(variables)
@@ -93,6 +100,32 @@ mod tests {
         // Again, as `env` does in the same folder.
         let variables = write(folder.path(), "ca", "/x/ca.pem", &|_| None).unwrap();
         assert!(variables.iter().any(|(name, value)| *name == "PHP_INI_SCAN_DIR" && value.starts_with(":/")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn settings_that_others_may_not_read_stay_so_in_the_copy() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = private_folder().unwrap();
+        let own = folder.path().join("own.wgetrc");
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let chmod = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        std::fs::write(&own, "http_password = s3cret").unwrap();
+        chmod(folder.path(), 0o711);
+        let text = own.to_str().unwrap().to_owned();
+        for (of_the_source, of_the_copy) in [(0o600, 0o600), (0o640, 0o600), (0o644, 0o644), (0o600, 0o600)] {
+            chmod(&own, of_the_source);
+            let current = |name: &str| (name == "SYSTEM_WGETRC").then(|| text.clone());
+            let variables = write(folder.path(), "ca", "/x/ca.pem", &current).unwrap();
+            let copy = folder.path().join("ca.wgetrc");
+            assert_eq!(mode(&copy), of_the_copy, "{of_the_source:o}");
+            super::super::folders::let_others_read(folder.path()).unwrap();
+            assert_eq!(mode(&copy), of_the_copy, "for commands that become another user");
+            assert!(content(&variables, "SYSTEM_WGETRC").contains("s3cret"));
+            assert_eq!(mode(&folder.path().join("ca.apt.conf")), 0o644);
+        }
     }
 
     #[test]

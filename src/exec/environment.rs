@@ -145,6 +145,11 @@ pub(crate) fn all_variables() -> impl Iterator<Item = &'static str> {
     plain.chain(client_files::VARIABLES).chain(["JAVA_TOOL_OPTIONS", "NO_PROXY", "no_proxy"])
 }
 
+/// True for a variable that [`Setup::environment`] may set or take out.
+pub(super) fn may_be_changed(name: &str) -> bool {
+    all_variables().chain(UNWANTED).any(|known| known == name)
+}
+
 /// The variables that name files of trusted certificates, for a bundle that has what they had.
 pub(super) fn trusted_before(current: &dyn Fn(&str) -> Option<String>) -> BTreeSet<String> {
     let files = BUNDLE.into_iter().chain(BUNDLE_IF_SET).filter_map(current);

@@ -3,16 +3,38 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
+/// Who may read a file, whatever the umask; where it lies decides who gets there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readers {
+    Everybody,
+    Owner,
+}
+
 /// A whole file or the one before: a program may be reading it. What lies under the name in between is never written to, whatever it
-/// is.
+/// is. Everybody may read it.
 pub(super) fn put(path: &Path, content: &[u8]) -> io::Result<()> {
+    put_for(Readers::Everybody, path, content)
+}
+
+/// The same for these readers; nobody else has a moment in which to open it.
+pub(super) fn put_for(readers: Readers, path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_added_extension(format!("{}.new", std::process::id()));
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = std::fs::File::create_new(&new)?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
     file.write_all(content)?;
+    #[cfg(unix)]
+    if readers == Readers::Everybody {
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    }
+    #[cfg(not(unix))]
+    let _ = readers;
     drop(file);
     std::fs::rename(&new, path)
 }

@@ -6,11 +6,17 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+#[cfg(unix)]
+use crate::secret::access::{self, Writer};
+
+/// A folder that goes when it is dropped.
+pub(crate) type PrivateFolder = TempDir;
+
 /// A new folder among the temporary ones that only this user may enter. It goes, with what is in it, when this is dropped.
 ///
 /// # Errors
 /// When the system's folder for temporary files takes none.
-pub(crate) fn private_folder() -> io::Result<TempDir> {
+pub(crate) fn private_folder() -> io::Result<PrivateFolder> {
     let mut folder = tempfile::Builder::new();
     folder.prefix("attache-");
     // tempfile leaves the mode of a folder to the umask.
@@ -21,22 +27,14 @@ pub(crate) fn private_folder() -> io::Result<TempDir> {
     folder.tempdir()
 }
 
-/// Lets other users read the files in a private folder, for programs that become one. They can neither list nor change it, and
-/// sockets stay this user's.
+/// Lets other users read what is written in a private folder for everybody, for programs that become one. They can neither list nor
+/// change it, and sockets stay this user's.
 ///
 /// # Errors
 /// When permissions cannot be changed.
 #[cfg(unix)]
 pub(crate) fn let_others_read(folder: &Path) -> io::Result<()> {
-    use std::fs::{Permissions, set_permissions};
-    use std::os::unix::fs::PermissionsExt as _;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            set_permissions(entry.path(), Permissions::from_mode(0o644))?;
-        }
-    }
-    set_permissions(folder, Permissions::from_mode(0o711))
+    std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o711))
 }
 
 /// Permissions are of another kind there.
@@ -87,17 +85,15 @@ fn is_private(folder: &Path) -> io::Result<()> {
 /// When others may change what is in the folder, with what to do about it.
 #[cfg(unix)]
 pub(crate) fn kept_from_others(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = std::fs::metadata(folder)?;
+    // One that is not there is an error of its own.
+    std::fs::metadata(folder)?;
     let shown = folder.display();
-    if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
+    if access::belongs_to_another(folder) {
         return Err(refused(format!(
             "{shown} is another user's, who could change what programs trust; choose another folder"
         )));
     }
-    let strangers = found.mode() & 0o020 != 0 && found.gid() != rustix::process::getegid().as_raw();
-    let open = (found.mode() & 0o002 != 0 || strangers) && found.mode() & 0o1000 == 0;
-    if open {
+    if matches!(access::writer(folder), Some(Writer::Everybody | Writer::Group { is_ours: false })) {
         return Err(refused(format!(
             "other users may write into {shown}, and could change what programs trust; run: chmod go-w {shown}, or choose \
              another folder"

@@ -8,6 +8,7 @@
 //! - `before`: what they were, for who takes it all back;
 //! - `trust`: the files that some of the variables name (`client_files`: in programs' own formats), and `folders` where they are;
 //! - `child`: a program as it would be without the proxy: terminal, signals, exit code;
+//! - `tools`: programs of the system that attache itself runs;
 //! - `isolate`: the same in a network of its own, in which nothing else is.
 
 mod before;
@@ -23,6 +24,7 @@ mod no_proxy;
 mod node;
 mod setup;
 mod shell;
+mod tools;
 mod trust;
 
 pub(crate) use before::Before;
@@ -30,8 +32,9 @@ pub(crate) use child::Child;
 #[cfg(target_os = "linux")]
 pub(crate) use child::{hide_from_others, users};
 pub(crate) use environment::{Change, Environment};
-pub(crate) use folders::{cache_folder, kept_from_others, let_others_read, private_folder};
+pub(crate) use folders::{PrivateFolder, cache_folder, kept_from_others, let_others_read, private_folder};
 pub(crate) use node::preload as node_preload;
 pub(crate) use setup::{Proxy, Setup, Trust};
 pub(crate) use shell::Notation;
+pub(crate) use tools::{tool, tool_command};
 pub(crate) use trust::{JavaStore, Trusted};

@@ -1,6 +1,7 @@
 //! Changes to an environment written down, so that a shell that reads them has exactly these values.
 
 use super::environment::Change;
+use crate::secret::is_variable_name;
 
 /// Who reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +36,13 @@ impl Notation {
         }
     }
 
-    /// One line, or more where a value has several; nothing where this notation has no way to say it.
-    ///
-    /// Names are those of this crate and of `{ env = … }`: letters, digits and `_`.
+    /// One line, or more where a value has several; nothing where this notation has no way to say it, nor for what is no
+    /// variable's name: names are written as they are.
     #[must_use]
     pub(crate) fn line(self, name: &str, change: &Change) -> Option<String> {
+        if !is_variable_name(name) {
+            return None;
+        }
         Some(match (self, change) {
             (Self::Posix, Change::Set(value)) => format!("export {name}={}", posix(value)),
             (Self::Posix, Change::Unset) => format!("unset {name}"),

@@ -3,6 +3,7 @@
 //! A [`Secret`] has no `Display`, no `Serialize` and a `Debug` that prints nothing; its memory is zeroed when it goes.
 //! Reading it is an explicit [`Secret::expose`], which few places call: tests/it/tidy.rs lists them.
 
+pub(crate) mod access;
 mod command;
 mod digests;
 mod file;
@@ -17,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub(crate) use digests::Digests;
 pub(crate) use list::Secrets;
-pub(crate) use source::{SecretError, SecretSource};
+pub(crate) use source::{SecretError, SecretSource, is_variable_name};
 
 /// A secret text.
 #[derive(Clone)]

@@ -143,6 +143,13 @@ fn bare(text: &str) -> Secret {
     Secret::new(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// The name of an environment variable, as shells take it: letters, digits and `_`.
+#[must_use]
+pub(crate) fn is_variable_name(name: &str) -> bool {
+    let usual = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    usual && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

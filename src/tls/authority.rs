@@ -9,9 +9,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::digest;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use quick_cache::sync::Cache;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -22,10 +19,10 @@ use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::authority_certificate::{AuthorityCertificate, authority_error};
 use super::error::TlsError;
 use super::provider::provider;
 use crate::secret::Secret;
@@ -47,11 +44,8 @@ const LEAVES: usize = 1024;
 
 /// A certificate authority of this machine's own.
 pub(crate) struct CertificateAuthority {
-    certificate: CertificateDer<'static>,
-    /// What stands behind it in its file: programs that trust only a root need them.
-    intermediates: Vec<CertificateDer<'static>>,
+    certificate: AuthorityCertificate,
     issuer: Issuer<'static, KeyPair>,
-    not_after: SystemTime,
     leaves: Cache<Box<str>, Arc<Leaf>>,
     /// One for all leaves: a program that opens many tunnels resumes its sessions.
     tickets: Arc<dyn ProducesTickets>,
@@ -97,45 +91,24 @@ impl CertificateAuthority {
     /// No certificate or no key, one that is no CA's, a key of another certificate, a certificate that has expired. No error
     /// repeats a byte of the key.
     pub(crate) fn from_pem(certificate_pem: &str, key: &Secret) -> Result<Self, TlsError> {
-        let none = || authority_error("holds no PEM certificate", "make one with `attache ca init`");
-        let mut chain = CertificateDer::pem_slice_iter(certificate_pem.as_bytes());
-        let certificate = chain.next().and_then(Result::ok).ok_or_else(none)?;
-        let intermediates: Vec<_> = chain.collect::<Result<_, _>>().map_err(|_broken| none())?;
-        let facts = AuthorityFacts::of(&certificate)?;
-        if !facts.is_authority {
-            return Err(authority_error("is no CA's: it may not sign others", "make a CA with `attache ca init`"));
-        }
-        if facts.not_after < SystemTime::now() {
-            let at = humantime::format_rfc3339_seconds(facts.not_after);
-            return Err(TlsError::Authority {
-                what: format!("expired at {at}"),
-                remedy: "make another CA with `attache ca init`, and have programs trust that",
-            });
-        }
+        let certificate = AuthorityCertificate::from_pem(certificate_pem)?;
         let key = KeyPair::from_pem(key.pem().expose())
             .map_err(|_broken| authority_key_error("is no private key in PEM that can sign"))?;
-        if !facts.is_of(&key) {
+        if !certificate.is_of(&key.subject_public_key_info()) {
             return Err(authority_key_error("does not belong to the certificate"));
         }
-        let issuer = Issuer::from_ca_cert_der(&certificate, key)
+        let issuer = Issuer::from_ca_cert_der(&certificate.certificate, key)
             .map_err(|_unusable| authority_error("cannot sign", "make a CA with `attache ca init`"))?;
-        let authority = Self {
-            certificate,
-            intermediates,
-            issuer,
-            not_after: facts.not_after,
-            leaves: Cache::new(LEAVES),
-            tickets: Ticketer::new()?,
-        };
-        authority.check_name(&facts)?;
+        let authority = Self { certificate, issuer, leaves: Cache::new(LEAVES), tickets: Ticketer::new()? };
+        authority.check_name(&authority.certificate.subject)?;
         Ok(authority)
     }
 
     /// A leaf has to name its issuer byte for byte (RFC 5280 section 6.1.3), and the library keeps one value of each kind. What
     /// cannot be copied is found out here and not by callers.
-    fn check_name(&self, facts: &AuthorityFacts) -> Result<(), TlsError> {
+    fn check_name(&self, subject: &[u8]) -> Result<(), TlsError> {
         let (leaf, _) = self.leaf("name.invalid", SystemTime::now())?;
-        let same = X509Certificate::from_der(&leaf).is_ok_and(|(_, leaf)| leaf.issuer().as_raw() == facts.subject);
+        let same = X509Certificate::from_der(&leaf).is_ok_and(|(_, leaf)| leaf.issuer().as_raw() == subject);
         let remedy = "make a CA whose name has each kind of part once, or one with `attache ca init`";
         if same { Ok(()) } else { Err(authority_error("has a name that leaves cannot repeat", remedy)) }
     }
@@ -159,9 +132,12 @@ impl CertificateAuthority {
     fn mint(&self, host: &str, now: SystemTime) -> Result<Leaf, TlsError> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let (leaf, key) = self.leaf(bare, now)?;
-        let not_after = (now + LEAF_LIFE - BACKDATED).min(self.not_after);
+        let not_after = (now + LEAF_LIFE - BACKDATED).min(self.certificate.not_after());
         let key = any_supported_type(&PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
-        let certified = CertifiedKey::new([&[leaf, self.certificate.clone()][..], &self.intermediates].concat(), key);
+        let certified = CertifiedKey::new(
+            [&[leaf, self.certificate.certificate.clone()][..], &self.certificate.intermediates].concat(),
+            key,
+        );
         let resolver = OneName { name: bare.into(), certified: Arc::new(certified) };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
@@ -173,7 +149,7 @@ impl CertificateAuthority {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::clone(&self.tickets);
         // One that ends with the CA is used to its end: another would not live longer.
-        let replace_at = if not_after == self.not_after { not_after } else { not_after - LEAF_RESERVE };
+        let replace_at = if not_after == self.certificate.not_after() { not_after } else { not_after - LEAF_RESERVE };
         Ok(Leaf { config: Arc::new(config), replace_at })
     }
 
@@ -193,12 +169,12 @@ impl CertificateAuthority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        if now >= self.not_after {
-            let at = humantime::format_rfc3339_seconds(self.not_after);
+        if now >= self.certificate.not_after() {
+            let at = humantime::format_rfc3339_seconds(self.certificate.not_after());
             return Err(authority_error(&format!("expired at {at}"), "make another CA with `attache ca init`"));
         }
         // With the hour before it was made it is a week.
-        let not_after = (now + LEAF_LIFE - BACKDATED).min(self.not_after);
+        let not_after = (now + LEAF_LIFE - BACKDATED).min(self.certificate.not_after());
         params.not_before = (now - BACKDATED).into();
         params.not_after = not_after.into();
         let key = KeyPair::generate().map_err(failed)?;
@@ -206,95 +182,24 @@ impl CertificateAuthority {
         Ok((leaf.der().clone(), key))
     }
 
+    /// What others are to trust.
     #[must_use]
-    pub(crate) fn certificate_der(&self) -> &[u8] {
+    pub(crate) const fn certificate(&self) -> &AuthorityCertificate {
         &self.certificate
-    }
-
-    /// The name of the CA.
-    #[must_use]
-    pub(crate) fn subject(&self) -> String {
-        let parsed = X509Certificate::from_der(&self.certificate);
-        parsed.map_or_else(|_broken| String::new(), |(_, certificate)| certificate.subject().to_string())
-    }
-
-    /// What it may sign for, besides what is under these; empty: anything.
-    #[must_use]
-    pub(crate) fn constrained_to(&self) -> Vec<String> {
-        let Ok((_, certificate)) = X509Certificate::from_der(&self.certificate) else { return Vec::new() };
-        let Ok(Some(constraints)) = certificate.name_constraints() else { return Vec::new() };
-        let permitted = constraints.value.permitted_subtrees.iter().flatten();
-        permitted.map(|subtree| shown_subtree(&subtree.base)).collect()
-    }
-
-    /// Until when it is valid.
-    #[must_use]
-    pub(crate) const fn not_after(&self) -> SystemTime {
-        self.not_after
-    }
-
-    /// The SHA-256 of the certificate, as other programs show it: `AB:CD:…`.
-    #[must_use]
-    pub(crate) fn fingerprint(&self) -> String {
-        let digest = digest::digest(&digest::SHA256, &self.certificate);
-        let pairs: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
-        pairs.join(":")
-    }
-
-    /// The beginning of the fingerprint, for names of files: enough to tell one from another.
-    #[must_use]
-    pub(crate) fn short_fingerprint(&self) -> String {
-        self.fingerprint().split(':').take(8).collect::<String>().to_ascii_lowercase()
-    }
-
-    /// SHA-256 of its public key in base64, by which browsers are told to trust what it signs (RFC 7469 section 2.4).
-    #[must_use]
-    pub(crate) fn key_pin(&self) -> Option<String> {
-        let facts = AuthorityFacts::of(&self.certificate).ok()?;
-        Some(STANDARD.encode(digest::digest(&digest::SHA256, &facts.public_key)))
     }
 }
 
 impl fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertificateAuthority").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
+        f.debug_struct("CertificateAuthority")
+            .field("fingerprint", &self.certificate.fingerprint())
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for NewAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewAuthority").finish_non_exhaustive()
-    }
-}
-
-/// What has to be known of a CA's certificate.
-struct AuthorityFacts {
-    is_authority: bool,
-    not_after: SystemTime,
-    public_key: Vec<u8>,
-    /// Its name, as encoded.
-    subject: Vec<u8>,
-}
-
-impl AuthorityFacts {
-    fn of(certificate: &[u8]) -> Result<Self, TlsError> {
-        let broken = || authority_error("is no X.509 certificate", "make one with `attache ca init`");
-        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_broken| broken())?;
-        let may_sign = match parsed.key_usage() {
-            Ok(Some(usage)) => usage.value.key_cert_sign(),
-            _ => true,
-        };
-        let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-        Ok(Self {
-            is_authority: parsed.is_ca() && may_sign,
-            not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(not_after),
-            public_key: parsed.public_key().raw.to_vec(),
-            subject: parsed.subject().as_raw().to_vec(),
-        })
-    }
-
-    fn is_of(&self, key: &KeyPair) -> bool {
-        key.subject_public_key_info() == self.public_key
     }
 }
 
@@ -348,25 +253,9 @@ fn subtree(host: &str) -> GeneralSubtree {
     }
 }
 
-fn shown_subtree(name: &GeneralName<'_>) -> String {
-    match name {
-        GeneralName::DNSName(host) => (*host).to_owned(),
-        // An address and a mask of the same length.
-        GeneralName::IPAddress(bytes) => match bytes.split_at(bytes.len() / 2).0 {
-            v4 if v4.len() == 4 => IpAddr::from(<[u8; 4]>::try_from(v4).unwrap_or_default()).to_string(),
-            v6 => IpAddr::from(<[u8; 16]>::try_from(v6).unwrap_or_default()).to_string(),
-        },
-        other => other.to_string(),
-    }
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: rcgen::Error) -> TlsError {
     TlsError::Certificate(error.to_string())
-}
-
-fn authority_error(what: &str, remedy: &'static str) -> TlsError {
-    TlsError::Authority { what: what.to_owned(), remedy }
 }
 
 fn authority_key_error(what: &'static str) -> TlsError {
@@ -375,6 +264,9 @@ fn authority_key_error(what: &'static str) -> TlsError {
 
 #[cfg(test)]
 mod tests {
+    use rustls_pki_types::pem::PemObject as _;
+    use x509_parser::prelude::GeneralName;
+
     use super::*;
 
     fn authority(names: &[&str]) -> CertificateAuthority {
@@ -416,8 +308,7 @@ mod tests {
         assert!(life <= 7 * 24 * 3600, "{life}");
         let names = leaf.subject_alternative_name().unwrap().unwrap().value.general_names.clone();
         assert!(matches!(names.as_slice(), [GeneralName::DNSName("api.test")]), "{names:?}");
-        let facts = AuthorityFacts::of(&authority.certificate).unwrap();
-        assert!(facts.is_authority && facts.not_after > now + AUTHORITY_LIFE - Duration::from_secs(60));
+        assert!(authority.certificate.not_after() > now + AUTHORITY_LIFE - Duration::from_secs(60));
         assert!(authority.mint("api.test", now + AUTHORITY_LIFE).is_err(), "nothing is signed after the CA's own end");
     }
 
@@ -444,17 +335,16 @@ mod tests {
     fn a_ca_with_two_parts_of_a_kind_is_refused_and_its_chain_is_shown() {
         // What a company's intermediate may be called: the library would sign with one OU of the two.
         let one = CertificateAuthority::generate(&[]).unwrap();
-        let key = KeyPair::from_pem(one.key.expose()).unwrap();
         let der = CertificateDer::from_pem_slice(one.certificate.as_bytes()).unwrap();
         let other = CertificateAuthority::generate(&[]).unwrap();
         let chain = format!("{}{}", one.certificate, other.certificate);
         let authority = CertificateAuthority::from_pem(&chain, &one.key).unwrap();
-        assert_eq!((authority.certificate_der(), authority.intermediates.len()), (der.as_ref(), 1));
+        assert_eq!((authority.certificate.der(), authority.certificate.intermediates.len()), (der.as_ref(), 1));
         assert!(authority.server_config("api.test").is_ok());
-        let mut facts = AuthorityFacts::of(&der).unwrap();
-        assert!(facts.is_of(&key) && authority.check_name(&facts).is_ok());
-        facts.subject.push(0);
-        let told = authority.check_name(&facts).unwrap_err().to_string();
+        let mut subject = authority.certificate.subject.clone();
+        assert!(authority.check_name(&subject).is_ok());
+        subject.push(0);
+        let told = authority.check_name(&subject).unwrap_err().to_string();
         assert!(told.contains("has a name that leaves cannot repeat"), "{told}");
     }
 }

@@ -4,8 +4,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::authority::{CertificateAuthority, NewAuthority};
+use super::authority_certificate::AuthorityCertificate;
 use super::error::TlsError;
 use crate::secret::SecretSource;
+use crate::secret::access::has_readers;
 
 /// Where a CA's certificate and key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +25,7 @@ impl AuthoritySource {
     /// A place that cannot be read, a key file that others may read, or what [`CertificateAuthority::from_pem`] says.
     pub(crate) fn read(&self) -> Result<CertificateAuthority, TlsError> {
         if let SecretSource::File(path) = &self.key
-            && is_open_to_others(path)
+            && has_readers(path)
         {
             return Err(TlsError::AuthorityKey {
                 what: "can be read by other users of this machine",
@@ -31,6 +33,14 @@ impl AuthoritySource {
             });
         }
         CertificateAuthority::from_pem(self.certificate.read()?.pem().expose(), &self.key.read()?)
+    }
+
+    /// Reads the certificate alone now, blockingly, and leaves the key where it is.
+    ///
+    /// # Errors
+    /// A place that cannot be read, or what [`AuthorityCertificate::from_pem`] says.
+    pub(crate) fn read_certificate(&self) -> Result<AuthorityCertificate, TlsError> {
+        AuthorityCertificate::from_pem(self.certificate.read()?.pem().expose())
     }
 
     /// Writes a new CA into two files that are not there yet, the key readable by this user alone. Folders are made.
@@ -69,15 +79,4 @@ fn write_new(path: &Path, text: &str, private: bool) -> io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
-}
-
-#[cfg(unix)]
-fn is_open_to_others(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-const fn is_open_to_others(_: &Path) -> bool {
-    false
 }

@@ -1,6 +1,7 @@
 //! TLS towards others: the crypto provider, what is trusted, what is shown, and client configurations.
 
 mod authority;
+mod authority_certificate;
 mod authority_source;
 mod certificates;
 mod client;
@@ -14,6 +15,7 @@ pub(crate) mod trust_store;
 mod validity;
 
 pub(crate) use authority::CertificateAuthority;
+pub(crate) use authority_certificate::AuthorityCertificate;
 pub(crate) use authority_source::AuthoritySource;
 pub(crate) use certificates::certificate_thumbprint;
 pub(crate) use client::{ClientTls, MinVersion, client_config};

@@ -203,7 +203,7 @@ mod tests {
     fn java_and_openssl_read_the_trust_stores() {
         let authority = authority();
         let folder = tempfile::tempdir().unwrap();
-        let certificates = || [authority.certificate_der(), authority.certificate_der()];
+        let certificates = || [authority.certificate().der(), authority.certificate().der()];
         std::fs::write(folder.path().join("a.jks"), jks(certificates(), "changeit")).unwrap();
         std::fs::write(folder.path().join("a.p12"), pkcs12(certificates(), "changeit").unwrap()).unwrap();
         for (file, kind) in [("a.jks", "JKS"), ("a.p12", "PKCS12")] {
@@ -211,7 +211,7 @@ mod tests {
             let list = ["-list", "-v", "-keystore", &path, "-storetype", kind, "-storepass", "changeit"];
             let Some(told) = run("keytool", &list) else { continue };
             assert_eq!(told.matches("trustedCertEntry").count(), 2, "{told}");
-            assert!(told.contains(&authority.fingerprint()), "{told}");
+            assert!(told.contains(&authority.certificate().fingerprint()), "{told}");
             let wrong = ["-list", "-keystore", &path, "-storetype", kind, "-storepass", "changed"];
             assert!(run("keytool", &wrong).is_none_or(|told| !told.contains("attache-0")));
         }
@@ -225,10 +225,10 @@ mod tests {
     fn a_bundle_holds_every_certificate_in_lines() {
         use rustls_pki_types::pem::PemObject as _;
         let authority = authority();
-        let bundle = pem_bundle([authority.certificate_der(), b"another"]);
+        let bundle = pem_bundle([authority.certificate().der(), b"another"]);
         assert!(bundle.lines().all(|line| line.len() <= 64), "RFC 7468 section 2");
         let read: Vec<_> = CertificateDer::pem_slice_iter(bundle.as_bytes()).map(Result::unwrap).collect();
-        assert_eq!((read[0].as_ref(), read[1].as_ref()), (authority.certificate_der(), &b"another"[..]));
+        assert_eq!((read[0].as_ref(), read[1].as_ref()), (authority.certificate().der(), &b"another"[..]));
         assert!(!system_roots().unwrap().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! An upstream, tried without a request: dialled, and shaken hands with.
+//! An upstream, tried without a request: dialled, and shaken hands with where it has TLS.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,18 +9,14 @@ use tokio::io::AsyncReadExt as _;
 use tokio_rustls::TlsConnector;
 
 use super::error::{ExchangeError, ExchangeErrorKind};
-use super::http1::SPEAKS_TLS;
 use super::live::{Offer, Upstream};
 use crate::dial::{DialError, Origin};
-use crate::tls::{ClientTls, HandshakeFault, Keys, refused_identity};
+use crate::tls::{Keys, refused_identity};
 
 /// How long a server may take to say that it wants another client certificate. One that speaks HTTP/2 says something at once.
 const LAST_WORD: Duration = Duration::from_millis(300);
 
-/// How long a server without TLS may think about a handshake.
-const MISTAKEN_FOR: Duration = Duration::from_secs(1);
-
-/// What a connection showed on which nothing was sent.
+/// What a connection showed on which no request was sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reached {
     /// The address at the other end: the origin's, or the parent proxy's.
@@ -31,18 +27,15 @@ pub(crate) struct Reached {
 }
 
 impl Upstream {
-    /// Dials the origin and shakes hands, as for a request. `probe` is TLS that an origin in clear is asked for, on a connection
-    /// of its own: one that agrees is no origin in clear.
+    /// Dials the origin, and shakes hands if it has TLS, as for a request.
     ///
     /// # Errors
     /// As for any exchange, up to the handshake.
-    pub(crate) async fn try_out(&self, origin: &Origin, probe: &ClientTls) -> Result<Reached, ExchangeError> {
+    pub(crate) async fn try_out(&self, origin: &Origin) -> Result<Reached, ExchangeError> {
         let transport = self.dial(origin).await?;
         let address = transport.peer_addr();
         let Some(tls) = self.tls(Offer::Any) else {
-            if self.speaks_tls(origin, probe).await {
-                return Err(ExchangeError::new(ExchangeErrorKind::TlsProtocolError, SPEAKS_TLS));
-            }
+            // What is spoken there only a request would show: a handshake is nothing that an origin in clear expects.
             return Ok(Reached { address, tls: None, http2: false });
         };
         // Apart from the dial: one that is accepted and then not answered mostly reached a server without TLS.
@@ -70,15 +63,5 @@ impl Upstream {
         }
         let tls = if version == Some(ProtocolVersion::TLSv1_2) { "1.2" } else { "1.3" };
         Ok(Reached { address, tls: Some(tls), http2 })
-    }
-
-    async fn speaks_tls(&self, origin: &Origin, probe: &ClientTls) -> bool {
-        let (Ok(transport), Ok(name)) = (self.dial(origin).await, self.server_name(origin)) else { return false };
-        let handshake = TlsConnector::from(Arc::clone(&probe.any)).connect(name, transport);
-        match tokio::time::timeout(MISTAKEN_FOR, handshake).await {
-            Ok(Ok(_agreed)) => true,
-            Ok(Err(error)) => HandshakeFault::of(&error) != HandshakeFault::Protocol,
-            Err(_elapsed) => false,
-        }
     }
 }

@@ -115,3 +115,67 @@ async fn where_there_is_no_store_or_no_ca_that_is_said() {
     let nothing = Folder::with("").run(&["ca", "trust"]).await;
     assert!(nothing.code == Some(1) && nothing.stderr.contains("attache ca init"), "{nothing:?}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_only_tells_of_a_ca_runs_no_program_of_a_configuration_and_reads_no_key() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder().await;
+    std::fs::create_dir_all(folder.path().join("root/usr/share/pki/trust/anchors")).unwrap();
+    let show = ["ca", "show"];
+    let trust = ["ca", "trust", "--root", "root", "--dry-run"];
+    let export = ["ca", "export"];
+    let env = ["env", "--write-bundle", "bundle.pem"];
+    let commands: [&[&str]; 4] = [&show, &trust, &export, &env];
+    let all = async |toml: &str, code: i32, told: &str| {
+        folder.write("proxy.toml", toml);
+        for command in commands {
+            let finished = folder.run(command).await;
+            assert_eq!(finished.code, Some(code), "{command:?}: {finished:?}");
+            assert!(finished.stderr.contains(told), "{command:?}: {finished:?}");
+            assert!(!folder.path().join("ran").exists(), "{command:?}");
+        }
+    };
+    let marks = "{ command = [\"touch\", \"ran\"] }";
+    all(&format!("[intercept]\nca_certificate = \"ca.pem\"\nca_key = {marks}\n"), 0, "").await;
+    // A key that this user may not read, and so does not even see; root reads everything.
+    all(&INTERCEPT.replace("ca.key", "elsewhere/ca.key"), 0, "").await;
+    // The certificate itself: where another user may write the file, it is that user who says what runs.
+    let printed = "[intercept]\nca_certificate = { command = [\"cat\", \"ca.pem\"] }\nca_key = \"ca.key\"\n";
+    all(printed, 0, "").await;
+    let file = folder.path().join("proxy.toml");
+    let chmod = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    chmod(0o666);
+    let trapped = printed.replace("\"cat\", \"ca.pem\"", "\"touch\", \"ran\"");
+    all(&trapped, 78, "is what a program prints, and another user may write this file or its folder").await;
+    chmod(0o644);
+    // As root with a file of another user's.
+    if std::os::unix::fs::chown(&file, Some(65534), None).is_ok() {
+        all(&trapped, 78, "and so choose what is run; write ca_certificate = \"ca.pem\"").await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_program_in_the_path_is_not_taken_for_the_systems() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder().await;
+    let bin = folder.path().join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let trap = format!("#!/bin/sh\ntouch '{}'\n", folder.path().join("trapped").display());
+    for name in ["update-ca-certificates", "certutil", "chroot"] {
+        std::fs::write(bin.join(name), &trap).unwrap();
+        std::fs::set_permissions(bin.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let folder = folder.env("PATH", &format!("{}:/usr/bin:/bin", bin.display()));
+    for below in [".pki/nssdb", "debian/usr/local/share/ca-certificates", "suse/usr/share/pki/trust/anchors"] {
+        std::fs::create_dir_all(folder.path().join(below)).unwrap();
+    }
+    std::fs::write(folder.path().join(".pki/nssdb/cert9.db"), "").unwrap();
+    for args in [["--nss", "--config=proxy.toml"], ["--root", "debian"], ["--root", "suse"]] {
+        let finished = folder.run(&[&["ca", "trust"], &args[..]].concat()).await;
+        assert!(finished.code.is_some() && !folder.path().join("trapped").exists(), "{args:?}: {finished:?}");
+        let shown = finished.stdout.contains("run     /usr/") || finished.stderr.contains("certutil");
+        assert!(shown && !finished.stdout.contains("/bin/bin"), "{args:?}: {finished:?}");
+    }
+}

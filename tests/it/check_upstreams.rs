@@ -1,8 +1,10 @@
-//! `check --live` for upstreams: each is dialled and shaken hands with, and no request is sent.
+//! `check --live` for upstreams: each is dialled, shaken hands with where it has TLS, and no request is sent.
+
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{Finished, Folder, ParentProxy, Raw, Reply, Scripted, TestCa, TlsFront, skipped};
+use crate::support::{Finished, Folder, ParentProxy, Raw, Reply, Scripted, TestCa, TlsFront, skipped, until};
 
 async fn check(upstream: &str) -> Finished {
     Folder::with(&format!("[upstreams.api]\n{upstream}")).run(&["check", "--live"]).await
@@ -50,7 +52,11 @@ async fn what_a_request_would_fail_of_is_a_failure_with_its_cause_and_next_step(
         let _gone = caller.read_to_end(&mut Vec::new()).await;
     })
     .await;
-    let (plain, silent, tls) = (answers.address().port(), api.address().port(), front.address().port());
+    let waits = Raw::start(|mut caller, _| async move {
+        let _gone = caller.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let (plain, silent, tls) = (answers.address().port(), waits.address().port(), front.address().port());
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for (upstream, error, next_step) in [
         (format!("origin = \"https://localhost:{tls}\"\n"), "is unknown; if it comes from", "tls.ca_file takes"),
@@ -69,11 +75,6 @@ async fn what_a_request_would_fail_of_is_a_failure_with_its_cause_and_next_step(
             "takes the connection and no TLS handshake within 500ms; check the scheme and the port in origin",
             "http:// and https:// mostly",
         ),
-        (
-            format!("origin = \"http://localhost:{tls}\"\n"),
-            "what answers there speaks TLS; write https:// in origin",
-            "http:// and https:// mostly",
-        ),
         (format!("origin = \"https://localhost:{free}\"\n"), "cannot connect to localhost", "check that the API runs"),
     ] {
         let finished = check(&upstream).await;
@@ -88,6 +89,30 @@ async fn what_a_request_would_fail_of_is_a_failure_with_its_cause_and_next_step(
         );
     }
     assert_eq!(api.requests(), 0, "nothing is sent");
+}
+
+#[tokio::test]
+async fn an_origin_in_clear_is_dialled_and_sent_nothing() {
+    let heard: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let hears = Arc::clone(&heard);
+    let server = Raw::start(move |mut caller, _| {
+        let hears = Arc::clone(&hears);
+        async move {
+            let mut all = Vec::new();
+            let _gone = caller.read_to_end(&mut all).await;
+            hears.lock().unwrap().push(all);
+        }
+    })
+    .await;
+    let finished = check(&format!("origin = \"http://{}\"\n", server.address())).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    until("the server has heard all", async || !heard.lock().unwrap().is_empty()).await;
+    assert_eq!(*heard.lock().unwrap(), [b""], "one connection, and not a byte");
+    // Whether it speaks TLS is not found out by that.
+    let (ca, api) = (TestCa::new(), api().await);
+    let front = TlsFront::start(ca.server(&["localhost"], &["http/1.1"]), api.address()).await;
+    let finished = check(&format!("origin = \"http://localhost:{}\"\n", front.address().port())).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
 }
 
 #[tokio::test]

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::clients::{python, there_is};
+use crate::hidden::LOOK;
 use crate::support::{
-    Asked, Finished, Folder, Reply, Running, Scripted, TestCa, TlsFront, TokenServer, credential, namespace, real_time,
-    skipped, until, upstream,
+    Asked, Finished, Folder, Reply, Running, Scripted, TestCa, TlsFront, TokenServer, credential, namespace, skipped,
+    until, upstream,
 };
 
 const BODY: &str = "sealing wax";
@@ -356,25 +357,36 @@ async fn a_person_at_the_terminal_notices_nothing() {
 
 #[tokio::test]
 async fn the_command_has_no_way_out_and_no_sight_of_what_attache_keeps() {
-    let attempts = "for process in 1 $PPID $(cat open/outside); do\n\
-                      nsenter -t $process -n true && echo entered\n  nsenter -t $process -m -n -U true && echo entered\n\
-                      cat /proc/$process/environ && echo read\n  head -c1 /proc/$process/mem && echo read\n\
-                      readlink /proc/$process/fd/0 && echo read\n  ls /proc/$process/cwd/ && echo read\ndone\n\
-                    ip link set lo down && echo changed\nip route del local default dev lo && echo changed\n\
-                    umount /etc/resolv.conf && echo changed\nmount --bind /dev/null /etc/hosts && echo changed\n\
-                    unshare --user --map-root-user --net true; ip -o link | wc -l";
+    // One process inside, to show that each look can succeed; all others are none of the command's.
+    let attempts = format!(
+        "{LOOK}\nsleep 600 & look $! open; kill $!\n\
+         for process in 1 $PPID $(cut -d' ' -f4 /proc/$PPID/stat) $(cat open/outside); do\n\
+           echo \"at $(cat /proc/$process/comm)\"\n\
+           nsenter -t $process -n true && echo entered\n  nsenter -t $process -m -n -U true && echo entered\n\
+           look $process read\n\
+           ls /proc/$process/cwd/ && echo read\ndone\n\
+         ip link set lo down && echo changed\nip route del local default dev lo && echo changed\n\
+         umount /etc/resolv.conf && echo changed\nmount --bind /dev/null /etc/hosts && echo changed\n\
+         unshare --user --map-root-user --net true; ip -o link | wc -l"
+    );
     for who in everybody() {
         let world = World::new().await;
         // A process of the same user's, outside, as a shell is that has the secret.
         let mut shell = Command::new("sleep").arg("600").env("ISOLATE_SECRET", "s3cret").spawn().unwrap();
         world.folder.write("open/outside", &shell.id().to_string());
-        let finished = world.sh(who, attempts).await;
+        let finished = world.sh(who, &attempts).await;
         shell.kill().unwrap();
         shell.wait().unwrap();
         for happened in ["entered", "read", "changed"] {
             assert!(!finished.stdout.contains(happened), "{who:?}: {finished:?}");
         }
-        assert_eq!(finished.stdout, "1\n", "one interface, lo: {finished:?}");
+        for what in ["environ", "maps", "auxv", "fd", "mem"] {
+            assert!(finished.stdout.contains(&format!("open {what}\n")), "{what}: {finished:?}");
+        }
+        // The proxy outside, the helper inside, and the shell's sleep.
+        let seen: Vec<&str> = finished.stdout.lines().filter_map(|line| line.strip_prefix("at ")).skip(1).collect();
+        assert_eq!(seen, ["attache", "attache", "sleep"], "{finished:?}");
+        assert!(finished.stdout.ends_with("\n1\n"), "one interface, lo: {finished:?}");
     }
 }
 
@@ -401,15 +413,43 @@ async fn what_listens_outside_on_this_machine_is_not_reachable() {
 async fn what_the_command_left_running_may_finish_its_request() {
     for who in everybody() {
         let world = World::new().await;
-        let script = "curl -sS --noproxy '*' http://api.test/slow >open/late & echo ready >&2\n\
+        let script = "curl -sS --noproxy '*' http://api.test/slow >open/late & echo $$ >open/command\n\
                       for _ in $(seq 1200); do [ -e open/go ] && exit 3; sleep 0.05; done";
         let running = world.start(who, &["--", "sh", "-c", script]);
         until("it has asked", async || world.api.requests() == 1).await;
         world.folder.write("open/go", "");
-        real_time("the command ends meanwhile", std::time::Duration::from_millis(500)).await;
+        let command = world.folder.read("open/command");
+        let process = std::path::Path::new("/proc").join(command.trim());
+        until("the command has ended", async || !process.exists()).await;
         world.slow.add_permits(1);
         assert_eq!(running.finish().await.code, Some(3), "{who:?}");
         assert_eq!(world.folder.read("open/late"), BODY, "{who:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_in_the_path_is_not_taken_for_the_systems() {
+    for who in everybody() {
+        let world = World::new().await;
+        let trap = "#!/bin/sh\necho \"$0 $ISOLATE_SECRET\" >>OPEN/trapped\nexec \"/usr/bin/${0##*/}\" \"$@\"\n";
+        let trap = trap.replace("OPEN", &world.folder.path().join("open").display().to_string());
+        for name in ["open/unshare", "open/ip"] {
+            world.folder.write(name, &trap);
+            std::fs::set_permissions(world.folder.path().join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = format!("{}:{}", world.folder.path().join("open").display(), std::env::var("PATH").unwrap());
+        let set = format!("PATH={path}");
+        let command = ["env", &set, "./attache", "exec", "--isolate", "--", "sh", "-c", "echo $PATH; ip -V >&2"];
+        let become_nobody: &[&str] = match who {
+            Who::Us => &["env"],
+            Who::Nobody => &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
+        };
+        let command = [become_nobody, &command].concat();
+        let finished = world.folder.start_program(command[0], &command[1..], "").finish().await;
+        assert_eq!((finished.code, finished.stdout), (Some(0), format!("{path}\n")), "{who:?}: {}", finished.stderr);
+        // The command's own call shows that the trap works; it has no secret.
+        let trapped = world.folder.read("open/trapped");
+        assert_eq!((trapped.lines().count(), trapped.contains("s3cret")), (1, false), "{who:?}: {trapped}");
     }
 }
 

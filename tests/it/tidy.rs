@@ -55,7 +55,10 @@ const DOORS: [(&str, &[&str]); 31] = [
     ("tracing_subscriber::", &["telemetry/"]),
     ("rustls_native_certs::", &["tls/trust_store.rs"]),
     ("tempfile::", &["exec/folders.rs"]),
-    ("x509_parser::", &["tls/authority.rs", "tls/pinned.rs", "tls/server.rs", "tls/validity.rs"]),
+    (
+        "x509_parser::",
+        &["tls/authority.rs", "tls/authority_certificate.rs", "tls/pinned.rs", "tls/server.rs", "tls/validity.rs"],
+    ),
 ];
 
 /// Who may look into a secret, and what for.
@@ -80,7 +83,7 @@ const EXPOSING: [&str; 26] = [
     "secret/pasted.rs",             // what stands around it, and the line ends of a PEM
     "secret/source.rs",             // a member of a document that is a secret as a whole
     "store/connect/session.rs",     // the password goes to the store
-    "tls/authority_source.rs",      // the key of a new CA is written into its file
+    "tls/authority_source.rs",      // the key of a new CA is written into its file, a certificate is parsed
     "tls/authority.rs",             // the key of the local CA is read
     "tls/certificates.rs",          // a certificate is parsed
     "tls/identity.rs",              // certificate and key come out of their PEM

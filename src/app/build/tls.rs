@@ -63,7 +63,7 @@ pub(crate) fn authority(
     let place = || "[intercept]".to_owned();
     let read = source.read().map_err(|error| BuildError::Tls { place: place(), error })?;
     let live = before.and_then(|built| built.runtime.authority.as_ref());
-    let same = live.filter(|live| live.certificate_der() == read.certificate_der());
+    let same = live.filter(|live| live.certificate().der() == read.certificate().der());
     Ok(Some(same.map_or_else(|| Arc::new(read), Arc::clone)))
 }
 

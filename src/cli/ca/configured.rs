@@ -4,16 +4,16 @@ use std::path::Path;
 
 use crate::cli::output::Failure;
 use crate::config::Config;
-use crate::tls::{AuthoritySource, CertificateAuthority};
+use crate::tls::{AuthorityCertificate, AuthoritySource};
 
-/// The CA that the configuration names. What else is wrong with the file does not matter here.
-pub(in crate::cli) fn configured(config: &Path) -> Result<(AuthoritySource, CertificateAuthority), Failure> {
+/// The CA that the configuration names: where it is, and its certificate. The key is not touched.
+pub(in crate::cli) fn configured(config: &Path) -> Result<(AuthoritySource, AuthorityCertificate), Failure> {
     let source = match Config::load_without_secrets(config) {
         Ok(config) => config.intercept,
         Err(errors) => return Err(Failure::Config(errors)),
     };
     let source = source.ok_or_else(|| Failure::failed(without_intercept(config)))?;
-    let authority = source.read().map_err(Failure::failed)?;
+    let authority = source.read_certificate().map_err(Failure::failed)?;
     Ok((source, authority))
 }
 

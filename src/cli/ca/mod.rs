@@ -164,7 +164,7 @@ struct Shown {
     subject: String,
     fingerprint_sha256: String,
     /// By which browsers are told to trust it.
-    spki_sha256: Option<String>,
+    spki_sha256: String,
     not_after: String,
     constrained_to: Vec<String>,
 }
@@ -188,7 +188,7 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     data(format_args!("certificate  {}", shown.certificate.clone().unwrap_or_else(unknown)))?;
     data(format_args!("key          {}", shown.key.unwrap_or_else(unknown)))?;
     data(format_args!("sha256       {}", shown.fingerprint_sha256))?;
-    data(format_args!("spki sha256  {}", shown.spki_sha256.as_deref().unwrap_or("-")))?;
+    data(format_args!("spki sha256  {}", shown.spki_sha256))?;
     data(format_args!("valid until  {}", shown.not_after))?;
     let hosts = if shown.constrained_to.is_empty() { "any host".to_owned() } else { shown.constrained_to.join(", ") };
     data(format_args!("signs for    {hosts}"))?;
@@ -198,13 +198,13 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
 fn export(args: &ExportArgs) -> Result<(), Failure> {
     let (_, authority) = configured(&args.config.path()?)?;
     let roots = if args.bundle { trust_store::system_roots().map_err(Failure::failed)? } else { Vec::new() };
-    let all = || roots.iter().map(AsRef::as_ref).chain([authority.certificate_der()]);
+    let all = || roots.iter().map(AsRef::as_ref).chain([authority.der()]);
     let bytes = match args.format {
         Format::Pem => trust_store::pem_bundle(all()).into_bytes(),
         Format::Der if args.bundle => {
             return Err(Failure::usage("DER holds one certificate; --bundle goes with the other formats"));
         }
-        Format::Der => authority.certificate_der().to_vec(),
+        Format::Der => authority.der().to_vec(),
         Format::Pkcs12 => trust_store::pkcs12(all(), &args.password).map_err(Failure::failed)?,
         Format::Jks => trust_store::jks(all(), &args.password),
     };

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::exec::tool;
+
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -90,8 +92,8 @@ const DEBIAN_FOLDERS: [(&str, &str); 5] = [
     ("--hooksdir", "etc/ca-certificates/update.d"),
 ];
 
-/// Programs of the system's administrator, which are not on the PATH of everybody.
-const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
+/// Where a program is expected that is not found.
+const USUAL_FOLDER: &str = "/usr/sbin";
 
 /// The change to the system's own store, or below another root, an absolute path; `None` where there is none that is known.
 pub(super) fn system(wish: Wish, name: &str, root: Option<&Path>) -> Option<Change> {
@@ -99,7 +101,7 @@ pub(super) fn system(wish: Wish, name: &str, root: Option<&Path>) -> Option<Chan
     let (store, program) = SYSTEM_STORES.iter().find_map(|store| {
         let found = place.join(store.folder).is_dir();
         // Below another root its own program may do; here it has to be there.
-        let program = program(store.program).or_else(|| root.map(|_| PathBuf::from(store.program)));
+        let program = tool(store.program).or_else(|| root.map(|_| usual(store.program)));
         program.filter(|_| found).map(|program| (store, program))
     })?;
     let file = place.join(store.folder).join(format!("{name}.crt"));
@@ -118,7 +120,7 @@ pub(super) fn system(wish: Wish, name: &str, root: Option<&Path>) -> Option<Chan
         }
         Some(root) => {
             let inside = [shown(root), store.program.to_owned()].into_iter().chain(given);
-            run(PathBuf::from("chroot"), inside.collect())
+            run(tool("chroot").unwrap_or_else(|| usual("chroot")), inside.collect())
         }
     };
     let store = format!("the system ({})", store.systems);
@@ -153,11 +155,8 @@ pub(super) fn databases(home: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Where a program is.
-pub(super) fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(SYSTEM_FOLDERS.iter().map(PathBuf::from));
-    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+fn usual(program: &str) -> PathBuf {
+    Path::new(USUAL_FOLDER).join(program)
 }
 
 fn shown(path: &Path) -> String {
@@ -193,7 +192,9 @@ mod tests {
 
     fn steps(wish: Wish, root: &Path) -> Vec<String> {
         let change = system(wish, "attache-1", Some(root)).unwrap();
-        let shown = |step: &Step| step.to_string().replace(&format!("{}", root.display()), "ROOT");
+        let chroot = tool("chroot").unwrap_or_else(|| usual("chroot")).display().to_string();
+        let plain = |text: String| text.replace(&format!("{}", root.display()), "ROOT").replace(&chroot, "chroot");
+        let shown = |step: &Step| plain(step.to_string());
         change.steps.iter().map(shown).collect()
     }
 

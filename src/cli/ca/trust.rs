@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 
 use super::configured::configured;
-use super::stores::{Change, Step, Wish, databases, nss, program, system};
+use super::stores::{Change, Step, Wish, databases, nss, system};
 use crate::cli::config_arg::ConfigArg;
 use crate::cli::output::{Failure, data, talk};
-use crate::tls::{CertificateAuthority, trust_store};
+use crate::exec::{tool, tool_command};
+use crate::tls::{AuthorityCertificate, trust_store};
 
 /// A program that makes bundles runs the hooks of others, such as Java's.
 const RUN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -109,7 +109,7 @@ fn of_browsers(args: &TrustArgs, wish: Wish, short: &str) -> Result<Vec<Change>,
     if databases(&home).is_empty() {
         return Ok(Vec::new());
     }
-    let Some(certutil) = program("certutil") else {
+    let Some(certutil) = tool("certutil") else {
         let missing = "this user has NSS databases (Chromium, Firefox), and certutil, which changes them, is missing: \
                        install libnss3-tools (Debian, Ubuntu) or nss-tools (Fedora, Alpine)";
         if args.nss {
@@ -121,8 +121,8 @@ fn of_browsers(args: &TrustArgs, wish: Wish, short: &str) -> Result<Vec<Change>,
     Ok(nss(wish, &format!("attache {short}"), &home, &certutil))
 }
 
-fn pem(authority: &CertificateAuthority) -> String {
-    trust_store::pem_bundle([authority.certificate_der()])
+fn pem(authority: &AuthorityCertificate) -> String {
+    trust_store::pem_bundle([authority.der()])
 }
 
 /// Why a step was not done.
@@ -158,7 +158,7 @@ fn write(path: &Path, certificate: &str) -> io::Result<()> {
 
 async fn run(program: &Path, args: &[String], stdin: &str) -> Result<(), Undone> {
     let failed = |error| Undone::Start(program.to_owned(), error);
-    let mut command = Command::new(program);
+    let mut command = tool_command(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(failed)?;
     if let Some(mut pipe) = child.stdin.take() {

@@ -79,7 +79,7 @@ pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
     let original = |name: &str| before.original(name, &current);
     let trusted = match &config.intercept {
         Some(source) => {
-            let authority = source.read().map_err(Failure::failed)?;
+            let authority = source.read_certificate().map_err(Failure::failed)?;
             let (folder, name) = match &args.write_bundle {
                 None => {
                     let name = format!("ca-{}", authority.short_fingerprint());

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::cli::config_arg::ConfigArg;
 use crate::cli::single::SingleArgs;
 use crate::proxy::Unmatched;
+use crate::secret::is_variable_name;
 
 #[derive(Debug, Args)]
 #[command(
@@ -112,9 +113,7 @@ pub(in crate::cli) struct Base {
 impl Base {
     fn parse(text: &str) -> Result<Self, String> {
         let (variable, upstream) = text.split_once('=').ok_or("write VAR=UPSTREAM")?;
-        let usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let is_name = variable.bytes().all(usual) && !variable.starts_with(|first: char| first.is_ascii_digit());
-        if variable.is_empty() || !is_name {
+        if !is_variable_name(variable) {
             return Err(format!("{variable:?} is no name of a variable: write letters, digits and _"));
         }
         if upstream.is_empty() {

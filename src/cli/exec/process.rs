@@ -41,7 +41,7 @@ pub(super) fn pin(pin: String) -> (String, Change) {
 }
 
 /// What the command does not get to see: secrets, and what is meant for attache alone.
-pub(super) fn withheld(variables: Vec<String>) -> Vec<(String, Change)> {
+pub(super) fn withheld(variables: &[String]) -> Vec<(String, Change)> {
     let own = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| name.starts_with(OWN));
-    variables.into_iter().chain(own).map(|name| (name, Change::Unset)).collect()
+    variables.iter().cloned().chain(own).map(|name| (name, Change::Unset)).collect()
 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::SecretPlace;
+use crate::secret::is_variable_name;
 
 /// A name without a blank that is longer and has no `_` is rather a secret.
 const LONGEST_WORD: usize = 16;
@@ -31,13 +32,13 @@ impl Told {
 
 /// Reads an answer. A file that is there and a variable that is set are what they are called.
 pub(super) fn told(answer: &str) -> Told {
-    let is_set = |name: &str| is_name(name) && std::env::var_os(name).is_some();
+    let is_set = |name: &str| is_variable_name(name) && std::env::var_os(name).is_some();
     told_where(answer, &is_set, &Path::is_file)
 }
 
 /// Whether this may be called a variable that is not set yet.
 pub(super) fn is_variable(name: &str) -> bool {
-    is_name(name) && (std::env::var_os(name).is_some() || is_like_a_name(name))
+    is_variable_name(name) && (std::env::var_os(name).is_some() || is_like_a_name(name))
 }
 
 /// Whether this may be called a file that is not there yet.
@@ -48,11 +49,11 @@ pub(super) fn is_file(path: &Path) -> bool {
 fn told_where(answer: &str, is_set: &dyn Fn(&str) -> bool, is_file: &dyn Fn(&Path) -> bool) -> Told {
     let in_braces = answer.strip_prefix("${").and_then(|name| name.strip_suffix('}'));
     let with_sign = in_braces.or_else(|| answer.strip_prefix('$')).or_else(|| answer.strip_prefix("env:"));
-    if let Some(name) = with_sign.filter(|name| is_name(name)) {
+    if let Some(name) = with_sign.filter(|name| is_variable_name(name)) {
         return Told::Variable(name.to_owned());
     }
     let in_capitals = |name: &str| !name.bytes().any(|byte| byte.is_ascii_lowercase());
-    if is_set(answer) || (is_name(answer) && in_capitals(answer) && is_like_a_name(answer)) {
+    if is_set(answer) || (is_variable_name(answer) && in_capitals(answer) && is_like_a_name(answer)) {
         return Told::Variable(answer.to_owned());
     }
     // A shell writes the home folder so; nobody would look there by that name.
@@ -63,11 +64,6 @@ fn told_where(answer: &str, is_set: &dyn Fn(&str) -> bool, is_file: &dyn Fn(&Pat
         () if is_like_a_path(answer) => Told::NoFileYet(path),
         () => Told::Unknown,
     }
-}
-
-fn is_name(text: &str) -> bool {
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    first && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn is_like_a_name(name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Which files make one configuration: the one that is named, and those that it includes.
 
-mod access;
+pub(super) mod access;
 pub(super) mod include;
 mod merge;
 pub(super) mod watched;

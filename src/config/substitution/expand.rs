@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::config::syntax::file::Environment;
+use crate::secret::is_variable_name;
 
 /// A part of a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,19 +64,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Piece<'_>>, Malformed> {
 
 fn variable(inner: &str) -> Result<Piece<'_>, Malformed> {
     let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
-    if !is_name(name) {
+    if !is_variable_name(name) {
         return Err(Malformed::Name);
     }
     if default.is_some_and(|default| default.contains("${")) {
         return Err(Malformed::Nested);
     }
     Ok(Piece::Variable { name, default })
-}
-
-/// The name of an environment variable, as shells take it.
-pub(super) fn is_name(name: &str) -> bool {
-    let usual = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    usual && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
 /// Fills the variables in, or names the first that is not set and has no default.

@@ -1,7 +1,7 @@
 //! What people write who know it from elsewhere, and what means nothing here: `$NAME`, `env:NAME`, `op://…`. It stays as
 //! it is and is warned of.
 
-use super::expand::is_name;
+use crate::secret::is_variable_name;
 
 /// A text that looks as if something were to be put into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) enum Place {
 
 impl<'t> Hint<'t> {
     pub(super) fn of(text: &'t str, place: Place) -> Option<Self> {
-        let whole = text.strip_prefix('$').filter(|name| is_name(name) && name.len() > 1);
+        let whole = text.strip_prefix('$').filter(|name| is_variable_name(name) && name.len() > 1);
         match place {
             Place::Argument => whole.map(|name| Self::Dollar(Some(name))),
             // As shells name their variables: a secret may well begin with a dollar sign.
@@ -34,7 +34,7 @@ impl<'t> Hint<'t> {
             Place::Plain if whole.or_else(|| inside(text)).is_some() => {
                 Some(Self::Dollar(whole.or_else(|| inside(text))))
             }
-            _ if text.strip_prefix("env:").is_some_and(is_name) => Some(Self::Env),
+            _ if text.strip_prefix("env:").is_some_and(is_variable_name) => Some(Self::Env),
             _ if text.starts_with("op://") => Some(Self::OnePassword),
             _ => None,
         }
@@ -76,7 +76,7 @@ fn inside(text: &str) -> Option<&str> {
         let end =
             behind.find(|letter: char| !(letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_'));
         let name = &behind[..end.unwrap_or(behind.len())];
-        if !before.ends_with('$') && name.len() > 1 && is_name(name) {
+        if !before.ends_with('$') && name.len() > 1 && is_variable_name(name) {
             return Some(name);
         }
         rest = behind.strip_prefix('$').unwrap_or(behind);

@@ -11,12 +11,13 @@ mod hints;
 use std::collections::HashMap;
 
 use self::convert::{convert, wanted};
-use self::expand::{Expanded, Piece, fill, is_name, parse};
+use self::expand::{Expanded, Piece, fill, parse};
 use self::hints::{Hint, Place};
 use crate::config::generate::keys::{Form, tables};
 use crate::config::syntax::file::File;
 use crate::config::syntax::tree::{Entry, Node, Placed, Table};
 use crate::config::syntax::words::shortened;
+use crate::secret::is_variable_name;
 
 /// Puts what the environment has into the tree of a file. What it lacks becomes a problem.
 pub(super) fn substitute(file: &File<'_>, tree: &mut Table) {
@@ -126,7 +127,7 @@ impl Walk<'_> {
     fn variable(&self, shown: &str, forms: &[Form], value: &mut Placed) {
         let Some(name) = value.node.as_table().and_then(variable).map(str::to_owned) else { return };
         let at = value.at;
-        value.node = if !is_name(&name) {
+        value.node = if !is_variable_name(&name) {
             let what = "is not the name of an environment variable";
             self.file.unset(at, &format!("{shown}.env"), what, "write a name of letters, digits and _");
             Node::Unset

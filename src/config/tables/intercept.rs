@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::config::files;
+use crate::config::files::{self, access};
 use crate::config::syntax::error::{ConfigErrors, Problem};
 use crate::config::syntax::file::{File, environment};
 use crate::config::syntax::reader::TableReader;
@@ -18,26 +18,40 @@ const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 const REMEDY: &str = "make both files with `attache ca init --config proxy.toml`";
 
-/// Reads `[intercept]`, and both files.
+/// Reads `[intercept]`, and both files; of a file whose secrets do not matter the certificate alone.
 pub(crate) fn intercept(mut table: TableReader<'_>) -> Option<AuthoritySource> {
     let certificate = table.required("ca_certificate", REMEDY);
     let key = table.required("ca_key", REMEDY);
     table.finish();
     let (certificate, key) = (certificate?, key?);
-    for value in [&certificate, &key] {
+    // Who serves nothing needs the certificate alone, and mostly may not read the key.
+    let key_matters = key.file.secrets_matter;
+    for value in [&certificate].into_iter().chain(key_matters.then_some(&key)) {
         if is_missing(value) {
             return value.wrong("names a file that is not there", REMEDY);
         }
     }
     let source = AuthoritySource { certificate: pem(&certificate)?, key: pem(&key)? };
+    // A command that serves has the file's programs run; of one that only looks into it nobody expects that of another user's file.
+    if !key_matters && source.certificate.is_command() && access::is_anothers(certificate.file) {
+        return certificate.wrong(
+            "is what a program prints, and another user may write this file or its folder, and so choose what is run",
+            "write ca_certificate = \"ca.pem\", or run this as the user whose file it is and have no other user write it",
+        );
+    }
     // A program is run when the CA is needed, and not for checking a file.
-    if source.certificate.is_command() || source.key.is_command() {
+    if source.certificate.is_command() || (key_matters && source.key.is_command()) {
         return Some(source);
     }
-    match source.read() {
-        Ok(authority) => {
-            if authority.not_after() < SystemTime::now() + EXPIRY_NOTICE {
-                let at = humantime::format_rfc3339_seconds(authority.not_after());
+    let read = if key_matters {
+        source.read().map(|authority| authority.certificate().not_after())
+    } else {
+        source.read_certificate().map(|certificate| certificate.not_after())
+    };
+    match read {
+        Ok(not_after) => {
+            if not_after < SystemTime::now() + EXPIRY_NOTICE {
+                let at = humantime::format_rfc3339_seconds(not_after);
                 let what = format!("`{}` expires at {at}", certificate.path);
                 certificate.file.warning(certificate.at, what, "make another CA, and have programs trust that in time");
             }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use crate::config::syntax::value::Value;
 use crate::secret::SecretSource;
+#[cfg(unix)]
+use crate::secret::access::is_open_to_all;
 
 /// Warns of a secret's file that every user of this machine may read.
 pub(super) fn warn(value: &Value<'_>, source: &SecretSource) {
@@ -18,15 +20,9 @@ pub(super) fn warn(value: &Value<'_>, source: &SecretSource) {
     }
 }
 
-/// True if others may read it and get to it: each folder on the way lets them pass.
 #[cfg(unix)]
 fn is_open(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    const READ: u32 = 0o004;
-    const ENTER: u32 = 0o001;
-    let Ok(path) = path.canonicalize() else { return false };
-    let has = |path: &Path, bit: u32| path.metadata().is_ok_and(|found| found.permissions().mode() & bit != 0);
-    has(&path, READ) && path.ancestors().skip(1).all(|folder| has(folder, ENTER)) && !is_mounted_for_a_container(&path)
+    path.canonicalize().is_ok_and(|path| is_open_to_all(&path) && !is_mounted_for_a_container(&path))
 }
 
 #[cfg(not(unix))]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::super::child::Child;
 use super::super::environment::Change;
+use super::super::tools::tool;
 use super::error::IsolateError;
 use super::gate::Gate;
 use super::names::Names;
@@ -15,7 +16,6 @@ use super::plan::Plan;
 use super::ports::Ports;
 use super::remarks::Remarks;
 use super::resolver::{self, Resolver};
-use super::way::tool;
 use super::{files, network, strays};
 use crate::dial::OriginPattern;
 

@@ -3,15 +3,13 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::process::Command;
-
+use super::super::tools::{tool, tool_command};
 use super::error::IsolateError;
 use super::names::OWN;
-use super::way::tool;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -37,7 +35,7 @@ pub(super) async fn set_up(any_port: bool) -> Result<(), IsolateError> {
     Ok(())
 }
 
-async fn must(ip: &PathBuf, arguments: &[&str]) -> Result<(), IsolateError> {
+async fn must(ip: &Path, arguments: &[&str]) -> Result<(), IsolateError> {
     let output = run(ip, arguments).await.map_err(|error| IsolateError::at("ip", error))?;
     if output.status.success() {
         return Ok(());
@@ -46,8 +44,8 @@ async fn must(ip: &PathBuf, arguments: &[&str]) -> Result<(), IsolateError> {
     Err(IsolateError::Network { command: arguments.join(" "), said })
 }
 
-async fn run(ip: &PathBuf, arguments: &[&str]) -> io::Result<Output> {
-    let mut command = Command::new(ip);
+async fn run(ip: &Path, arguments: &[&str]) -> io::Result<Output> {
+    let mut command = tool_command(ip);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     tokio::time::timeout(LIMIT, command.output()).await?
 }

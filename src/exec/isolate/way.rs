@@ -6,13 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command;
+use super::super::tools::{tool, tool_command};
 
 /// How long a system may take to say no.
 const TRIAL: Duration = Duration::from_secs(10);
-
-/// Where administrators' programs are, also for users who have not these folders in their `PATH`.
-const FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
 /// A way to namespaces.
 #[derive(Debug)]
@@ -67,7 +64,7 @@ impl Way {
         let within: [&OsStr; 5] =
             [self.unshare.as_os_str(), "--user".as_ref(), "--".as_ref(), ip.as_os_str(), "-V".as_ref()];
         for command in [network, within] {
-            let mut trial = Command::new(&self.unshare);
+            let mut trial = tool_command(&self.unshare);
             trial.args(self.arguments).arg("--").args(command).stdin(Stdio::null()).kill_on_drop(true);
             let output = tokio::time::timeout(TRIAL, trial.output());
             let output =
@@ -85,13 +82,6 @@ impl Way {
         let arguments = self.arguments.iter().map(OsString::from);
         (self.unshare.clone().into(), arguments.chain(["--".into(), program.into()]).collect())
     }
-}
-
-/// Where a program of the system is.
-pub(super) fn tool(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from));
-    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 /// What an administrator can do, by what the system's own switches say.

@@ -32,7 +32,6 @@ use framing::{Decoded, Framing};
 use writer::{Names, Writer};
 
 pub(super) use fault::Fault;
-pub(super) use head::SPEAKS_TLS;
 
 /// The first read buffer, and the largest that a fast upstream makes it grow to.
 const MIN_READ: usize = 8 * 1024;

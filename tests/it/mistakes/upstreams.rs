@@ -22,7 +22,6 @@ async fn an_api_that_cannot_be_reached_or_trusted_is_told_apart() {
     }
     for (name, origin) in [
         ("https_to_a_port_in_clear", format!("https://localhost:{clear}")),
-        ("http_to_a_port_of_tls", format!("http://localhost:{tls}")),
         ("certificate_not_trusted", format!("https://localhost:{tls}")),
         ("nobody_listens", format!("http://127.0.0.1:{nobody}")),
         ("name_that_nobody_knows", "https://orders.example.invalid".to_owned()),
