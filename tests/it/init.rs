@@ -74,6 +74,18 @@ async fn a_secret_in_the_place_of_its_name_is_refused_and_not_repeated() {
         assert!(!finished.stderr.contains("s3cr3t"), "{finished:?}");
         assert!(!folder.path().join("proxy.toml").exists());
     }
+    // A short one may be a name; a variable that is set is none.
+    for (folder, is_doubted) in [(Folder::new(), true), (Folder::new().env("JBSWY3DPEHPK3PXP", "x"), false)] {
+        let finished = folder.run(&["init", "--client-secret-env", "JBSWY3DPEHPK3PXP"]).await;
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let doubt = finished.stderr.lines().find(|line| line.starts_with("warning: "));
+        assert_eq!(
+            doubt.is_some_and(|line| line.contains("If that was the secret itself")),
+            is_doubted,
+            "{finished:?}"
+        );
+        assert!(!doubt.unwrap_or_default().contains("JBSW"), "{finished:?}");
+    }
     folder.write("here", "s3cr3t");
     let finished = folder.run(&["init", "--client-secret-file", "here"]).await;
     assert_eq!(finished.code, Some(0), "{finished:?}");

@@ -132,6 +132,15 @@ fn secret(draft: &mut Draft, input: &mut impl BufRead) -> Result<(), Failure> {
                     break SecretPlace::File(path);
                 }
             }
+            // It is what was proposed.
+            Told::NotSetYet(name) if name == variable && !draft.takes_key_file() => break enter,
+            Told::NotSetYet(name) if !draft.takes_key_file() => {
+                if yes(input, "No such variable is set here. Is it the name of one that will hold the secret?", false)?
+                {
+                    break SecretPlace::Env(name);
+                }
+            }
+            Told::NotSetYet(_) => talk(format_args!("  there is no file of that name; {way_out}"))?,
             Told::Unknown => talk(format_args!(
                 "  there is no variable and no file of that name. If that is the secret itself, it does not belong here: \
                  {way_out}"

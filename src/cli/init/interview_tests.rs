@@ -16,7 +16,7 @@ fn holds(text: &str, parts: &[&str]) {
 #[test]
 fn a_whole_interview_leaves_nothing_to_change() {
     let answers =
-        "\nhttps://id.test/t/token\nme\nread write\nnone\nhttps://api.things.test\n\nTHE_SECRET\nlocalhost:3128\n";
+        "\nhttps://id.test/t/token\nme\nread write\nnone\nhttps://api.things.test\n\nTHE_SECRET\nyes\nlocalhost:3128\n";
     let text = drafted(None, answers).unwrap();
     holds(
         &text,
@@ -67,6 +67,19 @@ fn a_secret_in_the_place_of_its_name_is_never_written() {
     let text = drafted(None, answers).unwrap();
     holds(&text, &["{ env = \"A_CLIENT_SECRET\" }"]);
     assert!(!text.contains("s3cr3t"), "{text}");
+}
+
+#[test]
+fn what_may_be_a_short_secret_is_asked_about() {
+    let begin = "\nhttps://id.test/token\nme\n\n\nhttps://a.things.test\n\nJBSWY3DPEHPK3PXP\n";
+    let text = drafted(None, &format!("{begin}\n\n\n")).unwrap();
+    holds(&text, &["{ env = \"A_CLIENT_SECRET\" }"]);
+    assert!(!text.contains("JBSWY3DPEHPK3PXP"), "{text}");
+    let text = drafted(None, &format!("{begin}yes\n\n")).unwrap();
+    holds(&text, &["{ env = \"JBSWY3DPEHPK3PXP\" }"]);
+    // The name that is proposed is none.
+    let text = drafted(None, &format!("{}A_CLIENT_SECRET\n\n", begin.trim_end_matches("JBSWY3DPEHPK3PXP\n"))).unwrap();
+    holds(&text, &["{ env = \"A_CLIENT_SECRET\" }"]);
 }
 
 #[test]

@@ -63,6 +63,9 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Failure> {
         None => draft.in_file(path),
     }
     write(path, &draft.text())?;
+    if let Some(doubt) = args.told.doubt() {
+        talk(format_args!("warning: {doubt}"))?;
+    }
     let examples = draft.has_examples();
     let next = if examples { "Change the values in it that are marked with <--, then:" } else { "Now:" };
     talk(format_args!("{} is written. {next}", path.display()))?;

@@ -13,6 +13,8 @@ const LONGEST_WORD: usize = 16;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Variable(String),
+    /// What may be the name of a variable that is not set yet, or a short secret.
+    NotSetYet(String),
     File(PathBuf),
     /// A path at which there is no file.
     NoFileYet(PathBuf),
@@ -25,20 +27,24 @@ impl Told {
         match self {
             Self::Variable(name) => Some(SecretPlace::Env(name)),
             Self::File(path) => Some(SecretPlace::File(path)),
-            Self::NoFileYet(_) | Self::Unknown => None,
+            Self::NotSetYet(_) | Self::NoFileYet(_) | Self::Unknown => None,
         }
     }
 }
 
 /// Reads an answer. A file that is there and a variable that is set are what they are called.
 pub(super) fn told(answer: &str) -> Told {
-    let is_set = |name: &str| is_variable_name(name) && std::env::var_os(name).is_some();
     told_where(answer, &is_set, &Path::is_file)
+}
+
+/// Whether this is a variable.
+pub(super) fn is_set(name: &str) -> bool {
+    is_variable_name(name) && std::env::var_os(name).is_some()
 }
 
 /// Whether this may be called a variable that is not set yet.
 pub(super) fn is_variable(name: &str) -> bool {
-    is_variable_name(name) && (std::env::var_os(name).is_some() || is_like_a_name(name))
+    is_set(name) || (is_variable_name(name) && is_like_a_name(name))
 }
 
 /// Whether this may be called a file that is not there yet.
@@ -53,8 +59,11 @@ fn told_where(answer: &str, is_set: &dyn Fn(&str) -> bool, is_file: &dyn Fn(&Pat
         return Told::Variable(name.to_owned());
     }
     let in_capitals = |name: &str| !name.bytes().any(|byte| byte.is_ascii_lowercase());
-    if is_set(answer) || (is_variable_name(answer) && in_capitals(answer) && is_like_a_name(answer)) {
+    if is_set(answer) {
         return Told::Variable(answer.to_owned());
+    }
+    if is_variable_name(answer) && in_capitals(answer) && is_like_a_name(answer) {
+        return Told::NotSetYet(answer.to_owned());
     }
     // A shell writes the home folder so; nobody would look there by that name.
     let home = answer.strip_prefix("~/").zip(std::env::home_dir());
@@ -85,14 +94,15 @@ mod tests {
     #[test]
     fn variables_and_files_are_told_apart_and_a_secret_is_neither() {
         for (answer, name) in [
-            ("ORDERS_CLIENT_SECRET", "ORDERS_CLIENT_SECRET"),
-            ("SECRET", "SECRET"),
             ("$ORDERS_CLIENT_SECRET", "ORDERS_CLIENT_SECRET"),
             ("${lower}", "lower"),
             ("env:X", "X"),
             ("lower_and_set", "lower_and_set"),
         ] {
             assert_eq!(said(answer), Told::Variable(name.into()), "{answer}");
+        }
+        for name in ["ORDERS_CLIENT_SECRET", "SECRET", "JBSWY3DPEHPK3PXP"] {
+            assert_eq!(said(name), Told::NotSetYet(name.into()), "a secret may look like it");
         }
         assert_eq!(said("there.secret"), Told::File("there.secret".into()));
         for path in ["/run/secrets/orders", "./orders.secret", "../x"] {

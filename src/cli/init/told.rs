@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::interview::name;
-use super::secret_place::{is_file, is_variable};
+use super::secret_place::{is_file, is_set, is_variable};
 use crate::cli::output::Failure;
 use crate::config::{ConfigErrors, Draft, SecretPlace};
 
@@ -103,6 +103,14 @@ impl Told {
             draft.answer_secret(&place);
         }
         draft.check().map_err(|errors| Failure::Config(in_flags(errors)))
+    }
+
+    /// What a person should look at once the file is written. The name is not repeated: a short secret looks like one.
+    pub(super) fn doubt(&self) -> Option<&'static str> {
+        self.client_secret_env.as_ref().filter(|name| !is_set(name)).map(|_| {
+            "no variable of the name that --client-secret-env was given is set here. If that was the secret itself, it stands in the \
+             file now: delete the file, and give the name of a variable"
+        })
     }
 
     /// The values are not repeated: they may be secrets.
