@@ -2,7 +2,7 @@
 
 import { draw, put } from "./elements.js";
 
-const WIDTH = 480, HEIGHT = 110, LEFT = 48, BOTTOM = 18, TOP = 8;
+const WIDTH = 480, HEIGHT = 110, LEFT = 60, BOTTOM = 18, TOP = 8;
 
 /// `series`: [{ name, className, values, bars }], each as long as `times` (seconds since 1970). `show` writes a value, `axis` one
 /// on the axis.

@@ -5,7 +5,7 @@ import { showCredentials } from "./credentials.js";
 import { at, words } from "./elements.js";
 import { showAttention, showCache, showHosts, showListeners, showReloads } from "./overview.js";
 import { pollRequests, startRequests } from "./requests.js";
-import { history, showUpstreams } from "./upstreams.js";
+import { history, showUpstreams, startUpstreams } from "./upstreams.js";
 
 let shown = "";
 
@@ -39,4 +39,5 @@ at("reload").onclick = async () => {
 };
 
 startRequests();
+startUpstreams();
 listen(show);

@@ -37,12 +37,12 @@ export function showRequests() {
   if (order.down) sorted.reverse();
   at("shown").textContent = `${Math.min(sorted.length, SHOWN)} of ${known.length}` + (missed ? `, ${missed} were too fast to be kept` : "");
   const focused = at("recent").contains(document.activeElement) ? document.activeElement.dataset.key : null;
-  rows("recent", sorted.slice(0, SHOWN), cells, known.length ? "none of those fits" : "none yet: requests are shown from when this page is open");
+  rows("recent", sorted.slice(0, SHOWN), cells, known.length ? "none of those fits" : "none yet: requests are shown from when a page is open");
   if (focused) at("recent").querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
 function cells(one) {
-  const open = put("button", { type: "button", class: "link", "data-key": "request " + one.id }, one.method + " " + one.host + one.path);
+  const open = put("button", { type: "button", class: "link", title: one.method + " " + one.host + one.path, "data-key": "request " + one.id }, one.method + " " + one.host + one.path);
   open.onclick = () => showDetail(one);
   const unauthorized = one.unauthorized ? " · 401 " + words(one.unauthorized) : "";
   return [[clock(one.time)], [open], [one.caller], [one.status, colour(one.status)], [one.upstream], [words(one.outcome) + unauthorized + (one.reason ? ": " + one.reason : "")], [millis(one.duration_ms)]];

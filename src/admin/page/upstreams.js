@@ -2,16 +2,34 @@
 
 import { chart } from "./chart.js";
 import { documentAt } from "./ask.js";
-import { at, counts, millis, plural, put, replace } from "./elements.js";
+import { at, clock, counts, millis, plural, put, replace } from "./elements.js";
 
 const OPEN = 8, SECONDS = 900;
 
 /// What a person has opened or closed.
 const chosen = new Map();
 
+/// More of them are filtered by a person.
+const FEW = 12;
+
+let last = { all: [], history: null };
+
+/// Those that fail come first.
 export function showUpstreams(all, history) {
-  const busiest = new Set([...all].sort((one, other) => total(other) - total(one)).slice(0, OPEN).map(one => one.name));
-  replace(at("upstreams"), all.length ? all.map(one => card(one, history, chosen.get(one.name) ?? busiest.has(one.name))) : [put("p", { class: "dim" }, "none")]);
+  last = { all, history };
+  at("upstream-filters").hidden = all.length <= FEW;
+  const text = at("upstream-filter").value.trim().toLowerCase();
+  const fits = all.filter(one => `${one.name} ${one.origin} ${one.credential ?? ""}`.toLowerCase().includes(text));
+  const fails = one => Number(one.last_failure != null && !one.last_failure.recovered);
+  const sorted = fits.sort((one, other) => fails(other) - fails(one));
+  const busiest = new Set([...sorted].sort((one, other) => fails(other) - fails(one) || total(other) - total(one)).filter(one => all.length <= OPEN || total(one) > 0).slice(0, OPEN).map(one => one.name));
+  const isOpen = one => chosen.get(one.name) ?? busiest.has(one.name);
+  at("upstreams-shown").textContent = `${fits.length} of ${all.length}`;
+  replace(at("upstreams"), sorted.length ? sorted.map(one => card(one, history, isOpen(one))) : [put("p", { class: "dim" }, "none")]);
+}
+
+export function startUpstreams() {
+  at("upstream-filter").oninput = () => showUpstreams(last.all, last.history);
 }
 
 const total = one => Object.values(one.requests || {}).reduce((sum, count) => sum + count, 0);
@@ -33,6 +51,7 @@ function card(one, history, open) {
     counts(one.unauthorized) ? "refused tokens: " + counts(one.unauthorized) : "",
   ];
   made.append(put("div", { class: "dim" }, facts.filter(Boolean).join(" · ")));
+  if (one.last_failure) made.append(put("div", { class: one.last_failure.recovered ? "dim" : "bad" }, clock(one.last_failure.at) + ": " + one.last_failure.status + ", " + one.last_failure.sentence));
   if (samples) made.append(...charts(one.name, samples, history));
   return made;
 }
