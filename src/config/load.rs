@@ -16,7 +16,7 @@ use crate::config::tables::upstreams::Upstream;
 use crate::config::tables::{
     admin, cache, callers, credentials, forward, intercept, limits, listeners, telemetry, upstreams,
 };
-use crate::config::types::Config;
+use crate::config::types::{Config, VariablesRead};
 use crate::secret::Secret;
 
 impl Config {
@@ -123,12 +123,20 @@ impl Config {
         let _patterns = files::include::patterns(&mut root);
         root.finish();
         checks::check(&file, &tables);
+        for (at, key, name) in file.written.exposed() {
+            let what = format!(
+                "`{key}` reads the variable {name}, which is a secret of this file: here it is shown, and sent in clear"
+            );
+            file.warning(at, what, "name another variable");
+        }
 
         let config = Self { telemetry, cache, ..resolve::settings(tables, source, limits, intercept) };
         let variables = file.variables.take().into_iter().collect();
+        let (plain, arguments) = file.written.variables();
+        let variables_read = VariablesRead { plain, arguments };
         let (problems, warnings) = file.into_findings();
         if problems.is_empty() {
-            Ok(Self { variables, warnings, ..config })
+            Ok(Self { variables, variables_read, warnings, ..config })
         } else {
             Err(ConfigErrors { source: source.to_owned(), problems })
         }

@@ -9,7 +9,7 @@ use crate::config::syntax::value::Spanned;
 use crate::config::tables::listeners::Mode;
 use crate::config::tables::parent_proxy::Via;
 use crate::config::tables::upstreams;
-use crate::config::types::{Config, ListenerConfig, UpstreamConfig};
+use crate::config::types::{Config, ListenerConfig, UpstreamConfig, VariablesRead};
 use crate::credential::{CredentialKind, CredentialSettings};
 use crate::listen::Limits;
 use crate::proxy::ListenerMode;
@@ -73,6 +73,7 @@ pub(super) fn settings(
         cache: None,
         telemetry: TelemetrySettings::default(),
         variables: Vec::new(),
+        variables_read: VariablesRead::default(),
         warnings: Vec::new(),
     }
 }

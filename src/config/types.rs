@@ -1,6 +1,6 @@
 //! A configuration that was read: plain settings, every default filled in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub struct Config {
     pub(crate) cache: Option<FleetSettings>,
     /// The environment variables that secrets are read from, in alphabetical order: `{ env = "NAME" }` anywhere.
     pub(crate) variables: Vec<String>,
+    /// Those that were read for what is no secret.
+    pub(crate) variables_read: VariablesRead,
     /// What is allowed but unwise, e.g. a secret written into the file.
     pub warnings: Vec<Problem>,
 }
@@ -88,6 +90,15 @@ impl Config {
         self.limits.parks_after = idle;
         self
     }
+}
+
+/// The environment variables that a file's values are made of, besides its secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct VariablesRead {
+    /// In texts that are shown and sent in clear: origins, names, paths.
+    pub(crate) plain: BTreeSet<String>,
+    /// In the places of secrets: a file's path, the words of a program.
+    pub(crate) arguments: BTreeSet<String>,
 }
 
 /// `[listeners.X]`.

@@ -52,7 +52,11 @@ mod unix {
     /// True if it is neither this user's nor root's.
     #[must_use]
     pub(crate) fn belongs_to_another(path: &Path) -> bool {
-        path.metadata().is_ok_and(|found| found.uid() != 0 && found.uid() != rustix::process::geteuid().as_raw())
+        path.metadata().is_ok_and(|found| is_another(found.uid(), rustix::process::geteuid().as_raw()))
+    }
+
+    pub(super) const fn is_another(owner: u32, me: u32) -> bool {
+        owner != 0 && owner != me
     }
 
     /// True if anybody but its owner may do anything with it.
@@ -100,6 +104,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_file_belongs_to_its_owner_unless_that_is_this_user_or_root() {
+        for (owner, me, is_another) in [(0, 0, false), (0, 5, false), (5, 5, false), (5, 0, true), (5, 6, true)] {
+            assert_eq!(unix::is_another(owner, me), is_another, "{owner} {me}");
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // Only root may give a file away.
+        if std::os::unix::fs::chown(file.path(), Some(12345), None).is_ok() {
+            assert!(belongs_to_another(file.path()));
+        }
+    }
 
     #[test]
     fn each_bit_for_others_counts() {

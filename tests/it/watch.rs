@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::support::{ADMIN, Folder, Reply, Scripted, TestProxy, TokenServer, get, reverse, send, until, upstream};
+use crate::support::{
+    ADMIN, Folder, Reply, Scripted, TestProxy, TokenServer, credential, get, reverse, send, until, upstream,
+};
 
 /// A folder with a configuration, its secret in a file, and what runs by it.
 struct World {
@@ -122,4 +124,110 @@ async fn included_files_are_watched_and_so_are_new_ones() {
     std::fs::remove_file(world.folder.path().join("conf.d/c.toml")).unwrap();
     std::fs::remove_file(world.folder.path().join("conf.d/b.toml")).unwrap();
     until("both are gone", || async { upstreams().await == 1 && !world.waits().await }).await;
+}
+
+/// What an agent would write that wants the secret itself: a proxy of its own, which is told the password with the first request.
+#[tokio::test]
+async fn a_proxy_with_a_login_or_a_program_that_a_file_brings_gets_nothing_until_a_reload_is_asked_for() {
+    let world = World::start().await;
+    let text = world.folder.read("proxy.toml");
+    let thief = Scripted::start(|_, _| Reply::ok("thanks")).await;
+    let via =
+        format!("via = {{ url = \"{}\", username = \"x\", password = {{ file = \"secret\" }} }}\n", thief.origin());
+    let listener = "[listeners.out]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n";
+    let ran = world.folder.path().join("ran");
+    let program = format!("{{ command = [\"touch\", \"{}\"] }}", ran.display());
+    for (rest, because) in [
+        (format!("{listener}[forward]\nunmatched = \"pass\"\n{via}"), "[forward] has another `via`"),
+        (
+            format!("{listener}[upstreams.b]\norigin = \"http://b.test\"\n{via}"),
+            "upstream \"b\" is new, and has a `via` of its own",
+        ),
+        (
+            format!("{listener}callers = [\"c\"]\n[callers.c]\npassword = {program}\n"),
+            "`callers.c.password` names another program",
+        ),
+        (
+            "[upstreams.b]\norigin = \"https://${PATH}.evil.test\"\n".to_owned(),
+            "the variable PATH is read by a key that is no secret",
+        ),
+    ] {
+        // A variable of the process itself has to be one that a host may have in its name.
+        let rest = rest.replace("PATH", "CARGO_PKG_NAME");
+        world.write(&format!("{text}{rest}"));
+        until("the file waits", || world.waits()).await;
+        let told = world.status().await["waiting_file"]["because"][0].as_str().unwrap().to_owned();
+        assert_eq!(told, because.replace("PATH", "CARGO_PKG_NAME"));
+        assert_eq!(world.status().await["listeners"].as_array().unwrap().len(), 2, "{rest}");
+        world.write(&text);
+        until("nothing waits", || async { !world.waits().await }).await;
+    }
+    assert_eq!((thief.requests(), ran.exists()), (0, false));
+    assert_eq!(world.answer().await, 200);
+}
+
+fn make_pipe(path: &std::path::Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_is_refused_and_ends_no_reloading() {
+    let world = World::start().await;
+    let text = world.folder.read("proxy.toml");
+    make_pipe(&world.folder.path().join("pipe"));
+    world.write(&format!("include = [\"pipe\"]\n{text}"));
+    let refused = world.proxy.reload().await;
+    assert!(refused.problems[0].contains("which cannot be read: it is no regular file; "), "{refused:?}");
+    std::fs::rename(world.folder.path().join("pipe"), world.folder.path().join("proxy.toml")).unwrap();
+    let refused = world.proxy.reload().await;
+    assert!(refused.problems[0].contains("the configuration file is no regular file"), "{refused:?}");
+    world.write(&format!("{text}[upstreams.more]\norigin = \"http://127.0.0.1:1\"\n"));
+    until("the file is taken", || async { world.status().await["upstreams"].as_array().unwrap().len() == 2 }).await;
+    assert!(world.proxy.reload().await.ok);
+}
+
+/// A secret in a pipe holds the reading up, and so says when it is under way.
+#[tokio::test]
+async fn what_is_written_while_a_reload_reads_is_read_too() {
+    let world = World::start().await;
+    let text = world.folder.read("proxy.toml");
+    let pipe = world.folder.path().join("pipe");
+    make_pipe(&pipe);
+    world.write(&text.replace("file = \"secret\"", "file = \"pipe\""));
+    let (reload, ()) = tokio::join!(world.proxy.reload(), async {
+        let open = move || std::fs::OpenOptions::new().write(true).open(pipe).unwrap();
+        let reading = tokio::task::spawn_blocking(open).await.unwrap();
+        world.write(&format!("{text}[upstreams.more]\norigin = \"http://127.0.0.1:1\"\n"));
+        drop(reading);
+    });
+    assert!(reload.problems[0].contains("is empty"), "{reload:?}");
+    until("what came meanwhile is taken", || async {
+        world.status().await["upstreams"].as_array().unwrap().len() == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_attache_also_while_it_reads_a_file_that_hangs() {
+    let api = Scripted::start(|_, _| Reply::ok("fine")).await;
+    let tokens = TokenServer::start().await;
+    let text = format!("{}{}{}", reverse(&["api"]), credential(&tokens), upstream("api", &api.origin()));
+    let folder = Folder::with(&text);
+    let pipe = folder.path().join("pipe");
+    make_pipe(&pipe);
+    let running = folder.start(&["run"]);
+    running.says("reverse").await;
+    // By rename: what is being written is not read.
+    folder.write("next", &format!("{text}[callers.c]\npassword = {{ file = \"pipe\" }}\n"));
+    std::fs::rename(folder.path().join("next"), folder.path().join("proxy.toml")).unwrap();
+    running.signal("HUP");
+    let open = move || std::fs::OpenOptions::new().write(true).open(pipe).unwrap();
+    let held = tokio::task::spawn_blocking(open).await.unwrap();
+    let began = std::time::Instant::now();
+    running.signal("TERM");
+    let finished = running.finish().await;
+    // The secret itself has 5 s.
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    drop(held);
 }

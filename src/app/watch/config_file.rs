@@ -17,7 +17,9 @@ use crate::app::error::StartFailure;
 use crate::app::live::{Live, State};
 use crate::app::sockets::{ADMIN, Sockets, listening_at, tcp_addresses};
 use crate::app::sources::BuildError;
-use crate::app::watch::changes::{changes, waiting};
+use crate::app::watch::changes::changes;
+use crate::app::watch::reading::Readers;
+use crate::app::watch::waiting::waiting;
 use crate::app::workers::Workers;
 use crate::config::{Config, ConfigErrors, ConfigFile, Problem};
 use crate::listen::Listening;
@@ -25,6 +27,12 @@ use crate::listen::Listening;
 /// How often the file is looked at. Its content is what counts: editors and Kubernetes replace files and folders in ways that
 /// no watch on a path sees, and reading one small file costs next to nothing.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long one look may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long reading and checking all of it may take; each secret's file has 5 s of its own.
+const LOAD_LIMIT: Duration = Duration::from_secs(15);
 
 /// Carries reloads out, one after the other; lives on the control runtime.
 pub(crate) struct Reloader {
@@ -42,26 +50,28 @@ impl Reloader {
         let mut look = tokio::time::interval(POLL_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut file = FileWatch::of(&self.live.current().config);
+        let readers = Readers::default();
         loop {
             tokio::select! {
                 request = requests.recv() => {
                     let Some(ReloadRequest { cause, answer }) = request else { return };
-                    let reload = self.reload(cause).await;
-                    file.dealt_with(&self.live.current().config).await;
+                    // Before it is read: what is written from here on is looked at again.
+                    file.deal_with_what_is_there(&self.live.current().config, &readers).await;
+                    let reload = self.reload(cause, &readers).await;
                     // The one that asked may have gone.
                     let _unheard = answer.send(reload);
                 }
                 _ = look.tick() => {
-                    if file.has_changed(&self.live.current().config).await {
-                        self.reload(ReloadCause::File).await;
+                    if file.has_changed(&self.live.current().config, &readers).await {
+                        self.reload(ReloadCause::File, &readers).await;
                     }
                 }
             }
         }
     }
 
-    async fn reload(&mut self, cause: ReloadCause) -> Reload {
-        let reload = match self.replace(cause).await {
+    async fn reload(&mut self, cause: ReloadCause, readers: &Readers) -> Reload {
+        let reload = match self.replace(cause, readers).await {
             Ok(changes) => {
                 tracing::info!(target: "attache::app", ?cause, "configuration reloaded: {}", summary(&changes));
                 Reload::done(cause, changes)
@@ -89,13 +99,13 @@ impl Reloader {
     }
 
     /// What changed, or why nothing did.
-    async fn replace(&mut self, cause: ReloadCause) -> Result<Vec<String>, NotReplaced> {
+    async fn replace(&mut self, cause: ReloadCause, readers: &Readers) -> Result<Vec<String>, NotReplaced> {
         let file = self.live.current().config.file.clone();
         let ConfigFile { path, .. } =
             file.ok_or_else(|| Trouble::one("this attache was started without a configuration file"))?;
         loop {
             let before = self.live.current();
-            let config = Arc::new(load(&path, &before).await?);
+            let config = Arc::new(load(&path, &before, readers).await?);
             if cause == ReloadCause::File {
                 let because = waiting(&before.config, &config);
                 if !because.is_empty() {
@@ -122,6 +132,22 @@ impl Reloader {
             return Ok(changes);
         }
     }
+}
+
+/// Files may be on a network that hangs, and certificates take a while: not on the control thread itself.
+async fn load(path: &Path, before: &Arc<State>, readers: &Readers) -> Result<Config, Vec<Trouble>> {
+    let (path, before) = (path.to_owned(), Arc::clone(before));
+    let load = move || {
+        // At the start it may have been a pipe of the shell's; who opens one that nobody writes into waits for ever.
+        if std::fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            let what =
+                "the configuration file is no regular file, which could not be read a second time; start attache again";
+            return Err(Trouble::one(what));
+        }
+        let config = Config::load(&path).map_err(|errors| Trouble::of(&errors))?;
+        Ok(config.sharing(&before.config))
+    };
+    readers.read(LOAD_LIMIT, load).await.map_err(|unread| Trouble::one(unread.to_string()))?
 }
 
 /// Why the old configuration stays.
@@ -173,18 +199,6 @@ fn summary(changes: &[String]) -> String {
     if changes.is_empty() { "nothing is different".to_owned() } else { changes.join(", ") }
 }
 
-/// Files may be on a network that hangs, and certificates take a while: not on the control thread itself.
-async fn load(path: &Path, before: &Arc<State>) -> Result<Config, Vec<Trouble>> {
-    let (path, before) = (path.to_owned(), Arc::clone(before));
-    let load = move || Config::load(&path).map(|config| config.sharing(&before.config));
-    let loaded = tokio::task::spawn_blocking(load).await;
-    match loaded {
-        Ok(Ok(config)) => Ok(config),
-        Ok(Err(errors)) => Err(Trouble::of(&errors)),
-        Err(broken) => Err(Trouble::one(format!("reading the configuration broke off: {broken}"))),
-    }
-}
-
 async fn build(
     live: &Arc<Live>,
     config: &Arc<Config>,
@@ -211,16 +225,16 @@ impl FileWatch {
         Self { known: config.file.as_ref().map(|file| file.digest), last: None }
     }
 
-    /// After a reload: what is there now has been dealt with.
-    async fn dealt_with(&mut self, config: &Config) {
-        self.known = digest(config).await.or(self.known);
+    /// What is there now is about to be loaded, or refused.
+    async fn deal_with_what_is_there(&mut self, config: &Config, readers: &Readers) {
+        self.known = digest(config, readers).await.or(self.known);
         self.last = None;
     }
 
     /// True if the file holds something new, and held it at the last look already: a file is not read while it is being written.
     /// One that is away for a moment has not changed.
-    async fn has_changed(&mut self, config: &Config) -> bool {
-        let Some(now) = digest(config).await else { return false };
+    async fn has_changed(&mut self, config: &Config, readers: &Readers) -> bool {
+        let Some(now) = digest(config, readers).await else { return false };
         let settled = self.last.replace(now) == Some(now);
         let changed = settled && self.known != Some(now);
         if changed {
@@ -230,7 +244,7 @@ impl FileWatch {
     }
 }
 
-async fn digest(config: &Config) -> Option<[u8; 32]> {
+async fn digest(config: &Config, readers: &Readers) -> Option<[u8; 32]> {
     let path = config.file.as_ref()?.path.clone();
-    tokio::task::spawn_blocking(move || ConfigFile::digest(&path)).await.ok()?
+    readers.read(LOOK_LIMIT, move || ConfigFile::digest(&path)).await.ok()?
 }

@@ -3,4 +3,6 @@
 pub(super) mod certificates;
 mod changes;
 pub(super) mod config_file;
+mod reading;
 pub(super) mod secrets;
+mod waiting;

@@ -65,8 +65,12 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
             () = app.asked_to_stop() => break,
             () = hangups.next() => {
                 ServiceManager::reloading();
-                // The outcome is in the log, too.
-                ServiceManager::reloaded(app.reload().await.problems.first());
+                // The outcome is in the log, too. An end does not wait for a file that hangs.
+                tokio::select! {
+                    reload = app.reload() => ServiceManager::reloaded(reload.problems.first()),
+                    () = signals.next() => break,
+                    () = app.asked_to_stop() => break,
+                }
             }
             () = manager.sign_of_life(&app) => {}
         }

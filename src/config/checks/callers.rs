@@ -106,10 +106,14 @@ pub(crate) fn check(file: &File<'_>, tables: &Tables<'_>, reached: &[Reached<'_>
 fn exist<'n>(file: &File<'_>, tables: &Tables<'_>, names: impl Iterator<Item = &'n Spanned<String>>) {
     for name in names.filter(|name| !tables.caller_names.has(&name.value)) {
         let remedy = match &*tables.caller_names {
+            [] if file.written.has(name.at) => {
+                "add a table [callers.NAME] with password = { env = \"NAME\" }".to_owned()
+            }
             [] => format!("add a table [callers.{}] with password = {{ env = \"NAME\" }}", name.value),
             known => format!("the callers in this file are {}", listed(known)),
         };
-        file.problem(name.at, format!("there is no caller \"{}\"", name.value), remedy);
+        let shown = file.written.shown(name.at, &name.value);
+        file.problem(name.at, format!("there is no caller \"{shown}\""), remedy);
     }
 }
 
@@ -151,16 +155,17 @@ fn check_client(file: &File<'_>, tables: &Tables<'_>, client: &TokenClient) {
     let caller = tables.callers.named(&client.client_id);
     let at = caller.map_or(0, |caller| caller.credential.as_ref().map_or(caller.at, |named| named.at));
     let name = &client.credential;
+    let shown = file.written.shown(at, name);
     if !tables.credential_names.has(name) {
         let known = listed(&tables.credential_names);
         let remedy =
             format!("write credential = \"NAME\" in [callers.{}]; the credentials are {known}", client.client_id);
-        file.problem(at, format!("there is no credential \"{name}\" for the caller \"{}\"", client.client_id), remedy);
+        file.problem(at, format!("there is no credential \"{shown}\" for the caller \"{}\"", client.client_id), remedy);
         return;
     }
     let credential = tables.credentials.named(name);
     if credential.is_some_and(|credential| !credential.value.oauth().is_some_and(gives_tokens)) {
-        let what = format!("the credential \"{name}\" has no token that could be given away");
+        let what = format!("the credential \"{shown}\" has no token that could be given away");
         file.problem(at, what, "name a credential that asks for tokens of its own, without dpop and token_exchange");
     }
 }

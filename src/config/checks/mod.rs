@@ -12,7 +12,7 @@ use crate::config::syntax::error::ProblemKind;
 use crate::config::syntax::file::File;
 use crate::config::syntax::named::Names;
 use crate::config::syntax::value::Spanned;
-use crate::config::syntax::words::{listed, nearest, shortened};
+use crate::config::syntax::words::{listed, nearest};
 use crate::config::tables::parent_proxy::Via;
 use crate::config::tables::upstreams::Upstream;
 use crate::dial::Scheme;
@@ -48,7 +48,7 @@ fn names(file: &File<'_>, tables: &Tables<'_>) {
             if !seen.insert(&name.value) {
                 file.problem(
                     name.at,
-                    format!("the upstream \"{}\" is listed twice", shortened(&name.value)),
+                    format!("the upstream \"{}\" is listed twice", file.written.shown(name.at, &name.value)),
                     "keep one of the two",
                 );
             }
@@ -65,12 +65,14 @@ fn exists(file: &File<'_>, at: usize, kind: &str, name: &str, names: &Names<'_>)
     if names.has(name) {
         return;
     }
+    let shown = file.written.shown(at, name);
     let remedy = match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean \"{near}\"?"),
-        None if names.is_empty() => format!("add a table [{kind}s.{}]", shortened(name)),
+        None if names.is_empty() && file.written.has(at) => format!("add a table [{kind}s.NAME]"),
+        None if names.is_empty() => format!("add a table [{kind}s.{shown}]"),
         None => format!("the {kind}s in this file are {}", listed(names)),
     };
-    file.problem(at, format!("there is no {kind} \"{}\"", shortened(name)), remedy);
+    file.problem(at, format!("there is no {kind} \"{shown}\""), remedy);
 }
 
 /// Sockets are opened with `SO_REUSEPORT`, so two listeners on one address would silently share its connections.
@@ -109,8 +111,8 @@ fn plaintext(file: &File<'_>, upstreams: &[Upstream]) {
         let origin = connection.origin.base();
         let Some(credential) = &upstream.config.credential else { continue };
         if origin.scheme == Scheme::Http && !route.allow_plaintext && !(origin.is_loopback() && dialled_here) {
-            let what =
-                format!("is plain http, which would show the token of \"{}\" to the network", shortened(credential));
+            let shown = file.written.shown(upstream.credential_at, credential);
+            let what = format!("is plain http, which would show the token of \"{shown}\" to the network");
             let remedy = "write https://…, or add allow_plaintext = true if that network is trusted";
             let key = format!("upstreams.{}.origin", connection.name);
             file.wrong(upstream.origin_at, (ProblemKind::Plaintext, &key), what, remedy);
@@ -158,7 +160,7 @@ fn exchanges(file: &File<'_>, tables: &Tables<'_>) {
         if matches!(grant, Some(Grant::TokenExchange(_)))
             && upstream.config.route.caller_authorization != CallerAuthorization::Replace
         {
-            let shown = shortened(name);
+            let shown = file.written.shown(upstream.credential_at, name);
             file.problem(
                 upstream.credential_at,
                 format!("credential \"{shown}\" is made of the caller's own Authorization, which `caller_authorization` gives another use"),

@@ -34,9 +34,15 @@ pub(super) fn included(file: &File<'_>, tree: &Table, dir: &Path, shown: &Path) 
     let mut found: Vec<Included> = Vec::new();
     for entry in value.list().unwrap_or_default() {
         let Some(pattern) = entry.text() else { continue };
+        if pattern.contains("**") {
+            let remedy = "name each folder, as in \"conf.d/*.toml\": what is included is looked for every second";
+            entry.wrong::<()>("has `**`, which stands for folders of any depth", remedy);
+            continue;
+        }
         let paths = match matching(dir, pattern) {
             Ok(paths) if paths.is_empty() && !is_pattern(pattern) => {
-                let what = format!("names {}, which is not there", dir.join(pattern).display());
+                let shown = file.written.shown_path(entry.at, &dir.join(pattern));
+                let what = format!("names {shown}, which is not there");
                 entry.wrong::<()>(what, "write the file, or a pattern such as \"conf.d/*.toml\", which may match none");
                 continue;
             }
@@ -75,6 +81,10 @@ pub(in crate::config) fn patterns(root: &mut TableReader<'_>) -> Vec<PathBuf> {
 /// The files that a pattern names now, in sorted order.
 pub(super) fn matching(dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, glob::PatternError> {
     let under = |text: &str| if Path::new(text).is_absolute() { PathBuf::new() } else { dir.to_owned() };
+    // It would walk whatever lies below, each time.
+    if pattern.contains("**") {
+        return Ok(Vec::new());
+    }
     if !is_pattern(pattern) {
         let path = dir.join(pattern);
         return Ok(if path.exists() { vec![path] } else { Vec::new() });

@@ -12,7 +12,7 @@ use crate::config::files::merge::merge;
 use crate::config::substitution::substitute;
 use crate::config::syntax::document::folder;
 use crate::config::syntax::error::ConfigErrors;
-use crate::config::syntax::file::{File, read_text};
+use crate::config::syntax::file::{File, read_regular_text, read_text};
 use crate::config::syntax::tree::Table;
 use crate::secret::Secret;
 
@@ -34,10 +34,11 @@ pub(super) fn read_whole(file: &mut File<'_>, name: &str, text: Secret, dir: &Pa
     let mut tree = file.add(name.to_owned(), text, dir.to_owned());
     substitute(file, &mut tree);
     for Included { path, name, pattern_at } in included(file, &tree, dir, shown) {
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => Secret::new(text),
+        let text = match read_regular_text(&path) {
+            Ok(text) => text,
             Err(error) => {
-                let what = format!("names {}, which cannot be read: {error}", path.display());
+                let shown = file.written.shown_path(pattern_at, &path);
+                let what = format!("names {shown}, which cannot be read: {error}");
                 file.problem(pattern_at, format!("`include` {what}"), "name files that attache may read");
                 continue;
             }

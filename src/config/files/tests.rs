@@ -112,18 +112,22 @@ fn what_stands_in_two_files_is_a_problem_that_names_both() {
 #[test]
 fn what_is_included_includes_nothing_and_has_to_be_there() {
     let folder = Folder::with(&[
-        ("proxy.toml", &MAIN.replace("conf.d/*.toml", "conf.d/one.toml\", \"none.toml\", \"*.toml\", \"conf.d/**x")),
+        (
+            "proxy.toml",
+            &MAIN.replace("conf.d/*.toml", "conf.d/one.toml\", \"none.toml\", \"*.toml\", \"conf.d/[x\", \"**/*.toml"),
+        ),
         ("conf.d/one.toml", "include = [\"two.toml\"]\n"),
     ]);
     let found = folder.problems();
-    assert_eq!(found.len(), 3, "{found:#?}");
+    assert_eq!(found.len(), 4, "{found:#?}");
     assert!(
         found[0].contains("`include` names ") && found[0].contains("none.toml, which is not there; "),
         "{found:#?}"
     );
     assert!(found[1].contains("`include` is not a pattern: "), "{found:#?}");
+    assert!(found[2].contains("`include` has `**`, which stands for folders of any depth; "), "{found:#?}");
     assert_eq!(
-        found[2],
+        found[3],
         "conf.d/one.toml:1:1: `include` stands in a file that is included itself; write it in the file that attache is started with"
     );
     let folder = Folder::with(&[("proxy.toml", &MAIN.replace("conf.d", "nowhere"))]);
@@ -158,4 +162,64 @@ fn a_file_that_others_may_write_is_warned_of() {
     );
     mode(folder.path(), 0o1777);
     assert_eq!(warned(), [""; 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_folder_that_a_link_leads_to_counts_too() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("proxy.toml");
+    std::fs::write(target.path().join("real.toml"), STARTER).unwrap();
+    std::os::unix::fs::symlink(target.path().join("real.toml"), &path).unwrap();
+    let warned = || -> Vec<String> {
+        Config::load_without_secrets(&path).unwrap().warnings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(warned(), [""; 0]);
+    std::fs::set_permissions(target.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let told = format!(
+        "every user of this machine may write the folder of the file that this link leads to, and so put another file in its place; chmod go-w {}",
+        target.path().canonicalize().unwrap().display()
+    );
+    assert_eq!(warned(), [told]);
+    // Only root may give a folder away.
+    std::fs::set_permissions(target.path(), std::fs::Permissions::from_mode(0o1755)).unwrap();
+    if std::os::unix::fs::chown(target.path(), Some(12345), None).is_ok() {
+        let found = warned();
+        assert!(
+            found[0].starts_with("another user, who is its owner, may write the folder of the file that this "),
+            "{found:?}"
+        );
+        std::os::unix::fs::chown(target.path(), Some(0), None).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_or_has_no_end_is_not_read() {
+    let folder = Folder::with(&[("proxy.toml", &MAIN.replace("conf.d/*.toml", "pipe\", \"conf.d/*.toml"))]);
+    assert!(std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status().unwrap().success());
+    let found = folder.problems();
+    assert!(found.len() == 1 && found[0].contains("which cannot be read: it is no regular file; "), "{found:#?}");
+    assert_eq!(ConfigFile::digest(&folder.path().join("proxy.toml")), None);
+    // A pattern names files alone.
+    folder.write("proxy.toml", &MAIN.replace("conf.d/*.toml", "p*"));
+    assert!(folder.load().is_ok());
+    folder.write("proxy.toml", &MAIN.replace("conf.d/*.toml", "/dev/zero"));
+    assert!(folder.problems()[0].contains("it is no regular file"), "{:#?}", folder.problems());
+    let zero = Config::load(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert!(zero.contains("cannot be read: it is larger than 16 MiB; "), "{zero}");
+    // A pipe of the shell's is read once, at the start.
+    let path = folder.path().join("pipe");
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || std::fs::write(path, STARTER)
+    });
+    assert!(Config::load_without_secrets(&path).is_ok());
+    writer.join().unwrap().unwrap();
+    assert_eq!(ConfigFile::digest(&path), None);
+    let ca = crate::config::testing::upstream("a", "https://a.test", "tls = { ca_file = \"pipe\" }\n");
+    folder.write("proxy.toml", &crate::config::testing::forward(&ca));
+    let found = folder.problems();
+    assert!(found.len() == 1 && found[0].contains("pipe, which cannot be read: it is no regular file; "), "{found:#?}");
 }

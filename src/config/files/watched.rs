@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::include::{self, matching};
 use crate::config::substitution::substitute;
 use crate::config::syntax::document::{Document, folder, mentions};
-use crate::config::syntax::file::{File, environment};
+use crate::config::syntax::file::{File, environment, read_regular_text};
 use crate::config::syntax::reader::TableReader;
 use crate::digest::digest;
 use crate::secret::Secret;
@@ -27,17 +27,17 @@ impl ConfigFile {
         Self { path, digest: joined(documents) }
     }
 
-    /// The digest of what the files hold now; `None` if one cannot be read.
+    /// The digest of what the files hold now; `None` if one cannot be read, as a pipe cannot a second time.
     #[must_use]
     pub(crate) fn digest(path: &Path) -> Option<[u8; 32]> {
-        let text = Secret::new(std::fs::read_to_string(path).ok()?);
+        let text = read_regular_text(path).ok()?;
         let own = text.fingerprint();
         let mut found = vec![own];
         let mut seen = vec![path.to_owned()];
         for pattern in patterns(path, text) {
             for included in matching(folder(path), &pattern.to_string_lossy()).unwrap_or_default() {
                 if !seen.contains(&included) {
-                    found.push(Secret::new(std::fs::read_to_string(&included).ok()?).fingerprint());
+                    found.push(read_regular_text(&included).ok()?.fingerprint());
                     seen.push(included);
                 }
             }

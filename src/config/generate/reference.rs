@@ -46,7 +46,7 @@ scope          = { env = \"SCOPES\" }              # \"orders.read orders.write\
 include = [\"conf.d/*.toml\", \"local.toml\"]     # at the top of the file
 ```
 
-Patterns (`*`, `?`, `[a-z]`) and names, relative to the file. Each pattern's files are taken in sorted order, without those whose names begin with a dot; a name without a pattern has to be there. Listeners, credentials, upstreams and callers may stand in
+Patterns (`*`, `?`, `[a-z]`; no `**`) and names of regular files, relative to the file. Each pattern's files are taken in sorted order, without those whose names begin with a dot; a name without a pattern has to be there. Listeners, credentials, upstreams and callers may stand in
 any of them, every other table in one. The same name or table in two files is a problem that names both; nothing is overridden. Paths in an included file are relative to that, and problems name it, with line and column. Included files include
 nothing themselves. They are watched, and so is what comes to match a pattern.
 

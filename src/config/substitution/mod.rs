@@ -24,13 +24,15 @@ pub(super) fn substitute(file: &File<'_>, tree: &mut Table) {
     let tables = tables();
     let keys =
         tables.iter().flat_map(|table| table.keys.iter().map(|key| ((table.path, key.name), key.forms.as_slice())));
-    Walk { file, keys: keys.collect() }.table("", "", tree);
+    Walk { file, keys: &keys.collect(), in_fields: false }.table("", "", tree);
 }
 
 struct Walk<'w> {
     file: &'w File<'w>,
     /// What each key may be, by its table and its name.
-    keys: HashMap<(&'static str, &'static str), &'w [Form]>,
+    keys: &'w HashMap<(&'static str, &'static str), &'w [Form]>,
+    /// Within `parameters` and the like, where any value may be a key.
+    in_fields: bool,
 }
 
 impl Walk<'_> {
@@ -82,7 +84,7 @@ impl Walk<'_> {
     fn field(&self, shown: &str, form: Form, value: &mut Placed) {
         let before = value.node.as_str().map(str::to_owned);
         let named = value.node.as_table().and_then(variable).map(str::to_owned);
-        self.value("", shown, &[form], value);
+        Walk { in_fields: true, ..*self }.value("", shown, &[form], value);
         let pieces = before.as_deref().and_then(|text| parse(text).ok()).unwrap_or_default();
         let read = pieces.iter().filter_map(|piece| match piece {
             Piece::Variable { name, .. } => Some((*name).to_owned()),
@@ -93,13 +95,13 @@ impl Walk<'_> {
 
     /// A text that is no secret.
     fn text(&self, shown: &str, forms: &[Form], place: Place, value: &mut Placed) {
-        let Some(text) = value.node.as_str() else { return };
-        let pieces = match parse(text) {
+        let Some(before) = value.node.as_str() else { return };
+        let pieces = match parse(before) {
             Ok(pieces) => pieces,
             Err(malformed) => return self.malformed(shown, malformed, value),
         };
         if !has_variable(&pieces) {
-            self.hint(shown, text, place, value.at);
+            self.hint(shown, before, place, value.at);
             if let Ok(filled) = fill(&pieces, self.file.environment) {
                 value.node = Node::String(filled.text);
             }
@@ -116,7 +118,11 @@ impl Walk<'_> {
         };
         if place == Place::Argument {
             self.file.variables.borrow_mut().extend(read.iter().map(|name| (*name).to_owned()));
+            self.file.written.note_arguments(read.iter().copied());
+        } else if !self.in_fields {
+            self.file.written.note_plain(value.at, shown, read.iter().copied());
         }
+        self.file.written.note(value.at, before, &text);
         value.node = match (pieces.as_slice(), text.trim().is_empty()) {
             ([Piece::Variable { name, default: None }], true) => self.empty(shown, name, value.at),
             _ => self.converted(shown, forms, &text, value.at),
@@ -132,6 +138,10 @@ impl Walk<'_> {
             self.file.unset(at, &format!("{shown}.env"), what, "write a name of letters, digits and _");
             Node::Unset
         } else if let Some(text) = (self.file.environment)(&name) {
+            if !self.in_fields {
+                self.file.written.note_plain(at, shown, std::iter::once(name.as_str()));
+            }
+            self.file.written.note(at, &format!("${{{name}}}"), &text);
             if text.trim().is_empty() { self.empty(shown, &name, at) } else { self.converted(shown, forms, &text, at) }
         } else {
             let remedy = format!("set it before attache starts, or write \"${{{name}:-default}}\"");
@@ -178,11 +188,19 @@ impl Walk<'_> {
             }
         }
         match fill(&pieces, self.file.environment) {
-            Ok(Expanded { text, read }) => {
+            Ok(Expanded { text: filled, read }) => {
                 if !read.is_empty() {
                     self.file.substituted.borrow_mut().insert(value.at);
+                    self.file.written.note(value.at, text, &filled);
                 }
-                value.node = Node::String(text);
+                if is_pem {
+                    self.file.written.note_arguments(read.iter().copied());
+                } else {
+                    for name in &read {
+                        self.file.written.note_secret(name);
+                    }
+                }
+                value.node = Node::String(filled);
             }
             Err(name) if self.file.secrets_matter => {
                 let remedy = format!("set it before attache starts, or write ${{{name}:-default}}");
@@ -282,6 +300,8 @@ const fn entry_of(form: Form) -> Option<Form> {
     }
 }
 
+#[cfg(test)]
+mod shown_tests;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

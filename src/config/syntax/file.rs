@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -9,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::config::syntax::document::Document;
 use crate::config::syntax::error::{ConfigErrors, Problem, ProblemKind};
 use crate::config::syntax::tree::Table;
+use crate::config::syntax::written::Written;
 use crate::secret::Secret;
 
 /// How environment variables are looked up; a parameter, because tests bring their own environment.
@@ -26,8 +28,10 @@ pub(crate) struct File<'a> {
     pub(crate) variables: RefCell<BTreeSet<String>>,
     /// Values of which it has been said that their variable is missing; what readers find besides is no second problem.
     unset: RefCell<HashSet<usize>>,
-    /// Texts into which variables were put.
+    /// Texts that are not taken for secrets written into the file: variables were put into them, or they are warned of already.
     pub(crate) substituted: RefCell<HashSet<usize>>,
+    /// What the environment has put into values.
+    pub(crate) written: Written,
     /// False where nobody is going to use a secret: then it is no problem if one cannot be read.
     pub(crate) secrets_matter: bool,
 }
@@ -45,6 +49,7 @@ impl<'a> File<'a> {
             variables: RefCell::default(),
             unset: RefCell::default(),
             substituted: RefCell::default(),
+            written: Written::default(),
             secrets_matter,
         }
     }
@@ -167,14 +172,44 @@ impl<'a> File<'a> {
     }
 }
 
-/// The text of a file. It may hold secrets, so it is not left behind in memory.
+/// More than any configuration has, or any list of certificates.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What a regular file holds. Opening a pipe may wait for ever, and a device may never end.
+pub(crate) fn read_regular(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    if std::fs::metadata(path)?.is_file() {
+        read_bounded(path)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    }
+}
+
+/// What a file of any kind holds, up to a bound.
+fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// The text of a regular file.
+pub(crate) fn read_regular_text(path: &Path) -> io::Result<Secret> {
+    let bytes = read_regular(path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(Secret::new(text.to_owned()))
+}
+
+/// The text of the file that attache is started with, which may be a pipe of the shell's. It may hold secrets, so it is not left
+/// behind in memory.
 pub(crate) fn read_text(path: &Path) -> Result<Secret, ConfigErrors> {
     use std::io::ErrorKind;
     let failed = |what: String, remedy: &str| ConfigErrors {
         source: path.display().to_string(),
         problems: vec![Problem::new(what, remedy)],
     };
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = read_bounded(path).map_err(|error| {
         let what = format!("the configuration file cannot be read: {error}");
         let remedy = match error.kind() {
             ErrorKind::NotFound => "name a file with --config or ATTACHE_CONFIG, or write one with `attache init`",
@@ -186,8 +221,7 @@ pub(crate) fn read_text(path: &Path) -> Result<Secret, ConfigErrors> {
         };
         failed(what, remedy)
     })?;
-    String::from_utf8(bytes).map(Secret::new).map_err(|error| {
-        let bytes = Zeroizing::new(error.into_bytes());
+    std::str::from_utf8(&bytes).map(|text| Secret::new(text.to_owned())).map_err(|_invalid| {
         // PowerShell's `>` and editors that call it "Unicode" begin so.
         let is_wide = [[0xff, 0xfe], [0xfe, 0xff]].iter().any(|mark| bytes.starts_with(mark));
         let what = if is_wide {

@@ -27,12 +27,15 @@ pub(crate) fn nearly_right(value: &Value<'_>) -> bool {
     let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| rest.split_at(end));
     if let Some(bracketed) = bracketed(authority) {
         let what = "has an IPv6 address without brackets";
-        value.wrong::<()>(what, format!("write \"{before}{bracketed}{path}\""));
+        let right =
+            if value.file.written.has(value.at) { "[ADDRESS]:PORT" } else { &format!("{before}{bracketed}{path}") };
+        value.wrong::<()>(what, format!("write \"{right}\""));
         return true;
     }
     if let Some(ascii) = ascii(authority) {
         let what = "has a host name in letters beyond ASCII";
-        value.wrong::<()>(what, format!("write it as DNS has it: \"{before}{ascii}{path}\""));
+        let right = if value.file.written.has(value.at) { "xn--…" } else { &format!("{before}{ascii}{path}") };
+        value.wrong::<()>(what, format!("write it as DNS has it: \"{right}\""));
         return true;
     }
     false

@@ -14,3 +14,4 @@ pub(super) mod tree;
 pub(super) mod userinfo;
 pub(super) mod value;
 pub(super) mod words;
+pub(super) mod written;

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::syntax::error::ProblemKind;
-use crate::config::syntax::file::File;
+use crate::config::syntax::file::{File, read_regular};
 use crate::config::syntax::tree::Node;
-use crate::config::syntax::words::{alternatives, nearest, shortened};
+use crate::config::syntax::words::{alternatives, nearest};
 use bytesize::ByteSize;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -81,7 +81,8 @@ impl<'a> Value<'a> {
         }
         match nearest(text, words.iter().copied()) {
             Some(near) if text.len() <= near.len() + 4 => {
-                self.wrong(format_args!("cannot be \"{}\"", shortened(text)), format!("did you mean \"{near}\"?"))
+                let shown = self.file.written.shown(self.at, text);
+                self.wrong(format_args!("cannot be \"{shown}\""), format!("did you mean \"{near}\"?"))
             }
             // Not repeated: what looks like none of the words may be a secret that stands at the wrong key.
             _ => self.wrong("has a value that means nothing here", format!("write {}", alternatives(&words))),
@@ -184,16 +185,18 @@ impl<'a> Value<'a> {
     pub(crate) fn certificates(&self) -> Option<PathBuf> {
         const REMEDY: &str = "name a PEM file with at least one -----BEGIN CERTIFICATE----- block";
         let path = self.file.path(self.at, self.text()?);
-        let certificates = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let shown = self.file.written.shown_path(self.at, &path);
+        let text = match read_regular(&path) {
+            Ok(text) => text,
+            Err(error) => return self.wrong(format_args!("names {shown}, which cannot be read: {error}"), REMEDY),
+        };
+        let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
         match certificates {
             Ok(found) if found.is_empty() => {
-                self.wrong(format_args!("names {}, which holds no certificate", path.display()), REMEDY)
+                self.wrong(format_args!("names {shown}, which holds no certificate"), REMEDY)
             }
             Ok(_) => Some(path),
-            Err(rustls_pki_types::pem::Error::Io(error)) => {
-                self.wrong(format_args!("names {}, which cannot be read: {error}", path.display()), REMEDY)
-            }
-            Err(_) => self.wrong(format_args!("names {}, which is not a PEM file", path.display()), REMEDY),
+            Err(_) => self.wrong(format_args!("names {shown}, which is not a PEM file"), REMEDY),
         }
     }
 

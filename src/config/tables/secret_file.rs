@@ -7,12 +7,12 @@ use crate::secret::SecretSource;
 #[cfg(unix)]
 use crate::secret::access::is_open_to_all;
 
-/// Warns of a secret's file that every user of this machine may read.
-pub(super) fn warn(value: &Value<'_>, source: &SecretSource) {
+/// Warns of a secret's file that every user of this machine may read. `at` is where its name stands.
+pub(super) fn warn(value: &Value<'_>, at: usize, source: &SecretSource) {
     match source {
-        SecretSource::Field { of, .. } => warn(value, of),
+        SecretSource::Field { of, .. } => warn(value, at, of),
         SecretSource::File(path) if is_open(path) => {
-            let path = path.display();
+            let path = value.file.written.shown_path(at, path);
             let what = format!("`{}`: every user of this machine may read {path}", value.path);
             value.file.warning(value.at, what, format!("chmod o-rwx {path}"));
         }

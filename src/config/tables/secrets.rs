@@ -115,11 +115,27 @@ fn readable(value: &Value<'_>, source: SecretSource, plain: Plain) -> Option<Sec
         _ => "name a file that attache may read and that holds the secret",
     };
     // The message points at the place, inside the table.
+    place_of(value).as_ref().unwrap_or(value).wrong_as(ProblemKind::Unreadable, what, remedy)
+}
+
+/// What names the place, inside the table.
+fn place_of<'a>(value: &Value<'a>) -> Option<Value<'a>> {
     let table = if value.node.is_table() { TableReader::from_value(value) } else { None };
-    let place = table.and_then(|table| {
-        table.entries().into_iter().find(|(key, ..)| PLACES.contains(key)).map(|(_, _, inner)| inner)
-    });
-    place.as_ref().unwrap_or(value).wrong_as(ProblemKind::Unreadable, what, remedy)
+    table?.entries().into_iter().find(|(key, ..)| PLACES.contains(key)).map(|(_, _, inner)| inner)
+}
+
+/// The place as a message may name it, and where its name stands.
+fn shown_place(value: &Value<'_>, source: &SecretSource) -> (usize, SecretSource) {
+    let at = place_of(value).map_or(value.at, |place| place.at);
+    let written = &value.file.written;
+    let shown = match source.clone() {
+        SecretSource::File(path) => SecretSource::File(written.shown_path(at, &path).into()),
+        SecretSource::Env(name) => SecretSource::Env(written.shown(at, &name)),
+        SecretSource::Credential(name) => SecretSource::Credential(written.shown(at, &name)),
+        SecretSource::Field { of, path } => SecretSource::Field { of: Box::new(shown_place(value, &of).1), path },
+        other @ (SecretSource::Literal(_) | SecretSource::Command { .. }) => other,
+    };
+    (at, shown)
 }
 
 /// Why a secret cannot be read now, as the end of a sentence. A program is not run for that.
@@ -127,29 +143,34 @@ fn absence(value: &Value<'_>, source: &SecretSource) -> Option<String> {
     if source.is_command() || !value.file.secrets_matter {
         return None;
     }
+    let (_, shown) = shown_place(value, source);
     if let SecretSource::Env(name) = innermost(source) {
+        let shown = innermost(&shown);
         match (value.file.environment)(name) {
-            None => return Some(format!("names the environment variable {name}, which is not set")),
+            None => return Some(format!("names {shown}, which is not set")),
             Some(content) if content.trim().is_empty() => {
-                return Some(format!("names the environment variable {name}, which is empty"));
+                return Some(format!("names {shown}, which is empty"));
             }
             // The environment of a test is not the process's.
             Some(_) => return None,
         }
     }
-    source.read().err().map(|error| format!("cannot be used: {error}"))
+    // The error names the place by what it really is.
+    let (real, fit) = (place_name(source), place_name(&shown));
+    source.read().err().map(|error| format!("cannot be used: {}", error.to_string().replace(&real, &fit)))
 }
 
 /// Warns of a file that others may read, and of what stands around the secret, which is sent with it. Not of the latter in a PEM:
 /// its reader knows what belongs to it.
 fn doubted(value: &Value<'_>, source: &SecretSource, plain: Plain) {
+    let (at, shown) = shown_place(value, source);
     // A certificate may be read by everybody.
     if matches!(plain, Plain::Secret) || held(value, source).is_some_and(|secret| secret.has_private_key()) {
-        secret_file::warn(value, source);
+        secret_file::warn(value, at, source);
     }
     let Plain::Secret = plain else { return };
     if let Some(doubt) = held(value, source).and_then(|secret| secret.doubt()) {
-        let what = format!("`{}`: the secret in {source} {doubt}, which is sent as a part of it", value.path);
+        let what = format!("`{}`: the secret in {shown} {doubt}, which is sent as a part of it", value.path);
         value.file.warning(value.at, what, "take that away where the secret is kept, unless it belongs to it");
     }
 }
@@ -167,6 +188,15 @@ pub(crate) fn held(value: &Value<'_>, source: &SecretSource) -> Option<Secret> {
         }
         SecretSource::Field { of, .. } if matches!(**of, SecretSource::Env(_)) => None,
         source => source.read().ok(),
+    }
+}
+
+/// What it is called itself: a path, a name.
+fn place_name(source: &SecretSource) -> String {
+    match innermost(source) {
+        SecretSource::File(path) => path.display().to_string(),
+        SecretSource::Credential(name) => name.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -239,6 +269,7 @@ fn environment(value: &Value<'_>) -> Option<SecretSource> {
         );
     }
     value.file.variables.borrow_mut().insert(name.to_owned());
+    value.file.written.note_secret(name);
     Some(SecretSource::Env(name.to_owned()))
 }
 

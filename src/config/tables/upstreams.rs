@@ -175,6 +175,9 @@ fn method(value: &Value<'_>) -> Option<Method> {
     // Methods are case-sensitive (RFC 9110 section 9.1): "get" would match nothing.
     match Method::from_bytes(text.as_bytes()) {
         Ok(method) if !text.contains(|letter: char| letter.is_ascii_lowercase()) => Some(method),
+        Ok(_) if value.file.written.has(value.at) => {
+            value.wrong("has a method in small letters", "set the variable to one in capital letters")
+        }
         Ok(_) => value.wrong("has a method in small letters", format!("write \"{}\"", text.to_ascii_uppercase())),
         Err(_) => value.wrong("has an entry that is no method", "write a method such as \"GET\""),
     }
