@@ -92,6 +92,8 @@ pub(crate) enum Stranger {
     Tls,
     /// No HTTP in a tunnel that is for HTTP alone.
     NoHttp,
+    /// A head that is not HTTP.
+    Unreadable,
     /// Something for this origin would be denied.
     WouldBeDenied(String),
 }

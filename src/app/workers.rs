@@ -269,6 +269,10 @@ impl Handler for ListenerHandler {
         self.proxy.note_tls(self.listener, caller);
     }
 
+    fn refused_head(&self, why: Unreadable, caller: &CallerConnection) {
+        self.proxy.note_unreadable(self.listener, why, caller);
+    }
+
     fn malformed(why: Unreadable) -> Bytes {
         malformed(why)
     }

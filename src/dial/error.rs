@@ -30,6 +30,8 @@ pub(crate) enum DialErrorKind {
     TlsProtocolError,
     /// The server's certificate is not acceptable.
     TlsCertificateError,
+    /// The server's certificate is for another name.
+    TlsCertificateName,
     /// The server refused the handshake.
     TlsAlertReceived,
     /// A parent proxy's answer is no HTTP.
@@ -49,7 +51,7 @@ impl DialErrorKind {
             Self::DestinationUnavailable => "the parent proxy cannot reach it",
             Self::ProxyConfiguration => "the parent proxy does not let the request through",
             Self::TlsProtocolError | Self::TlsAlertReceived => "the TLS handshake failed",
-            Self::TlsCertificateError => "its certificate is not acceptable",
+            Self::TlsCertificateError | Self::TlsCertificateName => "its certificate is not acceptable",
             Self::HttpProtocolError => "what is on the way to it is no HTTP proxy",
         }
     }
@@ -88,6 +90,7 @@ impl DialError {
     pub(crate) fn of_handshake(error: &io::Error, keys: &Keys) -> Self {
         let kind = match HandshakeFault::of(error) {
             HandshakeFault::Certificate => DialErrorKind::TlsCertificateError,
+            HandshakeFault::CertificateName => DialErrorKind::TlsCertificateName,
             HandshakeFault::Alert => DialErrorKind::TlsAlertReceived,
             HandshakeFault::Protocol => DialErrorKind::TlsProtocolError,
         };

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::caller::CallerConnection;
 use super::connection::serving::Serving;
 use super::incoming::Incoming;
+use super::unreadable::Unreadable;
 
 /// Serves connections. One value serves all of a listener on one worker; what it decides is asked for each connection, so that a
 /// reload counts from the next one on.
@@ -56,15 +57,11 @@ pub(crate) trait Handler: 'static {
         let _ = caller;
     }
 
+    /// The head of a request could not be read, and its caller has been told so.
+    fn refused_head(&self, why: Unreadable, caller: &CallerConnection) {
+        let _ = (why, caller);
+    }
+
     /// The whole HTTP/1.1 answer to a head that could not be read. hyper's own has no body and no explanation.
     fn malformed(why: Unreadable) -> Bytes;
-}
-
-/// Why a request head could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unreadable {
-    /// It is answered with this status.
-    Status(StatusCode),
-    /// `Content-Length` beside `Transfer-Encoding` (RFC 9112 section 6.3): 400.
-    TwoLengths,
 }

@@ -17,6 +17,7 @@ pub(crate) mod loopback;
 mod panics;
 mod per_address;
 mod settings;
+mod unreadable;
 mod upgrade;
 
 pub(crate) use accept::{ListenContext, serve};
@@ -27,11 +28,12 @@ pub(crate) use connection::drain::Drain;
 pub(crate) use connection::room::Room;
 pub(crate) use connection::serve_http;
 pub(crate) use connection::serving::Serving;
-pub(crate) use handler::{ConnectionHandler, Handler, Unreadable};
+pub(crate) use handler::{ConnectionHandler, Handler};
 pub(crate) use incoming::Incoming;
 pub(crate) use listening::{Listening, ListeningAt};
 pub(crate) use per_address::{PerAddress, network_of};
 pub use settings::{Limits, ListenAddress};
+pub(crate) use unreadable::Unreadable;
 pub(crate) use upgrade::Upgrade;
 
 #[cfg(test)]

@@ -29,11 +29,13 @@ pub(super) fn explain(host: &str, in_clear: bool, failure: &Failure) -> TokenErr
                 failed(format!("no TLS connection to {host}: {}", handshake_reason(error, &Keys::TOKEN_ENDPOINT)));
             match HandshakeFault::of(error) {
                 HandshakeFault::Certificate => failed.about(About::Certificate),
-                HandshakeFault::Alert | HandshakeFault::Protocol => failed,
+                HandshakeFault::CertificateName => failed.about(About::CertificateName),
+                HandshakeFault::Alert | HandshakeFault::Protocol => failed.about(About::Handshake),
             }
         }
         Failure::Http(error) if identity_refused(error).is_some() => {
-            failed(format!("no TLS connection to {host}: {}", identity_refused(error).unwrap_or_default()))
+            let why = identity_refused(error).unwrap_or_default();
+            failed(format!("no TLS connection to {host}: {why}")).about(About::Handshake)
         }
         Failure::Http(error) if error.is_parse() => failed(format!("what {host} answers is no HTTP")).with_remedy(port),
         Failure::Http(_) | Failure::Cut => {

@@ -111,7 +111,7 @@ const fn upstream_row(kind: ExchangeErrorKind) -> Row {
         Kind::ProxyConfiguration => (S::BAD_GATEWAY, "upstream-connect", "proxy_configuration_error", SILENT),
         Kind::TlsProtocolError => (S::BAD_GATEWAY, "upstream-tls", "tls_protocol_error", SILENT),
         Kind::TlsAlertReceived => (S::BAD_GATEWAY, "upstream-tls", "tls_alert_received", SILENT),
-        Kind::TlsCertificateError => (S::BAD_GATEWAY, "upstream-tls", "tls_certificate_error", SILENT),
+        Kind::TlsCertificateError | Kind::TlsCertificateName => (S::BAD_GATEWAY, "upstream-tls", "tls_certificate_error", SILENT),
         Kind::HttpResponseTimeout => (S::GATEWAY_TIMEOUT, "upstream-response", "http_response_timeout", SILENT),
         Kind::HttpProtocolError => (S::BAD_GATEWAY, "upstream-response", "http_protocol_error", SILENT),
         Kind::ProxyLoopDetected => return ProxyErrorKind::Loop.row(),

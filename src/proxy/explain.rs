@@ -108,6 +108,8 @@ fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question
         sends_to: None,
         reason: String::new(),
     };
+    // Without `callers` nobody is asked who it is.
+    let caller = caller.filter(|_| listener.callers.is_some());
     if let Some(caller) = caller.filter(|caller| !listener.callers.as_ref().is_some_and(|known| known.knows(caller))) {
         explanation.reason =
             format!("`callers` of listener {:?} has no {caller:?}, so it would be asked who it is", listener.name);
@@ -148,6 +150,9 @@ fn explain_as(runtime: &Runtime, listener: &ListenerRuntime, question: &Question
                 explanation.reason = "no upstream covers it, and [forward] unmatched lets it pass untouched".into();
             }
         },
+    }
+    if question.caller.is_some() && caller.is_none() {
+        explanation.reason.push_str(&format!("; listener {:?} asks nobody who it is", listener.name));
     }
     if let Some(proxy) = parent_proxy.filter(|_| explanation.outcome != "deny") {
         explanation.reason.push_str(&format!("; it is reached through the parent proxy {proxy}"));
@@ -290,10 +295,18 @@ impl Explanation {
     }
 }
 
+/// A URL whose scheme was left out, with it.
+fn instead(target: &str) -> String {
+    let url = format!("http://{target}");
+    let is_url = !target.contains("://") && url.parse().is_ok_and(|uri: http::Uri| uri.host().is_some());
+    if is_url { format!("; write {url}") } else { String::new() }
+}
+
 /// The head that such a request would arrive with.
 fn head(listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Parts, String> {
-    let uri: http::Uri =
-        target.parse().map_err(|_invalid| format!("{target:?} is not a URL, a path, or host:port for CONNECT"))?;
+    let uri: http::Uri = target
+        .parse()
+        .map_err(|_invalid| format!("{target:?} is not a URL, a path, or host:port for CONNECT{}", instead(target)))?;
     // In SOCKS, TLS begins behind the tunnel.
     if matches!(listener.mode, ModeRuntime::Socks5(_))
         && uri.scheme_str() == Some("https")
@@ -310,6 +323,9 @@ fn head(listener: &ListenerRuntime, method: &Method, target: &str) -> Result<Par
             return Err("a forward listener needs a whole URL, such as http://api.example.com/".into());
         }
     };
+    if uri.scheme().is_none() && uri.authority().is_some() && method != Method::CONNECT {
+        return Err(format!("{target:?} is not a URL or a path{}", instead(target)));
+    }
     if let Ok(host) = HeaderValue::from_str(&host) {
         request = request.header(http::header::HOST, host);
     }

@@ -26,6 +26,7 @@ mod source;
 mod state;
 mod token_endpoint;
 mod tunnel;
+mod unreadable;
 mod watched;
 
 use std::rc::Rc;
@@ -44,11 +45,11 @@ pub use head::hop_by_hop::{HopWishes, Nominated};
 pub use head::rewrite::{rewrite_request, rewrite_response};
 pub use head::via::ViaIdentity;
 pub(crate) use refusals::{Refusal, Refusals, Refused};
-pub(crate) use response::malformed;
 pub(crate) use settings::{
     AcceptedHosts, ForwardSaid, ForwardSettings, ListenerMode, PrivateAddresses, TokenClient, Unmatched,
 };
 pub(crate) use state::{Proxy, ProxyShared};
+pub(crate) use unreadable::malformed;
 
 use self::admit::{callers, policy, unmatched};
 use self::context::RequestContext;
@@ -202,6 +203,10 @@ impl Handler for TunnelHandler {
 
     fn title_case(&self) -> bool {
         self.proxy.title_case(self.listener)
+    }
+
+    fn refused_head(&self, why: Unreadable, caller: &CallerConnection) {
+        self.proxy.note_unreadable(self.listener, why, caller);
     }
 
     fn malformed(why: Unreadable) -> Bytes {

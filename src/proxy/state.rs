@@ -14,7 +14,8 @@ use super::body::replay_memory::{ReplayBudget, ReplayMemory};
 use super::body::request::RequestBody;
 use super::head::via::ViaIdentity;
 use super::refusals::Refusals;
-use crate::listen::{CallerConnection, Serving};
+use super::unreadable::unreadable;
+use crate::listen::{CallerConnection, Serving, Unreadable};
 use crate::runtime::{ModeRuntime, RuntimeReader, Stranger};
 use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics, Traces};
 use crate::upstream::Pool;
@@ -96,6 +97,18 @@ impl Proxy {
             tracing::warn!(
                 target: "attache::proxy", listener = %listener.name, peer = %caller.peer, suppressed,
                 "a caller spoke TLS, and this listener does not; write http:// in {url}, or give the listener `tls`"
+            );
+        }
+    }
+
+    /// The head of a request could not be read: what cannot be answered by a rule has no other trace.
+    pub(crate) fn note_unreadable(&self, listener: usize, why: Unreadable, caller: &CallerConnection) {
+        let runtime = self.runtime.current();
+        let Some(listener) = runtime.listener(listener) else { return };
+        if let Some(suppressed) = listener.strangers.take(Stranger::Unreadable) {
+            tracing::warn!(
+                target: "attache::proxy", listener = %listener.name, peer = %caller.peer, suppressed,
+                "a request was refused that cannot be read: {}", unreadable(why)
             );
         }
     }

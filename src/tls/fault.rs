@@ -9,6 +9,8 @@ use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 pub(crate) enum HandshakeFault {
     /// The server's certificate was not accepted.
     Certificate,
+    /// The server's certificate is for another name.
+    CertificateName,
     /// The server sent an alert.
     Alert,
     /// Anything else.
@@ -20,6 +22,9 @@ impl HandshakeFault {
     #[must_use]
     pub(crate) fn of(error: &io::Error) -> Self {
         match tls_error(error) {
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Self::CertificateName,
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => Self::Certificate,
             Some(rustls::Error::AlertReceived(_)) => Self::Alert,
             _ => Self::Protocol,

@@ -31,6 +31,10 @@ pub enum About {
     Client,
     /// The certificate of the server.
     Certificate,
+    /// The name that the server's certificate is for.
+    CertificateName,
+    /// What is spoken there: no TLS, or none that suits.
+    Handshake,
     /// The proxy that the request was to go through.
     ParentProxy,
     /// That it was one of too many: the server answered 429.

@@ -33,6 +33,8 @@ pub(crate) enum ExchangeErrorKind {
     TlsProtocolError,
     /// The server's certificate is not acceptable.
     TlsCertificateError,
+    /// The server's certificate is for another name.
+    TlsCertificateName,
     /// The server refused the handshake.
     TlsAlertReceived,
     /// No response head in time.
@@ -169,6 +171,7 @@ impl From<DialError> for ExchangeError {
             DialErrorKind::ProxyConfiguration => ExchangeErrorKind::ProxyConfiguration,
             DialErrorKind::TlsProtocolError => ExchangeErrorKind::TlsProtocolError,
             DialErrorKind::TlsCertificateError => ExchangeErrorKind::TlsCertificateError,
+            DialErrorKind::TlsCertificateName => ExchangeErrorKind::TlsCertificateName,
             DialErrorKind::TlsAlertReceived => ExchangeErrorKind::TlsAlertReceived,
             DialErrorKind::HttpProtocolError => ExchangeErrorKind::HttpProtocolError,
         };

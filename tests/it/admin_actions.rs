@@ -57,6 +57,8 @@ async fn refresh_brings_a_new_token_or_says_why_not() {
     assert!(done.stdout.starts_with("key  ready, generation 1, expires in "), "{done:?}");
     let done = folder.run(&["refresh", "key", "--json"]).await.json();
     assert_eq!((&done["ok"], &done["credential"]["generation"]), (&true.into(), &2.into()), "{done}");
+    let only = folder.run(&["refresh"]).await;
+    assert!(only.stdout.starts_with("key  ready, generation 3, "), "there is one, so no other is meant: {only:?}");
     let unknown = folder.run(&["refresh", "a/b"]).await;
     assert_eq!((unknown.code, unknown.stdout.as_str()), (Some(1), ""), "{unknown:?}");
     assert!(unknown.stderr.contains("there is no credential \"a/b\"; there are: key"), "{unknown:?}");

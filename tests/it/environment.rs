@@ -72,6 +72,8 @@ async fn as_json_it_is_one_object_with_null_for_what_is_taken_out() {
     assert_eq!(document["https_proxy"], "http://127.0.0.1:8080");
     assert_eq!(document["NO_PROXY"], "localhost,127.0.0.1,::1");
     assert!(document.as_object().unwrap()["REQUEST_METHOD"].is_null());
+    let short = folder(&listener("proxy", "127.0.0.1:8080", "forward")).run(&["env", "--json"]).await;
+    assert_eq!(short.json(), document, "the flag that the other commands have");
     assert!(document["SSL_CERT_FILE"].is_null(), "nothing is opened, so nothing has to be trusted");
 }
 

@@ -7,8 +7,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answered::Answered;
-use super::client::AdminArg;
-use crate::admin::{CredentialStatus, Problem, Reload};
+use super::client::{AdminArg, AdminClient};
+use crate::admin::{CredentialStatus, Problem, Reload, StatusReport};
 use crate::cli::output::{self, Failure, data, span, talk};
 
 /// A file on a slow disk and its certificates, or a token request with its second try.
@@ -33,11 +33,12 @@ pub(in crate::cli) struct ReloadArgs {
 #[command(after_help = "\
 Examples:
   attache refresh orders                   a new token now, though the old one is valid
+  attache refresh                          the same, where there is one credential
 
 0 with a new token, 1 without; what was held stays in use until then.")]
 pub(in crate::cli) struct RefreshArgs {
-    /// The credential, by its name in the configuration.
-    name: String,
+    /// The credential, by its name in the configuration; may be left out where there is one.
+    name: Option<String>,
     #[command(flatten)]
     admin: AdminArg,
     /// As JSON.
@@ -77,7 +78,14 @@ pub(in crate::cli) async fn reload(args: ReloadArgs) -> Result<(), Failure> {
 /// Has a credential's token replaced, and says what came.
 pub(in crate::cli) async fn refresh(args: RefreshArgs) -> Result<(), Failure> {
     let client = args.admin.client()?;
-    let path = format!("/api/credentials/{}/refresh", encoded(&args.name));
+    let name = match args.name {
+        Some(name) => name,
+        None => match only(&client).await {
+            Ok(name) => name,
+            Err(error) => return refused(args.json, error, &[]),
+        },
+    };
+    let path = format!("/api/credentials/{}/refresh", encoded(&name));
     let document = match client.post(&path, ACTION_TIMEOUT).await {
         Ok(answered) => answered.document(&client.shown()).map(|document| (answered, document)),
         Err(error) => Err(error),
@@ -92,6 +100,20 @@ pub(in crate::cli) async fn refresh(args: RefreshArgs) -> Result<(), Failure> {
     let CredentialStatus { name, state, generation, expires_in, .. } = read(&answered)?;
     let left = expires_in.map_or_else(|| "does not expire".to_owned(), |left| format!("expires in {}", span(left)));
     data(format_args!("{name}  {state}, generation {generation}, {left}"))
+}
+
+/// The one credential that the running attache has, or which of them there are to name.
+async fn only(client: &AdminClient) -> Result<String, String> {
+    let answered = client.get("/api/status").await?;
+    answered.document(&client.shown())?;
+    let report: StatusReport =
+        answered.json().ok_or("the status has another form than this version knows; name the credential")?;
+    let names: Vec<String> = report.credentials.into_iter().map(|credential| credential.name).collect();
+    match names.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err("the running attache has no credential".to_owned()),
+        names => Err(format!("the running attache has several credentials; name one of {}", names.join(", "))),
+    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(answered: &Answered) -> Result<T, Failure> {

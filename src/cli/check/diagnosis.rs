@@ -203,6 +203,7 @@ fn by_code(code: &str, settings: &OAuthSettings) -> Diagnosis {
 }
 
 fn by_kind(error: &TokenError, settings: &OAuthSettings) -> Diagnosis {
+    let key = if settings.server.token_endpoint.is_some() { "token_endpoint" } else { "issuer" };
     match error.kind {
         TokenErrorKind::InvalidResponse if error.about == Some(About::Client) => unsaid_client(),
         TokenErrorKind::Transient if error.code.is_some() => Diagnosis::new(
@@ -218,8 +219,20 @@ fn by_kind(error: &TokenError, settings: &OAuthSettings) -> Diagnosis {
             "try it with curl from this machine",
         ),
         TokenErrorKind::Transient if error.about == Some(About::Certificate) => Diagnosis::new(
-            "the server's certificate is not acceptable here: another issuer, another name, or another time",
-            "do what the message says: ca_file takes the issuer's PEM file or the server's own certificate, token_endpoint a name of the certificate; an expired one is renewed there, by who runs the server",
+            "the server's certificate is not acceptable here: another issuer, or another time",
+            "do what the message says: ca_file takes the issuer's PEM file or the server's own certificate; an expired one is renewed there, by who runs the server",
+        ),
+        TokenErrorKind::Transient if error.about == Some(About::CertificateName) => Diagnosis::new(
+            format!(
+                "another host answers there than the one that {key} names, or the same by a name that its certificate lacks"
+            ),
+            format!("compare the host in {key} with the names in the message, and write one of them"),
+        ),
+        TokenErrorKind::Transient if error.about == Some(About::Handshake) => Diagnosis::new(
+            format!("the scheme and the port in {key} do not belong together, or the two have no TLS in common"),
+            format!(
+                "do what the message says; http:// and https:// mostly have ports of their own: compare both in {key} with the server's documentation"
+            ),
         ),
         TokenErrorKind::Transient if error.about == Some(About::ParentProxy) => Diagnosis::new(
             "token requests do not get through the proxy that is configured for them",

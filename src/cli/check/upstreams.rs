@@ -95,8 +95,12 @@ fn diagnosis(kind: Kind, through_proxy: bool) -> Diagnosis {
             "correct via; via = { url = …, username = …, password = { env = … } } says who asks",
         ),
         Kind::TlsCertificateError => (
-            "its certificate is not acceptable here: another issuer, another name, or another time",
-            "do what the message says: tls.ca_file takes the issuer's PEM file or the server's own certificate, origin a name of the certificate; an expired one is renewed there, by who runs the API",
+            "its certificate is not acceptable here: another issuer, or another time",
+            "do what the message says: tls.ca_file takes the issuer's PEM file or the server's own certificate; an expired one is renewed there, by who runs the API",
+        ),
+        Kind::TlsCertificateName => (
+            "another host answers there than the one that origin names, or the same by a name that its certificate lacks",
+            "compare the host in origin with the names in the message; tls.server_name says which of them is meant, where origin has to be another",
         ),
         Kind::TlsAlertReceived => (
             "the server speaks TLS, and refuses attache's",

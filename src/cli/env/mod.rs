@@ -42,7 +42,7 @@ pub(super) struct EnvArgs {
     #[arg(long, value_name = "NAME")]
     caller: Option<String>,
     /// Take it all back: every variable is as it was before.
-    #[arg(long, conflicts_with_all = ["listener", "caller", "write_bundle", "format"])]
+    #[arg(long, conflicts_with_all = ["listener", "caller", "write_bundle", "format", "json"])]
     unset: bool,
     /// The shell that is to read it: bash (also for zsh and sh), fish or powershell; by default that of $SHELL.
     #[arg(long, value_name = "SHELL", value_parser = Notation::of_shell)]
@@ -54,10 +54,14 @@ pub(super) struct EnvArgs {
     /// A file instead of a shell's commands: dotenv or json.
     #[arg(long, value_name = "FORMAT", value_parser = ["dotenv", "json"], conflicts_with = "shell")]
     format: Option<String>,
+    /// As --format json.
+    #[arg(long, conflicts_with_all = ["shell", "format"])]
+    json: bool,
 }
 
 pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
-    let before = if args.format.is_none() { Before::read(&current) } else { Before::default() };
+    let format = if args.json { Some("json") } else { args.format.as_deref() };
+    let before = if format.is_none() { Before::read(&current) } else { Before::default() };
     if args.unset {
         return unset(args, before);
     }
@@ -103,7 +107,7 @@ pub(super) fn env(args: &EnvArgs) -> Result<(), Failure> {
     if let Some(address) = address {
         about_the_listener(&config, address)?;
     }
-    match (args.format.as_deref(), args.shell) {
+    match (format, args.shell) {
         (Some("json"), _) => writing::json(&environment),
         (Some(_), _) => writing::write(&environment, Notation::Dotenv),
         (None, shell) => {

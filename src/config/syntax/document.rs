@@ -1,6 +1,7 @@
 //! One file's text: what it is called, where its lines are, and what paths in it start at.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -8,6 +9,7 @@ use toml::de::DeTable;
 use crate::config::syntax::duplicates::table_at;
 use crate::config::syntax::mistakes::{DUPLICATE, Mistake};
 use crate::config::syntax::tree::Table;
+use crate::config::syntax::unclosed;
 use crate::secret::Secret;
 
 /// A text, before it is read.
@@ -40,6 +42,31 @@ impl Document {
     pub(crate) fn parse(&mut self) -> (Table, Vec<(Option<usize>, Mistake)>) {
         let text = self.text.clone();
         let (tree, errors) = DeTable::parse_recoverable(text.expose());
+        let open = if errors.is_empty() { Vec::new() } else { unclosed::unclosed(text.expose()) };
+        if open.is_empty() {
+            let mistakes = self.mistakes(&text, errors);
+            return (Table::of(tree.get_ref(), self.base), mistakes);
+        }
+        let mut mistakes: Vec<_> = open.iter().map(|open| self.open(&text, open)).collect();
+        // The rest is read as if they were closed.
+        let Ok(closed) = String::from_utf8(unclosed::without(text.expose(), &open)).map(Secret::new) else {
+            return (Table::default(), mistakes);
+        };
+        let (tree, errors) = DeTable::parse_recoverable(closed.expose());
+        mistakes.extend(self.mistakes(&closed, errors));
+        (Table::of(tree.get_ref(), self.base), mistakes)
+    }
+
+    /// A bracket that is not closed, in lines that are no TOML for it.
+    fn open(&mut self, text: &Secret, open: &Range<usize>) -> (Option<usize>, Mistake) {
+        let at = self.base + open.start;
+        let (first, behind) = (self.position(at).0, self.position(self.base + open.end).0);
+        self.broken_lines.extend(first..behind.max(first + 1));
+        let swallowed = text.expose().get(open.clone()).unwrap_or_default();
+        (Some(at), Mistake::unclosed(swallowed.starts_with('{')))
+    }
+
+    fn mistakes(&mut self, text: &Secret, errors: Vec<toml::de::Error>) -> Vec<(Option<usize>, Mistake)> {
         let mut mistakes = Vec::new();
         let mut twice = 0..0;
         for error in errors {
@@ -60,7 +87,7 @@ impl Document {
             }
             mistakes.push((at, Mistake::of(error.message(), text.expose(), offset)));
         }
-        (Table::of(tree.get_ref(), self.base), mistakes)
+        mistakes
     }
 
     pub(crate) const fn begins_before(&self, at: usize) -> bool {

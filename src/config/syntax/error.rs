@@ -50,6 +50,14 @@ impl Problem {
         Self { key: Some("listeners".to_owned()), kind: ProblemKind::Missing, ..problem }
     }
 
+    /// What is unwise about a file that says nothing.
+    pub(crate) fn nothing_configured() -> Self {
+        Self::new(
+            "nothing is configured: no listener, no upstream and no credential",
+            "write a file that serves with `attache init`, or name another with --config",
+        )
+    }
+
     /// True if it is about this key, or one below it.
     pub(crate) fn is_about(&self, key: &str) -> bool {
         let below = self.key.as_deref().and_then(|own| own.strip_prefix(key));

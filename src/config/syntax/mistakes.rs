@@ -21,7 +21,9 @@ impl Mistake {
         }
         let line = line_at(text, offset);
         let another = around(text, offset).and_then(|(before, after)| closed_or_escaped(before, after));
-        if let Some(mistake) = unquoted(line).or_else(|| another_language(line)).or(another) {
+        let table =
+            header_with_blanks(line).or_else(|| header_without_brackets(line)).or_else(|| two_equals_signs(line));
+        if let Some(mistake) = table.or_else(|| unquoted(line)).or_else(|| another_language(line)).or(another) {
             return mistake;
         }
         let remedy = match (what, expected) {
@@ -36,12 +38,55 @@ impl Mistake {
         };
         Self { what: what.to_owned(), remedy }
     }
+
+    /// A list, or an inline table, that is still open where the next key comes.
+    pub(crate) fn unclosed(is_table: bool) -> Self {
+        let (begin, end) = if is_table { ('{', '}') } else { ('[', ']') };
+        Self {
+            what: format!("the \"{begin}\" here is not closed"),
+            remedy: format!("write \"{end}\" behind its last value"),
+        }
+    }
 }
 
 /// What the parser calls a key or table that is there already.
 pub(crate) const DUPLICATE: &str = "duplicate key";
 
 const QUOTES: &str = "put a text between quotes: \"…\"";
+
+/// `[upstreams.my orders]`
+fn header_with_blanks(line: &str) -> Option<Mistake> {
+    let inside = line.trim().strip_prefix('[')?.split([']', '#']).next()?.trim();
+    let (first, name) = inside.split_once('.')?;
+    let bare = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-. ".contains(&byte));
+    (is_table(first) && bare(name) && name.trim().contains(' ')).then(|| Mistake {
+        what: "a name has no blanks in it".to_owned(),
+        remedy: format!("choose another, or put it between quotes: [{first}.\"…\"]"),
+    })
+}
+
+/// `credentials.orders` in a line of its own. What begins like this is no secret.
+fn header_without_brackets(line: &str) -> Option<Mistake> {
+    let line = line.split('#').next()?.trim().trim_end_matches([':', ']']);
+    let (first, name) = line.split_once('.')?;
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    (is_table(first) && !name.is_empty() && name.bytes().all(bare))
+        .then(|| Mistake { what: "a table has its name in brackets".to_owned(), remedy: format!("write [{line}]") })
+}
+
+/// True for `credentials` and its like.
+fn is_table(name: &str) -> bool {
+    tables().iter().any(|table| table.path.split('.').next() == Some(name))
+}
+
+/// `key == value`
+fn two_equals_signs(line: &str) -> Option<Mistake> {
+    let (key, value) = line.split_once('=')?;
+    let key = key.trim();
+    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    (bare && value.starts_with('='))
+        .then(|| Mistake { what: "there is one \"=\" too many".to_owned(), remedy: format!("write {key} = …") })
+}
 
 /// `key = value` whose value is a text without quotes. The value is shown if it is one of the words that the key knows: any
 /// other may be a secret.
@@ -158,6 +203,10 @@ mod tests {
         for (text, remedy) in [
             ("mode: \"forward\"\n", "have \"=\" between them; write mode = \"…\""),
             ("mode \"forward\"\n", "have \"=\" between them; write mode = \"…\""),
+            ("credentials.orders\n", "a table has its name in brackets; write [credentials.orders]"),
+            ("limits.x:\n", "a table has its name in brackets; write [limits.x]"),
+            ("[upstreams.my orders]\n", "no blanks in it; choose another, or put it between quotes: [upstreams.\"…\"]"),
+            ("[admin]\naddress == \"x\"\n", "proxy.toml:2:10: there is one \"=\" too many; write address = …"),
             ("listeners:\n", "as YAML has it; write [listeners.NAME] and key = \"value\", as `attache init` does"),
             ("{ \"a\": 1 }\n", "has to be TOML; write [listeners.NAME] and key = \"value\", as `attache init` does"),
             ("mode = “forward”\n", "typographic ones; write mode = \"…\", with plain ones"),

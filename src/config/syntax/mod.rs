@@ -11,6 +11,7 @@ pub(super) mod named;
 pub(super) mod reader;
 pub(super) mod section;
 pub(super) mod tree;
+pub(super) mod unclosed;
 pub(super) mod userinfo;
 pub(super) mod value;
 pub(super) mod words;

@@ -42,7 +42,9 @@ impl Table {
     /// The parser's table, of a text that begins at this byte.
     pub(crate) fn of(table: &DeTable<'_>, base: usize) -> Self {
         let entries = table.iter().map(|(key, value)| {
-            let placed = Placed { at: base + value.span().start, node: Node::of(value.get_ref(), base) };
+            // What could not be read at all has no place of its own.
+            let span = if value.span().is_empty() { key.span() } else { value.span() };
+            let placed = Placed { at: base + span.start, node: Node::of(value.get_ref(), base) };
             (key.get_ref().as_ref().to_owned(), Entry { at: base + key.span().start, value: placed })
         });
         Self(entries.collect())

@@ -110,6 +110,9 @@ fn readable(value: &Value<'_>, source: SecretSource, plain: Plain) -> Option<Sec
         return Some(source);
     };
     let remedy = match innermost(&source) {
+        SecretSource::File(path) if path.components().any(|part| part.as_os_str() == "~") => {
+            "write the whole path: `~` is not put in the place of the home directory"
+        }
         SecretSource::Env(_) => "set it before attache starts, or write { file = \"path\" }",
         SecretSource::Credential(_) => "name one that the unit loads with LoadCredential=",
         _ => "name a file that attache may read and that holds the secret",

@@ -146,6 +146,12 @@ fn origin_from(value: &Value<'_>, origin: Option<&OriginPattern>) -> Option<Stri
 
 fn connect(value: &Value<'_>) -> Option<ConnectTo> {
     const REMEDY: &str = "write the host and the port to dial, such as \"10.0.0.5:8443\"";
+    if value.node.as_str().is_some_and(|text| text.contains("://")) {
+        return value.wrong(
+            "has a scheme, and takes none",
+            "leave it out: whether it is TLS, origin says; what stays is host and port, such as \"10.0.0.5:8443\"",
+        );
+    }
     let authority = with_host(value, Authority::parse, REMEDY)?;
     let Some(port) = authority.port else { return value.wrong("has no port", REMEDY) };
     let host = value.parsed(|_text| Host::parse(&authority.host), REMEDY)?;
@@ -306,6 +312,9 @@ mod tests {
         );
         assert_eq!(found.len(), 7, "{found:#?}");
         assert!(found[0].contains("`upstreams.a.connect` has no port; "));
+        let connect = |to: &str| problems(&upstream(&format!("connect = \"{to}\"")));
+        assert!(connect("https://127.0.0.1:1")[0].contains(" has a scheme, and takes none; leave it out: "));
+        assert!(connect("127.0.0.1:297000")[0].contains(" the port is not a number from 1 to 65535; "));
         assert!(found[1].contains("`upstreams.a.pool.max_idle` is more than `max`; write at most 1"));
         assert!(found[2].contains("`upstreams.a.timeouts.connect` is zero"));
         assert!(found[3].contains("`upstreams.a.tls.client_certificate` is missing; "), "{found:#?}");

@@ -332,6 +332,8 @@ const fn written_about(about: About) -> &'static str {
     match about {
         About::Client => "client",
         About::Certificate => "certificate",
+        About::CertificateName => "certificate_name",
+        About::Handshake => "handshake",
         About::ParentProxy => "parent_proxy",
         About::Rate => "rate",
         About::Budget => "budget",
@@ -339,7 +341,9 @@ const fn written_about(about: About) -> &'static str {
 }
 
 fn read_about(word: &str) -> Option<About> {
-    let abouts = [About::Client, About::Certificate, About::ParentProxy, About::Rate, About::Budget];
+    use About::{Budget, Certificate, CertificateName, Client, Handshake, ParentProxy, Rate};
+
+    let abouts = [Client, Certificate, CertificateName, Handshake, ParentProxy, Rate, Budget];
     abouts.into_iter().find(|about| written_about(*about) == word)
 }
 

@@ -4,6 +4,7 @@
 //! the latter and drops the former, so it is looked for where the bytes come in. Only lines of heads and chunk sizes are looked
 //! at; bodies are skipped.
 
+use super::raw_target::raw_character;
 use super::state::{ConnectionState, Switch};
 
 /// A line's beginning, as much as its name takes.
@@ -18,6 +19,8 @@ pub(in crate::listen) struct HeadMeter {
     line: Vec<u8>,
     /// A line of trailers goes on behind a bare LF, which ends none there, as hyper reads them.
     unended: bool,
+    /// What keeps the first target from being read that cannot be.
+    raw: Option<char>,
 }
 
 /// Where in the conversation.
@@ -58,7 +61,7 @@ enum Length {
 impl HeadMeter {
     /// From the first byte of a connection on.
     pub(in crate::listen) fn new() -> Self {
-        Self { at: At::Head, head: Head::default(), line: Vec::new(), unended: false }
+        Self { at: At::Head, head: Head::default(), line: Vec::new(), unended: false, raw: None }
     }
 
     /// Takes in what was read. The place of the last byte of a head that says both how long its body is and that it does not
@@ -104,6 +107,11 @@ impl HeadMeter {
             }
         }
         None
+    }
+
+    /// The character that keeps a target from being read, as far as it came in one piece.
+    pub(in crate::listen) const fn raw_character(&self) -> Option<char> {
+        self.raw
     }
 
     /// True if all that was read are whole messages, as far as that can be told.
@@ -172,6 +180,7 @@ impl HeadMeter {
             // Empty lines before a request are put up with (RFC 9112 section 2.2).
             head.begun = !line.is_empty();
             head.switches = line.starts_with(b"CONNECT ");
+            self.raw = self.raw.or_else(|| raw_character(line));
             return;
         }
         match line.first() {

@@ -9,6 +9,7 @@ pub(in crate::listen) mod http2;
 mod interim;
 mod monitored_io;
 mod parking;
+mod raw_target;
 pub(in crate::listen) mod room;
 pub(in crate::listen) mod serving;
 pub(in crate::listen) mod state;
@@ -143,7 +144,8 @@ pub(crate) async fn serve_http<S, H>(
         return;
     };
     let first = prefix.freeze();
-    if first.starts_with(HANDSHAKE) {
+    let began_with_tls = first.starts_with(HANDSHAKE);
+    if began_with_tls {
         handler.began_with_tls(&caller);
     }
     if http2 {
@@ -154,8 +156,13 @@ pub(crate) async fn serve_http<S, H>(
         // Boxed: every connection's future would have to have room for it.
         drive(Box::pin(http2::serve(io, context, panics, limits)).as_mut(), &state, limits, &guard).await;
     } else {
-        let connection = http1::serve(stream, first, handler, caller, Arc::clone(&state), limits);
+        let connection =
+            http1::serve(stream, first, Rc::clone(&handler), Arc::clone(&caller), Arc::clone(&state), limits);
         drive(pin!(connection), &state, limits, &guard).await;
+        // That it is no HTTP either goes without saying.
+        if let Some(why) = state.refused().filter(|_| !began_with_tls) {
+            handler.refused_head(why, &caller);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::frame_meter::FrameMeter;
 use super::head_meter::HeadMeter;
 use super::state::ConnectionState;
 use super::title_case::title_cased;
-use crate::listen::handler::Unreadable;
+use crate::listen::unreadable::Unreadable;
 
 /// The connection's bytes, watched. `prefix` holds what was read to find out the protocol.
 pub(super) struct MonitoredIo<S> {
@@ -182,11 +182,16 @@ impl<S: AsyncWrite + Unpin> MonitoredIo<S> {
         }
         let status = StatusCode::from_bytes(bytes.get(9..12)?).ok()?;
         let head = bytes.strip_suffix(b"\r\n\r\n")?;
+        let Meter::Heads(heads) = &self.meter else { return None };
         let bare = head.windows(17).any(|window| window.eq_ignore_ascii_case(b"content-length: 0"))
             && head.windows(17).any(|window| window.eq_ignore_ascii_case(b"connection: close"))
             && head.split(|byte| *byte == b'\n').count() <= 4;
-        let spoiled = self.two_lengths && status == StatusCode::BAD_REQUEST;
-        bare.then_some(if spoiled { Unreadable::TwoLengths } else { Unreadable::Status(status) })
+        let why = match heads.raw_character().filter(|_| status == StatusCode::BAD_REQUEST) {
+            _ if self.two_lengths && status == StatusCode::BAD_REQUEST => Unreadable::TwoLengths,
+            Some(character) => Unreadable::RawTarget(character),
+            None => Unreadable::Status(status),
+        };
+        bare.then_some(why)
     }
 
     /// Writes interim answers that have come, if that does not put them into the middle of something: an answer to the request
@@ -231,6 +236,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         this.state.note_at_rest(false);
         ready!(this.poll_interim(cx))?;
         if let Some(why) = this.hyper_refusal(bytes) {
+            this.state.note_refused(why);
             this.instead = Some(this.refusal(why));
             // Flushed with hyper's flush, or by its shutdown.
             return Poll::Ready(Ok(bytes.len()));

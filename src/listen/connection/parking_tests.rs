@@ -20,9 +20,10 @@ use super::super::serving::Serving;
 use super::super::{http1, serve_http};
 use super::*;
 use crate::listen::caller::{CallerConnection, Peer};
-use crate::listen::handler::{Handler, Unreadable};
+use crate::listen::handler::Handler;
 use crate::listen::incoming::Incoming;
 use crate::listen::settings::Limits;
+use crate::listen::unreadable::Unreadable;
 use crate::timer;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";

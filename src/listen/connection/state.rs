@@ -1,12 +1,13 @@
 //! The state of a caller's connection, and since when: what its deadlines go by.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::listen::settings::Limits;
+use crate::listen::unreadable::Unreadable;
 use crate::sync::lock;
 use crate::timer::CoarseInstant;
 
@@ -37,6 +38,8 @@ pub(in crate::listen) struct ConnectionState {
     at_rest: AtomicBool,
     /// Bodies of requests that a handler has not read to their end.
     bodies: AtomicU64,
+    /// Its last head could not be read.
+    refused: OnceLock<Unreadable>,
 }
 
 /// A request to switch protocols (CONNECT, `Upgrade`) decides what the bytes behind it are.
@@ -80,6 +83,7 @@ impl Default for ConnectionState {
             asked_to_go: AtomicBool::new(false),
             at_rest: AtomicBool::new(false),
             bodies: AtomicU64::new(0),
+            refused: OnceLock::new(),
             switch: AtomicU8::new(Switch::No as u8),
         }
     }
@@ -104,6 +108,15 @@ impl ConnectionState {
 
     fn touch(&self) {
         self.since.store(CoarseInstant::now().to_bits(), Ordering::Relaxed);
+    }
+
+    /// A head cannot be read, and its caller is told so: the connection ends with that.
+    pub(in crate::listen) fn note_refused(&self, why: Unreadable) {
+        let _first = self.refused.set(why);
+    }
+
+    pub(in crate::listen) fn refused(&self) -> Option<Unreadable> {
+        self.refused.get().copied()
     }
 
     /// Something has come: from now on a request head is owed.

@@ -15,6 +15,10 @@ async fn a_command_that_cannot_be_done_says_what_to_type() {
         ("config_without_a_file", &["check", "--config"]),
         ("credential_unknown", &["token", "order"]),
         ("explain_without_a_url", &["explain"]),
+        ("explain_without_a_scheme", &["explain", "api.test/v1"]),
+        ("explain_a_host_only", &["explain", "api.test"]),
+        ("explain_as_a_caller_where_nobody_is_asked", &["explain", "http://orders.example.com/", "--caller", "x"]),
+        ("env_in_two_forms", &["env", "--json", "--shell", "fish"]),
         ("exec_without_a_command", &["exec"]),
         ("exec_of_an_unknown_program", &["exec", "--", "no-such-program"]),
         ("env_of_a_free_port", &["env"]),
@@ -32,6 +36,7 @@ async fn a_command_that_cannot_be_done_says_what_to_type() {
         ("status_of_nobody", &["status"][..]),
         ("reload_of_nobody", &["reload"]),
         ("refresh_of_nobody", &["refresh", "orders"]),
+        ("refresh_of_nobody_without_a_name", &["refresh"]),
     ] {
         mistakes.command(name, &alone, args).await;
     }

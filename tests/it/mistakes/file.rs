@@ -16,10 +16,15 @@ async fn faults_of_toml_are_said_in_words() {
         ("typographic_quotes", "mode = “forward”"),
         ("single_quotes", "mode = 'froward'"),
         ("key_twice", "mode = \"forward\"\nmode = \"reverse\""),
+        ("two_equals_signs", "mode == \"forward\""),
     ] {
         mistakes.line(name, mode, wrong).await;
     }
     mistakes.line("table_not_closed", "[credentials.orders]", "[credentials.orders").await;
+    mistakes.line("table_without_brackets", "[credentials.orders]", "credentials.orders").await;
+    mistakes.line("table_with_a_blank_in_its_name", "[upstreams.orders]", "[upstreams.my orders]").await;
+    mistakes.line("list_not_closed", "client_id", "scope = [\nclient_id").await;
+    mistakes.line("inline_table_not_closed", "{ env = \"SECRET\" }", "{").await;
     mistakes.line("table_in_double_brackets", "[upstreams.orders]", "[[upstreams]]\nname = \"orders\"").await;
     mistakes.line("number_without_unit", "mode = \"forward\"", "mode = \"forward\"\n[limits]\ndrain = 30").await;
     mistakes.line("backslash_in_a_path", "{ env = \"SECRET\" }", "{ file = \"C:\\Users\\me\\secret\" }").await;
@@ -69,6 +74,7 @@ async fn tables_and_keys_that_are_not_known_have_a_nearest_one() {
     mistakes.line("endpoint_missing", "token_endpoint = \"https://login.example.com/token\"\n", "").await;
     mistakes.line("secret_missing", "client_secret = { env = \"SECRET\" }\n", "").await;
     mistakes.line("endpoint_and_issuer", "client_id", "issuer = \"https://login.example.com\"\nclient_id").await;
+    mistakes.line("scopes_with_commas", "client_id", "scope = \"read,write\"\nclient_id").await;
     mistakes.line("credential_unused", "credential = \"orders\"\n", "").await;
     mistakes
         .file(
@@ -107,6 +113,15 @@ async fn addresses_and_origins_that_are_none_are_told_what_they_lack() {
     ] {
         mistakes.line(name, "127.0.0.1:0", wrong).await;
     }
+    for (name, wrong) in
+        [("connect_with_a_scheme", "https://127.0.0.1:1"), ("connect_port_too_large", "127.0.0.1:297000")]
+    {
+        mistakes.line(name, "origin = ", &format!("connect = \"{wrong}\"\norigin = ")).await;
+    }
+    let metadata = "issuer = \"https://login.example.com/.well-known/openid-configuration\"";
+    mistakes.line("issuer_of_metadata", "token_endpoint = \"https://login.example.com/token\"", metadata).await;
+    let metadata = "https://login.example.com/.well-known/openid-configuration";
+    mistakes.line("endpoint_of_metadata", "https://login.example.com/token", metadata).await;
     mistakes.line("endpoint_in_clear", "https://login.example.com/token", "http://login.example.com/token").await;
     mistakes.line("endpoint_without_scheme", "https://login.example.com/token", "login.example.com/token").await;
 

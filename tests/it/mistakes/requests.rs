@@ -77,6 +77,10 @@ async fn what_a_caller_does_wrong_is_answered_with_what_to_do() {
         ("api_that_is_away", proxy, format!("GET http://{away}/v1/x HTTP/1.1\r\nHost: {away}")),
         ("path_not_allowed", proxy, format!("GET http://{away}/v2/x HTTP/1.1\r\nHost: {away}")),
         ("method_not_allowed", proxy, format!("POST http://{away}/v1/x HTTP/1.1\r\nHost: {away}\r\nContent-Length: 0")),
+        ("quote_in_a_query", proxy, format!("GET http://{host}/v1?q={{\"a\":1}} HTTP/1.1\r\nHost: {host}")),
+        ("bracket_in_a_path", proxy, format!("GET http://{host}/v1/<b> HTTP/1.1\r\nHost: {host}")),
+        ("backtick_in_a_path", base, "GET /v1/`b HTTP/1.1\r\nHost: localhost".to_owned()),
+        ("blank_in_a_path", base, "GET /v1/a b HTTP/1.1\r\nHost: localhost".to_owned()),
         ("base_url_by_another_name", base, "GET /v1/x HTTP/1.1\r\nHost: evil.example.com".to_owned()),
     ] {
         sent(&mut mistakes, name, to, &request).await;
@@ -130,5 +134,15 @@ async fn what_no_answer_can_tell_is_told_once_in_the_log() {
     running.says("spoke TLS").await;
     let said = told(&running);
     mistakes.said("tls_to_a_listener_in_clear", said.lines().last().unwrap_or_default());
+
+    for _times in 0..2 {
+        let mut stream = TcpStream::connect(proxy).await.unwrap();
+        stream.write_all(b"GET /v1?q={\"sentinel\":1} HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        assert!(crate::support::read_head(&mut stream).await.starts_with("HTTP/1.1 400"));
+    }
+    running.says("that cannot be read").await;
+    let said = told(&running);
+    mistakes.said("raw_character_in_a_target", said.lines().last().unwrap_or_default());
+    assert!(!running.stderr().contains("sentinel"), "{}", running.stderr());
     mistakes.finish();
 }

@@ -12,6 +12,7 @@ async fn a_secret_that_is_not_where_it_is_said_to_be_is_named_by_its_place() {
     for (name, wrong) in [
         ("variable_not_set", "{ env = \"ORDERS_SECRET\" }"),
         ("file_not_there", "{ file = \"orders.secret\" }"),
+        ("file_in_the_home_directory", "{ file = \"~/orders.secret\" }"),
         ("secret_in_the_file", "\"s3cr3t-Q.vZ8\""),
         ("secret_as_a_variables_name", "{ env = \"s3cr3t-Q.vZ8\" }"),
         ("dollar_name", "\"$SECRET\""),

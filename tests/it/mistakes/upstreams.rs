@@ -20,9 +20,12 @@ async fn an_api_that_cannot_be_reached_or_trusted_is_told_apart() {
     for words in ["Name or service not known", "Temporary failure in name resolution"] {
         mistakes.mask(words, "(THE SYSTEM'S WORDS)");
     }
+    let ca_file = ca.path().display().to_string();
+    mistakes.mask(&ca_file, "CA_FILE");
     for (name, origin) in [
         ("https_to_a_port_in_clear", format!("https://localhost:{clear}")),
         ("certificate_not_trusted", format!("https://localhost:{tls}")),
+        ("certificate_of_another_name", format!("https://127.0.0.1:{tls}\"\ntls = {{ ca_file = \"{ca_file}\" }} #")),
         ("nobody_listens", format!("http://127.0.0.1:{nobody}")),
         ("name_that_nobody_knows", "https://orders.example.invalid".to_owned()),
     ] {

@@ -11,7 +11,7 @@ use crate::config::syntax::value::Value;
 use crate::config::tables::credentials::client_auth::{assertion_audience, grant_and_client_auth, sign};
 use crate::config::tables::credentials::extra_fields::{headers, parameters};
 use crate::config::tables::credentials::preset::preset;
-use crate::config::tables::credentials::token_server::{endpoint_url, issuer};
+use crate::config::tables::credentials::token_server::{issuer, token_endpoint};
 use crate::config::tables::parent_proxy;
 use crate::config::tables::secrets::pem;
 use crate::dial::{ParentProxyLogin, ParentProxySettings};
@@ -42,7 +42,7 @@ pub(crate) fn token_request(table: &mut TableReader<'_>) -> Option<(OAuthSetting
             "write token_endpoint = \"https://…\", the URL that issues tokens, or issuer = \"https://…\" to have it looked up",
         );
     }
-    let token_endpoint = endpoint.and_then(|value| endpoint_url(&value)).or(preset.token_endpoint);
+    let token_endpoint = endpoint.and_then(|value| token_endpoint(&value)).or(preset.token_endpoint);
     let issuer_given = issuer_value.is_some();
     let issuer = issuer_value.and_then(|value| issuer(&value)).or(preset.issuer);
 
@@ -161,6 +161,10 @@ fn scope(value: Value<'_>) -> Vec<String> {
             continue;
         }
         let Some(text) = entry.text() else { continue };
+        if text.contains(',') {
+            let what = format!("`{}` has a comma in it, which is sent as a part of the scope", entry.path);
+            entry.file.warning(entry.at, what, "write blanks between scopes, unless the server wants commas");
+        }
         if !one_string && text.contains(char::is_whitespace) {
             entry.wrong::<()>("has an entry with a space in it", "write each scope as an entry of its own");
         } else if text.split_whitespace().all(token) {
@@ -240,6 +244,12 @@ mod tests {
         assert!(read.server.token_endpoint.is_none());
         let both = oauth(&format!("issuer = \"https://login.test\"\n{ENDPOINT}\n{SECRET}"));
         assert!(both.server.issuer.is_some() && both.server.token_endpoint.is_some());
+        for metadata in ["a/.well-known/openid-configuration", ".well-known/oauth-authorization-server/a"] {
+            let found = wrong(&format!("issuer = \"https://login.test/{metadata}\"\n{SECRET}"));
+            assert!(found.len() == 1 && found[0].contains("; leave out /.well-known/o"), "{found:#?}");
+            let found = wrong(&format!("token_endpoint = \"https://login.test/{metadata}\"\n{SECRET}"));
+            assert!(found.len() == 1 && found[0].contains("; write issuer = "), "{found:#?}");
+        }
         for wrong_issuer in ["http://login.test", "https://login.test?x=1", "https://login.test#x", "login.test"] {
             assert_eq!(wrong(&format!("issuer = \"{wrong_issuer}\"\n{SECRET}")).len(), 1, "{wrong_issuer}");
         }
@@ -293,6 +303,11 @@ mod tests {
         let with = |rest: &str| oauth(&format!("{ENDPOINT}\n{SECRET}\n{rest}"));
         assert_eq!(with("scope = \"a  b\"").scope, ["a", "b"]);
         assert_eq!(with("scope = [\"a\", \"b\"]").scope, ["a", "b"]);
+        for (commas, read) in [("scope = \"a,b\"", "a,b"), ("scope = [\"a,\"]", "a,")] {
+            let warned = config(&credential(&format!("{ENDPOINT}\n{SECRET}\n{commas}"))).warnings;
+            assert!(warned.len() == 1 && warned[0].remedy.contains("blanks"), "{warned:#?}");
+            assert_eq!(with(commas).scope, [read], "some servers want it so");
+        }
         for none in
             ["scope = \"\"", "scope = []", "scope = \" \"", "scope = [\"\"]", "resource = []", "audience = \"\""]
         {
