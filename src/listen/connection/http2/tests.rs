@@ -12,8 +12,8 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::listen::caller::{CallerConnection, Peer};
-use crate::listen::handler::Unreadable;
 use crate::listen::incoming::Incoming;
+use crate::listen::unreadable::Unreadable;
 
 /// `/never` is not answered, `/now` at once, `/all` when all are let go, and `/3` three turns of the worker after that.
 struct Scripted {
