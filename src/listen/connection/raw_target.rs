@@ -11,7 +11,8 @@ pub(super) fn raw_character(line: &[u8]) -> Option<char> {
     }
     let (_method, rest) = std::str::from_utf8(line).ok()?.split_once(' ')?;
     let target = rest.rsplit_once(" HTTP/").map_or(rest, |(target, _version)| target);
-    if target.parse::<Uri>().is_ok() {
+    let is_target = target.starts_with('/') || target.contains("://");
+    if !is_target || target.parse::<Uri>().is_ok() {
         return None;
     }
     let query = target.find('?').unwrap_or(target.len());
