@@ -63,7 +63,7 @@ async fn what_a_request_would_fail_of_is_a_failure_with_its_cause_and_next_step(
         (
             format!("origin = \"https://127.0.0.1:{tls}\"\n{}", ca.trusted()),
             "the certificate is for localhost, not for 127.0.0.1",
-            "origin a name of the certificate",
+            "compare the host in origin with the names",
         ),
         (
             format!("origin = \"https://localhost:{plain}\"\n"),
