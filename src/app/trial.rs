@@ -1,5 +1,6 @@
 //! `[cache]` and upstreams, tried once, for `attache check --live`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,8 @@ pub(crate) struct UpstreamTrial {
     pub(crate) origin: String,
     /// The parent proxy that it is reached through.
     pub(crate) via: Option<String>,
+    /// Where it was dialled, as far as that can be told.
+    pub(crate) address: Option<SocketAddr>,
     /// `None`: only a request says which host is meant.
     pub(crate) outcome: Option<Result<Reached, ExchangeError>>,
     pub(crate) took: Duration,
@@ -89,12 +92,15 @@ async fn try_upstream(route: &Arc<Route>) -> UpstreamTrial {
     let upstream = &route.upstream;
     let pattern = &upstream.settings.origin;
     let began = Instant::now();
-    let (via, outcome) = match pattern {
-        OriginPattern::Exact(origin) => (upstream.parent_proxy_for(origin), Some(upstream.try_out(origin).await)),
-        OriginPattern::Wildcard { .. } => (None, None),
+    let (via, address, outcome) = match pattern {
+        OriginPattern::Exact(origin) => {
+            let (address, outcome) = upstream.try_out(origin).await;
+            (upstream.parent_proxy_for(origin), address, Some(outcome))
+        }
+        OriginPattern::Wildcard { .. } => (None, None, None),
     };
     let (name, origin) = (route.name().to_owned(), pattern.to_string());
-    UpstreamTrial { name, origin, via, outcome, took: began.elapsed() }
+    UpstreamTrial { name, origin, via, address, outcome, took: began.elapsed() }
 }
 
 fn identities(config: &Config) -> Vec<Option<SharedIdentity>> {

@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::live::{Offer, Upstream};
-use crate::dial::{DialError, Origin};
+use crate::dial::{DialError, Origin, Transport};
 use crate::tls::{Keys, refused_identity};
 
 /// How long a server may take to say that it wants another client certificate. One that speaks HTTP/2 says something at once.
@@ -19,24 +19,34 @@ const LAST_WORD: Duration = Duration::from_millis(300);
 /// What a connection showed on which no request was sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reached {
-    /// The address at the other end: the origin's, or the parent proxy's.
-    pub(crate) address: Option<SocketAddr>,
     /// `1.2` or `1.3`; `None` in clear.
     pub(crate) tls: Option<&'static str>,
     pub(crate) http2: bool,
 }
 
 impl Upstream {
-    /// Dials the origin, and shakes hands if it has TLS, as for a request.
-    ///
-    /// # Errors
-    /// As for any exchange, up to the handshake.
-    pub(crate) async fn try_out(&self, origin: &Origin) -> Result<Reached, ExchangeError> {
-        let transport = self.dial(origin).await?;
-        let address = transport.peer_addr();
+    /// Dials the origin, and shakes hands if it has TLS, as for a request. The address is that of the other end, the origin's or the
+    /// parent proxy's; where nothing is connected, the only one that there was to dial.
+    pub(crate) async fn try_out(&self, origin: &Origin) -> (Option<SocketAddr>, Result<Reached, ExchangeError>) {
+        match self.dial(origin).await {
+            Ok(transport) => (transport.peer_addr(), self.shake_hands(origin, transport).await),
+            Err(error) => (self.only_address(origin), Err(error)),
+        }
+    }
+
+    fn only_address(&self, origin: &Origin) -> Option<SocketAddr> {
+        let (host, port) = match &self.settings.connect {
+            Some(connect) => (&connect.host, connect.port),
+            None => (&origin.host, origin.port),
+        };
+        let ip = host.ip().filter(|_| self.parent_proxy_for(origin).is_none())?;
+        Some(SocketAddr::new(ip, port))
+    }
+
+    async fn shake_hands(&self, origin: &Origin, transport: Transport) -> Result<Reached, ExchangeError> {
         let Some(tls) = self.tls(Offer::Any) else {
             // What is spoken there only a request would show: a handshake is nothing that an origin in clear expects.
-            return Ok(Reached { address, tls: None, http2: false });
+            return Ok(Reached { tls: None, http2: false });
         };
         // Apart from the dial: one that is accepted and then not answered mostly reached a server without TLS.
         let handshake = TlsConnector::from(Arc::clone(tls)).connect(self.server_name(origin)?, transport);
@@ -62,6 +72,6 @@ impl Upstream {
             return Err(ExchangeError::new(ExchangeErrorKind::TlsAlertReceived, detail));
         }
         let tls = if version == Some(ProtocolVersion::TLSv1_2) { "1.2" } else { "1.3" };
-        Ok(Reached { address, tls: Some(tls), http2 })
+        Ok(Reached { tls: Some(tls), http2 })
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct UpstreamCheck {
     pub(super) ok: bool,
     /// Only a request says which host is meant.
     untried: bool,
-    /// The address at the other end of the connection.
+    /// The address at the other end of the connection, or where there was none, the one that was dialled.
     address: Option<String>,
     /// The version.
     tls: Option<&'static str>,
@@ -40,7 +40,7 @@ pub(super) async fn check(config: &Config) -> Result<Vec<UpstreamCheck>, Failure
 
 impl UpstreamCheck {
     fn of(trial: UpstreamTrial) -> Self {
-        let UpstreamTrial { name, origin, via, outcome, took } = trial;
+        let UpstreamTrial { name, origin, via, address, outcome, took } = trial;
         let untried = outcome.is_none();
         let (reached, error) = match outcome {
             Some(Ok(reached)) => (Some(reached), None),
@@ -53,7 +53,7 @@ impl UpstreamCheck {
             origin,
             ok: error.is_none(),
             untried,
-            address: reached.and_then(|reached| reached.address).map(|address| address.to_string()),
+            address: address.map(|address| address.to_string()),
             tls: reached.and_then(|reached| reached.tls),
             http: reached.map(http),
             took_ms: (!untried).then_some(took.as_millis()),
