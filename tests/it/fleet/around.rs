@@ -47,8 +47,11 @@ impl Around {
                 Some((status, fields)) => Reply::new(status, fields, ""),
                 None => Reply::ok(&TokenServer::granted(&format!("token-{}", number + 1), life)),
             };
-            // Some answers are refusals, and each has its number.
-            ending.lock().unwrap().resize(number + 1, Instant::now() + delay + Duration::from_secs(life));
+            // Some answers are refusals, and each has its number. Two that come at once may be answered in the other order.
+            let mut ends = ending.lock().unwrap();
+            let known = ends.len().max(number + 1);
+            ends.resize(known, Instant::now() + delay + Duration::from_secs(life));
+            drop(ends);
             let Reply::Raw(bytes) = reply else { unreachable!() };
             Reply::After(Box::pin(real_time("the authorization server takes its time", delay)), bytes)
         })
