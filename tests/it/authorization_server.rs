@@ -27,19 +27,37 @@ impl Server {
         Self::start_with(&json!({}))
     }
 
-    /// With this setup, as the head of server.mjs describes it.
+    /// With this setup, as the head of server.mjs describes it. Once in a long while node stands still as it starts on a busy machine:
+    /// then another one is started.
     pub(crate) fn start_with(setup: &Value) -> Option<Self> {
-        let mut node = node("server.mjs")?;
-        node.env("OIDC_SETUP", setup.to_string());
-        node.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let Ok(mut process) = node.spawn() else {
-            skipped("node is not there");
-            return None;
-        };
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().unwrap_or_else(|_| panic!("server.mjs did not say its port: {line:?}"));
-        Some(Self { process, port })
+        for _ in 0..3 {
+            let mut node = node("server.mjs")?;
+            node.env("OIDC_SETUP", setup.to_string());
+            node.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let Ok(mut process) = node.spawn() else {
+                skipped("node is not there");
+                return None;
+            };
+            let mut said = BufReader::new(process.stdout.take().unwrap());
+            let (told, port) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let mut line = String::new();
+                said.read_line(&mut line).unwrap();
+                drop(told.send(line));
+            });
+            match port.recv_timeout(std::time::Duration::from_secs(30)) {
+                Ok(line) => {
+                    let port =
+                        line.trim().parse().unwrap_or_else(|_| panic!("server.mjs did not say its port: {line:?}"));
+                    return Some(Self { process, port });
+                }
+                Err(_silent) => {
+                    process.kill().unwrap();
+                    process.wait().unwrap();
+                }
+            }
+        }
+        panic!("server.mjs did not say its port three times");
     }
 
     fn address(&self) -> std::net::SocketAddr {
