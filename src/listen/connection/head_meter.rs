@@ -7,6 +7,9 @@
 use super::raw_target::raw_character;
 use super::state::{ConnectionState, Switch};
 
+/// How much of a request line is kept: as much as most have.
+const REQUEST: usize = 128;
+
 /// A line's beginning, as much as its name takes.
 const NAME: usize = 32;
 
@@ -19,8 +22,9 @@ pub(in crate::listen) struct HeadMeter {
     line: Vec<u8>,
     /// A line of trailers goes on behind a bare LF, which ends none there, as hyper reads them.
     unended: bool,
-    /// What keeps the first target from being read that cannot be.
-    raw: Option<char>,
+    /// The beginning of the newest request line, and how much of it is kept: only where it cannot be read is it looked at.
+    request: [u8; REQUEST],
+    kept: usize,
 }
 
 /// Where in the conversation.
@@ -61,7 +65,7 @@ enum Length {
 impl HeadMeter {
     /// From the first byte of a connection on.
     pub(in crate::listen) fn new() -> Self {
-        Self { at: At::Head, head: Head::default(), line: Vec::new(), unended: false, raw: None }
+        Self { at: At::Head, head: Head::default(), line: Vec::new(), unended: false, request: [0; REQUEST], kept: 0 }
     }
 
     /// Takes in what was read. The place of the last byte of a head that says both how long its body is and that it does not
@@ -109,9 +113,9 @@ impl HeadMeter {
         None
     }
 
-    /// The character that keeps a target from being read, as far as it came in one piece.
-    pub(in crate::listen) const fn raw_character(&self) -> Option<char> {
-        self.raw
+    /// The character that keeps the newest target from being read, if it stands in its beginning.
+    pub(in crate::listen) fn raw_character(&self) -> Option<char> {
+        raw_character(&self.request[..self.kept])
     }
 
     /// True if all that was read are whole messages, as far as that can be told.
@@ -180,7 +184,8 @@ impl HeadMeter {
             // Empty lines before a request are put up with (RFC 9112 section 2.2).
             head.begun = !line.is_empty();
             head.switches = line.starts_with(b"CONNECT ");
-            self.raw = self.raw.or_else(|| raw_character(line));
+            self.kept = line.len().min(REQUEST);
+            self.request[..self.kept].copy_from_slice(&line[..self.kept]);
             return;
         }
         match line.first() {

@@ -5,11 +5,9 @@ use http::Uri;
 /// The first character that keeps the target of this request line from being read, and could be percent-encoded (RFC 3986
 /// section 2.1).
 pub(super) fn raw_character(line: &[u8]) -> Option<char> {
-    // Two blanks, and nothing else: as in nearly every line.
-    if line.iter().filter(|byte| is_odd(**byte)).count() <= 2 {
-        return None;
-    }
-    let (_method, rest) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    // A line that is cut may end within a character.
+    let text = line.utf8_chunks().next()?.valid();
+    let (_method, rest) = text.split_once(' ')?;
     let target = rest.rsplit_once(" HTTP/").map_or(rest, |(target, _version)| target);
     let is_target = target.starts_with('/') || target.contains("://");
     if !is_target || target.parse::<Uri>().is_ok() {
@@ -43,6 +41,7 @@ mod tests {
             ("GET /a|b?c={d}&e=^ HTTP/1.1", None),
             ("GET /plain?a=b HTTP/1.1", None),
             ("CONNECT a.test:443 HTTP/1.1", None),
+            ("GET /v1?q=\"é", Some('"')),
             ("no request at all, but words", None),
             ("", None),
         ] {

@@ -18,7 +18,7 @@ async fn a_secret_that_is_not_where_it_is_said_to_be_is_named_by_its_place() {
         ("dollar_name", "\"$SECRET\""),
         ("dollar_name_in_braces_not_set", "\"${ORDERS_SECRET}\""),
         ("env_colon_name", "\"env:SECRET\""),
-        ("reference_of_a_vault", "\"op://work/orders/secret\""),
+        ("reference_of_a_vault", "\"op://vault/orders/secret\""),
         ("two_places_at_once", "{ env = \"SECRET\", file = \"orders.secret\" }"),
         ("unknown_place", "{ vault = \"orders\" }"),
         ("command_as_text", "{ command = \"pass orders\" }"),
