@@ -17,7 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::problem::problem;
 use super::state::{AdminFacts, Shared};
 use super::{endpoints, guard, page};
-use crate::listen::{self, CallerConnection, ConnectionHandler, Handler, Incoming, Serving, Unreadable};
+use crate::listen::{
+    self, CallerConnection, ConnectionFuture, ConnectionHandler, Handler, Incoming, Serving, Unreadable,
+};
 use crate::proxy::malformed;
 use crate::runtime::SharedRuntime;
 
@@ -68,11 +70,11 @@ impl fmt::Debug for Admin {
 }
 
 impl ConnectionHandler for Admin {
-    async fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving)
+    fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> ConnectionFuture
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        listen::serve_http(stream, BytesMut::new(), self, caller, serving).await;
+        Box::pin(listen::serve_http(stream, BytesMut::new(), self, caller, serving))
     }
 }
 

@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::listen::{
-    self, Bound, CallerConnection, ConnectionHandler, Drain, Handler, Incoming, ListenContext, Serving, Unreadable,
+    self, Bound, CallerConnection, ConnectionFuture, ConnectionHandler, Drain, Handler, Incoming, ListenContext,
+    Serving, Unreadable,
 };
 use crate::proxy::{CallerBody, Proxy, ProxyShared, malformed};
 use crate::runtime::SharedRuntime;
@@ -241,15 +242,14 @@ impl ConnectionHandler for ListenerHandler {
         self.proxy.tls(self.listener)
     }
 
-    async fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving)
+    fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> ConnectionFuture
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         if self.proxy.speaks_socks(self.listener) {
-            // Boxed: it is large, and no caller that speaks HTTP needs room for it.
-            Box::pin(self.proxy.serve_socks(self.listener, stream, caller)).await;
+            Box::pin(async move { self.proxy.serve_socks(self.listener, stream, caller).await })
         } else {
-            listen::serve_http(stream, BytesMut::new(), self, caller, serving).await;
+            Box::pin(listen::serve_http(stream, BytesMut::new(), self, caller, serving))
         }
     }
 }

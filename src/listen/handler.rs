@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::caller::CallerConnection;
+use super::connection::ConnectionFuture;
 use super::connection::serving::Serving;
 use super::incoming::Incoming;
 use super::unreadable::Unreadable;
@@ -30,7 +31,7 @@ pub(crate) trait ConnectionHandler: 'static {
     }
 
     /// Serves one connection to its end; its TLS, if there is any, has been opened.
-    fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> impl Future<Output = ()>
+    fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> ConnectionFuture
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 }

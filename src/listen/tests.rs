@@ -42,11 +42,11 @@ impl Handler for Fragile {
 }
 
 impl ConnectionHandler for Fragile {
-    async fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving)
+    fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> ConnectionFuture
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        serve_http(stream, BytesMut::new(), self, caller, serving).await;
+        Box::pin(serve_http(stream, BytesMut::new(), self, caller, serving))
     }
 }
 

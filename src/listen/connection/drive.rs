@@ -3,12 +3,14 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::drain::DrainGuard;
 use super::state::{ConnectionState, ConnectionTimeout};
 use crate::listen::settings::Limits;
+use crate::listen::unreadable::Unreadable;
 use crate::timer::{CoarseInstant, Deadline};
 
 /// How long a connection without a request in progress stays open while the worker drains: a request that was on its way
@@ -36,95 +38,129 @@ pub(super) trait Served: Future<Output = Result<(), <Self as Served>::Error>> {
     fn park(self: Pin<&mut Self>) {}
 }
 
-/// Drives a connection, and ends it when its time is up, it has to make room, or the worker drains.
-pub(super) async fn drive<C: Served>(
-    mut connection: Pin<&mut C>,
-    state: &ConnectionState,
-    limits: &Limits,
-    guard: &DrainGuard,
-) {
-    let mut deadline = Deadline::at(CoarseInstant::now());
-    let mut finishing = false;
-    // Since when the worker drains.
-    let mut draining: Option<CoarseInstant> = None;
-    // When it has made room, whatever the caller says to that.
-    let mut leaves_by: Option<CoarseInstant> = None;
-    let ended = std::future::poll_fn(|cx| {
-        if draining.is_none() && guard.must_finish(cx) {
-            draining = Some(CoarseInstant::now());
+/// A connection that is driven: it ends when its time is up, it has to make room, or the worker drains. Ready when it has ended.
+///
+/// Not an `async fn`, which would have room for each of these twice: every idle connection has one.
+pub(super) struct Driven<C> {
+    connection: C,
+    state: Arc<ConnectionState>,
+    limits: Arc<Limits>,
+    guard: DrainGuard,
+    deadline: Deadline,
+    finishing: bool,
+    /// Since when the worker drains.
+    draining: Option<CoarseInstant>,
+    /// When it has made room, whatever the caller says to that.
+    leaves_by: Option<CoarseInstant>,
+}
+
+impl<C: Served + Unpin> Driven<C> {
+    pub(super) fn new(connection: C, state: Arc<ConnectionState>, limits: Arc<Limits>, guard: DrainGuard) -> Self {
+        Self {
+            connection,
+            state,
+            limits,
+            guard,
+            deadline: Deadline::at(CoarseInstant::now()),
+            finishing: false,
+            draining: None,
+            leaves_by: None,
         }
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+    }
+
+    /// Why its last head could not be read, if that is how it ended.
+    pub(super) fn refused(&self) -> Option<Unreadable> {
+        self.state.refused()
+    }
+
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        Pin::new(&mut self.connection).poll(cx)
+    }
+
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        self.finishing = true;
+        Pin::new(&mut self.connection).finish();
+        self.poll_connection(cx)
+    }
+
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        if self.draining.is_none() && self.guard.must_finish(cx) {
+            self.draining = Some(CoarseInstant::now());
+        }
+        if let Poll::Ready(ended) = self.poll_connection(cx) {
             return Poll::Ready(ended);
         }
-        let grace_ends = draining.map(|since| since.after(DRAIN_GRACE));
+        let grace_ends = self.draining.map(|since| since.after(DRAIN_GRACE));
         if let Some(grace_ends) = grace_ends
-            && !finishing
-            && (state.may_finish_now() || CoarseInstant::now() >= grace_ends)
+            && !self.finishing
+            && (self.state.may_finish_now() || CoarseInstant::now() >= grace_ends)
+            && let Poll::Ready(ended) = self.finish(cx)
         {
-            finishing = true;
-            connection.as_mut().finish();
-            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        if !self.finishing && self.guard.must_make_room(cx) {
+            self.leaves_by = Some(CoarseInstant::now().after(GOODBYE_TIMEOUT));
+            if let Poll::Ready(ended) = self.finish(cx) {
                 return Poll::Ready(ended);
             }
         }
-        if !finishing && guard.must_make_room(cx) {
-            finishing = true;
-            leaves_by = Some(CoarseInstant::now().after(GOODBYE_TIMEOUT));
-            connection.as_mut().finish();
-            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(ended);
-            }
+        if let Some(by) = self.leaves_by.filter(|_| self.state.is_idle()) {
+            self.deadline.move_to(by);
+            return self.deadline.poll(cx).map(Ok);
         }
-        if let Some(by) = leaves_by.filter(|_| state.is_idle()) {
-            deadline.move_to(by);
-            return deadline.poll(cx).map(Ok);
-        }
-        let (mut at, mut timeout) = match (state.deadline(limits), grace_ends.filter(|_| !finishing)) {
+        let grace = grace_ends.filter(|_| !self.finishing);
+        let (mut at, mut timeout) = match (self.state.deadline(&self.limits), grace) {
             (Some((at, timeout)), Some(grace)) if at <= grace => (at, timeout),
             (_, Some(grace)) => (grace, ConnectionTimeout::Idle),
             (Some(deadline), None) => deadline,
             (None, None) => return Poll::Pending,
         };
         if timeout == ConnectionTimeout::Idle
-            && !finishing
-            && draining.is_none()
-            && let Some(idle) = connection.parks_after(limits)
-            && let parks_at = state.idle_for(idle)
+            && !self.finishing
+            && self.draining.is_none()
+            && let Some(idle) = self.connection.parks_after(&self.limits)
+            && let parks_at = self.state.idle_for(idle)
             && parks_at < at
         {
-            deadline.move_to(parks_at);
-            ready!(deadline.poll(cx));
-            connection.as_mut().park();
-            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            self.deadline.move_to(parks_at);
+            ready!(self.deadline.poll(cx));
+            Pin::new(&mut self.connection).park();
+            if let Poll::Ready(ended) = self.poll_connection(cx) {
                 return Poll::Ready(ended);
             }
             // The next request may have come with that.
-            let Some(now) = state.deadline(limits) else { return Poll::Pending };
+            let Some(now) = self.state.deadline(&self.limits) else { return Poll::Pending };
             (at, timeout) = now;
         }
-        deadline.move_to(at);
-        ready!(deadline.poll(cx));
+        self.deadline.move_to(at);
+        ready!(self.deadline.poll(cx));
         match timeout {
-            ConnectionTimeout::Idle if !finishing => {
-                finishing = true;
-                let by = *leaves_by.insert(CoarseInstant::now().after(GOODBYE_TIMEOUT));
-                connection.as_mut().finish();
-                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            ConnectionTimeout::Idle if !self.finishing => {
+                let by = *self.leaves_by.insert(CoarseInstant::now().after(GOODBYE_TIMEOUT));
+                if let Poll::Ready(ended) = self.finish(cx) {
                     return Poll::Ready(ended);
                 }
-                deadline.move_to(by);
-                deadline.poll(cx).map(Ok)
+                self.deadline.move_to(by);
+                self.deadline.poll(cx).map(Ok)
             }
             ConnectionTimeout::Head => {
-                state.expire();
+                self.state.expire();
                 // Lets the answer out; the connection is dropped whether it has ended or not.
-                let _last = connection.as_mut().poll(cx);
+                let _last = self.poll_connection(cx);
                 Poll::Ready(Ok(()))
             }
             ConnectionTimeout::Idle | ConnectionTimeout::Blocked => Poll::Ready(Ok(())),
         }
-    });
-    if let Err(error) = ended.await {
-        tracing::debug!(target: "attache::listen", %error, "caller connection ended");
+    }
+}
+
+impl<C: Served + Unpin> Future for Driven<C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Err(error) = ready!(self.poll_ended(cx)) {
+            tracing::debug!(target: "attache::listen", %error, "caller connection ended");
+        }
+        Poll::Ready(())
     }
 }

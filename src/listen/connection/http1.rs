@@ -34,7 +34,7 @@ pub(super) fn serve<S, H>(
     caller: Arc<CallerConnection>,
     state: Arc<ConnectionState>,
     limits: &Limits,
-) -> impl Served + use<S, H>
+) -> impl Served + Unpin + use<S, H>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,

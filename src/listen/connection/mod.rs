@@ -16,16 +16,15 @@ pub(in crate::listen) mod state;
 mod title_case;
 
 use std::future::Future;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rustls::ServerConfig;
+use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
-use self::drive::{DRAIN_GRACE, drive};
+use self::drive::{DRAIN_GRACE, Driven};
 use self::monitored_io::MonitoredIo;
 use self::serving::Serving;
 use self::state::ConnectionState;
@@ -41,18 +40,43 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// RFC 8446 section 5.1: how a TLS handshake begins, in a record of any version since SSL 3.
 const HANDSHAKE: &[u8] = &[0x16, 0x03];
 
-pub(in crate::listen) async fn serve<H: ConnectionHandler>(
+/// What a connection has come to, and what serves it from there on.
+///
+/// A future has room for the largest of its states as long as it lives, and most connections are idle: so each state is boxed by
+/// itself, gives the next one, and goes.
+type Stage = LocalBoxFuture<'static, Option<ConnectionFuture>>;
+
+/// Serves a connection to its end.
+pub(crate) type ConnectionFuture = LocalBoxFuture<'static, ()>;
+
+async fn in_stages(first: Stage) {
+    let next = first.await;
+    if let Some(served) = next {
+        served.await;
+    }
+}
+
+pub(in crate::listen) fn serve<H: ConnectionHandler>(
     accepted: Accepted,
     handler: Rc<H>,
     caller: Arc<CallerConnection>,
     serving: Serving,
-) {
+) -> impl Future<Output = ()> + use<H> {
+    in_stages(Box::pin(begin(accepted, handler, caller, serving)))
+}
+
+async fn begin<H: ConnectionHandler>(
+    accepted: Accepted,
+    handler: Rc<H>,
+    caller: Arc<CallerConnection>,
+    serving: Serving,
+) -> Option<ConnectionFuture> {
     if !handler.admits(&caller).await {
-        return;
+        return None;
     }
     match accepted {
-        Accepted::Tcp(stream, _) => serve_secured(stream, handler, caller, serving).await,
-        Accepted::Unix(stream) => serve_secured(stream, handler, caller, serving).await,
+        Accepted::Tcp(stream, _) => secure(stream, handler, caller, serving).await,
+        Accepted::Unix(stream) => secure(stream, handler, caller, serving).await,
     }
 }
 
@@ -62,49 +86,33 @@ async fn grace(draining: impl Future<Output = ()>) {
     tokio::time::sleep(DRAIN_GRACE).await;
 }
 
-/// TLS first, where the listener has it. Boxed: a task is as large as the largest of its states, and here is where they part.
-fn serve_secured<S, H>(
+/// TLS first, where the listener has it.
+async fn secure<S, H>(
     stream: S,
     handler: Rc<H>,
     caller: Arc<CallerConnection>,
     serving: Serving,
-) -> Pin<Box<dyn Future<Output = ()>>>
+) -> Option<ConnectionFuture>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: ConnectionHandler,
 {
-    match handler.tls() {
-        Some(config) => Box::pin(serve_tls(config, stream, handler, caller, serving)),
-        None => Box::pin(handler.serve(stream, caller, serving)),
-    }
-}
-
-async fn serve_tls<S, H>(
-    config: Arc<ServerConfig>,
-    stream: S,
-    handler: Rc<H>,
-    caller: Arc<CallerConnection>,
-    serving: Serving,
-) where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    H: ConnectionHandler,
-{
+    let Some(config) = handler.tls() else { return Some(handler.serve(stream, caller, serving)) };
     let guard = serving.drain.guard(&Arc::default());
     let handshake = timer::timeout(serving.limits.header_timeout, TlsAcceptor::from(config).accept(stream));
     let stream = tokio::select! {
         biased;
-        // Boxed: the state of a handshake is large, and every connection's future would have to have room for it.
-        shaken = Box::pin(handshake) => match shaken {
+        shaken = handshake => match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::debug!(target: "attache::listen", peer = %caller.peer, %error, "a caller's TLS handshake failed");
-                return;
+                return None;
             }
             // Silent for too long.
-            Err(_elapsed) => return,
+            Err(_elapsed) => return None,
         },
-        () = guard.makes_room() => return,
-        () = grace(serving.drain.draining()) => return,
+        () = guard.makes_room() => return None,
+        () = grace(serving.drain.draining()) => return None,
     };
     drop(guard);
     // Boxed: it is large, and each of those who hand it on would have room for it.
@@ -112,37 +120,49 @@ async fn serve_tls<S, H>(
     if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
         caller.note_certificate(names_in(certificate));
     }
-    handler.serve(stream, caller, serving).await;
+    Some(handler.serve(stream, caller, serving))
 }
 
 /// Serves HTTP on any stream, in the version that the caller's first bytes say; `prefix` holds those that have been read
 /// already.
-pub(crate) async fn serve_http<S, H>(
+pub(crate) fn serve_http<S, H>(
+    stream: S,
+    prefix: BytesMut,
+    handler: Rc<H>,
+    caller: Arc<CallerConnection>,
+    serving: Serving,
+) -> impl Future<Output = ()> + use<S, H>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    in_stages(Box::pin(begin_http(stream, prefix, handler, caller, serving)))
+}
+
+async fn begin_http<S, H>(
     mut stream: S,
     mut prefix: BytesMut,
     handler: Rc<H>,
     caller: Arc<CallerConnection>,
     serving: Serving,
-) where
+) -> Option<ConnectionFuture>
+where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
 {
     let Serving { limits, panics, drain } = serving;
     let state = Arc::new(ConnectionState::default());
     let guard = drain.guard(&state);
-    let limits = &*limits;
     let first = speaks_http2(&mut stream, &mut prefix, &state);
     let detected = tokio::select! {
         biased;
         detected = timer::timeout(limits.header_timeout, first) => detected,
-        () = guard.makes_room() => return,
+        () = guard.makes_room() => return None,
         // What it sends may be on its way.
-        () = grace(guard.draining()) => return,
+        () = grace(guard.draining()) => return None,
     };
-    let Ok(Ok(http2)) = detected else {
-        // Closed, broken or silent before a single request: there is nothing to answer.
-        return;
-    };
+    // Closed, broken or silent before a single request: there is nothing to answer.
+    let Ok(Ok(http2)) = detected else { return None };
     let first = prefix.freeze();
     let began_with_tls = first.starts_with(HANDSHAKE);
     if began_with_tls {
@@ -153,17 +173,18 @@ pub(crate) async fn serve_http<S, H>(
         let io = MonitoredIo::new(stream, first, Arc::clone(&state), false, H::malformed);
         let write_timeout = limits.keep_alive;
         let context = http2::StreamContext { handler, caller, state: Arc::clone(&state), write_timeout };
-        // Boxed: every connection's future would have to have room for it.
-        drive(Box::pin(http2::serve(io, context, panics, limits)).as_mut(), &state, limits, &guard).await;
-    } else {
-        let connection =
-            http1::serve(stream, first, Rc::clone(&handler), Arc::clone(&caller), Arc::clone(&state), limits);
-        drive(pin!(connection), &state, limits, &guard).await;
+        let connection = http2::serve(io, context, panics, &limits);
+        return Some(Box::pin(Driven::new(connection, state, limits, guard)));
+    }
+    let connection = http1::serve(stream, first, Rc::clone(&handler), Arc::clone(&caller), Arc::clone(&state), &limits);
+    let mut driven = Driven::new(connection, state, limits, guard);
+    Some(Box::pin(async move {
+        (&mut driven).await;
         // That it is no HTTP either goes without saying.
-        if let Some(why) = state.refused().filter(|_| !began_with_tls) {
+        if let Some(why) = driven.refused().filter(|_| !began_with_tls) {
             handler.refused_head(why, &caller);
         }
-    }
+    }))
 }
 
 /// Reads until it is clear whether this is HTTP/2 with prior knowledge. Whatever was read is in `prefix`.

@@ -76,7 +76,12 @@ enum Phase<S> {
 }
 
 /// Serves what comes over `io`, whose first bytes are the client's preface.
-pub(super) fn serve<S, H>(io: S, context: StreamContext<H>, panics: Counter, limits: &Limits) -> impl Served
+pub(super) fn serve<S, H>(
+    io: S,
+    context: StreamContext<H>,
+    panics: Counter,
+    limits: &Limits,
+) -> impl Served + Unpin + use<S, H>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
