@@ -14,9 +14,10 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::guard::Guard;
 use super::problem::problem;
 use super::state::{AdminFacts, Shared};
-use super::{endpoints, guard, page};
+use super::{endpoints, guard, page, probes};
 use crate::listen::{
     self, CallerConnection, ConnectionFuture, ConnectionHandler, Handler, Incoming, Serving, Unreadable,
 };
@@ -25,6 +26,7 @@ use crate::runtime::SharedRuntime;
 
 /// The admin listener's handler.
 pub(crate) struct Admin {
+    shared: Arc<Shared>,
     service: TowerToHyperService<Router>,
 }
 
@@ -37,16 +39,26 @@ impl Admin {
     #[must_use]
     pub(crate) fn new(facts: AdminFacts, runtime: SharedRuntime) -> Self {
         let guard = facts.guard.clone();
-        let shared = Arc::new(Shared::new(facts, runtime));
+        Self::guarded(Arc::new(Shared::new(facts, runtime)), guard)
+    }
+
+    /// The same for who comes by a socket that nobody but this user can open: without a token.
+    #[must_use]
+    pub(crate) fn for_own_user(&self) -> Self {
+        Self::guarded(Arc::clone(&self.shared), Guard::of_own_user())
+    }
+
+    fn guarded(shared: Arc<Shared>, guard: Guard) -> Self {
         let router = Router::new()
             .route("/", get(page::page))
             .route("/page/{file}", get(page::file))
             .route("/api", get(endpoints::index))
             .route("/api/openapi.json", get(endpoints::description))
             .route("/api/events", get(page::events))
-            .route("/livez", get(endpoints::alive))
-            .route("/healthz", get(endpoints::alive))
-            .route("/readyz", get(endpoints::ready))
+            .route("/livez", get(probes::alive))
+            .route("/healthz", get(probes::alive))
+            .route("/startupz", get(probes::started))
+            .route("/readyz", get(probes::ready))
             .route("/quitquitquit", post(endpoints::quit))
             .route("/metrics", get(endpoints::metrics))
             .route("/api/status", get(endpoints::report))
@@ -57,9 +69,9 @@ impl Admin {
             .route("/api/reload", post(endpoints::reload))
             .fallback(endpoints::unknown)
             .method_not_allowed_fallback(endpoints::wrong_method)
-            .with_state(shared)
+            .with_state(Arc::clone(&shared))
             .layer(middleware::from_fn_with_state(guard, guard::check));
-        Self { service: TowerToHyperService::new(router) }
+        Self { shared, service: TowerToHyperService::new(router) }
     }
 }
 

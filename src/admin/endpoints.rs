@@ -12,7 +12,6 @@ use serde::Deserialize;
 
 use super::problem::{Problem, problem};
 use super::reloads::ReloadCause;
-use super::report::Readiness;
 use super::state::AdminState;
 use super::{exposition, status};
 use crate::proxy::explain;
@@ -21,7 +20,7 @@ pub(super) async fn index() -> &'static str {
     concat!(
         "attache ",
         env!("CARGO_PKG_VERSION"),
-        "\n\nGET  /   the status page\nGET  /livez  /healthz  /readyz  /metrics\nGET  /api/status   /api/events   /api/requests   /api/history   /api/openapi.json\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
+        "\n\nGET  /   the status page\nGET  /livez  /healthz  /startupz  /readyz  (?verbose)  /metrics\nGET  /api/status   /api/events   /api/requests   /api/history   /api/openapi.json\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
          POST /api/credentials/NAME/refresh   POST /api/reload   POST /quitquitquit   (Content-Type: application/json)\n"
     )
 }
@@ -37,20 +36,6 @@ pub(super) async fn unknown(uri: http::Uri) -> Response {
 pub(super) async fn wrong_method(method: http::Method, uri: http::Uri) -> Response {
     let detail = format!("{:?} does not take {method}; GET /api lists what there is", uri.path());
     problem(StatusCode::METHOD_NOT_ALLOWED, detail)
-}
-
-pub(super) async fn alive() -> &'static str {
-    "ok\n"
-}
-
-pub(super) async fn ready(State(shared): AdminState) -> impl IntoResponse {
-    let runtime = shared.runtime.current();
-    let credentials = status::credentials(&runtime);
-    let cache = runtime.fleet.upgrade().map(|fleet| fleet.store().state.as_str().into());
-    let stopping = shared.facts.stopping.has_begun();
-    let ready = !stopping && credentials.iter().all(|credential| !credential.required || credential.usable);
-    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Readiness { ready, stopping, cache, credentials }))
 }
 
 pub(super) async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> Response {

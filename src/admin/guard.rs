@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::problem::{Problem, ProblemType, problem};
+use super::verbose::is_verbose;
 use crate::dial::Authority;
 use crate::secret::Secret;
 
@@ -29,6 +30,11 @@ impl Guard {
     pub(super) fn new(token: Option<&Secret>, loopback_only: bool) -> Self {
         Self(Arc::new(Rules { token: token.map(Secret::fingerprint), loopback_only }))
     }
+
+    /// For a unix socket that other users cannot open. Of an action it asks the same as elsewhere.
+    pub(super) fn of_own_user() -> Self {
+        Self::new(None, false)
+    }
 }
 
 /// Refuses what is not allowed, before any handler sees it.
@@ -39,7 +45,7 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
             "the admin API answers to loopback names only, such as 127.0.0.1 or localhost",
         );
     }
-    if !is_open(request.uri().path()) && !guard.0.is_authorized(&request) {
+    if !is_open(request.uri()) && !guard.0.is_authorized(&request) {
         let detail = "the admin API wants its token: Authorization: Bearer ADMIN_TOKEN";
         return Problem::new(ProblemType::TokenRequired, StatusCode::FORBIDDEN, detail).into_response();
     }
@@ -51,8 +57,12 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
 
 /// Probes cannot be given a secret, and tell nothing. Neither can a browser that opens the page: it is the same text everywhere,
 /// and asks a person for the token before it asks for anything.
-fn is_open(path: &str) -> bool {
-    matches!(path, "/livez" | "/healthz" | "/") || path.starts_with("/page/")
+fn is_open(uri: &Uri) -> bool {
+    match uri.path() {
+        "/livez" | "/healthz" | "/" => true,
+        "/startupz" => !is_verbose(uri),
+        path => path.starts_with("/page/"),
+    }
 }
 
 fn has_loopback_host(request: &Request) -> bool {

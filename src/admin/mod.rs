@@ -7,7 +7,9 @@
 //! | `GET /api/openapi.json` | the same for programs (`OpenAPI` 3.1) |
 //! | `GET /api/events` | `/api/status` once a second, as server-sent events |
 //! | `GET /livez`, `GET /healthz` | 200 while the program runs |
-//! | `GET /readyz` | 200 once every credential with `required = true` has a token and until draining begins, else 503; JSON per credential |
+//! | `GET /startupz` | 200 for ever once every credential with `required = true` has had a token, until then 503 |
+//! | `GET /readyz` | 200 while every credential with `required = true` has a token and the end is not near, else 503; JSON per credential |
+//! | the same with `?verbose` | as text, one line for each check |
 //! | `GET /metrics` | Prometheus text, or `OpenMetrics` where `Accept` asks for it |
 //! | `GET /api/status` | credentials, upstreams, listeners, reloads and what needs attention, as JSON |
 //! | `GET /api/requests?since=` | the last requests; they are kept while a page or a command asks |
@@ -27,12 +29,14 @@ mod exposition;
 mod guard;
 mod history;
 mod page;
+mod probes;
 mod problem;
 mod reloads;
 mod report;
 mod state;
 mod status;
 mod stopping;
+mod verbose;
 
 pub(crate) use api::Admin;
 pub(crate) use exposition::Counted;

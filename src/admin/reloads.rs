@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::sync::lock;
 
@@ -19,6 +19,7 @@ pub(crate) struct Reloads {
     history: Mutex<VecDeque<Reload>>,
     waiting: Mutex<Option<WaitingFile>>,
     asked: mpsc::Sender<ReloadRequest>,
+    last: watch::Sender<Option<Reload>>,
 }
 
 /// A caller asks for a reload, and waits for its outcome.
@@ -111,7 +112,7 @@ impl Reloads {
     #[must_use]
     pub(crate) fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
         let (asked, requests) = mpsc::channel(4);
-        (Self { history: Mutex::default(), waiting: Mutex::default(), asked }, requests)
+        (Self { history: Mutex::default(), waiting: Mutex::default(), asked, last: watch::Sender::default() }, requests)
     }
 
     /// Has the configuration read again, and waits for the outcome.
@@ -127,6 +128,7 @@ impl Reloads {
     /// Remembers an outcome.
     pub(crate) fn remember(&self, reload: Reload) {
         let mut history = lock(&self.history);
+        self.last.send_replace(Some(reload.clone()));
         history.push_front(reload);
         history.truncate(MAX_HISTORY);
     }
@@ -135,6 +137,12 @@ impl Reloads {
     pub(crate) fn wait(&self, because: Vec<String>) {
         *lock(&self.waiting) =
             (!because.is_empty()).then(|| WaitingFile { since: now(), because, next_step: TAKE_IT.to_owned() });
+    }
+
+    /// Sees each outcome, as long as it looks in time.
+    #[must_use]
+    pub(crate) fn watch(&self) -> watch::Receiver<Option<Reload>> {
+        self.last.subscribe()
     }
 
     #[must_use]

@@ -222,7 +222,7 @@ pub(crate) struct ListenerStatus {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Readiness {
     pub(crate) ready: bool,
-    /// Requests in progress finish, and new ones are not taken.
+    /// Callers have to go elsewhere: it ends soon, or finishes what is in progress.
     #[serde(default)]
     pub(crate) stopping: bool,
     /// The state of the shared cache, for which it never waits; without `[cache]` there is none.

@@ -1,5 +1,6 @@
 //! What the endpoints of the admin API share.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -72,6 +73,8 @@ pub(super) struct Shared {
     /// The newest report, and when it was made.
     pub(super) newest: Mutex<Option<(Instant, Bytes)>>,
     pub(super) watchers: Arc<Semaphore>,
+    /// Every required credential has had a token.
+    pub(super) started: AtomicBool,
 }
 
 impl Shared {
@@ -88,6 +91,7 @@ impl Shared {
             news: Coalescer::default(),
             newest: Mutex::default(),
             watchers,
+            started: AtomicBool::new(false),
         }
     }
 

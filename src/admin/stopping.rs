@@ -10,7 +10,7 @@ pub(crate) struct Stopping {
 }
 
 impl Stopping {
-    /// `begun` is cancelled by the program itself when it no longer takes what is new.
+    /// `begun` is cancelled by the program itself when its callers are to go elsewhere.
     pub(crate) fn beginning_with(begun: CancellationToken) -> Self {
         Self { asked: CancellationToken::new(), begun }
     }
@@ -25,7 +25,7 @@ impl Stopping {
         self.asked.cancelled().await;
     }
 
-    /// True from the moment that draining begins.
+    /// True from the moment that callers are to go elsewhere.
     pub(super) fn has_begun(&self) -> bool {
         self.begun.is_cancelled()
     }

@@ -22,6 +22,7 @@ mod trial;
 mod watch;
 mod workers;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,13 +59,18 @@ impl App {
         Self::start_with(config, workers)
     }
 
-    /// As [`App::start`], on the sockets that a service manager passed, as far as listeners have their names or addresses.
+    /// As [`App::start`], on the sockets that a service manager passed, as far as listeners have their names or addresses, and
+    /// with a control socket at this path: the admin API for this user alone, whatever `[admin]` says.
     ///
     /// # Errors
     /// As [`App::start`]; a socket that no listener takes.
-    pub(crate) fn start_inheriting(config: Config, inherited: Inherited) -> Result<Self, StartError> {
+    pub(crate) fn start_inheriting(
+        config: Config,
+        inherited: Inherited,
+        control: Option<PathBuf>,
+    ) -> Result<Self, StartError> {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self(start::start(config, workers, Sockets::new(inherited), None)?))
+        Ok(Self(start::start(config, workers, Sockets::new(inherited, control), None)?))
     }
 
     /// As [`App::start`], with this many workers.
@@ -106,6 +112,12 @@ impl App {
         self.0.reloads.ask(ReloadCause::Signal).await
     }
 
+    /// The outcome of the last reload, of whatever cause; none yet at the beginning.
+    #[must_use]
+    pub(crate) fn reloads(&self) -> tokio::sync::watch::Receiver<Option<Reload>> {
+        self.0.reloads.watch()
+    }
+
     /// Ready once the end was asked for over the admin API (`POST /quitquitquit`); the program that runs this then calls
     /// [`App::shutdown`].
     pub async fn asked_to_stop(&self) {
@@ -138,6 +150,12 @@ impl App {
         tokio::time::timeout(limit, all).await.unwrap_or(false)
     }
 
+    /// Says that the end is near, and goes on serving: `/readyz` is 503, and each connection ends with its next answer
+    /// (`Connection: close`, GOAWAY), so that balancers and callers go elsewhere before [`App::shutdown`].
+    pub fn announce_end(&self) {
+        self.0.stop.announced.cancel();
+    }
+
     /// Stops accepting, lets requests in progress finish for at most `limits.drain`, then ends.
     pub async fn shutdown(self) {
         let limit = self.0.drain;
@@ -146,6 +164,7 @@ impl App {
 
     /// As [`App::shutdown`], within this time. True if everything finished by itself.
     pub async fn shutdown_within(mut self, limit: Duration) -> bool {
+        self.0.stop.announced.cancel();
         self.0.stop.drain.cancel();
         let workers = std::mem::take(&mut self.0.threads);
         let (ended, threads): (Vec<_>, Vec<_>) =

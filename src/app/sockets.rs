@@ -1,5 +1,7 @@
 //! The sockets of the listeners: which listener has which, and what is done with them when the configuration changes.
 
+use std::path::PathBuf;
+
 use crate::app::build::state::Slots;
 use crate::app::error::StartFailure;
 use crate::app::workers::Workers;
@@ -9,12 +11,31 @@ use crate::listen::{self, Bound, Inherited, ListenAddress, ListeningAt, UnixPath
 /// The name under which the admin listener's address is given.
 pub(crate) const ADMIN: &str = "admin";
 
+/// What the control socket is called where it cannot be bound.
+const CONTROL: &str = "control socket";
+
 /// All open sockets. A slot is the number that a listener's sockets have on every worker.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     next: usize,
     open: Vec<Open>,
     inherited: Inherited,
+    /// Where the control socket is to be, if there is to be one.
+    control: Option<PathBuf>,
+}
+
+/// The socket that the commands of this user ask, whatever the configuration says of `[admin]`.
+#[derive(Debug)]
+pub(super) struct ControlSocket {
+    bound: Bound,
+    path: Option<UnixPath>,
+}
+
+impl ControlSocket {
+    /// The socket, and what removes its path when it is dropped.
+    pub(super) fn into_parts(self) -> (Bound, Option<UnixPath>) {
+        (self.bound, self.path)
+    }
 }
 
 #[derive(Debug)]
@@ -39,8 +60,16 @@ pub(super) struct Plan {
 
 impl Sockets {
     /// None yet; some may be there already.
-    pub(super) fn new(inherited: Inherited) -> Self {
-        Self { inherited, ..Self::default() }
+    pub(super) fn new(inherited: Inherited, control: Option<PathBuf>) -> Self {
+        Self { inherited, control, ..Self::default() }
+    }
+
+    /// The control socket, for this user alone. It stays what it is, too.
+    pub(super) fn control(&self) -> Result<Option<ControlSocket>, StartFailure> {
+        let Some(path) = self.control.clone() else { return Ok(None) };
+        let bound = listen::bind(&ListenAddress::Unix(path), None, 1);
+        let (real, mut bound) = bound.map_err(|error| StartFailure::Bind { name: CONTROL.into(), error })?;
+        Ok(bound.pop().map(|bound| ControlSocket { bound, path: UnixPath::of(&real) }))
     }
 
     /// The admin listener's, which stays what it is.

@@ -15,7 +15,7 @@ use crate::app::build;
 use crate::app::build::state::{BuildContext, ChosenNames, Slots};
 use crate::app::error::StartFailure;
 use crate::app::live::Live;
-use crate::app::sockets::{ADMIN, Sockets, listening_at, tcp_addresses};
+use crate::app::sockets::{ADMIN, ControlSocket, Sockets, listening_at, tcp_addresses};
 use crate::app::sources::DpopKeys;
 use crate::app::watch;
 use crate::app::watch::config_file::Reloader;
@@ -57,6 +57,7 @@ pub(super) struct Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
+        self.stop.announced.cancel();
         self.stop.drain.cancel();
         self.stop.now.cancel();
         self.stop.control.cancel();
@@ -90,7 +91,8 @@ pub(super) fn start(
     let shared = SharedRuntime::new(Arc::clone(&built.runtime));
 
     let stop = Stop::default();
-    let descriptors = Shares::now((config.listeners.len() * workers) + 1);
+    let admin_sockets = 1 + usize::from(bound.control.is_some());
+    let descriptors = Shares::now((config.listeners.len() * workers) + admin_sockets);
     let parts = WorkerParts {
         runtime: shared.clone(),
         shared: Arc::new(ProxyShared { refusals, ..proxy_shared(&config, &telemetry)? }),
@@ -102,11 +104,12 @@ pub(super) fn start(
     listening.replace(bound.listening_at(&config));
     let (reloads, requests) = Reloads::new();
     let reloads = Arc::new(reloads);
-    let stopping = Stopping::beginning_with(stop.drain.clone());
+    let stopping = Stopping::beginning_with(stop.announced.clone());
     let mut facts = admin_facts(&config, &listening, &reloads, &telemetry, descriptors)?;
     facts.stopping = stopping.clone();
     let admin = AdminListener {
         socket: bound.admin,
+        control: bound.control,
         admin: Admin::new(facts, shared.clone()),
         context: admin_context(&parts.context, descriptors),
         history: telemetry.history.clone(),
@@ -153,6 +156,7 @@ struct BoundListeners {
     addresses: Vec<(String, ListenAddress)>,
     admin: Option<Bound>,
     admin_address: Option<ListenAddress>,
+    control: Option<ControlSocket>,
 }
 
 impl BoundListeners {
@@ -166,10 +170,11 @@ impl BoundListeners {
                 (bound, Some(address))
             }
         };
+        let control = sockets.control()?;
         let slots = plan.slots.clone();
         let (sockets, shares) = sockets.begin(plan, workers);
         let addresses = sockets.addresses(&slots);
-        Ok(Self { sockets, shares, slots, addresses, admin, admin_address })
+        Ok(Self { sockets, shares, slots, addresses, admin, admin_address, control })
     }
 
     fn tcp_addresses(&self) -> Vec<SocketAddr> {
@@ -279,6 +284,7 @@ fn admin_facts(
 /// The admin API, and where it is served.
 struct AdminListener {
     socket: Option<Bound>,
+    control: Option<ControlSocket>,
     admin: Admin,
     context: ListenContext,
     history: History,
@@ -294,16 +300,21 @@ async fn control_main(
     admin: AdminListener,
     stop: Stop,
 ) {
-    let AdminListener { socket, admin, context, history, recent } = admin;
+    let AdminListener { socket, control, admin, context, history, recent } = admin;
     let metrics = reloader.metrics.clone();
     let clock = tokio::task::spawn_local(crate::timer::drive());
     let rotation = tokio::task::spawn_local(watch::secrets::watch(live));
     let reloading = tokio::task::spawn_local(reloader.serve(requests));
     let drain = Drain::new(&context.room);
-    let mut sampling = None;
+    // Without a listener nobody can look.
+    let is_watched = socket.is_some() || control.is_some();
+    let sampling = is_watched.then(|| tokio::task::spawn_local(history.drive(metrics, recent)));
+    // The path of the control socket goes when this ends.
+    let (control, _path) = control.map(ControlSocket::into_parts).unzip();
+    if let Some(socket) = control {
+        drain.spawn(listen::serve(socket, Rc::new(admin.for_own_user()), context.clone(), Rc::clone(&drain)));
+    }
     if let Some(socket) = socket {
-        // Without a listener nobody can look.
-        sampling = Some(tokio::task::spawn_local(history.drive(metrics, recent)));
         drain.spawn(listen::serve(socket, Rc::new(admin), context, Rc::clone(&drain)));
     }
     stop.drain.cancelled().await;

@@ -27,9 +27,10 @@ use crate::timer;
 /// How often idle upstream connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The steps of ending: finish what is in progress, then stop whatever is left; at last the control thread ends too.
+/// The steps of ending: have callers go elsewhere, finish what is in progress, then stop whatever is left; at last the control thread ends too.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop {
+    pub(super) announced: CancellationToken,
     pub(super) drain: CancellationToken,
     pub(super) now: CancellationToken,
     pub(super) control: CancellationToken,
@@ -162,13 +163,14 @@ async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command
     let inside =
         Serving { limits: Arc::clone(&context.limits), panics: context.panics.clone(), drain: Rc::clone(&tunnels) };
     let proxy = Proxy::new(runtime.reader(), shared, workers, inside, stop.now.clone());
-    let mut listening = Listening { proxy: Rc::clone(&proxy), context, open: Vec::new(), leaving: vec![tunnels] };
+    let mut listening =
+        Listening { proxy: Rc::clone(&proxy), context, open: Vec::new(), leaving: vec![tunnels], end_announced: false };
     for (slot, socket) in sockets {
         listening.open(slot, socket);
     }
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
-    let drain = stop.drain.cancelled();
-    tokio::pin!(drain);
+    let (announced, drain) = (stop.announced.cancelled(), stop.drain.cancelled());
+    tokio::pin!(announced, drain);
     loop {
         tokio::select! {
             _ = sweep.tick() => proxy.sweep(),
@@ -178,6 +180,7 @@ async fn work(sockets: Vec<(usize, Bound)>, mut commands: mpsc::Receiver<Command
                 // The one that asked may have gone.
                 Command::Answer(asked) => drop(asked.send(())),
             },
+            () = &mut announced, if !listening.end_announced => listening.announce_end(),
             () = &mut drain => break,
         }
     }
@@ -198,12 +201,16 @@ struct Listening {
     open: Vec<(usize, Rc<Drain>)>,
     /// Connections of slots that are closed, until they have finished; the first is that of opened tunnels.
     leaving: Vec<Rc<Drain>>,
+    end_announced: bool,
 }
 
 impl Listening {
     fn open(&mut self, slot: usize, socket: Bound) {
         let drain = Drain::new(&self.context.room);
         let handler = Rc::new(ListenerHandler { proxy: Rc::clone(&self.proxy), listener: slot });
+        if self.end_announced {
+            drain.announce_end();
+        }
         drain.spawn(listen::serve(socket, handler, self.context.clone(), Rc::clone(&drain)));
         self.open.push((slot, drain));
     }
@@ -217,8 +224,17 @@ impl Listening {
         }
     }
 
+    fn announce_end(&mut self) {
+        self.end_announced = true;
+        self.all().for_each(|drain| drain.announce_end());
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Rc<Drain>> {
+        self.open.iter().map(|(_, drain)| drain).chain(&self.leaving)
+    }
+
     async fn drained(&self) {
-        let all: Vec<&Rc<Drain>> = self.open.iter().map(|(_, drain)| drain).chain(&self.leaving).collect();
+        let all: Vec<&Rc<Drain>> = self.all().collect();
         for drain in &all {
             drain.begin_drain();
         }

@@ -24,6 +24,8 @@ pub(super) enum Failure {
     Usage(String),
     /// 126, 127: a command that does not start, as a shell says it.
     Command(String, u8),
+    /// 128 and a signal's number: it was ended at once, as was asked for, whatever was cut off.
+    Ended(u8),
     /// 1: anything else.
     Failed(String),
     /// 1: it has been said already.
@@ -53,7 +55,7 @@ impl Failure {
                     talk(format_args!("{red}error:{red:#} {message}"))
                 }
             }
-            Self::Told | Self::ConfigTold => Ok(()),
+            Self::Told | Self::ConfigTold | Self::Ended(_) => Ok(()),
         };
         // Without stderr only the exit code remains.
         drop(said);
@@ -63,7 +65,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::Config(_) | Self::ConfigTold => CONFIG,
             Self::Usage(_) => 2,
-            Self::Command(_, code) => *code,
+            Self::Command(_, code) | Self::Ended(code) => *code,
             Self::Failed(_) | Self::Told => 1,
         })
     }

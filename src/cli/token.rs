@@ -142,7 +142,9 @@ fn refuse_settings(failure: Failure, as_json: bool) -> Result<Failure, Failure> 
     let (message, reported) = match &failure {
         Failure::Config(errors) => (errors.to_string(), Failure::ConfigTold),
         Failure::Failed(message) => (message.clone(), Failure::Told),
-        Failure::Usage(_) | Failure::Command(..) | Failure::Told | Failure::ConfigTold => return Ok(failure),
+        Failure::Usage(_) | Failure::Command(..) | Failure::Ended(_) | Failure::Told | Failure::ConfigTold => {
+            return Ok(failure);
+        }
     };
     refuse(&TokenError::new(TokenErrorKind::Configuration, message), true)?;
     Ok(reported)

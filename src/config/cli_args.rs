@@ -74,6 +74,8 @@ impl fmt::Debug for AdHocRequest {
 /// Where the secret is; never the secret itself, which other users could read in the process list.
 #[derive(Debug, Clone)]
 pub(crate) enum SecretPlace {
+    /// A credential that a unit of systemd's loads.
+    Credential(String),
     /// An environment variable.
     Env(String),
     File(PathBuf),
@@ -140,6 +142,9 @@ impl AdHocRequest {
         put(&mut table, "client_id", self.client_id.clone());
         match &self.client_secret {
             None => {}
+            Some(SecretPlace::Credential(name)) => {
+                table.insert("client_secret".into(), one("credential", Value::String(name.clone())));
+            }
             Some(SecretPlace::Env(name)) => {
                 table.insert("client_secret".into(), one("env", Value::String(name.clone())));
             }

@@ -36,17 +36,27 @@ impl Config {
         Self::load_with(path, Needs { listeners: false, ..Needs::ALL })
     }
 
+    /// As [`Config::load_without_listeners`], for those who check what a unit will run: systemd credentials that are nowhere
+    /// here are warned of.
+    ///
+    /// # Errors
+    /// Every other problem of the file, or that it cannot be read.
+    pub(crate) fn load_for_check(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_with(path, Needs { listeners: false, in_unit: false, ..Needs::ALL })
+    }
+
     /// As [`Config::load_without_listeners`], for those who only describe what runs elsewhere: a secret that cannot be read
     /// here is none of their problems.
     ///
     /// # Errors
     /// Every other problem of the file, or that it cannot be read.
     pub(crate) fn load_without_secrets(path: &Path) -> Result<Self, ConfigErrors> {
-        Self::load_with(path, Needs { listeners: false, secrets: false })
+        Self::load_with(path, Needs { listeners: false, secrets: false, ..Needs::ALL })
     }
 
     fn load_with(path: &Path, needs: Needs) -> Result<Self, ConfigErrors> {
         let mut file = File::new(&environment, needs.secrets);
+        file.for_unit = !needs.in_unit;
         let tree = files::read(&mut file, path)?;
         let read = ConfigFile::of(path, &file);
         Ok(Self { file: Some(read), ..Self::of(file, &tree, &path.display().to_string(), needs)? })
@@ -148,10 +158,12 @@ impl Config {
 struct Needs {
     listeners: bool,
     secrets: bool,
+    /// What a unit loads has to be here, too.
+    in_unit: bool,
 }
 
 impl Needs {
-    const ALL: Self = Self { listeners: true, secrets: true };
+    const ALL: Self = Self { listeners: true, secrets: true, in_unit: true };
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub struct Limits {
     pub replay_memory: u64,
     /// How long requests in flight may take after SIGTERM.
     pub drain: Duration,
+    /// How long accepting goes on before that, while `/readyz` is 503. `None` is 0, where nothing else says.
+    pub drain_delay: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -75,6 +77,7 @@ impl Default for Limits {
             requests_per_second_per_caller: None,
             replay_memory: 64 * 1024 * 1024,
             drain: Duration::from_secs(30),
+            drain_delay: None,
         }
     }
 }

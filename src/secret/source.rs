@@ -121,6 +121,12 @@ impl SecretSource {
         }
     }
 
+    /// True in a unit of systemd's that loads credentials.
+    #[must_use]
+    pub(crate) fn is_in_unit() -> bool {
+        std::env::var_os(CREDENTIALS_DIRECTORY).is_some()
+    }
+
     /// True if reading it runs a program.
     #[must_use]
     pub(crate) fn is_command(&self) -> bool {

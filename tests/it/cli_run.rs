@@ -142,7 +142,7 @@ async fn a_second_signal_ends_at_once() {
     running.signal("TERM");
     let finished = running.finish().await;
     assert!(finished.stderr.contains("stopped at once"), "{}", finished.stderr);
-    assert_eq!(finished.code, Some(0));
+    assert_eq!(finished.code, Some(128 + 15), "as a shell says it of SIGTERM");
 }
 
 #[tokio::test]

@@ -67,7 +67,8 @@ async fn init_writes_nothing_that_check_would_refuse() {
 #[tokio::test]
 async fn a_secret_in_the_place_of_its_name_is_refused_and_not_repeated() {
     let folder = Folder::new();
-    for args in [["--client-secret-env", "s3cr3t~Q.vZ8"], ["--client-secret-file", "s3cr3t~Q.vZ8"]] {
+    for flag in ["--client-secret-env", "--client-secret-file", "--client-secret-credential"] {
+        let args = [flag, "s3cr3t~Q.vZ8"];
         let finished = folder.run(&[&["init"][..], &args].concat()).await;
         assert_eq!(finished.code, Some(2), "{finished:?}");
         assert!(finished.stderr.contains("if that is the secret itself"), "{finished:?}");
@@ -90,6 +91,21 @@ async fn a_secret_in_the_place_of_its_name_is_refused_and_not_repeated() {
     let finished = folder.run(&["init", "--client-secret-file", "here"]).await;
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert!(folder.read("proxy.toml").contains("{ file = \"here\" }"));
+}
+
+#[tokio::test]
+async fn a_secret_that_a_unit_loads_is_named_and_the_next_step_works_without_it() {
+    let folder = Folder::new();
+    let finished = folder.run(&["init", "--client-secret-credential", "orders"]).await;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let steps =
+        "  (have the unit load the secret: LoadCredential=orders:/etc/attache/orders.secret)\n  attache check  ";
+    assert!(finished.stderr.contains(steps), "{finished:?}");
+    assert!(finished.stderr.ends_with("\n  systemctl restart attache\n"), "{finished:?}");
+    let written = folder.read("proxy.toml");
+    assert!(written.contains("client_secret  = { credential = \"orders\" }"), "{written}");
+    assert!(written.contains("\n#   (have the unit load the secret: LoadCredential=orders:"), "{written}");
+    assert_eq!(folder.run(&["check"]).await.code, Some(0));
 }
 
 #[tokio::test]

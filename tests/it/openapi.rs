@@ -119,12 +119,15 @@ async fn every_answer_is_as_described() {
     let world = world().await;
     let all = description();
     assert_eq!(world.ask("GET", "/api/openapi.json", "").await.json(), all, "it is served as it is");
-    for path in ["/", "/api", "/livez", "/healthz", "/readyz", "/metrics", "/api/status"] {
+    for path in ["/", "/api", "/livez", "/healthz", "/startupz", "/readyz", "/metrics", "/api/status"] {
         let answer = world.ask("GET", path, "").await;
         assert_eq!(answer.status, 200, "{path}");
         assert_described(&all, "get", path, &answer);
     }
     for (target, status, path) in [
+        ("/livez?verbose", 200, "/livez"),
+        ("/startupz?verbose", 200, "/startupz"),
+        ("/readyz?verbose", 200, "/readyz"),
         ("/page/main.js", 200, "/page/{file}"),
         ("/page/page.css", 200, "/page/{file}"),
         ("/page/nothing", 404, "/page/{file}"),

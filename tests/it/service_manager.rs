@@ -66,8 +66,8 @@ async fn systemd_hears_of_the_start_of_reloads_of_life_and_of_the_end() {
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let folder = folder.env("NOTIFY_SOCKET", path.to_str().unwrap()).env("WATCHDOG_USEC", "300000");
-    let running = folder.start(&["run"]);
-    assert_eq!(next(&socket).await, "READY=1\nSTATUS=serving 1 upstreams\n");
+    let running = folder.start(&["run", "--default-drain-delay", "1000s"]);
+    assert_eq!(next(&socket).await, "READY=1\nSTATUS=serving 1 upstream\n");
     assert_eq!(said(&socket).await, "WATCHDOG=1\n");
     running.signal("HUP");
     let reloading = next(&socket).await;
@@ -80,8 +80,81 @@ async fn systemd_hears_of_the_start_of_reloads_of_life_and_of_the_end() {
     assert!(refused.starts_with("READY=1\nSTATUS=the configuration was not reloaded: "), "{refused}");
     assert!(refused.contains("proxy.toml:1:"), "{refused}");
     running.signal("TERM");
-    assert!(next(&socket).await.starts_with("STOPPING=1\n"));
+    let stopping = next(&socket).await;
+    assert!(stopping.starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=1035000000\n"), "{stopping}");
+    assert!(stopping.ends_with("\nSTATUS=not ready any more, and still accepting\n"), "{stopping}");
+    running.signal("TERM");
+    assert_eq!(
+        next(&socket).await,
+        "STOPPING=1\nEXTEND_TIMEOUT_USEC=35000000\nSTATUS=finishing requests in progress\n"
+    );
     assert_eq!(running.finish().await.code, Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_unit_reloads_by_a_socket_of_its_own_and_has_the_outcome_as_an_exit_code() {
+    // As contrib/systemd/attache.service has it; this file has no [admin].
+    let toml = format!("{}[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n", reverse(&["api"]));
+    let folder = Folder::with(&toml);
+    let (path, control) = (folder.path().join("notify"), folder.path().join("control.sock"));
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let folder = folder.env("NOTIFY_SOCKET", path.to_str().unwrap());
+    let running = folder.start(&["run", "--control-socket", "control.sock"]);
+    assert_eq!(next(&socket).await, "READY=1\nSTATUS=serving 1 upstream\n");
+    let mode = std::fs::metadata(&control).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600, "for this user alone");
+    let reload = async || folder.run(&["reload", "--admin", "unix:control.sock"]).await;
+    let reloaded = reload().await;
+    assert_eq!(
+        (reloaded.code, reloaded.stdout.as_str()),
+        (Some(0), "reloaded: nothing is different\n"),
+        "{reloaded:?}"
+    );
+    assert_eq!(next(&socket).await, "STATUS=serving; the configuration was reloaded\n");
+    folder.write("proxy.toml", "nonsense");
+    let refused = reload().await;
+    assert!(refused.code == Some(1) && refused.stderr.contains("proxy.toml:1:"), "{refused:?}");
+    let status = next(&socket).await;
+    assert!(
+        status.starts_with("STATUS=the configuration was not reloaded: ") && status.contains("proxy.toml:1:"),
+        "{status}"
+    );
+    // [admin] with a token, on an address that only its start line tells: the socket asks for none of it.
+    folder.write("proxy.toml", &format!("{toml}[admin]\naddress = \"127.0.0.1:0\"\ntoken = \"t0ken-of-the-admin\"\n"));
+    assert_eq!(reload().await.code, Some(0));
+    let status = folder.run(&["status", "--admin", "unix:control.sock"]).await;
+    assert!(status.code == Some(0) && status.stdout.contains("api"), "{status:?}");
+    running.signal("TERM");
+    assert_eq!(running.finish().await.code, Some(0));
+    assert!(!control.exists(), "it leaves nothing behind");
+    let nobody = reload().await;
+    assert!(nobody.code == Some(1) && nobody.stderr.contains("control.sock does not answer"), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn a_secret_of_the_unit_is_a_warning_for_check_and_a_problem_for_run() {
+    let secret = "client_secret = { credential = \"orders\" }\n";
+    let credential =
+        format!("[credentials.orders]\ntoken_endpoint = \"http://127.0.0.1:1/token\"\nclient_id = \"me\"\n{secret}");
+    let toml =
+        reverse(&["api"]) + &credential + "[upstreams.api]\norigin = \"http://127.0.0.1:1\"\ncredential = \"orders\"\n";
+    let folder = Folder::with(&toml);
+    let checked = folder.run(&["check"]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let warning = "names the systemd credential orders, which can only be read by the unit; have the unit load it: \
+                   LoadCredential=orders:/etc/attache/orders.secret";
+    assert!(checked.stderr.contains("warning: proxy.toml:8:") && checked.stderr.contains(warning), "{checked:?}");
+    assert_eq!(folder.run(&["run"]).await.code, Some(78));
+    // In the unit it has to be there for both.
+    let unit = Folder::with(&toml);
+    let directory = unit.path().join("credentials");
+    std::fs::create_dir(&directory).unwrap();
+    let unit = unit.env("CREDENTIALS_DIRECTORY", directory.to_str().unwrap());
+    assert_eq!(unit.run(&["check"]).await.code, Some(78));
+    unit.write("credentials/orders", "s3cret");
+    let checked = unit.run(&["check"]).await;
+    assert!(checked.code == Some(0) && !checked.stderr.contains("warning"), "{checked:?}");
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ const PASSES: &[(&str, &str)] = &[
     (
         "limits",
         "connections connections_per_address header_bytes body_bytes header_timeout keep_alive requests_per_second \
-         requests_per_second_per_caller replay_memory drain",
+         requests_per_second_per_caller replay_memory drain drain_delay",
     ),
     ("telemetry", "access_log access_log_format access_log_query server_timing otlp_endpoint request_id"),
 ];

@@ -37,13 +37,17 @@ pub(in crate::cli) struct WaitArgs {
 Examples:
   HEALTHCHECK CMD [\"attache\", \"health\"]      in a Dockerfile
 
-0 if it answers, 1 if not. Being alive does not depend on any authorization server; --ready does.")]
+0 if it answers, 1 if not. Being alive does not depend on any authorization server; --ready does, and so does --startup
+until it has been 0 once.")]
 pub(in crate::cli) struct HealthArgs {
     #[command(flatten)]
     admin: AdminArg,
     /// Ask whether it is ready, not only whether it is alive.
     #[arg(long)]
     ready: bool,
+    /// Ask whether it has started: whether each required credential has had a token, once.
+    #[arg(long, conflicts_with = "ready")]
+    startup: bool,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -88,6 +92,10 @@ pub(in crate::cli) async fn health(args: HealthArgs) -> Result<(), Failure> {
         let found = ready(&client).await;
         return tell(&client, "ready", &found, args.json);
     }
+    if args.startup {
+        let found = started(&client).await;
+        return tell(&client, "started", &found, args.json);
+    }
     let found = match client.get("/livez").await {
         Ok(answered) if answered.status == StatusCode::OK => Found::Yes,
         Ok(answered) => Found::No(vec![answered.refusal(&client.shown())]),
@@ -102,6 +110,18 @@ async fn ready(client: &AdminClient) -> Found {
         Ok(answered) if answered.status == StatusCode::OK => Found::Yes,
         Ok(answered) if answered.status.is_client_error() => Found::Never(vec![answered.refusal(&client.shown())]),
         Ok(answered) => Found::No(reasons(client, &answered)),
+    }
+}
+
+async fn started(client: &AdminClient) -> Found {
+    match client.get("/startupz?verbose").await {
+        Err(error) => Found::No(vec![error]),
+        Ok(answered) if answered.status == StatusCode::OK => Found::Yes,
+        Ok(answered) if answered.status == StatusCode::SERVICE_UNAVAILABLE => {
+            let text = String::from_utf8_lossy(&answered.body);
+            Found::No(text.lines().filter_map(|line| line.strip_prefix("[-]").map(str::to_owned)).collect())
+        }
+        Ok(answered) => Found::No(vec![answered.refusal(&client.shown())]),
     }
 }
 

@@ -21,7 +21,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  attache stop                             as SIGTERM would, from wherever the admin listener can be reached
+  attache stop                             as SIGTERM would, with no limits.drain_delay, from wherever the admin listener can be reached
   ./job; attache stop                      a job takes its proxy along
 
 Requests in progress finish within limits.drain. 0 once it has ended, 1 if it was not reached or goes on.")]

@@ -72,7 +72,7 @@ struct Obtained {
 
 pub(super) async fn check(args: CheckArgs) -> Result<(), Failure> {
     let named = args.file.clone().map_or_else(|| args.config.find(), Ok);
-    let config = match named.and_then(|path| Config::load_without_listeners(&path)) {
+    let config = match named.and_then(|path| Config::load_for_check(&path)) {
         Ok(mut config) => {
             if config.listeners.is_empty() && config.upstreams.is_empty() && config.credentials.is_empty() {
                 config.warnings.push(Problem::nothing_configured());

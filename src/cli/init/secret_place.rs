@@ -47,6 +47,12 @@ pub(super) fn is_variable(name: &str) -> bool {
     is_set(name) || (is_variable_name(name) && is_like_a_name(name))
 }
 
+/// Whether this may be what a unit calls a credential.
+pub(super) fn is_credential(name: &str) -> bool {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    !name.is_empty() && name.bytes().all(usual) && (is_like_a_name(name) || name.contains('-'))
+}
+
 /// Whether this may be called a file that is not there yet.
 pub(super) fn is_file(path: &Path) -> bool {
     path.is_file() || path.to_str().is_none_or(is_like_a_path)
@@ -89,6 +95,16 @@ mod tests {
 
     fn said(answer: &str) -> Told {
         told_where(answer, &|name| name == "lower_and_set", &|path| path == Path::new("there.secret"))
+    }
+
+    #[test]
+    fn a_credential_is_a_name_and_no_secret() {
+        for name in ["orders", "orders-client-secret", "ORDERS_CLIENT_SECRET"] {
+            assert!(is_credential(name), "{name}");
+        }
+        for secret in ["", "s3cr3t~Q.vZ8", "AKIAIOSFODNN7EXAMPLE", "../orders", "aGVsbG8gd29ybGQ/"] {
+            assert!(!is_credential(secret), "{secret}");
+        }
     }
 
     #[test]

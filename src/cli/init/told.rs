@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::interview::name;
-use super::secret_place::{is_file, is_set, is_variable};
+use super::secret_place::{is_credential, is_file, is_set, is_variable};
 use crate::cli::output::Failure;
 use crate::config::{ConfigErrors, Draft, SecretPlace};
 
@@ -30,6 +30,9 @@ pub(super) struct Told {
     /// The file that holds the client's secret; with --preset google, the key file.
     #[arg(long, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
+    /// The name of the client's secret among the credentials that a systemd unit loads (its `LoadCredential=`).
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["client_secret_env", "client_secret_file"])]
+    client_secret_credential: Option<String>,
     /// A scope; may be given several times.
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
@@ -60,7 +63,7 @@ fn preset_key(text: &str) -> Result<(&'static str, String), String> {
 impl Told {
     pub(super) fn says_something(&self) -> bool {
         let texts = [&self.token_endpoint, &self.issuer, &self.client_id, &self.client_secret_env, &self.audience];
-        let more = [&self.upstream, &self.listen, &self.name];
+        let more = [&self.upstream, &self.listen, &self.name, &self.client_secret_credential];
         texts.iter().chain(&more).any(|text| text.is_some())
             || self.client_secret_file.is_some()
             || !self.scope.is_empty()
@@ -115,6 +118,16 @@ impl Told {
 
     /// The values are not repeated: they may be secrets.
     fn secret(&self) -> Result<Option<SecretPlace>, Failure> {
+        if let Some(name) = &self.client_secret_credential {
+            return if is_credential(name) {
+                Ok(Some(SecretPlace::Credential(name.clone())))
+            } else {
+                Err(Failure::usage(
+                    "--client-secret-credential takes the name that LoadCredential= of a unit gives the secret, of letters, digits, \
+                     _ and -, such as orders; if that is the secret itself, it does not belong here",
+                ))
+            };
+        }
         match (&self.client_secret_env, &self.client_secret_file) {
             (Some(name), _) if is_variable(name) => Ok(Some(SecretPlace::Env(name.clone()))),
             (Some(_), _) => Err(Failure::usage(

@@ -1,14 +1,21 @@
 //! `attache run`: start, say where, serve, drain.
 
+mod ending;
 mod service_manager;
+mod signals;
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
+use self::ending::{AskedBy, Times, end};
 use self::service_manager::ServiceManager;
+use self::signals::{Hangups, Signals};
 use crate::app::App;
 use crate::cli::config_arg::{ConfigArg, load};
 use crate::cli::hidden::{hide, no_core_dumps};
-use crate::cli::output::{BOLD, Failure, counted, talk, tell};
+use crate::cli::output::{BOLD, Failure, counted, tell};
 use crate::cli::single::{Addresses, SingleArgs};
 use crate::listen::{Inherited, ListenAddress, ListeningAt};
 
@@ -23,7 +30,9 @@ It listens as a proxy (--forward) and as a base URL (--reverse); with --admin 12
 
 A changed file is read again at once, and also after SIGHUP or `attache reload`; a bad one leaves everything as it is.
 One that says where or how secrets are sent waits for one of these, or a restart, and says so.
-SIGTERM, Ctrl-C and `attache stop` let requests in progress finish; a second signal ends at once.")]
+SIGTERM, Ctrl-C and `attache stop` let requests in progress finish; a second signal ends at once, with 128 and its number.
+With limits.drain_delay a signal first only withdraws readiness (/readyz), and accepting goes on that long; a further one
+ends the delay.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
     config: ConfigArg,
@@ -38,6 +47,13 @@ pub(super) struct RunArgs {
     /// The status page, metrics and the admin API, with --upstream; without it there are none.
     #[arg(long, value_name = "ADDRESS", requires = "upstream")]
     admin: Option<String>,
+    /// `limits.drain_delay` where the file has none: how long to go on accepting after SIGTERM, such as 5s.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    default_drain_delay: Option<Duration>,
+    /// A unix socket at this path, for this user alone: what `--admin unix:PATH` of `attache reload`, `status` and `stop`
+    /// asks, whatever the file says of [admin]. It needs no token.
+    #[arg(long, value_name = "PATH")]
+    control_socket: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
@@ -50,40 +66,41 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let mut hangups = Hangups::listen()?;
     let (source, upstreams) = (config.source.clone(), config.upstreams.len());
-    let drain = config.limits.drain;
+    let times = Times::of(&config.limits, args.default_drain_delay);
     let inherited = Inherited::from_environment().map_err(Failure::failed)?;
-    let app = App::start_inheriting(config, inherited).map_err(Failure::failed)?;
+    let app = App::start_inheriting(config, inherited, args.control_socket).map_err(Failure::failed)?;
     let manager = ServiceManager::from_environment();
     announce(&source, upstreams, &app)?;
     if let Some(sentence) = app.crowded() {
         tracing::warn!(target: "attache::app", "{sentence}");
     }
-    ServiceManager::ready(&format!("serving {upstreams} upstreams"));
-    loop {
+    ServiceManager::ready(&format!("serving {}", counted(upstreams, "upstream")));
+    let mut reloads = app.reloads();
+    let asked_by = loop {
         tokio::select! {
-            () = signals.next() => break,
-            () = app.asked_to_stop() => break,
+            _ = signals.next() => break AskedBy::Signal,
+            () = app.asked_to_stop() => break AskedBy::Admin,
             () = hangups.next() => {
                 ServiceManager::reloading();
                 // The outcome is in the log, too. An end does not wait for a file that hangs.
                 tokio::select! {
-                    reload = app.reload() => ServiceManager::reloaded(reload.problems.first()),
-                    () = signals.next() => break,
-                    () = app.asked_to_stop() => break,
+                    reload = app.reload() => {
+                        reloads.mark_unchanged();
+                        ServiceManager::reloaded(&reload);
+                    }
+                    _ = signals.next() => break AskedBy::Signal,
+                    () = app.asked_to_stop() => break AskedBy::Admin,
                 }
+            }
+            // Asked for elsewhere, or by a changed file.
+            Ok(()) = reloads.changed() => {
+                let reload = reloads.borrow_and_update().clone();
+                reload.iter().for_each(ServiceManager::has_reloaded);
             }
             () = manager.sign_of_life(&app) => {}
         }
-    }
-    ServiceManager::stopping();
-    let limit = humantime::format_duration(drain);
-    talk(format_args!("draining: requests in progress may finish within {limit}; a signal ends at once"))?;
-    tokio::select! {
-        finished = app.shutdown_within(drain) => {
-            talk(format_args!("{}", if finished { "stopped" } else { "stopped; some requests were cut off" }))
-        }
-        () = signals.next() => talk(format_args!("stopped at once")),
-    }
+    };
+    end(app, asked_by, times, &mut signals, &manager).await
 }
 
 /// Which configuration was read, and every address it really listens on.
@@ -104,73 +121,4 @@ fn announce(source: &str, upstreams: usize, app: &App) -> Result<(), Failure> {
         )?;
     }
     Ok(())
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(Failure::failed)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(Failure::failed)?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// SIGHUP: read the configuration again.
-struct Hangups {
-    #[cfg(unix)]
-    signal: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Hangups {
-    fn listen() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { signal: signal(SignalKind::hangup()).map_err(Failure::failed)? })
-    }
-
-    async fn next(&mut self) {
-        self.signal.recv().await;
-    }
-}
-
-#[cfg(not(unix))]
-impl Hangups {
-    fn listen() -> Result<Self, Failure> {
-        Ok(Self {})
-    }
-
-    async fn next(&mut self) {
-        std::future::pending::<()>().await;
-    }
-}
-
-#[cfg(not(unix))]
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        Ok(Self {})
-    }
-
-    async fn next(&mut self) {
-        // An error means that no signal can come: then only the process's end ends it.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use crate::app::App;
+use crate::app::{App, Reload};
 
 /// Signs of life in the time that systemd allows between two.
 const SIGNS_PER_TIMEOUT: u32 = 3;
+
+/// What the end takes besides what is configured: the last traces, the last answers of the admin API.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Without a watchdog: a wait that is only there because the loop needs one.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
@@ -33,18 +36,19 @@ impl ServiceManager {
         tell(&Word::Reloading, "reading the configuration");
     }
 
-    /// A reload has ended: the first problem, if it was refused.
-    pub(super) fn reloaded(problem: Option<&String>) {
-        let status = match problem {
-            Some(problem) => format!("the configuration was not reloaded: {problem}"),
-            None => "serving; the configuration was reloaded".to_owned(),
-        };
-        tell(&Word::Ready, &status);
+    /// A reload has ended that [`ServiceManager::reloading`] began.
+    pub(super) fn reloaded(reload: &Reload) {
+        tell(&Word::Ready, &outcome(reload));
     }
 
-    /// The draining begins.
-    pub(super) fn stopping() {
-        tell(&Word::Stopping, "finishing requests in progress");
+    /// A reload has ended that somewhere else was asked for: there its outcome is waited for.
+    pub(super) fn has_reloaded(reload: &Reload) {
+        tell(&Word::Status, &outcome(reload));
+    }
+
+    /// A step of the end begins; with those behind it, it takes this long at most.
+    pub(super) fn stopping(status: &str, within: Duration) {
+        tell(&Word::Stopping(within.saturating_add(LAST_WORDS)), status);
     }
 
     /// Waits until a sign of life is due, and gives it if every thread answers. If one does not, systemd hears nothing and acts.
@@ -59,12 +63,32 @@ impl ServiceManager {
             }
         }
     }
+
+    /// Gives signs of life without end, while threads finish and stop one by one: the end has a limit of its own.
+    pub(super) async fn signs_of_life_while_stopping(&self) {
+        loop {
+            tokio::time::sleep(self.interval.unwrap_or(NEVER)).await;
+            if self.interval.is_some() {
+                tell(&Word::Alive, "");
+            }
+        }
+    }
+}
+
+fn outcome(reload: &Reload) -> String {
+    match reload.problems.first() {
+        Some(problem) => format!("the configuration was not reloaded: {problem}"),
+        None => "serving; the configuration was reloaded".to_owned(),
+    }
 }
 
 enum Word {
+    /// Nothing but how it is.
+    Status,
     Ready,
     Reloading,
-    Stopping,
+    /// And how long it may take, whatever `TimeoutStopSec=` says.
+    Stopping(Duration),
     Alive,
 }
 
@@ -74,10 +98,14 @@ fn tell(word: &Word, status: &str) {
     // One line: a line break would begin the next assignment.
     let status = status.replace(['\n', '\r'], " ");
     let mut states = match word {
+        Word::Status => Vec::new(),
         Word::Ready => vec![NotifyState::Ready],
         // Type=notify-reload takes a reload for ended only if it began after the signal, by this clock.
         Word::Reloading => [NotifyState::Reloading].into_iter().chain(NotifyState::monotonic_usec_now().ok()).collect(),
-        Word::Stopping => vec![NotifyState::Stopping],
+        Word::Stopping(within) => {
+            let within = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
+            vec![NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(within)]
+        }
         Word::Alive => vec![NotifyState::Watchdog],
     };
     if !status.is_empty() {

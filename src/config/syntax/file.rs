@@ -34,6 +34,8 @@ pub(crate) struct File<'a> {
     pub(crate) written: Written,
     /// False where nobody is going to use a secret: then it is no problem if one cannot be read.
     pub(crate) secrets_matter: bool,
+    /// True where it is enough that the service manager's unit will find its credentials.
+    pub(crate) for_unit: bool,
 }
 
 /// A problem and the byte where it stands.
@@ -51,6 +53,7 @@ impl<'a> File<'a> {
             substituted: RefCell::default(),
             written: Written::default(),
             secrets_matter,
+            for_unit: false,
         }
     }
 

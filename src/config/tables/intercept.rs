@@ -9,7 +9,7 @@ use crate::config::syntax::file::{File, environment};
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::tree::{Node, Table};
 use crate::config::syntax::value::Value;
-use crate::config::tables::secrets::pem;
+use crate::config::tables::secrets::{is_left_to_unit, pem};
 use crate::dial::OriginPattern;
 use crate::tls::{AuthoritySource, TlsError};
 
@@ -32,6 +32,10 @@ pub(crate) fn intercept(mut table: TableReader<'_>) -> Option<AuthoritySource> {
         }
     }
     let source = AuthoritySource { certificate: pem(&certificate)?, key: pem(&key)? };
+    if is_left_to_unit(&certificate, &source.certificate) {
+        return Some(source);
+    }
+    let key_matters = key_matters && !is_left_to_unit(&key, &source.key);
     // A command that serves has the file's programs run; of one that only looks into it nobody expects that of another user's file.
     if !key_matters && source.certificate.is_command() && access::is_anothers(certificate.file) {
         return certificate.wrong(

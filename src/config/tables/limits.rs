@@ -26,6 +26,7 @@ pub(crate) fn limits(mut table: TableReader<'_>) -> Limits {
         table.get("requests_per_second_per_caller").and_then(|value| value.integer(1..=u32::MAX));
     set(&mut limits.replay_memory, table.get("replay_memory").and_then(|value| value.size()));
     set(&mut limits.drain, table.get("drain").and_then(|value| value.duration_or_zero()));
+    limits.drain_delay = table.get("drain_delay").and_then(|value| value.duration_or_zero());
     table.finish();
     limits
 }
@@ -48,10 +49,13 @@ mod tests {
     #[test]
     fn limits_left_out_have_their_defaults() {
         assert_eq!(config(LISTENER).limits, Limits::default());
-        let limits =
-            config(&format!("{LISTENER}[limits]\nconnections = 7\nrequests_per_second = 5\ndrain = \"0s\"\n")).limits;
+        let limits = config(&format!(
+            "{LISTENER}[limits]\nconnections = 7\nrequests_per_second = 5\ndrain = \"0s\"\ndrain_delay = \"5s\"\n"
+        ))
+        .limits;
         assert_eq!((limits.connections, limits.requests_per_second), (7, Some(5)));
         assert!(limits.drain.is_zero());
+        assert_eq!(limits.drain_delay, Some(std::time::Duration::from_secs(5)));
     }
 
     #[test]

@@ -146,7 +146,17 @@ fn absence(value: &Value<'_>, source: &SecretSource) -> Option<String> {
     if source.is_command() || !value.file.secrets_matter {
         return None;
     }
-    let (_, shown) = shown_place(value, source);
+    let (at, shown) = shown_place(value, source);
+    if is_left_to_unit(value, source) {
+        let what = format!("`{}` names {}, which can only be read by the unit", value.path, innermost(&shown));
+        let name = place_name(&shown);
+        value.file.warning(
+            at,
+            what,
+            format!("have the unit load it: LoadCredential={name}:/etc/attache/{name}.secret"),
+        );
+        return None;
+    }
     if let SecretSource::Env(name) = innermost(source) {
         let shown = innermost(&shown);
         match (value.file.environment)(name) {
@@ -161,6 +171,11 @@ fn absence(value: &Value<'_>, source: &SecretSource) -> Option<String> {
     // The error names the place by what it really is.
     let (real, fit) = (place_name(source), place_name(&shown));
     source.read().err().map(|error| format!("cannot be used: {}", error.to_string().replace(&real, &fit)))
+}
+
+/// True of a systemd credential, where none are here and it is enough that the unit has them.
+pub(crate) fn is_left_to_unit(value: &Value<'_>, source: &SecretSource) -> bool {
+    value.file.for_unit && matches!(innermost(source), SecretSource::Credential(_)) && !SecretSource::is_in_unit()
 }
 
 /// Warns of a file that others may read, and of what stands around the secret, which is sent with it. Not of the latter in a PEM:

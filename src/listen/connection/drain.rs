@@ -15,7 +15,9 @@ use super::state::ConnectionState;
 /// One worker's connections. Asking whether to drain is reading a cell; nothing is registered anew with each request.
 #[derive(Debug)]
 pub(crate) struct Drain {
+    end_announced: Cell<bool>,
     draining: Cell<bool>,
+    announced: Notify,
     begun: Notify,
     room: Arc<Room>,
     connections: Arc<WorkerConnections>,
@@ -27,7 +29,9 @@ impl Drain {
     #[must_use]
     pub(crate) fn new(room: &Arc<Room>) -> Rc<Self> {
         Rc::new(Self {
+            end_announced: Cell::new(false),
             draining: Cell::new(false),
+            announced: Notify::new(),
             begun: Notify::new(),
             room: Arc::clone(room),
             connections: room.register(),
@@ -41,9 +45,18 @@ impl Drain {
         Self::new(&self.room)
     }
 
+    /// Has each connection end with its next answer, so that its caller goes elsewhere; accepting goes on.
+    pub(crate) fn announce_end(&self) {
+        self.end_announced.set(true);
+        self.announced.notify_waiters();
+        self.connections.wake_all();
+    }
+
     /// Tells accept loops and connections to finish.
     pub(crate) fn begin_drain(&self) {
+        self.end_announced.set(true);
         self.draining.set(true);
+        self.announced.notify_waiters();
         self.begun.notify_waiters();
         self.connections.wake_all();
     }
@@ -52,6 +65,12 @@ impl Drain {
     pub(crate) async fn drained(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// True from [`Drain::announce_end`] on.
+    #[must_use]
+    pub(crate) fn is_end_announced(&self) -> bool {
+        self.end_announced.get()
     }
 
     /// True once draining has begun.
@@ -64,6 +83,14 @@ impl Drain {
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.tasks.is_empty()
+    }
+
+    /// Ready from [`Drain::announce_end`] on.
+    pub(crate) async fn end_announced(&self) {
+        let announced = self.announced.notified();
+        if !self.end_announced.get() {
+            announced.await;
+        }
     }
 
     /// Ready once draining has begun.
@@ -102,6 +129,12 @@ impl DrainGuard {
     pub(super) fn must_finish(&self, cx: &Context<'_>) -> bool {
         self.register(cx);
         self.drain.draining.get()
+    }
+
+    /// True if the connection has to end with its next answer; its task is woken as for [`DrainGuard::must_finish`].
+    pub(super) fn must_take_leave(&self, cx: &Context<'_>) -> bool {
+        self.register(cx);
+        self.drain.is_end_announced()
     }
 
     /// True if the connection has to make room for another one: it is idle, and has been for longer than the others. To be

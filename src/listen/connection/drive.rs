@@ -25,6 +25,9 @@ pub(super) trait Served: Future<Output = Result<(), <Self as Served>::Error>> {
     /// Why it broke off.
     type Error: Display;
 
+    /// Answers what is asked on it next as the last thing; one on which nothing was asked so far goes on until then.
+    fn take_leave(self: Pin<&mut Self>) {}
+
     /// Takes nothing new, and ends when what has begun is finished.
     fn finish(self: Pin<&mut Self>);
 
@@ -48,6 +51,7 @@ pub(super) struct Driven<C> {
     guard: DrainGuard,
     deadline: Deadline,
     finishing: bool,
+    leaving: bool,
     /// Since when the worker drains.
     draining: Option<CoarseInstant>,
     /// When it has made room, whatever the caller says to that.
@@ -63,6 +67,7 @@ impl<C: Served + Unpin> Driven<C> {
             guard,
             deadline: Deadline::at(CoarseInstant::now()),
             finishing: false,
+            leaving: false,
             draining: None,
             leaves_by: None,
         }
@@ -84,6 +89,11 @@ impl<C: Served + Unpin> Driven<C> {
     }
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        if !self.leaving && self.guard.must_take_leave(cx) {
+            self.leaving = true;
+            self.state.note_last_answer();
+            Pin::new(&mut self.connection).take_leave();
+        }
         if self.draining.is_none() && self.guard.must_finish(cx) {
             self.draining = Some(CoarseInstant::now());
         }

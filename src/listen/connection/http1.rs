@@ -73,8 +73,9 @@ where
         async move {
             let answer = pin!(handler.handle(request, &caller));
             let mut answer = written_before(answer, &interims, in_progress.state(), title_case).await;
-            if let Some(switching) = switching {
-                switching.decided_by(&mut answer);
+            let switched = switching.is_some_and(|switching| switching.decided_by(&mut answer));
+            if !switched && in_progress.state().is_last_answer() {
+                answer.headers_mut().insert(CONNECTION, close());
             }
             Ok::<_, std::convert::Infallible>(answer.map(|body| InProgressBody { body, in_progress }))
         }
@@ -93,6 +94,11 @@ where
             connection.into_parts().map(|parts| (parts.io.into_inner().into_inner(), parts.read_buf))
         },
     }
+}
+
+/// What an answer says that is the last one on its connection.
+const fn close() -> HeaderValue {
+    HeaderValue::from_static("close")
 }
 
 /// hyper's connection, and how it is told to finish and taken apart.
@@ -141,16 +147,20 @@ impl Switching {
         asks.then(|| Self { connect, state: Arc::clone(state) })
     }
 
-    fn decided_by<B>(self, answer: &mut Response<B>) {
+    /// True if it happens.
+    fn decided_by<B>(self, answer: &mut Response<B>) -> bool {
         let status = answer.status();
         if status == StatusCode::SWITCHING_PROTOCOLS || (self.connect && status.is_success()) {
             self.state.set_switch(Switch::Yes);
-        } else if self.state.switch() == Switch::Overrun {
+            return true;
+        }
+        if self.state.switch() == Switch::Overrun {
             // What came behind the request was meant for another protocol, and passed by unread.
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            answer.headers_mut().insert(CONNECTION, close());
         } else {
             self.state.set_switch(Switch::No);
         }
+        false
     }
 }
 

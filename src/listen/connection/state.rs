@@ -32,6 +32,8 @@ pub(in crate::listen) struct ConnectionState {
     /// Interim answers that wait for their turn to be written.
     has_interim: AtomicBool,
     interim: Mutex<Vec<u8>>,
+    /// It ends with its next answer.
+    last_answer: AtomicBool,
     /// It is asked to make room for another connection.
     asked_to_go: AtomicBool,
     /// On HTTP/1: every message that has come is whole, and all that was written is out.
@@ -80,6 +82,7 @@ impl Default for ConnectionState {
             head_since: AtomicU64::new(0),
             has_interim: AtomicBool::new(false),
             interim: Mutex::default(),
+            last_answer: AtomicBool::new(false),
             asked_to_go: AtomicBool::new(false),
             at_rest: AtomicBool::new(false),
             bodies: AtomicU64::new(0),
@@ -195,6 +198,15 @@ impl ConnectionState {
     pub(in crate::listen) fn note_http2(&self) {
         self.http2.store(true, Ordering::Relaxed);
         self.set(IDLE);
+    }
+
+    /// From here on an answer is the last one on this connection, and says so.
+    pub(in crate::listen) fn note_last_answer(&self) {
+        self.last_answer.store(true, Ordering::Relaxed);
+    }
+
+    pub(in crate::listen) fn is_last_answer(&self) -> bool {
+        self.last_answer.load(Ordering::Relaxed)
     }
 
     /// While draining: HTTP/2 says goodbye in order (GOAWAY), and a request in progress is answered with

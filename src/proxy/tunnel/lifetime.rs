@@ -2,7 +2,7 @@
 //! password.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 
 use crate::listen::Serving;
@@ -33,10 +33,21 @@ where
     let serving = Serving { drain: Rc::clone(&drain), ..proxy.serving.clone() };
     // Boxed as a trait object: what is served here may hold a tunnel again.
     let mut served: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(serve(serving));
-    tokio::select! {
-        () = &mut served => return,
-        () = turned_away(proxy, source) => {}
-        () = proxy.serving.drain.draining() => {}
+    let outside = &proxy.serving.drain;
+    let turned_away = pin!(turned_away(proxy, source));
+    let ends = async {
+        tokio::select! {
+            () = turned_away => {}
+            () = outside.draining() => {}
+        }
+    };
+    let mut ends = pin!(ends);
+    loop {
+        tokio::select! {
+            () = &mut served => return,
+            () = &mut ends => break,
+            () = outside.end_announced(), if !drain.is_end_announced() => drain.announce_end(),
+        }
     }
     drain.begin_drain();
     served.await;

@@ -1,5 +1,6 @@
 //! The other ends of the wire: a running attache, scripted servers, and callers that write raw bytes.
 
+mod balancer;
 mod binary;
 mod caller;
 pub mod frames;
@@ -18,6 +19,7 @@ mod tls;
 mod wire;
 mod world;
 
+pub use balancer::{Balancer, Replica};
 pub use binary::{Finished, Folder, Running};
 pub use caller::{Answer, Caller, get, send};
 pub use frames::Frames;

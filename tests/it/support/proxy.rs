@@ -69,6 +69,11 @@ impl TestProxy {
         line.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
+    /// Sends callers elsewhere, as a signal does while there is a `drain_delay`.
+    pub fn announce_end(&self) {
+        self.app.announce_end();
+    }
+
     /// Drains and ends.
     pub async fn shutdown(self) {
         self.app.shutdown().await;

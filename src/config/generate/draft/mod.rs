@@ -103,6 +103,7 @@ impl Draft {
     /// Where the client's secret is; for Google, its key file.
     pub(crate) fn answer_secret(&mut self, place: &SecretPlace) {
         let (word, text) = match place {
+            SecretPlace::Credential(name) => ("credential", name.clone()),
             SecretPlace::Env(name) => ("env", name.clone()),
             SecretPlace::File(path) => ("file", path.display().to_string()),
         };

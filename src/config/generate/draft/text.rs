@@ -65,6 +65,11 @@ impl Places {
         let file = self.file.as_deref().map(|path| format!(" --config {}", in_shell(path)));
         let profile = self.profile.as_deref().map(|name| format!(" -p {name}"));
         let config = profile.or(file).unwrap_or_default();
+        if let Some(SecretPlace::Credential(name)) = &self.secret {
+            let secret = format!("(have the unit load the secret: LoadCredential={name}:/etc/attache/{name}.secret)");
+            let check = (format!("attache check{config}"), "is everything right?");
+            return [(secret, ""), check, ("systemctl restart attache".to_owned(), "")];
+        }
         let secret = match &self.secret {
             Some(SecretPlace::File(path)) if self.key_file => (key_file_step(&path.display().to_string()), ""),
             None if self.key_file => (key_file_step(KEY_FILE), ""),

@@ -68,6 +68,9 @@ pub(super) struct Connection<S, G, F> {
     waited: usize,
     put_off: u8,
     finishing: bool,
+    /// Goes away once something has been asked.
+    leaving: bool,
+    has_asked: bool,
 }
 
 enum Phase<S> {
@@ -114,6 +117,8 @@ where
         waited: 0,
         put_off: 0,
         finishing: false,
+        leaving: false,
+        has_asked: false,
     }
 }
 
@@ -190,6 +195,10 @@ where
         let Phase::Open(connection) = &mut self.phase else { return Poll::Pending };
         while let Some((request, respond)) = ready!(connection.poll_accept(cx)?) {
             self.streams.push(Box::pin((self.begin)(request, respond)));
+            self.has_asked = true;
+            if self.leaving {
+                connection.graceful_shutdown();
+            }
             // Uploads that the handler does not read must leave room for the others of this caller: a window for each stream, whether it is
             // a request or has become a tunnel. It is never made smaller, for what has been promised may be on its way.
             let streams = u32::try_from(self.state.in_progress()).unwrap_or(MAX_STREAMS);
@@ -221,6 +230,14 @@ where
     F: Future<Output = ()>,
 {
     type Error = h2::Error;
+
+    /// GOAWAY, though not before the first request: a caller that is sent away again and again without an answer gives up.
+    fn take_leave(mut self: Pin<&mut Self>) {
+        self.leaving = true;
+        if self.has_asked {
+            self.finish();
+        }
+    }
 
     /// GOAWAY: what has begun is finished (RFC 9113 section 6.8).
     fn finish(mut self: Pin<&mut Self>) {
