@@ -5,16 +5,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use http::{Request, Response};
 use http_body::Body;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::caller::CallerConnection;
-use super::connection::ConnectionFuture;
 use super::connection::serving::Serving;
 use super::incoming::Incoming;
 use super::unreadable::Unreadable;
+
+/// Serves a connection to its end.
+pub(crate) type ConnectionFuture = LocalBoxFuture<'static, ()>;
 
 /// Serves connections. One value serves all of a listener on one worker; what it decides is asked for each connection, so that a
 /// reload counts from the next one on.

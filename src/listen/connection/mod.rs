@@ -30,7 +30,7 @@ use self::serving::Serving;
 use self::state::ConnectionState;
 use super::bind::Accepted;
 use super::caller::CallerConnection;
-use super::handler::{ConnectionHandler, Handler};
+use super::handler::{ConnectionFuture, ConnectionHandler, Handler};
 use crate::timer;
 use crate::tls::server::names_in;
 
@@ -45,9 +45,6 @@ const HANDSHAKE: &[u8] = &[0x16, 0x03];
 /// A future has room for the largest of its states as long as it lives, and most connections are idle: so each state is boxed by
 /// itself, gives the next one, and goes.
 type Stage = LocalBoxFuture<'static, Option<ConnectionFuture>>;
-
-/// Serves a connection to its end.
-pub(crate) type ConnectionFuture = LocalBoxFuture<'static, ()>;
 
 async fn in_stages(first: Stage) {
     let next = first.await;
