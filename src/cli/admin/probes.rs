@@ -67,6 +67,7 @@ pub(in crate::cli) async fn wait(args: WaitArgs) -> Result<(), Failure> {
     let client = args.admin.client()?;
     let began = Instant::now();
     let deadline = began.checked_add(args.timeout);
+    let mut known: Option<Vec<String>> = None;
     loop {
         let asked = match deadline {
             // One answer that hangs is not longer than the whole wait.
@@ -76,11 +77,13 @@ pub(in crate::cli) async fn wait(args: WaitArgs) -> Result<(), Failure> {
         let reasons = match asked {
             Ok(Found::No(reasons)) => reasons,
             Ok(found) => return tell(&client, "ready", &found, args.json),
-            Err(_elapsed) => vec![format!("{} did not answer in time", client.shown())],
+            // What the answer before has said is more than that the last one came too late.
+            Err(_elapsed) => known.unwrap_or_else(|| vec![format!("{} did not answer in time", client.shown())]),
         };
         if deadline.is_some_and(|deadline| Instant::now() + POLL_INTERVAL >= deadline) {
             return tell(&client, "ready", &Found::No(reasons), args.json);
         }
+        known = Some(reasons);
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
