@@ -67,6 +67,8 @@ impl Admin {
             .route("/api/explain", get(endpoints::explain_request))
             .route("/api/credentials/{name}/refresh", post(endpoints::refresh))
             .route("/api/reload", post(endpoints::reload))
+            .route("/api/log", get(endpoints::log_filter))
+            .route("/api/log", post(endpoints::change_log))
             .fallback(endpoints::unknown)
             .method_not_allowed_fallback(endpoints::wrong_method)
             .with_state(Arc::clone(&shared))

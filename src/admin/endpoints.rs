@@ -8,20 +8,21 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, problem};
 use super::reloads::ReloadCause;
 use super::state::AdminState;
 use super::{exposition, status};
 use crate::proxy::explain;
+use crate::telemetry::log::{self, LogError, LogFilter};
 
 pub(super) async fn index() -> &'static str {
     concat!(
         "attache ",
         env!("CARGO_PKG_VERSION"),
-        "\n\nGET  /   the status page\nGET  /livez  /healthz  /startupz  /readyz  (?verbose)  /metrics\nGET  /api/status   /api/events   /api/requests   /api/history   /api/openapi.json\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
-         POST /api/credentials/NAME/refresh   POST /api/reload   POST /quitquitquit   (Content-Type: application/json)\n"
+        "\n\nGET  /   the status page\nGET  /livez  /healthz  /startupz  /readyz  (?verbose)  /metrics\nGET  /api/status   /api/events   /api/requests   /api/history   /api/log   /api/openapi.json\nGET  /api/explain?method=GET&url=http://HOST/PATH\n\
+         POST /api/credentials/NAME/refresh   POST /api/reload   POST /api/log   POST /quitquitquit   (Content-Type: application/json)\n"
     )
 }
 
@@ -156,4 +157,49 @@ pub(super) async fn reload(State(shared): AdminState) -> Response {
         return Json(outcome).into_response();
     }
     Problem::not_reloaded(outcome.problems).into_response()
+}
+
+/// What is logged, and what will be after the next reload.
+pub(super) async fn log_filter() -> Response {
+    log::current().map_or_else(|| foreign_log(&LogError::Foreign), |filter| Json(filter).into_response())
+}
+
+#[derive(Deserialize)]
+struct WantedLog {
+    filter: String,
+}
+
+/// The filter before, and the one in use from now on.
+#[derive(Serialize)]
+struct ChangedLog {
+    before: String,
+    #[serde(flatten)]
+    now: LogFilter,
+}
+
+/// Logs by another filter until the next reload.
+pub(super) async fn change_log(body: Bytes) -> Response {
+    let Ok(WantedLog { filter }) = serde_json::from_slice(&body) else {
+        return problem(
+            StatusCode::BAD_REQUEST,
+            "send {\"filter\": \"debug\"}: a level, or targets such as \"warn,attache::token=debug\"",
+        );
+    };
+    let changed = match log::change(&filter) {
+        Ok(before) => before,
+        Err(error @ LogError::Filter(_)) => return problem(StatusCode::BAD_REQUEST, error.to_string()),
+        Err(error) => return foreign_log(&error),
+    };
+    match log::current() {
+        Some(now) => {
+            // At warn: the readers of the log have to know why it is another one, whatever its filter.
+            tracing::warn!(target: "attache::telemetry", before = changed, filter = now.filter, "the log filter is changed until the next reload");
+            Json(ChangedLog { before: changed, now }).into_response()
+        }
+        None => foreign_log(&LogError::Foreign),
+    }
+}
+
+fn foreign_log(error: &LogError) -> Response {
+    problem(StatusCode::CONFLICT, error.to_string())
 }

@@ -16,6 +16,8 @@
 //! | `GET /api/history?upstream=&credential=` | samples of upstreams, and what happened to credentials' tokens |
 //! | `POST /quitquitquit` | has the program finish what is in progress, and end |
 //! | `POST /api/reload` | reads the configuration again; 422 if the old one stays |
+//! | `GET /api/log` | which filter the log has |
+//! | `POST /api/log` | another one until the next reload; 400 if it is none |
 //! | `GET /api/explain?method=&url=&listener=&caller=` | what would happen to a request |
 //! | `POST /api/credentials/NAME/refresh` | a new token now; 502 where there is none |
 //!

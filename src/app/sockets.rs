@@ -7,6 +7,7 @@ use crate::app::error::StartFailure;
 use crate::app::workers::Workers;
 use crate::config::{Config, ListenerConfig};
 use crate::listen::{self, Bound, Inherited, ListenAddress, ListeningAt, UnixPath};
+use crate::proxy::ListenerMode;
 
 /// The name under which the admin listener's address is given.
 pub(crate) const ADMIN: &str = "admin";
@@ -184,8 +185,14 @@ pub(super) fn listening_at(
     admin: Option<ListeningAt>,
 ) -> Vec<ListeningAt> {
     let listeners = config.listeners.iter().zip(addresses);
-    let listeners =
-        listeners.map(|(listener, (name, address))| ListeningAt { name, address, mode: listener.mode.name() });
+    let listeners = listeners.map(|(listener, (name, address))| {
+        let scheme = match &listener.mode {
+            ListenerMode::Socks5 { .. } => "socks5h",
+            _ if listener.tls.is_some() => "https",
+            _ => "http",
+        };
+        ListeningAt { name, address, mode: listener.mode.name(), scheme }
+    });
     listeners.chain(admin).collect()
 }
 

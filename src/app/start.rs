@@ -30,10 +30,11 @@ use crate::listen::{
 use crate::proxy::{Admission, ProxyShared, Refusals, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
 use crate::telemetry::{
-    AccessLog, AccessLogSettings, History, RecentRequests, RequestMetrics, TelemetrySettings, Traces, traces_are_wanted,
+    AccessLog, AccessLogSettings, History, RecentRequests, RequestMetrics, TelemetrySettings, TokenSpan, Traces,
+    traces_are_wanted,
 };
 use crate::tls::{MinVersion, client_config};
-use crate::token::TokenMetrics;
+use crate::token::{TokenMetrics, TokenRequestEnd};
 
 /// How long answers of the admin API may take at the very end.
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
@@ -183,7 +184,7 @@ impl BoundListeners {
 
     fn listening_at(&self, config: &Config) -> Vec<ListeningAt> {
         let admin = self.admin_address.clone();
-        let admin = admin.map(|address| ListeningAt { name: ADMIN.into(), address, mode: ADMIN });
+        let admin = admin.map(|address| ListeningAt { name: ADMIN.into(), address, mode: ADMIN, scheme: "http" });
         listening_at(config, self.addresses.clone(), admin)
     }
 }
@@ -200,26 +201,28 @@ struct Telemetry {
 
 impl Telemetry {
     fn start(config: &Config) -> Result<Self, StartFailure> {
-        let traces = start_traces(config.telemetry.otlp_endpoint.as_deref())?;
+        let (requests, cache) = (RequestMetrics::default(), CacheMetrics::default());
+        let traces = start_traces(config.telemetry.otlp_endpoint.as_deref(), &requests)?;
         let tokens = TokenMetrics::default();
         if let Some(traces) = traces.clone() {
-            tokens.observe(move |credential, took, outcome| traces.token_request(credential, took, outcome));
+            tokens.observe(move |&TokenRequestEnd { credential, took, outcome, server, status }| {
+                traces.token_request(&TokenSpan { credential, took, outcome, server, status });
+            });
         }
-        let (requests, cache) = (RequestMetrics::default(), CacheMetrics::default());
         let (recent, history) = (RecentRequests::default(), History::default());
         Ok(Self { requests, tokens, cache, recent, history, traces })
     }
 }
 
 /// On a thread of its own: the library's client may not be made on an asynchronous runtime.
-fn start_traces(endpoint: Option<&str>) -> Result<Option<Traces>, StartFailure> {
+fn start_traces(endpoint: Option<&str>, metrics: &RequestMetrics) -> Result<Option<Traces>, StartFailure> {
     if !traces_are_wanted(endpoint) {
         return Ok(None);
     }
     let tls = client_config(None, &[b"h2", b"http/1.1"], None, MinVersion::default());
     let tls = tls.map_err(|error| StartFailure::Traces(error.to_string()))?;
-    let endpoint = endpoint.map(str::to_owned);
-    let started = std::thread::spawn(move || Traces::start(endpoint.as_deref(), tls)).join();
+    let (endpoint, dropped) = (endpoint.map(str::to_owned), metrics.spans_dropped.clone());
+    let started = std::thread::spawn(move || Traces::start(endpoint.as_deref(), tls, &dropped)).join();
     match started {
         Ok(started) => started.map(Some).map_err(StartFailure::Traces),
         Err(_panic) => Err(StartFailure::Traces("their exporter cannot be set up".into())),
@@ -229,8 +232,8 @@ fn start_traces(endpoint: Option<&str>) -> Result<Option<Traces>, StartFailure> 
 fn proxy_shared(config: &Config, telemetry: &Telemetry) -> io::Result<ProxyShared> {
     let (limits, metrics) = (&config.limits, &telemetry.requests);
     let TelemetrySettings { access_log, server_timing, request_id, otlp_endpoint: _ } = config.telemetry.clone();
-    let AccessLogSettings { to, json, query } = access_log;
-    let start = |target| AccessLog::start(target, json, query, metrics.access_log_dropped.clone());
+    let AccessLogSettings { to, format, query } = access_log;
+    let start = |target| AccessLog::start(target, format, query, metrics.access_log_dropped.clone());
     let access_log = to.map(start).transpose()?;
     Ok(ProxyShared {
         via: ViaIdentity::default(),

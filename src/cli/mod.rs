@@ -23,14 +23,15 @@ mod token;
 mod trust;
 
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use clap::builder::PossibleValue;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry;
+use crate::telemetry::log::LogFormat;
 
-use self::admin::{actions, probes, status, stop, tail};
+use self::admin::{actions, log, probes, status, stop, tail};
 use self::output::Failure;
 
 /// An HTTP proxy that gives unmodified programs OAuth 2.0 access.
@@ -69,7 +70,7 @@ struct LogArgs {
     #[arg(long, global = true, env = "ATTACHE_LOG", value_name = "FILTER")]
     log: Option<String>,
     /// How log lines look, and whatever else goes to stderr.
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    #[arg(long, global = true, env = FORMAT_VARIABLE, value_name = "FORMAT", default_value = "text", value_parser = formats())]
     log_format: String,
 }
 
@@ -105,6 +106,8 @@ enum Command {
     Reload(actions::ReloadArgs),
     /// Have a running attache obtain a new token of one credential now.
     Refresh(actions::RefreshArgs),
+    /// Have a running attache log more, or less, until the next reload; without a filter, say what it logs.
+    Log(log::LogArgs),
     /// Have a running attache finish what is in progress and end, and wait for that.
     Stop(stop::StopArgs),
     /// Print the JSON schema of proxy.toml, for editors, or its reference page.
@@ -135,10 +138,14 @@ struct VersionArgs {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything can fail: what is said then is JSON, too.
+    if asks_for_json(std::env::args_os(), std::env::var_os(FORMAT_VARIABLE)) {
+        output::talk_json();
+    }
+    report_panics_without_payload();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() && asks_for_json(std::env::args_os()) => {
-            output::talk_json();
+        Err(error) if error.use_stderr() && output::talks_json() => {
             Failure::usage(error.render()).report();
             return ExitCode::from(2);
         }
@@ -153,11 +160,23 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// True if `--log-format json` is among arguments that otherwise cannot be read.
-fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
+/// Stands for `--log-format` where that is not given.
+const FORMAT_VARIABLE: &str = "ATTACHE_LOG_FORMAT";
+
+/// A variable that is empty is one that is not set.
+fn formats() -> [PossibleValue; 3] {
+    [PossibleValue::new("text"), PossibleValue::new("json"), PossibleValue::new("").hide(true)]
+}
+
+/// True if `--log-format json` is among arguments that have not been read, or may not be readable; else by the variable.
+fn asks_for_json(arguments: impl Iterator<Item = OsString>, variable: Option<OsString>) -> bool {
     let arguments: Vec<OsString> = arguments.take_while(|argument| argument != "--").collect();
-    let apart = arguments.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json");
-    apart || arguments.iter().any(|argument| argument == "--log-format=json")
+    let mut said = arguments.iter().enumerate().filter_map(|(at, argument)| {
+        let joined = argument.to_str().and_then(|argument| argument.strip_prefix("--log-format="));
+        let apart = || (argument == "--log-format").then(|| arguments.get(at + 1)?.to_str())?;
+        joined.or_else(apart)
+    });
+    said.next_back().map_or_else(|| variable.is_some_and(|format| format == "json"), |format| format == "json")
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
@@ -167,7 +186,6 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         _ => "off",
     };
     start_log(&cli.log, usual)?;
-    report_panics_without_payload();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(async {
         match cli.command {
@@ -190,6 +208,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Health(args) => probes::health(args).await,
             Command::Reload(args) => actions::reload(args).await,
             Command::Refresh(args) => actions::refresh(args).await,
+            Command::Log(args) => log::log(args).await,
             Command::Stop(args) => stop::stop(args).await,
             Command::Schema(args) => schema::schema(&args),
             Command::Completions(args) => completions::completions(&args, Cli::command()),
@@ -204,18 +223,20 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
 fn start_log(args: &LogArgs, usual: &str) -> Result<(), Failure> {
     let filter = args.log.as_deref().filter(|asked| !asked.trim().is_empty()).unwrap_or(usual);
     let format = if args.log_format == "json" { LogFormat::Json } else { LogFormat::Text };
-    if format == LogFormat::Json {
-        output::talk_json();
-    }
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    telemetry::init(filter, format, colour).map_err(Failure::usage)
+    let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    telemetry::log::init(filter, format, colour).map_err(Failure::usage)
 }
 
 /// The default hook prints the panic's message, which could quote anything. The place is enough to find it.
 fn report_panics_without_payload() {
+    const MESSAGE: &str = "an internal error was caught; please report it";
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(target: "attache", place, "an internal error was caught; please report it");
+        if tracing::enabled!(target: "attache", tracing::Level::ERROR) {
+            tracing::error!(target: "attache", place, "{MESSAGE}");
+        } else {
+            output::alarm(MESSAGE, &place);
+        }
     }));
 }
 
@@ -233,9 +254,17 @@ mod tests {
 
     #[test]
     fn json_is_asked_for_in_either_form_and_not_of_the_command_of_exec() {
-        let asks = |line: &str| asks_for_json(line.split(' ').map(Into::into));
-        assert!(asks("attache run --log-format json --x") && asks("attache --log-format=json run"));
-        assert!(!asks("attache run --log-format text json") && !asks("attache exec -- x --log-format json"));
+        let asks = |line: &str, variable: Option<&str>| {
+            asks_for_json(line.split(' ').map(Into::into), variable.map(OsString::from))
+        };
+        assert!(asks("attache run --log-format json --x", None) && asks("attache --log-format=json run", None));
+        assert!(
+            !asks("attache run --log-format text json", None) && !asks("attache exec -- x --log-format json", None)
+        );
+        let json = Some("json");
+        assert!(
+            asks("attache run", json) && !asks("attache run --log-format text", json) && !asks("attache run", None)
+        );
     }
 
     #[test]

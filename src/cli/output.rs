@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::config::{ConfigErrors, Problem};
+use crate::telemetry::log::journal;
 
 /// `EX_CONFIG` of sysexits.h.
 const CONFIG: u8 = 78;
@@ -52,7 +53,7 @@ impl Failure {
                 if talks_json() {
                     record(Level::Error, message, Map::new())
                 } else {
-                    talk(format_args!("{red}error:{red:#} {message}"))
+                    line(Level::Error, format_args!("{red}error:{red:#} {message}"))
                 }
             }
             Self::Told | Self::ConfigTold | Self::Ended(_) => Ok(()),
@@ -91,18 +92,47 @@ pub(super) enum Level {
     Error,
 }
 
-/// A line for people. Colours go only to a terminal.
-pub(super) fn talk(line: Arguments<'_>) -> Result<(), Failure> {
-    tell(line, &[])
+impl Level {
+    const fn of_log(self) -> tracing::Level {
+        match self {
+            Self::Info => tracing::Level::INFO,
+            Self::Warning => tracing::Level::WARN,
+            Self::Error => tracing::Level::ERROR,
+        }
+    }
 }
 
-/// A line for people, and in JSON with what is in it besides.
-pub(super) fn tell(line: Arguments<'_>, fields: &[(&str, Value)]) -> Result<(), Failure> {
+/// A line for people. Colours go only to a terminal.
+pub(super) fn talk(said: Arguments<'_>) -> Result<(), Failure> {
+    if talks_json() {
+        return record(Level::Info, &said.to_string(), Map::new());
+    }
+    line(Level::Info, said)
+}
+
+/// A line for people; in JSON a record with this message, and with what is in the line as fields.
+pub(super) fn tell(said: Arguments<'_>, message: &str, fields: &[(&str, Value)]) -> Result<(), Failure> {
     if !talks_json() {
-        return writeln!(anstream::stderr(), "{line}").map_err(Failure::failed);
+        return line(Level::Info, said);
     }
     let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    record(Level::Info, &line.to_string(), fields)
+    record(Level::Info, message, fields)
+}
+
+/// What went wrong where nothing else can tell it: the log has no place for it, or does not stand yet.
+pub(super) fn alarm(message: &str, place: &str) {
+    // Without stderr nobody can be told.
+    let _said = if talks_json() {
+        record(Level::Error, message, [("place".to_owned(), place.into())].into_iter().collect())
+    } else {
+        line(Level::Error, format_args!("error: {message} ({place})"))
+    };
+}
+
+fn line(level: Level, said: Arguments<'_>) -> Result<(), Failure> {
+    let said = format!("{said}\n");
+    let text = journal::for_stderr(said.as_bytes(), level.of_log());
+    anstream::stderr().write_all(&text).map_err(Failure::failed)
 }
 
 /// What is wrong with a configuration, or unwise about it: a line each, and in JSON an object each.
@@ -116,7 +146,7 @@ pub(super) fn problems(level: Level, source: &str, problems: &[Problem]) -> Resu
             let message = problem.to_string();
             record(level, &message, fields.as_object().cloned().unwrap_or_default())?;
         } else {
-            talk(format_args!("{warning}{line}"))?;
+            self::line(level, format_args!("{warning}{line}"))?;
         }
     }
     Ok(())
@@ -124,19 +154,16 @@ pub(super) fn problems(level: Level, source: &str, problems: &[Problem]) -> Resu
 
 /// As the log writes its lines.
 fn record(level: Level, message: &str, fields: Map<String, Value>) -> Result<(), Failure> {
-    let level = match level {
-        Level::Info => "INFO",
-        Level::Warning => "WARN",
-        Level::Error => "ERROR",
-    };
+    let level = level.of_log();
     let plain = anstream::adapter::strip_str(message).to_string();
     let mut document = Map::new();
     document.insert("timestamp".into(), humantime::format_rfc3339_micros(SystemTime::now()).to_string().into());
-    document.insert("level".into(), level.into());
+    document.insert("level".into(), level.as_str().into());
     document.insert("message".into(), plain.trim().into());
     document.extend(fields);
     document.insert("target".into(), "attache::cli".into());
-    writeln!(std::io::stderr(), "{}", Value::Object(document)).map_err(Failure::failed)
+    let text = format!("{}\n", Value::Object(document));
+    std::io::stderr().write_all(&journal::for_stderr(text.as_bytes(), level)).map_err(Failure::failed)
 }
 
 /// A question for people, which its answer follows on the same line.

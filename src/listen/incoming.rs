@@ -1,5 +1,6 @@
 //! A caller's request body as it comes in, in whichever version, and what else hangs on a request.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(crate) struct Incoming {
     kind: Kind,
     upgrade: Option<Upgrade>,
     interim: Option<Rc<Interims>>,
+    /// The bytes that have been read of it, where that is wanted.
+    count: Option<Rc<Cell<u64>>>,
 }
 
 enum Kind {
@@ -52,21 +55,26 @@ impl Incoming {
         request.map(|body| {
             let unread = (!body.is_end_stream()).then(|| UnreadBody::new(state));
             let kind = Kind::Http1 { body, _unread: unread };
-            Self { kind, upgrade: upgrade.map(Upgrade::of_http1), interim }
+            Self { kind, upgrade: upgrade.map(Upgrade::of_http1), interim, count: None }
         })
     }
 
     pub(super) fn of_http2(body: RequestBody, interim: Rc<Interims>) -> Self {
-        Self { kind: Kind::Http2(body), upgrade: None, interim: Some(interim) }
+        Self { kind: Kind::Http2(body), upgrade: None, interim: Some(interim), count: None }
     }
 
     pub(super) fn of_connect(upgrade: Upgrade) -> Self {
-        Self { kind: Kind::Connect, upgrade: Some(upgrade), interim: None }
+        Self { kind: Kind::Connect, upgrade: Some(upgrade), interim: None, count: None }
     }
 
     /// A body that no caller sends, for tests and fuzz targets.
     pub(crate) fn scripted(script: impl Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
-        Self { kind: Kind::Scripted(Box::pin(script)), upgrade: None, interim: None }
+        Self { kind: Kind::Scripted(Box::pin(script)), upgrade: None, interim: None, count: None }
+    }
+
+    /// Counts its bytes from now on, as they are read.
+    pub(crate) fn count(&mut self) -> Rc<Cell<u64>> {
+        Rc::clone(self.count.get_or_insert_default())
     }
 
     /// The caller's side of a switch of protocols or of a tunnel, if the request asked for one; once.
@@ -92,12 +100,16 @@ impl Body for Incoming {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.kind {
+        let polled = match &mut self.kind {
             Kind::Http1 { body, .. } => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Kind::Http2(body) => body.poll(cx),
             Kind::Connect => Poll::Ready(None),
             Kind::Scripted(script) => script.as_mut().poll_frame(cx),
+        };
+        if let (Some(count), Poll::Ready(Some(Ok(frame)))) = (&self.count, &polled) {
+            count.set(count.get() + frame.data_ref().map_or(0, |data| data.len() as u64));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

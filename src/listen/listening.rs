@@ -17,6 +17,19 @@ pub(crate) struct ListeningAt {
     pub(crate) address: ListenAddress,
     /// `forward`, `reverse`, …; `admin`.
     pub(crate) mode: &'static str,
+    /// How a program names what is spoken there: `http`, `https`, `socks5h`.
+    pub(crate) scheme: &'static str,
+}
+
+impl ListeningAt {
+    /// As programs are pointed at it: a URL, or `unix:` and the socket's path.
+    #[must_use]
+    pub(crate) fn url(&self) -> String {
+        match &self.address {
+            ListenAddress::Tcp(address) => format!("{}://{address}", self.scheme),
+            ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
 }
 
 impl Listening {

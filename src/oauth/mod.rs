@@ -62,6 +62,8 @@ pub(crate) struct OAuthSource {
     exchanging: Semaphore,
     /// The place in the list of secrets of the one that the server took last.
     working: AtomicUsize,
+    /// Host and port of the token endpoint, or of the issuer that names it.
+    asked: Option<(String, u16)>,
 }
 
 /// A token source for one caller's token: the subject of a token exchange (RFC 8693).
@@ -93,9 +95,10 @@ impl OAuthSource {
             (None, None) => Err("there is neither a token_endpoint nor an issuer".to_owned()),
         };
         let discovery = discovery.map_err(InvalidSettings)?;
+        let asked = settings.server.authority();
         let (nonces, reading) = (Nonces::default(), Arc::new(Semaphore::new(READING)));
         let (exchanging, working) = (Semaphore::new(EXCHANGES), AtomicUsize::new(0));
-        Ok(Self { settings, endpoint, discovery, dpop, nonces, reading, exchanging, working })
+        Ok(Self { settings, endpoint, discovery, dpop, nonces, reading, exchanging, working, asked })
     }
 
     /// The key that tokens are bound to.
@@ -266,6 +269,10 @@ impl TokenSource for OAuthSource {
     fn fetch(&self, _ask: Ask) -> Fetching<'_> {
         Box::pin(self.fetch_for(None))
     }
+
+    fn server(&self) -> Option<(&str, u16)> {
+        self.asked.as_ref().map(|(host, port)| (host.as_str(), *port))
+    }
 }
 
 impl SubjectSource {
@@ -302,6 +309,10 @@ impl SubjectSource {
 impl TokenSource for SubjectSource {
     fn fetch(&self, _ask: Ask) -> Fetching<'_> {
         Box::pin(self.exchange())
+    }
+
+    fn server(&self) -> Option<(&str, u16)> {
+        self.source.server()
     }
 }
 

@@ -86,8 +86,20 @@ impl Server {
     /// Host and port of the token endpoint, or of the issuer: never a path or query, which can hold a tenant's key.
     #[must_use]
     pub(crate) fn host(&self) -> String {
+        self.url().map_or_else(String::new, |url| host_and_port(&url))
+    }
+
+    /// The same apart, with the port that is usual where none is written.
+    #[must_use]
+    pub(crate) fn authority(&self) -> Option<(String, u16)> {
+        let url = self.url()?;
+        let host = url.host_str()?;
+        Some((host.trim_start_matches('[').trim_end_matches(']').to_owned(), url.port_or_known_default()?))
+    }
+
+    fn url(&self) -> Option<Url> {
         let issuer = || self.issuer.as_deref().and_then(|issuer| Url::parse(issuer).ok());
-        self.token_endpoint.clone().or_else(issuer).map_or_else(String::new, |url| host_and_port(&url))
+        self.token_endpoint.clone().or_else(issuer)
     }
 }
 

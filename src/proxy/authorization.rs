@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use super::admit::subject;
-use super::context::RequestContext;
+use super::context::{RequestContext, TraceIds};
 use super::error::ProxyError;
 use super::outcome::Outcome;
 use crate::credential::{Authorization, Credential};
@@ -36,7 +36,11 @@ pub(super) async fn obtain<'a>(
     let authorization = match credential.as_deref() {
         Some(credential) => match credential.ready() {
             Some(authorization) => Some(authorization),
-            None => Box::pin(wait_for_token(at, credential)).await?,
+            None => {
+                let obtained = Box::pin(wait_for_token(at, credential, ctx)).await;
+                ctx.note_waited(&credential.name);
+                obtained?
+            }
         },
         None => None,
     };
@@ -68,11 +72,15 @@ impl Authorized<'_> {
 }
 
 /// The token for a request that found none: from the token request in flight.
-async fn wait_for_token(at: &ListenerRoute, credential: &Credential) -> Result<Option<Authorization>, ProxyError> {
+async fn wait_for_token(
+    at: &ListenerRoute,
+    credential: &Credential,
+    ctx: &RequestContext,
+) -> Result<Option<Authorization>, ProxyError> {
     match credential.obtain().await {
         Ok(authorization) => Ok(Some(authorization)),
         Err(error) if at.route.settings.on_token_error == OnTokenError::Pass => {
-            log_without_token(at, &credential.name, &error);
+            log_without_token(at, &credential.name, &error, ctx.trace());
             Ok(None)
         }
         Err(error) => Err(ProxyError::token(&credential.name, &error)),
@@ -80,13 +88,14 @@ async fn wait_for_token(at: &ListenerRoute, credential: &Credential) -> Result<O
 }
 
 /// Loudly once for each back-off of the token requests.
-fn log_without_token(at: &ListenerRoute, credential: &str, error: &TokenError) {
+fn log_without_token(at: &ListenerRoute, credential: &str, error: &TokenError, trace: TraceIds<'_>) {
+    let TraceIds { trace_id, span_id } = trace;
     let upstream = at.route.name();
     let quiet = error.retry_after.unwrap_or(Duration::from_secs(1));
     if at.without_token.take_for((), quiet).is_some() {
-        tracing::warn!(target: "attache::proxy", upstream, credential, "requests go out without a token for now, as on_token_error says: {error}");
+        tracing::warn!(target: "attache::proxy", upstream, credential, trace_id, span_id, "requests go out without a token for now, as on_token_error says: {error}");
     } else {
-        tracing::debug!(target: "attache::proxy", upstream, credential, "a request goes out without a token: {error}");
+        tracing::debug!(target: "attache::proxy", upstream, credential, trace_id, span_id, "a request goes out without a token: {error}");
     }
 }
 

@@ -27,7 +27,6 @@ mod state;
 mod token_endpoint;
 mod tunnel;
 mod unreadable;
-mod watched;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -88,11 +87,11 @@ impl Proxy {
             let error = ProxyError::denied("this listener is no longer part of the configuration");
             return response::error_response(&error, &RequestId::random(), true);
         };
-        let (mut head, body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
         let mut ctx = RequestContext::new(began, head.version, &body);
         let readable = tunnel::switch::read_extended_connect(&mut head, &body);
         let request_id = if self.shared.request_id { Some(request_id::identify(&mut head)) } else { None };
-        ctx.note_head(&self.shared, listener, source, &mut head);
+        ctx.note_head(&self.shared, listener, source, (&mut head, &mut body));
         match self.steps(&mut ctx, (&runtime, listener), source, readable, &mut head, body).await {
             Ok(response) => response::respond(ctx, request_id, response),
             Err(error) => {

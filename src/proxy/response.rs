@@ -5,7 +5,7 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, PROXY_AUTHENTICA
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 
 use super::body::response::CallerBody;
-use super::context::RequestContext;
+use super::context::{RequestContext, TraceIds};
 use super::error::ProxyError;
 use super::outcome::Outcome;
 use super::request_id::{REQUEST_ID, RequestId};
@@ -78,15 +78,18 @@ pub(crate) fn note_error(
     let status = error.status().as_u16();
     let shown = at.map_or(&listener.refusals, |at| &at.refusals).take(status);
     let (listener, request_id, detail) = (&listener.name, request_id.text(), error.detail());
+    let TraceIds { trace_id, span_id } = ctx.trace();
     let is_denied = error.outcome() == Outcome::Denied;
     let word = if is_denied { "refused" } else { "failed" };
     match shown {
-        None => tracing::debug!(target: "attache::proxy", %listener, upstream, status, request_id, "{word}: {detail}"),
+        None => {
+            tracing::debug!(target: "attache::proxy", %listener, upstream, status, request_id, trace_id, span_id, "{word}: {detail}");
+        }
         Some(suppressed) if is_denied => {
-            tracing::info!(target: "attache::proxy", %listener, upstream, status, request_id, suppressed, "{word}: {detail}");
+            tracing::info!(target: "attache::proxy", %listener, upstream, status, request_id, trace_id, span_id, suppressed, "{word}: {detail}");
         }
         Some(suppressed) => {
-            tracing::warn!(target: "attache::proxy", %listener, upstream, status, request_id, suppressed, "{word}: {detail}");
+            tracing::warn!(target: "attache::proxy", %listener, upstream, status, request_id, trace_id, span_id, suppressed, "{word}: {detail}");
         }
     }
 }

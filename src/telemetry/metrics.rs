@@ -44,6 +44,8 @@ pub(crate) struct RequestMetrics {
     pub(crate) panics: Counter,
     /// Lines of the access log that could not be written in time.
     pub(crate) access_log_dropped: Counter,
+    /// Spans that the collector was not sent, or did not take.
+    pub(crate) spans_dropped: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -100,7 +102,7 @@ struct UpstreamLabel {
 
 impl RequestMetrics {
     /// Every family with its name, without the product's prefix, and what it counts.
-    pub(crate) fn families(&self) -> [Family; 14] {
+    pub(crate) fn families(&self) -> [Family; 15] {
         // From zero on, so that the first failure is an increase.
         for outcome in ["ok", "failed"] {
             drop(self.reloads.get(OutcomeLabel { outcome }));
@@ -142,6 +144,11 @@ impl RequestMetrics {
                 "access_log_dropped",
                 "Lines of the access log that were dropped",
                 Box::new(self.access_log_dropped.clone()),
+            ),
+            (
+                "spans_dropped",
+                "Spans of traces that were dropped: the collector is away, or too slow",
+                Box::new(self.spans_dropped.clone()),
             ),
             ("panics", "Panics caught in connections", Box::new(self.panics.clone())),
         ]

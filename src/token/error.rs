@@ -22,6 +22,8 @@ pub struct TokenError {
     pub about: Option<About>,
     /// Seconds by which the server's clock is ahead of this machine's, where its answer had a `Date`.
     pub clock_skew: Option<i64>,
+    /// The status of the server's answer, where there was one.
+    pub status: Option<u16>,
 }
 
 /// What about a token request did not suit.
@@ -100,6 +102,7 @@ impl TokenError {
             retry_after: None,
             about: None,
             clock_skew: None,
+            status: None,
         }
     }
 

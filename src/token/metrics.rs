@@ -10,8 +10,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Metric;
 
-use super::error::TokenError;
-
 /// For every credential:
 ///
 /// | metric | is |
@@ -34,10 +32,23 @@ struct Families {
     observer: OnceLock<Observer>,
 }
 
-/// Told of every token request that has ended: credential, how long it took, outcome.
+/// Told of every token request that has ended.
 struct Observer(Box<Told>);
 
-type Told = dyn Fn(&str, Duration, &'static str) + Send + Sync;
+type Told = dyn Fn(&TokenRequestEnd<'_>) + Send + Sync;
+
+/// One token request that has ended.
+#[derive(Debug)]
+pub(crate) struct TokenRequestEnd<'a> {
+    pub(crate) credential: &'a str,
+    pub(crate) took: Duration,
+    /// `success`, or the kind of failure.
+    pub(crate) outcome: &'static str,
+    /// Host and port of the server that was asked.
+    pub(crate) server: Option<(&'a str, u16)>,
+    /// Of the answer, if there was one.
+    pub(crate) status: Option<u16>,
+}
 
 impl std::fmt::Debug for Observer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -103,15 +114,15 @@ impl TokenMetrics {
     }
 
     /// Has `observer` called for every token request from now on; only the first observer counts.
-    pub(crate) fn observe(&self, observer: impl Fn(&str, Duration, &'static str) + Send + Sync + 'static) {
+    pub(crate) fn observe(&self, observer: impl Fn(&TokenRequestEnd<'_>) + Send + Sync + 'static) {
         let _others = self.0.observer.set(Observer(Box::new(observer)));
     }
 
     /// Counts one token request.
-    pub(super) fn record(&self, credential: &str, took: Duration, error: Option<&TokenError>) {
-        let outcome = error.map_or("success", |error| error.kind.as_str());
+    pub(super) fn record(&self, ended: &TokenRequestEnd<'_>) {
+        let TokenRequestEnd { credential, took, outcome, .. } = *ended;
         if let Some(Observer(observer)) = self.0.observer.get() {
-            observer(credential, took, outcome);
+            observer(ended);
         }
         self.0.requests.get_or_create(&RequestLabels { credential: credential.into(), outcome }).inc();
         self.0.duration.get_or_create(&CredentialLabel { credential: credential.into() }).observe(took.as_secs_f64());

@@ -36,6 +36,7 @@ pub(crate) use expiry::Expiry;
 pub(crate) use flight::{Flight, FlightResult, Flights};
 pub(crate) use journal::{TokenEvent, TokenEventKind};
 pub use metrics::TokenMetrics;
+pub(crate) use metrics::TokenRequestEnd;
 pub(crate) use requests::TokenRequests;
 pub use settings::RefreshSettings;
 pub(crate) use skew::{FAR_OFF, clock_skew, is_notable, skew_in_words};

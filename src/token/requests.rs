@@ -13,7 +13,7 @@ use super::control;
 use super::delay::whole_seconds;
 use super::error::{About, TokenError, TokenErrorKind};
 use super::expiry::Expiry;
-use super::metrics::TokenMetrics;
+use super::metrics::{TokenMetrics, TokenRequestEnd};
 use super::settings::RefreshSettings;
 use super::skew::{FAR_OFF, clock_skew, skew_in_words};
 use super::source::Ask;
@@ -114,7 +114,13 @@ impl TokenRequests {
             Err(TokenError::new(TokenErrorKind::Transient, "the token request ended in an internal error"))
         });
         let result = result.and_then(|fetched| self.judge(fetched));
-        self.metrics.record(&self.name, start.elapsed(), result.as_ref().err());
+        self.metrics.record(&TokenRequestEnd {
+            credential: &self.name,
+            took: start.elapsed(),
+            outcome: result.as_ref().map_or_else(|error| error.kind.as_str(), |_| "success"),
+            server: self.source.server(),
+            status: result.as_ref().map_or_else(|error| error.status, |fetched| fetched.detail.status),
+        });
         result.map_err(|mut error| {
             error.retry_after = error.retry_after.map(|asked| asked.clamp(MIN_RETRY_AFTER, MAX_RETRY_AFTER));
             error

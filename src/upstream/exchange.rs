@@ -4,6 +4,7 @@
 //! [`Pool::exchange`] is still a plain call, and what is awaited holds no request any more.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ pub(crate) struct Exchanged<B> {
     pub(crate) response: Response<ResponseBody<B>>,
     /// How long the request waited for a connection, where it had to.
     pub(crate) connecting: Option<Duration>,
+    /// Where the connection leads.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl<B> Pool<B>
@@ -123,6 +126,7 @@ where
 {
     let Answered { lease, response, upload } = answered;
     let silence = upstream.settings.timeouts.body;
+    let peer = lease.peer();
     let is_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let response = response.map(|answer| {
         if is_switched {
@@ -131,5 +135,5 @@ where
             ResponseBody::new(lease, answer, silence, upload)
         }
     });
-    Exchanged { response, connecting }
+    Exchanged { response, connecting, peer }
 }

@@ -20,6 +20,8 @@ pub(crate) struct OutboundHead<'a> {
     /// The fields that authorize the request: a token, and what may have to go along with it. Fields of these names that are
     /// in the head do not leave.
     pub(crate) authorization: [Option<OutboundField<'a>>; 2],
+    /// `traceparent`, where this sending is a part of a trace; the same holds for it.
+    pub(crate) trace: Option<OutboundField<'a>>,
     /// It leaves over a new connection.
     pub(crate) fresh: bool,
     /// Where interim answers go.
@@ -33,13 +35,17 @@ impl<'a> OutboundHead<'a> {
     /// A head that leaves as it is.
     #[must_use]
     pub(crate) const fn plain(head: &'a Parts) -> Self {
-        Self { head, path: None, authorization: [None, None], fresh: false, interim: None }
+        Self { head, path: None, authorization: [None, None], trace: None, fresh: false, interim: None }
     }
 
     /// True if a field of this name is put on.
     pub(super) fn replaces(&self, name: &HeaderName) -> bool {
-        let [first, second] = &self.authorization;
-        first.is_some_and(|(field, _)| field == name) || second.is_some_and(|(field, _)| field == name)
+        self.put_on().any(|(field, _)| field == name)
+    }
+
+    /// What is put on.
+    pub(super) fn put_on(&self) -> impl Iterator<Item = OutboundField<'a>> + use<'a> {
+        self.authorization.into_iter().chain([self.trace]).flatten()
     }
 }
 

@@ -24,7 +24,7 @@ mod trial;
 
 pub(crate) use error::{ExchangeError, ExchangeErrorKind, Resend};
 pub(crate) use exchange::Exchanged;
-pub(crate) use head::OutboundHead;
+pub(crate) use head::{OutboundField, OutboundHead};
 #[doc(hidden)]
 pub(crate) use http1::fuzzing;
 pub(crate) use live::Upstream;

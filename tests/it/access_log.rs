@@ -155,3 +155,109 @@ async fn a_host_forges_no_line() {
     assert!(written.contains("\"GET good\\x22\\x20200\\x20"), "{written}");
     assert_eq!(written.split('"').nth(2).and_then(|behind| behind.split(' ').nth(1)), Some("400"), "{written}");
 }
+
+/// A proxy with an access log of this format, in front of an API that wants a token; and the path of the log.
+async fn logging(
+    format: &str,
+    folder: &tempfile::TempDir,
+    more: &str,
+) -> (TestProxy, Scripted, TokenServer, std::path::PathBuf) {
+    let (tokens, api) = (TokenServer::start().await, Scripted::start(|_, _| Reply::ok("hello")).await);
+    let path = folder.path().join(format!("{format}.log"));
+    let proxy = TestProxy::start(&format!(
+        "{FORWARD}{more}[telemetry]\naccess_log = \"{}\"\naccess_log_format = \"{format}\"\n{}{}",
+        path.display(),
+        credential(&tokens),
+        upstream("api", &api.origin())
+    ));
+    (proxy, api, tokens, path)
+}
+
+const AGENT: &str =
+    "User-Agent: batch/1.0 (\"quoted\")\r\nReferer: https://me:sentinel-user@from.test/x?sentinel-query#sentinel\r\n";
+
+#[tokio::test]
+async fn combined_is_what_other_servers_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let (proxy, api, _tokens, path) = logging("combined", &folder, "").await;
+    let (host, address) = (api.address(), proxy.address("proxy"));
+    let request =
+        format!("POST http://{host}/a?sentinel-query HTTP/1.1\r\nHost: {host}\r\n{AGENT}Content-Length: 3\r\n\r\nabc");
+    assert_eq!(send(address, request).await.status, 200);
+    let mut tunnel = Caller::connect(address).await;
+    tunnel.write(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+    assert_eq!(tunnel.answer_head().await.status, 200);
+    drop(tunnel);
+    let lines = || -> Vec<String> { std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect() };
+    until("two lines", || async { lines().len() == 2 }).await;
+    let lines = lines();
+    let post = lines.iter().find(|line| line.contains("POST")).unwrap();
+    assert!(post.starts_with("127.0.0.1 - - ["), "{post}");
+    let behind = post.split_once("] ").unwrap().1;
+    let expected =
+        format!("\"POST http://{host}/a HTTP/1.1\" 200 5 \"https://from.test/x\" \"batch/1.0 (\\\"quoted\\\")\"");
+    assert_eq!(behind, expected);
+    assert!(
+        lines.iter().any(|line| line.contains(&format!("\"CONNECT {host} HTTP/1.1\" 200 - \"-\" \"-\""))),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn otel_has_the_names_of_the_conventions_and_json_as_much() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for format in ["otel", "json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (proxy, api, _tokens, path) = logging(format, &folder, "").await;
+        let (host, address) = (api.address(), proxy.address("proxy"));
+        let request = format!(
+            "POST http://{host}/a?sentinel-query HTTP/1.1\r\nHost: {host}\r\n{AGENT}Content-Length: 3\r\n\
+             traceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n\r\nabc"
+        );
+        assert_eq!(send(address, request).await.status, 200);
+        assert_eq!(send(address, "GET http://other.test/b HTTP/1.1\r\nHost: other.test\r\n\r\n").await.status, 403);
+        let lines = || -> Vec<serde_json::Value> {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("sentinel"), "{text}");
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        until("two lines", || async { lines().len() == 2 }).await;
+        let lines = lines();
+        let names: [&str; 8] = if format == "otel" {
+            [
+                "http.response.status_code",
+                "url.scheme",
+                "http.request.body.size",
+                "user_agent.original",
+                "attache.upstream_address",
+                "error.type",
+                "network.protocol.version",
+                "client.address",
+            ]
+        } else {
+            ["status", "scheme", "request_bytes", "user_agent", "upstream_address", "error", "protocol", "peer"]
+        };
+        let of = |status: u16| lines.iter().find(|line| line[names[0]] == status).unwrap();
+        let fine = of(200);
+        assert_eq!((&fine[names[1]], &fine[names[2]]), (&"http".into(), &3.into()), "{fine}");
+        assert_eq!(fine[names[3]], "batch/1.0 (\"quoted\")");
+        assert_eq!(fine[names[4]], api.address().to_string());
+        assert!(fine[names[5]].is_null() && fine["span_id"].is_null(), "{fine}");
+        assert_eq!(fine["trace_id"], TRACE, "the caller's, where attache sends no traces");
+        let (version, client) =
+            if format == "otel" { ("1.1", "127.0.0.1") } else { ("HTTP/1.1", fine["peer"].as_str().unwrap()) };
+        assert_eq!((&fine[names[6]], &fine[names[7]]), (&version.into(), &client.into()));
+        let denied = of(403);
+        assert_eq!(denied[names[5]], "http_request_denied", "{denied}");
+        assert!(denied[names[4]].is_null() && denied["trace_id"].is_null(), "{denied}");
+        if format == "otel" {
+            assert_eq!((&fine["server.address"], &fine["url.path"]), (&"127.0.0.1".into(), &"/a".into()));
+            assert_eq!(fine["server.port"], api.address().port());
+            assert!(fine["timestamp"].as_str().unwrap().ends_with('Z') && denied.get("error.type").is_some());
+        }
+        for name in ["duration_ms", "attache.duration_ms"] {
+            let Some(took) = fine[name].as_f64() else { continue };
+            assert!(took.to_string().len() <= 12, "microseconds are enough: {took}");
+        }
+    }
+}

@@ -54,7 +54,7 @@ async fn sigterm_lets_a_request_in_progress_finish() {
 
 /// Every line of stderr, which has to be an object with what a line of the log has.
 #[track_caller]
-fn records(stderr: &str) -> Vec<serde_json::Value> {
+pub(crate) fn records(stderr: &str) -> Vec<serde_json::Value> {
     let read = |line: &str| {
         let record: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         for member in ["timestamp", "level", "message", "target"] {

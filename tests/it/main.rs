@@ -64,6 +64,8 @@ mod library;
 mod limits;
 mod listener_tls;
 mod local_ca;
+#[cfg(unix)]
+mod log;
 mod metrics;
 mod mistakes;
 

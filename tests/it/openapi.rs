@@ -136,6 +136,7 @@ async fn every_answer_is_as_described() {
         ("/api/history", 200, "/api/history"),
         ("/api/history?credential=key", 200, "/api/history"),
         ("/api/history?upstream=%ff", 200, "/api/history"),
+        ("/api/log", 409, "/api/log"),
     ] {
         let answer = world.ask("GET", target, "").await;
         assert_eq!(answer.status, status, "{target}: {}", answer.text());
@@ -154,6 +155,8 @@ async fn every_answer_is_as_described() {
         ("/api/credentials/key/refresh", "", 415, refresh),
         ("/api/reload", json, 422, "/api/reload"),
         ("/api/reload", "Content-Type: text/plain\r\n", 415, "/api/reload"),
+        ("/api/log", "", 415, "/api/log"),
+        ("/api/log", json, 400, "/api/log"),
         ("/quitquitquit", "Content-Type: text/plain\r\n", 415, "/quitquitquit"),
         ("/quitquitquit", json, 200, "/quitquitquit"),
     ] {
@@ -226,6 +229,7 @@ async fn nothing_that_is_sent_makes_it_fail() {
         "//",
         "/../etc/passwd",
         "/api/status/",
+        "/api/log",
         "/api/%73tatus",
         "*",
         "http://localhost/api/status",

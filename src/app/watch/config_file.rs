@@ -23,6 +23,7 @@ use crate::app::watch::waiting::waiting;
 use crate::app::workers::Workers;
 use crate::config::{Config, ConfigErrors, ConfigFile, Problem};
 use crate::listen::Listening;
+use crate::telemetry::{self, RequestMetrics};
 
 /// How often the file is looked at. Its content is what counts: editors and Kubernetes replace files and folders in ways that
 /// no watch on a path sees, and reading one small file costs next to nothing.
@@ -41,7 +42,7 @@ pub(crate) struct Reloader {
     pub(crate) workers: Workers,
     pub(crate) listening: Listening,
     pub(crate) reloads: Arc<Reloads>,
-    pub(crate) metrics: crate::telemetry::RequestMetrics,
+    pub(crate) metrics: RequestMetrics,
 }
 
 impl Reloader {
@@ -73,6 +74,7 @@ impl Reloader {
     async fn reload(&mut self, cause: ReloadCause, readers: &Readers) -> Reload {
         let reload = match self.replace(cause, readers).await {
             Ok(changes) => {
+                telemetry::log::restore();
                 tracing::info!(target: "attache::app", ?cause, "configuration reloaded: {}", summary(&changes));
                 Reload::done(cause, changes)
             }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
 use http::Method;
 
@@ -92,6 +93,19 @@ impl AdminClient {
     /// `POST path`, which may take this long.
     pub(super) async fn post(&self, path: &str, limit: Duration) -> Result<Answered, String> {
         self.ask(Method::POST, path, limit).await
+    }
+
+    /// The same with a document.
+    pub(super) async fn post_json(
+        &self,
+        path: &str,
+        document: &serde_json::Value,
+        limit: Duration,
+    ) -> Result<Answered, String> {
+        let body = Bytes::from(document.to_string());
+        let asked =
+            async { Session::open(&self.place, self.token.as_ref()).await?.send(Method::POST, path, body).await };
+        self.in_time(limit, asked).await
     }
 
     async fn ask(&self, method: Method, path: &str, limit: Duration) -> Result<Answered, String> {

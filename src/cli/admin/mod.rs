@@ -4,6 +4,7 @@ pub(super) mod actions;
 mod answered;
 mod attention;
 mod client;
+pub(super) mod log;
 mod place;
 pub(super) mod probes;
 mod session;

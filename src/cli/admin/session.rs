@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,7 +19,7 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// An open connection. It moves nothing by itself, and ends when it is dropped.
 pub(super) struct Session {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     /// `None` once it has ended.
     connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>,
     host: String,
@@ -55,6 +55,11 @@ impl Session {
 
     /// One question and its answer. An error is the end of the connection.
     pub(super) async fn ask(&mut self, method: Method, path: &str) -> Result<Answered, String> {
+        self.send(method, path, Bytes::new()).await
+    }
+
+    /// The same with a body, which is JSON.
+    pub(super) async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Answered, String> {
         let mut request = Request::builder().method(&method).uri(path).header(header::HOST, &self.host);
         if method == Method::POST {
             request = request.header(header::CONTENT_TYPE, "application/json");
@@ -62,7 +67,7 @@ impl Session {
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
+        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
         let sender = &mut self.sender;
         let exchange = async move {
             sender.ready().await.map_err(|error| told(&error))?;

@@ -17,7 +17,7 @@ use crate::cli::config_arg::{ConfigArg, load};
 use crate::cli::hidden::{hide, no_core_dumps};
 use crate::cli::output::{BOLD, Failure, counted, tell};
 use crate::cli::single::{Addresses, SingleArgs};
-use crate::listen::{Inherited, ListenAddress, ListeningAt};
+use crate::listen::{Inherited, ListeningAt};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -108,16 +108,15 @@ fn announce(source: &str, upstreams: usize, app: &App) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     tell(
         format_args!("attache {version} with {source} ({})", counted(upstreams, "upstream")),
+        "started",
         &[("version", version.into()), ("configuration", source.into()), ("upstreams", upstreams.into())],
     )?;
-    for ListeningAt { name, address, mode } in app.listening() {
-        let shown = match address {
-            ListenAddress::Tcp(address) => format!("http://{address}"),
-            ListenAddress::Unix(path) => format!("unix:{}", path.display()),
-        };
+    for at in app.listening() {
+        let (url, ListeningAt { name, mode, .. }) = (at.url(), &at);
         tell(
-            format_args!("  {mode:<8} {BOLD}{shown}{BOLD:#}  ({name})"),
-            &[("listener", name.as_str().into()), ("mode", mode.into()), ("address", shown.as_str().into())],
+            format_args!("  {mode:<8} {BOLD}{url}{BOLD:#}  ({name})"),
+            "listening",
+            &[("listener", name.as_str().into()), ("mode", (*mode).into()), ("address", url.as_str().into())],
         )?;
     }
     Ok(())

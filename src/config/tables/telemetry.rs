@@ -2,7 +2,14 @@
 
 use crate::config::syntax::reader::{TableReader, set};
 use crate::config::syntax::value::Value;
-use crate::telemetry::{AccessLogTarget, TelemetrySettings};
+use crate::telemetry::{AccessLogFormat, AccessLogTarget, TelemetrySettings};
+
+const FORMATS: [(&str, AccessLogFormat); 4] = [
+    ("text", AccessLogFormat::Text),
+    ("json", AccessLogFormat::Json),
+    ("combined", AccessLogFormat::Combined),
+    ("otel", AccessLogFormat::Otel),
+];
 
 /// Reads `[telemetry]`.
 pub(crate) fn telemetry(mut table: TableReader<'_>) -> TelemetrySettings {
@@ -18,8 +25,8 @@ pub(crate) fn telemetry(mut table: TableReader<'_>) -> TelemetrySettings {
                 .wrong("is neither a word nor a path", "write \"stdout\", \"off\" or a path such as \"access.log\""),
         };
     }
-    let json = table.get("access_log_format").and_then(|value| value.choice(&[("text", false), ("json", true)], &[]));
-    settings.access_log.json = json.unwrap_or(false);
+    let format = table.get("access_log_format").and_then(|value| value.choice(&FORMATS, &[]));
+    set(&mut settings.access_log.format, format);
     set(&mut settings.access_log.query, table.get("access_log_query").and_then(|value| value.boolean()));
     set(&mut settings.server_timing, table.get("server_timing").and_then(|value| value.boolean()));
     set(&mut settings.request_id, table.get("request_id").and_then(|value| value.boolean()));

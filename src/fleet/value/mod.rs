@@ -91,7 +91,7 @@ impl TokenValue {
             expires_at: at_epoch(read.x)?,
             scope: read.s,
             missing_scope: read.ms,
-            detail: FetchDetail { proven_by: read.p, members: read.m },
+            detail: FetchDetail { proven_by: read.p, members: read.m, status: None },
             by: read.by,
         };
         if value.left(stored, wall).is_zero() {
@@ -164,17 +164,24 @@ impl FailureValue {
         let written = match &self.why {
             NoToken::NotShared => none,
             // By how much its clock differs from the server's says nothing of another machine's.
-            NoToken::Failed(TokenError { kind, code, message, remedy, retry_after, about, clock_skew: _ }) => {
-                WrittenFailure {
-                    k: kind.as_str(),
-                    c: code.as_deref(),
-                    m: Some(message),
-                    r: remedy.as_deref(),
-                    ra: retry_after.map(millis),
-                    ab: about.map(written_about),
-                    ..none
-                }
-            }
+            NoToken::Failed(TokenError {
+                kind,
+                code,
+                message,
+                remedy,
+                retry_after,
+                about,
+                clock_skew: _,
+                status: _,
+            }) => WrittenFailure {
+                k: kind.as_str(),
+                c: code.as_deref(),
+                m: Some(message),
+                r: remedy.as_deref(),
+                ra: retry_after.map(millis),
+                ab: about.map(written_about),
+                ..none
+            },
         };
         seal::seal(keys, Kind::Failure, tag, fence, write(&written)?)
     }
@@ -297,6 +304,7 @@ impl ReadFailure {
             retry_after: self.ra.map(Duration::from_millis),
             about,
             clock_skew: None,
+            status: None,
         })
     }
 }

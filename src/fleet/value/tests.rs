@@ -27,7 +27,11 @@ fn token() -> TokenValue {
         expires_at: wall(3600),
         scope: Some("read write".into()),
         missing_scope: vec!["admin".into()],
-        detail: FetchDetail { proven_by: Some("second".into()), members: vec![("tenant".into(), "t \"1\"".into())] },
+        detail: FetchDetail {
+            proven_by: Some("second".into()),
+            members: vec![("tenant".into(), "t \"1\"".into())],
+            status: None,
+        },
         by: "orders-7f6d-x2".into(),
     }
 }

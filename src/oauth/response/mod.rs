@@ -40,7 +40,8 @@ pub(crate) fn parse(
         Some(members) if answer.status.is_success() => granted(answer, members, redactor, settings),
         members => Err(refusal::refused(answer, members.as_ref(), redactor)),
     };
-    read.map_err(|error| clock::with_skew(error, answer, settings))
+    let status = Some(answer.status.as_u16());
+    read.map_err(|error| TokenError { status, ..clock::with_skew(error, answer, settings) })
 }
 
 fn granted(
@@ -90,7 +91,8 @@ fn granted(
     // refresh_token is not looked at: this grant should have none (RFC 6749 section 4.4.3), and asking anew is as good.
     let server_date = clock::server_date(answer);
     let members = settings.members.iter().filter_map(|name| member(&members, name, access_token.expose(), redactor));
-    let detail = FetchDetail { proven_by: None, members: members.collect() };
+    let detail =
+        FetchDetail { members: members.collect(), status: Some(answer.status.as_u16()), ..FetchDetail::default() };
     let token = FetchedToken::bearer(access_token, expires, answer.requested_at);
     Ok(FetchedToken { token_type, scope, missing_scope, server_date, detail, ..token })
 }

@@ -87,14 +87,14 @@ async fn exchange(
 ) -> Result<UpstreamResponse, ExchangeError> {
     let outbound = OutboundHead { interim: request.interim.as_ref(), ..outbound };
     let (body, limit) = body.trimmed(request.nominated).limited(proxy.shared.admission.body_bytes)?;
-    let attempt = ctx.begin_attempt(request.head, upstream);
+    let attempt = ctx.begin_attempt(request.head, upstream, origin);
+    let outbound = OutboundHead { trace: attempt.as_ref().and_then(|attempt| attempt.traceparent()), ..outbound };
     let exchanged = proxy.pool.exchange(upstream, origin, outbound, body).await;
     if let Some(attempt) = attempt {
-        let answered = exchanged.as_ref().map(|exchanged| (exchanged.response.status().as_u16(), exchanged.connecting));
-        ctx.end_attempt(attempt, answered.map_err(ToString::to_string));
+        ctx.end_attempt(attempt, exchanged.as_ref());
     }
-    let Exchanged { response, connecting } = limit.judge(exchanged)?;
-    ctx.note_connecting(connecting);
+    let Exchanged { response, connecting, peer } = limit.judge(exchanged)?;
+    ctx.note_connection(connecting, peer);
     Ok(response)
 }
 

@@ -15,7 +15,7 @@ use super::trailers::{Settled, settled};
 use super::unauthorized::{count, warrant};
 use crate::credential::{Authorization, Credential};
 use crate::proxy::body::request::RequestBody;
-use crate::proxy::context::RequestContext;
+use crate::proxy::context::{RequestContext, TraceIds};
 use crate::proxy::outcome::UnauthorizedOutcome as Outcome;
 use crate::proxy::routing::destination::ResolvedRoute;
 use crate::proxy::state::Proxy;
@@ -48,10 +48,10 @@ pub(super) async fn after_refusal(
         return Ok(settled(proxy, route, &sent, refused, answer));
     }
     // The first answer is kept until there is a token: without one, it is what the caller gets.
-    let (authorization, decided, body) = match another_try(route, &sent, &refused).await {
+    let (authorization, decided, body) = match another_try(ctx, route, &sent, &refused).await {
         Ok(another) => another,
         Err(outcome) => {
-            count(&proxy.shared, &route.at, sent.authorization.generation(), outcome);
+            count(&proxy.shared, &route.at, sent.authorization.generation(), outcome, ctx.trace());
             ctx.note_unauthorized(outcome);
             return Ok((refused, None));
         }
@@ -85,12 +85,13 @@ async fn with_nonce(
 
 /// What the request is sent again with, and what that was decided on (`None` if a newer token was there); or why it is not.
 async fn another_try(
+    ctx: &RequestContext,
     route: &ResolvedRoute,
     sent: &Sent<'_>,
     refused: &UpstreamResponse,
 ) -> Result<(Authorization, Option<Decision>, RequestBody), Outcome> {
     may_renew(route, sent, refused)?;
-    let (authorization, decided) = another_token(route, sent).await?;
+    let (authorization, decided) = another_token(ctx, route, sent).await?;
     let body = sent.request.body.replay().ok_or(Outcome::BodyTooLarge)?;
     Ok((authorization, decided, body))
 }
@@ -113,11 +114,20 @@ fn may_renew(route: &ResolvedRoute, sent: &Sent<'_>, refused: &UpstreamResponse)
     if route.at.route.settings.retry.enabled { Ok(()) } else { Err(Outcome::Disabled) }
 }
 
-async fn another_token(route: &ResolvedRoute, sent: &Sent<'_>) -> Result<(Authorization, Option<Decision>), Outcome> {
+async fn another_token(
+    ctx: &RequestContext,
+    route: &ResolvedRoute,
+    sent: &Sent<'_>,
+) -> Result<(Authorization, Option<Decision>), Outcome> {
     let (renewals, place) = (renewals(&route.at, sent.credential), request_path(route, sent.request.head));
     let mut decided = None;
     let warrant = |standing: RefusedToken| warrant(renewals, place, standing, &mut decided);
-    match sent.credential.renew(&sent.authorization, warrant).await {
+    let renewed = sent.credential.renew(&sent.authorization, warrant).await;
+    if matches!(decided, Some(Decision::Renew(_))) {
+        ctx.note_waited(&sent.credential.name);
+    }
+    let TraceIds { trace_id, span_id } = ctx.trace();
+    match renewed {
         Ok(Some(newer)) if newer.says_the_same(&sent.authorization) => {
             // The server has no other token than the one that was refused.
             renewals.sent_again(decided, Answer::Refused, newer.generation(), place, Instant::now());
@@ -137,10 +147,10 @@ async fn another_token(route: &ResolvedRoute, sent: &Sent<'_>) -> Result<(Author
             let (upstream, kind) = (route.at.route.name(), error.kind.as_str());
             match route.at.unauthorized.take(NOT_REPLACED) {
                 Some(suppressed) => {
-                    tracing::warn!(target: "attache::proxy", upstream, kind, suppressed, "refused token not replaced: {error}");
+                    tracing::warn!(target: "attache::proxy", upstream, kind, trace_id, span_id, suppressed, "refused token not replaced: {error}");
                 }
                 None => {
-                    tracing::debug!(target: "attache::proxy", upstream, kind, "refused token not replaced: {error}");
+                    tracing::debug!(target: "attache::proxy", upstream, kind, trace_id, span_id, "refused token not replaced: {error}");
                 }
             }
             Err(if error.kind == TokenErrorKind::Held { Outcome::FreshToken } else { Outcome::TokenError })
@@ -169,7 +179,7 @@ async fn send_again(
     }
     let accepted = response.is_ok() && answer != Answer::Refused;
     let outcome = if accepted { Outcome::RetriedOk } else { Outcome::RetriedFailed };
-    count(&proxy.shared, &route.at, sent.authorization.generation(), outcome);
+    count(&proxy.shared, &route.at, sent.authorization.generation(), outcome, ctx.trace());
     ctx.note_unauthorized(outcome);
     Ok(settled(proxy, route, sent, response?, answer))
 }

@@ -10,6 +10,7 @@ use super::sent_request::{Sent, UpstreamResponse, renewals, request_path};
 use super::unauthorized::{count, warrant};
 use crate::credential::{Authorization, Credential};
 use crate::proxy::body::response::OnTrailers;
+use crate::proxy::context::TraceIds;
 use crate::proxy::outcome::UnauthorizedOutcome;
 use crate::proxy::routing::destination::ResolvedRoute;
 use crate::proxy::state::{Proxy, ProxyShared};
@@ -92,6 +93,12 @@ impl TrailerWatch {
             let warrant = |standing| warrant(renewals, place, standing, &mut decided);
             self.credential.renew_for_later(&self.authorization, warrant);
         }
-        count(&self.shared, &self.at, self.authorization.generation(), UnauthorizedOutcome::InTrailers);
+        count(
+            &self.shared,
+            &self.at,
+            self.authorization.generation(),
+            UnauthorizedOutcome::InTrailers,
+            TraceIds::default(),
+        );
     }
 }

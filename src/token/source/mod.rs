@@ -20,6 +20,11 @@ pub trait TokenSource: Send + Sync + 'static {
     /// Comes by a token, by one token request at most. Has its own deadline; never waits for ever.
     fn fetch(&self, ask: Ask) -> Fetching<'_>;
 
+    /// Host and port of the server that is asked, where there is one.
+    fn server(&self) -> Option<(&str, u16)> {
+        None
+    }
+
     /// An upstream has taken a token that was obtained because of a 401.
     fn accepted(&self, _token: &Shared) {}
 }
@@ -81,6 +86,8 @@ pub struct FetchDetail {
     pub proven_by: Option<String>,
     /// Text members of the answer that were asked for, by name.
     pub members: Vec<(String, String)>,
+    /// The status of the answer.
+    pub status: Option<u16>,
 }
 
 /// `token_type`, in any case (RFC 6749 section 7.1).

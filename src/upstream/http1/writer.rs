@@ -239,7 +239,7 @@ where
 /// Request line and fields (RFC 9112 sections 3 and 5), always 1.1, whatever the caller spoke (RFC 9110 section 2.5).
 /// Everything here is of a type that has been checked: no value can hold a line break.
 fn write_head(fields: &mut Fields<'_>, outbound: OutboundHead<'_>, host: &HeaderValue, frame: BodyFrame) {
-    let OutboundHead { head, path, authorization, .. } = outbound;
+    let OutboundHead { head, path, .. } = outbound;
     let target = path.or_else(|| head.uri.path_and_query()).map_or("/", http::uri::PathAndQuery::as_str);
     let out = &mut *fields.out;
     out.reserve(512);
@@ -265,7 +265,7 @@ fn write_head(fields: &mut Fields<'_>, outbound: OutboundHead<'_>, host: &Header
         has_te |= *name == TE;
         fields.write(name.as_str(), value.as_bytes());
     }
-    for (name, value) in authorization.into_iter().flatten() {
+    for (name, value) in outbound.put_on() {
         fields.write(name.as_str(), value.as_bytes());
     }
     if has_te {

@@ -49,7 +49,7 @@ impl Connection {
         slot: ConnectionSlot,
         ended: impl FnOnce(&Rc<Streams>, Option<Http2Fault>) + 'static,
     ) -> Result<Self, ExchangeError> {
-        let streams = Rc::new(Streams::new(Some(slot)));
+        let streams = Rc::new(Streams::new(Some(slot), stream.get_ref().peer_addr()));
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
             .initial_max_send_streams(INITIAL_STREAMS)

@@ -30,7 +30,7 @@ pub(in crate::upstream) fn request<B: Body>(
     }
     *request.headers_mut() = head.head.headers.clone();
     request.headers_mut().remove(HOST);
-    for (name, value) in head.authorization.into_iter().flatten() {
+    for (name, value) in head.put_on() {
         request.headers_mut().insert(name.clone(), value.clone());
     }
     // Some servers want to know it beforehand, also that there will be nothing (RFC 9110 section 8.6).

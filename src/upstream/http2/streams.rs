@@ -1,6 +1,7 @@
 //! What is known of one HTTP/2 connection: its streams, and whether a request may rely on it.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -40,12 +41,14 @@ pub(in crate::upstream) struct Streams {
     uploads_wait: Cell<Option<CoarseInstant>>,
     /// No stream can begin on it any more.
     ended: Cell<bool>,
+    /// Where the connection leads.
+    peer: Option<SocketAddr>,
     slot: Cell<Option<ConnectionSlot>>,
     idle_slot: Cell<Option<IdleSlot>>,
 }
 
 impl Streams {
-    pub(super) fn new(slot: Option<ConnectionSlot>) -> Self {
+    pub(super) fn new(slot: Option<ConnectionSlot>, peer: Option<SocketAddr>) -> Self {
         Self {
             open: Cell::new(0),
             room: Cell::new(0),
@@ -56,9 +59,14 @@ impl Streams {
             timed_out: Cell::new(false),
             uploads_wait: Cell::new(None),
             ended: Cell::new(false),
+            peer,
             slot: Cell::new(slot),
             idle_slot: Cell::new(None),
         }
+    }
+
+    pub(in crate::upstream) const fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// The server allows so many streams.
@@ -175,7 +183,7 @@ mod tests {
 
     /// A connection that nobody counts, with room for two.
     fn streams() -> Streams {
-        let streams = Streams::new(None);
+        let streams = Streams::new(None, None);
         streams.room.set(2);
         streams
     }

@@ -1,5 +1,6 @@
 //! What a request does with its connection, and what it tells the others that use it.
 
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,6 +16,14 @@ impl<B> Lease<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin + 'static,
 {
+    /// Where the connection leads: to the upstream, or to the parent proxy on the way there.
+    pub(in crate::upstream) fn peer(&self) -> Option<SocketAddr> {
+        match &self.connection {
+            Connection::Http1(connection) => connection.peer,
+            Connection::Http2(_, guard) => guard.streams.peer(),
+        }
+    }
+
     /// True if others use the connection too.
     pub(in crate::upstream) const fn is_shared(&self) -> bool {
         matches!(self.connection, Connection::Http2(..))

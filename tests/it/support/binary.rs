@@ -125,7 +125,7 @@ impl Running {
     pub async fn address(&self, listener: &str) -> SocketAddr {
         let said = || self.stderr().lines().find_map(|line| listening(line, listener));
         let url = until_some(said, || format!("it does not listen: {}", self.stderr())).await;
-        url.strip_prefix("http://").unwrap().parse().unwrap()
+        url.split_once("://").unwrap().1.parse().unwrap()
     }
 
     /// Its number among processes.

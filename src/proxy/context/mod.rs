@@ -3,24 +3,34 @@
 //!
 //! What only logs, traces and the page want is in a box that is made where one of them wants it.
 
-use std::time::{Duration, Instant, SystemTime};
+mod record;
+mod watched;
 
-use http::header::HOST;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use http_body::Body as _;
 
-use super::error::ProxyError;
+use self::record::record;
+use self::watched::Watched;
+use super::error::{ProxyError, ProxyErrorKind};
 use super::outcome::{Outcome, UnauthorizedOutcome};
 use super::request_id::RequestId;
 use super::source::RequestSource;
 use super::state::ProxyShared;
-use super::watched::{Attempt, Tried, Watched};
+use crate::dial::Origin;
 use crate::listen::Incoming;
 use crate::route::Route;
 use crate::runtime::ListenerRuntime;
-use crate::telemetry::{AccessLog, AccessRecord, Durations, RequestSpan, RouteMetrics, UNMATCHED};
-use crate::upstream::Upstream;
+use crate::telemetry::{
+    AccessLog, AccessRecord, Attempt as Span, AttemptEnd, AttemptTarget, Durations, RequestSpan, RouteMetrics, millis,
+    trace_id_of,
+};
+use crate::upstream::{ExchangeError, Exchanged, OutboundField, Upstream};
 
 #[derive(Debug)]
 pub(crate) struct RequestContext {
@@ -49,6 +59,23 @@ struct Details {
     generation: Option<u64>,
     connecting: Option<Duration>,
     unauthorized: Option<UnauthorizedOutcome>,
+    /// Bytes of the request's body.
+    request_bytes: Option<Rc<Cell<u64>>>,
+}
+
+/// One try at an upstream that is under way.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    began: Instant,
+    /// `None` where there are no traces.
+    span: Option<Span>,
+}
+
+impl Attempt {
+    /// The field by which the upstream goes on with the trace.
+    pub(crate) fn traceparent(&self) -> Option<OutboundField<'_>> {
+        self.span.as_ref()?.traceparent()
+    }
 }
 
 impl RequestContext {
@@ -67,15 +94,20 @@ impl RequestContext {
         shared: &ProxyShared,
         listener: &ListenerRuntime,
         source: RequestSource<'_>,
-        head: &mut Parts,
+        (head, body): (&mut Parts, &mut Incoming),
     ) {
         let watched = shared.recent.is_watched().then(|| Watched::new(shared.recent.clone(), &head.headers));
         let is_recorded = shared.access_log.is_some() || shared.traces.is_some() || watched.is_some();
         if !is_recorded && !shared.server_timing {
             return;
         }
+        let mut record = if is_recorded { record(listener, source, head) } else { AccessRecord::default() };
         let span = shared.traces.as_ref().map(|traces| traces.request(&head.method, &mut head.headers));
-        let record = if is_recorded { record(listener, source, head) } else { AccessRecord::default() };
+        match &span {
+            Some(span) => (record.trace_id, record.span_id) = both(span.ids()),
+            None if is_recorded => record.trace_id = trace_id_of(&head.headers),
+            None => {}
+        }
         let wants_query = shared.access_log.as_ref().is_some_and(AccessLog::wants_query);
         self.details = Some(Box::new(Details {
             log: shared.access_log.clone(),
@@ -89,7 +121,24 @@ impl RequestContext {
             generation: None,
             connecting: None,
             unauthorized: None,
+            request_bytes: (is_recorded && !body.is_end_stream()).then(|| body.count()),
         }));
+    }
+
+    /// The trace that the request is a part of, and attache's span in it, as far as they are known: for lines of the log.
+    pub(crate) fn trace(&self) -> TraceIds<'_> {
+        let record = self.details.as_ref().map(|details| &details.record);
+        TraceIds {
+            trace_id: record.and_then(|record| record.trace_id.as_deref()),
+            span_id: record.and_then(|record| record.span_id.as_deref()),
+        }
+    }
+
+    /// The request has waited for a token request of this credential.
+    pub(crate) fn note_waited(&self, credential: &str) {
+        if let Some(span) = self.details.as_ref().and_then(|details| details.span.as_ref()) {
+            span.waited_for_token(credential);
+        }
     }
 
     pub(crate) fn note_caller(&mut self, name: Option<&str>) {
@@ -122,29 +171,45 @@ impl RequestContext {
     }
 
     /// Begins one try at the upstream; `None` where nobody wants to know of it.
-    pub(super) fn begin_attempt(&self, head: &Parts, upstream: &Upstream) -> Option<Box<Attempt>> {
+    pub(super) fn begin_attempt(&self, head: &Parts, upstream: &Upstream, origin: &Origin) -> Option<Box<Attempt>> {
         let details = self.details.as_ref()?;
         if details.span.is_none() && details.watched.is_none() {
             return None;
         }
-        let span = details.span.as_ref().map(|span| span.attempt(&upstream.settings.name, &head.method));
+        let target = || AttemptTarget {
+            upstream: &upstream.settings.name,
+            method: head.method.as_str(),
+            host: origin.host.bare(),
+            port: origin.port,
+            url: format!("{origin}{}", head.uri.path()),
+        };
+        let span = details.span.as_ref().map(|span| span.attempt(target()));
         Some(Box::new(Attempt { began: Instant::now(), span }))
     }
 
-    pub(super) fn end_attempt(&mut self, attempt: Box<Attempt>, tried: Tried) {
+    pub(super) fn end_attempt<B>(&mut self, attempt: Box<Attempt>, tried: Result<&Exchanged<B>, &ExchangeError>) {
         let Attempt { began, span } = *attempt;
         if let Some(watched) = self.details.as_mut().and_then(|details| details.watched.as_mut()) {
-            watched.note_try(self.began, began, &tried);
+            let tried = tried.map(|exchanged| (exchanged.response.status().as_u16(), exchanged.connecting));
+            watched.note_try(self.began, began, tried.map_err(ToString::to_string));
         }
-        if let Some(span) = span {
-            span.end(tried.map(|(status, _)| status));
-        }
+        let Some(span) = span else { return };
+        span.end(match tried {
+            Ok(exchanged) => {
+                AttemptEnd::Answered { status: exchanged.response.status().as_u16(), peer: exchanged.peer }
+            }
+            Err(error) => AttemptEnd::Failed {
+                error: ProxyErrorKind::Upstream(error.kind).row().proxy_status,
+                why: error.to_string().into(),
+            },
+        });
     }
 
-    /// How long the try waited for a connection, where it had to.
-    pub(crate) fn note_connecting(&mut self, connecting: Option<Duration>) {
+    /// How long the try waited for a connection, where it had to, and where that leads.
+    pub(crate) fn note_connection(&mut self, connecting: Option<Duration>, peer: Option<SocketAddr>) {
         if let Some(details) = &mut self.details {
             details.connecting = connecting;
+            details.record.upstream_address = peer;
         }
     }
 
@@ -171,7 +236,6 @@ impl RequestContext {
     /// The head of a configured upstream's answer is there. What `Server-Timing` says of it, where that is wanted.
     pub(crate) fn note_upstream(&mut self, route: &Route, outcome: Outcome) -> Option<HeaderValue> {
         let details = self.details.as_mut()?;
-        let millis = |part: Duration| part.as_secs_f64() * 1e3;
         let (token, upstream) = (millis(details.token), millis(details.since.elapsed()));
         let credential = route.credential.as_ref().filter(|_| outcome == Outcome::Injected);
         let record = &mut details.record;
@@ -202,6 +266,7 @@ impl RequestContext {
     pub(crate) fn note_error(&mut self, error: &ProxyError, request_id: &RequestId) {
         let Some(details) = &mut self.details else { return };
         let record = &mut details.record;
+        record.error = Some(error.kind.row().proxy_status.into());
         (record.status, record.outcome) = (error.status().as_u16(), error.outcome().label().into());
         request_id.text().clone_into(&mut record.request_id);
         if let Some(at) = &error.route {
@@ -242,7 +307,8 @@ impl Drop for RequestContext {
 
 impl Details {
     fn finish(mut self: Box<Self>, took: Duration) {
-        self.record.duration_ms = took.as_secs_f64() * 1e3;
+        self.record.duration_ms = millis(took);
+        self.record.request_bytes = self.request_bytes.as_ref().map_or(0, |count| count.get());
         if let Some(span) = &self.span {
             span.finish(&self.record);
         }
@@ -258,21 +324,13 @@ impl Details {
     }
 }
 
-fn record(listener: &ListenerRuntime, source: RequestSource<'_>, head: &Parts) -> AccessRecord {
-    // What stands before an @ may be a password.
-    let bare = |text: &str| text.rsplit('@').next().unwrap_or_default().to_owned();
-    let host = head.uri.authority().map(|authority| bare(authority.as_str()));
-    let host = host.or_else(|| Some(bare(head.headers.get(HOST)?.to_str().ok()?)));
-    AccessRecord {
-        time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-        request_id: RequestId::from_head(head).text().to_owned(),
-        peer: source.connection.peer.to_string(),
-        listener: listener.name.clone(),
-        upstream: UNMATCHED.to_owned(),
-        method: head.method.to_string(),
-        host: host.unwrap_or_default(),
-        path: if head.method == Method::CONNECT { String::new() } else { head.uri.path().to_owned() },
-        outcome: Outcome::Passed.label().into(),
-        ..AccessRecord::default()
-    }
+/// As fields of a line of the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TraceIds<'a> {
+    pub(crate) trace_id: Option<&'a str>,
+    pub(crate) span_id: Option<&'a str>,
+}
+
+fn both((trace, span): (String, String)) -> (Option<String>, Option<String>) {
+    (Some(trace), Some(span))
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderName};
 
-use super::request_id::REQUEST_ID;
-use crate::telemetry::{AccessRecord, Attempt as Span, RecentRequest, RecentRequests, Try};
+use crate::proxy::request_id::REQUEST_ID;
+use crate::telemetry::{AccessRecord, RecentRequest, RecentRequests, Try, millis};
 
 /// How many fields of a request are told, and how much of a name, a value, and the target.
 const MAX_FIELDS: usize = 64;
@@ -51,14 +51,6 @@ pub(super) struct Watched {
     fields: Vec<(String, String)>,
 }
 
-/// One try that is under way.
-#[derive(Debug)]
-pub(super) struct Attempt {
-    pub(super) began: Instant,
-    /// `None` where there are no traces.
-    pub(super) span: Option<Span>,
-}
-
 /// How a try ended: the status, with the wait for a connection if there was one; or why there is no answer.
 pub(super) type Tried = Result<(u16, Option<Duration>), String>;
 
@@ -77,23 +69,23 @@ impl Watched {
     }
 
     /// `request_began` is when its head was there.
-    pub(super) fn note_try(&mut self, request_began: Instant, began: Instant, tried: &Tried) {
+    pub(super) fn note_try(&mut self, request_began: Instant, began: Instant, tried: Tried) {
         if self.tries.len() == MAX_TRIES {
             return;
         }
-        let millis = |part: Duration| part.as_secs_f64() * 1e3;
         self.tries.push(Try {
             began_ms: millis(began - request_began),
             took_ms: millis(began.elapsed()),
             connect_ms: tried.as_ref().ok().and_then(|(_, connecting)| *connecting).map(millis),
             status: tried.as_ref().ok().map(|(status, _)| *status),
-            failure: tried.as_ref().err().cloned(),
+            failure: tried.err(),
         });
     }
 
     pub(super) fn finish(self, mut record: AccessRecord) {
         record.path = cut(&record.path, MAX_TARGET_CHARS);
         record.host = cut(&record.host, MAX_TARGET_CHARS);
+        record.user_agent = record.user_agent.map(|agent| cut(&agent, MAX_VALUE_CHARS));
         let Self { ring, reason, tries, fields } = self;
         ring.keep(RecentRequest { id: 0, record, reason, tries, fields });
     }
