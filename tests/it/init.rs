@@ -114,6 +114,14 @@ async fn the_next_steps_name_the_file_that_was_written() {
     let finished = folder.run(&["init", "--config", "other.toml"]).await;
     assert!(finished.stderr.contains("\n  attache check --live --config other.toml "), "{finished:?}");
     assert!(folder.read("other.toml").contains("\n#   attache run --config other.toml\n"));
+    let finished = folder.run(&["init", "--config", "of-the-orders.toml"]).await;
+    // To be copied as a line, whatever its length.
+    let check =
+        "  attache check --live --config of-the-orders.toml      # is everything right, and is there a token?\n";
+    assert!(
+        finished.stderr.contains(check) && folder.read("of-the-orders.toml").contains(&format!("# {check}")),
+        "{finished:?}"
+    );
     let folder = Folder::new().env("ATTACHE_CONFIG", "mine.toml");
     let finished = folder.run(&["init"]).await;
     assert!(finished.stderr.contains("\n  attache run\n"), "{finished:?}");

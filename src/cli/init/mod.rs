@@ -15,7 +15,7 @@ use self::interview::interview;
 use self::told::Told;
 use crate::cli::config_arg::ConfigArg;
 use crate::cli::output::{Failure, talk};
-use crate::config::{Draft, PROVIDERS, Provider};
+use crate::config::{Draft, PROVIDERS, Provider, step_line};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -70,7 +70,7 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Failure> {
     let next = if examples { "Change the values in it that are marked with <--, then:" } else { "Now:" };
     talk(format_args!("{} is written. {next}", path.display()))?;
     for (command, about) in draft.steps() {
-        talk(format_args!("{}", format!("  {command:<36} {about}").trim_end()))?;
+        talk(format_args!("  {}", step_line(&command, about)))?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use toml_edit::{Decor, DocumentMut, InlineTable, Item, Key, Value};
 use self::edit::{append, insert_at, key_width, shown, table, table_mut, take_line};
 use self::follow::{Origin, origin_after};
 pub(crate) use self::question::{Enter, Question};
-pub(crate) use self::text::KEY_FILE;
+pub(crate) use self::text::{KEY_FILE, step_line};
 use self::text::{NAME, Places};
 use crate::config::cli_args::SecretPlace;
 use crate::config::generate::starter::starter;

@@ -81,6 +81,15 @@ impl Places {
     }
 }
 
+/// A step and what it is for, which is no part of the command.
+pub(crate) fn step_line(command: &str, about: &str) -> String {
+    match (command.chars().count(), about) {
+        (_, "") => command.to_owned(),
+        (..=36, about) => format!("{command:<36} {about}"),
+        (_, about) => format!("{command}      # {about}"),
+    }
+}
+
 fn key_file_step(path: &str) -> String {
     format!("(put the key file of the service account at {path})")
 }
@@ -136,8 +145,7 @@ fn with_steps(comment: &str, steps: &[(String, &'static str); 3]) -> String {
     for line in comment.split_inclusive('\n') {
         let of_step = STEPS.iter().find(|(begin, _)| line.starts_with(begin));
         match of_step.and_then(|(_, place)| steps.get(*place)) {
-            Some((command, "")) => lines.extend(["#   ", command, "\n"]),
-            Some((command, about)) => lines.extend(["#   ", &format!("{command:<36} {about}"), "\n"]),
+            Some((command, about)) => lines.extend(["#   ", &step_line(command, about), "\n"]),
             None => lines.push_str(line),
         }
     }
