@@ -1,8 +1,9 @@
-//! `attache completions`: what a shell needs to complete commands and flags.
+//! `attache completions`: what a shell needs to complete commands, flags and names of the configuration.
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 
+use super::completed_names::with_names;
 use super::output::{Failure, text};
 
 #[derive(Debug, Args)]
@@ -19,12 +20,19 @@ pub(super) struct CompletionsArgs {
 }
 
 /// Prints the script: it is meant for a file.
-pub(super) fn completions(args: &CompletionsArgs, commands: Command) -> Result<(), Failure> {
+pub(super) fn completions(args: &CompletionsArgs, commands: &Command) -> Result<(), Failure> {
     text(&script(args.shell, commands))
 }
 
-pub(super) fn script(shell: Shell, mut commands: Command) -> Vec<u8> {
+pub(super) fn script(shell: Shell, commands: &Command) -> Vec<u8> {
+    let mut commands = listed(commands);
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut commands, "attache", &mut script);
-    script
+    with_names(shell, &String::from_utf8_lossy(&script), &commands).into_bytes()
+}
+
+/// Without what `--help` does not list: the generators would offer it.
+fn listed(commands: &Command) -> Command {
+    let listed = Command::new("attache").version(env!("CARGO_PKG_VERSION")).args(commands.get_arguments().cloned());
+    listed.subcommands(commands.get_subcommands().filter(|command| !command.is_hide_set()).cloned())
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod ca;
 mod check;
+mod completed_names;
 mod completions;
 mod config_arg;
 mod demo;
@@ -15,6 +16,7 @@ mod init;
 mod isolated;
 mod man;
 mod man_sections;
+mod names;
 mod output;
 mod run;
 mod schema;
@@ -112,12 +114,15 @@ enum Command {
     Stop(stop::StopArgs),
     /// Print the JSON schema of proxy.toml, for editors, or its reference page.
     Schema(schema::SchemaArgs),
-    /// Print a script that completes commands and flags in a shell.
+    /// Print a script that completes commands, flags and names in a shell.
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one for each command.
     Man(man::ManArgs),
     /// Print the version.
     Version(VersionArgs),
+    /// What a configuration calls its parts, for completions.
+    #[command(hide = true)]
+    Names(names::NamesArgs),
     /// What `exec --isolate` starts in the network of its command.
     #[cfg(target_os = "linux")]
     #[command(name = isolated::INSIDE, hide = true)]
@@ -211,7 +216,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Log(args) => log::log(args).await,
             Command::Stop(args) => stop::stop(args).await,
             Command::Schema(args) => schema::schema(&args),
-            Command::Completions(args) => completions::completions(&args, Cli::command()),
+            Command::Completions(args) => completions::completions(&args, &Cli::command()),
+            Command::Names(args) => names::names(&args),
             Command::Man(args) => man::man(&args, Cli::command()),
             Command::Version(args) => version(&args),
         }?;
@@ -280,10 +286,10 @@ mod tests {
             let name = format!("attache-{}.1", command.get_name());
             assert!(names.contains(&name.as_str()), "{name}: {names:?}");
         }
-        assert!(names.contains(&"attache.1"));
+        assert!(names.contains(&"attache.1") && names.contains(&"proxy.toml.5"));
         for page in &pages {
             let roff = String::from_utf8(page.roff.clone()).unwrap();
-            assert!(roff.contains(".TH attache") && roff.contains(".SH NAME"), "{}", page.name);
+            assert!(roff.contains(".TH ") && roff.contains(".SH NAME"), "{}", page.name);
         }
     }
 
@@ -291,10 +297,15 @@ mod tests {
     fn every_shell_has_a_script_that_knows_the_commands() {
         use clap::ValueEnum as _;
         for shell in clap_complete::Shell::value_variants() {
-            let script = String::from_utf8(completions::script(*shell, Cli::command())).unwrap();
+            let script = String::from_utf8(completions::script(*shell, &Cli::command())).unwrap();
             for word in ["explain", "completions", "token-endpoint", "watch"] {
                 assert!(script.contains(word), "{shell}: {word}");
             }
+            // The other generators complete no values.
+            if matches!(shell, clap_complete::Shell::Bash | clap_complete::Shell::Zsh | clap_complete::Shell::Fish) {
+                assert!(script.contains("client_secret_jwt"), "{shell}");
+            }
+            assert!(!script.contains("isolated"), "{shell} offers what is not listed");
         }
     }
 }

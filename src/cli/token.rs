@@ -39,6 +39,10 @@ pub(super) struct TokenArgs {
     json: bool,
 }
 
+/// The methods that need no more than a request on the command line can say.
+const CLIENT_AUTH: [&str; 5] =
+    ["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"];
+
 /// A token request on the command line.
 #[derive(Debug, Args)]
 #[expect(clippy::doc_markdown, reason = "these comments are the help text")]
@@ -67,8 +71,8 @@ pub(super) struct RequestArgs {
     /// An extra form field; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", requires = "token_endpoint", value_parser = parameter)]
     parameter: Vec<(String, String)>,
-    /// How the client proves itself: client_secret_basic (default), client_secret_post, client_secret_jwt, private_key_jwt or none.
-    #[arg(long, value_name = "METHOD", requires = "token_endpoint")]
+    /// How the client proves itself; by default client_secret_basic.
+    #[arg(long, value_name = "METHOD", requires = "token_endpoint", value_parser = CLIENT_AUTH)]
     client_auth: Option<String>,
     /// The file with the key of private_key_jwt: PEM or JWK.
     #[arg(long, value_name = "FILE", requires = "token_endpoint")]

@@ -183,7 +183,7 @@ async fn watch_goes_on_until_it_is_interrupted() {
 async fn the_manual_has_a_page_for_each_command() {
     let folder = Folder::new();
     let main = folder.run(&["man"]).await;
-    assert!(main.code == Some(0) && main.stdout.contains(".TH attache 1"), "{main:?}");
+    assert!(main.code == Some(0) && main.stdout.contains(".TH ATTACHE 1"), "{main:?}");
     let finished = folder.run(&["man", "--directory", "pages"]).await;
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), ""), "{finished:?}");
     assert_eq!(folder.read("pages/attache.1"), main.stdout);
@@ -207,4 +207,34 @@ async fn every_shell_gets_its_completions() {
         assert!(finished.stdout.contains(sign), "{shell}: {}", finished.stdout);
     }
     assert_eq!(folder.run(&["completions", "cmd"]).await.code, Some(2));
+}
+
+/// What bash calls, with the words of a command line of which the last one is being typed.
+#[tokio::test]
+async fn names_of_the_configuration_are_completed() {
+    let folder = Folder::with(
+        "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n\
+         [credentials.orders]\nkind = \"bearer\"\ntoken = { env = \"SURELY_UNSET\" }\n\
+         [upstreams.one]\norigin = \"https://one.example.com\"\ncredential = \"orders\"\n",
+    );
+    folder.write("script", &folder.run(&["completions", "bash"]).await.stdout);
+    for (line, completed) in [
+        ("token o", "orders"),
+        ("refresh --ad", "--admin"),
+        ("env --listener pr", "proxy"),
+        ("tail --upstream one", "one"),
+        ("-c elsewhere.toml token o", ""),
+        ("token --client-auth private", "private_key_jwt"),
+    ] {
+        let program = env!("CARGO_BIN_EXE_attache");
+        let typed = format!(
+            ". ./script; COMP_WORDS=({program} {line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _attache_or_names {program} \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[*]}}\""
+        );
+        let finished = folder.start_program("bash", &["-c", &typed], "").finish().await;
+        let words: Vec<&str> = finished.stdout.split_whitespace().collect();
+        assert_eq!(words.first().copied().unwrap_or_default(), completed, "{line}: {finished:?}");
+    }
+    let names = folder.run(&["names", "credentials"]).await;
+    assert_eq!((names.code, names.stdout.as_str()), (Some(0), "orders\n"), "{names:?}");
 }

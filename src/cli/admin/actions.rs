@@ -38,6 +38,7 @@ Examples:
 0 with a new token, 1 without; what was held stays in use until then.")]
 pub(in crate::cli) struct RefreshArgs {
     /// The credential, by its name in the configuration; may be left out where there is one.
+    #[arg(value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
     admin: AdminArg,

@@ -2,6 +2,7 @@
 
 mod caller;
 mod listener;
+mod shell;
 mod writing;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use self::listener::{address, listener, no_forward};
+use self::shell::ShellParser;
 use super::config_arg::ConfigArg;
 use super::exec::{current, known};
 use super::output::{Failure, talk};
@@ -44,8 +46,8 @@ pub(super) struct EnvArgs {
     /// Take it all back: every variable is as it was before.
     #[arg(long, conflicts_with_all = ["listener", "caller", "write_bundle", "format", "json"])]
     unset: bool,
-    /// The shell that is to read it: bash (also for zsh and sh), fish or powershell; by default that of $SHELL.
-    #[arg(long, value_name = "SHELL", value_parser = Notation::of_shell)]
+    /// The shell that is to read it, by its name or path; by default that of $SHELL.
+    #[arg(long, value_name = "SHELL", value_parser = ShellParser)]
     shell: Option<Notation>,
     /// Where the trusted certificates are written, if [intercept] names a CA: FILE.pem, FILE.jks and so on. By default in the cache
     /// folder of this user, under a name with the CA's fingerprint.

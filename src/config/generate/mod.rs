@@ -2,6 +2,7 @@
 
 pub(super) mod draft;
 pub(super) mod keys;
+pub(super) mod manual;
 pub(super) mod reference;
 pub(super) mod schema;
 pub(super) mod starter;

@@ -9,6 +9,10 @@ Every key of `proxy.toml`. This page is made by `attache schema --format markdow
 comes from too, and a test holds that against what attache reads; to change it, change `src/config/generate/keys.txt`.
 An annotated file to copy from is [proxy.toml](../proxy.toml).
 
+";
+
+/// What holds for the whole file; the manual page has it, too.
+pub(super) const GENERAL: &str = "\
 The file is `-p NAME` (`~/.config/attache/NAME.toml`) or `--config FILE`, else `$ATTACHE_CONFIG`, else `./proxy.toml`, else
 `~/.config/attache/proxy.toml`. `attache check` says everything that is wrong with it in
 one go, with line and column. Paths in it are relative to it. An unknown key is an error.
@@ -68,7 +72,7 @@ nothing themselves. They are watched, and so is what comes to match a pattern.
 #[must_use]
 pub(crate) fn markdown() -> String {
     let tables = tables();
-    let mut page = HEAD.to_owned();
+    let mut page = format!("{HEAD}{GENERAL}");
     for table in tables.iter().filter(|table| !table.path.is_empty()) {
         page.push('\n');
         page.push_str(&section(table, is_list(&tables, table.path)));
@@ -77,16 +81,20 @@ pub(crate) fn markdown() -> String {
 }
 
 /// True for the keys of each table in a list of them.
-fn is_list(tables: &[Table], path: &str) -> bool {
+pub(super) fn is_list(tables: &[Table], path: &str) -> bool {
     let Some((above, name)) = path.rsplit_once('.') else { return false };
     let keys = tables.iter().filter(|table| table.path == above).flat_map(|table| &table.keys);
     keys.filter(|key| key.name == name).any(|key| key.forms.contains(&Form::Tables))
 }
 
-fn section(table: &Table, is_list: bool) -> String {
+/// `[upstreams.NAME.retry]`
+pub(super) fn title(table: &Table, is_list: bool) -> String {
     let path = table.path.replace('*', "NAME");
-    let title = if is_list { format!("[[{path}]]") } else { format!("[{path}]") };
-    let mut text = format!("## {}\n\n`{title}`\n\n", table.heading);
+    if is_list { format!("[[{path}]]") } else { format!("[{path}]") }
+}
+
+fn section(table: &Table, is_list: bool) -> String {
+    let mut text = format!("## {}\n\n`{}`\n\n", table.heading, title(table, is_list));
     for more in &table.more {
         text.push_str(&format!("{more}\n\n"));
     }
@@ -98,14 +106,24 @@ fn section(table: &Table, is_list: bool) -> String {
 }
 
 fn row(key: &Key) -> String {
+    let default = default(key);
+    format!("| `{}` | {} | {default} | {} |\n", key.name, forms(key), key.about)
+}
+
+/// What a key may be.
+pub(super) fn forms(key: &Key) -> String {
     let forms: Vec<String> = key.forms.iter().map(|form| shown(*form)).collect();
-    let default = match key.default {
+    forms.join(" · ")
+}
+
+/// What stands for a key that is left out.
+pub(super) fn default(key: &Key) -> String {
+    match key.default {
         "required" => "**required**".to_owned(),
         "-" => "none".to_owned(),
         _ if key.default_value().is_some() => format!("`{}`", key.default),
         words => words.to_owned(),
-    };
-    format!("| `{}` | {} | {default} | {} |\n", key.name, forms.join(" · "), key.about)
+    }
 }
 
 fn shown(form: Form) -> String {
