@@ -170,19 +170,18 @@ fn the_sockets_are_those_of_the_configuration_that_init_writes() {
     }
 }
 
+/// Of chart, manifests and image: a release changes them all.
 #[test]
-fn what_is_packed_is_there() {
-    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
-    let deb = &manifest["package"]["metadata"]["deb"];
-    for asset in deb["assets"].as_array().unwrap() {
-        let source = asset[0].as_str().unwrap();
-        // Made by contrib/package, or all files of a folder.
-        if !source.starts_with("target/") && !source.contains('*') {
-            assert!(root().join(source).is_file(), "{source}");
-        }
-    }
-    for script in ["postinst", "prerm", "postrm"] {
-        assert!(root().join(deb["maintainer-scripts"].as_str().unwrap()).join(script).is_file(), "{script}");
+fn versions_are_that_of_the_crate() {
+    let version = env!("CARGO_PKG_VERSION");
+    let said = [
+        ("contrib/helm/attache/Chart.yaml", format!("\nversion: {version}\nappVersion: {version}\n")),
+        ("contrib/kubernetes/gateway.yaml", format!("image: attache:{version} ")),
+        ("contrib/kubernetes/sidecar.yaml", format!("image: attache:{version} ")),
+        ("contrib/docker/Dockerfile", format!("\nARG VERSION={version}\n")),
+    ];
+    for (file, line) in said {
+        assert!(read(file).contains(&line), "{file} does not say {line:?}");
     }
 }
 
