@@ -27,6 +27,10 @@ ci:
 deny:
     cargo deny check
 
+# Have what contrib/ holds judged: lintian, mandoc, promtool, helm and others.
+contrib *ARGS:
+    contrib/check {{ARGS}}
+
 # Fuzz all targets, or those that are named: `just fuzz --seconds 600 replay`.
 fuzz *ARGS:
     fuzz/run {{ARGS}}
