@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
@@ -30,6 +31,8 @@ pub(crate) struct Runtime {
     pub(crate) unmatched: UnmatchedRuntime,
     /// `[intercept]`: without it no TLS is opened.
     pub(crate) authority: Option<Arc<CertificateAuthority>>,
+    /// Those that are shown, or that sign.
+    pub(crate) certificates: Vec<Certificate>,
     /// `[cache]`, if there is one. Owned elsewhere: a request that goes on for long keeps no connection that is not used any more.
     pub(crate) fleet: Weak<Fleet>,
 }
@@ -52,6 +55,29 @@ impl Runtime {
         let expected = self.listeners.get(slot).filter(|listener| listener.slot == slot);
         expected.or_else(|| self.listeners.iter().find(|listener| listener.slot == slot))
     }
+}
+
+/// A certificate that has to be renewed in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Certificate {
+    pub(crate) kind: CertificateKind,
+    /// Of the listener, upstream or credential.
+    pub(crate) name: String,
+    pub(crate) not_before: SystemTime,
+    pub(crate) not_after: SystemTime,
+}
+
+/// Whom it is shown to, or what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CertificateKind {
+    /// The local CA of `[intercept]`.
+    Intercept,
+    /// Shown to callers.
+    Listener,
+    /// Shown to an upstream.
+    Upstream,
+    /// Shown to a token endpoint.
+    Credential,
 }
 
 /// What a listener does with requests.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::problem::{Problem, problem};
 use super::reloads::ReloadCause;
 use super::state::AdminState;
-use super::{exposition, status};
+use super::{coding, exposition, status};
 use crate::proxy::explain;
 use crate::telemetry::log::{self, LogError, LogFilter};
 
@@ -42,13 +42,19 @@ pub(super) async fn wrong_method(method: http::Method, uri: http::Uri) -> Respon
 pub(super) async fn metrics(State(shared): AdminState, headers: http::HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let open_metrics = accepts.contains("application/openmetrics-text");
-    let (answers, content_type) = if open_metrics {
-        (&shared.open_metrics, exposition::OPEN_METRICS)
-    } else {
-        (&shared.prometheus, exposition::PROMETHEUS)
+    let content_type = if open_metrics { exposition::OPEN_METRICS } else { exposition::PROMETHEUS };
+    let (gzip, of) = (coding::takes_gzip(&headers), Arc::clone(&shared));
+    let written = move || {
+        let text = of.exposition.text(open_metrics);
+        if gzip { coding::gzip(&text).into() } else { text.into() }
     };
-    let of = Arc::clone(&shared);
-    made(content_type, answers.get(move || of.exposition.text(open_metrics).into()).await)
+    let mut answer =
+        made(content_type, shared.metrics[usize::from(open_metrics)][usize::from(gzip)].get(written).await);
+    answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
+    if gzip && answer.status() == StatusCode::OK {
+        answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    answer
 }
 
 pub(super) async fn report(State(shared): AdminState) -> Response {

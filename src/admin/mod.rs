@@ -26,8 +26,10 @@
 
 mod api;
 mod attention;
+mod coding;
 mod endpoints;
 mod exposition;
+mod gauges;
 mod guard;
 mod history;
 mod page;

@@ -66,8 +66,8 @@ pub(super) struct Shared {
     pub(super) facts: AdminFacts,
     pub(super) runtime: SharedRuntime,
     pub(super) exposition: Exposition,
-    pub(super) prometheus: Coalescer<Bytes>,
-    pub(super) open_metrics: Coalescer<Bytes>,
+    /// As Prometheus text and as OpenMetrics, each as it is and with gzip.
+    pub(super) metrics: [[Coalescer<Bytes>; 2]; 2],
     pub(super) reports: Coalescer<Bytes>,
     pub(super) news: Coalescer<Bytes>,
     /// The newest report, and when it was made.
@@ -79,14 +79,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(facts: AdminFacts, runtime: SharedRuntime) -> Self {
-        let exposition = Exposition::new(&facts.counted, runtime.clone());
+        let exposition = Exposition::new(&facts.counted, &runtime);
         let watchers = Arc::new(Semaphore::new(facts.watchers.clamp(1, Semaphore::MAX_PERMITS)));
         Self {
             facts,
             runtime,
             exposition,
-            prometheus: Coalescer::default(),
-            open_metrics: Coalescer::default(),
+            metrics: Default::default(),
             reports: Coalescer::default(),
             news: Coalescer::default(),
             newest: Mutex::default(),

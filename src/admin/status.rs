@@ -60,7 +60,7 @@ fn upstream(route: &Route, figures: UpstreamFigures) -> UpstreamStatus {
         name: route.name().to_owned(),
         origin: route.upstream.settings.origin.to_string(),
         credential: route.credential.as_ref().map(|credential| credential.name.clone()),
-        connections: route.upstream.connections.get(),
+        connections: route.upstream.metrics.connections.get(),
         requests: counts(figures.requests),
         unauthorized: counts(figures.unauthorized),
         latency_ms: latency,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use crate::dpop::DpopKey;
 use crate::fleet::CacheKeyError;
@@ -111,19 +112,25 @@ pub(super) fn token_source_with(
         .map_err(|error| BuildError::Credential { name: name.to_owned(), error })
 }
 
+/// From when until when the certificate is valid that proves the client (RFC 8705 section 2), as it is now; `None` where none does,
+/// or can be read.
+pub(super) fn certificate_validity(settings: &OAuthSettings) -> Option<(SystemTime, SystemTime)> {
+    client_identity(settings).ok().flatten()?.validity()
+}
+
+fn client_identity(settings: &OAuthSettings) -> Result<Option<ClientIdentity>, TlsError> {
+    let ClientAuth::Tls { certificate, key } = &settings.client_auth else { return Ok(None) };
+    let source = IdentitySource { certificate: certificate.clone(), key: key.clone() };
+    source.read().map(Some)
+}
+
 /// TLS towards token endpoints, by what is trusted and what is shown there: the same for most credentials.
 pub(super) type EndpointTls = HashMap<(Option<PathBuf>, Option<[u8; 32]>), ClientTls>;
 
 /// Trust, and the client's certificate where that is its proof (RFC 8705 section 2).
 fn token_endpoint_tls(name: &str, settings: &OAuthSettings, made: &mut EndpointTls) -> Result<ClientTls, BuildError> {
     let failed = |error| BuildError::Tls { place: format!("credential {name:?}"), error };
-    let identity = match &settings.client_auth {
-        ClientAuth::Tls { certificate, key } => {
-            let source = IdentitySource { certificate: certificate.clone(), key: key.clone() };
-            Some(source.read().map_err(failed)?)
-        }
-        _ => None,
-    };
+    let identity = client_identity(settings).map_err(failed)?;
     let key = (settings.ca_file.clone(), identity.as_ref().map(ClientIdentity::fingerprint));
     if let Some(tls) = made.get(&key) {
         return Ok(tls.clone());

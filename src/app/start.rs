@@ -209,6 +209,7 @@ impl Telemetry {
                 traces.token_request(&TokenSpan { credential, took, outcome, server, status });
             });
         }
+        requests.reloads.begin();
         let (recent, history) = (RecentRequests::default(), History::default());
         Ok(Self { requests, tokens, cache, recent, history, traces })
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -14,6 +14,7 @@ use super::outcome::Outcome;
 use crate::credential::{Authorization, Credential};
 use crate::route::{CallerAuthorization, OnTokenError};
 use crate::runtime::ListenerRoute;
+use crate::telemetry::Action;
 use crate::token::TokenError;
 
 pub(super) struct Authorized<'a> {
@@ -37,8 +38,9 @@ pub(super) async fn obtain<'a>(
         Some(credential) => match credential.ready() {
             Some(authorization) => Some(authorization),
             None => {
+                let began = Instant::now();
                 let obtained = Box::pin(wait_for_token(at, credential, ctx)).await;
-                ctx.note_waited(&credential.name);
+                ctx.note_waited(&credential.name, began.elapsed());
                 obtained?
             }
         },
@@ -108,21 +110,21 @@ fn caller_authorization<'a>(
     if !head.headers.contains_key(AUTHORIZATION) {
         return Ok(Some(credential));
     }
-    let metrics = &at.metrics;
+    let count = |action| at.metrics.count_authorization(action);
     match at.route.settings.caller_authorization {
         CallerAuthorization::Replace => {
-            metrics.replaced.inc();
+            count(Action::Replace);
             // Here and not only where another is put on: under on_token_error = "pass" there may be none to put on.
             head.headers.remove(AUTHORIZATION);
             Ok(Some(credential))
         }
         CallerAuthorization::Keep => {
-            metrics.kept.inc();
+            count(Action::Keep);
             // Both leave, where the credential goes elsewhere.
             Ok((!credential.is_in_authorization()).then_some(credential))
         }
         CallerAuthorization::Reject => {
-            metrics.rejected.inc();
+            count(Action::Reject);
             let detail = "this upstream's requests are authorized by the proxy: leave out the Authorization field";
             Err(ProxyError::bad_request(detail))
         }

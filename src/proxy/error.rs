@@ -308,6 +308,11 @@ impl ProxyError {
         upstreams && self.route.is_some() && self.outcome() == Outcome::Failed
     }
 
+    /// True if all connections of the upstream's pool were in use.
+    pub(super) const fn is_of_full_pool(&self) -> bool {
+        matches!(self.kind, ProxyErrorKind::Upstream(ExchangeErrorKind::ConnectionLimitReached))
+    }
+
     pub(crate) const fn kind(&self) -> ProxyErrorKind {
         self.kind
     }

@@ -117,6 +117,6 @@ pub(super) async fn to_unmatched(
     let response = send::send_plain(proxy, ctx, upstream, origin, sending, body).await;
     let response = response.map_err(|error| ProxyError::unmatched_exchange(&origin.to_string(), &error))?;
     let response = answer(proxy, response, switch, upstream, caller)?;
-    ctx.count(&listener.metrics, Outcome::Passed);
+    ctx.count_answer(&listener.metrics, Outcome::Passed, response.status());
     Ok(response)
 }

@@ -1,47 +1,7 @@
 //! What a request came to, and what was done about a token that its upstream refused: as metrics, traces and the access log
 //! call it.
 
-use prometheus_client::metrics::counter::Counter;
-
-use crate::telemetry::RouteMetrics;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Injected,
-    /// `on_token_error = "pass"`.
-    PassedWithoutToken,
-    Passed,
-    /// CONNECT, and what is opened in it.
-    Tunneled,
-    /// The caller's fault, or policy.
-    Denied,
-    /// Attache's, the authorization server's or the upstream's fault.
-    Failed,
-}
-
-impl Outcome {
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Injected => "injected",
-            Self::PassedWithoutToken => "passed_without_token",
-            Self::Passed => "passed",
-            Self::Tunneled => "tunneled",
-            Self::Denied => "denied",
-            Self::Failed => "failed",
-        }
-    }
-
-    pub(crate) const fn counter(self, metrics: &RouteMetrics) -> &Counter {
-        match self {
-            Self::Injected => &metrics.injected,
-            Self::PassedWithoutToken => &metrics.passed_without_token,
-            Self::Passed => &metrics.passed,
-            Self::Tunneled => &metrics.tunneled,
-            Self::Denied => &metrics.denied,
-            Self::Failed => &metrics.failed,
-        }
-    }
-}
+pub(crate) use crate::telemetry::Outcome;
 
 /// What was done about a refused token (`attache_unauthorized_total`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

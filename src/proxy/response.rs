@@ -69,7 +69,10 @@ pub(crate) fn note_error(
     ctx.note_error(error, request_id);
     let at = error.route.as_deref();
     let metrics = at.map_or(&listener.metrics, |at| &at.metrics);
-    ctx.count(metrics, error.outcome());
+    ctx.count(metrics, error.outcome(), error.status());
+    if error.is_of_full_pool() {
+        metrics.upstream.exhausted.inc();
+    }
     // Why there is no token is told of the credential.
     if error.is_of_upstream() {
         metrics.note_failure(error.status().as_u16(), error.detail());

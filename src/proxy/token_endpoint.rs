@@ -53,7 +53,7 @@ pub(super) async fn answer(
         Ok((client, token)) => {
             tracing::debug!(target: "attache::proxy", listener = %name, credential = %client.credential.name, "token returned");
             ctx.note_caller(Some(&client.client_id));
-            ctx.count(&listener.metrics, Outcome::Injected);
+            ctx.count(&listener.metrics, Outcome::Injected, StatusCode::OK);
             success(&token)
         }
         Err(refused) => {
@@ -69,7 +69,7 @@ pub(super) async fn answer(
                 }
             }
             let outcome = if refused.status.is_server_error() { Outcome::Failed } else { Outcome::Denied };
-            ctx.count(&listener.metrics, outcome);
+            ctx.count(&listener.metrics, outcome, refused.status);
             refused.into_response(&request_id)
         }
     }

@@ -7,10 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use super::durations::PackedQuantiles;
-use super::metrics::RequestMetrics;
+use super::metrics::{PackedQuantiles, RequestMetrics, Totals};
 use super::recent::RecentRequests;
-use super::totals::Totals;
 use crate::sync::lock;
 
 /// Time between two samples.
@@ -131,7 +129,7 @@ fn push<T>(ring: &mut VecDeque<T>, newest: T) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::durations::Tally;
+    use super::super::metrics::Tally;
     use super::*;
 
     fn after(seconds: u64) -> SystemTime {

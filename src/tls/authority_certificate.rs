@@ -18,6 +18,7 @@ pub(crate) struct AuthorityCertificate {
     pub(super) certificate: CertificateDer<'static>,
     /// What stands behind it in its file: programs that trust only a root need them.
     pub(super) intermediates: Vec<CertificateDer<'static>>,
+    not_before: SystemTime,
     not_after: SystemTime,
     public_key: Vec<u8>,
     /// Its name, as encoded.
@@ -43,15 +44,16 @@ impl AuthorityCertificate {
         if !parsed.is_ca() || !may_sign {
             return Err(authority_error("is no CA's: it may not sign others", "make a CA with `attache ca init`"));
         }
-        let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-        let not_after = SystemTime::UNIX_EPOCH + Duration::from_secs(not_after);
+        let moment = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let validity = parsed.validity();
+        let (not_before, not_after) = (moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp()));
         if not_after < SystemTime::now() {
             let at = humantime::format_rfc3339_seconds(not_after);
             let remedy = "make another CA with `attache ca init`, and have programs trust that";
             return Err(authority_error(&format!("expired at {at}"), remedy));
         }
         let (public_key, subject) = (parsed.public_key().raw.to_vec(), parsed.subject().as_raw().to_vec());
-        Ok(Self { certificate, intermediates, not_after, public_key, subject })
+        Ok(Self { certificate, intermediates, not_before, not_after, public_key, subject })
     }
 
     #[must_use]
@@ -84,6 +86,12 @@ impl AuthorityCertificate {
     #[must_use]
     pub(crate) const fn not_after(&self) -> SystemTime {
         self.not_after
+    }
+
+    /// From when until when it is valid.
+    #[must_use]
+    pub(crate) const fn validity(&self) -> (SystemTime, SystemTime) {
+        (self.not_before, self.not_after)
     }
 
     /// The SHA-256 of the certificate, as other programs show it: `AB:CD:…`.

@@ -87,6 +87,12 @@ impl ClientIdentity {
         self.validity.as_ref()?.doubt(now)
     }
 
+    /// From when until when the first certificate is valid.
+    #[must_use]
+    pub(crate) fn validity(&self) -> Option<(SystemTime, SystemTime)> {
+        self.validity.as_ref().map(Validity::times)
+    }
+
     pub(super) const fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
     }

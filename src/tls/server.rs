@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_lc_rs::digest;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -55,6 +56,12 @@ impl ListenerTls {
 }
 
 impl ListenerIdentity {
+    /// From when until when the certificate that is shown is valid.
+    #[must_use]
+    pub(crate) fn validity(&self) -> Option<(SystemTime, SystemTime)> {
+        self.identity.validity()
+    }
+
     /// The server's side of a handshake: HTTP/2 and HTTP/1.1 by ALPN, unless `http` is false (SOCKS has no ALPN).
     ///
     /// # Errors

@@ -24,6 +24,11 @@ impl Validity {
         Some(Self { not_before: moment(validity.not_before), not_after: moment(validity.not_after) })
     }
 
+    /// From when until when.
+    pub(super) const fn times(&self) -> (SystemTime, SystemTime) {
+        (self.not_before, self.not_after)
+    }
+
     pub(super) fn when(&self, now: SystemTime) -> When {
         if now > self.not_after {
             When::After

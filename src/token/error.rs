@@ -68,6 +68,10 @@ pub enum TokenErrorKind {
 }
 
 impl TokenErrorKind {
+    /// What a token request can end in. Of the others none is sent.
+    pub(super) const OF_REQUESTS: [Self; 6] =
+        [Self::Permanent, Self::Transient, Self::InvalidResponse, Self::Configuration, Self::Cancelled, Self::Timeout];
+
     /// The word in `token --json`, in logs and in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

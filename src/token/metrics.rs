@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Metric;
 
+use super::error::TokenErrorKind;
+
 /// For every credential:
 ///
 /// | metric | is |
@@ -80,6 +82,9 @@ impl Default for Families {
     }
 }
 
+/// The outcome of a token request that is no kind of failure.
+pub(super) const SUCCESS: &str = "success";
+
 /// 5 ms to 20 s: from an authorization server next door to one that is nearly down.
 fn histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 2.0, 13))
@@ -111,6 +116,13 @@ impl TokenMetrics {
                 Box::new(self.0.clock_skew.clone()),
             ),
         ]
+    }
+
+    /// From zero on, so that the first failure of a credential is an increase.
+    pub(crate) fn begin(&self, credential: &str) {
+        for outcome in [SUCCESS].into_iter().chain(TokenErrorKind::OF_REQUESTS.map(TokenErrorKind::as_str)) {
+            drop(self.0.requests.get_or_create(&RequestLabels { credential: credential.into(), outcome }));
+        }
     }
 
     /// Has `observer` called for every token request from now on; only the first observer counts.

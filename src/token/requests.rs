@@ -13,7 +13,7 @@ use super::control;
 use super::delay::whole_seconds;
 use super::error::{About, TokenError, TokenErrorKind};
 use super::expiry::Expiry;
-use super::metrics::{TokenMetrics, TokenRequestEnd};
+use super::metrics::{SUCCESS, TokenMetrics, TokenRequestEnd};
 use super::settings::RefreshSettings;
 use super::skew::{FAR_OFF, clock_skew, skew_in_words};
 use super::source::Ask;
@@ -117,7 +117,7 @@ impl TokenRequests {
         self.metrics.record(&TokenRequestEnd {
             credential: &self.name,
             took: start.elapsed(),
-            outcome: result.as_ref().map_or_else(|error| error.kind.as_str(), |_| "success"),
+            outcome: result.as_ref().map_or_else(|error| error.kind.as_str(), |_| SUCCESS),
             server: self.source.server(),
             status: result.as_ref().map_or_else(|error| error.status, |fetched| fetched.detail.status),
         });

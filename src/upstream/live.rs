@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderValue;
 use http::uri;
-use prometheus_client::metrics::gauge::Gauge;
 use rustls_pki_types::ServerName;
 
 use super::error::{ExchangeError, ExchangeErrorKind};
 use super::settings::UpstreamSettings;
 use crate::dial::{AddressPolicy, Names, Origin, OriginPattern, OwnAddresses, ParentProxy};
+use crate::telemetry::UpstreamMetrics;
 use crate::tls::{ClientIdentity, ClientTls};
 
 /// What a TLS handshake offers to speak.
@@ -29,8 +29,8 @@ pub(crate) struct Upstream {
     pub(crate) settings: Arc<UpstreamSettings>,
     /// The certificate that is shown to a server which asks for one: its own, or that of its credential.
     pub(crate) identity: Option<ClientIdentity>,
-    /// Open connections of all workers.
-    pub(crate) connections: Gauge,
+    /// Of all workers.
+    pub(crate) metrics: UpstreamMetrics,
     /// Keys the pools: two upstreams never share a connection, even to one origin.
     pub(crate) id: u64,
     tls: Option<ClientTls>,
@@ -52,7 +52,7 @@ impl Upstream {
         tls: Option<ClientTls>,
         addresses: AddressPolicy,
         own: Arc<OwnAddresses>,
-        connections: Gauge,
+        metrics: UpstreamMetrics,
     ) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let authority = match &settings.origin {
@@ -61,7 +61,7 @@ impl Upstream {
         };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let names = Names::configured().clone();
-        Self { settings, identity, connections, id, tls, addresses, own, names, parent_proxy: None, authority }
+        Self { settings, identity, metrics, id, tls, addresses, own, names, parent_proxy: None, authority }
     }
 
     /// The same, with the hosts that its callers choose looked up there.

@@ -30,6 +30,7 @@ mod clients;
 mod connections;
 mod contrib;
 mod crowded;
+mod dashboard;
 mod descriptors;
 mod drain;
 mod drain_delay;
@@ -67,6 +68,8 @@ mod local_ca;
 #[cfg(unix)]
 mod log;
 mod metrics;
+mod metrics_health;
+mod metrics_requests;
 mod mistakes;
 
 mod no_leaks;

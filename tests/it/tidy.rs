@@ -30,7 +30,7 @@ const DOORS: [(&str, &[&str]); 31] = [
     ("clap_complete::", &["cli/"]),
     ("clap_mangen::", &["cli/man.rs"]),
     ("fastrand::", &["fleet/live.rs", "store/back_off.rs", "store/connect/", "token/delay.rs"]),
-    ("flate2::", &["oauth/coding.rs"]),
+    ("flate2::", &["admin/coding.rs", "oauth/coding.rs"]),
     ("h2::", &["http2/", "listen/connection/http2/", "listen/upgrade.rs", "upstream/"]),
     ("hyper::client", &["oauth/connection.rs", "cli/admin/session.rs"]),
     ("hyper::server", &["listen/", "demo/"]),

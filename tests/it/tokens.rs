@@ -463,35 +463,3 @@ async fn a_refresh_can_be_asked_for_by_those_who_may() {
     assert!(failed.text().contains("invalid_client"), "{}", failed.text());
     assert_eq!(world.get("/").await.status, 200, "the good token stays in use");
 }
-
-#[tokio::test]
-async fn metrics_have_the_names_and_labels_of_the_contract() {
-    let refuse_once = |asked: &Asked, _: usize| match asked.field("authorization") {
-        Some("Bearer token-1") => Reply::new(401, "", ""),
-        _ => Reply::ok("fine"),
-    };
-    let world = World::new(refuse_once).await;
-    world.get("/").await;
-    let answer = admin(&world, "/metrics").await;
-    let text = answer.text();
-    assert!(answer.field("content-type").unwrap().starts_with("text/plain"), "{answer:?}");
-    for series in [
-        "attache_requests_total{listener=\"api\",upstream=\"api\",outcome=\"injected\"} 1\n",
-        "attache_request_duration_seconds_count{listener=\"api\",upstream=\"api\"} 1\n",
-        "attache_token_requests_total{credential=\"api\",outcome=\"success\"} 2\n",
-        "attache_token_request_duration_seconds_count{credential=\"api\"} 2\n",
-        "attache_token_expires_in_seconds{credential=\"api\"} 3",
-        "attache_unauthorized_total{upstream=\"api\",outcome=\"retried_ok\"} 1\n",
-        "attache_tunnels_total{listener=\"proxy\",injected=\"false\"} 0\n",
-        "attache_caller_authorization_total{upstream=\"api\",action=\"replace\"} 0\n",
-        "attache_upstream_connections{upstream=\"api\"} ",
-        "attache_caller_connections ",
-        "# TYPE attache_requests_total counter\n",
-        "# TYPE attache_request_duration_seconds histogram\n",
-    ] {
-        assert!(text.contains(series), "{series} is not in\n{text}");
-    }
-    let request = "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/openmetrics-text\r\n\r\n";
-    let open = send(world.proxy.address("admin"), request).await;
-    assert!(open.text().ends_with("# EOF\n"), "{}", open.text());
-}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::app::build::known::Known;
 use crate::app::build::provider::{RequestSettings, TokenProvider, Wanted};
 use crate::app::build::state::BuildContext;
-use crate::app::sources::{BuildError, EndpointTls, identity_of, token_source_with};
+use crate::app::sources::{BuildError, EndpointTls, certificate_validity, identity_of, token_source_with};
 use crate::config::Config;
 use crate::credential::{
     Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
@@ -50,7 +50,8 @@ pub(crate) fn providers(
             }
         };
         let token = &for_all(token, identity, &wanted);
-        let own = Arc::new(RequestSettings::new(token));
+        context.token_metrics.begin(name);
+        let own = Arc::new(RequestSettings::new(token, certificate_validity(&token.oauth)));
         if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
             providers.push(TokenProvider::Exchange(
                 identity,

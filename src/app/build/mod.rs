@@ -3,6 +3,7 @@
 //! What did not change is taken over from the runtime before: a token cache by its identity, an upstream with its pools by
 //! its settings and the certificate it shows, a route with its hold by all of these.
 
+mod certificates;
 pub(crate) mod credentials;
 pub(crate) mod fleet;
 mod known;
@@ -117,7 +118,9 @@ fn assemble(
     let unmatched = unmatched(context, config)?;
     let authority = authority(config, before)?;
     let shared = fleet.as_ref().map(Arc::downgrade).unwrap_or_default();
-    let runtime = Arc::new(Runtime { listeners, credentials, routes, unmatched, authority, fleet: shared });
+    let shown = certificates::certificates(config, authority.as_deref(), &listener_tls, &certificates, &providers);
+    let runtime = Runtime { listeners, credentials, routes, unmatched, authority, certificates: shown, fleet: shared };
+    let runtime = Arc::new(runtime);
     Ok(Built { runtime, fleet, providers, certificates, listener_tls, slots })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::credential::{Exchange, Fixed, TokenSettings};
 use crate::dial::ParentProxySettings;
@@ -22,7 +22,7 @@ pub(crate) enum TokenProvider {
 }
 
 /// What is not part of an identity and still says how tokens are asked for and kept: a reload that changes it makes a new cache.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct RequestSettings {
     refresh: RefreshSettings,
     timeout: Duration,
@@ -30,10 +30,21 @@ pub(crate) struct RequestSettings {
     proxy: Option<ParentProxySettings>,
     wanted: Wanted,
     shared: bool,
+    /// Of the certificate that proves the client, if it is one that does. Part of the identity, and not of what is compared
+    /// here: a file that cannot be read for a moment is no other setting.
+    certificate_validity: Option<(SystemTime, SystemTime)>,
+}
+
+impl PartialEq for RequestSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { refresh, timeout, ca_file, proxy, wanted, shared, certificate_validity: _ } = self;
+        (refresh, timeout, ca_file) == (&other.refresh, &other.timeout, &other.ca_file)
+            && (proxy, wanted, shared) == (&other.proxy, &other.wanted, &other.shared)
+    }
 }
 
 impl RequestSettings {
-    pub(crate) fn new(token: &TokenSettings) -> Self {
+    pub(crate) fn new(token: &TokenSettings, certificate_validity: Option<(SystemTime, SystemTime)>) -> Self {
         let TokenSettings { oauth, refresh, .. } = token;
         Self {
             // `required` is told to the cache that is there.
@@ -42,6 +53,7 @@ impl RequestSettings {
             ca_file: oauth.ca_file.clone(),
             proxy: oauth.proxy.clone(),
             shared: token.unshared().is_none(),
+            certificate_validity,
             wanted: Wanted { members: oauth.members.iter().cloned().collect(), any_token_type: oauth.any_token_type },
         }
     }
@@ -67,6 +79,14 @@ impl TokenProvider {
         match self {
             Self::Tokens(_, cache, settings) if settings.shared => Some(cache.name()),
             Self::Tokens(..) | Self::Fixed(_) | Self::Exchange(..) => None,
+        }
+    }
+
+    /// From when until when the certificate is valid that its token requests are proven with.
+    pub(crate) fn certificate_validity(&self) -> Option<(SystemTime, SystemTime)> {
+        match self {
+            Self::Tokens(.., settings) | Self::Exchange(.., settings) => settings.certificate_validity,
+            Self::Fixed(_) => None,
         }
     }
 

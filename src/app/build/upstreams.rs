@@ -81,9 +81,9 @@ fn upstream(
         Scheme::Http => None,
         Scheme::Https => Some(upstream_tls(settings, identity.as_ref(), tls)?),
     };
-    let gauge = context.metrics.upstream_connections(&settings.name);
+    let metrics = context.metrics.upstream(&settings.name);
     let parent_proxy = settings.via.as_ref().map(|via| parent_proxy(&settings.name, via)).transpose()?;
-    let upstream = Upstream::new(Arc::clone(settings), identity, tls, addresses, Arc::clone(&context.own), gauge);
+    let upstream = Upstream::new(Arc::clone(settings), identity, tls, addresses, Arc::clone(&context.own), metrics);
     let upstream = match &settings.origin {
         OriginPattern::Exact(_) => upstream,
         OriginPattern::Wildcard { .. } => upstream.with_names(context.names.of(&settings.name)),

@@ -84,6 +84,7 @@ impl Reloader {
                 let reload = Reload::refused(cause, vec![waits]);
                 self.reloads.remember(reload.clone());
                 self.reloads.wait(because);
+                self.metrics.reloads.waits(true);
                 return reload;
             }
             Err(NotReplaced::Wrong(problems)) => {
@@ -94,9 +95,10 @@ impl Reloader {
                 Reload::refused(cause, problems.into_iter().map(|trouble| trouble.message).collect())
             }
         };
-        self.metrics.reloaded(reload.ok);
+        self.metrics.reloads.reloaded(reload.ok);
         self.reloads.remember(reload.clone());
         self.reloads.wait(Vec::new());
+        self.metrics.reloads.waits(false);
         reload
     }
 

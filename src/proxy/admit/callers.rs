@@ -8,9 +8,11 @@ use super::rate::Admission;
 use crate::caller::{Authentication, Proven};
 use crate::listen::{CallerConnection, Peer};
 use crate::proxy::error::ProxyError;
+use crate::proxy::outcome::Outcome;
 use crate::proxy::source::RequestSource;
 use crate::proxy::state::Proxy;
 use crate::runtime::{ListenerRuntime, ModeRuntime};
+use crate::telemetry::Code;
 
 /// Who is asking, where the listener asks for that, if it may ask for one thing more now. Inside of a tunnel it is the one that
 /// opened it, as long as that is good.
@@ -85,7 +87,7 @@ async fn admits_user(listener: &ListenerRuntime, caller: &CallerConnection) -> b
     let user = caller.user().await;
     let admitted = user.is_some_and(|uid| users.contains(&uid));
     if !admitted {
-        listener.metrics.denied.inc();
+        listener.metrics.count(Outcome::Denied, Code::None);
         let (name, peer) = (&listener.name, user.map_or(caller.peer, |uid| Peer::User(Some(uid))));
         // 0 is no status: it keeps these lines apart from refused requests.
         match listener.refusals.take(0) {

@@ -66,6 +66,9 @@ impl Body for CallerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(context) = &mut this.context {
+            context.note_polled();
+        }
         let frame = match &mut this.kind {
             Kind::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
             Kind::Upstream(body, nominated) => {

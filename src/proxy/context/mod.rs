@@ -27,9 +27,10 @@ use crate::listen::Incoming;
 use crate::route::Route;
 use crate::runtime::ListenerRuntime;
 use crate::telemetry::{
-    AccessLog, AccessRecord, Attempt as Span, AttemptEnd, AttemptTarget, Durations, RequestSpan, RouteMetrics, millis,
-    trace_id_of,
+    AccessLog, AccessRecord, Attempt as Span, AttemptEnd, AttemptTarget, Code, Durations, RequestSpan, RouteMetrics,
+    millis, trace_id_of,
 };
+use crate::timer::CoarseInstant;
 use crate::upstream::{ExchangeError, Exchanged, OutboundField, Upstream};
 
 #[derive(Debug)]
@@ -37,9 +38,21 @@ pub(crate) struct RequestContext {
     began: Instant,
     /// Where its duration is counted; none before its outcome is known.
     durations: Option<Durations>,
+    answered: Option<Answered>,
+    /// How long there was no token for it.
+    waited: Duration,
     details: Option<Box<Details>>,
     pub(crate) version: Version,
     has_body: bool,
+}
+
+/// When the head of the upstream's answer was there. An answer whose body has come with it ends in the same turn, so its end needs
+/// no other reading of the clock.
+#[derive(Debug, Clone, Copy)]
+struct Answered {
+    after: Duration,
+    at: CoarseInstant,
+    polled: bool,
 }
 
 /// For the access log, traces, the status page and `Server-Timing`.
@@ -80,12 +93,22 @@ impl Attempt {
 
 impl RequestContext {
     pub(crate) fn new(began: Instant, version: Version, body: &Incoming) -> Self {
-        Self { began, durations: None, details: None, version, has_body: !body.is_end_stream() }
+        let mut context = Self::without_head(began);
+        (context.version, context.has_body) = (version, !body.is_end_stream());
+        context
     }
 
     /// A request that did not come in HTTP.
     pub(crate) const fn without_head(began: Instant) -> Self {
-        Self { began, durations: None, details: None, version: Version::HTTP_11, has_body: false }
+        Self {
+            began,
+            durations: None,
+            answered: None,
+            waited: Duration::ZERO,
+            details: None,
+            version: Version::HTTP_11,
+            has_body: false,
+        }
     }
 
     /// Notes what the head says, where there is a log or the like. The request leaves as a child of the span that begins here.
@@ -134,8 +157,9 @@ impl RequestContext {
         }
     }
 
-    /// The request has waited for a token request of this credential.
-    pub(crate) fn note_waited(&self, credential: &str) {
+    /// The request has waited so long for a token request of this credential.
+    pub(crate) fn note_waited(&mut self, credential: &str, waited: Duration) {
+        self.waited += waited;
         if let Some(span) = self.details.as_ref().and_then(|details| details.span.as_ref()) {
             span.waited_for_token(credential);
         }
@@ -219,17 +243,25 @@ impl RequestContext {
         }
     }
 
-    /// Counts the outcome now; the duration follows at the end.
-    pub(crate) fn count(&mut self, metrics: &RouteMetrics, outcome: Outcome) {
-        outcome.counter(metrics).inc();
-        self.durations = Some(metrics.durations.clone());
+    /// Counts the outcome now, with what the caller is answered; the duration follows at the end.
+    pub(crate) fn count(&mut self, metrics: &RouteMetrics, outcome: Outcome, status: StatusCode) {
+        metrics.count(outcome, Code::of(status));
+        self.durations = Some(metrics.upstream.durations.clone());
     }
 
-    /// The same for an upstream's answer.
+    /// The same for an upstream's answer, whose head is there now.
     pub(crate) fn count_answer(&mut self, metrics: &RouteMetrics, outcome: Outcome, status: StatusCode) {
-        self.count(metrics, outcome);
-        if status.is_server_error() {
-            metrics.server_errors.inc();
+        self.count(metrics, outcome, status);
+        let after = self.began.elapsed();
+        metrics.upstream.responses.observe(after.saturating_sub(self.waited));
+        self.answered = Some(Answered { after, at: CoarseInstant::now(), polled: false });
+    }
+
+    /// The next part of the answer's body is asked for.
+    pub(crate) fn note_polled(&mut self) {
+        self.answered = self.answered.filter(|answered| !answered.polled);
+        if let Some(answered) = &mut self.answered {
+            answered.polled = true;
         }
     }
 
@@ -295,9 +327,15 @@ impl Drop for RequestContext {
         if self.durations.is_none() && self.details.is_none() {
             return;
         }
-        let took = self.began.elapsed();
+        // Where the parts of a request are told too, the whole is not told less exactly.
+        let with_its_head = self.answered.filter(|_| self.details.is_none()).filter(|of| of.at == CoarseInstant::now());
+        let took = with_its_head.map_or_else(|| self.began.elapsed(), |answered| answered.after);
         if let Some(durations) = &self.durations {
             durations.observe(took);
+            let span = self.details.as_ref().and_then(|details| details.span.as_ref());
+            if let Some(trace) = span.and_then(RequestSpan::sampled_trace) {
+                durations.exemplify(took, trace);
+            }
         }
         if let Some(details) = self.details.take() {
             details.finish(took);

@@ -85,7 +85,7 @@ async fn with_nonce(
 
 /// What the request is sent again with, and what that was decided on (`None` if a newer token was there); or why it is not.
 async fn another_try(
-    ctx: &RequestContext,
+    ctx: &mut RequestContext,
     route: &ResolvedRoute,
     sent: &Sent<'_>,
     refused: &UpstreamResponse,
@@ -115,16 +115,17 @@ fn may_renew(route: &ResolvedRoute, sent: &Sent<'_>, refused: &UpstreamResponse)
 }
 
 async fn another_token(
-    ctx: &RequestContext,
+    ctx: &mut RequestContext,
     route: &ResolvedRoute,
     sent: &Sent<'_>,
 ) -> Result<(Authorization, Option<Decision>), Outcome> {
     let (renewals, place) = (renewals(&route.at, sent.credential), request_path(route, sent.request.head));
     let mut decided = None;
     let warrant = |standing: RefusedToken| warrant(renewals, place, standing, &mut decided);
+    let began = Instant::now();
     let renewed = sent.credential.renew(&sent.authorization, warrant).await;
     if matches!(decided, Some(Decision::Renew(_))) {
-        ctx.note_waited(&sent.credential.name);
+        ctx.note_waited(&sent.credential.name, began.elapsed());
     }
     let TraceIds { trace_id, span_id } = ctx.trace();
     match renewed {

@@ -8,9 +8,10 @@ use crate::runtime::ListenerRoute;
 /// Counts a tunnel to a configured upstream that is not opened, and says once what that means.
 pub(super) fn passes_unread(at: &ListenerRoute, origin: &Origin) {
     at.metrics.tunnels.inc();
-    at.metrics.tunneled.inc();
+    at.metrics.count_tunnel();
     if at.route.credential.is_some() {
         at.metrics.unread_tunnel.note();
+        at.metrics.upstream.unread.inc();
     }
     if at.route.credential.is_none() || at.tunnel_warned.swap(true, Ordering::Relaxed) {
         return;

@@ -50,7 +50,7 @@ async fn resolve_unmatched(
     let upstream = Arc::clone(unmatched::admit(runtime, listener, &tunnel.origin, &asked)?);
     let dialled = upstream.dial(&tunnel.origin).await;
     let dialled = dialled.map_err(|error| ProxyError::unmatched_exchange(&asked, &error))?;
-    listener.metrics.tunneled.inc();
+    listener.metrics.count_tunnel();
     listener.metrics.tunnels.inc();
     Ok(ResolvedTunnel { tunnel, upstream, opening: Opening::Nothing(dialled) })
 }

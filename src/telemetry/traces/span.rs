@@ -13,8 +13,8 @@ use opentelemetry::{Context, KeyValue, Value};
 
 use super::fields;
 use super::inner::Inner;
-use crate::telemetry::AccessRecord;
 use crate::telemetry::conventions::known_method;
+use crate::telemetry::{AccessRecord, TraceId};
 
 /// A method that a caller has made up must not become the name of a span.
 pub(super) fn span_name(method: &str) -> &'static str {
@@ -46,6 +46,14 @@ impl RequestSpan {
         let span = self.context.span();
         let ids = span.span_context();
         (ids.trace_id().to_string(), ids.span_id().to_string())
+    }
+
+    /// The trace that it is part of, if that is recorded.
+    #[must_use]
+    pub(crate) fn sampled_trace(&self) -> Option<TraceId> {
+        let span = self.context.span();
+        let ids = span.span_context();
+        ids.is_sampled().then(|| TraceId(ids.trace_id().to_bytes()))
     }
 
     /// Begins the span of one try at the upstream.

@@ -44,6 +44,14 @@ pub(crate) struct TokenStatus {
     pub(crate) usable: bool,
 }
 
+impl TokenStatus {
+    /// False while the last try failed and there is nothing that could be used. Nothing speaks against one that has not been asked for.
+    #[must_use]
+    pub(crate) const fn is_up(&self) -> bool {
+        self.usable || self.last_error.is_none()
+    }
+}
+
 impl TokenCache {
     /// What happened to its tokens in the last hour, the oldest first.
     #[must_use]
@@ -81,5 +89,46 @@ impl TokenCache {
             clock_skew: state.skew.seconds(),
             last_error: state.flights.failure().cloned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::TokenErrorKind;
+    use crate::token::testing::{Engine, Step, WAIT};
+
+    async fn sleep_for(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    fn permanent() -> TokenError {
+        TokenError::new(TokenErrorKind::Permanent, "scripted")
+    }
+
+    /// What `attache_credential_up` says, and an alert stands on: no gap while a back-off runs, ends, or the next try is under way.
+    #[tokio::test(start_paused = true)]
+    async fn a_credential_that_is_refused_is_down_for_as_long_as_it_is() {
+        // The fourth try comes well.
+        let engine = Engine::new(|asked| if asked < 4 { Step::SlowFail(7, permanent()) } else { Step::Token(3600) });
+        let asking = Arc::clone(&engine.cache);
+        assert!(engine.cache.status().is_up(), "nobody has asked yet");
+        let job = tokio::spawn(async move {
+            while asking.obtain(WAIT).await.is_err() {
+                sleep_for(15).await;
+            }
+        });
+        sleep_for(8).await;
+        while !job.is_finished() {
+            let status = engine.cache.status();
+            assert!(!status.is_up() || status.usable, "{status:?}");
+            sleep_for(1).await;
+        }
+        assert!(engine.asked() >= 4 && engine.cache.status().is_up());
+        // A job that asks once and goes: what it has found out stays true.
+        let engine = Engine::new(|_| Step::Fail(permanent()));
+        engine.obtain().await.unwrap_err();
+        sleep_for(3600).await;
+        assert_eq!((engine.asked(), engine.cache.status().is_up()), (1, false));
     }
 }

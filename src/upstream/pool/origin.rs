@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -236,7 +236,10 @@ where
         origin: &Origin,
         slot: PendingSlot,
     ) -> Result<Lease<B>, ExchangeError> {
-        let lease = match connect::connect(upstream, origin, self.offer).await? {
+        let began = Instant::now();
+        let stream = connect::connect(upstream, origin, self.offer).await?;
+        upstream.metrics.connects.observe(began.elapsed());
+        let lease = match stream {
             Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
                 self.protocol.set(Protocol::Http2);
                 let pool = Rc::downgrade(self);
@@ -247,7 +250,7 @@ where
                     }
                     pool.forget(streams);
                 };
-                let slot = slot.established(&upstream.connections);
+                let slot = slot.established(&upstream.metrics.connections);
                 let shared = http2::Connection::begin(Stream::Tls(stream), slot, ended).await?;
                 let lease = self.stream(&shared, false);
                 self.shared.borrow_mut().push(shared);
@@ -257,7 +260,7 @@ where
                 self.protocol.set(Protocol::Http1);
                 let peer = stream.get_ref().peer_addr();
                 let http1 = http1::Connection::new(stream, upstream.settings.title_case);
-                let slot = slot.established(&upstream.connections);
+                let slot = slot.established(&upstream.metrics.connections);
                 self.leased(Connection::Http1(Box::new(Http1Connection { http1, peer, _slot: slot })), false)
             }
         };

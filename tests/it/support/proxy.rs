@@ -61,12 +61,17 @@ impl TestProxy {
         }
     }
 
-    /// The value of one series of `/metrics`, 0 if it is not there. Needs an `[admin]` listener.
+    /// The sum of all series of `/metrics` that have this name and these labels, whatever others they have; 0 if there are none.
+    /// Needs an `[admin]` listener.
     pub async fn metric(&self, series: &str) -> f64 {
         let answer = super::get(self.address("admin"), "127.0.0.1", "/metrics").await;
-        let line =
-            answer.text().lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned));
-        line.map_or(0.0, |value| value.trim().parse().unwrap())
+        let (name, wanted) = labels(series);
+        let lines = answer.text().lines().filter_map(|line| line.rsplit_once(' '));
+        let matching = lines.filter(|(series, _)| {
+            let (found, labels) = labels(series);
+            found == name && wanted.iter().all(|label| labels.contains(label))
+        });
+        matching.map(|(_, value)| value.parse::<f64>().unwrap()).sum()
     }
 
     /// Sends callers elsewhere, as a signal does while there is a `drain_delay`.
@@ -78,4 +83,10 @@ impl TestProxy {
     pub async fn shutdown(self) {
         self.app.shutdown().await;
     }
+}
+
+/// The name of a series, and its labels. (Values here have no comma.)
+fn labels(series: &str) -> (&str, Vec<&str>) {
+    let Some((name, labels)) = series.split_once('{') else { return (series, Vec::new()) };
+    (name, labels.trim_end_matches('}').split(',').collect())
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// Upper bounds in seconds.
-const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+use super::exemplars::{Exemplar, Exemplars, TraceId};
+
+/// Upper bounds in seconds. The last one is what `timeouts.response` is unless something else is said.
+const BOUNDS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// A clone counts in the same buckets.
 #[derive(Clone, Default)]
@@ -19,15 +21,26 @@ pub(crate) struct Durations(Arc<Buckets>);
 struct Buckets {
     counts: [AtomicU64; BOUNDS.len() + 1],
     nanos: AtomicU64,
+    exemplars: Exemplars,
 }
 
 impl Durations {
     /// Counts one request.
     pub(crate) fn observe(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        let bucket = bucket(took);
         self.0.counts[bucket].fetch_add(1, Ordering::Relaxed);
         self.0.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The trace that a request which took so long is part of. Takes a lock: for those that are traced.
+    pub(crate) fn exemplify(&self, took: Duration, trace: TraceId) {
+        self.0.exemplars.note(bucket(took), trace, took);
+    }
+
+    /// The newest of each bucket, with the bound of that as it is written.
+    pub(super) fn exemplars(&self) -> impl Iterator<Item = (String, Exemplar)> {
+        let bounds = BOUNDS.iter().map(|bound| format!("{bound:?}")).chain(["+Inf".to_owned()]);
+        bounds.enumerate().filter_map(|(bucket, bound)| Some((bound, self.0.exemplars.of(bucket)?)))
     }
 
     fn counts(&self) -> [u64; BOUNDS.len() + 1] {
@@ -35,9 +48,14 @@ impl Durations {
     }
 }
 
+fn bucket(took: Duration) -> usize {
+    let seconds = took.as_secs_f64();
+    BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len())
+}
+
 /// What has been counted up to a moment, in one or several of them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally([u64; BOUNDS.len() + 1]);
+pub(in crate::telemetry) struct Tally([u64; BOUNDS.len() + 1]);
 
 impl Tally {
     /// Adds what these have counted.
@@ -48,13 +66,13 @@ impl Tally {
     }
 
     /// What has come since another one of the same.
-    pub(super) fn since(&self, before: &Self) -> Self {
+    pub(in crate::telemetry) fn since(&self, before: &Self) -> Self {
         Self(std::array::from_fn(|bucket| self.0[bucket].saturating_sub(before.0[bucket])))
     }
 
     /// `None` where nothing was counted.
     #[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 2^52")]
-    pub(super) fn quantiles(&self) -> Option<Quantiles> {
+    pub(in crate::telemetry) fn quantiles(&self) -> Option<Quantiles> {
         let total = self.0.iter().sum::<u64>();
         let at = |share: f64| {
             let mut below = 0;
@@ -78,7 +96,7 @@ impl PackedQuantiles {
     /// Nothing was counted.
     const NONE: u8 = u8::MAX;
 
-    pub(super) fn pack(quantiles: Option<Quantiles>) -> Self {
+    pub(in crate::telemetry) fn pack(quantiles: Option<Quantiles>) -> Self {
         let Some(Quantiles { p50, p95, p99 }) = quantiles else { return Self([Self::NONE; 3]) };
         let bucket = |value: f64| BOUNDS.iter().position(|bound| *bound >= value).and_then(|at| u8::try_from(at).ok());
         Self([p50, p95, p99].map(|value| bucket(value).unwrap_or(Self::NONE)))
@@ -122,6 +140,11 @@ impl EncodeMetric for Durations {
     fn metric_type(&self) -> MetricType {
         MetricType::Histogram
     }
+
+    /// Nothing has been counted: seventeen lines of zeros for each of a thousand upstreams say nothing.
+    fn is_empty(&self) -> bool {
+        self.counts().iter().all(|count| *count == 0)
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +174,7 @@ mod tests {
         assert_eq!(PackedQuantiles::pack(None).unpack(), None);
         assert_eq!(
             both.quantiles(),
-            Some(Quantiles { p50: 0.1, p95: 0.5, p99: 30.0 }),
+            Some(Quantiles { p50: 0.1, p95: 0.5, p99: 60.0 }),
             "beyond the last bucket nothing is known"
         );
     }

@@ -8,12 +8,12 @@ use super::last_failure::Failure;
 
 /// What a sample is made of.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Totals {
+pub(in crate::telemetry) struct Totals {
     /// Answered by the upstream or by attache.
-    pub(super) requests: u64,
+    pub(in crate::telemetry) requests: u64,
     /// Of them: attache's own failures, and answers with a status of 500 or above.
-    pub(super) errors: u64,
-    pub(super) durations: Tally,
+    pub(in crate::telemetry) errors: u64,
+    pub(in crate::telemetry) durations: Tally,
 }
 
 /// What people are told.

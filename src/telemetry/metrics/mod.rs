@@ -1,20 +1,50 @@
 //! What is counted about requests. Handles are resolved when a configuration is built; the request path only adds to
 //! atomics.
 
-use std::collections::BTreeMap;
+mod actions;
+mod durations;
+mod exemplars;
+pub(crate) mod family;
+mod last_failure;
+mod last_time;
+mod process;
+mod refused_hosts;
+mod reloads;
+mod requests;
+mod route;
+mod series;
+mod totals;
+mod upstream;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::durations::Durations;
-use super::family::Family;
-use super::last_failure::LastFailure;
-use super::last_time::LastTime;
-use super::refused_hosts::RefusedHosts;
-use super::series::Series;
-use super::totals::{Totals, UpstreamFigures};
+use self::actions::Actions;
+use self::family::Family;
+use self::last_failure::LastFailure;
+use self::last_time::LastTime;
+use self::refused_hosts::RefusedHosts;
+use self::reloads::ReloadMetrics;
+use self::requests::{Requests, RouteLabels};
+use self::series::Series;
+use self::upstream::{UpstreamLabel, Upstreams};
+
+pub(crate) use actions::Action;
+pub(super) use durations::PackedQuantiles;
+#[cfg(test)]
+pub(super) use durations::Tally;
+pub(crate) use durations::{Durations, Quantiles};
+pub(crate) use exemplars::TraceId;
+pub(crate) use process::ProcessFigures;
+pub(crate) use requests::{Code, Outcome};
+pub(crate) use route::RouteMetrics;
+pub(super) use totals::Totals;
+pub(crate) use totals::UpstreamFigures;
+pub(crate) use upstream::UpstreamMetrics;
 
 /// The label of requests that no upstream covers.
 pub(crate) const UNMATCHED: &str = "-";
@@ -22,18 +52,17 @@ pub(crate) const UNMATCHED: &str = "-";
 /// The families that the data path counts in.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestMetrics {
-    requests: Series<RequestLabels, Counter>,
-    durations: Series<RouteLabels, Durations>,
+    requests: Requests,
+    actions: Actions,
+    upstreams: Upstreams,
     unauthorized: Series<UnauthorizedLabels, Counter>,
     tunnels: Series<TunnelLabels, Counter>,
-    caller_authorization: Series<ActionLabels, Counter>,
     would_deny: Series<ListenerLabel, Counter>,
-    reloads: Series<OutcomeLabel, Counter>,
     caller_authentication: Series<AttemptLabels, Counter>,
-    upstream_connections: Series<UpstreamLabel, Gauge>,
-    server_errors: Series<UpstreamLabel, Counter>,
     failures: Series<RouteLabels, LastFailure>,
     unread_tunnels: Series<UpstreamLabel, LastTime>,
+    /// Reloads, and how the last one ended.
+    pub(crate) reloads: ReloadMetrics,
     /// Hosts that no upstream covers.
     pub(crate) refused_hosts: RefusedHosts,
     /// Open connections of callers.
@@ -49,19 +78,6 @@ pub(crate) struct RequestMetrics {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    listener: Arc<str>,
-    upstream: Arc<str>,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct RouteLabels {
-    listener: Arc<str>,
-    upstream: Arc<str>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct UnauthorizedLabels {
     upstream: Arc<str>,
     outcome: &'static str,
@@ -71,12 +87,6 @@ struct UnauthorizedLabels {
 struct TunnelLabels {
     listener: Arc<str>,
     injected: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct ActionLabels {
-    upstream: Arc<str>,
-    action: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -90,29 +100,14 @@ struct AttemptLabels {
     outcome: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
-struct UpstreamLabel {
-    upstream: Arc<str>,
-}
-
 impl RequestMetrics {
     /// Every family with its name, without the product's prefix, and what it counts.
-    pub(crate) fn families(&self) -> [Family; 15] {
-        // From zero on, so that the first failure is an increase.
-        for outcome in ["ok", "failed"] {
-            drop(self.reloads.get(OutcomeLabel { outcome }));
-        }
-        [
-            ("requests", "Requests by listener, upstream and outcome", Box::new(self.requests.clone())),
+    pub(crate) fn families(&self) -> Vec<Family> {
+        let own: [Family; 10] = [
             (
-                "request_duration_seconds",
-                "From the request head to the last byte of the response",
-                Box::new(self.durations.clone()),
+                "requests",
+                "Requests by listener, upstream, outcome and the class of the status that the caller got",
+                Box::new(self.requests.clone()),
             ),
             (
                 "unauthorized",
@@ -123,7 +118,7 @@ impl RequestMetrics {
             (
                 "caller_authorization",
                 "Requests whose caller sent an Authorization of its own, by what was done with it",
-                Box::new(self.caller_authorization.clone()),
+                Box::new(self.actions.clone()),
             ),
             ("would_deny", "Requests that unmatched = \"deny\" would have refused", Box::new(self.would_deny.clone())),
             (
@@ -131,13 +126,6 @@ impl RequestMetrics {
                 "Attempts of callers to prove themselves",
                 Box::new(self.caller_authentication.clone()),
             ),
-            ("config_reloads", "Reloads of the configuration", Box::new(self.reloads.clone())),
-            (
-                "upstream_server_errors",
-                "Answers of upstreams with a status of 500 or above",
-                Box::new(self.server_errors.clone()),
-            ),
-            ("upstream_connections", "Open connections to upstreams", Box::new(self.upstream_connections.clone())),
             ("caller_connections", "Open connections of callers", Box::new(self.caller_connections.clone())),
             ("replay_buffer_bytes", "Bytes kept for replays", Box::new(self.replay_bytes.clone())),
             (
@@ -150,8 +138,22 @@ impl RequestMetrics {
                 "Spans of traces that were dropped: the collector is away, or too slow",
                 Box::new(self.spans_dropped.clone()),
             ),
-            ("panics", "Panics caught in connections", Box::new(self.panics.clone())),
-        ]
+        ];
+        let panics: Family = ("panics", "Panics caught in connections", Box::new(self.panics.clone()));
+        own.into_iter().chain([panics]).chain(self.upstreams.families()).chain(self.reloads.families()).collect()
+    }
+
+    /// A text of OpenMetrics with the traces that are known of the durations of requests.
+    #[must_use]
+    pub(crate) fn with_exemplars(&self, text: String) -> String {
+        let mut all = HashMap::new();
+        self.upstreams.durations.for_each(|UpstreamLabel { upstream }, durations| {
+            all.extend(durations.exemplars().map(|(bound, exemplar)| {
+                let labels = format!("le=\"{bound}\",upstream=\"{upstream}\"");
+                (format!("attache_request_duration_seconds_bucket{{{labels}}}"), exemplar)
+            }));
+        });
+        if all.is_empty() { text } else { exemplars::put_behind(&text, &all) }
     }
 
     /// The counters of one listener and upstream.
@@ -160,29 +162,16 @@ impl RequestMetrics {
         // Its series have these in common.
         let (listener, upstream): (Arc<str>, Arc<str>) = (listener.into(), upstream.into());
         let (of_listener, of_upstream) = (|| Arc::clone(&listener), || Arc::clone(&upstream));
-        let request = |outcome| {
-            let labels = RequestLabels { listener: of_listener(), upstream: of_upstream(), outcome };
-            self.requests.get(labels)
-        };
-        let action = |action| self.caller_authorization.get(ActionLabels { upstream: of_upstream(), action });
+        let route = || RouteLabels { listener: of_listener(), upstream: of_upstream() };
         let tunnel = |injected| self.tunnels.get(TunnelLabels { listener: of_listener(), injected });
-        let durations = self.durations.get(RouteLabels { listener: of_listener(), upstream: of_upstream() });
         RouteMetrics {
-            injected: request("injected"),
-            passed: request("passed"),
-            passed_without_token: request("passed_without_token"),
-            tunneled: request("tunneled"),
-            denied: request("denied"),
-            failed: request("failed"),
-            durations,
-            replaced: action("replace"),
-            kept: action("keep"),
-            rejected: action("reject"),
+            requests: self.requests.0.get(route()),
+            actions: self.actions.0.get(UpstreamLabel { upstream: of_upstream() }),
+            upstream: self.upstreams.of(&upstream),
             tunnels: tunnel("false"),
             tunnels_opened: tunnel("true"),
             would_deny: self.would_deny.get(ListenerLabel { listener: of_listener() }),
-            server_errors: self.server_errors.get(UpstreamLabel { upstream: of_upstream() }),
-            last_failure: self.failures.get(RouteLabels { listener: of_listener(), upstream: of_upstream() }),
+            last_failure: self.failures.get(route()),
             unread_tunnel: self.unread_tunnels.get(UpstreamLabel { upstream: of_upstream() }),
             refused_hosts: self.refused_hosts.clone(),
         }
@@ -199,34 +188,36 @@ impl RequestMetrics {
         self.caller_authentication.get(AttemptLabels { listener: listener.into(), outcome })
     }
 
-    /// Counts a reload: the new configuration is live, or the old one stays.
-    pub(crate) fn reloaded(&self, ok: bool) {
-        self.reloads.get(OutcomeLabel { outcome: if ok { "ok" } else { "failed" } }).inc();
-    }
-
-    /// The gauge of one upstream's connections.
+    /// What is measured of one upstream.
     #[must_use]
-    pub(crate) fn upstream_connections(&self, upstream: &str) -> Gauge {
-        self.upstream_connections.get(UpstreamLabel { upstream: upstream.into() })
+    pub(crate) fn upstream(&self, upstream: &str) -> UpstreamMetrics {
+        self.upstreams.of(&upstream.into())
     }
 
     /// What is known of each upstream, over all listeners: read in one go, for there may be thousands.
     pub(crate) fn upstreams(&self) -> BTreeMap<Arc<str>, UpstreamFigures> {
         let mut all: BTreeMap<Arc<str>, UpstreamFigures> = BTreeMap::new();
-        self.requests.for_each(|labels, counter| {
+        self.requests.0.for_each(|labels, counts| {
             let of = all.entry(Arc::clone(&labels.upstream)).or_default();
-            *of.requests.entry(labels.outcome).or_default() += counter.get();
+            // Who is told of an upstream is told of all of it.
+            for outcome in Outcome::ALL {
+                of.requests.entry(outcome.label()).or_default();
+            }
+            for (outcome, _, count) in counts.each() {
+                *of.requests.entry(outcome.label()).or_default() += count;
+            }
         });
         self.unauthorized.for_each(|labels, counter| {
             let of = all.entry(Arc::clone(&labels.upstream)).or_default();
             of.unauthorized.insert(labels.outcome, counter.get());
         });
-        self.durations.for_each(|labels, durations| {
+        self.upstreams.durations.for_each(|labels, durations| {
             all.entry(Arc::clone(&labels.upstream)).or_default().durations.add(durations);
         });
         self.failures.for_each(|labels, failure| {
             if let Some(failure) = failure.get() {
-                let recovered = self.answered(labels) > failure.answered_before;
+                let answered = self.requests.0.get(labels.clone()).answered();
+                let recovered = answered > failure.answered_before;
                 all.entry(Arc::clone(&labels.upstream)).or_default().note_failure(failure, recovered);
             }
         });
@@ -234,14 +225,6 @@ impl RequestMetrics {
             all.entry(Arc::clone(&labels.upstream)).or_default().last_unread_tunnel = last.get();
         });
         all
-    }
-
-    fn answered(&self, route: &RouteLabels) -> u64 {
-        let of = |outcome| {
-            let (listener, upstream) = (Arc::clone(&route.listener), Arc::clone(&route.upstream));
-            self.requests.get(RequestLabels { listener, upstream, outcome }).get()
-        };
-        of("injected") + of("passed")
     }
 
     /// Tunnels through one listener, by whether they were opened.
@@ -269,70 +252,20 @@ impl RequestMetrics {
     /// What has been counted of each upstream that had a request, over all listeners.
     pub(super) fn totals(&self) -> BTreeMap<Arc<str>, Totals> {
         let mut totals: BTreeMap<Arc<str>, Totals> = BTreeMap::new();
-        self.requests.for_each(|labels, counter| {
-            let count = counter.get();
-            if count > 0 && &*labels.upstream != UNMATCHED {
+        self.requests.0.for_each(|labels, counts| {
+            let counted = counts.each().filter(|_| &*labels.upstream != UNMATCHED);
+            for (outcome, code, count) in counted {
                 let of = totals.entry(Arc::clone(&labels.upstream)).or_default();
                 of.requests += count;
-                of.errors += if labels.outcome == "failed" { count } else { 0 };
+                let of_upstream = outcome.is_answered() && code == Code::ServerError;
+                of.errors += if of_upstream || outcome == Outcome::Failed { count } else { 0 };
             }
         });
-        self.server_errors.for_each(|labels, counter| {
-            if let Some(of) = totals.get_mut(&labels.upstream) {
-                of.errors += counter.get();
-            }
-        });
-        self.durations.for_each(|labels, durations| {
+        self.upstreams.durations.for_each(|labels, durations| {
             if let Some(of) = totals.get_mut(&labels.upstream) {
                 of.durations.add(durations);
             }
         });
         totals
-    }
-}
-
-/// The counters of one listener and upstream, resolved.
-#[derive(Debug, Clone)]
-pub(crate) struct RouteMetrics {
-    /// Answered by the upstream, with a token on the request.
-    pub(crate) injected: Counter,
-    /// Answered by the upstream, without.
-    pub(crate) passed: Counter,
-    /// Answered by the upstream, without, because there was no token (`on_token_error = "pass"`).
-    pub(crate) passed_without_token: Counter,
-    /// CONNECT tunnels that were opened. How long they live is no duration of a request.
-    pub(crate) tunneled: Counter,
-    /// Refused by policy or as malformed.
-    pub(crate) denied: Counter,
-    /// No token or no answer.
-    pub(crate) failed: Counter,
-    /// How long requests took.
-    pub(crate) durations: Durations,
-    /// Callers' Authorization fields that were replaced.
-    pub(crate) replaced: Counter,
-    /// Those that went through.
-    pub(crate) kept: Counter,
-    /// Those that were refused.
-    pub(crate) rejected: Counter,
-    /// Tunnels without injection.
-    pub(crate) tunnels: Counter,
-    /// Tunnels that were opened, so that a token goes on what is inside.
-    pub(crate) tunnels_opened: Counter,
-    /// Requests that `deny` would have refused.
-    pub(crate) would_deny: Counter,
-    /// Answers with a status of 500 or above.
-    pub(crate) server_errors: Counter,
-    /// The newest failure.
-    pub(crate) last_failure: LastFailure,
-    /// When a tunnel into which a token belongs passed unread.
-    pub(crate) unread_tunnel: LastTime,
-    /// Hosts that no upstream covers.
-    pub(crate) refused_hosts: RefusedHosts,
-}
-
-impl RouteMetrics {
-    /// The upstream could not be reached, or did not answer as it should.
-    pub(crate) fn note_failure(&self, status: u16, sentence: &str) {
-        self.last_failure.note(status, sentence, self.injected.get() + self.passed.get());
     }
 }

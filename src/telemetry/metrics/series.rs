@@ -47,10 +47,9 @@ impl<L, M: TypedMetric> TypedMetric for Series<L, M> {
 
 impl<L: EncodeLabelSet, M: EncodeMetric + TypedMetric> EncodeMetric for Series<L, M> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        for (labels, metric) in read(&self.0).iter() {
-            metric.encode(encoder.encode_family(labels)?)?;
-        }
-        Ok(())
+        let all = read(&self.0);
+        let mut shown = all.iter().filter(|(_, metric)| !metric.is_empty());
+        shown.try_for_each(|(labels, metric)| metric.encode(encoder.encode_family(labels)?))
     }
 
     fn metric_type(&self) -> MetricType {
@@ -58,6 +57,6 @@ impl<L: EncodeLabelSet, M: EncodeMetric + TypedMetric> EncodeMetric for Series<L
     }
 
     fn is_empty(&self) -> bool {
-        read(&self.0).is_empty()
+        read(&self.0).values().all(EncodeMetric::is_empty)
     }
 }
