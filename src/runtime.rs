@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::caller::{Callers, Guesses};
 use crate::credential::Credential;
 use crate::fleet::Fleet;
+use crate::listen::{Misplaced, Networks, ProxyHeaderError, TrustedProxies};
 use crate::route::{ForwardTable, ReverseTable, Route};
 use crate::secret::Digests;
 use crate::telemetry::{LogThrottle, RouteMetrics};
@@ -93,6 +94,10 @@ pub(crate) struct ListenerRuntime {
     pub(crate) callers: Option<Arc<Callers>>,
     /// TLS towards callers.
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// Proxies in front that begin a connection with where its caller is.
+    pub(crate) proxy_protocol: Option<Arc<Networks>>,
+    /// Proxies in front that say in each request where its caller is.
+    pub(crate) trusted_proxies: Option<TrustedProxies>,
     /// Names of fields in Title-Case over HTTP/1.1.
     pub(crate) title_case: bool,
     /// Users of this machine who may connect to its unix socket; `None`: whom the file's mode lets.
@@ -114,8 +119,10 @@ pub(crate) enum Stranger {
     Greeting,
     /// A TLS handshake in a tunnel that came to nothing.
     Handshake,
-    /// TLS where callers speak in clear.
-    Tls,
+    /// What is not HTTP where callers speak HTTP in clear.
+    Misplaced(Misplaced),
+    /// A proxy in front that does not say where its caller is.
+    ProxyHeader(ProxyHeaderError),
     /// No HTTP in a tunnel that is for HTTP alone.
     NoHttp,
     /// A head that is not HTTP.

@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::listen::{
-    self, Bound, CallerConnection, ConnectionFuture, ConnectionHandler, Drain, Handler, Incoming, ListenContext,
-    Serving, Unreadable,
+    self, Bound, CallerAddress, CallerConnection, ConnectionFuture, ConnectionHandler, Drain, Handler, Incoming,
+    ListenContext, Misplaced, Networks, ProxyHeaderError, Serving, Unreadable,
 };
 use crate::proxy::{CallerBody, Proxy, ProxyShared, malformed};
 use crate::runtime::SharedRuntime;
@@ -254,6 +254,18 @@ impl ConnectionHandler for ListenerHandler {
         self.proxy.admits(self.listener, caller).await
     }
 
+    fn proxy_protocol(&self) -> Option<Arc<Networks>> {
+        self.proxy.proxy_protocol(self.listener)
+    }
+
+    fn refused_proxy_header(&self, why: ProxyHeaderError, caller: &CallerConnection) {
+        self.proxy.note_proxy_header(self.listener, why, caller);
+    }
+
+    fn is_shared(&self, address: CallerAddress) -> bool {
+        self.proxy.is_trusted_proxy(self.listener, address)
+    }
+
     fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
         self.proxy.tls(self.listener)
     }
@@ -281,8 +293,8 @@ impl Handler for ListenerHandler {
         self.proxy.title_case(self.listener)
     }
 
-    fn began_with_tls(&self, caller: &CallerConnection) {
-        self.proxy.note_tls(self.listener, caller);
+    fn began_with(&self, what: Misplaced, caller: &CallerConnection) {
+        self.proxy.note_misplaced(self.listener, what, caller);
     }
 
     fn refused_head(&self, why: Unreadable, caller: &CallerConnection) {

@@ -4,14 +4,13 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 
-use crate::listen::{CallerConnection, Peer, network_of};
+use crate::listen::{CallerAt, Place};
 use crate::rate::RateLimit;
 
 /// Wrong passwords for one name from one place: so many at once, then one a second. Whether there is such a caller makes no
@@ -42,22 +41,6 @@ pub(crate) struct Guesses {
     right: Cache<(Place, u64), [u8; 32]>,
 }
 
-/// Where an attempt comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Place {
-    Network(IpAddr),
-    User(Option<u32>),
-}
-
-impl Place {
-    fn of(connection: &CallerConnection) -> Self {
-        match connection.peer {
-            Peer::Address(address) => Self::Network(network_of(address.ip())),
-            Peer::User(uid) => Self::User(uid),
-        }
-    }
-}
-
 impl Default for Guesses {
     fn default() -> Self {
         Self {
@@ -77,11 +60,11 @@ impl Guesses {
     ///
     /// # Errors
     /// How long until then.
-    pub(crate) fn may_try(&self, connection: &CallerConnection, name: &str, digest: &[u8; 32]) -> Result<(), Duration> {
+    pub(crate) fn may_try(&self, from: CallerAt<'_>, name: &str, digest: &[u8; 32]) -> Result<(), Duration> {
         if !self.any.load(Ordering::Relaxed) || self.is_over() {
             return Ok(());
         }
-        let (place, name) = (Place::of(connection), self.hasher.hash_one(name));
+        let (place, name) = (from.address.place(), self.hasher.hash_one(name));
         let over = |limit: Option<Arc<RateLimit>>| limit.map_or(Ok(()), |limit| limit.wait());
         let Err(after) = over(self.places.get(&place)).and_then(|()| over(self.names.get(&(place, name)))) else {
             return Ok(());
@@ -91,8 +74,8 @@ impl Guesses {
         if known.is_some_and(same) { Ok(()) } else { Err(after) }
     }
 
-    pub(crate) fn was_wrong(&self, connection: &CallerConnection, name: &str) {
-        let (place, name) = (Place::of(connection), self.hasher.hash_one(name));
+    pub(crate) fn was_wrong(&self, from: CallerAt<'_>, name: &str) {
+        let (place, name) = (from.address.place(), self.hasher.hash_one(name));
         let limit = |(per_second, burst)| Arc::new(RateLimit::with_burst(per_second, burst));
         let made = |bound| move || Ok::<_, std::convert::Infallible>(limit(bound));
         let Ok(of_place) = self.places.get_or_insert_with(&place, made(FROM_A_PLACE));
@@ -103,10 +86,10 @@ impl Guesses {
         self.any.store(true, Ordering::Relaxed);
     }
 
-    /// This one was right. Once for each connection is enough.
-    pub(crate) fn was_right(&self, connection: &CallerConnection, name: &str, digest: &[u8; 32]) {
-        if connection.is_first_proof() {
-            self.right.insert((Place::of(connection), self.hasher.hash_one(name)), *digest);
+    /// This one was right. Once for each connection is enough, where that is one caller's.
+    pub(crate) fn was_right(&self, from: CallerAt<'_>, name: &str, digest: &[u8; 32]) {
+        if from.is_one_of_many() || from.connection.is_first_proof() {
+            self.right.insert((from.address.place(), self.hasher.hash_one(name)), *digest);
         }
     }
 
@@ -132,6 +115,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listen::{CallerAddress, CallerConnection, Peer};
     use prometheus_client::metrics::gauge::Gauge;
 
     fn from(address: &str) -> CallerConnection {
@@ -142,47 +126,69 @@ mod tests {
     fn one_name_is_guessed_ten_times_and_then_once_a_second() {
         let (guesses, here) = (Guesses::default(), from("10.0.0.1:1"));
         for _ in 0..10 {
-            assert_eq!(guesses.may_try(&here, "one", &[1; 32]), Ok(()));
-            guesses.was_wrong(&here, "one");
+            assert_eq!(guesses.may_try(here.as_caller(), "one", &[1; 32]), Ok(()));
+            guesses.was_wrong(here.as_caller(), "one");
         }
-        let after = guesses.may_try(&here, "one", &[1; 32]).unwrap_err();
+        let after = guesses.may_try(here.as_caller(), "one", &[1; 32]).unwrap_err();
         assert!(after > Duration::from_millis(500) && after <= Duration::from_secs(1), "{after:?}");
-        assert!(guesses.may_try(&from("10.0.0.1:2"), "one", &[1; 32]).is_err(), "another port is the same place");
-        assert_eq!(guesses.may_try(&from("10.0.0.2:1"), "one", &[1; 32]), Ok(()), "another place");
-        assert_eq!(guesses.may_try(&here, "two", &[1; 32]), Ok(()), "another name, whether it is known or not");
+        assert!(
+            guesses.may_try(from("10.0.0.1:2").as_caller(), "one", &[1; 32]).is_err(),
+            "another port is the same place"
+        );
+        assert_eq!(guesses.may_try(from("10.0.0.2:1").as_caller(), "one", &[1; 32]), Ok(()), "another place");
+        assert_eq!(
+            guesses.may_try(here.as_caller(), "two", &[1; 32]),
+            Ok(()),
+            "another name, whether it is known or not"
+        );
     }
 
     #[test]
     fn names_are_guessed_a_hundred_times_and_then_ten_times_a_second() {
         let (guesses, here) = (Guesses::default(), from("10.0.0.1:1"));
         for number in 0..100 {
-            assert_eq!(guesses.may_try(&here, &number.to_string(), &[1; 32]), Ok(()), "{number}");
-            guesses.was_wrong(&here, &number.to_string());
+            assert_eq!(guesses.may_try(here.as_caller(), &number.to_string(), &[1; 32]), Ok(()), "{number}");
+            guesses.was_wrong(here.as_caller(), &number.to_string());
         }
-        assert!(guesses.may_try(&here, "fresh", &[1; 32]).is_err());
+        assert!(guesses.may_try(here.as_caller(), "fresh", &[1; 32]).is_err());
     }
 
     #[test]
     fn what_was_right_from_there_before_is_looked_at_whatever_others_try() {
         let (guesses, good) = (Guesses::default(), from("10.0.0.1:1"));
-        guesses.was_right(&good, "one", &[7; 32]);
+        guesses.was_right(good.as_caller(), "one", &[7; 32]);
         for _ in 0..300 {
-            guesses.was_wrong(&from("10.0.0.1:2"), "one");
+            guesses.was_wrong(from("10.0.0.1:2").as_caller(), "one");
         }
         let again = from("10.0.0.1:3");
-        assert_eq!(guesses.may_try(&again, "one", &[7; 32]), Ok(()));
-        assert!(guesses.may_try(&again, "one", &[8; 32]).is_err(), "and nothing else is");
-        assert!(guesses.may_try(&again, "two", &[7; 32]).is_err(), "for no other name");
+        assert_eq!(guesses.may_try(again.as_caller(), "one", &[7; 32]), Ok(()));
+        assert!(guesses.may_try(again.as_caller(), "one", &[8; 32]).is_err(), "and nothing else is");
+        assert!(guesses.may_try(again.as_caller(), "two", &[7; 32]).is_err(), "for no other name");
     }
 
     #[test]
     fn where_nobody_has_guessed_for_a_while_nothing_is_looked_up() {
         let (guesses, here) = (Guesses::default(), from("10.0.0.1:1"));
-        guesses.was_wrong(&here, "one");
+        guesses.was_wrong(here.as_caller(), "one");
         assert!(guesses.any.load(Ordering::Relaxed));
         guesses.until.store(0, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(2));
-        assert_eq!(guesses.may_try(&here, "one", &[1; 32]), Ok(()));
+        assert_eq!(guesses.may_try(here.as_caller(), "one", &[1; 32]), Ok(()));
         assert!(!guesses.any.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn of_a_connection_that_carries_many_callers_each_is_remembered() {
+        let (guesses, proxy) = (Guesses::default(), from("10.0.0.1:1"));
+        let through = |ip: &str| CallerAt { connection: &proxy, address: CallerAddress::Ip(ip.parse().unwrap()) };
+        for ip in ["192.0.2.1", "192.0.2.2"] {
+            guesses.was_right(through(ip), "one", &[7; 32]);
+            for _ in 0..20 {
+                guesses.was_wrong(through(ip), "one");
+            }
+            assert_eq!(guesses.may_try(through(ip), "one", &[7; 32]), Ok(()), "{ip}");
+            assert!(guesses.may_try(through(ip), "one", &[8; 32]).is_err(), "{ip}");
+        }
+        assert_eq!(guesses.may_try(through("192.0.2.3"), "one", &[8; 32]), Ok(()), "nobody guesses there");
     }
 }

@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::Counter;
 
 pub(crate) use self::guesses::Guesses;
 use crate::http_auth::{BasicPair, find_proven};
-use crate::listen::CallerConnection;
+use crate::listen::{CallerAt, CallerConnection};
 use crate::secret::{Digests, Secret, Secrets};
 use crate::tls::server::WantedName;
 
@@ -131,46 +131,41 @@ impl Callers {
         &self,
         field: &HeaderName,
         headers: &mut HeaderMap,
-        connection: &CallerConnection,
+        from: CallerAt<'_>,
     ) -> Authentication {
         let given = basic(headers, field);
         headers.remove(field);
         let attempt = match given {
             Presented::Nothing => {
-                self.by_certificate(connection).map_or(Authentication::Missing, Authentication::Accepted)
+                self.by_certificate(from.connection).map_or(Authentication::Missing, Authentication::Accepted)
             }
             // No caller's password; it tells nothing and need not be counted.
             Presented::Unreadable => Authentication::Refused,
-            Presented::Pair(name, password) => self.attempt(&name, &password, connection),
+            Presented::Pair(name, password) => self.attempt(&name, &password, from),
         };
         self.count(&attempt);
         attempt
     }
 
     /// The caller of this name, by a password that was given otherwise than in a field.
-    pub(crate) fn authenticate_pair(
-        &self,
-        name: &str,
-        password: &Secret,
-        connection: &CallerConnection,
-    ) -> Authentication {
-        let attempt = self.attempt(name, password, connection);
+    pub(crate) fn authenticate_pair(&self, name: &str, password: &Secret, from: CallerAt<'_>) -> Authentication {
+        let attempt = self.attempt(name, password, from);
         self.count(&attempt);
         attempt
     }
 
-    fn attempt(&self, name: &str, password: &Secret, connection: &CallerConnection) -> Authentication {
+    fn attempt(&self, name: &str, password: &Secret, from: CallerAt<'_>) -> Authentication {
         let given = password.fingerprint();
-        if let Err(after) = self.guesses.may_try(connection, name, &given) {
+        if let Err(after) = self.guesses.may_try(from, name, &given) {
             return Authentication::TooMany(after);
         }
         match self.proven(name, given) {
             Some(proven) => {
-                self.guesses.was_right(connection, name, &given);
+                self.guesses.was_right(from, name, &given);
                 Authentication::Accepted(proven)
             }
             None => {
-                self.guesses.was_wrong(connection, name);
+                self.guesses.was_wrong(from, name);
                 Authentication::Refused
             }
         }
@@ -270,7 +265,7 @@ mod tests {
         }
         let connection = CallerConnection::new(Peer::User(None), None, None, Gauge::default());
         connection.note_certificate(shown.iter().map(|name| CertificateName::Dns((*name).to_owned())).collect());
-        let attempt = callers.authenticate(&PROXY_AUTHORIZATION, &mut headers, &connection);
+        let attempt = callers.authenticate(&PROXY_AUTHORIZATION, &mut headers, connection.as_caller());
         assert!(headers.is_empty(), "the proof is taken off");
         attempt
     }

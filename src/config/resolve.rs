@@ -40,6 +40,8 @@ pub(super) fn settings(
             users: listener.users.clone(),
             socket_mode: listener.socket_mode,
             tls: listener.tls.clone(),
+            proxy_protocol: listener.front.proxy_protocol.clone(),
+            trusted_proxies: listener.front.trusted.clone(),
             title_case: listener.title_case,
         })
     });

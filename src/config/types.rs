@@ -9,7 +9,7 @@ use crate::config::files::watched::ConfigFile;
 use crate::config::syntax::error::Problem;
 use crate::credential::CredentialSettings;
 use crate::fleet::FleetSettings;
-use crate::listen::{Limits, ListenAddress};
+use crate::listen::{Limits, ListenAddress, Networks, TrustedProxies};
 use crate::proxy::{ForwardSaid, ForwardSettings, ListenerMode};
 use crate::route::RouteSettings;
 use crate::secret::SecretSource;
@@ -118,6 +118,10 @@ pub(crate) struct ListenerConfig {
     pub(crate) socket_mode: Option<u32>,
     /// `tls`: towards callers.
     pub(crate) tls: Option<ListenerTls>,
+    /// `proxy_protocol`: proxies in front that begin a connection with where its caller is.
+    pub(crate) proxy_protocol: Option<Networks>,
+    /// `trusted_proxies`: those that say so in each request.
+    pub(crate) trusted_proxies: Option<TrustedProxies>,
     /// `title_case`: names of fields in Title-Case over HTTP/1.1, for callers that read no others.
     pub(crate) title_case: bool,
 }

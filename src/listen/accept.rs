@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bind::{Accepted, Bound};
-use super::caller::{CallerConnection, Peer};
+use super::caller::CallerConnection;
 use super::connection::drain::Drain;
 use super::connection::room::Room;
 use super::connection::serving::Serving;
@@ -49,16 +49,10 @@ pub(crate) async fn serve<H: ConnectionHandler>(
     let serving = Serving { limits: context.limits, panics: context.panics, drain };
     let room = context.room;
     let begin = |accepted: Accepted, permit: OwnedSemaphorePermit| {
-        let peer = accepted.peer();
-        let address_guard = match (&context.per_address, peer) {
-            (Some(counts), Peer::Address(address)) => Some(counts.count(address.ip())),
-            _ => None,
-        };
-        let caller = CallerConnection::new(peer, accepted.at(), Some(permit), context.gauge.clone());
-        let caller = Arc::new(caller.counted(address_guard));
-        let (handler, mine) = (Rc::clone(&handler), serving.clone());
-        let panics = mine.panics.clone();
-        serving.drain.spawn(panics::counted(connection::serve(accepted, handler, caller, mine), panics));
+        let caller = CallerConnection::new(accepted.peer(), accepted.at(), Some(permit), context.gauge.clone());
+        let (handler, caller, mine) = (Rc::clone(&handler), Arc::new(caller), serving.clone());
+        let (per_address, panics) = (context.per_address.clone(), mine.panics.clone());
+        serving.drain.spawn(panics::counted(connection::serve(accepted, handler, caller, per_address, mine), panics));
     };
     // While the worker drains there is no time to wait for room.
     let begin_if_room = |accepted: Accepted| {

@@ -11,9 +11,11 @@ use http_body::Body;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::caller::CallerConnection;
+use super::caller::{CallerAddress, CallerConnection};
+use super::connection::proxy_protocol::ProxyHeaderError;
 use super::connection::serving::Serving;
 use super::incoming::Incoming;
+use super::networks::Networks;
 use super::unreadable::Unreadable;
 
 /// Serves a connection to its end.
@@ -28,6 +30,22 @@ pub(crate) trait ConnectionHandler: 'static {
         std::future::ready(true)
     }
 
+    /// The proxies in front whose connections begin with a PROXY protocol header, before TLS.
+    fn proxy_protocol(&self) -> Option<Arc<Networks>> {
+        None
+    }
+
+    /// A connection of one of those is closed, since its header could not be read.
+    fn refused_proxy_header(&self, why: ProxyHeaderError, caller: &CallerConnection) {
+        let _ = (why, caller);
+    }
+
+    /// True if connections from there carry the requests of many callers, and are not counted as one caller's.
+    fn is_shared(&self, address: CallerAddress) -> bool {
+        let _ = address;
+        false
+    }
+
     /// TLS towards callers, so that a changed certificate is shown to the next one.
     fn tls(&self) -> Option<Arc<ServerConfig>> {
         None
@@ -37,6 +55,15 @@ pub(crate) trait ConnectionHandler: 'static {
     fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> ConnectionFuture
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+}
+
+/// How a connection may begin where it is not expected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Misplaced {
+    /// A TLS handshake, at a listener in clear.
+    Tls,
+    /// A PROXY protocol header, from where none is read.
+    ProxyHeader,
 }
 
 /// Answers requests.
@@ -56,9 +83,9 @@ pub(crate) trait Handler: 'static {
         false
     }
 
-    /// A caller begins with a TLS handshake where none is expected.
-    fn began_with_tls(&self, caller: &CallerConnection) {
-        let _ = caller;
+    /// A caller begins with something else than HTTP, which it may well mean.
+    fn began_with(&self, what: Misplaced, caller: &CallerConnection) {
+        let _ = (what, caller);
     }
 
     /// The head of a request could not be read, and its caller has been told so.

@@ -50,7 +50,7 @@ pub(crate) use settings::{
 pub(crate) use state::{Proxy, ProxyShared};
 pub(crate) use unreadable::malformed;
 
-use self::admit::{callers, policy, unmatched};
+use self::admit::{callers, forwarded, policy, unmatched};
 use self::context::RequestContext;
 use self::error::ProxyError;
 use self::request_id::RequestId;
@@ -68,7 +68,8 @@ impl Proxy {
         request: Request<Incoming>,
         connection: &Arc<CallerConnection>,
     ) -> Response<CallerBody> {
-        self.answer(RequestSource { listener, inside: None, connection }, request).await
+        let address = connection.address();
+        self.answer(RequestSource { listener, inside: None, connection, address }, request).await
     }
 
     /// Serves one connection of a SOCKS 5 listener to its end.
@@ -79,7 +80,11 @@ impl Proxy {
         tunnel::socks::serve(self, listener, stream, connection, self.in_tunnel(listener)).await;
     }
 
-    async fn answer(self: &Rc<Self>, source: RequestSource<'_>, request: Request<Incoming>) -> Response<CallerBody> {
+    async fn answer(
+        self: &Rc<Self>,
+        mut source: RequestSource<'_>,
+        request: Request<Incoming>,
+    ) -> Response<CallerBody> {
         let began = Instant::now();
         // One request uses one snapshot, whatever is reloaded meanwhile.
         let runtime = self.runtime.current();
@@ -89,7 +94,13 @@ impl Proxy {
         };
         let (mut head, mut body) = request.into_parts();
         let mut ctx = RequestContext::new(began, head.version, &body);
-        let readable = tunnel::switch::read_extended_connect(&mut head, &body);
+        let mut readable = tunnel::switch::read_extended_connect(&mut head, &body);
+        if let Some(proxies) = listener.trusted_proxies.as_ref().filter(|_| source.inside.is_none()) {
+            match forwarded::caller_address(proxies, source.address, &head.headers) {
+                Ok(address) => source.address = address,
+                Err(error) => readable = Err(error),
+            }
+        }
         let request_id = if self.shared.request_id { Some(request_id::identify(&mut head)) } else { None };
         ctx.note_head(&self.shared, listener, source, (&mut head, &mut body));
         match self.steps(&mut ctx, (&runtime, listener), source, readable, &mut head, body).await {
@@ -116,7 +127,7 @@ impl Proxy {
         ctx.note_caller(caller.name());
         readable?;
         if let ModeRuntime::Token(clients) = &listener.mode {
-            let answering = token_endpoint::answer(ctx, listener, clients, head, body, source.connection);
+            let answering = token_endpoint::answer(ctx, listener, clients, head, body, source.caller());
             return Ok(Box::pin(answering).await);
         }
         if self.shared.via.is_loop(&head.headers) {
@@ -196,7 +207,12 @@ impl Handler for TunnelHandler {
     type Body = CallerBody;
 
     async fn handle(&self, request: Request<Incoming>, connection: &Arc<CallerConnection>) -> Response<CallerBody> {
-        let source = RequestSource { listener: self.listener, inside: Some(&self.inside), connection };
+        let source = RequestSource {
+            listener: self.listener,
+            inside: Some(&self.inside),
+            connection,
+            address: self.inside.opened_from,
+        };
         self.proxy.answer(source, request).await
     }
 

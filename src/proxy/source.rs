@@ -4,13 +4,21 @@ use std::sync::Arc;
 
 use crate::caller::Proven;
 use crate::dial::Scheme;
-use crate::listen::CallerConnection;
+use crate::listen::{CallerAddress, CallerAt, CallerConnection};
 
 #[derive(Clone, Copy)]
 pub(crate) struct RequestSource<'a> {
     pub(crate) listener: usize,
     pub(crate) inside: Option<&'a InTunnel>,
     pub(crate) connection: &'a Arc<CallerConnection>,
+    /// Where its caller is.
+    pub(crate) address: CallerAddress,
+}
+
+impl<'a> RequestSource<'a> {
+    pub(crate) fn caller(&self) -> CallerAt<'a> {
+        CallerAt { connection: self.connection, address: self.address }
+    }
 }
 
 /// What a tunnel was opened for: where every request inside of it goes.
@@ -23,6 +31,8 @@ pub(crate) struct InTunnel {
     pub(crate) port: u16,
     /// Who opened it: as long as that is good, no request inside is asked again.
     pub(crate) opener: Option<Proven>,
+    /// Where that is.
+    pub(crate) opened_from: CallerAddress,
 }
 
 /// Where a tunnel came in; kept for its life, so that its caller's connection stays counted.
@@ -30,8 +40,16 @@ pub(crate) struct InTunnel {
 pub(crate) struct TunnelSource {
     pub(crate) listener: usize,
     pub(crate) connection: Arc<CallerConnection>,
+    /// Where its caller is.
+    pub(crate) address: CallerAddress,
     /// As whom the caller is authenticated.
     pub(crate) proven: Option<Proven>,
+}
+
+impl TunnelSource {
+    pub(crate) fn caller(&self) -> CallerAt<'_> {
+        CallerAt { connection: &self.connection, address: self.address }
+    }
 }
 
 /// A request that has been let in.
@@ -49,7 +67,7 @@ impl Admitted<'_> {
 
     /// For what outlives the request.
     pub(crate) fn tunnel_source(&self) -> TunnelSource {
-        let RequestSource { listener, connection, .. } = self.source;
-        TunnelSource { listener, connection: Arc::clone(connection), proven: self.proven.clone() }
+        let RequestSource { listener, connection, address, .. } = self.source;
+        TunnelSource { listener, connection: Arc::clone(connection), address, proven: self.proven.clone() }
     }
 }

@@ -14,8 +14,8 @@ use super::body::replay_memory::{ReplayBudget, ReplayMemory};
 use super::body::request::RequestBody;
 use super::head::via::ViaIdentity;
 use super::refusals::Refusals;
-use super::unreadable::unreadable;
-use crate::listen::{CallerConnection, Serving, Unreadable};
+use super::unreadable::{unreadable, unreadable_proxy_header};
+use crate::listen::{CallerAddress, CallerConnection, Misplaced, Networks, ProxyHeaderError, Serving, Unreadable};
 use crate::runtime::{ModeRuntime, RuntimeReader, Stranger};
 use crate::telemetry::{AccessLog, RecentRequests, RequestMetrics, Traces};
 use crate::upstream::Pool;
@@ -85,20 +85,58 @@ impl Proxy {
         self.runtime.current().listener(listener)?.strangers.take(what)
     }
 
-    /// A caller of a listener in clear spoke TLS: mostly its proxy URL, or its base URL, begins with https.
-    pub(crate) fn note_tls(&self, listener: usize, caller: &CallerConnection) {
+    /// A caller of a listener in clear spoke TLS: mostly its proxy URL, or its base URL, begins with https. Or a proxy in front
+    /// sends a header that nobody has asked for.
+    pub(crate) fn note_misplaced(&self, listener: usize, what: Misplaced, caller: &CallerConnection) {
         let runtime = self.runtime.current();
         let Some(listener) = runtime.listener(listener) else { return };
-        if let Some(suppressed) = listener.strangers.take(Stranger::Tls) {
-            let url = match listener.mode {
-                ModeRuntime::Forward(_) => "the proxy's URL",
-                _ => "its base URL",
-            };
+        let Some(suppressed) = listener.strangers.take(Stranger::Misplaced(what)) else { return };
+        let name = &listener.name;
+        match what {
+            Misplaced::Tls => {
+                let url = match listener.mode {
+                    ModeRuntime::Forward(_) => "the proxy's URL",
+                    _ => "its base URL",
+                };
+                tracing::warn!(
+                    target: "attache::proxy", listener = %name, peer = %caller.address(), suppressed,
+                    "a caller spoke TLS, and this listener does not; write http:// in {url}, or give the listener `tls`"
+                );
+            }
+            Misplaced::ProxyHeader => tracing::warn!(
+                target: "attache::proxy", listener = %name, peer = %caller.peer, suppressed,
+                "a connection begins with a PROXY protocol header, and from there none is read; if a proxy in front sends it, add its network to listeners.{name}.proxy_protocol"
+            ),
+        }
+    }
+
+    /// A proxy in front did not say where its caller is, or not so that it can be read.
+    pub(crate) fn note_proxy_header(&self, listener: usize, why: ProxyHeaderError, caller: &CallerConnection) {
+        let runtime = self.runtime.current();
+        let Some(listener) = runtime.listener(listener) else { return };
+        let name = &listener.name;
+        self.shared.metrics.proxy_protocol_error(name, why.label()).inc();
+        if let Some(suppressed) = listener.strangers.take(Stranger::ProxyHeader(why)) {
             tracing::warn!(
-                target: "attache::proxy", listener = %listener.name, peer = %caller.peer, suppressed,
-                "a caller spoke TLS, and this listener does not; write http:// in {url}, or give the listener `tls`"
+                target: "attache::proxy", listener = %name, peer = %caller.peer, suppressed,
+                "a connection was closed: {}; have the proxy in front send one, or take its network out of listeners.{name}.proxy_protocol",
+                unreadable_proxy_header(why)
             );
         }
+    }
+
+    /// `listeners.L.proxy_protocol`.
+    #[must_use]
+    pub(crate) fn proxy_protocol(&self, listener: usize) -> Option<Arc<Networks>> {
+        self.runtime.current().listener(listener)?.proxy_protocol.clone()
+    }
+
+    /// True if a proxy is there that speaks for many callers.
+    #[must_use]
+    pub(crate) fn is_trusted_proxy(&self, listener: usize, address: CallerAddress) -> bool {
+        let runtime = self.runtime.current();
+        let proxies = runtime.listener(listener).and_then(|listener| listener.trusted_proxies.as_ref());
+        proxies.is_some_and(|proxies| proxies.networks.hold(address))
     }
 
     /// The head of a request could not be read: what cannot be answered by a rule has no other trace.
@@ -107,7 +145,7 @@ impl Proxy {
         let Some(listener) = runtime.listener(listener) else { return };
         if let Some(suppressed) = listener.strangers.take(Stranger::Unreadable) {
             tracing::warn!(
-                target: "attache::proxy", listener = %listener.name, peer = %caller.peer, suppressed,
+                target: "attache::proxy", listener = %listener.name, peer = %caller.address(), suppressed,
                 "a request was refused that cannot be read: {}", unreadable(why)
             );
         }

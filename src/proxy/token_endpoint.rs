@@ -24,7 +24,7 @@ use super::request_id::{REQUEST_ID, RequestId};
 use super::response::PROXY_STATUS;
 use crate::caller::Guesses;
 use crate::http_auth::{BasicPair, find_proven};
-use crate::listen::{CallerConnection, Incoming};
+use crate::listen::{CallerAt, Incoming};
 use crate::runtime::{ListenerRuntime, TokenClientRuntime};
 use crate::secret::Secret;
 use crate::token::{Acquired, TokenError, TokenErrorKind};
@@ -42,10 +42,10 @@ pub(super) async fn answer(
     clients: &[TokenClientRuntime],
     head: &Parts,
     body: Incoming,
-    connection: &CallerConnection,
+    from: CallerAt<'_>,
 ) -> Response<CallerBody> {
     let granted = match request(head, body).await {
-        Ok(request) => granted(&listener.guesses, clients, &request, connection).await,
+        Ok(request) => granted(&listener.guesses, clients, &request, from).await,
         Err(refused) => Err(refused),
     };
     let name = &listener.name;
@@ -231,20 +231,20 @@ async fn granted<'c>(
     guesses: &Guesses,
     clients: &'c [TokenClientRuntime],
     request: &TokenRequest,
-    connection: &CallerConnection,
+    from: CallerAt<'_>,
 ) -> Result<(&'c TokenClientRuntime, Acquired), Refused> {
     for Claim { client_id, secret } in &request.claims {
-        guesses.may_try(connection, client_id, &secret.fingerprint()).map_err(too_many)?;
+        guesses.may_try(from, client_id, &secret.fingerprint()).map_err(too_many)?;
     }
     let claimed = request.claims.first();
     let Some(client) = authenticated(clients, request) else {
         if let Some(Claim { client_id, .. }) = claimed {
-            guesses.was_wrong(connection, client_id);
+            guesses.was_wrong(from, client_id);
         }
         return Err(invalid_client());
     };
     if let Some(Claim { client_id, secret }) = claimed {
-        guesses.was_right(connection, client_id, &secret.fingerprint());
+        guesses.was_right(from, client_id, &secret.fingerprint());
     }
     match request.grant_type.as_deref() {
         Some("client_credentials") => {}

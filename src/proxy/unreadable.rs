@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::request_id::RequestId;
-use crate::listen::Unreadable;
+use crate::listen::{ProxyHeaderError, Unreadable};
 
 /// The whole HTTP/1.1 answer to a head that hyper could not read, or that did not come in time.
 pub(crate) fn malformed(why: Unreadable) -> Bytes {
@@ -33,6 +33,18 @@ pub(crate) fn malformed(why: Unreadable) -> Bytes {
         httpdate::fmt_http_date(std::time::SystemTime::now()),
     );
     Bytes::from(head + &body)
+}
+
+/// What is wrong with how a connection begins that a proxy in front has made.
+pub(super) const fn unreadable_proxy_header(why: ProxyHeaderError) -> &'static str {
+    match why {
+        ProxyHeaderError::Missing => "it does not begin with a PROXY protocol header",
+        ProxyHeaderError::Malformed => "its PROXY protocol header cannot be read, or is not whole",
+        ProxyHeaderError::TooLong => {
+            "its PROXY protocol header is longer than 107 bytes in version 1, or 4 KiB in version 2"
+        }
+        ProxyHeaderError::Timeout => "no PROXY protocol header arrived within limits.header_timeout",
+    }
 }
 
 /// Why a head could not be read, for its caller and the log. Of its text one character at most is told.

@@ -43,6 +43,7 @@ mod fleet;
 mod forward;
 mod framing;
 mod framing_fields;
+mod front_proxies;
 mod fuzz_corpus;
 mod guarantees;
 mod guarantees_tokens;

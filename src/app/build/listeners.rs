@@ -8,7 +8,7 @@ use crate::app::build::known::Credentials;
 use crate::app::build::state::BuildContext;
 use crate::caller::{CallerMetrics, CallerSettings, Callers};
 use crate::config::ListenerConfig;
-use crate::listen::ListenAddress;
+use crate::listen::{ListenAddress, ProxyHeaderError};
 use crate::proxy::{AcceptedHosts, ForwardSettings, ListenerMode, TokenClient, Unmatched};
 use crate::route::{ForwardTable, ReverseTable, Route, TunnelPorts};
 use crate::runtime::{HostRule, ListenerRoute, ListenerRuntime, ModeRuntime, TokenClientRuntime};
@@ -76,12 +76,20 @@ pub(crate) fn listener(
     let metrics = context.metrics.route(&config.name, UNMATCHED);
     let callers = config.callers.as_ref().map(|known| callers(context, &config.name, known, socket.live));
     let users = config.users.clone();
+    if config.proxy_protocol.is_some() {
+        // From zero on, so that the first one is an increase.
+        for why in ProxyHeaderError::ALL {
+            drop(context.metrics.proxy_protocol_error(&config.name, why.label()));
+        }
+    }
     ListenerRuntime {
         slot: socket.slot,
         name: config.name.clone(),
         mode,
         callers,
         tls: socket.tls,
+        proxy_protocol: config.proxy_protocol.clone().map(Arc::new),
+        trusted_proxies: config.trusted_proxies.clone(),
         title_case: config.title_case,
         users,
         metrics,

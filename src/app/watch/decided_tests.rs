@@ -63,7 +63,11 @@ const WAITS_FOR_A_PROGRAM: &[(&str, &str, &str)] = &[
 /// Is taken: no secret goes elsewhere by it, or it takes effect with the next start, as [admin] and [telemetry] do.
 const PASSES: &[(&str, &str)] = &[
     ("", "include"),
-    ("listeners.*", "address mode upstream upstreams open hosts callers tls users title_case socket_mode"),
+    (
+        "listeners.*",
+        "address mode upstream upstreams open hosts callers tls users title_case socket_mode proxy_protocol trusted_proxies",
+    ),
+    ("listeners.*.trusted_proxies", "networks field"),
     ("listeners.*.tls", "client_ca"),
     ("admin", "address"),
     ("callers.*", "certificate credential"),

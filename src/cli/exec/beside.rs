@@ -30,6 +30,8 @@ pub(super) fn beside(mut config: Config, args: &BesideArgs) -> Result<Config, Fa
         users: users.clone(),
         socket_mode: None,
         tls: None,
+        proxy_protocol: None,
+        trusted_proxies: None,
         title_case: false,
     };
     config.listeners = vec![listener(PROXY, ListenerMode::Forward { upstreams })];

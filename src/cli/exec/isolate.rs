@@ -57,6 +57,8 @@ mod linux {
                 users: Some(crate::exec::users()),
                 socket_mode: None,
                 tls: None,
+                proxy_protocol: None,
+                trusted_proxies: None,
                 title_case: false,
             });
             let isolation = Self { way, folder: folder.to_owned(), doors };

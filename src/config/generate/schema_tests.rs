@@ -132,9 +132,10 @@ fn the_table_says_of_each_key_what_the_readers_take() {
 }
 
 /// Words that stand beside another form, which is what proxy.toml shows, or are read by hand.
-const UNSEEN: [&str; 6] = [
+const UNSEEN: [&str; 7] = [
     "telemetry.access_log",
     "listeners.*.hosts",
+    "listeners.*.proxy_protocol",
     "credentials.*.assertion_audience",
     "credentials.*.dpop",
     "credentials.*.refresh_ahead",
@@ -291,6 +292,8 @@ fn settings_that_differ_in_one_key_are_told_apart() {
         ("upstreams.*", "origin_from", "\"x\""),
         ("upstreams.*.retry", "on", "[403]"),
         ("upstreams.*.tls", "server_name", "\"b.test\""),
+        ("listeners.*", "proxy_protocol", "[\"10.0.0.0/8\"]"),
+        ("listeners.*", "trusted_proxies", "[\"10.0.0.0/8\"]"),
         ("forward", "via", "\"http://proxy.test\""),
         ("forward", "private_addresses", "[\"10.0.0.0/8\"]"),
         ("forward", "connect_ports", "[8443]"),

@@ -9,6 +9,7 @@ use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::tree::Node;
 use crate::config::syntax::value::{Spanned, Value};
 use crate::config::tables::client_identity::pair;
+use crate::config::tables::front_proxies::{FrontProxies, front_proxies};
 use crate::dial::Host;
 use crate::listen::ListenAddress;
 use crate::proxy::AcceptedHosts;
@@ -29,6 +30,7 @@ pub(crate) struct Listener {
     pub(crate) users: Option<Vec<u32>>,
     pub(crate) socket_mode: Option<u32>,
     pub(crate) tls: Option<ListenerTls>,
+    pub(crate) front: FrontProxies,
     pub(crate) title_case: bool,
 }
 
@@ -81,6 +83,7 @@ pub(crate) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
     let callers: Option<Vec<Spanned<String>>> = written.map(|names| names.into_iter().filter_map(named).collect());
     let tls = table.table("tls").and_then(tls);
     let (users, socket_mode) = unix_socket(&mut table, address.as_ref());
+    let front = front_proxies(&mut table, address.as_ref(), mode != Some(Mode::Socks5));
     // A value of the wrong type is a problem already, and says nothing about the address.
     let open = table.get("open").map_or(Some(false), |open| open.boolean());
     // Its callers prove themselves.
@@ -110,7 +113,7 @@ pub(crate) fn listener(name: &str, mut table: TableReader<'_>) -> Listener {
     let title_case = table.get("title_case").and_then(|value| value.boolean()).unwrap_or_default();
     let (name, at) = (name.to_owned(), table.at);
     table.finish();
-    Listener { name, at, address, mode, upstreams, hosts, callers, users, socket_mode, tls, title_case }
+    Listener { name, at, address, mode, upstreams, hosts, callers, users, socket_mode, tls, front, title_case }
 }
 
 /// Reads `tls`, and its files.

@@ -6,6 +6,7 @@ pub(super) mod callers;
 pub(super) mod client_identity;
 pub(super) mod credentials;
 pub(super) mod forward;
+pub(super) mod front_proxies;
 pub(super) mod intercept;
 pub(super) mod limits;
 pub(super) mod listeners;

@@ -9,6 +9,7 @@ pub(in crate::listen) mod http2;
 mod interim;
 mod monitored_io;
 mod parking;
+pub(in crate::listen) mod proxy_protocol;
 mod raw_target;
 pub(in crate::listen) mod room;
 pub(in crate::listen) mod serving;
@@ -16,6 +17,7 @@ pub(in crate::listen) mod state;
 mod title_case;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -26,11 +28,13 @@ use tokio_rustls::TlsAcceptor;
 
 use self::drive::{DRAIN_GRACE, Driven};
 use self::monitored_io::MonitoredIo;
+use self::proxy_protocol::Unread;
 use self::serving::Serving;
 use self::state::ConnectionState;
 use super::bind::Accepted;
 use super::caller::CallerConnection;
-use super::handler::{ConnectionFuture, ConnectionHandler, Handler};
+use super::handler::{ConnectionFuture, ConnectionHandler, Handler, Misplaced};
+use super::per_address::PerAddress;
 use crate::timer;
 use crate::tls::server::names_in;
 
@@ -57,23 +61,61 @@ pub(in crate::listen) fn serve<H: ConnectionHandler>(
     accepted: Accepted,
     handler: Rc<H>,
     caller: Arc<CallerConnection>,
+    per_address: Option<Arc<PerAddress>>,
     serving: Serving,
 ) -> impl Future<Output = ()> + use<H> {
-    in_stages(Box::pin(begin(accepted, handler, caller, serving)))
+    in_stages(Box::pin(begin(accepted, handler, caller, per_address, serving)))
 }
 
 async fn begin<H: ConnectionHandler>(
-    accepted: Accepted,
+    mut accepted: Accepted,
     handler: Rc<H>,
     caller: Arc<CallerConnection>,
+    per_address: Option<Arc<PerAddress>>,
     serving: Serving,
 ) -> Option<ConnectionFuture> {
     if !handler.admits(&caller).await {
         return None;
     }
+    if let Some(networks) = handler.proxy_protocol()
+        && networks.hold(caller.peer.into())
+    {
+        match proxy_header(&mut accepted, &serving).await {
+            Ok(Some(address)) => caller.note_told(address),
+            Ok(None) => {}
+            Err(Unread::Ended) => return None,
+            Err(Unread::Refused(why)) => {
+                handler.refused_proxy_header(why, &caller);
+                return None;
+            }
+        }
+    }
+    if let Some(all) = per_address
+        && !handler.is_shared(caller.address())
+    {
+        caller.count(&all);
+    }
     match accepted {
         Accepted::Tcp(stream, _) => secure(stream, handler, caller, serving).await,
         Accepted::Unix(stream) => secure(stream, handler, caller, serving).await,
+    }
+}
+
+/// Where the caller is, as the proxy in front says ahead of everything else.
+async fn proxy_header(accepted: &mut Accepted, serving: &Serving) -> Result<Option<SocketAddr>, Unread> {
+    let guard = serving.drain.guard(&Arc::default());
+    let within = serving.limits.header_timeout;
+    let read = async {
+        match accepted {
+            Accepted::Tcp(stream, _) => proxy_protocol::read(stream, within).await,
+            Accepted::Unix(stream) => proxy_protocol::read(stream, within).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        read = read => read,
+        () = guard.makes_room() => Err(Unread::Ended),
+        () = grace(serving.drain.draining()) => Err(Unread::Ended),
     }
 }
 
@@ -102,7 +144,7 @@ where
         shaken = handshake => match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                tracing::debug!(target: "attache::listen", peer = %caller.peer, %error, "a caller's TLS handshake failed");
+                tracing::debug!(target: "attache::listen", peer = %caller.address(), %error, "a caller's TLS handshake failed");
                 return None;
             }
             // Silent for too long.
@@ -161,9 +203,13 @@ where
     // Closed, broken or silent before a single request: there is nothing to answer.
     let Ok(Ok(http2)) = detected else { return None };
     let first = prefix.freeze();
-    let began_with_tls = first.starts_with(HANDSHAKE);
-    if began_with_tls {
-        handler.began_with_tls(&caller);
+    let misplaced = match &*first {
+        first if first.starts_with(HANDSHAKE) => Some(Misplaced::Tls),
+        first if proxy_protocol::begins(first) => Some(Misplaced::ProxyHeader),
+        _ => None,
+    };
+    if let Some(what) = misplaced {
+        handler.began_with(what, &caller);
     }
     if http2 {
         state.note_http2();
@@ -178,7 +224,7 @@ where
     Some(Box::pin(async move {
         (&mut driven).await;
         // That it is no HTTP either goes without saying.
-        if let Some(why) = driven.refused().filter(|_| !began_with_tls) {
+        if let Some(why) = driven.refused().filter(|_| misplaced.is_none()) {
             handler.refused_head(why, &caller);
         }
     }))

@@ -6,7 +6,7 @@ use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 
 use super::rate::Admission;
 use crate::caller::{Authentication, Proven};
-use crate::listen::{CallerConnection, Peer};
+use crate::listen::{CallerAt, CallerConnection, Peer};
 use crate::proxy::error::ProxyError;
 use crate::proxy::outcome::Outcome;
 use crate::proxy::source::RequestSource;
@@ -33,13 +33,13 @@ pub(in crate::proxy) fn admit(
             ));
         }
         None if is_still_user(listener, source.connection) => {
-            authenticate(admission, listener, headers, source.connection)?
+            authenticate(admission, listener, headers, source.caller())?
         }
         None => {
             return Err(ProxyError::turned_away("this user is no longer among those who may use the listener"));
         }
     };
-    admission.admit(proven.as_ref().map(|proven| &*proven.name), source.connection)?;
+    admission.admit(proven.as_ref().map(|proven| &*proven.name), source.caller())?;
     Ok(proven)
 }
 
@@ -48,15 +48,15 @@ fn authenticate(
     admission: &Admission,
     listener: &ListenerRuntime,
     headers: &mut HeaderMap,
-    connection: &CallerConnection,
+    from: CallerAt<'_>,
 ) -> Result<Option<Proven>, ProxyError> {
     let Some(callers) = &listener.callers else { return Ok(None) };
     let on_proxy = !matches!(listener.mode, ModeRuntime::Reverse { .. });
     let field = if on_proxy { PROXY_AUTHORIZATION } else { AUTHORIZATION };
-    let attempt = callers.authenticate(&field, headers, connection);
+    let attempt = callers.authenticate(&field, headers, from);
     if attempt == Authentication::Refused {
         // A wrong password is a request too. Beyond the bound on guesses it is none, or strangers would use up what callers may.
-        admission.admit(None, connection)?;
+        admission.admit(None, from)?;
     }
     let detail = match attempt {
         Authentication::Accepted(proven) => return Ok(Some(proven)),

@@ -33,7 +33,7 @@ pub(super) fn record(listener: &ListenerRuntime, source: RequestSource<'_>, head
     AccessRecord {
         time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
         request_id: RequestId::from_head(head).text().to_owned(),
-        peer: source.connection.peer.to_string(),
+        peer: source.address.to_string(),
         listener: listener.name.clone(),
         upstream: UNMATCHED.to_owned(),
         method: head.method.to_string(),

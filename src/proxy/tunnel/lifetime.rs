@@ -64,7 +64,7 @@ async fn turned_away(proxy: &Proxy, source: &TunnelSource) {
             None => proven.is_none(),
         };
         if !admitted {
-            tracing::debug!(target: "attache::proxy", peer = %source.connection.peer, caller = proven.map(|proven| &*proven.name), "a tunnel ends: its caller may no longer use the listener");
+            tracing::debug!(target: "attache::proxy", peer = %source.address, caller = proven.map(|proven| &*proven.name), "a tunnel ends: its caller may no longer use the listener");
             return;
         }
         if changes.changed().await.is_err() {

@@ -199,7 +199,13 @@ where
         }
         let origin = &self.tunnel.origin;
         let opener = self.source.proven.clone();
-        InTunnel { scheme, host: origin.host.as_str().into(), port: origin.port, opener }
+        InTunnel {
+            scheme,
+            host: origin.host.as_str().into(),
+            port: origin.port,
+            opener,
+            opened_from: self.source.address,
+        }
     }
 
     fn count_unread(&self) {

@@ -73,10 +73,10 @@ where
     let given = RefCell::new(None);
     let check = |name: &str, password: &[u8]| match (&callers, std::str::from_utf8(password)) {
         (Some(callers), Ok(password)) => {
-            let attempt = callers.authenticate_pair(name, &Secret::new(password.to_owned()), &connection);
+            let attempt = callers.authenticate_pair(name, &Secret::new(password.to_owned()), connection.as_caller());
             if attempt == Authentication::Refused {
                 // Refused it is in any case; this one is counted like a request.
-                let _counted = proxy.shared.admission.admit(None, &connection);
+                let _counted = proxy.shared.admission.admit(None, connection.as_caller());
             }
             let proven = if let Authentication::Accepted(proven) = attempt { Some(proven) } else { None };
             given.replace(proven);
@@ -90,15 +90,16 @@ where
     match timer::timeout(limit, socks5::greet(stream, required, check)).await.ok()? {
         Ok(request) => {
             let proven = shown.or_else(|| given.into_inner());
-            Some((request, TunnelSource { listener, connection, proven }))
+            let address = connection.address();
+            Some((request, TunnelSource { listener, connection, address, proven }))
         }
         Err(error) => {
             match proxy.may_log(listener, Stranger::Greeting) {
                 Some(suppressed) => {
-                    tracing::info!(target: "attache::proxy", peer = %connection.peer, suppressed, "a SOCKS caller is not served: {error}");
+                    tracing::info!(target: "attache::proxy", peer = %connection.address(), suppressed, "a SOCKS caller is not served: {error}");
                 }
                 None => {
-                    tracing::debug!(target: "attache::proxy", peer = %connection.peer, "a SOCKS caller is not served: {error}");
+                    tracing::debug!(target: "attache::proxy", peer = %connection.address(), "a SOCKS caller is not served: {error}");
                 }
             }
             None
@@ -113,7 +114,7 @@ async fn reach(proxy: &Proxy, request: &socks5::Request, source: &TunnelSource) 
     let listener = runtime.listener(source.listener).ok_or(Reply::NotAllowed)?;
     let ModeRuntime::Socks5(table) = &listener.mode else { return Err(Reply::NotAllowed) };
     let caller = source.proven.as_ref().map(|proven| &*proven.name);
-    let destination = proxy.shared.admission.admit(caller, &source.connection).and_then(|()| {
+    let destination = proxy.shared.admission.admit(caller, source.caller()).and_then(|()| {
         let host = canonical(&request.host)?;
         forward::tunnel(table, host.as_str(), request.port, caller)
     });

@@ -27,7 +27,7 @@ pub(super) fn line(record: &AccessRecord) -> String {
         server_address: (!host.is_empty()).then_some(host),
         server_port: port,
         client_address: client.map(|(address, _)| address),
-        client_port: client.map(|(_, port)| port),
+        client_port: client.and_then(|(_, port)| port),
         protocol: "http",
         protocol_version: record.protocol_version(),
         user_agent: record.user_agent.as_deref(),

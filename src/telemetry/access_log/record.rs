@@ -85,10 +85,13 @@ impl AccessRecord {
         (host.trim_start_matches('[').trim_end_matches(']'), port.or(usual))
     }
 
-    /// The other end's address without its port, and that port; neither for a unix socket.
-    pub(in crate::telemetry) fn client(&self) -> Option<(IpAddr, u16)> {
-        let address: SocketAddr = self.peer.parse().ok()?;
-        Some((address.ip().to_canonical(), address.port()))
+    /// The caller's address without its port, and that port where it is known; neither for a unix socket.
+    pub(in crate::telemetry) fn client(&self) -> Option<(IpAddr, Option<u16>)> {
+        if let Ok(address) = self.peer.parse::<SocketAddr>() {
+            return Some((address.ip().to_canonical(), Some(address.port())));
+        }
+        // A proxy in front has written it into the request.
+        Some((self.peer.parse::<IpAddr>().ok()?.to_canonical(), None))
     }
 
     /// `1.1` of `HTTP/1.1`, `2` of `HTTP/2.0`.
@@ -152,6 +155,17 @@ mod tests {
             AccessRecord { protocol: protocol.into(), ..AccessRecord::default() }.protocol_version().to_owned()
         };
         assert_eq!(["HTTP/1.0", "HTTP/1.1", "HTTP/2.0"].map(version), ["1.0", "1.1", "2"]);
+    }
+
+    #[test]
+    fn a_caller_may_have_an_address_without_a_port_or_none() {
+        let of = |peer: &str| {
+            let record = AccessRecord { peer: peer.into(), ..AccessRecord::default() };
+            record.client().map(|(ip, port)| (ip.to_string(), port))
+        };
+        assert_eq!(of("[::ffff:192.0.2.7]:5000"), Some(("192.0.2.7".into(), Some(5000))));
+        assert_eq!(of("2001:db8::7"), Some(("2001:db8::7".into(), None)));
+        assert_eq!((of("unix:uid=7"), of("")), (None, None));
     }
 
     #[test]

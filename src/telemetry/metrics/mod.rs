@@ -59,6 +59,7 @@ pub(crate) struct RequestMetrics {
     tunnels: Series<TunnelLabels, Counter>,
     would_deny: Series<ListenerLabel, Counter>,
     caller_authentication: Series<AttemptLabels, Counter>,
+    proxy_protocol_errors: Series<ReasonLabels, Counter>,
     failures: Series<RouteLabels, LastFailure>,
     unread_tunnels: Series<UpstreamLabel, LastTime>,
     /// Reloads, and how the last one ended.
@@ -100,10 +101,16 @@ struct AttemptLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    listener: Arc<str>,
+    reason: &'static str,
+}
+
 impl RequestMetrics {
     /// Every family with its name, without the product's prefix, and what it counts.
     pub(crate) fn families(&self) -> Vec<Family> {
-        let own: [Family; 10] = [
+        let own: [Family; 11] = [
             (
                 "requests",
                 "Requests by listener, upstream, outcome and the class of the status that the caller got",
@@ -125,6 +132,11 @@ impl RequestMetrics {
                 "caller_authentication",
                 "Attempts of callers to prove themselves",
                 Box::new(self.caller_authentication.clone()),
+            ),
+            (
+                "proxy_protocol_errors",
+                "Connections that were closed for want of a PROXY protocol header that can be read",
+                Box::new(self.proxy_protocol_errors.clone()),
             ),
             ("caller_connections", "Open connections of callers", Box::new(self.caller_connections.clone())),
             ("replay_buffer_bytes", "Bytes kept for replays", Box::new(self.replay_bytes.clone())),
@@ -186,6 +198,12 @@ impl RequestMetrics {
     #[must_use]
     pub(crate) fn caller_authentication(&self, listener: &str, outcome: &'static str) -> Counter {
         self.caller_authentication.get(AttemptLabels { listener: listener.into(), outcome })
+    }
+
+    /// Connections of proxies in front that one listener has closed, by what is wrong with their header.
+    #[must_use]
+    pub(crate) fn proxy_protocol_error(&self, listener: &str, reason: &'static str) -> Counter {
+        self.proxy_protocol_errors.get(ReasonLabels { listener: listener.into(), reason })
     }
 
     /// What is measured of one upstream.

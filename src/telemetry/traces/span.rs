@@ -123,7 +123,7 @@ fn attributes(record: &AccessRecord) -> impl Iterator<Item = KeyValue> {
         ("server.address", (!host.is_empty()).then(|| text(host))),
         ("server.port", port.map(|port| number(port.into()))),
         ("client.address", client.map(|(address, _)| address.to_string().into())),
-        ("client.port", client.map(|(_, port)| number(port.into()))),
+        ("client.port", client.and_then(|(_, port)| port).map(|port| number(port.into()))),
         ("network.protocol.name", Some("http".into())),
         ("network.protocol.version", Some(text(record.protocol_version()))),
         ("user_agent.original", record.user_agent.as_deref().map(text)),
