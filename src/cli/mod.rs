@@ -249,7 +249,16 @@ fn report_panics_without_payload() {
 fn version(args: &VersionArgs) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     if args.json {
-        return output::json(&serde_json::json!({ "name": "attache", "version": version }));
+        // Of the lock file; a library that is built without one does not know them.
+        let known = |version: &'static str| (!version.is_empty()).then_some(version);
+        return output::json(&serde_json::json!({
+            "name": "attache",
+            "version": version,
+            "commit": option_env!("ATTACHE_COMMIT"),
+            "target": env!("ATTACHE_TARGET"),
+            "rustls": known(env!("ATTACHE_VERSION_RUSTLS")),
+            "aws_lc_rs": known(env!("ATTACHE_VERSION_AWS_LC_RS")),
+        }));
     }
     output::data(format_args!("attache {version}"))
 }

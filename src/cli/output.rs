@@ -62,6 +62,22 @@ impl Failure {
         drop(said);
     }
 
+    /// The same for a program that reads stdout as JSON: a document, and nothing on stderr besides.
+    pub(super) fn in_json(self) -> Self {
+        let (document, told) = match &self {
+            Self::Config(errors) => {
+                let problems: Vec<String> = ConfigErrors::lines(&errors.source, &errors.problems).collect();
+                (json!({ "ok": false, "error": errors.to_string(), "problems": problems }), Self::ConfigTold)
+            }
+            Self::Failed(message) => (json!({ "ok": false, "error": message }), Self::Told),
+            _ => return self,
+        };
+        match json(&document) {
+            Ok(()) => told,
+            Err(failure) => failure,
+        }
+    }
+
     pub(super) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Config(_) | Self::ConfigTold => CONFIG,

@@ -18,7 +18,7 @@ use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use super::body::response::CallerBody;
-use super::context::RequestContext;
+use super::context::{RequestContext, TraceIds};
 use super::outcome::Outcome;
 use super::request_id::{REQUEST_ID, RequestId};
 use super::response::PROXY_STATUS;
@@ -60,12 +60,13 @@ pub(super) async fn answer(
             let request_id = RequestId::from_head(head);
             let (status, code) = (refused.status.as_u16(), refused.code);
             let (id, why) = (request_id.text(), &refused.description);
+            let TraceIds { trace_id, span_id } = ctx.trace();
             match listener.refusals.take(status) {
                 Some(suppressed) => {
-                    tracing::info!(target: "attache::proxy", listener = %name, status, code, request_id = id, suppressed, "no token returned: {why}");
+                    tracing::info!(target: "attache::proxy", listener = %name, status, code, request_id = id, trace_id, span_id, suppressed, "no token returned: {why}");
                 }
                 None => {
-                    tracing::debug!(target: "attache::proxy", listener = %name, status, code, request_id = id, "no token returned: {why}");
+                    tracing::debug!(target: "attache::proxy", listener = %name, status, code, request_id = id, trace_id, span_id, "no token returned: {why}");
                 }
             }
             let outcome = if refused.status.is_server_error() { Outcome::Failed } else { Outcome::Denied };

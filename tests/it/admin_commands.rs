@@ -238,3 +238,20 @@ async fn names_of_the_configuration_are_completed() {
     let names = folder.run(&["names", "credentials"]).await;
     assert_eq!((names.code, names.stdout.as_str()), (Some(0), "orders\n"), "{names:?}");
 }
+
+#[tokio::test]
+async fn what_fails_is_json_where_json_was_asked_for() {
+    let folder = Folder::with(FORWARD);
+    for (args, code, error) in [
+        (&["status", "--json", "--admin", "http://127.0.0.1:1"][..], 1, "does not answer"),
+        (&["status", "--json"], 1, "has no [admin] listener"),
+        (&["status", "--json", "--config", "nowhere.toml"], 78, "nowhere.toml"),
+        (&["ca", "show", "--json"], 1, "has no [intercept] table"),
+        (&["ca", "show", "--json", "--config", "nowhere.toml"], 78, "nowhere.toml"),
+    ] {
+        let failed = folder.run(args).await;
+        assert_eq!((failed.code, failed.stderr.as_str()), (Some(code), ""), "{args:?}: {failed:?}");
+        let document = failed.json();
+        assert!(document["ok"] == false && document["error"].as_str().unwrap().contains(error), "{args:?}: {document}");
+    }
+}

@@ -431,7 +431,12 @@ async fn version_is_data() {
     let finished = Folder::new().run(&["version"]).await;
     assert_eq!((finished.code, finished.stdout), (Some(0), format!("attache {version}\n")));
     let finished = Folder::new().run(&["version", "--json"]).await;
-    assert_eq!(finished.json(), serde_json::json!({ "name": "attache", "version": version }));
+    let said = finished.json();
+    assert_eq!((&said["name"], &said["version"]), (&"attache".into(), &version.into()));
+    assert!(said["target"].as_str().unwrap().starts_with(std::env::consts::ARCH), "{said}");
+    for library in ["rustls", "aws_lc_rs"] {
+        assert!(said[library].as_str().unwrap().split('.').count() >= 3, "{said}");
+    }
     assert_eq!(Folder::new().run(&["--version"]).await.stdout, format!("attache {version}\n"));
 }
 

@@ -89,7 +89,7 @@ const EXPOSING: [&str; 26] = [
 ];
 
 /// What lies in the root of the repository, besides what `.gitignore` names there.
-const ROOT: [&str; 27] = [
+const ROOT: [&str; 28] = [
     ".cargo",
     ".ci",
     ".editorconfig",
@@ -107,6 +107,7 @@ const ROOT: [&str; 27] = [
     "README.md",
     "SECURITY.md",
     "benches",
+    "build.rs",
     "clippy.toml",
     "contrib",
     "deny.toml",
@@ -120,7 +121,7 @@ const ROOT: [&str; 27] = [
 ];
 
 /// What `cargo package` packs besides `src/` and the pages of `docs/`. The last four are cargo's own.
-const PACKED: [&str; 12] = [
+const PACKED: [&str; 13] = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "LICENSE",
@@ -128,6 +129,7 @@ const PACKED: [&str; 12] = [
     "LICENSE-MIT",
     "README.md",
     "SECURITY.md",
+    "build.rs",
     "proxy.toml",
     "Cargo.toml",
     "Cargo.lock",

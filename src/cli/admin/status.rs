@@ -30,6 +30,12 @@ pub(in crate::cli) struct StatusArgs {
 }
 
 pub(in crate::cli) async fn status(args: StatusArgs) -> Result<(), Failure> {
+    let as_json = args.json;
+    let shown = once_or_watched(args).await;
+    if as_json { shown.map_err(Failure::in_json) } else { shown }
+}
+
+async fn once_or_watched(args: StatusArgs) -> Result<(), Failure> {
     let client = args.admin.client()?;
     if !args.watch {
         return show(&client, args.json).await?.map_err(Failure::Failed);

@@ -99,6 +99,7 @@ enum Format {
 pub(super) async fn ca(args: CaArgs) -> Result<(), Failure> {
     match args.command {
         CaCommand::Init(args) => init(&args),
+        CaCommand::Show(args) if args.json => show(&args).map_err(Failure::in_json),
         CaCommand::Show(args) => show(&args),
         CaCommand::Export(args) => export(&args),
         CaCommand::Trust(args) => trust::change(args, Wish::Trust).await,
