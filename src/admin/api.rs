@@ -18,9 +18,7 @@ use super::guard::Guard;
 use super::problem::problem;
 use super::state::{AdminFacts, Shared};
 use super::{endpoints, guard, page, probes};
-use crate::listen::{
-    self, CallerConnection, ConnectionFuture, ConnectionHandler, Handler, Incoming, Serving, Unreadable,
-};
+use crate::listen::{self, CallerConnection, ConnectionHandler, Handler, Incoming, Opening, Serving, Unreadable};
 use crate::proxy::malformed;
 use crate::runtime::SharedRuntime;
 
@@ -84,11 +82,11 @@ impl fmt::Debug for Admin {
 }
 
 impl ConnectionHandler for Admin {
-    fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> ConnectionFuture
+    fn open<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> Opening
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Box::pin(listen::serve_http(stream, BytesMut::new(), self, caller, serving))
+        listen::open_http(stream, BytesMut::new(), self, caller, serving)
     }
 }
 

@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::listen::{
-    self, Bound, CallerAddress, CallerConnection, ConnectionFuture, ConnectionHandler, Drain, Handler, Incoming,
-    ListenContext, Misplaced, Networks, ProxyHeaderError, Serving, Unreadable,
+    self, Bound, CallerAddress, CallerConnection, ConnectionHandler, Drain, Handler, Incoming,
+    ListenContext, Misplaced, Networks, Opening, ProxyHeaderError, Serving, Unreadable,
 };
 use crate::proxy::{CallerBody, Proxy, ProxyShared, malformed};
 use crate::runtime::SharedRuntime;
@@ -270,14 +270,17 @@ impl ConnectionHandler for ListenerHandler {
         self.proxy.tls(self.listener)
     }
 
-    fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> ConnectionFuture
+    fn open<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> Opening
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         if self.proxy.speaks_socks(self.listener) {
-            Box::pin(async move { self.proxy.serve_socks(self.listener, stream, caller).await })
+            Box::pin(async move {
+                self.proxy.serve_socks(self.listener, stream, caller).await;
+                None
+            })
         } else {
-            Box::pin(listen::serve_http(stream, BytesMut::new(), self, caller, serving))
+            listen::open_http(stream, BytesMut::new(), self, caller, serving)
         }
     }
 }

@@ -18,8 +18,14 @@ use super::incoming::Incoming;
 use super::networks::Networks;
 use super::unreadable::Unreadable;
 
-/// Serves a connection to its end.
-pub(crate) type ConnectionFuture = LocalBoxFuture<'static, ()>;
+/// Serves a connection until it is clear what it speaks.
+///
+/// A future has room for the largest of its states as long as it lives, and most connections are idle: so this one is boxed by
+/// itself, gives the next one, and goes.
+pub(crate) type Opening = LocalBoxFuture<'static, Opened>;
+
+/// Serves it from there to its end; `None` where it has ended.
+pub(crate) type Opened = Option<LocalBoxFuture<'static, ()>>;
 
 /// Serves connections. One value serves all of a listener on one worker; what it decides is asked for each connection, so that a
 /// reload counts from the next one on.
@@ -51,8 +57,8 @@ pub(crate) trait ConnectionHandler: 'static {
         None
     }
 
-    /// Serves one connection to its end; its TLS, if there is any, has been opened.
-    fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> ConnectionFuture
+    /// Opens one connection; its TLS, if there is any, stands.
+    fn open<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> Opening
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 }

@@ -42,11 +42,11 @@ impl Handler for Fragile {
 }
 
 impl ConnectionHandler for Fragile {
-    fn serve<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> ConnectionFuture
+    fn open<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> Opening
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Box::pin(serve_http(stream, BytesMut::new(), self, caller, serving))
+        open_http(stream, BytesMut::new(), self, caller, serving)
     }
 }
 

@@ -22,7 +22,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
@@ -33,7 +32,7 @@ use self::serving::Serving;
 use self::state::ConnectionState;
 use super::bind::Accepted;
 use super::caller::CallerConnection;
-use super::handler::{ConnectionFuture, ConnectionHandler, Handler, Misplaced};
+use super::handler::{ConnectionHandler, Handler, Misplaced, Opened, Opening};
 use super::per_address::PerAddress;
 use crate::timer;
 use crate::tls::server::names_in;
@@ -44,16 +43,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// RFC 8446 section 5.1: how a TLS handshake begins, in a record of any version since SSL 3.
 const HANDSHAKE: &[u8] = &[0x16, 0x03];
 
-/// What a connection has come to, and what serves it from there on.
-///
-/// A future has room for the largest of its states as long as it lives, and most connections are idle: so each state is boxed by
-/// itself, gives the next one, and goes.
-type Stage = LocalBoxFuture<'static, Option<ConnectionFuture>>;
-
-async fn in_stages(first: Stage) {
-    let next = first.await;
-    if let Some(served) = next {
-        served.await;
+async fn to_its_end(opening: Opening) {
+    let opened = opening.await;
+    if let Some(connection) = opened {
+        connection.await;
     }
 }
 
@@ -64,16 +57,16 @@ pub(in crate::listen) fn serve<H: ConnectionHandler>(
     per_address: Option<Arc<PerAddress>>,
     serving: Serving,
 ) -> impl Future<Output = ()> + use<H> {
-    in_stages(Box::pin(begin(accepted, handler, caller, per_address, serving)))
+    to_its_end(Box::pin(admit(accepted, handler, caller, per_address, serving)))
 }
 
-async fn begin<H: ConnectionHandler>(
+async fn admit<H: ConnectionHandler>(
     mut accepted: Accepted,
     handler: Rc<H>,
     caller: Arc<CallerConnection>,
     per_address: Option<Arc<PerAddress>>,
     serving: Serving,
-) -> Option<ConnectionFuture> {
+) -> Opened {
     if !handler.admits(&caller).await {
         return None;
     }
@@ -126,17 +119,12 @@ async fn grace(draining: impl Future<Output = ()>) {
 }
 
 /// TLS first, where the listener has it.
-async fn secure<S, H>(
-    stream: S,
-    handler: Rc<H>,
-    caller: Arc<CallerConnection>,
-    serving: Serving,
-) -> Option<ConnectionFuture>
+async fn secure<S, H>(stream: S, handler: Rc<H>, caller: Arc<CallerConnection>, serving: Serving) -> Opened
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: ConnectionHandler,
 {
-    let Some(config) = handler.tls() else { return Some(handler.serve(stream, caller, serving)) };
+    let Some(config) = handler.tls() else { return handler.open(stream, caller, serving).await };
     let guard = serving.drain.guard(&Arc::default());
     let handshake = timer::timeout(serving.limits.header_timeout, TlsAcceptor::from(config).accept(stream));
     let stream = tokio::select! {
@@ -159,7 +147,7 @@ where
     if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
         caller.note_certificate(names_in(certificate));
     }
-    Some(handler.serve(stream, caller, serving))
+    handler.open(stream, caller, serving).await
 }
 
 /// Serves HTTP on any stream, in the version that the caller's first bytes say; `prefix` holds those that have been read
@@ -175,16 +163,31 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
 {
-    in_stages(Box::pin(begin_http(stream, prefix, handler, caller, serving)))
+    to_its_end(open_http(stream, prefix, handler, caller, serving))
 }
 
-async fn begin_http<S, H>(
+/// The same, until its version is known.
+pub(crate) fn open_http<S, H>(
+    stream: S,
+    prefix: BytesMut,
+    handler: Rc<H>,
+    caller: Arc<CallerConnection>,
+    serving: Serving,
+) -> Opening
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    Box::pin(detect(stream, prefix, handler, caller, serving))
+}
+
+async fn detect<S, H>(
     mut stream: S,
     mut prefix: BytesMut,
     handler: Rc<H>,
     caller: Arc<CallerConnection>,
     serving: Serving,
-) -> Option<ConnectionFuture>
+) -> Opened
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
