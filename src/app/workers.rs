@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::listen::{
-    self, Bound, CallerAddress, CallerConnection, ConnectionHandler, Drain, Handler, Incoming,
-    ListenContext, Misplaced, Networks, Opening, ProxyHeaderError, Serving, Unreadable,
+    self, Bound, CallerAddress, CallerConnection, ConnectionHandler, Drain, Handler, Incoming, ListenContext,
+    Misplaced, Networks, Opening, ProxyHeaderError, Serving, Unreadable,
 };
 use crate::proxy::{CallerBody, Proxy, ProxyShared, malformed};
 use crate::runtime::SharedRuntime;

@@ -28,7 +28,7 @@ mod types;
 
 pub(crate) use cli_args::{AdHocRequest, SecretPlace, SingleUpstream};
 pub(crate) use files::watched::ConfigFile;
-pub(crate) use generate::draft::{Draft, Enter, KEY_FILE, Question, step_line};
+pub(crate) use generate::draft::{Draft, Enter, Question, SecretFile, step_line};
 pub(crate) use generate::manual::page as manual_page;
 pub(crate) use generate::reference::markdown as reference_page;
 pub use generate::schema::json_schema;

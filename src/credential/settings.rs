@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::inject::Inject;
-use crate::oauth::{DpopSettings, Grant, OAuthSettings};
+use crate::oauth::{DpopSettings, OAuthSettings};
 use crate::secret::SecretSource;
 use crate::token::RefreshSettings;
 
@@ -71,7 +71,7 @@ impl Unshared {
     /// What could not be shared even if it should be.
     #[must_use]
     pub(crate) const fn by_nature(oauth: &OAuthSettings) -> Option<Self> {
-        if let Grant::TokenExchange(_) = oauth.grant {
+        if oauth.grant.is_of_callers() {
             return Some(Self::Exchanged);
         }
         if let Some(DpopSettings::Generated) = oauth.dpop { Some(Self::BoundToProcess) } else { None }

@@ -229,6 +229,7 @@ async fn the_subject_of_an_exchange_is_the_callers_token_and_is_never_quoted() {
     .await;
     let mut settings = server.settings();
     settings.grant = Grant::TokenExchange(TokenExchange {
+        subject: None,
         subject_token_type: "urn:ietf:params:oauth:token-type:access_token".into(),
         requested_token_type: None,
     });

@@ -7,7 +7,8 @@ use super::endpoint;
 use super::request::grant;
 use super::response::lifetime;
 use super::settings::{
-    AssertionAudience, ClientAuth, Grant, JwtBearer, OAuthSettings, SigningKeySettings, TokenExchange,
+    AssertionAudience, ClientAssertionType, ClientAuth, Grant, JwtBearer, OAuthSettings, SigningKeySettings,
+    TokenExchange,
 };
 use crate::digest::Digest;
 use crate::secret::{SecretError, SecretSource};
@@ -83,12 +84,15 @@ pub(crate) fn secrets_fingerprint(settings: &OAuthSettings) -> Result<Option<[u8
             found.push(secrets.fingerprint()?);
         }
         ClientAuth::PrivateKeyJwt(key) => found.extend(key_fingerprints(key)?),
-        ClientAuth::Assertion(assertions) => found.push(assertions.fingerprint_by(statement)?),
+        ClientAuth::Assertion { assertions, .. } => found.push(assertions.fingerprint_by(statement)?),
         ClientAuth::Tls { certificate, key } => found.push(pair_fingerprint(certificate, key)?),
         ClientAuth::None | ClientAuth::Omitted => {}
     }
     match &settings.grant {
-        Grant::JwtBearer(JwtBearer::Given(assertions)) => found.push(assertions.fingerprint_by(statement)?),
+        Grant::JwtBearer(JwtBearer::Given(given))
+        | Grant::TokenExchange(TokenExchange { subject: Some(given), .. }) => {
+            found.push(given.fingerprint_by(statement)?);
+        }
         Grant::JwtBearer(JwtBearer::Signed { key, .. }) => found.extend(key_fingerprints(key)?),
         Grant::ClientCredentials | Grant::TokenExchange(_) | Grant::Other(_) => {}
     }
@@ -105,11 +109,12 @@ pub(crate) fn secrets_fingerprint(settings: &OAuthSettings) -> Result<Option<[u8
 #[must_use]
 pub(crate) fn assertions_fingerprint(settings: &OAuthSettings) -> Option<[u8; 32]> {
     let client = match &settings.client_auth {
-        ClientAuth::Assertion(assertions) => Some(assertions),
+        ClientAuth::Assertion { assertions, .. } => Some(assertions),
         _ => None,
     };
     let grant = match &settings.grant {
-        Grant::JwtBearer(JwtBearer::Given(assertions)) => Some(assertions),
+        Grant::JwtBearer(JwtBearer::Given(given))
+        | Grant::TokenExchange(TokenExchange { subject: Some(given), .. }) => Some(given),
         _ => None,
     };
     let found: Vec<[u8; 32]> =
@@ -194,7 +199,9 @@ fn add_client_auth(to: &mut Digest, client_auth: &ClientAuth) {
             to.text("private key jwt");
             add_key(to, key);
         }
-        ClientAuth::Assertion(_) => to.text("assertion"),
+        ClientAuth::Assertion { assertion_type, .. } => {
+            to.text(assertion_type.map_or("assertion", ClientAssertionType::as_str));
+        }
         ClientAuth::Tls { .. } => to.text("tls"),
         ClientAuth::None => to.text("none"),
         ClientAuth::Omitted => to.text("omitted"),
@@ -205,7 +212,9 @@ fn add_grant(to: &mut Digest, grant: &Grant, client_id: &str) {
     to.text(grant.grant_type());
     match grant {
         Grant::ClientCredentials | Grant::Other(_) => {}
-        Grant::TokenExchange(TokenExchange { subject_token_type, requested_token_type }) => {
+        // The subject itself is among the secrets.
+        Grant::TokenExchange(TokenExchange { subject, subject_token_type, requested_token_type }) => {
+            to.flag(subject.is_some());
             to.text(subject_token_type);
             to.list(requested_token_type.iter(), |to, wanted| to.text(wanted));
         }
@@ -354,7 +363,7 @@ mod tests {
             ClientAuth::Post(one()),
             ClientAuth::SecretJwt(one()),
             ClientAuth::PrivateKeyJwt(key),
-            ClientAuth::Assertion(one()),
+            ClientAuth::Assertion { assertions: one(), assertion_type: None },
             ClientAuth::Tls { certificate: place(), key: place() },
             ClientAuth::None,
             ClientAuth::Omitted,
@@ -415,7 +424,8 @@ mod tests {
         let of = |assertion: SecretSource| {
             let mut settings = settings("https://login.example.com/token");
             let as_client = {
-                settings.client_auth = ClientAuth::Assertion(Secrets::one(assertion.clone()));
+                settings.client_auth =
+                    ClientAuth::Assertion { assertions: Secrets::one(assertion.clone()), assertion_type: None };
                 secrets_fingerprint(&settings).unwrap().unwrap()
             };
             let letters = assertions_fingerprint(&settings).unwrap();
@@ -458,6 +468,7 @@ mod tests {
 
     fn exchange(subject: &str, requested: Option<&str>) -> Grant {
         Grant::TokenExchange(TokenExchange {
+            subject: None,
             subject_token_type: subject.into(),
             requested_token_type: requested.map(str::to_owned),
         })

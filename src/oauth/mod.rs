@@ -35,8 +35,8 @@ pub(crate) use endpoint_url::{EndpointUrl, UnfitUrl};
 pub(crate) use identity::{Identity, assertions_fingerprint, identity, secrets_fingerprint};
 pub use settings::InvalidSettings;
 pub(crate) use settings::{
-    AssertionAudience, ClientAuth, DpopSettings, Grant, JwtBearer, OAuthSettings, Server, SigningKeySettings,
-    TokenExchange,
+    AssertionAudience, ClientAssertionType, ClientAuth, DpopSettings, Grant, JwtBearer, OAuthSettings, Server,
+    SigningKeySettings, TokenExchange,
 };
 
 use endpoint::Endpoint;

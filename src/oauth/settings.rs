@@ -120,7 +120,12 @@ pub(crate) enum ClientAuth {
     /// `private_key_jwt`: an assertion that attache signs (RFC 7523 section 2.2).
     PrivateKeyJwt(SigningKeySettings),
     /// `private_key_jwt` written by another program: the platform that a workload runs on puts the assertion into a file.
-    Assertion(Secrets),
+    Assertion {
+        /// The JWT, or several that are tried in order.
+        assertions: Secrets,
+        /// What it is said to be; `None`: what its `sub` makes of it.
+        assertion_type: Option<ClientAssertionType>,
+    },
     /// `tls_client_auth` (RFC 8705 section 2): the certificate of the connection is the proof.
     Tls {
         /// PEM, with the chain.
@@ -132,6 +137,26 @@ pub(crate) enum ClientAuth {
     None,
     /// Nothing is said of the client, not even its id: the grant itself is the proof (RFC 7521 section 4.1).
     Omitted,
+}
+
+/// `client_assertion_type` of an assertion that another program writes (RFC 7521 section 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientAssertionType {
+    /// RFC 7523 section 2.2.
+    JwtBearer,
+    /// A JWT-SVID of SPIFFE (draft-ietf-oauth-spiffe-client-auth).
+    JwtSpiffe,
+}
+
+impl ClientAssertionType {
+    /// As it is sent.
+    #[must_use]
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::JwtBearer => "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            Self::JwtSpiffe => "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
+        }
+    }
 }
 
 /// The key of `private_key_jwt`, or of the `jwt_bearer` grant.
@@ -155,7 +180,7 @@ impl ClientAuth {
             Self::Basic { .. } => "client_secret_basic",
             Self::Post(_) => "client_secret_post",
             Self::SecretJwt(_) => "client_secret_jwt",
-            Self::PrivateKeyJwt(_) | Self::Assertion(_) => "private_key_jwt",
+            Self::PrivateKeyJwt(_) | Self::Assertion { .. } => "private_key_jwt",
             Self::Tls { .. } => "tls_client_auth",
             Self::None | Self::Omitted => "none",
         }
@@ -165,9 +190,10 @@ impl ClientAuth {
     #[must_use]
     pub(crate) const fn secrets(&self) -> Option<&Secrets> {
         match self {
-            Self::Basic { secrets, .. } | Self::Post(secrets) | Self::SecretJwt(secrets) | Self::Assertion(secrets) => {
-                Some(secrets)
-            }
+            Self::Basic { secrets, .. }
+            | Self::Post(secrets)
+            | Self::SecretJwt(secrets)
+            | Self::Assertion { assertions: secrets, .. } => Some(secrets),
             Self::PrivateKeyJwt(key) => Some(&key.keys),
             Self::Tls { .. } | Self::None | Self::Omitted => None,
         }
@@ -190,7 +216,7 @@ pub(crate) enum AssertionAudience {
 pub(crate) enum Grant {
     /// RFC 6749 section 4.4.
     ClientCredentials,
-    /// RFC 8693: the caller's own bearer token is the subject.
+    /// RFC 8693: one token for another.
     TokenExchange(TokenExchange),
     /// RFC 7523 section 2.1: a JWT is the authorization.
     JwtBearer(JwtBearer),
@@ -199,8 +225,10 @@ pub(crate) enum Grant {
 }
 
 /// RFC 8693 section 2.1.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TokenExchange {
+    /// `subject_token`, such as the one that the platform gives to a workload; the caller's own bearer token where there is none.
+    pub(crate) subject: Option<Secrets>,
     /// `subject_token_type`.
     pub(crate) subject_token_type: String,
     /// `requested_token_type`; not sent if there is none.
@@ -233,6 +261,12 @@ pub(crate) enum DpopSettings {
 }
 
 impl Grant {
+    /// True if each caller's own token is exchanged, so that there is no token for all of them.
+    #[must_use]
+    pub(crate) const fn is_of_callers(&self) -> bool {
+        matches!(self, Self::TokenExchange(TokenExchange { subject: None, .. }))
+    }
+
     /// Its `grant_type` (RFC 6749 section 4.4.2, RFC 8693 section 2.1, RFC 7523 section 2.1).
     #[must_use]
     pub(crate) const fn grant_type(&self) -> &str {

@@ -38,6 +38,7 @@ mod environment;
 mod exec;
 mod exec_whole_shell;
 mod failures;
+mod federation;
 mod fixed_credentials;
 mod fleet;
 mod forward;

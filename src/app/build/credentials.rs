@@ -13,7 +13,7 @@ use crate::credential::{
     Binding, Credential, CredentialKind, CredentialSettings, Exchange, Fixed, FixedSettings, Inject, TokenSettings,
 };
 use crate::fleet::{SharedCredential, SharedIdentity, WAITING_FOR_OTHERS, shared_cache};
-use crate::oauth::{Grant, Identity, OAuthSettings, SubjectSource};
+use crate::oauth::{Identity, OAuthSettings, SubjectSource};
 use crate::token::{Clock, RefreshSettings, Spent, TokenCache};
 
 /// A cache, and how its tokens are asked for.
@@ -52,7 +52,7 @@ pub(crate) fn providers(
         let token = &for_all(token, identity, &wanted);
         context.token_metrics.begin(name);
         let own = Arc::new(RequestSettings::new(token, certificate_validity(&token.oauth)));
-        if matches!(token.oauth.grant, Grant::TokenExchange(_)) {
+        if token.oauth.grant.is_of_callers() {
             providers.push(TokenProvider::Exchange(
                 identity,
                 exchange(context, name, token, identity, (&own, known), &mut tls)?,

@@ -137,7 +137,7 @@ fn alternatives(settings: &OAuthSettings) -> Vec<Alternative> {
         .filter(|(audience, _)| *audience != AssertionAudience::Issuer || settings.server.issuer.is_some())
         .map(|(audience, next_step)| with_audience(audience, next_step))
         .collect(),
-        ClientAuth::Assertion(_) | ClientAuth::Tls { .. } | ClientAuth::None | ClientAuth::Omitted => Vec::new(),
+        ClientAuth::Assertion { .. } | ClientAuth::Tls { .. } | ClientAuth::None | ClientAuth::Omitted => Vec::new(),
     }
 }
 

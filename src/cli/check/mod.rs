@@ -20,7 +20,6 @@ use crate::cli::output::{self, BOLD, Failure, counted, data, talk};
 use crate::cli::token;
 use crate::config::{Config, ConfigErrors, Problem};
 use crate::credential::{CredentialKind, CredentialSettings};
-use crate::oauth::Grant;
 use crate::token::{Ask, TokenError, TokenErrorKind, TokenSource as _, clock_skew, is_notable, skew_in_words};
 
 #[derive(Debug, Args)]
@@ -151,7 +150,7 @@ async fn obtain(settings: &CredentialSettings) -> Obtained {
         // Its secret was read when the configuration was.
         CredentialKind::Fixed(_) => return Obtained::unasked(&settings.name, "fixed"),
     };
-    if matches!(oauth.grant, Grant::TokenExchange(_)) {
+    if oauth.grant.is_of_callers() {
         // Only a caller's own token could be exchanged, and there is none here: untried, and no failure.
         let untried = Obtained::unasked(&settings.name, oauth.client_auth.name());
         return Obtained { server: Some(oauth.server.host()), untried: true, ..untried };

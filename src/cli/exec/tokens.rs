@@ -8,7 +8,6 @@ use crate::cli::check::tell_refusal;
 use crate::cli::output::Failure;
 use crate::config::Config;
 use crate::credential::{CredentialKind, CredentialSettings};
-use crate::oauth::Grant;
 
 /// The token of each credential that an upstream known to the command uses, where there is one without a caller's own.
 pub(super) async fn obtain(app: &App, wanted: &[CredentialSettings]) -> Result<(), Failure> {
@@ -25,7 +24,7 @@ pub(super) async fn obtain(app: &App, wanted: &[CredentialSettings]) -> Result<(
 pub(super) fn wanted(config: &Config) -> Vec<CredentialSettings> {
     let used: BTreeSet<&str> = known(config).filter_map(|upstream| upstream.credential.as_deref()).collect();
     let of_its_own = |credential: &&CredentialSettings| match &credential.kind {
-        CredentialKind::OAuth(token) => !matches!(token.oauth.grant, Grant::TokenExchange(_)),
+        CredentialKind::OAuth(token) => !token.oauth.grant.is_of_callers(),
         CredentialKind::Fixed(_) => true,
     };
     let used = config.credentials.iter().filter(|credential| used.contains(credential.name.as_str()));

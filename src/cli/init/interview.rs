@@ -8,7 +8,7 @@ use url::Url;
 use super::prompt::{line, yes};
 use super::secret_place::{Told, told};
 use crate::cli::output::{Failure, talk};
-use crate::config::{Draft, Enter, KEY_FILE, PROVIDERS, Provider, Question, SecretPlace};
+use crate::config::{Draft, Enter, PROVIDERS, Provider, Question, SecretFile, SecretPlace};
 
 /// Asks on stderr, reads the answers from `input`.
 ///
@@ -113,17 +113,25 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 /// Never the secret itself: it would stand in the file.
 fn secret(draft: &mut Draft, input: &mut impl BufRead) -> Result<(), Failure> {
     let variable = draft.variable();
-    let (question, enter, way_out) = if draft.takes_key_file() {
-        let way_out = "name the key file that Google made (./NAME for one that will be there later)".to_owned();
-        ("The key file of the service account", SecretPlace::File(KEY_FILE.into()), way_out)
-    } else {
-        let question = "Where the client's secret is: the name of an environment variable, or a file";
-        let way_out = format!(
-            "put it into {variable}, or into a file, and write that name (./NAME for a file that will be there later)"
-        );
-        (question, SecretPlace::Env(variable.clone()), way_out)
+    let file = draft.secret_file();
+    let (question, way_out) = match file {
+        Some(SecretFile::ServiceAccount) => (
+            "The key file of the service account",
+            "name the key file that Google made (./NAME for one that will be there later)".to_owned(),
+        ),
+        Some(SecretFile::PlatformToken) => (
+            "The file in which the platform keeps its token",
+            "name the file that the platform writes (./NAME for one that will be there later)".to_owned(),
+        ),
+        None => (
+            "Where the client's secret is: the name of an environment variable, or a file",
+            format!(
+                "put it into {variable}, or into a file, and write that name (./NAME for a file that will be there later)"
+            ),
+        ),
     };
-    let shown = if draft.takes_key_file() { KEY_FILE } else { variable.as_str() };
+    let enter = file.map_or_else(|| SecretPlace::Env(variable.clone()), |file| SecretPlace::File(file.usual().into()));
+    let shown = file.map_or(variable.as_str(), |file| file.usual());
     let place = loop {
         let Some(answer) = line(input, question, shown)? else { break enter };
         match told(&answer) {
@@ -133,8 +141,8 @@ fn secret(draft: &mut Draft, input: &mut impl BufRead) -> Result<(), Failure> {
                 }
             }
             // It is what was proposed.
-            Told::NotSetYet(name) if name == variable && !draft.takes_key_file() => break enter,
-            Told::NotSetYet(name) if !draft.takes_key_file() => {
+            Told::NotSetYet(name) if name == variable && file.is_none() => break enter,
+            Told::NotSetYet(name) if file.is_none() => {
                 if yes(input, "No such variable is set here. Is it the name of one that will hold the secret?", false)?
                 {
                     break SecretPlace::Env(name);
@@ -146,7 +154,7 @@ fn secret(draft: &mut Draft, input: &mut impl BufRead) -> Result<(), Failure> {
                  {way_out}"
             ))?,
             known => match known.place() {
-                Some(SecretPlace::Env(_)) if draft.takes_key_file() => {
+                Some(SecretPlace::Env(_)) if file.is_some() => {
                     talk(format_args!("  there is no file of that name; {way_out}"))?;
                 }
                 Some(place) => break place,

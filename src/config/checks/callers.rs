@@ -10,7 +10,7 @@ use crate::config::syntax::words::listed;
 use crate::config::tables::callers::Caller;
 use crate::config::tables::listeners::{Listener, Mode};
 use crate::config::tables::upstreams::Upstream;
-use crate::oauth::{ClientAuth, Grant, OAuthSettings};
+use crate::oauth::{ClientAuth, OAuthSettings};
 use crate::proxy::TokenClient;
 use crate::route::CallerAuthorization;
 
@@ -71,7 +71,7 @@ fn own_clients(tables: &Tables<'_>) -> Vec<TokenClient> {
 
 /// A bound token is worth nothing without its key, and an exchanged one belongs to a caller's own.
 fn gives_tokens(oauth: &OAuthSettings) -> bool {
-    oauth.dpop.is_none() && !matches!(oauth.grant, Grant::TokenExchange(_))
+    oauth.dpop.is_none() && !oauth.grant.is_of_callers()
 }
 
 /// Reports token listeners that know nobody, and names that lead nowhere.

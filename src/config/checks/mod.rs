@@ -137,7 +137,7 @@ fn origins_from_tokens(file: &File<'_>, tables: &Tables<'_>) {
         let credential = tables.credentials.named(name);
         let oauth = credential.and_then(|credential| credential.value.oauth());
         let known = upstream.config.credential.is_none() || credential.is_some();
-        if known && oauth.is_none_or(|oauth| matches!(oauth.grant, Grant::TokenExchange(_))) {
+        if known && oauth.is_none_or(|oauth| oauth.grant.is_of_callers()) {
             let what = format!(
                 "`upstreams.{}.origin_from` needs a credential whose token response says where to go",
                 upstream.name()
@@ -157,7 +157,7 @@ fn exchanges(file: &File<'_>, tables: &Tables<'_>) {
         let Some(name) = &upstream.config.credential else { continue };
         let credential = tables.credentials.named(name);
         let grant = credential.and_then(|credential| credential.value.oauth()).map(|oauth| &oauth.grant);
-        if matches!(grant, Some(Grant::TokenExchange(_)))
+        if grant.is_some_and(Grant::is_of_callers)
             && upstream.config.route.caller_authorization != CallerAuthorization::Replace
         {
             let shown = file.written.shown(upstream.credential_at, name);

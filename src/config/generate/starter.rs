@@ -27,7 +27,11 @@ pub(crate) fn starter(provider: Option<Provider>) -> DocumentMut {
         let head = first.decor().prefix().and_then(RawString::as_str).unwrap_or_default();
         // How many values there are to change differs from provider to provider.
         let head = head.replace("Change the three values marked", "Change the values marked");
-        let head = if matches!(provider, Provider::Google) { head.replace(SECRET_LINE, KEY_LINE) } else { head };
+        let head = match provider {
+            Provider::Google => head.replace(SECRET_LINE, KEY_LINE),
+            Provider::GoogleFederation => head.replace(SECRET_LINE, TOKEN_LINE),
+            _ => head,
+        };
         first.decor_mut().set_prefix(head);
     }
     document
@@ -35,6 +39,8 @@ pub(crate) fn starter(provider: Option<Provider>) -> DocumentMut {
 
 const SECRET_LINE: &str = "#   export ORDERS_CLIENT_SECRET='…'      the client's secret\n";
 const KEY_LINE: &str = "#   (put the key file of the service account at service-account.json)\n";
+
+const TOKEN_LINE: &str = "#   (let the platform keep its token at /var/run/secrets/tokens/google)\n";
 
 const API: &str =
     "origin     = \"https://orders.example.com\"   # <-- the API: scheme, host and port; the token goes nowhere else\n";
@@ -96,6 +102,14 @@ scope       = "https://www.googleapis.com/auth/pubsub"     # <-- what the token 
 "#,
             "origin     = \"https://pubsub.googleapis.com\"  # <-- the API: scheme, host and port; the token goes nowhere else\n",
         ),
+        Provider::GoogleFederation => (
+            r#"preset        = "google_federation"
+audience      = "//iam.googleapis.com/projects/0/locations/global/workloadIdentityPools/POOL/providers/PROVIDER"   # <-- the provider's full name
+subject_token = { file = "/var/run/secrets/tokens/google" }
+scope         = "https://www.googleapis.com/auth/cloud-platform"     # <-- what the token allows, as the API's documentation says
+"#,
+            "origin     = \"https://storage.googleapis.com\"  # <-- the API: scheme, host and port; the token goes nowhere else\n",
+        ),
         Provider::Salesforce => (
             r#"preset        = "salesforce"
 domain        = "your-company.my.salesforce.com"           # <-- the My Domain host
@@ -125,10 +139,21 @@ mod tests {
     fn every_provider_has_a_starter_that_loads_without_a_warning() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("service-account.json"), r#"{"private_key":"sentinel"}"#).unwrap();
+        std::fs::write(dir.path().join("workload.jwt"), "a.b.c").unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(dir.path().join("workload.jwt"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
         for (name, provider) in PROVIDERS {
             let text = starter(Some(provider)).to_string();
-            let read = parse_in(dir.path(), &text).map_err(|errors| format!("{name}: {errors}")).unwrap();
-            assert_eq!((read.credentials.len(), read.upstreams.len(), read.warnings.len()), (1, 1, 0), "{name}");
+            // The platform's file is on none of ours.
+            let here = text.replace("/var/run/secrets/tokens/google", "workload.jwt");
+            let read = parse_in(dir.path(), &here).map_err(|errors| format!("{name}: {errors}")).unwrap();
+            assert_eq!(
+                (read.credentials.len(), read.upstreams.len(), read.warnings.len()),
+                (1, 1, 0),
+                "{name}: {:?}",
+                read.warnings
+            );
             assert!(text.contains(&format!("= \"{name}\"\n")) && text.contains("# <--"), "{text}");
             assert!(text.contains("[admin]") && text.ends_with("#upstream = \"orders\"\n"), "{text}");
         }

@@ -9,11 +9,9 @@ use crate::secret::Secret;
 use crate::token::{TokenError, TokenErrorKind};
 
 use super::super::redact::Redactor;
-use super::super::settings::ClientAuth;
+use super::super::response::lifetime;
+use super::super::settings::{ClientAssertionType, ClientAuth};
 use super::assertion::{self, Assertion};
-
-/// RFC 7523 section 2.2.
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The client authentication of one token request.
 #[derive(Default)]
@@ -51,7 +49,8 @@ impl ClientAuthentication {
             }
             ClientAuth::SecretJwt(_) => {
                 let key = SigningKey::shared_secret(secret.ok_or_else(missing)?);
-                client.assertion(client_id, &Assertion::of_client(client_id).sign(&key, audience, None)?);
+                let signed = Assertion::of_client(client_id).sign(&key, audience, None)?;
+                client.assertion(client_id, ClientAssertionType::JwtBearer, &signed);
             }
             ClientAuth::PrivateKeyJwt(settings) => {
                 let signed = assertion::signed(
@@ -60,9 +59,12 @@ impl ClientAuthentication {
                     audience,
                     &Assertion::of_client(client_id),
                 )?;
-                client.assertion(client_id, &signed);
+                client.assertion(client_id, ClientAssertionType::JwtBearer, &signed);
             }
-            ClientAuth::Assertion(_) => client.assertion(client_id, secret.ok_or_else(missing)?.expose().trim()),
+            ClientAuth::Assertion { assertion_type, .. } => {
+                let assertion = secret.ok_or_else(missing)?.expose().trim();
+                client.assertion(client_id, assertion_type.unwrap_or_else(|| type_of(assertion)), assertion);
+            }
             ClientAuth::Tls { .. } | ClientAuth::None => client.put("client_id", client_id),
             ClientAuth::Omitted => {}
         }
@@ -90,15 +92,25 @@ impl ClientAuthentication {
     }
 
     /// RFC 7521 section 4.2. `client_id` goes along: it is optional there, and some servers insist.
-    fn assertion(&mut self, client_id: &str, assertion: &str) {
+    fn assertion(&mut self, client_id: &str, assertion_type: ClientAssertionType, assertion: &str) {
         self.put("client_id", client_id);
-        self.put("client_assertion_type", JWT_BEARER);
+        self.put("client_assertion_type", assertion_type.as_str());
         self.put("client_assertion", assertion);
         self.redactor.withhold(assertion);
     }
 
     fn put(&mut self, name: &'static str, value: &str) {
         self.form.push((name, Zeroizing::new(value.to_owned())));
+    }
+}
+
+/// A JWT whose subject is a SPIFFE ID is a JWT-SVID.
+fn type_of(assertion: &str) -> ClientAssertionType {
+    let claims = lifetime::claims(assertion);
+    let subject = claims.as_ref().and_then(|claims| claims.get("sub")?.as_str());
+    match subject {
+        Some(subject) if subject.starts_with("spiffe://") => ClientAssertionType::JwtSpiffe,
+        _ => ClientAssertionType::JwtBearer,
     }
 }
 

@@ -1,6 +1,10 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::*;
 use crate::oauth::tests::{literal, secrets};
 
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const ID: &str = "odd:id/+ &%";
 const SECRET: &str = "p@ss:w/ord+ =%&~";
 
@@ -18,6 +22,10 @@ fn presented(auth: &ClientAuth, secret: Option<&str>) -> Result<ClientAuthentica
 
 fn basic(raw: bool) -> ClientAuth {
     ClientAuth::Basic { secrets: secrets(SECRET), raw }
+}
+
+fn given(assertion_type: Option<ClientAssertionType>) -> ClientAuth {
+    ClientAuth::Assertion { assertions: secrets("x"), assertion_type }
 }
 
 fn form(client: &ClientAuthentication) -> Vec<(&str, &str)> {
@@ -62,10 +70,26 @@ fn a_public_client_sends_its_id_alone_and_an_omitted_one_nothing() {
 
 #[test]
 fn a_federated_assertion_goes_out_as_it_stands() {
-    let client = presented(&ClientAuth::Assertion(secrets("x")), Some("aaa.bbb.ccc\n")).unwrap();
+    let client = presented(&given(None), Some("aaa.bbb.ccc\n")).unwrap();
     let expected = [("client_id", ID), ("client_assertion_type", JWT_BEARER), ("client_assertion", "aaa.bbb.ccc")];
     assert_eq!(form(&client), expected);
     assert!(client.redactor.is_in("your aaa.bbb.ccc is bad"));
+}
+
+#[test]
+fn an_assertion_about_a_spiffe_id_is_said_to_be_one() {
+    let jwt = |claims: &str| format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims));
+    let said = |assertion_type, claims: &str| {
+        let client = presented(&given(assertion_type), Some(&jwt(claims))).unwrap();
+        form(&client)[1].1.to_owned()
+    };
+    let svid = r#"{"sub":"spiffe://example.org/orders","aud":["https://login.example.com"]}"#;
+    assert_eq!(said(None, svid), "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe");
+    assert_eq!(said(Some(ClientAssertionType::JwtBearer), svid), JWT_BEARER, "as it is configured");
+    for other in [r#"{"sub":"orders"}"#, r#"{"sub":1}"#, "{}", "no JSON"] {
+        assert_eq!(said(None, other), JWT_BEARER);
+        assert_eq!(said(Some(ClientAssertionType::JwtSpiffe), other), ClientAssertionType::JwtSpiffe.as_str());
+    }
 }
 
 #[test]

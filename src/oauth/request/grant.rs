@@ -24,14 +24,15 @@ pub(crate) fn subject_ends(subject: &Secret) -> Option<SystemTime> {
     lifetime::jwt_end(subject.expose())
 }
 
-/// What the grant is made of in this request: the subject of a token exchange, the assertion of `jwt_bearer`.
+/// What the grant is made of in this request: the caller's token or the configured one (`given`) in a token exchange, the assertion
+/// of `jwt_bearer` or the key that signs it (`given` too).
 ///
 /// # Errors
 /// [`TokenErrorKind::Configuration`] where something is missing or cannot be used.
 pub(crate) fn fields(
     settings: &OAuthSettings,
     subject: Option<&Secret>,
-    assertion: Option<&Secret>,
+    given: Option<&Secret>,
     audience: &Audience<'_>,
 ) -> Result<GrantFields, TokenError> {
     let own = |text: &str| Zeroizing::new(text.to_owned());
@@ -41,16 +42,17 @@ pub(crate) fn fields(
     Ok(match &settings.grant {
         Grant::ClientCredentials | Grant::Other(_) => Vec::new(),
         Grant::TokenExchange(exchange) => {
-            let subject = subject.ok_or_else(|| missing("token of a caller's"))?;
-            let mut fields = vec![
-                ("subject_token", own(subject.expose())),
-                ("subject_token_type", own(&exchange.subject_token_type)),
-            ];
+            let subject = match exchange.subject {
+                Some(_) => given.ok_or_else(|| missing("subject_token"))?.expose().trim(),
+                None => subject.ok_or_else(|| missing("token of a caller's"))?.expose(),
+            };
+            let mut fields =
+                vec![("subject_token", own(subject)), ("subject_token_type", own(&exchange.subject_token_type))];
             fields.extend(exchange.requested_token_type.iter().map(|wanted| ("requested_token_type", own(wanted))));
             fields
         }
         Grant::JwtBearer(JwtBearer::Given(_)) => {
-            vec![("assertion", own(assertion.ok_or_else(|| missing("assertion"))?.expose().trim()))]
+            vec![("assertion", own(given.ok_or_else(|| missing("assertion"))?.expose().trim()))]
         }
         Grant::JwtBearer(JwtBearer::Signed { key, subject, claims, scope_claim }) => {
             let scope = asked_scope(settings).collect::<Vec<_>>().join(" ");
@@ -60,7 +62,7 @@ pub(crate) fn fields(
             }
             let subject = subject.as_deref().unwrap_or(&settings.client_id);
             let statement = Assertion::of_grant(&settings.client_id, subject, claims);
-            let key_text = assertion.ok_or_else(|| missing("private_key"))?;
+            let key_text = given.ok_or_else(|| missing("private_key"))?;
             vec![("assertion", assertion::signed(key, key_text, audience, &statement)?)]
         }
     })
@@ -144,6 +146,7 @@ mod tests {
     fn a_token_exchange_names_the_subject_and_its_type() {
         let body = body_of(|s| {
             s.grant = Grant::TokenExchange(TokenExchange {
+                subject: None,
                 subject_token_type: "urn:x:access_token".into(),
                 requested_token_type: Some("urn:x:jwt".into()),
             });
@@ -153,6 +156,22 @@ mod tests {
             body,
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=sub\
              &subject_token_type=urn%3Ax%3Aaccess_token&requested_token_type=urn%3Ax%3Ajwt&scope=a&client_id=me"
+        );
+    }
+
+    #[test]
+    fn a_subject_of_ones_own_goes_before_the_callers() {
+        let body = body_of(|s| {
+            s.grant = Grant::TokenExchange(TokenExchange {
+                subject: Some(secrets("x")),
+                subject_token_type: "urn:x:jwt".into(),
+                requested_token_type: None,
+            });
+        });
+        assert_eq!(
+            body,
+            "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=aaa.bbb.ccc\
+             &subject_token_type=urn%3Ax%3Ajwt&client_id=me"
         );
     }
 

@@ -12,7 +12,7 @@ use url::Url;
 use self::assertion::Audience;
 use self::client_auth::ClientAuthentication;
 use self::grant::GrantFields;
-use super::settings::{Grant, JwtBearer, OAuthSettings};
+use super::settings::{Grant, JwtBearer, OAuthSettings, TokenExchange};
 use crate::dpop::DpopKey;
 use crate::secret::Secret;
 use crate::token::{TokenError, TokenErrorKind};
@@ -52,11 +52,12 @@ impl TokenRequest {
     }
 }
 
-/// The given assertion of `jwt_bearer`, or the key that signs one.
+/// The given assertion of `jwt_bearer` or the key that signs one; the given subject of `token_exchange`.
 fn grant_secret(grant: &Grant) -> Result<Option<Secret>, TokenError> {
     let (sources, what) = match grant {
         Grant::JwtBearer(JwtBearer::Given(sources)) => (sources, "assertion"),
         Grant::JwtBearer(JwtBearer::Signed { key, .. }) => (&key.keys, "private_key"),
+        Grant::TokenExchange(TokenExchange { subject: Some(sources), .. }) => (sources, "subject_token"),
         Grant::ClientCredentials | Grant::TokenExchange(_) | Grant::Other(_) => return Ok(None),
     };
     let unreadable = |error| TokenError::new(TokenErrorKind::Configuration, format!("{what} cannot be read: {error}"));

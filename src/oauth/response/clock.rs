@@ -35,7 +35,7 @@ impl OAuthSettings {
     const fn says_a_time(&self) -> bool {
         let client = matches!(
             self.client_auth,
-            ClientAuth::SecretJwt(_) | ClientAuth::PrivateKeyJwt(_) | ClientAuth::Assertion(_)
+            ClientAuth::SecretJwt(_) | ClientAuth::PrivateKeyJwt(_) | ClientAuth::Assertion { .. }
         );
         let grant = matches!(self.grant, Grant::JwtBearer(JwtBearer::Given(_) | JwtBearer::Signed { .. }));
         client || grant || self.dpop.is_some()

@@ -317,6 +317,7 @@ fn a_token_that_has_to_be_bound_is_refused_where_it_is_not() {
 fn only_an_access_token_comes_of_an_exchange() {
     let mut exchange = settings("https://login.example.com/token");
     exchange.grant = Grant::TokenExchange(TokenExchange {
+        subject: None,
         subject_token_type: "urn:ietf:params:oauth:token-type:access_token".into(),
         requested_token_type: None,
     });

@@ -15,8 +15,8 @@ use toml_edit::{Decor, DocumentMut, InlineTable, Item, Key, Value};
 use self::edit::{append, insert_at, key_width, shown, table, table_mut, take_line};
 use self::follow::{Origin, origin_after};
 pub(crate) use self::question::{Enter, Question};
-pub(crate) use self::text::{KEY_FILE, step_line};
 use self::text::{NAME, Places};
+pub(crate) use self::text::{SecretFile, step_line};
 use crate::config::cli_args::SecretPlace;
 use crate::config::generate::starter::starter;
 use crate::config::syntax::error::ConfigErrors;
@@ -41,7 +41,7 @@ impl Draft {
     /// The starter, of a provider perhaps.
     pub(crate) fn new(provider: Option<Provider>) -> Self {
         let mut draft = Self { document: starter(provider), provider, places: Places::default(), followed: false };
-        draft.places.key_file = draft.takes_key_file();
+        draft.places.secret_file = draft.secret_file();
         if let Some(origin) = draft.value("upstreams", "origin") {
             draft.places.origin = origin;
         }
@@ -100,7 +100,7 @@ impl Draft {
         }
     }
 
-    /// Where the client's secret is; for Google, its key file.
+    /// Where the client's secret is, or the file in its place.
     pub(crate) fn answer_secret(&mut self, place: &SecretPlace) {
         let (word, text) = match place {
             SecretPlace::Credential(name) => ("credential", name.clone()),
@@ -109,17 +109,18 @@ impl Draft {
         };
         let mut value = InlineTable::new();
         value.insert(word, text.into());
-        let signs = self.takes_key_file();
-        if signs {
+        let file = self.secret_file();
+        if file == Some(SecretFile::ServiceAccount) {
             value.insert("field", "private_key".into());
         }
-        self.set("credentials", NAME, if signs { "private_key" } else { "client_secret" }, value.into());
+        self.set("credentials", NAME, file.map_or("client_secret", SecretFile::key), value.into());
         self.places.secret = Some(place.clone());
     }
 
-    /// The client proves itself by the key in a file of its provider's, and has no secret of words.
-    pub(crate) fn takes_key_file(&self) -> bool {
-        table(&self.document, "credentials", NAME).is_some_and(|table| table.contains_key("private_key"))
+    /// The file by which the client proves itself, where it has no secret of words.
+    pub(crate) fn secret_file(&self) -> Option<SecretFile> {
+        let table = table(&self.document, "credentials", NAME)?;
+        [SecretFile::ServiceAccount, SecretFile::PlatformToken].into_iter().find(|file| table.contains_key(file.key()))
     }
 
     /// Where programs with `HTTP_PROXY` connect.

@@ -18,8 +18,38 @@ const ADDRESS: &str = "127.0.0.1:8080";
 
 const VARIABLE: &str = "ORDERS_CLIENT_SECRET";
 
-/// What the starter calls Google's.
-pub(crate) const KEY_FILE: &str = "service-account.json";
+/// A secret that is a file by its nature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretFile {
+    /// The key of a service account, as Google makes it.
+    ServiceAccount,
+    /// What the platform that a workload runs on says of it.
+    PlatformToken,
+}
+
+impl SecretFile {
+    /// Where the starter has it.
+    pub(crate) const fn usual(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "service-account.json",
+            Self::PlatformToken => "/var/run/secrets/tokens/google",
+        }
+    }
+
+    pub(super) const fn key(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "private_key",
+            Self::PlatformToken => "subject_token",
+        }
+    }
+
+    fn step(self, path: &str) -> String {
+        match self {
+            Self::ServiceAccount => format!("(put the key file of the service account at {path})"),
+            Self::PlatformToken => format!("(let the platform keep its token at {path})"),
+        }
+    }
+}
 
 /// What comments speak of besides the keys.
 #[derive(Debug, Clone)]
@@ -30,8 +60,8 @@ pub(super) struct Places {
     pub(super) secret: Option<SecretPlace>,
     pub(super) file: Option<PathBuf>,
     pub(super) profile: Option<String>,
-    /// The secret is a key file of the provider's.
-    pub(super) key_file: bool,
+    /// The secret is a file by its nature.
+    pub(super) secret_file: Option<SecretFile>,
 }
 
 impl Default for Places {
@@ -43,7 +73,7 @@ impl Default for Places {
             secret: None,
             file: None,
             profile: None,
-            key_file: false,
+            secret_file: None,
         }
     }
 }
@@ -70,10 +100,10 @@ impl Places {
             let check = (format!("attache check{config}"), "is everything right?");
             return [(secret, ""), check, ("systemctl restart attache".to_owned(), "")];
         }
-        let secret = match &self.secret {
-            Some(SecretPlace::File(path)) if self.key_file => (key_file_step(&path.display().to_string()), ""),
-            None if self.key_file => (key_file_step(KEY_FILE), ""),
-            Some(SecretPlace::File(path)) => (format!("(put the client's secret into {})", path.display()), ""),
+        let secret = match (&self.secret, self.secret_file) {
+            (Some(SecretPlace::File(path)), Some(of)) => (of.step(&path.display().to_string()), ""),
+            (None, Some(of)) => (of.step(of.usual()), ""),
+            (Some(SecretPlace::File(path)), None) => (format!("(put the client's secret into {})", path.display()), ""),
             _ => (format!("export {}='…'", self.variable()), "the client's secret"),
         };
         let check = (format!("attache check --live{config}"), "is everything right, and is there a token?");
@@ -88,10 +118,6 @@ pub(crate) fn step_line(command: &str, about: &str) -> String {
         (..=36, about) => format!("{command:<36} {about}"),
         (_, about) => format!("{command}      # {about}"),
     }
-}
-
-fn key_file_step(path: &str) -> String {
-    format!("(put the key file of the service account at {path})")
 }
 
 fn in_capitals(name: &str) -> String {
@@ -136,8 +162,13 @@ pub(super) fn text(document: &DocumentMut, places: &Places) -> String {
 }
 
 /// How the lines of the starter's head begin, and which step each is.
-const STEPS: [(&str, usize); 4] =
-    [("#   export ", 0), ("#   (put the key file ", 0), ("#   attache check", 1), ("#   attache run", 2)];
+const STEPS: [(&str, usize); 5] = [
+    ("#   export ", 0),
+    ("#   (put the key file ", 0),
+    ("#   (let the platform ", 0),
+    ("#   attache check", 1),
+    ("#   attache run", 2),
+];
 
 /// Those lines in the words of this configuration.
 fn with_steps(comment: &str, steps: &[(String, &'static str); 3]) -> String {

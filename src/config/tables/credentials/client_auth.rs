@@ -7,11 +7,19 @@ use crate::config::tables::client_identity::pair;
 use crate::config::tables::credentials::extra_fields::parameters;
 use crate::config::tables::secrets::{held, pem, pems, secrets};
 use crate::jose::{Algorithm, SigningKey};
-use crate::oauth::{AssertionAudience, ClientAuth, Grant, JwtBearer, SigningKeySettings, TokenExchange};
+use crate::oauth::{
+    AssertionAudience, ClientAssertionType, ClientAuth, Grant, JwtBearer, SigningKeySettings, TokenExchange,
+};
 use crate::secret::{SecretSource, Secrets};
 
 /// What a token exchange says of the caller's token unless told otherwise (RFC 8693 section 3).
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// The same of a subject of our own, which is what a platform gives to a workload.
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+const ASSERTION_TYPES: [(&str, ClientAssertionType); 2] =
+    [("jwt-bearer", ClientAssertionType::JwtBearer), ("jwt-spiffe", ClientAssertionType::JwtSpiffe)];
 
 /// What goes with each method: adding one means a line here and what it needs below.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,7 +65,7 @@ const ALGORITHMS: [(&str, Algorithm); 5] = [
 ];
 
 /// What a preset says where the file does not.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Defaults {
     /// `client_auth`.
     pub(crate) client_auth: Option<&'static str>,
@@ -65,12 +73,16 @@ pub(crate) struct Defaults {
     pub(crate) grant: Option<&'static str>,
     /// The scope is a claim of the assertion.
     pub(crate) scope_claim: bool,
+    /// `client_assertion`, where nothing else proves the client.
+    pub(crate) assertion: Option<Secrets>,
+    /// `requested_token_type`.
+    pub(crate) requested_token_type: Option<&'static str>,
 }
 
 /// Reads the grant and the client authentication, which share the keys of assertions.
 pub(crate) fn grant_and_client_auth(
     table: &mut TableReader<'_>,
-    defaults: Defaults,
+    defaults: &Defaults,
 ) -> (Option<Grant>, Option<ClientAuth>) {
     let word = |text: Option<&str>| GRANTS.iter().find(|(word, _)| Some(*word) == text).map(|(_, grant)| *grant);
     let mut other = None;
@@ -89,8 +101,19 @@ pub(crate) fn grant_and_client_auth(
         None => Some(None),
     };
     let signs_grant = grant == Some(GrantWord::JwtBearer);
+    // What the platform says of the workload may be all the proof there is (RFC 7521 section 4.1).
+    let has_subject = table.has("subject_token") || defaults.grant == Some("token_exchange");
+    let subject_alone = grant == Some(GrantWord::TokenExchange) && has_subject && !table.has("client_id");
     let preset = METHODS.iter().find(|(word, _)| Some(*word) == defaults.client_auth).map(|(_, method)| *method);
     let client_auth = method.and_then(|method| {
+        if method.is_none() && keys.are_none() {
+            if let Some(assertions) = defaults.assertion.clone() {
+                return Some(ClientAuth::Assertion { assertions, assertion_type: keys.assertion_type });
+            }
+            if subject_alone {
+                return Some(ClientAuth::Omitted);
+            }
+        }
         let method = method.or_else(|| match keys.method(signs_grant) {
             // The preset knows by which of its methods a secret is sent.
             Some(Method::Basic) => preset.or(Some(Method::Basic)),
@@ -111,6 +134,7 @@ struct Keys<'a> {
     raw: Option<bool>,
     private_key: Option<Value<'a>>,
     assertion: Option<Value<'a>>,
+    assertion_type: Option<ClientAssertionType>,
     certificate: Option<Value<'a>>,
     key: Option<Value<'a>>,
     key_id: Option<String>,
@@ -127,11 +151,17 @@ impl<'a> Keys<'a> {
             raw,
             private_key: table.get("private_key"),
             assertion: table.get("client_assertion"),
+            assertion_type: table.get("client_assertion_type").and_then(|value| value.choice(&ASSERTION_TYPES, &[])),
             certificate: table.get("client_certificate"),
             key: table.get("client_key"),
             key_id,
             algorithm,
         }
+    }
+
+    /// Nothing of the client's is written.
+    const fn are_none(&self) -> bool {
+        self.secret.is_none() && self.private_key.is_none() && self.assertion.is_none() && self.certificate.is_none()
     }
 
     /// The method that the keys which are there can only mean; `client_secret_basic` where there is a secret or nothing.
@@ -163,11 +193,11 @@ impl<'a> Keys<'a> {
             Some(Method::Post) => self.secret(table).map(ClientAuth::Post),
             Some(Method::SecretJwt) => self.secret(table).map(ClientAuth::SecretJwt),
             Some(Method::PrivateKeyJwt) => match (&self.assertion, &self.private_key) {
-                (Some(assertion), None) => secrets(assertion).map(ClientAuth::Assertion),
+                (Some(assertion), None) => self.given(assertion),
                 (Some(assertion), Some(_)) if !signs_grant => {
                     assertion.wrong("stands beside private_key", "keep the one that is meant to prove the client")
                 }
-                (Some(assertion), Some(_)) => secrets(assertion).map(ClientAuth::Assertion),
+                (Some(assertion), Some(_)) => self.given(assertion),
                 (None, Some(_)) => self.signing_key(table).map(ClientAuth::PrivateKeyJwt),
                 (None, None) => {
                     table.missing(
@@ -189,6 +219,10 @@ impl<'a> Keys<'a> {
                 Some(ClientAuth::Tls { certificate: pair.certificate, key: pair.key })
             }
         }
+    }
+
+    fn given(&self, assertion: &Value<'_>) -> Option<ClientAuth> {
+        Some(ClientAuth::Assertion { assertions: secrets(assertion)?, assertion_type: self.assertion_type })
     }
 
     fn secret(&self, table: &mut TableReader<'_>) -> Option<Secrets> {
@@ -263,16 +297,21 @@ pub(crate) fn sign(
     Some(())
 }
 
-fn grant_of(grant: GrantWord, table: &mut TableReader<'_>, keys: &Keys<'_>, defaults: Defaults) -> Option<Grant> {
+fn grant_of(grant: GrantWord, table: &mut TableReader<'_>, keys: &Keys<'_>, defaults: &Defaults) -> Option<Grant> {
     // Keys of one grant are unknown to the others, so that a misplaced one is said.
     match grant {
         GrantWord::ClientCredentials | GrantWord::Other => Some(Grant::ClientCredentials),
         GrantWord::TokenExchange => {
             let text = |value: Value<'_>| value.text().map(str::to_owned);
-            let subject_token_type =
-                table.get("subject_token_type").map_or_else(|| Some(ACCESS_TOKEN.to_owned()), text)?;
+            let subject = match table.get("subject_token") {
+                Some(value) => Some(secrets(&value)?),
+                None => None,
+            };
+            let usual = if subject.is_some() { JWT } else { ACCESS_TOKEN };
+            let subject_token_type = table.get("subject_token_type").map_or_else(|| Some(usual.to_owned()), text)?;
             let requested_token_type = table.get("requested_token_type").and_then(text);
-            Some(Grant::TokenExchange(TokenExchange { subject_token_type, requested_token_type }))
+            let requested_token_type = requested_token_type.or(defaults.requested_token_type.map(str::to_owned));
+            Some(Grant::TokenExchange(TokenExchange { subject, subject_token_type, requested_token_type }))
         }
         GrantWord::JwtBearer => jwt_bearer(table, keys, defaults).map(Grant::JwtBearer),
     }
@@ -292,7 +331,7 @@ fn grant_type(value: &Value<'_>) -> Option<String> {
     given.wrong("has a character that no grant_type has", "write it as the server's documentation does")
 }
 
-fn jwt_bearer(table: &mut TableReader<'_>, keys: &Keys<'_>, defaults: Defaults) -> Option<JwtBearer> {
+fn jwt_bearer(table: &mut TableReader<'_>, keys: &Keys<'_>, defaults: &Defaults) -> Option<JwtBearer> {
     let given = table.get("assertion");
     let subject = table.get("subject").and_then(|value| value.text().map(str::to_owned));
     let claims = table.table("assertion_claims").map_or_else(Vec::new, |table| parameters(&table));
@@ -357,7 +396,10 @@ mod tests {
 
     #[test]
     fn a_key_that_can_only_mean_one_method_needs_no_method() {
-        assert!(matches!(oauth("client_assertion = { file = \"jwt\" }").client_auth, ClientAuth::Assertion(_)));
+        assert!(matches!(
+            oauth("client_assertion = { file = \"jwt\" }").client_auth,
+            ClientAuth::Assertion { assertion_type: None, .. }
+        ));
         assert!(matches!(oauth("private_key = \"key.pem\"").client_auth, ClientAuth::PrivateKeyJwt(_)));
         assert!(matches!(oauth("client_certificate = \"key.pem\"").client_auth, ClientAuth::Tls { .. }));
     }

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::config::syntax::file::environment;
 use crate::config::syntax::reader::TableReader;
 use crate::config::syntax::value::Value;
-use crate::config::tables::credentials::client_auth::Defaults;
+use crate::config::tables::credentials::client_auth::{ACCESS_TOKEN, Defaults};
 use crate::oauth::EndpointUrl;
+use crate::secret::{SecretSource, Secrets};
 
 /// A provider whose ways are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Provider {
     /// Microsoft Entra ID, v2.0 endpoint.
     Entra,
+    /// Google's workload identity federation: another platform's token for one of Google's (RFC 8693).
+    GoogleFederation,
     /// Auth0.
     Auth0,
     /// Okta, a custom authorization server or the organization's own.
@@ -30,13 +34,14 @@ pub(crate) enum Provider {
 }
 
 /// The words of `preset`.
-pub(crate) const PROVIDERS: [(&str, Provider); 8] = [
+pub(crate) const PROVIDERS: [(&str, Provider); 9] = [
     ("entra", Provider::Entra),
     ("auth0", Provider::Auth0),
     ("okta", Provider::Okta),
     ("keycloak", Provider::Keycloak),
     ("cognito", Provider::Cognito),
     ("google", Provider::Google),
+    ("google_federation", Provider::GoogleFederation),
     ("salesforce", Provider::Salesforce),
     ("paypal", Provider::Paypal),
 ];
@@ -54,6 +59,10 @@ pub(crate) struct Preset {
     pub(crate) needs: &'static [(&'static str, &'static str)],
     /// Every scope has to end like this.
     pub(crate) scope_ends_with: Option<&'static str>,
+    /// The audience has to begin like this.
+    pub(crate) audience_begins_with: Option<&'static str>,
+    /// What the platform says of the client, by its environment.
+    pub(crate) client_id: Option<String>,
 }
 
 /// Reads `preset` and its own keys. `None` after a problem, or if the key is not there.
@@ -61,6 +70,7 @@ pub(crate) fn preset(table: &mut TableReader<'_>) -> Option<Preset> {
     let provider = table.get("preset")?.choice(&PROVIDERS, &[])?;
     match provider {
         Provider::Entra => entra(table),
+        Provider::GoogleFederation => google_federation(),
         Provider::Auth0 => auth0(table),
         Provider::Okta => okta(table),
         Provider::Keycloak => keycloak(table),
@@ -102,16 +112,58 @@ pub(crate) fn preset(table: &mut TableReader<'_>) -> Option<Preset> {
     }
 }
 
+/// What the file does not say, the environment of a workload in Azure may: AKS sets these four variables.
 fn entra(table: &mut TableReader<'_>) -> Option<Preset> {
-    let tenant = word(table, "tenant", "write tenant = \"…\", the directory's id or one of its domains")?;
-    // Clouds of their own have another host: "login.microsoftonline.us".
-    let base = match table.get("domain") {
-        Some(value) => base_url(&value)?,
-        None => "https://login.microsoftonline.com".into(),
+    let assertion = environment("AZURE_FEDERATED_TOKEN_FILE").map(|path| Secrets::one(SecretSource::File(path.into())));
+    let preset = Preset {
+        defaults: Defaults { assertion, ..post() },
+        needs: &[("scope", "write scope = \"api://…/.default\": the API's application ID URI and \"/.default\"")],
+        scope_ends_with: Some("/.default"),
+        client_id: environment("AZURE_CLIENT_ID"),
+        ..Preset::default()
     };
-    let needs = &[("scope", "write scope = \"api://…/.default\": the API's application ID URI and \"/.default\"")];
-    let preset = Preset { defaults: post(), needs, scope_ends_with: Some("/.default"), ..Preset::default() };
+    let tenant = match environment("AZURE_TENANT_ID").filter(|tenant| is_path_word(tenant)) {
+        // Its own endpoint, or one that is looked up, goes before the provider's.
+        _ if !table.has("tenant") && (table.has("token_endpoint") || table.has("issuer")) => return Some(preset),
+        Some(tenant) if !table.has("tenant") => tenant,
+        _ => word(
+            table,
+            "tenant",
+            "write tenant = \"…\", the directory's id or one of its domains, or set AZURE_TENANT_ID",
+        )?,
+    };
+    // Clouds of their own have another host: "login.microsoftonline.us".
+    let base = match (table.get("domain"), environment("AZURE_AUTHORITY_HOST")) {
+        (Some(value), _) => base_url(&value)?,
+        (None, Some(host)) => {
+            let base = as_base_url(&host);
+            if base.is_none() {
+                table.missing(
+                    "domain",
+                    "write domain = \"…\", the provider's host name: AZURE_AUTHORITY_HOST is no https URL",
+                );
+            }
+            base?
+        }
+        (None, None) => "https://login.microsoftonline.com".into(),
+    };
     endpoint(&base, &format!("/{tenant}/oauth2/v2.0/token"), preset)
+}
+
+fn google_federation() -> Option<Preset> {
+    let defaults =
+        Defaults { grant: Some("token_exchange"), requested_token_type: Some(ACCESS_TOKEN), ..Defaults::default() };
+    let needs = &[
+        (
+            "audience",
+            "write audience = \"//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER\"",
+        ),
+        ("subject_token", "write subject_token = { file = \"…\" }: the token that the platform gives to the workload"),
+        ("scope", "write scope = \"https://www.googleapis.com/auth/cloud-platform\", or a narrower one"),
+    ];
+    let audience_begins_with = Some("//iam.googleapis.com/");
+    let preset = Preset { defaults, needs, audience_begins_with, ..Preset::default() };
+    endpoint("https://sts.googleapis.com", "/v1/token", preset)
 }
 
 fn auth0(table: &mut TableReader<'_>) -> Option<Preset> {
@@ -155,15 +207,15 @@ fn domain(table: &mut TableReader<'_>, example: &str) -> Option<String> {
 }
 
 fn base_url(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
+    let wrong = || value.wrong("is no host name", "write the provider's host name, without a path, or its https URL");
+    as_base_url(value.text()?).or_else(wrong)
+}
+
+fn as_base_url(text: &str) -> Option<String> {
     let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    let url = Url::parse(&text).ok().and_then(|url| EndpointUrl::new(url.clone()).is_ok().then_some(url));
-    match url {
-        Some(url) if url.query().is_none() && url.fragment().is_none() => {
-            Some(url.as_str().trim_end_matches('/').to_owned())
-        }
-        _ => value.wrong("is no host name", "write the provider's host name, without a path, or its https URL"),
-    }
+    let url = Url::parse(&text).ok().filter(|url| url.query().is_none() && url.fragment().is_none())?;
+    EndpointUrl::new(url.clone()).ok()?;
+    Some(url.as_str().trim_end_matches('/').to_owned())
 }
 
 fn word(table: &mut TableReader<'_>, key: &'static str, remedy: &str) -> Option<String> {
@@ -173,11 +225,15 @@ fn word(table: &mut TableReader<'_>, key: &'static str, remedy: &str) -> Option<
 /// One segment of a path.
 fn path_word(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
-    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    if text.bytes().all(usual) && text != "." && text != ".." {
+    if is_path_word(text) {
         return Some(text.to_owned());
     }
     value.wrong("has a character that cannot stand in this part of a URL", "write letters, digits, \"-\", \".\", \"_\"")
+}
+
+fn is_path_word(text: &str) -> bool {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().all(usual) && text != "." && text != ".."
 }
 
 #[cfg(test)]

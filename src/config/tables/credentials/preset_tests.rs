@@ -15,9 +15,11 @@ use crate::token::Ask;
 use crate::token::{Expires, FetchedToken, TokenSource as _};
 
 fn text(rest: &str) -> String {
+    // The subject is all the proof there is.
+    let client = if rest.contains("google_federation") { "" } else { "client_id = \"me\"\n" };
     format!(
         "[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n[upstreams.a]\norigin = \"https://a.test\"\n\
-         credential = \"a\"\n[credentials.a]\nclient_id = \"me\"\n{rest}\n"
+         credential = \"a\"\n[credentials.a]\n{client}{rest}\n"
     )
 }
 
@@ -102,8 +104,11 @@ fn what_a_provider_needs_and_is_not_there_is_said() {
         ("preset = \"auth0\"\naudience = \"x\"", "domain"),
         ("preset = \"okta\"\ndomain = \"x.okta.com\"", "scope"),
         ("preset = \"keycloak\"\ndomain = \"k.test\"", "realm"),
+        ("preset = \"google_federation\"\nsubject_token = { env = \"SECRET\" }\nscope = \"x\"", "audience"),
+        ("preset = \"google_federation\"\naudience = \"//iam.googleapis.com/x\"\nscope = \"x\"", "subject_token"),
     ] {
-        let found = problems(&text(&format!("{rest}\n{SECRET}")));
+        let secret = if rest.contains("google_federation") { "" } else { SECRET };
+        let found = problems(&text(&format!("{rest}\n{secret}")));
         assert_eq!(found.len(), 1, "{rest}: {found:#?}");
         assert!(found[0].contains(&format!("`credentials.a.{missing}` is missing; write {missing} = ")), "{found:#?}");
     }
@@ -218,6 +223,33 @@ async fn google_gets_an_assertion_with_the_scope_in_it_and_nothing_else() {
     assert_eq!((&claims["iss"], &claims["scope"]), (&"me".into(), &"https://www.googleapis.com/auth/pubsub".into()));
     assert!(claims["aud"].as_str().unwrap().ends_with("/token"), "{claims}");
     assert_eq!(token.expires, minute(3599));
+}
+
+#[tokio::test]
+async fn googles_federation_takes_another_platforms_token_and_nothing_else() {
+    let audience = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q";
+    let rest = |audience: &str| {
+        format!(
+            "preset = \"google_federation\"\naudience = \"{audience}\"\nscope = \"https://www.googleapis.com/auth/cloud-platform\"\n\
+             subject_token = {{ env = \"SECRET\" }}"
+        )
+    };
+    let answer = r#"{"access_token":"ya29.d.b0Aaekm","issued_token_type":"urn:ietf:params:oauth:token-type:access_token","token_type":"Bearer","expires_in":3599}"#;
+    let (head, form, token) = exchange(&rest(audience), answer).await;
+    assert!(head.starts_with("POST /v1/token HTTP/1.1") && !head.contains("authorization"), "{head}");
+    let sent: Vec<(String, String)> = url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+    let expected = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", "sentinel"),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+        ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ("scope", "https://www.googleapis.com/auth/cloud-platform"),
+        ("audience", audience),
+    ];
+    assert_eq!(sent, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(token.expires, minute(3599));
+    let found = problems(&text(&rest("https://iam.googleapis.com/projects/1")));
+    assert!(found.len() == 1 && found[0].contains("has to begin with \"//iam.googleapis.com/\""), "{found:#?}");
 }
 
 #[tokio::test]

@@ -46,13 +46,14 @@ pub(crate) fn token_request(table: &mut TableReader<'_>) -> Option<(OAuthSetting
     let issuer_given = issuer_value.is_some();
     let issuer = issuer_value.and_then(|value| issuer(&value)).or(preset.issuer);
 
-    let (grant, client_auth) = grant_and_client_auth(table, preset.defaults);
+    let (grant, client_auth) = grant_and_client_auth(table, &preset.defaults);
     let client_id = match (table.get("client_id"), &client_auth) {
         (Some(value), _) => value.text().map(str::to_owned),
-        // Nothing is said of the client: the assertion is all there is.
-        (None, Some(ClientAuth::Omitted)) if matches!(grant, Some(Grant::JwtBearer(JwtBearer::Given(_)))) => {
+        // Nothing is said of the client: the assertion is all there is, or the subject.
+        (None, Some(ClientAuth::Omitted)) if !matches!(grant, Some(Grant::JwtBearer(JwtBearer::Signed { .. }))) => {
             Some(String::new())
         }
+        (None, _) if preset.client_id.is_some() => preset.client_id,
         (None, _) => {
             table.missing("client_id", "write client_id = \"…\", as the authorization server knows this client");
             None
@@ -78,7 +79,14 @@ pub(crate) fn token_request(table: &mut TableReader<'_>) -> Option<(OAuthSetting
         let remedy = format!("write the API's application ID URI and \"{end}\", such as \"api://orders{end}\"");
         table.file.problem(at, format!("`{path}` has to end in \"{end}\" for this provider"), remedy);
     }
-    let audience = written(table, "audience").and_then(|value| value.text().map(str::to_owned));
+    let audience = written(table, "audience");
+    if let (Some(begin), Some(value)) = (preset.audience_begins_with, &audience)
+        && value.node.as_str().is_some_and(|audience| !audience.starts_with(begin))
+    {
+        let remedy = format!("write the full name of the provider, which begins with \"{begin}\"");
+        value.wrong::<()>(format!("has to begin with \"{begin}\" for this provider"), remedy);
+    }
+    let audience = audience.and_then(|value| value.text().map(str::to_owned));
     let resource = written(table, "resource").and_then(Value::one_or_list).unwrap_or_default();
     let resource = resource.iter().filter_map(resource_uri).collect();
     let parameters = table.table("parameters").map_or_else(Vec::new, |table| parameters(&table));
