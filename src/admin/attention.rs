@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use super::report::{Attention, CredentialStatus, RefusedHost, StatusReport, UpstreamStatus};
 
 /// What is older is history.
-const RECENT: Duration = Duration::from_mins(15);
+const RECENT: Duration = Duration::from_secs(15 * 60);
 
 /// A failure after which requests have been answered.
-const RECOVERED: Duration = Duration::from_mins(1);
+const RECOVERED: Duration = Duration::from_secs(60);
 
 const FAILING: &str = "failing";
 const WARNING: &str = "warning";

@@ -18,7 +18,7 @@ const SUBJECTS: usize = 10_000;
 type Make<C> = Box<dyn Fn(Secret) -> (Arc<C>, Option<SystemTime>) + Send + Sync>;
 
 /// How long a subject is kept after its token has ended: so long it is told what the server said of it, without asking again.
-const AFTERWARDS: Duration = Duration::from_mins(1);
+const AFTERWARDS: Duration = Duration::from_secs(60);
 
 struct Subject<C> {
     credential: Arc<C>,

@@ -49,7 +49,7 @@ pub(super) struct Scripted {
 
 impl Shared {
     pub(super) fn new(issuer: String, audience: String, clients: Vec<Client>, key: SigningKey) -> Self {
-        let state = ServerState { lifetime: Duration::from_mins(5), ..ServerState::default() };
+        let state = ServerState { lifetime: Duration::from_secs(5 * 60), ..ServerState::default() };
         Self { issuer, audience, clients, key, state: Mutex::new(state) }
     }
 
@@ -77,7 +77,7 @@ impl Shared {
 
     /// Keeps a token in mind until it is revoked, or long over.
     pub(super) fn token_issued(&self, claims: &Claims) {
-        const REMEMBERED: Duration = Duration::from_hours(1);
+        const REMEMBERED: Duration = Duration::from_secs(60 * 60);
         let (mut state, issued_at) = (self.state(), Instant::now());
         state.issued += 1;
         state.live.retain(|_, expires_at| *expires_at + REMEMBERED > issued_at);

@@ -25,7 +25,7 @@ use crate::sync::lock;
 const FRESH: Duration = Duration::from_secs(1);
 
 /// How long the last good answer is used where a lookup fails or does not end.
-const STALE: Duration = Duration::from_hours(1);
+const STALE: Duration = Duration::from_secs(60 * 60);
 
 /// How long a new answer is waited for where there is an older one.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);

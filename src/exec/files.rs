@@ -18,7 +18,8 @@ pub(super) fn put(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// The same for these readers; nobody else has a moment in which to open it.
 pub(super) fn put_for(readers: Readers, path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = path.with_added_extension(format!("{}.new", std::process::id()));
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".{}.new", std::process::id()));
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

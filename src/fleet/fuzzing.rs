@@ -50,5 +50,5 @@ pub fn cache_value(bytes: &[u8]) -> Result<(), String> {
 }
 
 fn stored(sealed: Vec<u8>) -> Stored {
-    Stored { generation: 1, sealed, age: Duration::ZERO, left: Duration::from_hours(1), renewals: 0 }
+    Stored { generation: 1, sealed, age: Duration::ZERO, left: Duration::from_secs(60 * 60), renewals: 0 }
 }

@@ -43,7 +43,9 @@ pub fn token_response(bytes: &[u8]) -> Result<(), String> {
                 return Err("a token was taken that no header may hold".into());
             }
             match token.expires {
-                Expires::In(life) if life > Duration::from_hours(366 * 24) => Err("a life of more than a year".into()),
+                Expires::In(life) if life > Duration::from_secs(366 * 24 * 60 * 60) => {
+                    Err("a life of more than a year".into())
+                }
                 _ => Ok(()),
             }
         }

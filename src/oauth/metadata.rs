@@ -15,10 +15,10 @@ use crate::sync::lock;
 use crate::token::{TokenError, TokenErrorKind};
 
 /// How long a document counts before it is asked for again.
-const FRESH: Duration = Duration::from_hours(1);
+const FRESH: Duration = Duration::from_secs(60 * 60);
 
 /// How long the last good document is used before another try, when its server cannot be asked.
-const AFTER_FAILURE: Duration = Duration::from_mins(1);
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// What is used of a metadata document.
 #[derive(Debug)]

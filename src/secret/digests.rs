@@ -24,7 +24,7 @@ struct Known {
 }
 
 /// A program that has brought nothing, such as a password manager that is locked, is asked again after this time.
-const AGAIN: Duration = Duration::from_mins(1);
+const AGAIN: Duration = Duration::from_secs(60);
 
 impl Digests {
     /// Reads them. Blocks while files are read and programs run.

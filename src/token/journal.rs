@@ -9,7 +9,7 @@ use super::error::TokenError;
 /// More than a server that gives tokens a minute has in half an hour, in about 4 KiB.
 const MAX_EVENTS: usize = 64;
 
-const MAX_AGE: Duration = Duration::from_hours(1);
+const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// Refusals within this time are told as one.
 const SAME_REFUSAL: Duration = Duration::from_secs(60);

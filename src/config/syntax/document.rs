@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use crate::config::syntax::duplicates::table_at;
+use crate::config::syntax::lines::boundary;
 use crate::config::syntax::mistakes::{DUPLICATE, Mistake};
 use crate::config::syntax::tree::Table;
 use crate::config::syntax::unclosed;
@@ -120,7 +121,7 @@ impl Document {
     /// Line and column of a byte, both from 1; columns count characters.
     pub(crate) fn position(&self, at: usize) -> (usize, usize) {
         let text = self.text.expose();
-        let at = text.floor_char_boundary(at.saturating_sub(self.base));
+        let at = boundary(text, at.saturating_sub(self.base));
         let ends = || text.match_indices('\n').map(|(end, _)| end + 1);
         let begins = self.lines.get_or_init(|| std::iter::once(0).chain(ends()).collect());
         let line = begins.partition_point(|begin| *begin <= at);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::syntax::lines::line_at;
+use crate::config::syntax::lines::{boundary, line_at};
 use crate::config::syntax::words::shortened;
 
 /// The table whose header is at this byte, up to the next header. `None` if there is no header.
@@ -12,7 +12,7 @@ pub(crate) fn table_at(text: &str, offset: usize) -> Option<Range<usize>> {
     if !line_at(text, offset).trim_start().starts_with('[') {
         return None;
     }
-    let begin = text.floor_char_boundary(offset);
+    let begin = boundary(text, offset);
     let lines = text.get(begin..)?.match_indices('\n').map(|(end, _)| begin + end + 1);
     let next = lines.into_iter().find(|line| text.get(*line..).is_some_and(|rest| rest.trim_start().starts_with('[')));
     Some(begin..next.unwrap_or(text.len()))
@@ -23,7 +23,7 @@ pub(crate) fn duplicate(text: &str, offset: usize) -> String {
     let Some(path) = path_at(text, offset) else { return "duplicate key".to_owned() };
     let shown = shortened(&path.join("."));
     // Of two the parser keeps the later one, so what stands before it is read by itself.
-    let offset = text.floor_char_boundary(offset);
+    let offset = boundary(text, offset);
     let before = &text[..text[..offset].rfind('\n').map_or(0, |end| end + 1)];
     let (tree, _errors) = DeTable::parse_recoverable(before);
     match first_place(tree.get_ref(), &path) {
@@ -38,7 +38,7 @@ fn path_at(text: &str, offset: usize) -> Option<Vec<String>> {
     if line.trim_start().starts_with('[') {
         return keys_of(&format!("{line}\n"));
     }
-    let above = text[..text.floor_char_boundary(offset)].lines().rev();
+    let above = text[..boundary(text, offset)].lines().rev();
     let header = above.map(str::trim_start).find(|line| line.starts_with('['));
     let mut path = header.map_or_else(|| Some(Vec::new()), |header| keys_of(&format!("{header}\n")))?;
     path.extend(keys_of(&format!("{} = 0\n", line.split_once('=')?.0))?);

@@ -14,7 +14,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 /// More than any sensible timeout, and little enough to be added to any clock.
-const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
+const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Something and where it stands, for checks that come later.
 #[derive(Debug, Clone)]

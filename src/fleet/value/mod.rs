@@ -17,7 +17,7 @@ use crate::token::{About, FetchDetail, TokenError, TokenErrorKind, TokenType, ju
 pub(super) const SKEW: Duration = Duration::from_secs(30);
 
 /// No failure counts for longer, whatever the store says: as long as a server may have all wait.
-pub(super) const LONGEST_FAILURE: Duration = Duration::from_hours(1);
+pub(super) const LONGEST_FAILURE: Duration = Duration::from_secs(60 * 60);
 
 /// A token, and what its successor's time and its uses are computed from.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::token::Expires;
 
 /// Longer lifetimes count as this one: no deadline needs more, and no clock arithmetic overflows.
-const LONGEST: Duration = Duration::from_hours(365 * 24);
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Reads `expires_in` (RFC 6749 section 5.1): a number, or a text that holds one, as some servers send it. Zero or less
 /// is zero. Without it, the `exp` of a JWT access token counts (RFC 9068 section 2.2).

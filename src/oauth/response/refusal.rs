@@ -16,7 +16,7 @@ const CHECK_CLIENT: &str = "check client_id, the client secret and client_auth";
 const CHECK_ENDPOINT: &str = "check token_endpoint";
 
 /// No server may put off token requests for longer.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// Registered codes of a request that is wrong: they mean what they say even under a 5xx (RFC 6749 section 5.2, RFC 8707
 /// section 2, RFC 9449 section 5, RFC 9396 section 5; OpenID Connect Core section 3.1.2.6 for what only a person can do).

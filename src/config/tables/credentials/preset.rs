@@ -95,7 +95,7 @@ pub(crate) fn preset(table: &mut TableReader<'_>) -> Option<Preset> {
         Provider::Salesforce => {
             let base = domain(table, "your-company.my.salesforce.com")?;
             // No expires_in ever comes: a session lives for 15 minutes at least, by the setting that an administrator has.
-            let default_lifetime = Some(Duration::from_mins(15));
+            let default_lifetime = Some(Duration::from_secs(15 * 60));
             endpoint(
                 &base,
                 "/services/oauth2/token",
