@@ -56,6 +56,7 @@ mod hidden;
 mod http2;
 mod http2_abuse;
 mod http2_callers;
+mod http2_slow_reader;
 mod http2_upstreams;
 mod init;
 mod inject;
