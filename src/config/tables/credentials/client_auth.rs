@@ -15,7 +15,7 @@ use crate::secret::{SecretSource, Secrets};
 /// What a token exchange says of the caller's token unless told otherwise (RFC 8693 section 3).
 pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
-/// The same of a subject of our own, which is what a platform gives to a workload.
+/// The same of a subject that the configuration names, which is what a platform gives to a workload.
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 const ASSERTION_TYPES: [(&str, ClientAssertionType); 2] =
