@@ -145,7 +145,7 @@ mod tests {
             .unwrap();
         for (name, provider) in PROVIDERS {
             let text = starter(Some(provider)).to_string();
-            // The platform's file is on none of ours.
+            // No machine that tests run on has the platform's file.
             let here = text.replace("/var/run/secrets/tokens/google", "workload.jwt");
             let read = parse_in(dir.path(), &here).map_err(|errors| format!("{name}: {errors}")).unwrap();
             assert_eq!(
