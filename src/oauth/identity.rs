@@ -84,14 +84,18 @@ pub(crate) fn secrets_fingerprint(settings: &OAuthSettings) -> Result<Option<[u8
             found.push(secrets.fingerprint()?);
         }
         ClientAuth::PrivateKeyJwt(key) => found.extend(key_fingerprints(key)?),
-        ClientAuth::Assertion { assertions, .. } => found.push(assertions.fingerprint_by(statement)?),
+        ClientAuth::Assertion { assertions, .. } => {
+            found.push(assertions.fingerprint_by(|given| statement(given, &ABOUT))?);
+        }
         ClientAuth::Tls { certificate, key } => found.push(pair_fingerprint(certificate, key)?),
         ClientAuth::None | ClientAuth::Omitted => {}
     }
     match &settings.grant {
-        Grant::JwtBearer(JwtBearer::Given(given))
-        | Grant::TokenExchange(TokenExchange { subject: Some(given), .. }) => {
-            found.push(given.fingerprint_by(statement)?);
+        Grant::JwtBearer(JwtBearer::Given(given)) => {
+            found.push(given.fingerprint_by(|given| statement(given, &ABOUT))?);
+        }
+        Grant::TokenExchange(TokenExchange { subject: Some(given), .. }) => {
+            found.push(given.fingerprint_by(|given| statement(given, &ABOUT_SUBJECT))?);
         }
         Grant::JwtBearer(JwtBearer::Signed { key, .. }) => found.extend(key_fingerprints(key)?),
         Grant::ClientCredentials | Grant::TokenExchange(_) | Grant::Other(_) => {}
@@ -141,17 +145,25 @@ fn pair_fingerprint(certificate: &SecretSource, key: &SecretSource) -> Result<[u
     Ok(fields.finish())
 }
 
-/// Of an assertion that another program writes, and writes anew every few minutes: whose it is and whom it is for. One that is no
-/// JWT counts to the letter, and one that a program prints by the program.
-fn statement(source: &SecretSource) -> Result<[u8; 32], SecretError> {
+/// Whose an assertion is and whom it is for.
+const ABOUT: [&str; 3] = ["iss", "sub", "aud"];
+
+/// The same of a subject, and what else says how much it may: the token that comes of an exchange has no more than its subject.
+const ABOUT_SUBJECT: [&str; 11] =
+    ["iss", "sub", "aud", "azp", "client_id", "act", "may_act", "scope", "scp", "tid", "authorization_details"];
+
+/// Of an assertion that another program writes, and writes anew every few minutes: these claims of it. One that is no JWT or says of
+/// nobody whose it is counts to the letter, and one that a program prints by the program.
+fn statement(source: &SecretSource, about: &[&str]) -> Result<[u8; 32], SecretError> {
     if source.is_command() {
         return source.fingerprint();
     }
     let assertion = source.read()?;
-    let Some(claims) = lifetime::claims(assertion.expose().trim()) else { return Ok(assertion.fingerprint()) };
+    let claims = lifetime::claims(assertion.expose().trim()).filter(|claims| claims.get("sub").is_some());
+    let Some(claims) = claims else { return Ok(assertion.fingerprint()) };
     let mut fields = fields("attache assertion");
-    for name in ["iss", "sub", "aud"] {
-        fields.text(&claims.get(name).map_or_else(String::new, ToString::to_string));
+    for name in about {
+        fields.text(&claims.get(*name).map_or_else(String::new, ToString::to_string));
     }
     Ok(fields.finish())
 }
@@ -446,6 +458,32 @@ mod tests {
         }
         let opaque = |text: &str| of(SecretSource::Literal(Secret::new(text.into()))).0;
         assert_ne!(opaque("a"), opaque("b"), "what is no JWT counts to the letter");
+        let nobodys = |exp: u64| of(jwt(&format!(r#"{{"iss":"k8s","aud":["a"],"exp":{exp}}}"#))).0;
+        assert_ne!(nobodys(1), nobodys(2), "so does what says of nobody whose it is");
+    }
+
+    #[test]
+    fn a_subject_that_may_less_is_another_one() {
+        let of = |claims: &str| {
+            let mut settings = settings("https://login.example.com/token");
+            let Grant::TokenExchange(exchange) = exchange("x", None) else { panic!("another grant") };
+            let subject = Some(Secrets::one(jwt(claims)));
+            settings.grant = Grant::TokenExchange(TokenExchange { subject, ..exchange });
+            secrets_fingerprint(&settings).unwrap().unwrap()
+        };
+        let first =
+            of(r#"{"iss":"i","sub":"s","aud":"a","scope":"all","exp":1,"jti":"x","kubernetes.io":{"warnafter":1}}"#);
+        assert_eq!(
+            first,
+            of(r#"{"iss":"i","sub":"s","aud":"a","scope":"all","exp":2,"jti":"y","kubernetes.io":{"warnafter":2}}"#)
+        );
+        for other in [
+            r#"{"iss":"i","sub":"s","aud":"a","scope":"some"}"#,
+            r#"{"iss":"i","sub":"s","aud":"a","scope":"all","act":{"sub":"agent"}}"#,
+            r#"{"iss":"i","sub":"s","aud":"a","scope":"all","tid":"t"}"#,
+        ] {
+            assert_ne!(first, of(other), "{other}");
+        }
     }
 
     #[test]

@@ -114,15 +114,15 @@ pub(crate) fn preset(table: &mut TableReader<'_>) -> Option<Preset> {
 
 /// What the file does not say, the environment of a workload in Azure may: AKS sets these four variables.
 fn entra(table: &mut TableReader<'_>) -> Option<Preset> {
-    let assertion = environment("AZURE_FEDERATED_TOKEN_FILE").map(|path| Secrets::one(SecretSource::File(path.into())));
+    let assertion = written("AZURE_FEDERATED_TOKEN_FILE").map(|path| Secrets::one(SecretSource::File(path.into())));
     let preset = Preset {
         defaults: Defaults { assertion, ..post() },
         needs: &[("scope", "write scope = \"api://…/.default\": the API's application ID URI and \"/.default\"")],
         scope_ends_with: Some("/.default"),
-        client_id: environment("AZURE_CLIENT_ID"),
+        client_id: written("AZURE_CLIENT_ID"),
         ..Preset::default()
     };
-    let tenant = match environment("AZURE_TENANT_ID").filter(|tenant| is_path_word(tenant)) {
+    let tenant = match written("AZURE_TENANT_ID").filter(|tenant| is_path_word(tenant)) {
         // Its own endpoint, or one that is looked up, goes before the provider's.
         _ if !table.has("tenant") && (table.has("token_endpoint") || table.has("issuer")) => return Some(preset),
         Some(tenant) if !table.has("tenant") => tenant,
@@ -133,7 +133,7 @@ fn entra(table: &mut TableReader<'_>) -> Option<Preset> {
         )?,
     };
     // Clouds of their own have another host: "login.microsoftonline.us".
-    let base = match (table.get("domain"), environment("AZURE_AUTHORITY_HOST")) {
+    let base = match (table.get("domain"), written("AZURE_AUTHORITY_HOST")) {
         (Some(value), _) => base_url(&value)?,
         (None, Some(host)) => {
             let base = as_base_url(&host);
@@ -148,6 +148,11 @@ fn entra(table: &mut TableReader<'_>) -> Option<Preset> {
         (None, None) => "https://login.microsoftonline.com".into(),
     };
     endpoint(&base, &format!("/{tenant}/oauth2/v2.0/token"), preset)
+}
+
+/// A variable that is set and empty says nothing.
+fn written(variable: &str) -> Option<String> {
+    environment(variable).filter(|value| !value.is_empty())
 }
 
 fn google_federation() -> Option<Preset> {
