@@ -50,7 +50,8 @@ async fn each_replica_says_whose_token_it_has_and_how_many_there_are() {
         let (first, second) =
             (TestProxy::start(&world.toml(server.port())), TestProxy::start(&world.toml(server.port())));
         world.ask(&first).await;
-        until("it is put", async || server.cli(&["KEYS", "*"]).split(' ').count() == 2).await;
+        let put = "attache_cache_operations_total{operation=\"put\",outcome=\"ok\"}";
+        until("it is put", async || first.metric(put).await == 1.0).await;
         world.ask(&second).await;
         assert_eq!(world.tokens.requests(), 1);
 
