@@ -29,12 +29,10 @@ fn is_lone_word(directive: &str) -> bool {
     !word.is_empty() && !is_target && word.parse::<LevelFilter>().is_err()
 }
 
+/// The library takes a target for a prefix of text, `h2:` too, and the longest counts: whatever begins as a silenced one does is
+/// left out.
 fn silence(asked: &Targets) -> Targets {
-    let silenced = |target: &str| {
-        SILENCED
-            .iter()
-            .any(|library| target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
-    };
+    let silenced = |target: &str| SILENCED.iter().any(|library| target.starts_with(library));
     Targets::new()
         .with_default(asked.default_level().unwrap_or(LevelFilter::OFF))
         .with_targets(asked.iter().filter(|(target, _)| !silenced(target)))
@@ -53,6 +51,20 @@ mod tests {
         let enabled = |target: &str| filter.would_enable(target, &tracing::Level::DEBUG);
         assert!(!enabled("h2::codec::framed_read") && !enabled("hyper::proto") && !enabled("rustls::client"));
         assert!(enabled("attache::token"));
+    }
+
+    #[test]
+    fn no_part_of_a_name_turns_them_on() {
+        for asked in
+            ["h2:", "h2::c", "hyper:", "hyper_ut", "hyper_util:", "opentelemetry-o", "reqwest:", "rustls:", "h"]
+        {
+            let filter = parse(&format!("attache=trace,{asked}=trace")).unwrap();
+            for library in SILENCED {
+                let enabled = |target: &str| filter.would_enable(target, &tracing::Level::INFO);
+                assert!(!enabled(library) && !enabled(&format!("{library}::codec")), "{asked} turns {library} on");
+            }
+            assert!(filter.would_enable("attache::token", &tracing::Level::TRACE), "{asked}");
+        }
     }
 
     #[test]
