@@ -177,6 +177,28 @@ const AGENT: &str =
     "User-Agent: batch/1.0 (\"quoted\")\r\nReferer: https://me:sentinel-user@from.test/x?sentinel-query#sentinel\r\n";
 
 #[tokio::test]
+async fn of_the_fields_user_agent_and_referer_are_written_where_that_is_said() {
+    for (format, expected) in
+        [("text", [false, false]), ("json", [true, false]), ("otel", [true, false]), ("combined", [true, true])]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let (proxy, api, _tokens, path) = logging(format, &folder, "").await;
+        let host = api.address();
+        let request = format!(
+            "POST http://{host}/a HTTP/1.1\r\nHost: {host}\r\nUser-Agent: batch/1.0\r\nReferer: https://from.test/x\r\n\
+             Accept: a/sentinel\r\nAuthorization: Bearer sentinel\r\nCookie: a=sentinel\r\nX-Api-Key: sentinel\r\nOrigin: https://sentinel.test\r\n\
+             Content-Length: 8\r\n\r\nsentinel"
+        );
+        assert_eq!(send(proxy.address("proxy"), request).await.status, 200);
+        let line = || std::fs::read_to_string(&path).unwrap();
+        until("a line", || async { line().ends_with('\n') }).await;
+        let line = line();
+        assert_eq!(["batch/1.0", "from.test"].map(|value| line.contains(value)), expected, "{line}");
+        assert!(!line.contains("sentinel"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn combined_is_what_other_servers_write() {
     let folder = tempfile::tempdir().unwrap();
     let (proxy, api, _tokens, path) = logging("combined", &folder, "").await;

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-/// What is told of a request. Never a field or a body, and a query only if asked for: they may hold secrets.
+/// What is told of a request. Never a body, of the fields beside the host only `User-Agent` and `Referer`, and a query only if
+/// asked for: the rest may hold secrets.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct AccessRecord {
@@ -34,9 +35,9 @@ pub(crate) struct AccessRecord {
     pub(crate) path: String,
     /// Of the caller's side: `HTTP/1.1`.
     pub(crate) protocol: Cow<'static, str>,
-    /// As the caller names itself; shortened.
+    /// As the caller names itself; shortened. Not in `text`.
     pub(crate) user_agent: Option<String>,
-    /// Without query, fragment and user information; shortened.
+    /// Without query, fragment and user information; shortened. In `combined` alone.
     #[serde(skip)]
     pub(crate) referer: Option<String>,
     /// The caller named scheme and host in its target.
@@ -122,17 +123,19 @@ pub(crate) fn shortened(field: &[u8]) -> String {
     text.into_owned()
 }
 
-/// The same of a `Referer`: a query, a fragment and what stands before an @ may hold secrets.
+/// The same of a `Referer`: a query, a fragment and what stands before an @ may hold secrets. They go first: what is shortened may
+/// have lost the @ that tells one.
 #[must_use]
 pub(crate) fn bare_referer(field: &[u8]) -> String {
-    let text = shortened(field);
+    let text = String::from_utf8_lossy(field);
     let bare = text.split(['?', '#']).next().unwrap_or_default();
     match bare.split_once("://") {
         Some((scheme, rest)) => {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default())
+            let whole = format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default());
+            shortened(whole.as_bytes())
         }
-        None => bare.rsplit('@').next().unwrap_or_default().to_owned(),
+        None => shortened(bare.rsplit('@').next().unwrap_or_default().as_bytes()),
     }
 }
 
@@ -177,5 +180,14 @@ mod tests {
             ("/x".into(), "a.test".into(), String::new())
         );
         assert_eq!(shortened(&[b'a'; 5000]).len(), MAX_FIELD);
+    }
+
+    #[test]
+    fn a_secret_longer_than_what_is_kept_is_no_part_of_a_referer() {
+        let secret = "secret".repeat(400);
+        let bare = |before: &str, after: &str| bare_referer(format!("{before}{secret}{after}").as_bytes());
+        assert_eq!(bare("https://me:", "@a.test/x"), "https://a.test/x");
+        assert_eq!(bare("me:", "@a.test"), "a.test");
+        assert_eq!(bare("https://me:", &format!("@a.test/{}", "x".repeat(5000))).len(), MAX_FIELD);
     }
 }

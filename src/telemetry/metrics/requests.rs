@@ -144,7 +144,8 @@ impl EncodeMetric for Requests {
         let mut written = Ok(());
         self.0.for_each(|route, counts| {
             let mut counted: Vec<Counted> = counts.each().collect();
-            // From zero on where there is something to be seen at all, so that the first failure is an increase.
+            // At zero where there has been another request, so that the first failure after it is an increase. One that is the
+            // first of all is none: its series begins at 1, since a thousand routes cannot all begin at 0.
             let failed = (Outcome::Failed, Code::ServerError);
             if !counted.is_empty() && !counted.iter().any(|(outcome, code, _)| (*outcome, *code) == failed) {
                 counted.push((failed.0, failed.1, 0));
