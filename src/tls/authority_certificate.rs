@@ -1,7 +1,7 @@
 //! What is public of a local CA: its certificate, and those above it. To hand it on takes no key.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -11,6 +11,7 @@ use rustls_pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::error::TlsError;
+use super::validity::{Validity, When};
 
 /// The certificate of a CA that may sign, and has not expired.
 #[derive(Debug)]
@@ -18,8 +19,7 @@ pub(crate) struct AuthorityCertificate {
     pub(super) certificate: CertificateDer<'static>,
     /// What stands behind it in its file: programs that trust only a root need them.
     pub(super) intermediates: Vec<CertificateDer<'static>>,
-    not_before: SystemTime,
-    not_after: SystemTime,
+    validity: Validity,
     public_key: Vec<u8>,
     /// Its name, as encoded.
     pub(super) subject: Vec<u8>,
@@ -44,16 +44,14 @@ impl AuthorityCertificate {
         if !parsed.is_ca() || !may_sign {
             return Err(authority_error("is no CA's: it may not sign others", "make a CA with `attache ca init`"));
         }
-        let moment = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        let validity = parsed.validity();
-        let (not_before, not_after) = (moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp()));
-        if not_after < SystemTime::now() {
-            let at = humantime::format_rfc3339_seconds(not_after);
+        let validity = Validity::of_parsed(&parsed);
+        if validity.when(SystemTime::now()) == When::After {
+            let at = humantime::format_rfc3339_seconds(validity.times().1);
             let remedy = "make another CA with `attache ca init`, and have programs trust that";
             return Err(authority_error(&format!("expired at {at}"), remedy));
         }
         let (public_key, subject) = (parsed.public_key().raw.to_vec(), parsed.subject().as_raw().to_vec());
-        Ok(Self { certificate, intermediates, not_before, not_after, public_key, subject })
+        Ok(Self { certificate, intermediates, validity, public_key, subject })
     }
 
     #[must_use]
@@ -85,13 +83,13 @@ impl AuthorityCertificate {
     /// Until when it is valid.
     #[must_use]
     pub(crate) const fn not_after(&self) -> SystemTime {
-        self.not_after
+        self.validity.times().1
     }
 
     /// From when until when it is valid.
     #[must_use]
     pub(crate) const fn validity(&self) -> (SystemTime, SystemTime) {
-        (self.not_before, self.not_after)
+        self.validity.times()
     }
 
     /// The SHA-256 of the certificate, as other programs show it: `AB:CD:…`.

@@ -15,13 +15,16 @@ pub(super) struct Validity {
 impl Validity {
     /// `None` where this is no certificate; others will have more to say about that.
     pub(super) fn of(certificate: &[u8]) -> Option<Self> {
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        X509Certificate::from_der(certificate).ok().map(|(_, parsed)| Self::of_parsed(&parsed))
+    }
+
+    pub(super) fn of_parsed(certificate: &X509Certificate<'_>) -> Self {
         // A time before 1970 is one that is over.
         let moment = |time: ASN1Time| {
             SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or_default())
         };
-        let validity = parsed.validity();
-        Some(Self { not_before: moment(validity.not_before), not_after: moment(validity.not_after) })
+        let validity = certificate.validity();
+        Self { not_before: moment(validity.not_before), not_after: moment(validity.not_after) }
     }
 
     /// From when until when.
