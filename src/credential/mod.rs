@@ -74,6 +74,15 @@ impl Credential {
         Self::with(name, required, Source::Tokens { cache, format: HeaderFormat::new(inject), binding: None, wait })
     }
 
+    /// The name under which its tokens are asked for: of credentials that share a token, the first one's.
+    #[must_use]
+    pub(crate) fn token_name(&self) -> &str {
+        match &self.source {
+            Source::Tokens { cache, .. } => cache.name(),
+            Source::Fixed(_) | Source::Exchange(_) => &self.name,
+        }
+    }
+
     /// The same credential, whose tokens are bound to a key.
     #[must_use]
     pub(crate) fn bound_to(mut self, key: Option<Arc<Binding>>) -> Self {

@@ -40,7 +40,7 @@ pub(super) async fn obtain<'a>(
             None => {
                 let began = Instant::now();
                 let obtained = Box::pin(wait_for_token(at, credential, ctx)).await;
-                ctx.note_waited(&credential.name, began.elapsed());
+                ctx.note_waited(credential.token_name(), began.elapsed());
                 obtained?
             }
         },

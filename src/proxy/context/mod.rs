@@ -157,11 +157,11 @@ impl RequestContext {
         }
     }
 
-    /// The request has waited so long for a token request of this credential.
-    pub(crate) fn note_waited(&mut self, credential: &str, waited: Duration) {
+    /// The request has waited so long for a token request of this name ([`crate::credential::Credential::token_name`]).
+    pub(crate) fn note_waited(&mut self, token: &str, waited: Duration) {
         self.waited += waited;
         if let Some(span) = self.details.as_ref().and_then(|details| details.span.as_ref()) {
-            span.waited_for_token(credential);
+            span.waited_for_token(token);
         }
     }
 
@@ -200,14 +200,15 @@ impl RequestContext {
         if details.span.is_none() && details.watched.is_none() {
             return None;
         }
-        let target = || AttemptTarget {
-            upstream: &upstream.settings.name,
-            method: head.method.as_str(),
-            host: origin.host.bare(),
-            port: origin.port,
-            url: format!("{origin}{}", head.uri.path()),
-        };
-        let span = details.span.as_ref().map(|span| span.attempt(target()));
+        let span = details.span.as_ref().map(|span| {
+            span.attempt(AttemptTarget {
+                upstream: &upstream.settings.name,
+                method: head.method.as_str(),
+                host: origin.host.bare(),
+                port: origin.port,
+                url: format_args!("{origin}{}", head.uri.path()),
+            })
+        });
         Some(Box::new(Attempt { began: Instant::now(), span }))
     }
 

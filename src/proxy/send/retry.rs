@@ -125,7 +125,7 @@ async fn another_token(
     let began = Instant::now();
     let renewed = sent.credential.renew(&sent.authorization, warrant).await;
     if matches!(decided, Some(Decision::Renew(_))) {
-        ctx.note_waited(&sent.credential.name, began.elapsed());
+        ctx.note_waited(sent.credential.token_name(), began.elapsed());
     }
     let TraceIds { trace_id, span_id } = ctx.trace();
     match renewed {

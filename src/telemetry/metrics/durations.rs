@@ -32,7 +32,7 @@ impl Durations {
         self.0.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The trace that a request which took so long is part of. Takes a lock: for those that are traced.
+    /// The trace that a request which took so long is part of, for those that are traced. Never waits.
     pub(crate) fn exemplify(&self, took: Duration, trace: TraceId) {
         self.0.exemplars.note(bucket(took), trace, took);
     }

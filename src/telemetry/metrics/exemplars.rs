@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use crate::sync::lock;
+use crate::sync::{lock, try_lock};
 
 /// How many buckets have one.
 const MAX_BUCKETS: usize = 32;
@@ -39,7 +39,10 @@ impl Exemplars {
     pub(super) fn note(&self, bucket: usize, trace: TraceId, took: Duration) {
         if bucket < MAX_BUCKETS {
             let exemplar = Exemplar { trace, took, at: SystemTime::now() };
-            lock(self.0.get_or_init(Mutex::default)).insert(bucket, exemplar);
+            // Where another thread has it, there is an exemplar that is as new: no request waits for this.
+            if let Some(mut newest) = try_lock(self.0.get_or_init(Mutex::default)) {
+                newest.insert(bucket, exemplar);
+            }
         }
     }
 
@@ -73,6 +76,24 @@ pub(super) fn put_behind(text: &str, exemplars: &HashMap<String, Exemplar>) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_request_waits_for_the_lock_of_another() {
+        let (exemplars, took) = (Exemplars::default(), Duration::from_millis(3));
+        exemplars.note(0, TraceId([1; 16]), took);
+        let held = lock(exemplars.0.get().unwrap());
+        let (done, is_done) = std::sync::mpsc::channel();
+        let other = exemplars.clone();
+        std::thread::spawn(move || {
+            other.note(0, TraceId([2; 16]), took);
+            done.send(()).unwrap();
+        });
+        is_done.recv_timeout(Duration::from_secs(10)).expect("it does not wait");
+        drop(held);
+        assert_eq!(exemplars.of(0).unwrap().trace, TraceId([1; 16]));
+        exemplars.note(0, TraceId([3; 16]), took);
+        assert_eq!(exemplars.of(0).unwrap().trace, TraceId([3; 16]));
+    }
 
     #[test]
     fn an_exemplar_stands_behind_its_own_bucket() {

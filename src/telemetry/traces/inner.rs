@@ -13,7 +13,7 @@ pub(super) struct Inner {
     pub(super) provider: SdkTracerProvider,
     pub(super) tracer: SdkTracer,
     pub(super) propagator: TraceContextPropagator,
-    /// The newest token request of each credential, for the requests that have waited for it.
+    /// The newest token request of each name that tokens are asked for under, for the requests that have waited for it.
     pub(super) token_requests: Mutex<HashMap<String, SpanContext>>,
 }
 
@@ -22,7 +22,7 @@ impl Inner {
         lock(&self.token_requests).insert(credential.to_owned(), span.clone());
     }
 
-    /// The newest token request of this credential.
+    /// The newest token request of this name.
     pub(super) fn token_request_of(&self, credential: &str) -> Option<SpanContext> {
         lock(&self.token_requests).get(credential).cloned()
     }

@@ -1,5 +1,5 @@
 //! The spans of a request, with the names of OpenTelemetry's semantic conventions for HTTP: one for the caller's request, and one
-//! for each try at an upstream. Never a query, a field or a body.
+//! for each try at an upstream. Never a query or a body, and of the fields beside the host only `User-Agent`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,14 +30,14 @@ pub(crate) struct RequestSpan {
 }
 
 /// Where one try goes.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) upstream: &'a str,
     pub(crate) method: &'a str,
     pub(crate) host: &'a str,
     pub(crate) port: u16,
-    /// Without the query.
-    pub(crate) url: String,
+    /// Without the query. Written only where the span is recorded.
+    pub(crate) url: fmt::Arguments<'a>,
 }
 
 impl RequestSpan {
@@ -69,7 +69,7 @@ impl RequestSpan {
                 KeyValue::new("attache.upstream", upstream.to_owned()),
                 KeyValue::new("server.address", host.to_owned()),
                 KeyValue::new("server.port", i64::from(port)),
-                KeyValue::new("url.full", url),
+                KeyValue::new("url.full", url.to_string()),
             ]);
             span.set_attributes(method_attributes(method));
             if before > 0 {
@@ -80,7 +80,7 @@ impl RequestSpan {
         Attempt { span, traceparent }
     }
 
-    /// The request has waited for the newest token request of this credential.
+    /// The request has waited for the newest token request of this name: of credentials that share a token, that of the first.
     pub(crate) fn waited_for_token(&self, credential: &str) {
         if let Some(request) = self.inner.token_request_of(credential) {
             let attributes = vec![KeyValue::new("attache.credential", credential.to_owned())];
