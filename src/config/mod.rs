@@ -34,6 +34,7 @@ pub(crate) use generate::reference::markdown as reference_page;
 pub use generate::schema::json_schema;
 pub use generate::starter::STARTER;
 pub use syntax::error::{ConfigErrors, Problem};
+pub(crate) use syntax::value::parse_duration;
 pub(crate) use tables::credentials::preset::{PROVIDERS, Provider};
 pub(crate) use tables::intercept::InterceptPlan;
 pub use types::Config;

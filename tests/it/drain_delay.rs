@@ -96,6 +96,19 @@ async fn the_delay_ends_by_itself_and_the_file_has_the_last_word_about_it() {
 }
 
 #[tokio::test]
+async fn the_flag_takes_what_the_file_would_take() {
+    for (value, why) in [
+        ("18446744073709551615s", "it is longer than a year; write a shorter time"),
+        ("2years", "it is longer than a year; write a shorter time"),
+        ("5", "it is not a duration; write a number and its unit, such as 10s, 500ms or 5m"),
+    ] {
+        let refused = Folder::new().run(&["run", "--default-drain-delay", value]).await;
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains("--default-drain-delay") && refused.stderr.contains(why), "{refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_stop_by_the_admin_api_skips_the_delay_and_ends_one_that_has_begun() {
     let (folder, _api, _tokens) = in_front_of_an_api(LONG).await;
     for delayed in [false, true] {

@@ -93,6 +93,35 @@ async fn systemd_hears_of_the_start_of_reloads_of_life_and_of_the_end() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
+async fn reloads_that_follow_each_other_closely_keep_no_sign_of_life_back() {
+    let toml = format!("{}[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n", reverse(&["api"]));
+    let folder = Folder::with(&toml);
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    // A sign of life in each second, and a reload as soon as the last one is over.
+    let folder = folder.env("NOTIFY_SOCKET", path.to_str().unwrap()).env("WATCHDOG_USEC", "3000000");
+    let running = folder.start(&["run"]);
+    assert_eq!(next(&socket).await, "READY=1\nSTATUS=serving 1 upstream\n");
+    let signs = async {
+        let mut signs = 0;
+        while signs < 3 {
+            running.signal("HUP");
+            loop {
+                let said = said(&socket).await;
+                signs += usize::from(said == "WATCHDOG=1\n");
+                if said.starts_with("READY=1\n") {
+                    break;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), signs).await.expect("signs of life between reloads");
+    running.signal("TERM");
+    assert_eq!(running.finish().await.code, Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
 async fn a_unit_reloads_by_a_socket_of_its_own_and_has_the_outcome_as_an_exit_code() {
     // As contrib/systemd/attache.service has it; this file has no [admin].
     let toml = format!("{}[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n", reverse(&["api"]));

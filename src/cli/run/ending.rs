@@ -45,19 +45,14 @@ pub(super) async fn end(
     let Times { delay, drain } = times;
     if asked_by == AskedBy::Signal && !delay.is_zero() {
         app.announce_end();
-        ServiceManager::stopping("not ready any more, and still accepting", delay + drain);
+        ServiceManager::stopping("not ready any more, and still accepting", delay.saturating_add(drain));
         let shown = humantime::format_duration(delay);
         talk(format_args!("stopping: /readyz is 503, accepting goes on for {shown}; a signal ends that"))?;
-        let signs = async {
-            loop {
-                manager.sign_of_life(&app).await;
-            }
-        };
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             _ = signals.next() => {}
             () = app.asked_to_stop() => {}
-            () = signs => {}
+            never = manager.signs_of_life(&app) => match never {},
         }
     }
     ServiceManager::stopping("finishing requests in progress", drain);
@@ -71,6 +66,6 @@ pub(super) async fn end(
             talk(format_args!("stopped at once"))?;
             Err(Failure::Ended(asked.exit_code()))
         }
-        () = manager.signs_of_life_while_stopping() => Ok(()),
+        never = manager.signs_of_life_while_stopping() => match never {},
     }
 }

@@ -17,6 +17,7 @@ use crate::cli::config_arg::{ConfigArg, load};
 use crate::cli::hidden::{hide, no_core_dumps};
 use crate::cli::output::{BOLD, Failure, counted, tell};
 use crate::cli::single::{Addresses, SingleArgs};
+use crate::config::parse_duration;
 use crate::listen::{Inherited, ListeningAt};
 
 #[derive(Debug, Args)]
@@ -48,7 +49,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "ADDRESS", requires = "upstream")]
     admin: Option<String>,
     /// `limits.drain_delay` where the file has none: how long to go on accepting after SIGTERM, such as 5s.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     default_drain_delay: Option<Duration>,
     /// A unix socket at this path, for this user alone: what `--admin unix:PATH` of `attache reload`, `status` and `stop`
     /// asks, whatever the file says of [admin]. It needs no token.
@@ -75,8 +76,18 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
         tracing::warn!(target: "attache::app", "{sentence}");
     }
     ServiceManager::ready(&format!("serving {}", counted(upstreams, "upstream")));
+    let asked_by = tokio::select! {
+        asked_by = serve(&app, &mut signals, &mut hangups) => asked_by,
+        // Beside the serving, whatever that waits for: systemd ends a program that it hears nothing of.
+        never = manager.signs_of_life(&app) => match never {},
+    };
+    end(app, asked_by, times, &mut signals, &manager).await
+}
+
+/// Reloads whenever that is asked for, until the end is.
+async fn serve(app: &App, signals: &mut Signals, hangups: &mut Hangups) -> AskedBy {
     let mut reloads = app.reloads();
-    let asked_by = loop {
+    loop {
         tokio::select! {
             _ = signals.next() => break AskedBy::Signal,
             () = app.asked_to_stop() => break AskedBy::Admin,
@@ -97,10 +108,8 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Failure> {
                 let reload = reloads.borrow_and_update().clone();
                 reload.iter().for_each(ServiceManager::has_reloaded);
             }
-            () = manager.sign_of_life(&app) => {}
         }
-    };
-    end(app, asked_by, times, &mut signals, &manager).await
+    }
 }
 
 /// Which configuration was read, and every address it really listens on.

@@ -1,6 +1,7 @@
 //! What systemd is told of a running attache (`sd_notify`), and how often it hears that all is well. Elsewhere there is no such
 //! service manager.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::app::{App, Reload};
@@ -51,11 +52,16 @@ impl ServiceManager {
         tell(&Word::Stopping(within.saturating_add(LAST_WORDS)), status);
     }
 
-    /// Waits until a sign of life is due, and gives it if every thread answers. If one does not, systemd hears nothing and acts.
-    pub(super) async fn sign_of_life(&self, app: &App) {
-        let interval = self.interval.unwrap_or(NEVER);
-        tokio::time::sleep(interval).await;
-        if self.interval.is_some() {
+    /// Gives a sign of life whenever one is due and every thread answers. If one does not, systemd hears nothing and acts.
+    ///
+    /// Begun anew, it waits anew: whoever runs it goes on with the same one.
+    pub(super) async fn signs_of_life(&self, app: &App) -> Infallible {
+        loop {
+            let interval = self.interval.unwrap_or(NEVER);
+            tokio::time::sleep(interval).await;
+            if self.interval.is_none() {
+                continue;
+            }
             if app.is_alive(interval).await {
                 tell(&Word::Alive, "");
             } else {
@@ -65,7 +71,7 @@ impl ServiceManager {
     }
 
     /// Gives signs of life without end, while threads finish and stop one by one: the end has a limit of its own.
-    pub(super) async fn signs_of_life_while_stopping(&self) {
+    pub(super) async fn signs_of_life_while_stopping(&self) -> Infallible {
         loop {
             tokio::time::sleep(self.interval.unwrap_or(NEVER)).await;
             if self.interval.is_some() {

@@ -16,6 +16,27 @@ use rustls_pki_types::pem::PemObject as _;
 /// More than any sensible timeout, and little enough to be added to any clock.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// Why a text is no duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoDuration {
+    #[error("it is longer than a year; write a shorter time")]
+    TooLong,
+    #[error("it is not a duration; write a number and its unit, such as 10s, 500ms or 5m")]
+    Unreadable,
+}
+
+/// A duration as the file takes it, wherever it is written.
+///
+/// # Errors
+/// No number with a unit; longer than a year.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > MAX_DURATION => Err(NoDuration::TooLong),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err(NoDuration::Unreadable),
+    }
+}
+
 /// Something and where it stands, for checks that come later.
 #[derive(Debug, Clone)]
 pub(crate) struct Spanned<T> {
@@ -134,10 +155,10 @@ impl<'a> Value<'a> {
             }
             return self.wrong_type("a duration", REMEDY);
         };
-        match humantime::parse_duration(text) {
-            Ok(duration) if duration > MAX_DURATION => self.wrong("is longer than a year", "write a shorter time"),
+        match parse_duration(text) {
             Ok(duration) => Some(duration),
-            Err(_) => self.wrong("is not a duration", REMEDY),
+            Err(NoDuration::TooLong) => self.wrong("is longer than a year", "write a shorter time"),
+            Err(NoDuration::Unreadable) => self.wrong("is not a duration", REMEDY),
         }
     }
 

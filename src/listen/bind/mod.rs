@@ -1,15 +1,17 @@
 //! Listening sockets: bound before anything else starts, so that an address in use is a start error.
 
 pub(in crate::listen) mod inherited;
+mod unix_path;
 mod unix_socket;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+pub(crate) use self::unix_path::UnixPath;
 use self::unix_socket::{StdUnixListener, UnixListener, UnixStream, remove_stale};
 use super::caller::Peer;
 use super::settings::ListenAddress;
@@ -245,27 +247,5 @@ impl Acceptor {
             }
             Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
         }
-    }
-}
-
-/// Takes a unix socket's path away when the program ends.
-#[derive(Debug)]
-pub(crate) struct UnixPath(PathBuf);
-
-impl UnixPath {
-    /// `None` for a TCP address.
-    #[must_use]
-    pub(crate) fn of(address: &ListenAddress) -> Option<Self> {
-        match address {
-            ListenAddress::Tcp(_) => None,
-            ListenAddress::Unix(path) => Some(Self(path.clone())),
-        }
-    }
-}
-
-impl Drop for UnixPath {
-    fn drop(&mut self) {
-        // Left behind, it is removed by the next start.
-        let _best_effort = std::fs::remove_file(&self.0);
     }
 }
