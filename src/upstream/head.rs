@@ -40,7 +40,10 @@ impl<'a> OutboundHead<'a> {
 
     /// True if a field of this name is put on.
     pub(super) fn replaces(&self, name: &HeaderName) -> bool {
-        self.put_on().any(|(field, _)| field == name)
+        // Asked of every field of a request.
+        let puts = |put: &Option<OutboundField<'_>>| put.is_some_and(|(field, _)| field == name);
+        let [first, second] = &self.authorization;
+        puts(first) || puts(second) || puts(&self.trace)
     }
 
     /// What is put on.

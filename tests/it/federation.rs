@@ -48,6 +48,12 @@ async fn the_variables_of_a_workload_in_azure_are_all_that_entra_needs() {
     assert!(field(&asked[0], "client_assertion").is_some_and(|assertion| assertion.starts_with("e30.")));
     assert!(field(&asked[0], "client_secret").is_none());
 
+    // A variable that leads nowhere is a problem of the configuration, before anything runs.
+    let astray = Folder::with(toml).env("AZURE_CLIENT_ID", "a").env("AZURE_TENANT_ID", "t");
+    let astray = astray.env("AZURE_FEDERATED_TOKEN_FILE", "/surely/not/there").run(&["check"]).await;
+    assert_eq!(astray.code, Some(78), "{}", astray.stderr);
+    assert!(astray.stderr.contains("AZURE_FEDERATED_TOKEN_FILE: cannot read /surely/not/there"), "{}", astray.stderr);
+
     // What the file says goes first.
     folder.write("secret", "s3cret");
     let said =

@@ -108,6 +108,13 @@ pub(crate) fn grant_and_client_auth(
     let client_auth = method.and_then(|method| {
         if method.is_none() && keys.are_none() {
             if let Some(assertions) = defaults.assertion.clone() {
+                if table.file.secrets_matter
+                    && let Err(error) = assertions.first_readable()
+                {
+                    let remedy = format!("AZURE_FEDERATED_TOKEN_FILE: {error}; mount the platform's token there, or write what proves the client");
+                    table.missing("client_assertion", remedy);
+                    return None;
+                }
                 return Some(ClientAuth::Assertion { assertions, assertion_type: keys.assertion_type });
             }
             if subject_alone {
