@@ -26,6 +26,8 @@ use crate::runtime::SharedRuntime;
 pub(crate) struct Admin {
     shared: Arc<Shared>,
     service: TowerToHyperService<Router>,
+    /// Only this process's user, and root, may connect.
+    for_own_user: bool,
 }
 
 /// What a request to the admin listener may bring along, and how long that may take.
@@ -40,10 +42,11 @@ impl Admin {
         Self::guarded(Arc::new(Shared::new(facts, runtime)), guard)
     }
 
-    /// The same for who comes by a socket that nobody but this user can open: without a token.
+    /// The same for this user alone, by a unix socket: without a token. The mode of the socket's file is set once it is bound, so
+    /// the system is asked who connects, too.
     #[must_use]
     pub(crate) fn for_own_user(&self) -> Self {
-        Self::guarded(Arc::clone(&self.shared), Guard::of_own_user())
+        Self { for_own_user: true, ..Self::guarded(Arc::clone(&self.shared), Guard::of_own_user()) }
     }
 
     fn guarded(shared: Arc<Shared>, guard: Guard) -> Self {
@@ -71,7 +74,7 @@ impl Admin {
             .method_not_allowed_fallback(endpoints::wrong_method)
             .with_state(Arc::clone(&shared))
             .layer(middleware::from_fn_with_state(guard, guard::check));
-        Self { shared, service: TowerToHyperService::new(router) }
+        Self { shared, service: TowerToHyperService::new(router), for_own_user: false }
     }
 }
 
@@ -82,6 +85,14 @@ impl fmt::Debug for Admin {
 }
 
 impl ConnectionHandler for Admin {
+    async fn admits(&self, caller: &CallerConnection) -> bool {
+        let admitted = !self.for_own_user || caller.peer.is_own_user();
+        if !admitted {
+            tracing::debug!(target: "attache::app", peer = %caller.peer, "another user was turned away from the control socket");
+        }
+        admitted
+    }
+
     fn open<S>(self: Rc<Self>, stream: S, caller: Arc<CallerConnection>, serving: Serving) -> Opening
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,

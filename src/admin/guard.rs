@@ -31,7 +31,7 @@ impl Guard {
         Self(Arc::new(Rules { token: token.map(Secret::fingerprint), loopback_only }))
     }
 
-    /// For a unix socket that other users cannot open. Of an action it asks the same as elsewhere.
+    /// For a unix socket where no other user is let in. Of an action it asks the same as elsewhere.
     pub(super) fn of_own_user() -> Self {
         Self::new(None, false)
     }

@@ -44,6 +44,9 @@ use crate::token::TokenError;
 /// How long the last traces may take at the end.
 const TRACES_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the last lines of the access log may take, beside these.
+const ACCESS_LOG_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A running attache: its threads and its addresses. Dropping it ends everything at once; [`App::shutdown`] drains first.
 #[derive(Debug)]
 pub struct App(Started);
@@ -179,9 +182,21 @@ impl App {
             // An error means that it ended by a panic, which was reported when it happened.
             let _outcome = thread.join();
         }
+        // With the workers went all that writes to the access log.
+        let log = self.0.access_log.take();
+        let log = log.map(|log| tokio::task::spawn_blocking(move || log.finish(ACCESS_LOG_TIMEOUT)));
         if let Some(traces) = self.0.traces.take() {
             // An error means that the runtime is ending; then nobody waits for traces either.
             let _outcome = tokio::task::spawn_blocking(move || traces.shut_down(TRACES_TIMEOUT)).await;
+        }
+        if let Some(log) = log
+            && matches!(log.await, Ok(false))
+        {
+            tracing::warn!(
+                target: "attache::app",
+                "the last lines of the access log are lost: they could not be written within {} seconds",
+                ACCESS_LOG_TIMEOUT.as_secs()
+            );
         }
         // The control thread goes last: requests in progress may need a token, and probes are answered to the end.
         self.0.stop.control.cancel();

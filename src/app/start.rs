@@ -30,8 +30,8 @@ use crate::listen::{
 use crate::proxy::{Admission, ProxyShared, Refusals, ReplayBudget, ViaIdentity};
 use crate::runtime::SharedRuntime;
 use crate::telemetry::{
-    AccessLog, AccessLogSettings, History, RecentRequests, RequestMetrics, TelemetrySettings, TokenSpan, Traces,
-    traces_are_wanted,
+    AccessLog, AccessLogSettings, AccessLogWriter, History, RecentRequests, RequestMetrics, TelemetrySettings,
+    TokenSpan, Traces, traces_are_wanted,
 };
 use crate::tls::{MinVersion, client_config};
 use crate::token::{TokenMetrics, TokenRequestEnd};
@@ -53,6 +53,7 @@ pub(super) struct Started {
     pub(super) workers: Option<Workers>,
     pub(super) runtime: SharedRuntime,
     pub(super) traces: Option<Traces>,
+    pub(super) access_log: Option<AccessLogWriter>,
     pub(super) crowded: Option<String>,
 }
 
@@ -94,9 +95,10 @@ pub(super) fn start(
     let stop = Stop::default();
     let admin_sockets = 1 + usize::from(bound.control.is_some());
     let descriptors = Shares::now((config.listeners.len() * workers) + admin_sockets);
+    let (proxy, access_log) = proxy_shared(&config, &telemetry)?;
     let parts = WorkerParts {
         runtime: shared.clone(),
-        shared: Arc::new(ProxyShared { refusals, ..proxy_shared(&config, &telemetry)? }),
+        shared: Arc::new(ProxyShared { refusals, ..proxy }),
         context: listen_context(&config.limits, descriptors, &telemetry.requests),
         workers,
         stop: stop.clone(),
@@ -132,6 +134,7 @@ pub(super) fn start(
         workers: None,
         runtime: shared.clone(),
         traces: telemetry.traces,
+        access_log,
         crowded: descriptors.beyond(config.limits.connections),
     };
     // On failure `started` is dropped, which ends the threads that run already.
@@ -230,13 +233,14 @@ fn start_traces(endpoint: Option<&str>, metrics: &RequestMetrics) -> Result<Opti
     }
 }
 
-fn proxy_shared(config: &Config, telemetry: &Telemetry) -> io::Result<ProxyShared> {
+/// And the writer of the access log, if there is one.
+fn proxy_shared(config: &Config, telemetry: &Telemetry) -> io::Result<(ProxyShared, Option<AccessLogWriter>)> {
     let (limits, metrics) = (&config.limits, &telemetry.requests);
     let TelemetrySettings { access_log, server_timing, request_id, otlp_endpoint: _ } = config.telemetry.clone();
     let AccessLogSettings { to, format, query } = access_log;
     let start = |target| AccessLog::start(target, format, query, metrics.access_log_dropped.clone());
-    let access_log = to.map(start).transpose()?;
-    Ok(ProxyShared {
+    let (access_log, writer) = to.map(start).transpose()?.unzip();
+    let shared = ProxyShared {
         via: ViaIdentity::default(),
         replay_budget: Arc::new(ReplayBudget::new(limits.replay_memory, metrics.replay_bytes.clone())),
         admission: Admission::new(limits.requests_per_second, limits.requests_per_second_per_caller, limits.body_bytes),
@@ -247,7 +251,8 @@ fn proxy_shared(config: &Config, telemetry: &Telemetry) -> io::Result<ProxyShare
         request_id,
         metrics: metrics.clone(),
         refusals: None,
-    })
+    };
+    Ok((shared, writer))
 }
 
 fn listen_context(limits: &Limits, places: Shares, metrics: &RequestMetrics) -> ListenContext {

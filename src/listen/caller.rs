@@ -40,6 +40,25 @@ pub(crate) enum Peer {
     User(Option<u32>),
 }
 
+impl Peer {
+    /// True if the system says that it is this process's own user, or root.
+    #[must_use]
+    pub(crate) fn is_own_user(self) -> bool {
+        matches!(self, Self::User(Some(uid)) if is_own(uid))
+    }
+}
+
+#[cfg(unix)]
+fn is_own(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+/// The system tells of no user there.
+#[cfg(not(unix))]
+const fn is_own(_: u32) -> bool {
+    false
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -201,6 +220,16 @@ impl Drop for CallerConnection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn the_own_user_is_this_one_or_root_and_nobody_of_whom_the_system_does_not_tell() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(Peer::User(Some(own)).is_own_user() && Peer::User(Some(0)).is_own_user());
+        assert!(!Peer::User(Some(own ^ 0x4000)).is_own_user(), "another user");
+        assert!(!Peer::User(None).is_own_user());
+        assert!(!Peer::Address(SocketAddr::from(([127, 0, 0, 1], 7))).is_own_user());
+    }
 
     #[tokio::test]
     async fn an_address_that_is_told_is_for_limits_and_logs_and_never_for_trust() {

@@ -10,7 +10,9 @@ mod recent;
 mod traces;
 
 pub(crate) use access_log::record::{bare_referer, shortened};
-pub(crate) use access_log::{AccessLog, AccessLogFormat, AccessLogSettings, AccessLogTarget, AccessRecord};
+pub(crate) use access_log::{
+    AccessLog, AccessLogFormat, AccessLogSettings, AccessLogTarget, AccessLogWriter, AccessRecord,
+};
 pub(crate) use conventions::millis;
 pub(crate) use history::{History, SAMPLE_INTERVAL, UpstreamHistory};
 pub(crate) use log_throttle::LogThrottle;

@@ -161,6 +161,52 @@ async fn a_unit_reloads_by_a_socket_of_its_own_and_has_the_outcome_as_an_exit_co
     assert!(nobody.code == Some(1) && nobody.stderr.contains("control.sock does not answer"), "{nobody:?}");
 }
 
+/// Asks for `/livez` at a unix socket, as this user.
+const ASK_AS: &str = r#"
+import os, socket, sys
+os.setgroups([])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[2]))
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+try:
+    sock.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    answer = sock.recv(4096)
+except (BrokenPipeError, ConnectionResetError):
+    answer = b""
+print("answer:", answer[:12].decode())
+"#;
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_control_socket_answers_no_other_user_whatever_its_mode() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let toml = format!("{}[upstreams.api]\norigin = \"http://127.0.0.1:1\"\n", reverse(&["api"]));
+    let folder = Folder::with(&toml);
+    if std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(folder.path()).unwrap()) != 0 {
+        skipped("only root can be another user");
+        return;
+    }
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        skipped("python3 is not installed");
+        return;
+    }
+    let running = folder.start(&["run", "--control-socket", "control.sock"]);
+    running.address("base").await;
+    // As it is for a moment where the umask lets others in.
+    let control = folder.path().join("control.sock");
+    for (path, mode) in [(folder.path(), 0o755), (control.as_path(), 0o666)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for (user, answer) in [("0", "answer: HTTP/1.1 200\n"), ("65534", "answer: \n")] {
+        let arguments = ["-c", ASK_AS, control.to_str().unwrap(), user];
+        let asked = folder.start_program("python3", &arguments, "").finish().await;
+        assert_eq!(asked.stdout, answer, "user {user}: {asked:?}");
+    }
+    running.signal("TERM");
+    assert_eq!(running.finish().await.code, Some(0));
+}
+
 #[tokio::test]
 async fn a_secret_of_the_unit_is_a_warning_for_check_and_a_problem_for_run() {
     let secret = "client_secret = { credential = \"orders\" }\n";

@@ -8,7 +8,9 @@ mod sink;
 mod text;
 
 use std::io;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 
@@ -28,8 +30,17 @@ pub(crate) struct AccessLog {
     dropped: Counter,
 }
 
+/// The thread that writes. It ends when the last clone of its [`AccessLog`] is gone and everything is written, or with the process
+/// and what waits by then: whoever ends that waits for it.
+#[derive(Debug)]
+pub(crate) struct AccessLogWriter {
+    thread: JoinHandle<()>,
+    /// Closed by the thread's end.
+    ended: Receiver<()>,
+}
+
 impl AccessLog {
-    /// Opens the file, if it is one, and starts the writer. It ends when the last clone is gone, and has written everything then.
+    /// Opens the file, if it is one, and starts the writer.
     ///
     /// # Errors
     /// A file that cannot be opened, or a thread that cannot be started.
@@ -38,11 +49,16 @@ impl AccessLog {
         format: AccessLogFormat,
         query: bool,
         dropped: Counter,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, AccessLogWriter)> {
         let (lines, waiting) = sync_channel(WAITING);
+        let (running, ended) = channel();
         let mut sink = Sink::open(target)?;
-        std::thread::Builder::new().name("attache-access-log".into()).spawn(move || sink.write_all(&waiting))?;
-        Ok(Self { lines, format, query, dropped })
+        let write = move || {
+            let _running = running;
+            sink.write_all(&waiting);
+        };
+        let thread = std::thread::Builder::new().name("attache-access-log".into()).spawn(write)?;
+        Ok((Self { lines, format, query, dropped }, AccessLogWriter { thread, ended }))
     }
 
     /// True if queries are asked for.
@@ -65,10 +81,20 @@ impl AccessLog {
     }
 }
 
+impl AccessLogWriter {
+    /// Waits until every line is written, for this long at most. False if some are not; they go with the process.
+    #[must_use]
+    pub(crate) fn finish(self, limit: Duration) -> bool {
+        match self.ended.recv_timeout(limit) {
+            Err(RecvTimeoutError::Timeout) => false,
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => self.thread.join().is_ok(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Duration;
 
     use super::*;
     use proptest::prelude::*;
@@ -107,7 +133,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         std::fs::write(&path, "before\n").unwrap();
-        let log =
+        let (log, _writer) =
             AccessLog::start(AccessLogTarget::File(path.clone()), AccessLogFormat::Text, false, Counter::default())
                 .unwrap();
         log.write(&record("/one"));
@@ -119,6 +145,29 @@ mod tests {
         std::fs::rename(&path, folder.path().join("access.log.1")).unwrap();
         sink.reopen_if_moved();
         assert!(path.exists());
+    }
+
+    #[test]
+    fn every_line_is_written_when_the_writer_has_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let target = AccessLogTarget::File(path.clone());
+        let (log, writer) = AccessLog::start(target, AccessLogFormat::Text, false, Counter::default()).unwrap();
+        for _ in 0..5000 {
+            log.write(&record("/x"));
+        }
+        drop(log);
+        assert!(writer.finish(Duration::from_secs(60)));
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 5000);
+    }
+
+    #[test]
+    fn a_writer_that_is_not_done_in_time_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = AccessLogTarget::File(folder.path().join("access.log"));
+        let (log, writer) = AccessLog::start(target, AccessLogFormat::Text, false, Counter::default()).unwrap();
+        assert!(!writer.finish(Duration::from_millis(1)), "more lines may come");
+        drop(log);
     }
 
     /// A line, taken apart as a program would that knows nothing of attache: at blanks outside of quotes, then `\xNN` read back.
@@ -178,7 +227,7 @@ mod tests {
     fn json_is_an_object_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
-        let log =
+        let (log, _writer) =
             AccessLog::start(AccessLogTarget::File(path.clone()), AccessLogFormat::Json, false, Counter::default())
                 .unwrap();
         log.write(&record("/one"));
