@@ -55,6 +55,33 @@ fn blocks(yaml: &str, key: &str) -> Vec<String> {
     blocks
 }
 
+/// With programs to build by that would be noticed.
+#[test]
+fn a_script_tells_its_usage_and_refuses_what_it_does_not_know_before_it_builds() {
+    let folder = Folder::with("");
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    for program in ["cargo", "cargo-auditable"] {
+        folder.write(program, "#!/bin/sh\necho built >&2\nexit 99\n");
+        std::fs::set_permissions(folder.path().join(program), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+    }
+    for script in ["package", "check", "components", "relink", "soak"] {
+        let run = |argument: &str| {
+            let mut command = std::process::Command::new(root().join("contrib").join(script));
+            let ended = command.arg(argument).env("PATH", &path).output().unwrap();
+            let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+            (ended.status.code(), text(ended.stdout), text(ended.stderr))
+        };
+        let (code, out, error) = run("--help");
+        assert!(
+            code == Some(0) && out.contains(&format!("contrib/{script}")) | out.contains("usage: "),
+            "{script}: {out}{error}"
+        );
+        let (code, out, error) = run("--no-such-argument");
+        assert!(code == Some(2) && out.is_empty() && !error.contains("built"), "{script}: {code:?} {out}{error}");
+    }
+}
+
 #[tokio::test]
 async fn every_configuration_in_contrib_passes_check() {
     let mut found: Vec<(String, String)> = named("proxy.toml");
