@@ -185,8 +185,9 @@ fn a_default_that_is_written_down_changes_nothing() {
             let written = with(table.path, key.name, key.default);
             let read = |text: &str| {
                 let read = parse_in(Path::new(""), text).map_err(|errors| format!("{errors}\n{text}")).unwrap();
-                // Only that it was written down.
-                crate::config::Config { forward_said: crate::proxy::ForwardSaid::default(), ..read }
+                // Only that it was written down, and what is said of that.
+                let (forward_said, warnings) = (crate::proxy::ForwardSaid::default(), Vec::new());
+                crate::config::Config { forward_said, warnings, ..read }
             };
             let (read, without) = (read(&written), read(&with("forward", "unmatched", "\"deny\"")));
             assert_eq!(format!("{read:?}"), format!("{without:?}"), "{}.{} = {}", table.path, key.name, key.default);

@@ -15,12 +15,22 @@ pub(crate) struct TableReader<'a> {
     table: &'a Table,
     known: Vec<&'static str>,
     ignored: Vec<&'static str>,
+    belonging: Vec<(&'static str, &'static str)>,
     missing: Vec<(&'static str, String)>,
 }
 
 impl<'a> TableReader<'a> {
     pub(crate) const fn new(file: &'a File<'a>, path: String, at: usize, table: &'a Table) -> Self {
-        Self { file, path, at, table, known: Vec::new(), ignored: Vec::new(), missing: Vec::new() }
+        Self {
+            file,
+            path,
+            at,
+            table,
+            known: Vec::new(),
+            ignored: Vec::new(),
+            belonging: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     /// A table that stands as a value, to be read key by key.
@@ -32,7 +42,9 @@ impl<'a> TableReader<'a> {
     }
 
     pub(crate) fn get(&mut self, key: &'static str) -> Option<Value<'a>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         #[cfg(test)]
         crate::config::testing::note_key(&self.path, key);
         let entry = self.table.get(key)?;
@@ -77,6 +89,11 @@ impl<'a> TableReader<'a> {
         self.ignored.extend(keys);
     }
 
+    /// Keys that are good only beside `setting`, such as `kind = "basic"`, where nobody asked for them.
+    pub(crate) fn belonging(&mut self, keys: &[&'static str], setting: &'static str) {
+        self.belonging.extend(keys.iter().map(|key| (*key, setting)));
+    }
+
     /// Every key with its value in the file's order, for tables whose keys are names: `(name, its place, value)`.
     pub(crate) fn entries(&self) -> Vec<(&'a str, usize, Value<'a>)> {
         let mut entries: Vec<_> =
@@ -95,6 +112,11 @@ impl<'a> TableReader<'a> {
                 continue;
             }
             let place = if self.path.is_empty() { String::new() } else { format!(" in [{}]", self.path) };
+            if let Some((key, setting)) = self.belonging.iter().find(|(belongs, _)| *belongs == key) {
+                let what = format!("`{key}`{place} belongs to {setting}");
+                self.file.problem(at, what, format!("write {setting} beside it, or remove the key"));
+                continue;
+            }
             let what = format!("unknown key `{}`{place}", shortened(key));
             let remedy = if let Some(near) = nearest(key, self.known.iter().copied()) {
                 meant.push(near);

@@ -56,6 +56,12 @@ const GRANTS: [(&str, GrantWord); 3] = [
     ("jwt_bearer", GrantWord::JwtBearer),
 ];
 
+/// Keys that one grant alone has.
+const OWN_KEYS: [(&str, &[&str]); 2] = [
+    ("grant = \"token_exchange\"", &["subject_token", "subject_token_type", "requested_token_type"]),
+    ("grant = \"jwt_bearer\"", &["assertion", "subject", "assertion_claims"]),
+];
+
 const ALGORITHMS: [(&str, Algorithm); 5] = [
     ("RS256", Algorithm::RS256),
     ("PS256", Algorithm::PS256),
@@ -128,6 +134,10 @@ pub(crate) fn grant_and_client_auth(
         });
         keys.client_auth(table, method, signs_grant)
     });
+    for (setting, keys) in OWN_KEYS {
+        // Which of them are wanted is not known where the grant is not.
+        if grant.is_some() { table.belonging(keys, setting) } else { table.ignore(keys) }
+    }
     let grant = match other {
         Some(grant_type) => Some(Grant::Other(grant_type)),
         None => grant.and_then(|grant| grant_of(grant, table, &keys, defaults)),
@@ -461,7 +471,30 @@ mod tests {
         }
         let found = wrong("grant = \"jwt_bearer\"");
         assert!(found.iter().any(|line| line.contains("`credentials.a.private_key` is missing; ")), "{found:#?}");
-        let found = wrong(&format!("{SECRET}\nsubject = \"you\""));
-        assert!(found[0].contains("unknown key `subject`"), "{found:#?}");
+    }
+
+    #[test]
+    fn a_key_without_its_grant_says_which_grant_it_belongs_to() {
+        let grants = ["", "grant = \"client_credentials\"", "grant = { type = \"other\" }"];
+        for (setting, key, grant) in OWN_KEYS
+            .iter()
+            .flat_map(|(setting, keys)| keys.iter().flat_map(move |key| grants.map(|grant| (setting, key, grant))))
+        {
+            let found = wrong(&format!("{SECRET}\n{grant}\n{key} = \"urn:x:y\""));
+            let expected = format!("`{key}` in [credentials.a] belongs to {setting}; write {setting} ");
+            assert!(found.len() == 1 && found[0].contains(&expected), "{found:#?}");
+        }
+        let found = wrong(&format!("{SECRET}\ngrant = \"token_exchang\"\nsubject_token = {{ env = \"SECRET\" }}"));
+        assert!(found.len() == 1 && found[0].contains("\"token_exchange\""), "{found:#?}");
+    }
+
+    #[test]
+    fn a_known_key_is_listed_once() {
+        let found = wrong(&format!("{SECRET}\nzzzzzz = 1"));
+        let mut keys: Vec<&str> = found[0].split('`').skip(3).step_by(2).collect();
+        let listed = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), listed, "{found:#?}");
     }
 }

@@ -199,9 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_another_grant_is_unknown() {
+    fn a_key_of_another_grant_is_refused() {
         let found = problems(&credential("subject_token_type = \"x\""));
-        assert!(found.len() == 1 && found[0].contains("unknown key `subject_token_type`"), "{found:#?}");
+        assert!(
+            found.len() == 1 && found[0].contains("`subject_token_type` in [credentials.a] belongs to "),
+            "{found:#?}"
+        );
         assert_eq!(problems(&credential("kind = \"oauth2\"\ngrant = \"client_credentials\"")), [""; 0]);
     }
 
