@@ -14,6 +14,9 @@ use super::verbose::is_verbose;
 use crate::dial::Authority;
 use crate::secret::Secret;
 
+/// Without it a form of any web page could be sent here.
+const NOT_JSON: &str = "a POST needs Content-Type: application/json, with a body or without; write curl -X POST -H 'Content-Type: application/json' URL";
+
 /// What is asked of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Guard(Arc<Rules>);
@@ -50,7 +53,7 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
         return Problem::new(ProblemType::TokenRequired, StatusCode::FORBIDDEN, detail).into_response();
     }
     if request.method() == Method::POST && !is_json(&request) {
-        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a POST needs Content-Type: application/json");
+        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, NOT_JSON);
     }
     next.run(request).await
 }

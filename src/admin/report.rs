@@ -15,6 +15,9 @@ pub(crate) type Counts = BTreeMap<Cow<'static, str>, u64>;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StatusReport {
     pub(crate) version: Cow<'static, str>,
+    /// Callers have to go elsewhere: it ends soon, or finishes what is in progress.
+    #[serde(default)]
+    pub(crate) stopping: bool,
     /// Without `[cache]` there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cache: Option<CacheStatus>,

@@ -106,8 +106,8 @@ impl Shared {
     }
 
     fn status(&self) -> StatusReport {
-        let AdminFacts { listening, reloads, counted, .. } = &self.facts;
-        status::report(&self.runtime.current(), listening, reloads, &counted.requests)
+        let AdminFacts { listening, reloads, stopping, counted, .. } = &self.facts;
+        status::report(&self.runtime.current(), listening, reloads, stopping, &counted.requests)
     }
 }
 

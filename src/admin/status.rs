@@ -9,6 +9,7 @@ use super::report::{
     CacheStatus, Counts, CredentialStatus, FailureStatus, Latency, ListenerStatus, RefusedHost, SharedStatus,
     StatusReport, UpstreamStatus,
 };
+use super::stopping::Stopping;
 use crate::credential::Credential;
 use crate::fleet::Fleet;
 use crate::listen::Listening;
@@ -22,6 +23,7 @@ pub(super) fn report(
     runtime: &Runtime,
     listening: &Listening,
     reloads: &Reloads,
+    stopping: &Stopping,
     metrics: &RequestMetrics,
 ) -> StatusReport {
     let mut figures = metrics.upstreams();
@@ -36,6 +38,7 @@ pub(super) fn report(
     });
     let mut report = StatusReport {
         version: env!("CARGO_PKG_VERSION").into(),
+        stopping: stopping.has_begun(),
         cache: runtime.fleet.upgrade().as_deref().map(cache),
         credentials: credentials(runtime),
         upstreams: upstreams.collect(),

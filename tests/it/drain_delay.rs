@@ -47,10 +47,14 @@ async fn a_signal_withdraws_readiness_a_second_one_drains_and_a_third_one_ends_a
     idle.write(GET).await;
     assert_eq!(idle.answer().await.field("connection"), None);
     assert_eq!(probes(&running).await, (200, 200));
+    let admin = format!("http://{}", running.address("admin").await);
+    let shown = async || folder.run(&["status", "--admin", &admin]).await.stdout;
+    assert!(!shown().await.contains("stopping"));
 
     running.signal("TERM");
     running.says("stopping: /readyz is 503, accepting goes on for 10m; a signal ends that").await;
     assert_eq!(probes(&running).await, (200, 503));
+    assert!(shown().await.contains("\nstopping  callers have to go elsewhere"));
     idle.write(GET).await;
     let answer = idle.answer().await;
     assert_eq!((answer.status, answer.field("connection")), (200, Some("close")), "what was idle is told");

@@ -24,6 +24,9 @@ const DIM: Style = Style::new().dimmed();
 /// The whole report, ending in a line end. `now` is this machine's clock: what the bars are measured by.
 pub(super) fn render(report: &StatusReport, history: Option<&HistoryReport>, place: &str, now: SystemTime) -> String {
     let mut out = format!("{BOLD}attache {}{BOLD:#} at {}\n", clean(&report.version), clean(place));
+    if report.stopping {
+        out += &format!("{YELLOW}stopping{YELLOW:#}  callers have to go elsewhere, requests in progress may finish\n");
+    }
     if let Some(cache) = &report.cache {
         out += &format!("cache  {}\n", sharing(cache, now));
     }

@@ -150,7 +150,7 @@ pub(crate) fn set<T>(slot: &mut T, value: Option<T>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::testing::problems;
+    use crate::config::testing::{problems, with_credential};
 
     #[test]
     fn an_unknown_key_names_its_line_and_the_nearest_known_key() {
@@ -158,5 +158,15 @@ mod tests {
         assert_eq!(found, ["proxy.toml:2:1: unknown key `addres` in [listeners.proxy]; did you mean `address`?"]);
         let found = problems("colour = 1\n[listeners.proxy]\naddress = \"127.0.0.1:0\"\nmode = \"forward\"\n");
         assert!(found[0].starts_with("proxy.toml:1:1: unknown key `colour`; the keys here are `listeners`"));
+    }
+
+    #[test]
+    fn a_known_key_is_listed_once() {
+        let found = problems(&with_credential("client_secret = { env = \"SECRET\" }\nzzzzzz = 1"));
+        let mut keys: Vec<&str> = found[0].split('`').skip(3).step_by(2).collect();
+        let listed = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), listed, "{found:#?}");
     }
 }
