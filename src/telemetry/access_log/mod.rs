@@ -31,7 +31,7 @@ pub(crate) struct AccessLog {
 }
 
 /// The thread that writes. It ends when the last clone of its [`AccessLog`] is gone and everything is written, or with the process
-/// and what waits by then: whoever ends that waits for it.
+/// and what waits by then is lost: so the end of the process waits for it.
 #[derive(Debug)]
 pub(crate) struct AccessLogWriter {
     thread: JoinHandle<()>,
