@@ -54,7 +54,7 @@ impl ServiceManager {
 
     /// Gives a sign of life whenever one is due and every thread answers. If one does not, systemd hears nothing and acts.
     ///
-    /// Begun anew, it waits anew: whoever runs it goes on with the same one.
+    /// Begun anew, it waits anew: so one of them is kept, and polled for as long as attache serves.
     pub(super) async fn signs_of_life(&self, app: &App) -> Infallible {
         loop {
             let interval = self.interval.unwrap_or(NEVER);
