@@ -32,18 +32,20 @@ impl Collector for Lifetimes {
             ("token_waiters", "Requests that wait for a token now", |status| status.waiters as f64),
         ];
         let runtime = self.0.current();
+        // Read once for all of them: each reading takes the lock of its credential.
+        let read: Vec<_> = runtime.credentials.iter().map(|credential| (credential, credential.status())).collect();
         for (name, help, figure) in families {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for credential in runtime.credentials.iter().filter(|credential| credential.is_obtained()) {
+            for (credential, status) in read.iter().filter(|(credential, _)| credential.is_obtained()) {
                 let labels = [("credential", credential.name.as_str())];
-                ConstGauge::new(figure(&credential.status())).encode(family.encode_family(&labels)?)?;
+                ConstGauge::new(figure(status)).encode(family.encode_family(&labels)?)?;
             }
         }
         let help = "0 while the last try at a token failed and there is none to use, 1 otherwise";
         let mut family = encoder.encode_descriptor("credential_up", help, None, MetricType::Gauge)?;
-        for credential in &runtime.credentials {
+        for (credential, status) in &read {
             let labels = [("credential", credential.name.as_str())];
-            ConstGauge::new(u64::from(credential.status().is_up())).encode(family.encode_family(&labels)?)?;
+            ConstGauge::new(u64::from(status.is_up())).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

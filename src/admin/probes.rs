@@ -20,13 +20,17 @@ pub(super) async fn alive(uri: Uri) -> Response {
 /// `/startupz`: who asks finds every address bound and a configuration live. What is waited for is the first token of each
 /// required credential, once.
 pub(super) async fn started(State(shared): AdminState, uri: Uri) -> Response {
+    let verbose_is_asked = is_verbose(&uri);
+    if !verbose_is_asked && shared.started.load(Ordering::Relaxed) {
+        return "ok\n".into_response();
+    }
     let credentials = required(&shared);
     let had_one = |credential: &CredentialStatus| credential.usable || credential.generation > 0;
     let started = shared.started.load(Ordering::Relaxed) || credentials.iter().all(had_one);
     if started {
         shared.started.store(true, Ordering::Relaxed);
     }
-    if is_verbose(&uri) {
+    if verbose_is_asked {
         let mut checks = vec![Check::ok("listeners".to_owned()), Check::ok("configuration".to_owned())];
         // They count until there was a first token, and not after that.
         let credentials = credentials.iter().filter(|credential| !started || had_one(credential));

@@ -139,13 +139,13 @@ const PACKED: [&str; 13] = [
 
 /// Words that make an engineer translate, and what to write.
 pub(crate) const WORDS: [(&str, &str); 21] = [
-    ("how-manieth", "the count"),
-    ("cannot be had", "is unavailable"),
+    ("how-manieth", "which one, by its number"),
+    ("cannot be had", "is unavailable, is not there"),
     ("is to be had", "is available"),
     ("to be had", "that is there"),
     ("is no use", "cannot be used"),
     ("nobody's", "whose it is"),
-    ("for the asking", "nothing"),
+    ("for the asking", "free, or leave it out"),
     ("of ours", "attache's"),
     (" our ", "attache's, this machine's"),
     ("ourselves", "attache itself"),

@@ -74,8 +74,6 @@ impl EncodeMetric for Actions {
     }
 
     fn is_empty(&self) -> bool {
-        let mut empty = true;
-        self.0.for_each(|_, counts| empty &= counts.each().next().is_none());
-        empty
+        !self.0.any(|counts| counts.each().next().is_some())
     }
 }

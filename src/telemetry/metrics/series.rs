@@ -27,6 +27,11 @@ impl<L: Ord, M: Clone + Default> Series<L, M> {
             look(labels, metric);
         }
     }
+
+    /// True if this holds for one of them.
+    pub(super) fn any(&self, holds: impl FnMut(&M) -> bool) -> bool {
+        read(&self.0).values().any(holds)
+    }
 }
 
 impl<L, M> Clone for Series<L, M> {
